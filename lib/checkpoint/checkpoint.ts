@@ -1,0 +1,69 @@
+/** The opened checkpoint: everything that later rooms may know about a folder on disk. */
+
+import type { PixelNormalization, PolicyConfig } from './policyConfig.ts';
+import type { TensorView } from './tensorView.ts';
+
+/** Bounds of one quantity (action or proprio) of one dataset, float64. */
+export interface Bounds {
+  readonly q01: readonly number[];
+  readonly q99: readonly number[];
+  readonly min: readonly number[];
+  readonly max: readonly number[];
+  /** false: the dimension is passed through unnormalized. Missing on disk means all true. */
+  readonly mask: readonly boolean[];
+}
+
+export interface DatasetStatistics {
+  readonly action: Bounds;
+  /** null when the dataset has no proprio statistics. */
+  readonly proprio: Bounds | null;
+}
+
+export interface TokenizerFiles {
+  /** `tokenizer.json`, else null. */
+  readonly llamaJson: string | null;
+  /** `tokenizer.model` (sentencepiece), else null. At least one of the two is there. */
+  readonly llamaModel: string | null;
+  /** `spiece.model` of the SigLIP text folder; null when no tower has a sampler. */
+  readonly siglipModel: string | null;
+}
+
+/** Which files fed the checkpoint, for `inspect` and error messages. */
+export interface CheckpointSources {
+  readonly shards: readonly string[];
+  readonly visionBackbone: string | null;
+  readonly actionHead: string | null;
+  readonly proprioProjector: string | null;
+  readonly siglipTextFolder: string | null;
+  readonly statistics: string;
+  readonly loraMerged: { readonly file: string; readonly tensors: number; readonly fromCache: boolean } | null;
+}
+
+export interface Checkpoint {
+  /** Absolute folder. */
+  readonly dir: string;
+  readonly config: PolicyConfig;
+  /** Every tensor the policy uses, LoRA merged, by canonical name (see policyTensors.ts). */
+  readonly tensors: ReadonlyMap<string, TensorView>;
+  readonly statistics: ReadonlyMap<string, DatasetStatistics>;
+  readonly pixelNormalization: { readonly dinov2: PixelNormalization; readonly siglip: PixelNormalization };
+  readonly tokenizers: TokenizerFiles;
+  readonly sources: CheckpointSources;
+}
+
+/** Progress of long work: `done` of `total` in `unit`, for one named step. */
+export interface Progress {
+  readonly step: string;
+  readonly done: number;
+  readonly total: number;
+  readonly unit: 'bytes' | 'tensors' | 'steps';
+}
+
+export interface OpenCheckpointOptions {
+  /** Folder with the SigLIP tokenizer and text config, overriding `text_encoder_path`. */
+  readonly siglipText?: string;
+  /** Where merged LoRA weights are kept; default `$SEMANTICVLA_CACHE`, else `$XDG_CACHE_HOME/semanticvla`, else `~/.cache/semanticvla`. */
+  readonly cacheDir?: string;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}

@@ -1,0 +1,114 @@
+/**
+ * What the checkpoint itself says about the policy: config.json, the files that are there, and the shapes of the
+ * weights. Nothing of the caller's (cameras, crop, normalization key) is in here; see ../platform.ts for that.
+ */
+
+/** `semanticvla`: SemanticVLA's own mask and three heads; `openvla-oft`: fully bidirectional, one head (spec, Variants). */
+export type PolicyFamily = 'semanticvla' | 'openvla-oft';
+
+/** One vision transformer, as timm would build it. */
+export interface VitConfig {
+  /** timm name, e.g. `vit_large_patch14_reg4_dinov2.lvd142m`. */
+  readonly timmName: string;
+  readonly width: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly mlpWidth: number;
+  readonly patchSize: number;
+  /** Patches per image (grid * grid), from the position embedding. */
+  readonly patches: number;
+  /** cls + register tokens that precede the patches (5 for DINOv2 with registers, 0 for SigLIP). */
+  readonly prefixTokens: number;
+  readonly hasClsToken: boolean;
+  readonly registerTokens: number;
+  readonly hasLayerScale: boolean;
+  readonly layerNormEps: number;
+  readonly film: boolean;
+  /** Learned queries appended after the patches (Q); 0 when none. */
+  readonly queries: number;
+  readonly sampler: SamplerConfig | null;
+  /** Index of the block whose output leaves the tower: the last with cross-ViT exchange, else the second to last. */
+  readonly outputBlock: number;
+}
+
+/** Text-guided sampler (ID-Pruner) on one tower's output. */
+export interface SamplerConfig {
+  readonly visionTopk: number;
+  /** 0: no pooled tokens. */
+  readonly textTopk: number;
+  /** Softmax temperature of the pooled tokens. */
+  readonly temperature: number;
+  readonly textEncoder: TextEncoderConfig;
+}
+
+/** SigLIP text tower. */
+export interface TextEncoderConfig {
+  /** Folder with spiece.model and the text config. */
+  readonly folder: string;
+  readonly width: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly mlpWidth: number;
+  readonly vocabSize: number;
+  /** Sequence length (64). */
+  readonly positions: number;
+  readonly layerNormEps: number;
+}
+
+export interface LlamaConfig {
+  readonly width: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly mlpWidth: number;
+  readonly vocabSize: number;
+  readonly rmsNormEps: number;
+  readonly ropeTheta: number;
+  readonly maxPositions: number;
+}
+
+/**
+ * `regression`: one MLPResNet (`model`) or three (`model_trans`, `model_rot`, `model_grip`);
+ * `discrete`: no head file, actions are argmax token ids of the language model.
+ */
+export type HeadConfig =
+  | { readonly kind: 'single'; readonly hiddenWidth: number; readonly blocks: number; readonly outputs: number }
+  | {
+      readonly kind: 'split';
+      readonly hiddenWidth: number;
+      readonly blocks: number;
+      readonly translation: number;
+      readonly rotation: number;
+      readonly gripper: number;
+      /** Two arms: outputs are interleaved arm by arm (spec, SA-Coupler). */
+      readonly bimanual: boolean;
+    }
+  | { readonly kind: 'discrete'; readonly bins: number; readonly tokenVocab: number };
+
+export interface PolicyConfig {
+  readonly family: PolicyFamily;
+  /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */
+  readonly variant: string;
+  /** Side of the square image that enters the ViTs, pixels. */
+  readonly imageSize: number;
+  readonly dinov2: VitConfig;
+  readonly siglip: VitConfig;
+  /** 0-based [dinov2 block, siglip block] after which the towers exchange patches; empty when disabled. */
+  readonly exchangePairs: readonly (readonly [number, number])[];
+  readonly aggregation: 'concat' | 'moe';
+  readonly llama: LlamaConfig;
+  /** Action tokens per step H; -1 in config.json (= action dim) is already resolved when the head tells, else null. */
+  readonly actionTokensPerStep: number | null;
+  /** Width of the action vector, from the head; null for discrete (the statistics tell). */
+  readonly actionDim: number | null;
+  readonly head: HeadConfig;
+  /** Joint-state dimension, from the projector's weight; null when there is no proprio projector. */
+  readonly proprioDim: number | null;
+}
+
+/** Pixel normalization of one tower, per RGB channel, on values in [0, 1]. */
+export interface PixelNormalization {
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+}

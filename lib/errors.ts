@@ -1,0 +1,64 @@
+/**
+ * The one error class of the project. `code` is stable and may be matched by callers; the message names what was
+ * looked at, what was expected, what was found, and the next step, in that order.
+ */
+
+/** Every way to be wrong, one code each. Codes are never reused or renamed. */
+export type ErrorCode =
+  // files of a checkpoint
+  | 'CHECKPOINT_NOT_FOUND'
+  | 'CHECKPOINT_NOT_A_POLICY'
+  | 'CHECKPOINT_FILE_MISSING'
+  | 'CHECKPOINT_AMBIGUOUS'
+  | 'CONFIG_INVALID'
+  | 'CONFIG_UNSUPPORTED'
+  | 'SAFETENSORS_INVALID'
+  | 'SAFETENSORS_INDEX_INVALID'
+  | 'TORCH_ARCHIVE_INVALID'
+  | 'TORCH_ARCHIVE_FORBIDDEN'
+  | 'TENSOR_MISSING'
+  | 'TENSOR_SHAPE'
+  | 'TENSOR_DTYPE'
+  | 'TENSOR_NOT_FINITE'
+  | 'LORA_INVALID'
+  | 'STATISTICS_INVALID'
+  | 'TOKENIZER_INVALID'
+  | 'CACHE_UNWRITABLE'
+  // what the caller passed
+  | 'OPTION_UNKNOWN'
+  | 'OPTION_INVALID'
+  | 'OPTION_REQUIRED'
+  | 'UNNORM_KEY_REQUIRED'
+  | 'UNNORM_KEY_UNKNOWN'
+  | 'PLATFORM_REQUIRED'
+  // observations and instructions
+  | 'OBSERVATION_INVALID'
+  | 'CAMERA_MISSING'
+  | 'CAMERA_UNKNOWN'
+  | 'IMAGE_INVALID'
+  | 'IMAGE_DTYPE'
+  | 'IMAGE_TOO_LARGE'
+  | 'NPY_INVALID'
+  | 'STATE_INVALID'
+  | 'INSTRUCTION_INVALID'
+  | 'INSTRUCTION_TOO_LONG'
+  // running
+  | 'ACTION_NOT_FINITE'
+  | 'BACKEND_UNAVAILABLE'
+  | 'ADDON_NOT_BUILT'
+  | 'RUNTIME_FAILED'
+  | 'CLOSED'
+  // command line and tools
+  | 'OUTPUT_UNWRITABLE'
+  | 'STAGES_INVALID'
+  | 'COMPARE_FAILED';
+
+export class SemanticVlaError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'SemanticVlaError';
+    this.code = code;
+  }
+}

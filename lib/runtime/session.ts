@@ -1,0 +1,48 @@
+/**
+ * One interface for every runtime. A session holds the weights of one policy and runs its two graphs:
+ * `instruction` once per sentence, `policy` once per observation. No image, token or robot word in here: those are
+ * transforms.
+ */
+
+/** Numbers in, numbers out; shapes in letters of the spec. */
+export interface InstructionInput {
+  /** [P] Llama ids of the prompt, BOS first, 29871 last. */
+  readonly promptIds: readonly number[];
+  /** [64] SigLIP text ids, padded; null when no tower has a sampler. */
+  readonly siglipIds: readonly number[] | null;
+}
+
+/** The instruction's part of the computation, kept where the session keeps it (worker memory, device memory). */
+export interface InstructionState {
+  readonly promptLength: number;
+  /** Milliseconds spent computing it. */
+  readonly computeMs: number;
+  /** Gives the memory back; idempotent. */
+  release(): void;
+}
+
+export interface PolicyInput {
+  /** [I, S, S, 3] uint8 RGB after resize and crop, cameras in input order. */
+  readonly images: Uint8Array;
+  /** [proprioDim] normalized; null when the policy runs without proprioception. */
+  readonly proprio: Float32Array | null;
+}
+
+export interface PolicyOutput {
+  /** [C, A] row-major, normalized to [-1, 1]. */
+  readonly actions: Float32Array;
+  /** [I, visionTopk] ascending patch indices per tower that has a sampler; null without one. */
+  readonly keptPatches: Int32Array | null;
+  /** [I, patches, positions] cosine similarity patch x text token, masked columns -1; null without a sampler. */
+  readonly similarity: Float32Array | null;
+  /** Milliseconds by stage inside the runtime. */
+  readonly timings: Readonly<Record<string, number>>;
+}
+
+export interface Session {
+  readonly backend: 'cpu' | 'tensorrt';
+  encodeInstruction(input: InstructionInput, signal?: AbortSignal): Promise<InstructionState>;
+  run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput>;
+  /** Idempotent; closes children first; every later call rejects with code CLOSED. */
+  close(): Promise<void>;
+}

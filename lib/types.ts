@@ -1,0 +1,94 @@
+/** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
+
+import type { Progress } from './checkpoint/checkpoint.ts';
+import type { Normalization, PlatformName } from './platform.ts';
+
+/** One camera frame, uint8, row-major [height, width, 3]. Never modified. */
+export interface ImageFrame {
+  readonly data: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+  /** Channel order of `data`; default `rgb`. OpenCV and many camera drivers deliver `bgr`: say so. */
+  readonly order?: 'rgb' | 'bgr';
+}
+
+/** What the robot sees now. Cameras by name; the policy picks the ones its platform names, in the platform's order. */
+export interface Observation {
+  readonly images: Readonly<Record<string, ImageFrame>>;
+  /** Joint state (proprioception) in the dataset's units, [proprioDim]; needed when the policy uses it. */
+  readonly state?: ArrayLike<number>;
+}
+
+export interface PolicyOptions {
+  /** Preset for what the checkpoint does not hold; inferred only when unambiguous. */
+  readonly platform?: PlatformName;
+  readonly cameras?: readonly string[];
+  readonly proprio?: boolean;
+  readonly centerCrop?: boolean;
+  readonly jpeg?: boolean;
+  readonly chunk?: number;
+  readonly normalization?: Normalization;
+  /** Default normalization key for `predict`; needed there or here when the checkpoint holds several. */
+  readonly unnormKey?: string;
+  readonly backend?: 'cpu' | 'tensorrt';
+  /** CPU threads of the runtime and of preprocessing; default: physical cores. */
+  readonly threads?: number;
+  /** Instructions kept encoded (LRU); default 16. */
+  readonly instructionCache?: number;
+  /**
+   * CPU runtime: `folded` widens weights to float32 once at load (fast, 2x the bf16 bytes in memory); `mapped` leaves
+   * bf16 weights in their files and widens them as they are used. Default: `folded` below 2 GB of weights.
+   */
+  readonly weights?: 'folded' | 'mapped';
+  readonly siglipText?: string;
+  readonly cacheDir?: string;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PredictOptions {
+  readonly instruction: string;
+  readonly unnormKey?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** C actions of A dimensions. */
+export interface ActionChunk {
+  /** [C, A] row-major float64, in the dataset's units. */
+  readonly actions: Float64Array;
+  /** [C, A] row-major float32, as the head gives them, about [-1, 1]. */
+  readonly normalized: Float32Array;
+  /** [C, A] */
+  readonly shape: readonly [number, number];
+  /** A names, e.g. `x y z roll pitch yaw gripper`. */
+  readonly dimensions: readonly string[];
+  /** By camera: ascending patch indices the ID-Pruner kept (row-major in the patch grid). Empty without a pruner. */
+  readonly keptPatches: Readonly<Record<string, Int32Array>>;
+  /** By camera: [patches, text positions] cosine similarity, masked columns -1. Empty without a pruner. */
+  readonly similarity: Readonly<Record<string, Float32Array>>;
+  /** Milliseconds by stage, in the order they ran: `preprocess`, `instruction`, `policy`, `unnormalize`, `total`. */
+  readonly timings: Readonly<Record<string, number>>;
+  readonly instruction: string;
+  readonly unnormKey: string;
+}
+
+/** A named intermediate tensor (names and shapes of the reference outputs). */
+export interface StageTensor {
+  readonly dtype: 'F32' | 'I32' | 'U8';
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array | Uint8Array;
+}
+
+export interface Policy extends AsyncDisposable {
+  readonly platform: import('./platform.ts').Platform;
+  /** Names of the A action dimensions. */
+  readonly dimensions: readonly string[];
+  /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
+  readonly patchGrid: number;
+  /** Off the event loop; concurrent calls are safe and run one after the other. Rejects with the signal's reason. */
+  predict(observation: Observation, options: PredictOptions): Promise<ActionChunk>;
+  /** Every named intermediate of one prediction, computed without the savings, in reference order. Slow; for checking. */
+  stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>>;
+  /** Idempotent; later calls reject with code CLOSED. */
+  close(): Promise<void>;
+}

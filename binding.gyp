@@ -1,0 +1,22 @@
+{
+  # The CPU part of the addon. node-gyp writes build/Release/semanticvla.node; scripts/install.mjs starts it.
+  'targets': [
+    {
+      'target_name': 'semanticvla',
+      # One list for node-gyp and CMake.
+      'sources': ['<!@(cat native/sources.txt)'],
+      'include_dirs': [
+        'native',
+        "<!(node -p \"require('node-addon-api').include_dir\")",
+      ],
+      'defines': ['NAPI_VERSION=9', 'NODE_ADDON_API_CPP_EXCEPTIONS_ALL', 'NAPI_CPP_EXCEPTIONS'],
+      'cflags!': ['-fno-exceptions'],
+      'cflags_cc!': ['-fno-exceptions', '-std=gnu++17', '-std=gnu++20'],
+      'cflags_cc': [
+        '-std=c++17', '-O3', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden',
+        # The arithmetic must round where TensorFlow's does: no fused multiply-add (ARM compilers fuse by default).
+        '-ffp-contract=off',
+      ],
+    },
+  ],
+}

@@ -1,0 +1,93 @@
+/**
+ * Camera frames to what enters the towers' normalization (spec, Input 1): JPEG round trip, Lanczos resize, center crop.
+ * The arithmetic is the addon's; here frames and options are checked and worded.
+ */
+
+import { loadAddon, type NativePreprocessed } from '../binding.ts';
+import { SemanticVlaError } from '../errors.ts';
+import type { ImageFrame } from '../types.ts';
+import { checkFrame } from './imageFrame.ts';
+
+export interface PreprocessOptions {
+  /** Side S of the square image that enters the towers, pixels. */
+  readonly imageSize: number;
+  readonly centerCrop: boolean;
+  /** JPEG round trip before the resize, as in the training data. */
+  readonly jpeg: boolean;
+  /** CPU threads at work, >= 1. */
+  readonly threads: number;
+  /** Names of the frames in error messages, e.g. the cameras'; default: `0`, `1`, .. */
+  readonly names?: readonly string[];
+}
+
+/** One frame's way through the preprocessing. */
+export interface PreprocessSteps {
+  /** [224, 224, 3] RGB after JPEG and Lanczos; absent when the frame has that size already (then neither is applied). */
+  readonly resized?: Uint8Array;
+  /** [S, S, 3] RGB: what enters the normalization. */
+  readonly cropped: Uint8Array;
+}
+
+/**
+ * @returns [I, S, S, 3] uint8 RGB, frames in the given order. Frames are copied before this returns and never modified.
+ * @throws (rejects) IMAGE_INVALID, IMAGE_DTYPE, IMAGE_TOO_LARGE, OPTION_INVALID, ADDON_NOT_BUILT
+ */
+export async function preprocessImages(
+  frames: readonly ImageFrame[],
+  options: PreprocessOptions,
+): Promise<Uint8Array> {
+  return (await run(frames, options)).images;
+}
+
+/**
+ * The same, each step kept, one entry a frame.
+ *
+ * @throws (rejects) as `preprocessImages`
+ */
+export async function preprocessSteps(
+  frames: readonly ImageFrame[],
+  options: PreprocessOptions,
+): Promise<PreprocessSteps[]> {
+  const { images, resized } = await run(frames, options);
+  const bytes = options.imageSize * options.imageSize * 3;
+  return resized.map((image, i) => {
+    const cropped = images.slice(i * bytes, (i + 1) * bytes);
+    return image === null ? { cropped } : { resized: image, cropped };
+  });
+}
+
+function run(frames: readonly ImageFrame[], options: PreprocessOptions): Promise<NativePreprocessed> {
+  checkOptions(options);
+  frames.forEach((frame, i) => {
+    checkFrame(frame, options.names?.[i] ?? String(i));
+  });
+  const { imageSize, centerCrop, jpeg, threads } = options;
+  return loadAddon().preprocessImages(
+    frames.map(({ data, width, height, order }) => ({ data, width, height, bgr: order === 'bgr' })),
+    { imageSize, centerCrop, jpeg, threads },
+  );
+}
+
+function checkOptions({ imageSize, threads, centerCrop, jpeg }: PreprocessOptions): void {
+  // Caps far above any policy or machine: a bigger number is a mistake, and memory must not follow it.
+  const checks = [
+    ['imageSize', imageSize, 4096],
+    ['threads', threads, 256],
+  ] as const;
+  for (const [name, value, cap] of checks) {
+    if (!Number.isInteger(value) || value < 1 || value > cap) {
+      throw new SemanticVlaError(
+        'OPTION_INVALID',
+        `Option ${name}: expected a whole number in 1..${cap}, found ${value}.`,
+      );
+    }
+  }
+  for (const [name, value] of [
+    ['centerCrop', centerCrop],
+    ['jpeg', jpeg],
+  ] as const) {
+    if (typeof value !== 'boolean') {
+      throw new SemanticVlaError('OPTION_INVALID', `Option ${name}: expected true or false, found ${value}.`);
+    }
+  }
+}

@@ -1,0 +1,87 @@
+#include "napi/convert.h"
+
+#include <cstring>
+#include <string>
+
+namespace semanticvla::napi {
+
+namespace {
+
+/// Longest side and member count that the arithmetic below is written for.
+constexpr int kMaxSide = 1 << 16;
+constexpr int kMaxThreads = 256;
+
+bool toBool(const Napi::Object& object, const char* name) {
+  const Napi::Value value = object.Get(name);
+  if (!value.IsBoolean()) {
+    throw Napi::TypeError::New(object.Env(), std::string("expected a boolean for ") + name);
+  }
+  return value.As<Napi::Boolean>().Value();
+}
+
+Napi::Object toObject(const Napi::Value& value, const char* name) {
+  if (!value.IsObject()) {
+    throw Napi::TypeError::New(value.Env(), std::string("expected an object for ") + name);
+  }
+  return value.As<Napi::Object>();
+}
+
+}  // namespace
+
+int toInt(const Napi::Value& value, const char* name, int low, int high) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0.5;
+  // Also false for NaN.
+  if (!(number >= low && number <= high) || number != static_cast<int>(number)) {
+    throw Napi::RangeError::New(value.Env(), std::string("expected an integer in ") + std::to_string(low) +
+                                                 ".." + std::to_string(high) + " for " + name);
+  }
+  return static_cast<int>(number);
+}
+
+const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw Napi::TypeError::New(value.Env(), std::string("expected a Uint8Array for ") + name);
+  }
+  const Napi::Uint8Array array = value.As<Napi::Uint8Array>();
+  if (array.ElementLength() != length) {
+    throw Napi::RangeError::New(value.Env(), std::string("expected ") + std::to_string(length) +
+                                                 " bytes for " + name + " but received " +
+                                                 std::to_string(array.ElementLength()));
+  }
+  return array.Data();
+}
+
+std::vector<OwnedFrame> toFrames(const Napi::Value& value) {
+  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), "expected an array for frames");
+  const Napi::Array array = value.As<Napi::Array>();
+  std::vector<OwnedFrame> frames(array.Length());
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Object object = toObject(array.Get(i), "frame");
+    OwnedFrame& frame = frames[i];
+    frame.width = toInt(object.Get("width"), "width", 1, kMaxSide);
+    frame.height = toInt(object.Get("height"), "height", 1, kMaxSide);
+    frame.bgr = toBool(object, "bgr");
+    const size_t length = static_cast<size_t>(frame.width) * frame.height * 3;
+    const uint8_t* data = toBytes(object.Get("data"), "data", length);
+    frame.pixels.assign(data, data + length);
+  }
+  return frames;
+}
+
+reference::PreprocessOptions toPreprocessOptions(const Napi::Value& value) {
+  const Napi::Object object = toObject(value, "options");
+  reference::PreprocessOptions options;
+  options.imageSize = toInt(object.Get("imageSize"), "imageSize", 1, kMaxSide);
+  options.centerCrop = toBool(object, "centerCrop");
+  options.jpeg = toBool(object, "jpeg");
+  options.threads = toInt(object.Get("threads"), "threads", 1, kMaxThreads);
+  return options;
+}
+
+Napi::Uint8Array fromBytes(Napi::Env env, const uint8_t* data, size_t length) {
+  Napi::Uint8Array array = Napi::Uint8Array::New(env, length);
+  if (length > 0) std::memcpy(array.Data(), data, length);
+  return array;
+}
+
+}  // namespace semanticvla::napi

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "reference/centerCrop.h"
+#include "support/team.h"
+
+namespace semanticvla::reference {
+
+/// Side of the image that the reference makes before it crops, whatever size the policy's towers take (its constant
+/// OPENVLA_IMAGE_SIZE). A policy of another size gets this image resized once more, by its image processor.
+constexpr int kReferenceImageSize = 224;
+
+/// One camera frame, [height, width, 3] uint8; the caller keeps `pixels` alive.
+struct Frame {
+  const uint8_t* pixels = nullptr;
+  int width = 0;
+  int height = 0;
+  /// Channels are blue, green, red.
+  bool bgr = false;
+};
+
+struct PreprocessOptions {
+  /// Side S of the square image that enters the towers.
+  int imageSize = kReferenceImageSize;
+  bool centerCrop = true;
+  /// JPEG round trip before the resize.
+  bool jpeg = true;
+  /// Members of the team, the calling thread included.
+  int threads = 1;
+};
+
+struct Preprocessed {
+  /// [I, S, S, 3] uint8 RGB: what enters the normalization.
+  std::vector<uint8_t> images;
+  /// Per frame [224, 224, 3] after JPEG and Lanczos; empty where the frame has that size already.
+  std::vector<std::vector<uint8_t>> resized;
+};
+
+/// Frames to policy images (spec, Input 1). Keeps its threads, tables and buffers between calls; one caller at a time.
+class Preprocessor {
+ public:
+  Preprocessed run(const std::vector<Frame>& frames, const PreprocessOptions& options);
+
+ private:
+  /// Buffers of one frame in progress, reused from call to call.
+  struct Workspace {
+    std::vector<uint8_t> rgb;
+    std::vector<uint8_t> cropped;
+  };
+
+  Team& team(int threads);
+  void processFrame(const Frame& frame, const PreprocessOptions& options, Workspace& work, Team& team,
+                    std::vector<uint8_t>& resized, uint8_t* out);
+
+  std::unique_ptr<Team> team_;
+  Team alone_{1};
+  CropAxis cropAxis_ = centerCropAxis(kReferenceImageSize);
+  std::vector<Workspace> workspaces_;
+};
+
+}  // namespace semanticvla::reference

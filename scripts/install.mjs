@@ -1,0 +1,113 @@
+/**
+ * Builds the addon's CPU part when npm installs the package: `node scripts/install.mjs` does the same by hand.
+ * Looks first whether this machine can do it, and says in one sentence what is missing and how to get it.
+ *
+ * Plain JavaScript in an old dialect, so that an old Node reaches the sentence about its version.
+ */
+
+// biome-ignore-all lint/style/useNodejsImportProtocol: Node versions that are told to upgrade do not know `node:`.
+// biome-ignore-all lint/complexity/useOptionalChain: the same.
+import { spawnSync } from 'child_process';
+import { existsSync } from 'fs';
+import { dirname, join } from 'path';
+import { fileURLToPath } from 'url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** [major, minor] */
+const OLDEST_NODE = [20, 9];
+const OLDEST_PYTHON = [3, 8];
+const DEBIAN_TOOLS = 'apt-get install -y build-essential python3';
+
+function fail(sentence) {
+  console.error(`semanticvla: ${sentence}`);
+  process.exit(1);
+}
+
+/** Is `version` ("20.9.1", "Python 3.11.2") at least [major, minor]? */
+function atLeast(version, oldest) {
+  const found = /(\d+)\.(\d+)/.exec(version);
+  if (!found) return false;
+  const major = Number(found[1]);
+  return major > oldest[0] || (major === oldest[0] && Number(found[2]) >= oldest[1]);
+}
+
+function checkNode() {
+  if (!atLeast(process.versions.node, OLDEST_NODE)) {
+    fail(
+      `needs Node >= ${OLDEST_NODE.join('.')} and found ${process.versions.node}; install a newer one, for example with: npm install -g n && n lts`,
+    );
+  }
+}
+
+function checkPython() {
+  const python = process.env.PYTHON || process.env.npm_config_python || 'python3';
+  const result = spawnSync(python, ['--version'], { encoding: 'utf8' });
+  const version = `${result.stdout || ''}${result.stderr || ''}`.trim();
+  if (result.status !== 0)
+    fail(`needs Python 3 to build its addon and found no ${python}; install it with: ${DEBIAN_TOOLS}`);
+  if (!atLeast(version, OLDEST_PYTHON)) {
+    fail(
+      `needs Python >= ${OLDEST_PYTHON.join('.')} to build its addon and found ${version}; install it with: ${DEBIAN_TOOLS}`,
+    );
+  }
+}
+
+function checkMake() {
+  const make = process.env.MAKE || 'make';
+  if (spawnSync(make, ['--version']).status !== 0) {
+    fail(`needs make to build its addon and found no ${make}; install it with: ${DEBIAN_TOOLS}`);
+  }
+}
+
+function checkCompiler() {
+  // CXX may carry arguments or a wrapper ("ccache g++"), as make reads it.
+  const command = (process.env.CXX || 'g++').trim().split(/\s+/);
+  const compiler = command[0];
+  const source =
+    '#include <optional>\nint main() { if constexpr (sizeof(std::optional<int>) > 0) return 0; }\n';
+  const args = command.slice(1).concat(['-std=c++17', '-fsyntax-only', '-x', 'c++', '-']);
+  const result = spawnSync(compiler, args, { input: source, encoding: 'utf8' });
+  if (result.error)
+    fail(`needs a C++17 compiler and found no ${compiler}; install one with: ${DEBIAN_TOOLS}`);
+  if (result.status !== 0) {
+    fail(
+      `needs a C++17 compiler and ${compiler} cannot compile a C++17 program (GCC 8 or Clang 7 are the oldest that can); install one with: ${DEBIAN_TOOLS}`,
+    );
+  }
+}
+
+/** npm names its own node-gyp to install scripts; run by hand, the one beside npm serves, else one on the PATH. */
+function findNodeGyp() {
+  const besideNode = join(
+    dirname(dirname(process.execPath)),
+    'lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js',
+  );
+  const candidates = [process.env.npm_config_node_gyp, besideNode];
+  for (const candidate of candidates) {
+    if (candidate && existsSync(candidate)) return [process.execPath, candidate];
+  }
+  if (spawnSync('node-gyp', ['--version']).status === 0) return ['node-gyp'];
+  return fail('needs node-gyp, which comes with npm, and found none; run it through npm: npm rebuild');
+}
+
+/** Headers that were installed with the running node make a download unnecessary. */
+function nodeHeaders() {
+  if (process.env.npm_config_nodedir) return [];
+  const prefix = dirname(dirname(process.execPath));
+  return existsSync(join(prefix, 'include/node/node_api.h')) ? ['--nodedir', prefix] : [];
+}
+
+checkNode();
+checkPython();
+checkMake();
+checkCompiler();
+
+const [command, ...first] = findNodeGyp();
+const args = first.concat(['rebuild', '--jobs', '2', '--loglevel', 'warn'], nodeHeaders());
+const result = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+if (result.status !== 0) {
+  fail(
+    'the addon did not compile; the compiler output above says why (offline, set npm_config_nodedir to a folder with include/node)',
+  );
+}

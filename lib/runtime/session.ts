@@ -6,7 +6,7 @@
 
 /** Numbers in, numbers out; shapes in letters of the spec. */
 export interface InstructionInput {
-  /** [P] Llama ids of the prompt, BOS first, 29871 last. */
+  /** [P + 1] Llama ids of the prompt (BOS first, 29871 last), then the stop id. */
   readonly promptIds: readonly number[];
   /** [64] SigLIP text ids, padded; null when no tower has a sampler. */
   readonly siglipIds: readonly number[] | null;

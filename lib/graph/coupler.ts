@@ -1,0 +1,66 @@
+/** SA-Coupler: hidden states of the action tokens -> normalized actions [C, A] (spec, "SA-Coupler" and "Alternative heads"). */
+
+import type { Value } from './graphBuilder.ts';
+import type { GraphContext } from './graphContext.ts';
+import { layerNorm, linear } from './layers.ts';
+
+/** nn.LayerNorm's default, which the action heads keep. */
+const headLayerNormEps = 1e-5;
+
+export function coupleActions(ctx: GraphContext, window: Value): Value {
+  const { g, config, options, tokens } = ctx;
+  const { head } = config;
+  return g.scope('head', () => {
+    if (head.kind === 'discrete') return discrete(ctx, window);
+    const steps = g.op('Reshape', [window, g.ints([options.chunk, tokens.perStep * config.llama.width])], {}, 'steps');
+    if (head.kind === 'single') return resNet(ctx, steps, 'model', head.blocks, head.outputs);
+    const parts = (
+      [
+        ['model_trans', head.translation],
+        ['model_rot', head.rotation],
+        ['model_grip', head.gripper],
+      ] as const
+    ).map(([name, outputs]) => resNet(ctx, steps, name, head.blocks, outputs));
+    if (!head.bimanual) return g.op('Concat', parts, { axis: -1 }, 'actions');
+    // two arms: [translation rotation gripper] of the first, then of the second
+    const arms = parts.map((part, i) =>
+      g.ops('Split', [part], { axis: -1, num_outputs: 2 }, `arms${i}`, ['first', 'second']),
+    );
+    return g.op('Concat', [0, 1].flatMap((arm) => arms.map((part) => part[arm]!)), { axis: -1 }, 'actions');
+  });
+}
+
+/** MLPResNet: LN - fc1 - ReLU - n x (LN - fc - ReLU, residual) - LN - fc2. */
+function resNet(ctx: GraphContext, steps: Value, name: string, blocks: number, outputs: number): Value {
+  const { g } = ctx;
+  const prefix = `action_head.${name}`;
+  const result = g.scope(name, () => {
+    const normed = layerNorm(g, steps, `${prefix}.layer_norm1`, headLayerNormEps, 'layer_norm1');
+    let x = g.op('Relu', [linear(g, normed, `${prefix}.fc1`, 'fc1')], {}, 'relu');
+    for (let n = 0; n < blocks; n++) {
+      x = g.scope(`block${n}`, () => {
+        const ffn = `${prefix}.mlp_resnet_blocks.${n}.ffn`;
+        const hidden = layerNorm(g, x, `${ffn}.0`, headLayerNormEps, 'norm');
+        return g.op('Add', [g.op('Relu', [linear(g, hidden, `${ffn}.1`, 'fc')], {}, 'relu'), x], {}, 'out');
+      });
+    }
+    return linear(g, layerNorm(g, x, `${prefix}.layer_norm2`, headLayerNormEps, 'layer_norm2'), `${prefix}.fc2`, 'fc2');
+  });
+  ctx.stage(`head.${name}`, result, [ctx.options.chunk, outputs]);
+  return result;
+}
+
+/** argmax over the whole vocabulary, bin = clip(vocab - id - 1, 0, bins - 2), value = centre of the bin. */
+function discrete(ctx: GraphContext, window: Value): Value {
+  const { g, config, options } = ctx;
+  if (config.head.kind !== 'discrete') throw new Error('discrete() needs a discrete head');
+  const { bins, tokenVocab } = config.head;
+  const logits = linear(g, window, 'language_model.lm_head', 'logits', { bias: false });
+  const ids = g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }, 'token_ids');
+  const bin = g.op('Sub', [g.int(tokenVocab - 1), ids], {}, 'bin');
+  const clipped = g.op('Clip', [bin, g.int(0), g.int(bins - 2)], {}, 'clipped');
+  const edge = (i: number) => -1 + (2 * i) / (bins - 1);
+  const centres = Float32Array.from({ length: bins - 1 }, (_, i) => (edge(i) + edge(i + 1)) / 2);
+  const values = g.op('Gather', [g.floats('bin_centres', [bins - 1], centres), clipped], { axis: 0 }, 'values');
+  return g.op('Reshape', [values, g.ints([options.chunk, options.actionDim])], {}, 'actions');
+}

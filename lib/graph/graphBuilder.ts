@@ -1,0 +1,274 @@
+/**
+ * Writes one ONNX graph node by node. A value is its name. Names are paths of the model's own blocks
+ * (`dinov2/block3/attn/qkv`), so that viewers and profilers read like the paper.
+ */
+
+import type { TensorView } from '../checkpoint/tensorView.ts';
+import { SemanticVlaError } from '../errors.ts';
+import {
+  type AttributeValue,
+  attributeProto,
+  type FunctionProto,
+  floatTypeOf,
+  functionDomain,
+  type Initializer,
+  type NodeProto,
+  type OnnxModel,
+  type OnnxTypeName,
+  onnxType,
+  type ValueInfo,
+} from './onnxModel.ts';
+
+/** Name of a value in the graph. */
+export type Value = string;
+
+export interface BuilderOptions {
+  readonly name: string;
+  readonly doc: string;
+  readonly tensors: ReadonlyMap<string, TensorView>;
+}
+
+/** ONNX operator set of every graph: the first with the Gelu op that TensorRT 10.3 also reads. */
+export const opset = 21;
+
+export class GraphBuilder {
+  readonly #options: BuilderOptions;
+  readonly #nodes: NodeProto[] = [];
+  readonly #initializers: Initializer[] = [];
+  readonly #inputs: ValueInfo[] = [];
+  readonly #outputs: ValueInfo[] = [];
+  readonly #functions = new Map<string, FunctionProto>();
+  readonly #names = new Set<string>();
+  readonly #scope: string[] = [];
+  readonly #windows = new Map<string, TensorView>();
+
+  constructor(options: BuilderOptions) {
+    this.#options = options;
+  }
+
+  /** Runs `body` with names below `label/`. */
+  scope<T>(label: string, body: () => T): T {
+    this.#scope.push(label);
+    try {
+      return body();
+    } finally {
+      this.#scope.pop();
+    }
+  }
+
+  input(value: ValueInfo): Value {
+    this.#claim(value.name);
+    this.#inputs.push(value);
+    return value.name;
+  }
+
+  /** Makes `source` a graph output called `value.name`. */
+  output(source: Value, value: ValueInfo): void {
+    this.#claim(value.name);
+    this.#nodes.push(node('Identity', '', [source], [value.name], {}, value.name));
+    this.#outputs.push(value);
+  }
+
+  /** One node with one output, named after the scope and `label`. An empty input name is ONNX's "not given". */
+  op(
+    type: string,
+    inputs: readonly Value[],
+    attributes: Record<string, AttributeValue>,
+    label: string,
+    domain = '',
+  ): Value {
+    return this.ops(type, inputs, attributes, label, [''], domain)[0]!;
+  }
+
+  /** One node with several outputs `label/output`. */
+  ops(
+    type: string,
+    inputs: readonly Value[],
+    attributes: Record<string, AttributeValue>,
+    label: string,
+    outputs: readonly string[],
+    domain = '',
+  ): Value[] {
+    const name = this.#path(label);
+    const names = outputs.map((output) => this.#claim(output === '' ? name : `${name}/${output}`));
+    this.#nodes.push(node(type, domain, inputs, names, attributes, name));
+    return names;
+  }
+
+  /** Calls a local function; its body is added to the model once. */
+  call(
+    definition: FunctionProto,
+    inputs: readonly Value[],
+    attributes: Record<string, AttributeValue>,
+    label: string,
+  ): Value[] {
+    this.#functions.set(definition.name, definition);
+    return this.ops(definition.name, inputs, attributes, label, definition.output, functionDomain);
+  }
+
+  has(tensor: string): boolean {
+    return this.#options.tensors.has(tensor);
+  }
+
+  /**
+   * A weight of the checkpoint, left where it lies on disk, as float32. `dims` may reinterpret its shape (same bytes).
+   * bfloat16 and float16 weights are widened by a Cast: folded at load, or at each use (session option `weights`).
+   */
+  weight(tensor: string, dims?: readonly number[]): Value {
+    const raw = this.rawWeight(tensor, dims);
+    const { dtype } = this.#view(tensor);
+    if (dtype === 'F32') return raw;
+    const name = `${raw}/float32`;
+    if (!this.#names.has(name)) {
+      this.#claim(name);
+      this.#nodes.push(node('Cast', '', [raw], [name], { to: onnxType.float32 }, name));
+    }
+    return name;
+  }
+
+  /** The same without widening: for Gather, where only the gathered rows are then cast. */
+  rawWeight(tensor: string, dims?: readonly number[]): Value {
+    const view = this.#view(tensor);
+    const shape = dims ?? view.shape;
+    const name = dims === undefined ? tensor : `${tensor}[${dims.join('x')}]`;
+    if (!this.#names.has(name)) {
+      const type = floatTypeOf(view.dtype);
+      if (type === null) {
+        throw new SemanticVlaError(
+          'TENSOR_DTYPE',
+          `${tensor} in ${view.file}: expected a floating-point weight, found ${view.dtype}. ` +
+            'Convert the checkpoint to bfloat16 or float32.',
+        );
+      }
+      this.#claim(name);
+      this.#initializers.push({ name, type, dims: shape, source: { view } });
+    }
+    return name;
+  }
+
+  /** Rows [start, end) of a [rows, columns] weight, as float32: a window into the same bytes. */
+  weightRows(tensor: string, start: number, end: number): Value {
+    const view = this.#view(tensor);
+    const [rows, ...rest] = view.shape;
+    const rowBytes = view.byteLength / rows!;
+    const window: TensorView = {
+      ...view,
+      name: `${tensor}[${start}:${end}]`,
+      shape: [end - start, ...rest],
+      offset: view.offset + start * rowBytes,
+      byteLength: (end - start) * rowBytes,
+    };
+    this.#windows.set(window.name, window);
+    return this.weight(window.name);
+  }
+
+  /** Shape of a weight on disk. */
+  shapeOf(tensor: string): readonly number[] {
+    return this.#view(tensor).shape;
+  }
+
+  /** int64 vector constant; equal ones are shared. */
+  ints(values: readonly number[]): Value {
+    return this.#constant(`int64[${values.join(',')}]`, 'int64', [values.length], () => {
+      const data = new BigInt64Array(values.length);
+      for (const [i, value] of values.entries()) data[i] = BigInt(value);
+      return new Uint8Array(data.buffer);
+    });
+  }
+
+  /** int64 scalar constant. */
+  int(value: number): Value {
+    return this.#constant(`int64(${value})`, 'int64', [], () => new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
+  }
+
+  /** float32 scalar constant. */
+  float(value: number): Value {
+    return this.#constant(`float32(${value})`, 'float32', [], () => new Uint8Array(Float32Array.of(value).buffer));
+  }
+
+  /** Named float32 constant. */
+  floats(label: string, dims: readonly number[], values: Float32Array): Value {
+    return this.#constant(this.#path(label), 'float32', dims, () => new Uint8Array(values.slice().buffer));
+  }
+
+  build(): OnnxModel {
+    return {
+      name: this.#options.name,
+      doc: this.#options.doc,
+      opset,
+      nodes: this.#nodes,
+      initializers: this.#initializers,
+      inputs: this.#inputs,
+      outputs: this.#outputs,
+      functions: [...this.#functions.values()],
+    };
+  }
+
+  #view(tensor: string): TensorView {
+    const view = this.#options.tensors.get(tensor) ?? this.#windows.get(tensor);
+    if (view === undefined) {
+      throw new SemanticVlaError(
+        'TENSOR_MISSING',
+        `${tensor}: the ${this.#options.name} graph needs it and the checkpoint does not hold it. ` +
+          'Check that every shard and .pt file was copied.',
+      );
+    }
+    return view;
+  }
+
+  #constant(name: string, type: OnnxTypeName, dims: readonly number[], bytes: () => Uint8Array): Value {
+    if (!this.#names.has(name)) {
+      this.#claim(name);
+      this.#initializers.push({ name, type, dims, source: { bytes: bytes() } });
+    }
+    return name;
+  }
+
+  #path(label: string): string {
+    return [...this.#scope, label].join('/');
+  }
+
+  #claim(name: string): string {
+    if (this.#names.has(name)) throw new Error(`graph ${this.#options.name}: the name ${name} is taken`);
+    this.#names.add(name);
+    return name;
+  }
+}
+
+function node(
+  opType: string,
+  domain: string,
+  input: readonly Value[],
+  output: readonly Value[],
+  attributes: Record<string, AttributeValue>,
+  name: string,
+): NodeProto {
+  return {
+    name,
+    opType,
+    domain,
+    input: [...input],
+    output: [...output],
+    attribute: Object.entries(attributes).map(([key, value]) => attributeProto(key, value)),
+  };
+}
+
+/** Builds the node list of a local function body: the same calls, with names local to the function. */
+export class FunctionBody {
+  readonly nodes: NodeProto[] = [];
+
+  op(type: string, inputs: readonly Value[], attributes: Record<string, AttributeValue>, output: string): Value {
+    this.nodes.push(node(type, '', inputs, [output], attributes, output));
+    return output;
+  }
+
+  ops(
+    type: string,
+    inputs: readonly Value[],
+    attributes: Record<string, AttributeValue>,
+    outputs: readonly string[],
+  ): Value[] {
+    this.nodes.push(node(type, '', inputs, outputs, attributes, outputs[0]!));
+    return [...outputs];
+  }
+}

@@ -1,0 +1,72 @@
+/** Building blocks that every part of the model shares. Activations are [rows, width] unless said otherwise. */
+
+import type { GraphBuilder, Value } from './graphBuilder.ts';
+import { FloatAttribute } from './onnxModel.ts';
+
+/**
+ * x W^T + b with the checkpoint's own [out, in] layout. Gemm keeps the weight as it lies on disk (no transpose on any
+ * runtime); `bias: false` for Llama.
+ */
+export function linear(
+  g: GraphBuilder,
+  x: Value,
+  prefix: string,
+  label: string,
+  options: { readonly bias?: boolean; readonly dims?: readonly number[] } = {},
+): Value {
+  const weight = g.weight(`${prefix}.weight`, options.dims);
+  const inputs = options.bias === false ? [x, weight] : [x, weight, g.weight(`${prefix}.bias`)];
+  return g.op('Gemm', inputs, { transB: 1 }, label);
+}
+
+export function layerNorm(g: GraphBuilder, x: Value, prefix: string, eps: number, label: string): Value {
+  return g.op(
+    'LayerNormalization',
+    [x, g.weight(`${prefix}.weight`), g.weight(`${prefix}.bias`)],
+    { axis: -1, epsilon: new FloatAttribute(eps) },
+    label,
+  );
+}
+
+/** x / sqrt(mean(x^2) + eps) * weight, spelled in the operators that both runtimes fuse into one kernel. */
+export function rmsNorm(g: GraphBuilder, x: Value, weight: string, eps: number, label: string): Value {
+  return g.scope(label, () => {
+    const square = g.op('Pow', [x, g.float(2)], {}, 'square');
+    const mean = g.op('ReduceMean', [square, g.ints([-1])], { keepdims: 1 }, 'mean');
+    const rms = g.op('Sqrt', [g.op('Add', [mean, g.float(eps)], {}, 'eps')], {}, 'rms');
+    const normalized = g.op('Div', [x, rms], {}, 'normalized');
+    return g.op('Mul', [normalized, g.weight(weight)], {}, 'scaled');
+  });
+}
+
+/** fc1 - GELU - fc2 with the given spelling of the two layers. */
+export function geluMlp(
+  g: GraphBuilder,
+  x: Value,
+  fc1: string,
+  fc2: string,
+  approximate: 'none' | 'tanh' = 'none',
+): Value {
+  const hidden = linear(g, x, fc1, 'fc1');
+  const active = g.op('Gelu', [hidden], approximate === 'tanh' ? { approximate } : {}, 'gelu');
+  return linear(g, active, fc2, 'fc2');
+}
+
+/**
+ * softmax(q k^T + bias) v. q [.., n, d] is already scaled; k, v [.., m, d]; bias broadcasts to [.., n, m].
+ * MatMul - Softmax - MatMul is the form that TensorRT fuses into one attention kernel.
+ */
+export function attentionCore(
+  g: GraphBuilder,
+  q: Value,
+  k: Value,
+  v: Value,
+  bias: Value | null,
+  kTranspose: readonly number[],
+): Value {
+  const keys = g.op('Transpose', [k], { perm: kTranspose }, 'kT');
+  let scores = g.op('MatMul', [q, keys], {}, 'scores');
+  if (bias !== null) scores = g.op('Add', [scores, bias], {}, 'masked');
+  const weights = g.op('Softmax', [scores], { axis: -1 }, 'softmax');
+  return g.op('MatMul', [weights, v], {}, 'context');
+}

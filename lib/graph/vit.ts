@@ -1,0 +1,208 @@
+/** The two vision transformers (spec, "Per-frame part"). One weight layout, two configurations; cameras are one batch. */
+
+import type { VitConfig } from '../checkpoint/policyConfig.ts';
+import { dinov2Prefix, siglipPrefix } from '../checkpoint/policyTensors.ts';
+import type { Value } from './graphBuilder.ts';
+import type { GraphContext } from './graphContext.ts';
+import { attentionCore, geluMlp, layerNorm, linear } from './layers.ts';
+import { names, type TowerName } from './names.ts';
+
+/** One tower on its way through the blocks. */
+export interface Tower {
+  readonly name: TowerName;
+  readonly prefix: string;
+  readonly vit: VitConfig;
+  /** [I * rows, width] */
+  x: Value;
+  /** Rows per image: prefix + patches + queries. */
+  readonly rows: number;
+}
+
+/** Raw pixels as patches: uint8 [I, S, S, 3] -> float32 [I * patches, 3, p, p] in [0, 1], shared by the towers. */
+export function cutPatches(ctx: GraphContext, images: Value): Value {
+  const { g, config, options } = ctx;
+  const p = config.dinov2.patchSize;
+  const grid = config.imageSize / p;
+  return g.scope('patches', () => {
+    const cells = g.op('Reshape', [images, g.ints([options.images, grid, p, grid, p, 3])], {}, 'cells');
+    const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 5, 2, 4] }, 'ordered');
+    const float = g.op('Cast', [ordered], { to: 1 }, 'float');
+    const scaled = g.op('Div', [float, g.float(255)], {}, 'unit');
+    return g.op('Reshape', [scaled, g.ints([options.images * grid * grid, 3, p * p])], {}, 'rows');
+  });
+}
+
+/** Normalization, patch embedding, position, prefix tokens and queries: the input of block 0. */
+export function embedImages(
+  ctx: GraphContext,
+  name: TowerName,
+  patches: Value,
+  normalization: { readonly mean: readonly number[]; readonly std: readonly number[] },
+): Tower {
+  const { g, config, options } = ctx;
+  const vit = config[name];
+  const prefix = name === 'dinov2' ? dinov2Prefix : siglipPrefix;
+  const p2 = vit.patchSize * vit.patchSize;
+  const rows = vit.prefixTokens + vit.patches + vit.queries;
+  const x = g.scope(name, () =>
+    g.scope('embed', () => {
+      const mean = g.floats('mean', [3, 1], Float32Array.from(normalization.mean));
+      const std = g.floats('std', [3, 1], Float32Array.from(normalization.std));
+      const pixels = g.op('Div', [g.op('Sub', [patches, mean], {}, 'centered'), std], {}, 'normalized');
+      if (options.stages) publishPixels(ctx, name, pixels);
+      const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
+      const embedded = linear(g, flat, `${prefix}.patch_embed.proj`, 'proj', { dims: [vit.width, 3 * p2] });
+      const tokens = g.op('Reshape', [embedded, g.ints([options.images, vit.patches, vit.width])], {}, 'tokens');
+      const placed = g.op('Add', [tokens, g.weight(`${prefix}.pos_embed`)], {}, 'positioned');
+      const parts = [...prefixTokens(ctx, prefix, vit), placed];
+      if (vit.queries > 0) {
+        parts.push(perImage(ctx, `vision_backbone.${name === 'dinov2' ? 'vision_queries' : 'vision_queries_fused'}`, vit.queries, vit.width, 'queries'));
+      }
+      const all = parts.length === 1 ? placed : g.op('Concat', parts, { axis: 1 }, 'sequence');
+      ctx.stage(`${name}.embedded`, all, [options.images, rows, vit.width]);
+      return g.op('Reshape', [all, g.ints([options.images * rows, vit.width])], {}, 'rows');
+    }),
+  );
+  return { name, prefix, vit, x, rows };
+}
+
+/** cls and register tokens, repeated for each image. */
+function prefixTokens(ctx: GraphContext, prefix: string, vit: VitConfig): Value[] {
+  const parts: Value[] = [];
+  if (vit.hasClsToken) parts.push(perImage(ctx, `${prefix}.cls_token`, 1, vit.width, 'cls'));
+  if (vit.registerTokens > 0) {
+    parts.push(perImage(ctx, `${prefix}.reg_token`, vit.registerTokens, vit.width, 'registers'));
+  }
+  return parts;
+}
+
+/** A learned [1, n, width] parameter as [I, n, width]. */
+function perImage(ctx: GraphContext, tensor: string, n: number, width: number, label: string): Value {
+  const { g, options } = ctx;
+  const value = g.weight(tensor, [1, n, width]);
+  if (options.images === 1) return value;
+  return g.op('Expand', [value, g.ints([options.images, n, width])], {}, label);
+}
+
+/** Runs blocks [from, to] of a tower, both inclusive. */
+export function runBlocks(ctx: GraphContext, tower: Tower, from: number, to: number): void {
+  for (let n = from; n <= to; n++) {
+    tower.x = ctx.g.scope(tower.name, () =>
+      ctx.g.scope(`block${n}`, () => {
+        const out = block(ctx, tower, n, null);
+        ctx.stage(`${tower.name}.block${n}`, threeD(ctx, out, tower.rows, tower.vit.width, 'stage'), [
+          ctx.options.images,
+          tower.rows,
+          tower.vit.width,
+        ]);
+        return out;
+      }),
+    );
+  }
+}
+
+/** Runs one block only for the last `keep` rows of each image (the queries): [I * keep, width]. */
+export function runLastBlockForRows(ctx: GraphContext, tower: Tower, n: number, keep: number): Value {
+  return ctx.g.scope(tower.name, () => ctx.g.scope(`block${n}`, () => block(ctx, tower, n, keep)));
+}
+
+function threeD(ctx: GraphContext, x: Value, rows: number, width: number, label: string): Value {
+  if (!ctx.options.stages) return x;
+  return ctx.g.op('Reshape', [x, ctx.g.ints([ctx.options.images, rows, width])], {}, label);
+}
+
+/** Last `keep` rows of each image: [I * rows, width] -> [I * keep, width]. */
+export function lastRows(ctx: GraphContext, x: Value, rows: number, keep: number, width: number, label: string): Value {
+  const { g, options } = ctx;
+  return g.scope(label, () => {
+    const images = g.op('Reshape', [x, g.ints([options.images, rows, width])], {}, 'images');
+    const kept = g.op('Slice', [images, g.ints([rows - keep]), g.ints([rows]), g.ints([1])], {}, 'kept');
+    return g.op('Reshape', [kept, g.ints([options.images * keep, width])], {}, 'rows');
+  });
+}
+
+/**
+ * x += ls1(attn(ln1(x))); FiLM: x = x * (1 + gamma) + beta; x += ls2(mlp(ln2(x))).
+ * With `keep`, keys and values come from all rows, everything else from the last `keep` rows of each image.
+ */
+function block(ctx: GraphContext, tower: Tower, n: number, keep: number | null): Value {
+  const { g } = ctx;
+  const { vit } = tower;
+  const prefix = `${tower.prefix}.blocks.${n}`;
+  const normed = layerNorm(g, tower.x, `${prefix}.norm1`, vit.layerNormEps, 'norm1');
+  const attended = g.scope('attn', () =>
+    keep === null
+      ? fullAttention(ctx, tower, normed, `${prefix}.attn`)
+      : rowAttention(ctx, tower, normed, `${prefix}.attn`, keep),
+  );
+  const residual = keep === null ? tower.x : lastRows(ctx, tower.x, tower.rows, keep, vit.width, 'kept');
+  let x = g.op('Add', [residual, layerScale(ctx, attended, vit, `${prefix}.ls1`, 'ls1')], {}, 'attn_residual');
+  if (vit.film) {
+    const scaled = g.op('Mul', [x, names.filmScale(tower.name, n)], {}, 'film_scaled');
+    x = g.op('Add', [scaled, names.filmShift(tower.name, n)], {}, 'film');
+  }
+  const hidden = g.scope('mlp', () =>
+    geluMlp(
+      g,
+      layerNorm(g, x, `${prefix}.norm2`, vit.layerNormEps, 'norm2'),
+      `${prefix}.mlp.fc1`,
+      `${prefix}.mlp.fc2`,
+    ),
+  );
+  return g.op('Add', [x, layerScale(ctx, hidden, vit, `${prefix}.ls2`, 'ls2')], {}, 'out');
+}
+
+function layerScale(ctx: GraphContext, x: Value, vit: VitConfig, prefix: string, label: string): Value {
+  return vit.hasLayerScale ? ctx.g.op('Mul', [x, ctx.g.weight(`${prefix}.scale_factor`)], {}, label) : x;
+}
+
+/** One GEMM for q, k, v: Reshape [I, N, 3, h, d], Transpose to [3, I, h, N, d], Split (design/tensorrt: fewest kernels). */
+function fullAttention(ctx: GraphContext, tower: Tower, normed: Value, prefix: string): Value {
+  const { g, options } = ctx;
+  const { vit, rows } = tower;
+  const d = vit.width / vit.heads;
+  const qkv = linear(g, normed, `${prefix}.qkv`, 'qkv');
+  const heads = g.op('Reshape', [qkv, g.ints([options.images, rows, 3, vit.heads, d])], {}, 'heads');
+  const stacked = g.op('Transpose', [heads], { perm: [2, 0, 3, 1, 4] }, 'stacked');
+  const split = g.ops('Split', [stacked], { axis: 0, num_outputs: 3 }, 'split', ['q', 'k', 'v']);
+  const [q, k, v] = split.map((value, i) => g.op('Squeeze', [value, g.ints([0])], {}, 'qkv'[i]!));
+  const scaled = g.op('Mul', [q!, g.float(d ** -0.5)], {}, 'scaled');
+  return mergeHeads(ctx, attentionCore(g, scaled, k!, v!, null, [0, 1, 3, 2]), rows, vit, prefix);
+}
+
+/** q for the last `keep` rows only; the qkv weight is used as two windows of the same bytes. */
+function rowAttention(ctx: GraphContext, tower: Tower, normed: Value, prefix: string, keep: number): Value {
+  const { g, options } = ctx;
+  const { vit, rows } = tower;
+  const w = vit.width;
+  const d = w / vit.heads;
+  const queries = lastRows(ctx, normed, rows, keep, w, 'queries');
+  const part = (x: Value, from: number, to: number, label: string) =>
+    g.op('Gemm', [x, g.weightRows(`${prefix}.qkv.weight`, from, to), g.weightRows(`${prefix}.qkv.bias`, from, to)], { transB: 1 }, label);
+  const qHeads = g.op('Reshape', [part(queries, 0, w, 'q_proj'), g.ints([options.images, keep, vit.heads, d])], {}, 'q_heads');
+  const q = g.op('Mul', [g.op('Transpose', [qHeads], { perm: [0, 2, 1, 3] }, 'q'), g.float(d ** -0.5)], {}, 'scaled');
+  const kvHeads = g.op('Reshape', [part(normed, w, 3 * w, 'kv_proj'), g.ints([options.images, rows, 2, vit.heads, d])], {}, 'kv_heads');
+  const stacked = g.op('Transpose', [kvHeads], { perm: [2, 0, 3, 1, 4] }, 'stacked');
+  const split = g.ops('Split', [stacked], { axis: 0, num_outputs: 2 }, 'split', ['k', 'v']);
+  const [k, v] = split.map((value, i) => g.op('Squeeze', [value, g.ints([0])], {}, 'kv'[i]!));
+  return mergeHeads(ctx, attentionCore(g, q, k!, v!, null, [0, 1, 3, 2]), keep, vit, prefix);
+}
+
+function mergeHeads(ctx: GraphContext, context: Value, rows: number, vit: VitConfig, prefix: string): Value {
+  const { g, options } = ctx;
+  const ordered = g.op('Transpose', [context], { perm: [0, 2, 1, 3] }, 'ordered');
+  const merged = g.op('Reshape', [ordered, g.ints([options.images * rows, vit.width])], {}, 'merged');
+  return linear(g, merged, `${prefix}.proj`, 'proj');
+}
+
+/** Stage `pixel_values`: [I, 3, S, S] put together again from the normalized patches. */
+function publishPixels(ctx: GraphContext, name: TowerName, pixels: Value): void {
+  const { g, config, options } = ctx;
+  const p = config[name].patchSize;
+  const grid = config.imageSize / p;
+  const cells = g.op('Reshape', [pixels, g.ints([options.images, grid, grid, 3, p, p])], {}, 'stage_cells');
+  const ordered = g.op('Transpose', [cells], { perm: [0, 3, 1, 4, 2, 5] }, 'stage_ordered');
+  const side = config.imageSize;
+  const image = g.op('Reshape', [ordered, g.ints([options.images, 3, side, side])], {}, 'stage_pixels');
+  ctx.stage(`pixel_values.${name}`, image, [options.images, 3, side, side]);
+}

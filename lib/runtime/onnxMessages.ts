@@ -1,0 +1,41 @@
+/** What the CPU session and its worker thread say to each other. Plain data only. */
+
+export type TensorData =
+  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
+  | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] }
+  | { readonly type: 'int32'; readonly data: Int32Array; readonly dims: readonly number[] }
+  | { readonly type: 'uint8'; readonly data: Uint8Array; readonly dims: readonly number[] }
+  | { readonly type: 'bool'; readonly data: Uint8Array; readonly dims: readonly number[] };
+
+export type NamedTensors = Readonly<Record<string, TensorData>>;
+
+/** How ONNX Runtime is set up; see onnxRuntime.ts for why. */
+export interface OnnxWorkerOptions {
+  readonly threads: number;
+  readonly weights: 'folded' | 'mapped';
+}
+
+export type Request =
+  | {
+      readonly kind: 'load';
+      readonly instruction: Uint8Array;
+      readonly policy: Uint8Array;
+      readonly options: OnnxWorkerOptions;
+    }
+  | { readonly kind: 'encode'; readonly state: number; readonly inputs: NamedTensors }
+  | { readonly kind: 'run'; readonly state: number; readonly inputs: NamedTensors }
+  | { readonly kind: 'release'; readonly state: number }
+  | { readonly kind: 'close' };
+
+export type Reply =
+  | { readonly ok: true; readonly outputs: NamedTensors; readonly ms: number }
+  | { readonly ok: false; readonly message: string };
+
+export interface RequestEnvelope {
+  readonly id: number;
+  readonly request: Request;
+}
+export interface ReplyEnvelope {
+  readonly id: number;
+  readonly reply: Reply;
+}

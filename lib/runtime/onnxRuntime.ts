@@ -1,0 +1,222 @@
+/**
+ * The CPU runtime: both graphs on ONNX Runtime, in float32, on a thread of the session's own.
+ *
+ * Weights are read where the checkpoint left them. `folded` widens them to float32 at load (twice the bf16 bytes, fastest);
+ * `mapped` leaves them in the page cache and widens each as it is used (a full-size policy on a small machine).
+ */
+
+import { Worker } from 'node:worker_threads';
+import { SemanticVlaError } from '../errors.ts';
+import { names, towerNames } from '../graph/names.ts';
+import { encodeModel, type OnnxModel } from '../graph/onnxModel.ts';
+import type { NamedTensors, OnnxWorkerOptions, Reply, ReplyEnvelope, Request, TensorData } from './onnxMessages.ts';
+import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
+
+export interface OnnxSessionOptions extends OnnxWorkerOptions {
+  readonly instruction: OnnxModel;
+  readonly policy: OnnxModel;
+  readonly signal?: AbortSignal;
+}
+
+/** An instruction encoded in the worker's memory. */
+export class OnnxInstructionState implements InstructionState {
+  readonly promptLength: number;
+  readonly computeMs: number;
+  /** Number of the state in the worker. */
+  readonly id: number;
+  /** Intermediates of the instruction graph; empty unless it was built with `stages`. */
+  readonly stages: NamedTensors;
+  #release: (() => void) | null;
+
+  constructor(fields: Pick<OnnxInstructionState, 'promptLength' | 'computeMs' | 'id' | 'stages'>, release: () => void) {
+    this.promptLength = fields.promptLength;
+    this.computeMs = fields.computeMs;
+    this.id = fields.id;
+    this.stages = fields.stages;
+    this.#release = release;
+  }
+
+  release(): void {
+    this.#release?.();
+    this.#release = null;
+  }
+}
+
+/** Outputs by name, for the `stages` command, which reads more of them than a prediction does. */
+export interface RawOutputs {
+  readonly outputs: NamedTensors;
+  readonly ms: number;
+}
+
+interface Pending {
+  readonly resolve: (reply: Reply & { ok: true }) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class OnnxSession implements Session {
+  readonly backend = 'cpu';
+  readonly #worker: Worker;
+  readonly #policy: OnnxModel;
+  readonly #pending = new Map<number, Pending>();
+  #nextId = 0;
+  #failure: Error | null = null;
+  #closing: Promise<void> | null = null;
+
+  private constructor(worker: Worker, policy: OnnxModel) {
+    this.#worker = worker;
+    this.#policy = policy;
+    worker.on('message', ({ id, reply }: ReplyEnvelope) => this.#settle(id, reply));
+    worker.on('error', (error) => this.#fail(error));
+    worker.on('exit', (code) => this.#fail(new Error(`the inference thread ended with code ${code}`)));
+    worker.unref();
+  }
+
+  /** Loads both models; rejects with the signal's reason when aborted. */
+  static async open(options: OnnxSessionOptions): Promise<OnnxSession> {
+    options.signal?.throwIfAborted();
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    const worker = new Worker(new URL(`./onnxWorker.${extension}`, import.meta.url), { name: 'semanticvla-inference' });
+    const session = new OnnxSession(worker, options.policy);
+    try {
+      await session.#ask(
+        {
+          kind: 'load',
+          instruction: encodeModel(options.instruction, rootRelative),
+          policy: encodeModel(options.policy, rootRelative),
+          options: { threads: options.threads, weights: options.weights },
+        },
+        options.signal,
+      );
+    } catch (error) {
+      await worker.terminate();
+      throw error;
+    }
+    return session;
+  }
+
+  async encodeInstruction(input: InstructionInput, signal?: AbortSignal): Promise<OnnxInstructionState> {
+    const state = this.#nextId++;
+    const inputs: Record<string, TensorData> = { [names.promptIds]: int64(input.promptIds) };
+    if (input.siglipIds !== null) inputs[names.siglipIds] = int64(input.siglipIds);
+    const release = () => {
+      if (this.#closing !== null) return;
+      this.#send({ kind: 'release', state }).catch(() => {
+        // the worker is gone and the state with it
+      });
+    };
+    try {
+      const { outputs, ms } = await this.#ask({ kind: 'encode', state, inputs }, signal);
+      const promptLength = input.promptIds.length - 1;
+      return new OnnxInstructionState({ promptLength, computeMs: ms, id: state, stages: outputs }, release);
+    } catch (error) {
+      // an aborted caller never gets the state; the worker may still make it
+      release();
+      throw error;
+    }
+  }
+
+  async run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput> {
+    const { outputs, ms } = await this.runRaw(input, instruction, signal);
+    const sampled = towerNames.toReversed().find((tower) => names.keptPatches(tower) in outputs);
+    return {
+      actions: outputs[names.actions]!.data as Float32Array,
+      keptPatches: sampled === undefined ? null : toInt32(outputs[names.keptPatches(sampled)]!),
+      similarity: sampled === undefined ? null : (outputs[names.similarity(sampled)]!.data as Float32Array),
+      timings: { policy: ms },
+    };
+  }
+
+  /** Every output of the policy graph. */
+  async runRaw(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<RawOutputs> {
+    const shape = this.#policy.inputs.find(({ name }) => name === names.images)!.shape as number[];
+    const inputs: Record<string, TensorData> = {
+      [names.images]: { type: 'uint8', data: input.images, dims: shape },
+    };
+    if (input.proprio !== null) {
+      inputs[names.proprio] = { type: 'float32', data: input.proprio, dims: [1, input.proprio.length] };
+    }
+    if (!(instruction instanceof OnnxInstructionState)) {
+      throw new TypeError('the instruction was encoded by another session');
+    }
+    return this.#ask({ kind: 'run', state: instruction.id, inputs }, signal);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      if (this.#failure === null) {
+        await this.#send({ kind: 'close' }).catch(() => {
+          // already gone: nothing is left to close
+        });
+      }
+      await this.#worker.terminate();
+    })();
+    return this.#closing;
+  }
+
+  #ask(request: Request, signal?: AbortSignal): Promise<Reply & { ok: true }> {
+    if (this.#closing !== null) {
+      return Promise.reject(new SemanticVlaError('CLOSED', 'This session is closed. Load the policy again.'));
+    }
+    return this.#send(request, signal);
+  }
+
+  /** An aborted caller is answered at once; the thread finishes what it has begun and the result is dropped. */
+  #send(request: Request, signal?: AbortSignal): Promise<Reply & { ok: true }> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      if (this.#failure !== null) return reject(this.#runtimeError(this.#failure.message));
+      const id = this.#nextId++;
+      const onAbort = () => reject(signal!.reason);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      const finish = () => signal?.removeEventListener('abort', onAbort);
+      this.#pending.set(id, {
+        resolve: (reply) => {
+          finish();
+          resolve(reply);
+        },
+        reject: (error) => {
+          finish();
+          reject(error);
+        },
+      });
+      this.#worker.ref();
+      this.#worker.postMessage({ id, request });
+    });
+  }
+
+  #settle(id: number, reply: Reply): void {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) this.#worker.unref();
+    if (reply.ok) pending?.resolve(reply);
+    else pending?.reject(this.#runtimeError(reply.message));
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const { reject } of this.#pending.values()) reject(this.#runtimeError(error.message));
+    this.#pending.clear();
+  }
+
+  #runtimeError(message: string): SemanticVlaError {
+    return new SemanticVlaError(
+      'RUNTIME_FAILED',
+      `ONNX Runtime (CPU): ${message}. If the checkpoint changed on disk since it was loaded, load the policy again; ` +
+        'otherwise `semanticvla doctor` shows what this machine can run.',
+    );
+  }
+}
+
+/** External data are named relative to the folder "/" (see onnxWorker.ts). */
+function rootRelative(file: string): string {
+  return file.replace(/^\/+/, '');
+}
+
+function int64(values: readonly number[]): TensorData {
+  return { type: 'int64', data: BigInt64Array.from(values, BigInt), dims: [values.length] };
+}
+
+/** Patch indices fit 32 bits by far. */
+export function toInt32(tensor: TensorData): Int32Array {
+  return Int32Array.from(tensor.data as BigInt64Array, Number);
+}

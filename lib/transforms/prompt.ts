@@ -1,0 +1,119 @@
+/**
+ * Instruction -> prompt -> token ids of both tokenizers (spec, Input 2). Pure; tokenizers are passed in.
+ */
+
+import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
+import { SemanticVlaError } from '../errors.ts';
+import { expected } from '../options.ts';
+import type { Platform } from '../platform.ts';
+import type { Tokenizers } from './tokenizer/tokenizers.ts';
+
+/** What an instruction becomes. */
+export interface EncodedPrompt {
+  readonly prompt: string;
+  /** [P] Llama ids: `<s>` first, `▁` last. */
+  readonly promptIds: number[];
+  /** [positions] SigLIP text ids, padded with `</s>`; null when no tower has a sampler. */
+  readonly siglipIds: number[] | null;
+  /** [positions] true where an id is text; the `</s>` itself is masked too, as in the reference. null like `siglipIds`. */
+  readonly siglipMask: boolean[] | null;
+}
+
+export interface PromptLimits {
+  /** Length of the SigLIP text tower's sequence (64); null when no tower has a sampler. */
+  readonly siglipPositions: number | null;
+  /** Most prompt tokens P that fit in the language model beside images, proprioception and actions. */
+  readonly promptTokens: number;
+}
+
+/** `In: What action should the robot take to {instruction, lower case}?\nOut:` (any string, unchecked). */
+export function buildPrompt(instruction: string): string {
+  return `In: What action should the robot take to ${instruction.toLowerCase()}?\nOut:`;
+}
+
+/**
+ * What the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (spec, LLM).
+ * @param actionDim used as H where config.json says "as many as the action dim"
+ */
+export function promptLimits(
+  config: PolicyConfig,
+  platform: Pick<Platform, 'cameras' | 'proprio' | 'chunk'>,
+  actionDim: number,
+): PromptLimits {
+  const { dinov2, siglip, llama } = config;
+  const fused = dinov2.queries || siglip.sampler?.visionTopk || dinov2.sampler?.visionTopk || siglip.patches;
+  const pooled = (siglip.sampler?.textTopk ?? 0) + (dinov2.sampler?.textTopk ?? 0);
+  const vision = (fused + pooled) * platform.cameras.length;
+  const actions = (config.actionTokensPerStep ?? actionDim) * platform.chunk;
+  const sampler = siglip.sampler ?? dinov2.sampler;
+  return {
+    siglipPositions: sampler?.textEncoder.positions ?? null,
+    promptTokens: llama.maxPositions - vision - (platform.proprio ? 1 : 0) - actions - 1,
+  };
+}
+
+/**
+ * The reference also takes an empty instruction; here it is refused: a robot told nothing is a mistake upstream.
+ * @throws INSTRUCTION_INVALID not a string, blank, or not well-formed Unicode
+ */
+export function checkInstruction(instruction: unknown): string {
+  if (typeof instruction !== 'string') {
+    throw expected('INSTRUCTION_INVALID', 'a string', 'instruction', instruction);
+  }
+  if (instruction.trim() === '') {
+    throw new SemanticVlaError(
+      'INSTRUCTION_INVALID',
+      `Expected a sentence for instruction but received ${JSON.stringify(instruction)}. Say what the robot should do.`,
+    );
+  }
+  if (!instruction.isWellFormed()) {
+    throw new SemanticVlaError(
+      'INSTRUCTION_INVALID',
+      `Expected well-formed Unicode for instruction but received ${JSON.stringify(instruction)}, which holds half of a ` +
+        'surrogate pair. It was probably cut in the middle of a character.',
+    );
+  }
+  return instruction;
+}
+
+/**
+ * @throws INSTRUCTION_INVALID see checkInstruction
+ * @throws INSTRUCTION_TOO_LONG more ids than a tower has positions; nothing is ever cut off
+ */
+export function encodePrompt(
+  tokenizers: Tokenizers,
+  instruction: string,
+  limits: PromptLimits,
+): EncodedPrompt {
+  return encodeText(tokenizers, buildPrompt(checkInstruction(instruction)), limits);
+}
+
+/**
+ * As encodePrompt, of a prompt that is already built.
+ * @throws INSTRUCTION_TOO_LONG
+ */
+export function encodeText(tokenizers: Tokenizers, prompt: string, limits: PromptLimits): EncodedPrompt {
+  const { llama, siglip } = tokenizers;
+  const promptIds = llama.encode(prompt);
+  if (promptIds.at(-1) !== llama.spaceId) promptIds.push(llama.spaceId);
+  if (promptIds.length > limits.promptTokens) {
+    throw tooLong(prompt, promptIds.length, limits.promptTokens, 'language model');
+  }
+  if (siglip === null || limits.siglipPositions === null) {
+    return { prompt, promptIds, siglipIds: null, siglipMask: null };
+  }
+  const siglipIds = siglip.encode(prompt);
+  if (siglipIds.length > limits.siglipPositions) {
+    throw tooLong(prompt, siglipIds.length, limits.siglipPositions, 'SigLIP text tower');
+  }
+  while (siglipIds.length < limits.siglipPositions) siglipIds.push(siglip.endId);
+  return { prompt, promptIds, siglipIds, siglipMask: siglipIds.map((id) => id !== siglip.endId) };
+}
+
+function tooLong(prompt: string, count: number, most: number, where: string): SemanticVlaError {
+  const shown = prompt.length > 80 ? `${prompt.slice(0, 80).toWellFormed()}...` : prompt;
+  return new SemanticVlaError(
+    'INSTRUCTION_TOO_LONG',
+    `Prompt ${JSON.stringify(shown)}: expected at most ${most} tokens for the ${where}, found ${count}. Shorten the instruction.`,
+  );
+}

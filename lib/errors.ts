@@ -50,6 +50,7 @@ export type ErrorCode =
   | 'CLOSED'
   // command line and tools
   | 'OUTPUT_UNWRITABLE'
+  | 'OUTPUT_NO_SPACE'
   | 'STAGES_INVALID'
   | 'COMPARE_FAILED';
 

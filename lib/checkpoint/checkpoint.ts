@@ -36,7 +36,11 @@ export interface CheckpointSources {
   readonly proprioProjector: string | null;
   readonly siglipTextFolder: string | null;
   readonly statistics: string;
-  readonly loraMerged: { readonly file: string; readonly tensors: number; readonly fromCache: boolean } | null;
+  readonly loraMerged: {
+    readonly file: string;
+    readonly tensors: number;
+    readonly fromCache: boolean;
+  } | null;
 }
 
 export interface Checkpoint {

@@ -21,6 +21,11 @@ export interface VitConfig {
   readonly prefixTokens: number;
   readonly hasClsToken: boolean;
   readonly registerTokens: number;
+  /** true: the position embedding starts with the prefix tokens' and is added after they are prepended (ViTs without
+   *  registers); false: it covers the patches only and is added before (DINOv2 with registers, SigLIP). */
+  readonly positionsCoverPrefix: boolean;
+  /** The checkpoint holds timm's attention pooling (SigLIP); the policy does not use it. */
+  readonly hasAttentionPool: boolean;
   readonly hasLayerScale: boolean;
   readonly layerNormEps: number;
   readonly film: boolean;
@@ -73,7 +78,12 @@ export interface LlamaConfig {
  * `discrete`: no head file, actions are argmax token ids of the language model.
  */
 export type HeadConfig =
-  | { readonly kind: 'single'; readonly hiddenWidth: number; readonly blocks: number; readonly outputs: number }
+  | {
+      readonly kind: 'single';
+      readonly hiddenWidth: number;
+      readonly blocks: number;
+      readonly outputs: number;
+    }
   | {
       readonly kind: 'split';
       readonly hiddenWidth: number;
@@ -84,6 +94,7 @@ export type HeadConfig =
       /** Two arms: outputs are interleaved arm by arm (spec, SA-Coupler). */
       readonly bimanual: boolean;
     }
+  /** `bins`: edges of the action grid (n_action_bins, 256, so 255 intervals); `tokenVocab`: ids without the padding (32000). */
   | { readonly kind: 'discrete'; readonly bins: number; readonly tokenVocab: number };
 
 export interface PolicyConfig {

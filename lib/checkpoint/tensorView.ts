@@ -1,7 +1,6 @@
 /** Where a tensor lies on disk. Nothing is read until somebody asks for its bytes. */
 
-export type TensorDtype =
-  | 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
+export type TensorDtype = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
 
 export interface TensorView {
   /** Canonical name (see policyTensors.ts), e.g. `vision_backbone.featurizer.blocks.0.attn.qkv.weight`. */
@@ -17,5 +16,14 @@ export interface TensorView {
 
 /** Bytes of one element. */
 export const dtypeBytes: Readonly<Record<TensorDtype, number>> = {
-  F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1,
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
 };

@@ -1,0 +1,285 @@
+/** PolicyConfig of a checkpoint, from config.json and the shapes of its tensors (spec, Variants). */
+
+import { SemanticVlaError } from '../errors.ts';
+import { deriveHead } from './deriveHead.ts';
+import { deriveLlama } from './deriveLlama.ts';
+import { deriveVit, type Tower, towerPrefix, towers } from './deriveVit.ts';
+import { JsonFields } from './jsonFields.ts';
+import type { PolicyConfig, PolicyFamily, SamplerConfig, VitConfig } from './policyConfig.ts';
+import { dinov2Prefix, siglipPrefix } from './policyTensors.ts';
+import type { Preprocessor } from './preprocessor.ts';
+import { requireShape, type Shapes } from './shapes.ts';
+import { findSiglipText, readTextEncoder } from './siglipText.ts';
+import { isJsonArray, type JsonValue } from './strictJson.ts';
+
+/** A config.json with none of these is OpenVLA-OFT's. */
+const semanticVlaKeys = [
+  'featurizer_cfg',
+  'fused_featurizer_cfg',
+  'vision_aggregate_type',
+  'num_action_tokens',
+  'enable_cross_vit_interact',
+  'cross_vit_target_pairs',
+];
+const towerKeys: Readonly<Record<Tower, string>> = {
+  dinov2: 'featurizer_cfg',
+  siglip: 'fused_featurizer_cfg',
+};
+/** Queries of SemanticVLA-Lite. */
+const liteQueries = 16;
+
+export interface ConfigInputs {
+  /** Absolute checkpoint folder. */
+  readonly dir: string;
+  /** config.json */
+  readonly config: JsonFields;
+  readonly preprocessor: Preprocessor;
+  readonly shapes: Shapes;
+  readonly siglipText: string | undefined;
+  /** For messages and for what their absence means. */
+  readonly visionBackbone: string | null;
+  readonly actionHead: string | null;
+  readonly proprioProjector: string | null;
+}
+
+/** CONFIG_INVALID, CONFIG_UNSUPPORTED, CHECKPOINT_NOT_A_POLICY, CHECKPOINT_FILE_MISSING, TENSOR_*. */
+export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyConfig> {
+  const { config, shapes } = inputs;
+  const family: PolicyFamily = semanticVlaKeys.some((key) => Object.hasOwn(config.value, key))
+    ? 'semanticvla'
+    : 'openvla-oft';
+  const llama = deriveLlama(config);
+  const wrapped = family === 'semanticvla' && isWrapped(config);
+  const exchange = family === 'semanticvla' && config.boolean('enable_cross_vit_interact', false);
+  if (exchange && !wrapped) {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${config.file}: enable_cross_vit_interact is true, but no tower has use_reg, use_film or use_mm_sampler; the reference then ignores the exchange. Set it to false to run the policy so.`,
+    );
+  }
+  requireVisionArchive(inputs, wrapped);
+  checkImageSizes(config, inputs.preprocessor.imageSize);
+  const dinov2 = await tower(inputs, family, 'dinov2', exchange);
+  const siglip = await tower(inputs, family, 'siglip', exchange);
+  const exchangePairs = exchange ? readPairs(config, dinov2, siglip) : [];
+  checkTokenCounts(config, dinov2, siglip);
+  const { head, actionTokensPerStep, actionDim } = deriveHead(
+    config,
+    family,
+    llama,
+    shapes,
+    inputs.actionHead,
+  );
+  return {
+    family,
+    variant: variantName(family, dinov2),
+    imageSize: inputs.preprocessor.imageSize,
+    dinov2,
+    siglip,
+    exchangePairs,
+    aggregation: family === 'semanticvla' ? aggregation(config) : 'concat',
+    llama,
+    actionTokensPerStep,
+    actionDim,
+    head,
+    proprioDim:
+      inputs.proprioProjector === null
+        ? null
+        : requireShape(shapes, 'proprio_projector.fc1.weight', '[llm width, proprio]', 2)[1]!,
+  };
+}
+
+/** Refuses, by name, folders that hold another model. Looks at config.json only, so it can run before anything else. */
+export function requirePolicy(config: JsonFields): void {
+  const type = config.get('model_type');
+  if (type !== 'openvla') {
+    const shown = type === undefined ? 'none' : JSON.stringify(type);
+    const known: Readonly<Record<string, string>> = {
+      qwen2_5_vl:
+        'That is Qwen2.5-VL, on which another model called SemanticVLA (with a flow head) is built; it is not the policy of arXiv 2511.10518.',
+      prismatic: 'That is a Prismatic vision-language model before it was trained on robot actions.',
+    };
+    const hint =
+      typeof type === 'string' && Object.hasOwn(known, type)
+        ? known[type]
+        : 'This is not a SemanticVLA or OpenVLA-OFT policy.';
+    throw new SemanticVlaError(
+      'CHECKPOINT_NOT_A_POLICY',
+      `${config.file}: model_type: expected "openvla", found ${shown}. ${hint}`,
+    );
+  }
+  const isFused = config.get('use_fused_vision_backbone');
+  if (isFused !== true) {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower are not supported.`,
+    );
+  }
+}
+
+function towerConfig(config: JsonFields, tower: Tower): JsonFields {
+  const key = towerKeys[tower];
+  // The reference's default when the key is missing: nothing is added to the tower.
+  return config.has(key) ? config.object(key) : new JsonFields(config.file, key, {}, 'CONFIG_INVALID');
+}
+
+/** The reference wraps the towers, and reads the vision archive, when any of these is on. */
+function isWrapped(config: JsonFields): boolean {
+  return towers.some((name) => {
+    const fields = towerConfig(config, name);
+    return ['use_reg', 'use_film', 'use_mm_sampler'].some((key) => fields.boolean(key, false));
+  });
+}
+
+function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): void {
+  if (!wrapped || inputs.visionBackbone !== null) return;
+  const added =
+    /^vision_backbone\.(vision_queries|.*_mm_sampler\.|cross_vit_model\.|.*\.blocks\.\d+\.scale\.)/;
+  if (![...inputs.shapes.keys()].some((name) => added.test(name))) {
+    throw new SemanticVlaError(
+      'CHECKPOINT_FILE_MISSING',
+      `${inputs.dir}: expected one file vision_backbone--*.pt (queries, FiLM, text encoder, exchange), because config.json adds them to the vision towers; found none. Copy it from the training run.`,
+    );
+  }
+}
+
+async function tower(
+  inputs: ConfigInputs,
+  family: PolicyFamily,
+  name: Tower,
+  exchange: boolean,
+): Promise<VitConfig> {
+  const { config, shapes } = inputs;
+  const options = { exchange, imageSize: inputs.preprocessor.imageSize };
+  if (family === 'openvla-oft') {
+    return deriveVit(config, name, shapes, { ...options, film: oftFilm(inputs), queries: 0, sampler: null });
+  }
+  const fields = towerConfig(config, name);
+  const film = fields.boolean('use_film', false);
+  const queries = fields.boolean('use_reg', false) ? fields.integer('num_vision_queries', 1, 4096) : 0;
+  const plain = deriveVit(config, name, shapes, { ...options, film, queries, sampler: null });
+  if (!fields.boolean('use_mm_sampler', false)) return plain;
+  return { ...plain, sampler: await samplerConfig(inputs, fields, plain) };
+}
+
+async function samplerConfig(
+  inputs: ConfigInputs,
+  fields: JsonFields,
+  vit: VitConfig,
+): Promise<SamplerConfig> {
+  const available = vit.queries > 0 ? vit.queries : vit.patches;
+  const visionTopk = fields.integer('vision_topk', 1, available);
+  const folder = await findSiglipText(inputs.dir, fields, inputs.siglipText);
+  const textEncoder = await readTextEncoder(folder);
+  const textTopk = Math.max(0, fields.integer('text_topk', -1024, textEncoder.positions));
+  return { visionTopk, textTopk, temperature: fields.positive('temp', 1), textEncoder };
+}
+
+/** OFT+ is marked by FiLM weights in both towers; in one only, something is missing. */
+function oftFilm({ shapes, visionBackbone }: ConfigInputs): boolean {
+  const [inDinov2, inSiglip] = [dinov2Prefix, siglipPrefix].map((prefix) =>
+    shapes.has(`${prefix}.blocks.0.scale.weight`),
+  );
+  if (inDinov2 !== inSiglip) {
+    throw new SemanticVlaError(
+      'TENSOR_MISSING',
+      `${visionBackbone}: expected FiLM weights (blocks.N.scale, blocks.N.shift) in both vision towers or in none, found them only in ${inDinov2 === true ? 'DINOv2' : 'SigLIP'}.`,
+    );
+  }
+  return inDinov2 === true;
+}
+
+function checkImageSizes(config: JsonFields, imageSize: number): void {
+  if (!config.has('image_sizes')) return;
+  const sizes = config.numbers('image_sizes', 2);
+  if (sizes[0] !== sizes[1]) {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${config.file}: image_sizes: expected the same size for both towers, found ${sizes.join(' and ')}.`,
+    );
+  }
+  if (sizes[0] !== imageSize)
+    throw config.error('image_sizes', `${imageSize}, as preprocessor_config.json says`);
+}
+
+/**
+ * `cross_vit_target_pairs`. The reference's code runs the wrong blocks for negative or descending indices (and its own
+ * default holds negative ones), so such a config cannot be what a policy was trained as on purpose.
+ */
+function readPairs(config: JsonFields, dinov2: VitConfig, siglip: VitConfig): (readonly [number, number])[] {
+  const type = config.get('cross_vit_type');
+  if (type !== undefined && type !== 'default') {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${config.file}: cross_vit_type: expected "default", found ${JSON.stringify(type)}.`,
+    );
+  }
+  if (!config.has('cross_vit_target_pairs')) {
+    throw config.error(
+      'cross_vit_target_pairs',
+      "pairs of blocks, because the exchange is enabled (the reference's default has negative indices, which it runs wrongly)",
+    );
+  }
+  const pairs: [number, number][] = [];
+  for (const value of config.array('cross_vit_target_pairs')) {
+    const pair = readPair(config, value);
+    const previous = pairs.at(-1);
+    pair.forEach((block, i) => {
+      const depth = [dinov2, siglip][i]!.depth;
+      if (block < 0)
+        throw config.error(
+          'cross_vit_target_pairs',
+          'blocks counted from 0 (the reference runs the wrong blocks for negative ones)',
+        );
+      if (block >= depth)
+        throw config.error(
+          'cross_vit_target_pairs',
+          `blocks below the depth ${depth} of the ${towers[i]} tower`,
+        );
+      if (previous !== undefined && block <= previous[i]!)
+        throw config.error('cross_vit_target_pairs', 'ascending blocks in both towers');
+    });
+    pairs.push(pair);
+  }
+  if (pairs.length === 0)
+    throw config.error('cross_vit_target_pairs', 'at least one pair, because the exchange is enabled');
+  return pairs;
+}
+
+function readPair(config: JsonFields, value: JsonValue): [number, number] {
+  if (isJsonArray(value) && value.length === 2) {
+    const [a, b] = value;
+    if (typeof a === 'number' && typeof b === 'number' && Number.isInteger(a) && Number.isInteger(b))
+      return [a, b];
+  }
+  throw config.error('cross_vit_target_pairs', 'a list of pairs [dinov2 block, siglip block]');
+}
+
+/** Both towers hand the same number of tokens to the fusion. */
+function checkTokenCounts(config: JsonFields, dinov2: VitConfig, siglip: VitConfig): void {
+  const [a, b] = [dinov2, siglip].map(
+    (vit) => vit.sampler?.visionTopk ?? (vit.queries > 0 ? vit.queries : vit.patches),
+  );
+  if (a !== b) {
+    throw new SemanticVlaError(
+      'CONFIG_INVALID',
+      `${config.file}: expected both towers to give the same number of tokens, found ${a} from DINOv2 (${towerPrefix.dinov2}) and ${b} from SigLIP; check num_vision_queries and vision_topk.`,
+    );
+  }
+}
+
+function aggregation(config: JsonFields): 'concat' | 'moe' {
+  const type = config.string('vision_aggregate_type', 'concat');
+  if (type !== 'concat' && type !== 'moe') {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${config.file}: vision_aggregate_type: expected "concat" or "moe", found ${JSON.stringify(type)}.`,
+    );
+  }
+  return type;
+}
+
+function variantName(family: PolicyFamily, dinov2: VitConfig): string {
+  if (family === 'openvla-oft') return dinov2.film ? 'OpenVLA-OFT+' : 'OpenVLA-OFT';
+  return dinov2.queries === liteQueries ? 'SemanticVLA-Lite' : 'SemanticVLA';
+}

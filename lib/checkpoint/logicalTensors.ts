@@ -1,0 +1,133 @@
+/**
+ * The tensors of a checkpoint under their canonical names (policyTensors.ts), before the LoRA merge: from the shards, the
+ * action head, the proprio projector and the vision archive, which supersedes the shards for everything under
+ * `vision_backbone` (spec, Checkpoint on disk).
+ */
+
+import { SemanticVlaError } from '../errors.ts';
+import type { TensorView } from './tensorView.ts';
+import type { TorchArchive } from './torchArchive.ts';
+
+/** A weight still split into its base and a low-rank update: `base + alpha/r * B A`. */
+export interface SplitTensor {
+  readonly name: string;
+  /** Shape of the merged weight, which is the base's. */
+  readonly shape: readonly number[];
+  readonly base: TensorView;
+  /** [r, in...] */
+  readonly loraA: TensorView;
+  /** [out, r], with trailing ones for a convolution. */
+  readonly loraB: TensorView;
+}
+
+export type LogicalTensor = TensorView | SplitTensor;
+
+export function isSplit(tensor: LogicalTensor): tensor is SplitTensor {
+  return 'base' in tensor;
+}
+
+/** File that holds the tensor, or its base. */
+export function fileOf(tensor: LogicalTensor): string {
+  return isSplit(tensor) ? tensor.base.file : tensor.file;
+}
+
+export interface TensorFiles {
+  readonly shards: ReadonlyMap<string, TensorView>;
+  readonly visionBackbone: TorchArchive | null;
+  readonly actionHead: TorchArchive | null;
+  readonly proprioProjector: TorchArchive | null;
+}
+
+const visionPrefix = 'vision_backbone.';
+
+export function collectTensors(files: TensorFiles): Map<string, LogicalTensor> {
+  const out = new Map<string, LogicalTensor>();
+  for (const [name, view] of files.shards) {
+    const isSuperseded = files.visionBackbone !== null && name.startsWith(visionPrefix);
+    if (!isSuperseded) out.set(name, view);
+  }
+  const archives: [TorchArchive | null, (name: string) => string][] = [
+    [files.visionBackbone, canonicalVisionName],
+    [files.actionHead, (name) => `action_head.${name}`],
+    [files.proprioProjector, (name) => `proprio_projector.${name}`],
+  ];
+  for (const [archive, canonical] of archives) {
+    if (archive === null) continue;
+    for (const [name, tensor] of joinLora(archive.file, renamed(archive, canonical))) {
+      if (out.has(name)) {
+        throw new SemanticVlaError(
+          'TENSOR_UNEXPECTED',
+          `${archive.file}: tensor ${name} is also in ${fileOf(out.get(name)!)}; expected it in one place. Keep the file that was trained last.`,
+        );
+      }
+      out.set(name, tensor);
+    }
+  }
+  return out;
+}
+
+/** `vision_queries` -> `vision_backbone.vision_queries`; `...blocks.0.block.norm1` -> `...blocks.0.norm1`. */
+function canonicalVisionName(name: string): string {
+  const full = name.startsWith(visionPrefix) ? name : visionPrefix + name;
+  return full.replace(/(\.blocks\.\d+)\.block\./, '$1.');
+}
+
+function renamed(archive: TorchArchive, canonical: (name: string) => string): Map<string, TensorView> {
+  const out = new Map<string, TensorView>();
+  for (const [key, view] of archive.tensors) {
+    // Left by DistributedDataParallel.
+    const name = canonical(key.startsWith('module.') ? key.slice('module.'.length) : key);
+    if (out.has(name)) {
+      throw new SemanticVlaError(
+        'TORCH_ARCHIVE_INVALID',
+        `${archive.file}: two entries of the state dict both mean ${name}. Save the state dict again.`,
+      );
+    }
+    out.set(name, { ...view, name });
+  }
+  return out;
+}
+
+/** Joins `X.base_layer.weight`, `X.lora_A.default.weight`, `X.lora_B.default.weight` into one split `X.weight`. */
+function joinLora(file: string, tensors: ReadonlyMap<string, TensorView>): Map<string, LogicalTensor> {
+  const out = new Map<string, LogicalTensor>();
+  const parts = new Map<string, { a?: TensorView; b?: TensorView }>();
+  for (const [name, view] of tensors) {
+    const lora = /^(.*)\.lora_([AB])\.default\.weight$/.exec(name);
+    if (lora !== null) {
+      const part = parts.get(lora[1]!) ?? {};
+      if (lora[2] === 'A') part.a = view;
+      else part.b = view;
+      parts.set(lora[1]!, part);
+    } else if (name.includes('.lora_')) {
+      throw new SemanticVlaError(
+        'LORA_INVALID',
+        `${file}: expected adapters named lora_A.default and lora_B.default on weights, found ${name}. Merge other kinds of adapters (DoRA, embeddings, several adapters) before loading.`,
+      );
+    } else {
+      out.set(name.replace('.base_layer.', '.'), { ...view, name: name.replace('.base_layer.', '.') });
+    }
+  }
+  for (const [layer, { a, b }] of parts) {
+    const base = tensors.get(`${layer}.base_layer.weight`);
+    if (a === undefined || b === undefined || base === undefined) {
+      const lacking = a === undefined ? 'lora_A' : b === undefined ? 'lora_B' : 'base_layer.weight';
+      throw new SemanticVlaError(
+        'LORA_INVALID',
+        `${file}: ${layer}: expected base_layer, lora_A and lora_B, found no ${lacking}. Save the state dict again.`,
+      );
+    }
+    const name = `${layer}.weight`;
+    out.set(name, { name, shape: base.shape, base, loraA: a, loraB: b });
+  }
+  for (const name of tensors.keys()) {
+    const layer = /^(.*)\.base_layer\.weight$/.exec(name)?.[1];
+    if (layer !== undefined && !parts.has(layer)) {
+      throw new SemanticVlaError(
+        'LORA_INVALID',
+        `${file}: ${layer}: expected base_layer, lora_A and lora_B, found only base_layer. Save the state dict again.`,
+      );
+    }
+  }
+  return out;
+}

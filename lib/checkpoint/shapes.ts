@@ -1,0 +1,36 @@
+/** Shapes of the checkpoint's tensors, for deriving dimensions from them. */
+
+import { SemanticVlaError } from '../errors.ts';
+
+export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
+
+/** Shape of a tensor that must be there with `rank` dimensions; `words` says which. TENSOR_MISSING, TENSOR_SHAPE. */
+export function requireShape(shapes: Shapes, name: string, words: string, rank: number): readonly number[] {
+  const shape = shapes.get(name)?.shape;
+  if (shape === undefined) {
+    throw new SemanticVlaError(
+      'TENSOR_MISSING',
+      `Expected the tensor ${name} of shape ${words}, found none in the checkpoint. Copy all of its files.`,
+    );
+  }
+  if (shape.length !== rank) {
+    throw new SemanticVlaError(
+      'TENSOR_SHAPE',
+      `${name}: expected shape ${words}, found [${shape.join(', ')}].`,
+    );
+  }
+  return shape;
+}
+
+/** How many of `prefix.0.`, `prefix.1.`, ... there are, counting up from 0. */
+export function countNumbered(shapes: Shapes, prefix: string): number {
+  const seen = new Set<number>();
+  for (const name of shapes.keys()) {
+    if (!name.startsWith(`${prefix}.`)) continue;
+    const index = /^(\d{1,6})\./.exec(name.slice(prefix.length + 1))?.[1];
+    if (index !== undefined) seen.add(Number(index));
+  }
+  let count = 0;
+  while (seen.has(count)) count++;
+  return count;
+}

@@ -1,0 +1,122 @@
+/** The safetensors shards of a checkpoint folder: `model.safetensors.index.json` + shards, or one `model.safetensors`. */
+
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SemanticVlaError } from '../errors.ts';
+import { isFile, readSideFile } from './fileAccess.ts';
+import { readSafetensors } from './safetensors.ts';
+import { isJsonObject, type JsonObject, type JsonValue, parseStrictJson } from './strictJson.ts';
+import type { TensorView } from './tensorView.ts';
+
+const indexName = 'model.safetensors.index.json';
+const singleName = 'model.safetensors';
+/** More shards than any checkpoint of this family has (a 7 B policy has 3 or 4). */
+const maxShards = 1024;
+
+export interface Shards {
+  /** Absolute paths. */
+  readonly files: readonly string[];
+  readonly tensors: ReadonlyMap<string, TensorView>;
+}
+
+/** Headers of all shards of `dir`. The index and the shards must name exactly the same tensors. */
+export async function readShards(dir: string): Promise<Shards> {
+  const hasIndex = await isFile(join(dir, indexName));
+  const hasSingle = await isFile(join(dir, singleName));
+  if (hasIndex && hasSingle) {
+    throw new SemanticVlaError(
+      'CHECKPOINT_AMBIGUOUS',
+      `${dir}: expected either ${indexName} with its shards or one ${singleName}, found both. Move one of them away.`,
+    );
+  }
+  if (hasSingle) {
+    const parsed = await readSafetensors(join(dir, singleName));
+    return { files: [parsed.file], tensors: parsed.tensors };
+  }
+  if (!hasIndex) throw await noWeights(dir);
+  return readIndexed(dir);
+}
+
+async function noWeights(dir: string): Promise<SemanticVlaError> {
+  const names = await readdir(dir);
+  const torchWeights = names.filter((name) => /^pytorch_model.*\.bin$/.test(name));
+  const hint =
+    torchWeights.length > 0
+      ? `found ${torchWeights.join(', ')}: save the model again with safe_serialization=True`
+      : 'found neither; copy the whole checkpoint folder (a folder with only a LoRA adapter must be merged first)';
+  return new SemanticVlaError(
+    'CHECKPOINT_FILE_MISSING',
+    `${dir}: expected ${indexName} with its shards, or ${singleName}; ${hint}.`,
+  );
+}
+
+async function readIndexed(dir: string): Promise<Shards> {
+  const path = join(dir, indexName);
+  const weightMap = await readWeightMap(path);
+  const names = new Set<string>();
+  for (const [tensor, shard] of Object.entries(weightMap)) {
+    if (typeof shard !== 'string')
+      throw invalid(path, `weight_map.${tensor.slice(0, 120)} is not a file name`);
+    // A plain name in the same folder; everything that could leave it is refused.
+    if (!/^[^/\\\0]+\.safetensors$/.test(shard) || shard.startsWith('.') || shard.length > 255) {
+      throw invalid(
+        path,
+        `expected shards to be plain *.safetensors names in the same folder, found ${JSON.stringify(shard.slice(0, 200))}`,
+      );
+    }
+    names.add(shard);
+  }
+  if (names.size === 0) throw invalid(path, 'weight_map is empty');
+  if (names.size > maxShards)
+    throw invalid(path, `expected at most ${maxShards} shards, found ${names.size}`);
+
+  const tensors = new Map<string, TensorView>();
+  const files: string[] = [];
+  for (const shard of [...names].sort()) {
+    const file = join(dir, shard);
+    if (!(await isFile(file))) {
+      throw new SemanticVlaError(
+        'CHECKPOINT_FILE_MISSING',
+        `${file}: expected the shard that ${indexName} names, found none. Copy the missing file from the training machine.`,
+      );
+    }
+    files.push(file);
+    for (const [name, view] of (await readSafetensors(file)).tensors) {
+      if (tensors.has(name))
+        throw invalid(path, `tensor ${name} lies in two shards, ${tensors.get(name)?.file} and ${file}`);
+      const listed = Object.hasOwn(weightMap, name) ? weightMap[name] : undefined;
+      if (listed !== shard) {
+        throw invalid(
+          path,
+          `tensor ${name} lies in ${shard}, but the index ${listed === undefined ? 'does not name it' : `says ${String(listed)}`}`,
+        );
+      }
+      tensors.set(name, view);
+    }
+  }
+  for (const [name, shard] of Object.entries(weightMap)) {
+    if (!tensors.has(name))
+      throw invalid(path, `tensor ${name} should lie in ${String(shard)}, but is not there`);
+  }
+  return { files, tensors };
+}
+
+async function readWeightMap(path: string): Promise<JsonObject> {
+  const text = await readSideFile(path, 'CHECKPOINT_FILE_MISSING', 'SAFETENSORS_INDEX_INVALID');
+  let value: JsonValue;
+  try {
+    value = parseStrictJson(text);
+  } catch (cause) {
+    throw invalid(path, `expected JSON, found ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  const weightMap = isJsonObject(value) ? value.weight_map : undefined;
+  if (!isJsonObject(weightMap)) throw invalid(path, 'expected an object `weight_map`');
+  return weightMap;
+}
+
+function invalid(path: string, problem: string): SemanticVlaError {
+  return new SemanticVlaError(
+    'SAFETENSORS_INDEX_INVALID',
+    `${path}: ${problem}. Copy or export the checkpoint again.`,
+  );
+}

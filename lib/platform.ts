@@ -3,6 +3,11 @@
  * crop, chunk length, kind of normalization. Inferred only when unambiguous; each value can be overridden by itself.
  */
 
+import type { Checkpoint } from './checkpoint/checkpoint.ts';
+import { SemanticVlaError } from './errors.ts';
+import { expected, nearest } from './options.ts';
+import type { PolicyOptions } from './types.ts';
+
 /** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
 export type Normalization = 'q99' | 'minmax';
 
@@ -20,4 +25,237 @@ export interface Platform {
   /** Chunk length C, actions per prediction. */
   readonly chunk: number;
   readonly normalization: Normalization;
+}
+
+/** The options that a platform is resolved from. */
+export type PlatformOptions = Pick<
+  PolicyOptions,
+  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization'
+>;
+
+/** What of the checkpoint tells platforms apart. */
+export type PlatformEvidence = Pick<Checkpoint, 'dir' | 'config' | 'statistics'>;
+
+interface Preset extends Omit<Platform, 'name' | 'jpeg'> {
+  readonly actionDim: number;
+  readonly proprioDim: number;
+  /** In the names of the datasets recorded on it. */
+  readonly datasetName: RegExp;
+}
+
+const presets: Readonly<Record<Exclude<PlatformName, 'custom'>, Preset>> = {
+  libero: {
+    cameras: ['full_image', 'wrist_image'],
+    proprio: true,
+    centerCrop: true,
+    chunk: 8,
+    normalization: 'q99',
+    actionDim: 7,
+    proprioDim: 8,
+    datasetName: /libero/i,
+  },
+  aloha: {
+    cameras: ['full_image', 'left_wrist_image', 'right_wrist_image'],
+    proprio: true,
+    centerCrop: true,
+    chunk: 25,
+    normalization: 'minmax',
+    actionDim: 14,
+    proprioDim: 14,
+    datasetName: /aloha/i,
+  },
+  bridge: {
+    cameras: ['full_image'],
+    proprio: true,
+    centerCrop: false,
+    chunk: 5,
+    normalization: 'q99',
+    actionDim: 7,
+    proprioDim: 7,
+    datasetName: /bridge/i,
+  },
+};
+
+type PresetName = keyof typeof presets;
+const presetNames = Object.keys(presets) as PresetName[];
+const platformNames: readonly PlatformName[] = [...presetNames, 'custom'];
+
+/** The values that a custom platform must be given one by one. */
+const customValues = ['cameras', 'proprio', 'centerCrop', 'chunk', 'normalization'] as const;
+
+/**
+ * The platform of a checkpoint: the preset that `options.platform` names or, without one, the only preset that fits the
+ * checkpoint's dimensions, dataset names and (where known) cameras; then each value that `options` gives. With all of
+ * `customValues` given no preset is needed. `jpeg` is on unless said otherwise, as the training data needs it.
+ *
+ * A preset's cameras are the platform's usual ones; OpenVLA-OFT policies have one to three. A head of discrete tokens
+ * never takes proprioception. Never guesses: a policy that gets the wrong cameras or bounds still moves the robot.
+ *
+ * @param observationCameras names in the observation at hand, to compare a preset's with
+ * @throws PLATFORM_REQUIRED none or several presets fit, or evidence contradicts; says what was seen and what to pass
+ * @throws OPTION_INVALID a value is of the wrong type or contradicts the checkpoint
+ * @throws OPTION_REQUIRED a custom platform lacks a value
+ * @throws CHECKPOINT_FILE_MISSING the preset uses proprioception, and there is no projector for it
+ */
+export function resolvePlatform(
+  checkpoint: PlatformEvidence,
+  options: PlatformOptions,
+  observationCameras?: readonly string[],
+): Platform {
+  checkValues(options);
+  const complete = customValues.every((name) => options[name] !== undefined);
+  const name =
+    options.platform ?? (complete ? 'custom' : inferPreset(checkpoint, options, observationCameras));
+  const preset = name === 'custom' ? null : presets[name];
+  if (preset !== null) checkActionDim(checkpoint, name, preset);
+  const platform = {
+    name,
+    cameras: [...(options.cameras ?? need(preset, 'cameras'))],
+    proprio: options.proprio ?? (takesNoProprio(checkpoint) ? false : need(preset, 'proprio')),
+    centerCrop: options.centerCrop ?? need(preset, 'centerCrop'),
+    jpeg: options.jpeg ?? true,
+    chunk: options.chunk ?? need(preset, 'chunk'),
+    normalization: options.normalization ?? need(preset, 'normalization'),
+  };
+  checkProprio(checkpoint, options, platform);
+  return platform;
+}
+
+function need<K extends (typeof customValues)[number]>(preset: Preset | null, name: K): Preset[K] {
+  if (preset !== null) return preset[name];
+  throw new SemanticVlaError(
+    'OPTION_REQUIRED',
+    `Platform custom: expected the option ${name}, found none. A custom platform needs ${customValues.join(', ')}.`,
+  );
+}
+
+function checkValues(options: PlatformOptions): void {
+  const { platform, cameras, chunk, normalization } = options;
+  if (platform !== undefined && !platformNames.includes(platform)) {
+    throw expected('OPTION_INVALID', `one of ${platformNames.join(', ')}`, 'platform', platform);
+  }
+  if (cameras !== undefined) checkCameras(cameras);
+  if (chunk !== undefined && !(Number.isSafeInteger(chunk) && chunk > 0)) {
+    throw expected('OPTION_INVALID', 'a positive integer', 'chunk', chunk);
+  }
+  if (normalization !== undefined && normalization !== 'q99' && normalization !== 'minmax') {
+    throw expected('OPTION_INVALID', 'q99 or minmax', 'normalization', normalization);
+  }
+  for (const name of ['proprio', 'centerCrop', 'jpeg'] as const) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw expected('OPTION_INVALID', 'true or false', name, value);
+    }
+  }
+}
+
+function checkCameras(cameras: unknown): void {
+  const isNames = Array.isArray(cameras) && cameras.every((name) => typeof name === 'string' && name !== '');
+  if (!isNames || cameras.length === 0 || new Set(cameras).size !== cameras.length) {
+    throw expected('OPTION_INVALID', 'a list of distinct camera names', 'cameras', cameras);
+  }
+}
+
+function checkActionDim(checkpoint: PlatformEvidence, name: PlatformName, preset: Preset): void {
+  const { actionDim } = checkpoint.config;
+  if (actionDim === null || actionDim === preset.actionDim) return;
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Platform ${name} of ${checkpoint.dir}: expected actions of ${preset.actionDim} dimensions, found an action head of ${actionDim}. ` +
+      `Pass platform custom with ${customValues.join(', ')}.`,
+  );
+}
+
+function takesNoProprio({ config }: PlatformEvidence): boolean {
+  return config.head.kind === 'discrete';
+}
+
+function checkProprio(checkpoint: PlatformEvidence, options: PlatformOptions, platform: Platform): void {
+  if (!platform.proprio) return;
+  if (takesNoProprio(checkpoint)) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option proprio of ${checkpoint.dir}: expected false, since a policy of discrete action tokens takes no proprioception, ` +
+        'found true. Leave the option out, or copy the missing action_head--*.pt into the checkpoint.',
+    );
+  }
+  if (checkpoint.config.proprioDim !== null) return;
+  throw new SemanticVlaError(
+    options.proprio === true ? 'OPTION_INVALID' : 'CHECKPOINT_FILE_MISSING',
+    `${checkpoint.dir}: expected proprio_projector--*.pt, since ${options.proprio === true ? 'option proprio is true' : `platform ${platform.name} uses proprioception`}, ` +
+      'found no such file. Copy it into the checkpoint, or pass proprio false if the policy was trained without.',
+  );
+}
+
+/** The only preset that everything speaks for. */
+function inferPreset(
+  checkpoint: PlatformEvidence,
+  options: PlatformOptions,
+  observationCameras: readonly string[] | undefined,
+): PresetName {
+  const { config, statistics } = checkpoint;
+  const actionDims = new Set(
+    config.actionDim === null
+      ? [...statistics.values()].map(({ action }) => action.mask.length)
+      : [config.actionDim],
+  );
+  const keys = [...statistics.keys()];
+  const named = presetNames.filter((name) => keys.some((key) => presets[name].datasetName.test(key)));
+  const sized = presetNames.filter((name) => {
+    const { actionDim, proprioDim } = presets[name];
+    const fits = actionDims.size === 1 && actionDims.has(actionDim);
+    return fits && (config.proprioDim === null || config.proprioDim === proprioDim);
+  });
+  const fitting = sized.filter((name) => {
+    // Cameras that the caller lists replace the preset's, so an observation's contradict nothing then.
+    const camerasFit =
+      options.cameras !== undefined ||
+      observationCameras === undefined ||
+      presets[name].cameras.every((camera) => observationCameras.includes(camera));
+    return camerasFit && (named.length === 0 || named.includes(name));
+  });
+  const [only] = fitting;
+  if (only !== undefined && fitting.length === 1) return only;
+  const seen = [
+    `actions of ${[...actionDims].join(' or ')} dimensions`,
+    config.proprioDim === null ? 'no proprioception' : `proprioception of ${config.proprioDim}`,
+    `datasets ${keys.join(', ')}`,
+    ...(observationCameras === undefined ? [] : [`cameras ${observationCameras.join(', ')}`]),
+  ];
+  const verdict = fitting.length > 1 ? `fits ${fitting.join(' and ')}` : 'fits no preset';
+  const near = fitting.length > 1 ? fitting : sized.length > 0 ? sized : presetNames;
+  throw new SemanticVlaError(
+    'PLATFORM_REQUIRED',
+    `Platform of ${checkpoint.dir}: expected a checkpoint that tells its robot, found ${seen.join('; ')}, which ${verdict}. ` +
+      `Pass platform (${near.join(', ')}), overriding single values such as cameras, or custom with ${customValues.join(', ')}.`,
+  );
+}
+
+/**
+ * The normalization key: the given one, else the only one there is.
+ * @throws OPTION_INVALID not a string
+ * @throws UNNORM_KEY_UNKNOWN not in the checkpoint; with the nearest key and the list
+ * @throws UNNORM_KEY_REQUIRED several and none chosen; with the list
+ */
+export function resolveUnnormKey(checkpoint: Pick<Checkpoint, 'dir' | 'statistics'>, key?: string): string {
+  const keys = [...checkpoint.statistics.keys()];
+  if (key === undefined) {
+    const [only] = keys;
+    if (only !== undefined && keys.length === 1) return only;
+    throw new SemanticVlaError(
+      'UNNORM_KEY_REQUIRED',
+      `Normalization key of ${checkpoint.dir}: expected option unnormKey, since the checkpoint holds ${keys.length} datasets, found none. ` +
+        `Pass one of ${keys.join(', ')}.`,
+    );
+  }
+  if (typeof key !== 'string') throw expected('OPTION_INVALID', 'a string', 'unnormKey', key);
+  if (checkpoint.statistics.has(key)) return key;
+  // LIBERO's training data is named after the suite, with or without this suffix.
+  const twin = key.endsWith('_no_noops') ? key.slice(0, -'_no_noops'.length) : `${key}_no_noops`;
+  const meant = checkpoint.statistics.has(twin) ? twin : nearest(key, keys);
+  throw new SemanticVlaError(
+    'UNNORM_KEY_UNKNOWN',
+    `Normalization key of ${checkpoint.dir}: expected one of ${keys.join(', ')}, found ${JSON.stringify(key)}.` +
+      (meant === null ? '' : ` Did you mean ${meant}?`),
+  );
 }

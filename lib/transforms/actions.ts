@@ -1,0 +1,95 @@
+/** The head's output -> actions in the dataset's units (spec, Un-normalize; Alternative heads). Pure. */
+
+import type { Bounds } from '../checkpoint/checkpoint.ts';
+import { SemanticVlaError } from '../errors.ts';
+import type { Normalization, PlatformName } from '../platform.ts';
+import { lowHigh } from './bounds.ts';
+
+/**
+ * `where(mask, 0.5*(a+1)*(high-low+1e-8)+low, a)`, bit for bit as the reference's numpy: `a+1` in the precision of `a`
+ * (float32 from a regression head, float64 from bins), the rest in float64.
+ * @param normalized [C, A] row-major
+ * @returns [C, A]
+ * @throws ACTION_NOT_FINITE a value is NaN or infinite; no part of such a chunk may reach a robot
+ * @throws STATISTICS_INVALID the chunk is not made of rows as wide as the statistics
+ */
+export function unnormalizeActions(
+  normalized: Float32Array | Float64Array,
+  bounds: Bounds,
+  normalization: Normalization,
+): Float64Array<ArrayBuffer> {
+  const { low, high } = lowHigh(bounds, normalization);
+  const dim = low.length;
+  if (dim === 0 || normalized.length === 0 || normalized.length % dim !== 0) {
+    throw new SemanticVlaError(
+      'STATISTICS_INVALID',
+      `Action statistics: expected rows of ${dim} values as in dataset_statistics.json, found ${normalized.length} normalized ` +
+        'values. Choose the normalization key of the robot that the action head was trained for.',
+    );
+  }
+  checkFinite(normalized, dim);
+  const single = normalized instanceof Float32Array;
+  const out = new Float64Array(normalized.length);
+  for (let i = 0; i < out.length; i++) {
+    const a = normalized[i] as number;
+    const d = i % dim;
+    const l = low[d] as number;
+    const shifted = single ? Math.fround(a + 1) : a + 1;
+    out[i] = bounds.mask[d] ? 0.5 * shifted * ((high[d] as number) - l + 1e-8) + l : a;
+  }
+  return out;
+}
+
+function checkFinite(normalized: ArrayLike<number>, dim: number): void {
+  for (let i = 0; i < normalized.length; i++) {
+    if (Number.isFinite(normalized[i])) continue;
+    throw new SemanticVlaError(
+      'ACTION_NOT_FINITE',
+      `Action ${Math.floor(i / dim)}, dimension ${i % dim}: expected a finite value from the policy, found ${normalized[i]}. ` +
+        'Nothing of this chunk is returned; check the observation, then the weights of the checkpoint.',
+    );
+  }
+}
+
+/**
+ * Values of discrete action tokens: `bin = clip(tokenVocab - id - 1, 0, bins - 2)`, the centre of that interval of
+ * `linspace(-1, 1, bins)`.
+ * @param ids argmax over the whole vocabulary, one per action value
+ * @param head `bins` counts the edges (256), `tokenVocab` the vocabulary without padding (32000)
+ */
+export function discreteActions(
+  ids: ArrayLike<number>,
+  head: { readonly bins: number; readonly tokenVocab: number },
+): Float64Array<ArrayBuffer> {
+  const step = 2 / (head.bins - 1);
+  // As numpy's linspace: the last edge is exactly 1.
+  const edge = (i: number): number => (i === head.bins - 1 ? 1 : i * step - 1);
+  return Float64Array.from(ids, (id) => {
+    const bin = Math.min(Math.max(head.tokenVocab - id - 1, 0), head.bins - 2);
+    return (edge(bin) + edge(bin + 1)) / 2;
+  });
+}
+
+/** LIBERO's robot side wants the gripper as -1 (open) or 1 (closed), the dataset has 0 (closed) to 1 (open). */
+export function liberoGripper(g: number): number {
+  return -Math.sign(2 * g - 1);
+}
+
+/** End-effector deltas and gripper, as LIBERO and BridgeData order them. */
+const endEffector = ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper'];
+
+/** One ALOHA arm: the joints of its ViperX, base to tool. */
+const alohaArm = ['waist', 'shoulder', 'elbow', 'forearm_roll', 'wrist_angle', 'wrist_rotate', 'gripper'];
+
+const namesByPlatform: Readonly<Record<PlatformName, readonly string[]>> = {
+  libero: endEffector,
+  bridge: endEffector,
+  aloha: ['left', 'right'].flatMap((side) => alohaArm.map((joint) => `${side}_${joint}`)),
+  custom: [],
+};
+
+/** Names of the A action dimensions; `action_0`, `action_1`, ... where the platform does not say what they are. */
+export function actionDimensions(platform: PlatformName, actionDim: number): readonly string[] {
+  const names = namesByPlatform[platform];
+  return names.length === actionDim ? names : Array.from({ length: actionDim }, (_, i) => `action_${i}`);
+}

@@ -59,11 +59,9 @@ export function randomUniform(key: RandomKey, index: number): number {
   return randomWord(key, index) / 4294967296;
 }
 
-/** bfloat16 bits of a finite float32 value, round to nearest even. */
-export function bfloat16Bits(value: number): number {
-  const scratch = new Float32Array([value]);
-  const bits = new Uint32Array(scratch.buffer)[0]!;
-  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+/** Polynomial with the highest power's coefficient first. */
+function horner(terms: readonly number[], x: number): number {
+  return terms.reduce((sum, term) => sum * x + term, 0);
 }
 
 /** Inverse normal distribution function (Acklam's rational approximation, relative error 1.2e-9). */
@@ -80,7 +78,6 @@ function normalQuantile(p: number): number {
     2.938163982698783,
   ];
   const d = [0.007784695709041462, 0.3224671290700398, 2.445134137142996, 3.754408661907416];
-  const horner = (terms: readonly number[], x: number) => terms.reduce((sum, term) => sum * x + term, 0);
   if (p < 0.02425) {
     const q = Math.sqrt(-2 * Math.log(p));
     return horner(c, q) / (horner(d, q) * q + 1);
@@ -100,14 +97,19 @@ export class NormalTables {
     for (let i = 0; i < quantileCount; i += 1) this.#unit[i] = normalQuantile((i + 0.5) / quantileCount);
   }
 
-  /** [65536] bf16 bits. */
+  /** [65536] bf16 bits, rounded to nearest even, ascending in value. */
   get({ mean, std }: Normal): Uint16Array {
     const name = `${mean}/${std}`;
     const known = this.#tables.get(name);
     if (known !== undefined) return known;
-    const values = Float32Array.from(this.#unit, (unit) => mean + std * unit);
+    const values = new Float32Array(quantileCount);
+    for (let i = 0; i < quantileCount; i += 1) values[i] = mean + std * this.#unit[i]!;
     const bits = new Uint32Array(values.buffer);
-    const table = Uint16Array.from(bits, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
+    const table = new Uint16Array(quantileCount);
+    for (let i = 0; i < quantileCount; i += 1) {
+      const word = bits[i]!;
+      table[i] = (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+    }
     this.#tables.set(name, table);
     return table;
   }
@@ -136,9 +138,13 @@ export function fillBfloat16(out: Uint16Array, first: number, key: RandomKey, ta
 /** The same elements as float32 (bf16 bits in the upper half). */
 export function fillFloat32(out: Uint32Array, first: number, key: RandomKey, table: Uint16Array): void {
   const count = out.length;
-  for (let i = 0; i < count; i += 1) {
-    const element = first + i;
-    const word = randomWord(key, Math.floor(element / 2));
-    out[i] = table[element % 2 === 0 ? word & 0xffff : word >>> 16]! << 16;
+  let i = 0;
+  if (first % 2 === 1 && count > 0) out[i++] = table[randomWord(key, (first - 1) / 2) >>> 16]! << 16;
+  let index = Math.floor((first + i) / 2);
+  for (; i + 1 < count; i += 2, index += 1) {
+    const word = randomWord(key, index);
+    out[i] = table[word & 0xffff]! << 16;
+    out[i + 1] = table[word >>> 16]! << 16;
   }
+  if (i < count) out[i] = table[randomWord(key, index) & 0xffff]! << 16;
 }

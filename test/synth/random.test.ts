@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bfloat16Bits, fillBfloat16, fillFloat32, NormalTables, randomKey } from '../../lib/synth/random.ts';
+import { fillBfloat16, fillFloat32, NormalTables, randomKey } from '../../lib/synth/random.ts';
 
 const test = suite('synth random');
 const tables = new NormalTables();
@@ -79,11 +79,28 @@ test('no row repeats', () => {
   assert.is(rows.size, 256);
 });
 
-test('rounding to bf16 is to nearest, ties to even', () => {
-  assert.is(bfloat16Bits(1), 0x3f80);
-  assert.is(bfloat16Bits(1 + 2 ** -8), 0x3f80);
-  assert.is(bfloat16Bits(1 + 3 * 2 ** -8), 0x3f82);
-  assert.is(bfloat16Bits(-2.5), 0xc020);
+test('tables hold the quantiles, rounded to nearest bf16', () => {
+  const table = tables.get({ mean: 0, std: 1 });
+  const value = (bits: number) => new Float32Array(Uint32Array.of(bits << 16).buffer)[0]!;
+  // The quantile of index i is at (i + 0.5) / 65536; bf16 has 8 significant bits, so half a step is 2^-9 of the value.
+  const known: [number, number][] = [
+    [0.5, 0],
+    [0.841344746, 1],
+    [0.97724986805, 2],
+    [0.99865010197, 3],
+    [0.15865525393, -1],
+    [0.01, -2.326347874],
+  ];
+  for (const [p, expected] of known) {
+    const found = value(table[Math.round(p * 65536 - 0.5)]!);
+    // Beside rounding, the index itself is within 2^-17 in probability.
+    assert.ok(
+      Math.abs(found - expected) <= Math.abs(expected) * 2 ** -9 + 2e-3,
+      `${p}: ${found} for ${expected}`,
+    );
+  }
+  for (let i = 1; i < table.length; i += 1) assert.ok(value(table[i]!) >= value(table[i - 1]!), `${i}`);
+  assert.ok(value(table[65535]!) > 4 && value(table[65535]!) < 4.5);
 });
 
 test.run();

@@ -90,6 +90,10 @@ function unpickle(pickle: Buffer): Map<Value, Value> {
   let at = 2;
   const pop = () => stack.pop() as Value;
   const popMark = () => stack.splice(stack.lastIndexOf(mark)).slice(1) as Value[];
+  const take = (n: number) => {
+    at += n;
+    return at - n;
+  };
   const line = () => {
     const end = pickle.indexOf(10, at);
     const text = pickle.toString('utf8', at, end);
@@ -103,12 +107,12 @@ function unpickle(pickle: Buffer): Map<Value, Value> {
     else if (op === '}') stack.push(new Map());
     else if (op === ')') stack.push([]);
     else if (op === 'q') memo.set(pickle[at++]!, stack.at(-1) as Value);
-    else if (op === 'r') memo.set(pickle.readUInt32LE((at += 4) - 4), stack.at(-1) as Value);
+    else if (op === 'r') memo.set(pickle.readUInt32LE(take(4)), stack.at(-1) as Value);
     else if (op === 'h') stack.push(memo.get(pickle[at++]!)!);
-    else if (op === 'j') stack.push(memo.get(pickle.readUInt32LE((at += 4) - 4))!);
+    else if (op === 'j') stack.push(memo.get(pickle.readUInt32LE(take(4)))!);
     else if (op === 'K') stack.push(pickle[at++]!);
-    else if (op === 'M') stack.push(pickle.readUInt16LE((at += 2) - 2));
-    else if (op === 'J') stack.push(pickle.readInt32LE((at += 4) - 4));
+    else if (op === 'M') stack.push(pickle.readUInt16LE(take(2)));
+    else if (op === 'J') stack.push(pickle.readInt32LE(take(4)));
     else if (op === 'X') {
       const length = pickle.readUInt32LE(at);
       stack.push(pickle.toString('utf8', at + 4, at + 4 + length));

@@ -36,10 +36,38 @@ export interface NativeAddon {
     frames: readonly NativeFrame[],
     options: NativePreprocessOptions,
   ): Promise<NativePreprocessed>;
+  /** Single steps on [height, width, 3] RGB, on the JS thread: to check one by itself. */
+  jpegRoundTrip(rgb: Uint8Array, width: number, height: number): Uint8Array;
+  lanczosResize(
+    rgb: Uint8Array,
+    width: number,
+    height: number,
+    outWidth: number,
+    outHeight: number,
+  ): Uint8Array;
+  pillowBicubic(
+    rgb: Uint8Array,
+    width: number,
+    height: number,
+    outWidth: number,
+    outHeight: number,
+  ): Uint8Array;
+  /** [count, imageSize, imageSize, 3] uint8 to [count, 3, imageSize, imageSize] float32. */
+  normalizePixels(
+    images: Uint8Array,
+    count: number,
+    imageSize: number,
+    mean: readonly number[],
+    std: readonly number[],
+  ): Float32Array;
 }
 
 /** The keys of `NativeAddon`, for the test that compares them with what the compiled file exports. */
 export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
+  jpegRoundTrip: true,
+  lanczosResize: true,
+  normalizePixels: true,
+  pillowBicubic: true,
   preprocessImages: true,
 };
 

@@ -4,6 +4,7 @@
  */
 
 import { loadAddon, type NativePreprocessed } from '../binding.ts';
+import type { PixelNormalization } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../errors.ts';
 import type { ImageFrame } from '../types.ts';
 import { checkFrame } from './imageFrame.ts';
@@ -54,6 +55,27 @@ export async function preprocessSteps(
     const cropped = images.slice(i * bytes, (i + 1) * bytes);
     return image === null ? { cropped } : { resized: image, cropped };
   });
+}
+
+/**
+ * What one tower sees of the policy images: `(x / 255 - mean) / std`, channels first.
+ *
+ * @param images [I, S, S, 3] uint8 RGB, as `preprocessImages` gives them
+ * @returns [I, 3, S, S] float32
+ */
+export function normalizePixels(
+  images: Uint8Array,
+  imageSize: number,
+  { mean, std }: PixelNormalization,
+): Float32Array {
+  const count = images.length / (imageSize * imageSize * 3);
+  if (!Number.isInteger(count)) {
+    throw new SemanticVlaError(
+      'IMAGE_INVALID',
+      `Policy images: expected whole images of ${imageSize} x ${imageSize} x 3 bytes, found ${images.length} bytes.`,
+    );
+  }
+  return loadAddon().normalizePixels(images, count, imageSize, mean, std);
 }
 
 function run(frames: readonly ImageFrame[], options: PreprocessOptions): Promise<NativePreprocessed> {

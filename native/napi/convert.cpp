@@ -32,10 +32,21 @@ int toInt(const Napi::Value& value, const char* name, int low, int high) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0.5;
   // Also false for NaN.
   if (!(number >= low && number <= high) || number != static_cast<int>(number)) {
-    throw Napi::RangeError::New(value.Env(), std::string("expected an integer in ") + std::to_string(low) +
-                                                 ".." + std::to_string(high) + " for " + name);
+    throw Napi::RangeError::New(value.Env(), std::string("expected an integer in ") +
+                                                 std::to_string(low) + ".." + std::to_string(high) +
+                                                 " for " + name);
   }
   return static_cast<int>(number);
+}
+
+int toSide(const Napi::Value& value, const char* name) { return toInt(value, name, 1, kMaxSide); }
+
+ImageView toImage(const Napi::CallbackInfo& info, size_t first) {
+  ImageView image;
+  image.width = toSide(info[first + 1], "width");
+  image.height = toSide(info[first + 2], "height");
+  image.pixels = toBytes(info[first], "data", image.bytes());
+  return image;
 }
 
 const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length) {
@@ -51,6 +62,19 @@ const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length
   return array.Data();
 }
 
+std::array<float, 3> toChannels(const Napi::Value& value, const char* name) {
+  std::array<float, 3> channels{};
+  const Napi::Object object = toObject(value, name);
+  for (uint32_t c = 0; c < channels.size(); ++c) {
+    const Napi::Value entry = object.Get(c);
+    if (!entry.IsNumber()) {
+      throw Napi::TypeError::New(value.Env(), std::string("expected three numbers for ") + name);
+    }
+    channels[c] = entry.As<Napi::Number>().FloatValue();
+  }
+  return channels;
+}
+
 std::vector<OwnedFrame> toFrames(const Napi::Value& value) {
   if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), "expected an array for frames");
   const Napi::Array array = value.As<Napi::Array>();
@@ -58,8 +82,8 @@ std::vector<OwnedFrame> toFrames(const Napi::Value& value) {
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Object object = toObject(array.Get(i), "frame");
     OwnedFrame& frame = frames[i];
-    frame.width = toInt(object.Get("width"), "width", 1, kMaxSide);
-    frame.height = toInt(object.Get("height"), "height", 1, kMaxSide);
+    frame.width = toSide(object.Get("width"), "width");
+    frame.height = toSide(object.Get("height"), "height");
     frame.bgr = toBool(object, "bgr");
     const size_t length = static_cast<size_t>(frame.width) * frame.height * 3;
     const uint8_t* data = toBytes(object.Get("data"), "data", length);
@@ -71,7 +95,7 @@ std::vector<OwnedFrame> toFrames(const Napi::Value& value) {
 reference::PreprocessOptions toPreprocessOptions(const Napi::Value& value) {
   const Napi::Object object = toObject(value, "options");
   reference::PreprocessOptions options;
-  options.imageSize = toInt(object.Get("imageSize"), "imageSize", 1, kMaxSide);
+  options.imageSize = toSide(object.Get("imageSize"), "imageSize");
   options.centerCrop = toBool(object, "centerCrop");
   options.jpeg = toBool(object, "jpeg");
   options.threads = toInt(object.Get("threads"), "threads", 1, kMaxThreads);

@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -9,8 +10,8 @@
 
 namespace semanticvla::napi {
 
-/// JS values to plain ones and back. TypeScript has validated and worded every error; what is checked here only keeps a
-/// wrong caller from reading or writing outside memory.
+/// JS values to plain ones and back. TypeScript has validated and worded every error; what is
+/// checked here only keeps a wrong caller from reading or writing outside memory.
 
 /// A frame with its own copy of the pixels: JS may change the array while a thread works.
 struct OwnedFrame {
@@ -20,9 +21,25 @@ struct OwnedFrame {
   bool bgr = false;
 };
 
+/// A caller's image, read in place: only for work that ends before the call returns.
+struct ImageView {
+  const uint8_t* pixels = nullptr;
+  int width = 0;
+  int height = 0;
+  size_t bytes() const { return static_cast<size_t>(width) * height * 3; }
+};
+
+/// Images of one call.
+constexpr int kMaxImages = 1024;
+
 int toInt(const Napi::Value& value, const char* name, int low, int high);
+int toSide(const Napi::Value& value, const char* name);
+/// Arguments (data, width, height) from `first` on.
+ImageView toImage(const Napi::CallbackInfo& info, size_t first);
 /// `length` bytes of a Uint8Array.
 const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length);
+/// Three numbers, one a channel.
+std::array<float, 3> toChannels(const Napi::Value& value, const char* name);
 std::vector<OwnedFrame> toFrames(const Napi::Value& value);
 reference::PreprocessOptions toPreprocessOptions(const Napi::Value& value);
 

@@ -7,9 +7,11 @@
 namespace semanticvla::napi {
 
 Queue::Queue(Napi::Env env) : env_(env) {
-  bridge_ = Bridge::New(env, "semanticvla queue", /*maxQueueSize=*/0, /*initialThreadCount=*/1, this);
+  bridge_ =
+      Bridge::New(env, "semanticvla queue", /*maxQueueSize=*/0, /*initialThreadCount=*/1, this);
   bridge_.Unref(env);
-  // Cleanup hooks run last in, first out: this one before the bridge's own, so the thread has ended when the bridge goes.
+  // Cleanup hooks run last in, first out: this one before the bridge's own, so the thread has ended
+  // when the bridge goes.
   napi_status status = napi_add_env_cleanup_hook(env, onEnvironmentExit, this);
   if (status != napi_ok) throw Napi::Error::New(env);
   thread_ = std::thread([this] { loop(); });
@@ -68,7 +70,8 @@ void Queue::loop() {
 
 void Queue::settle(Napi::Env env, Napi::Function, Queue* queue, Job* crossing) {
   const std::unique_ptr<Job> job(crossing);
-  // Without an environment the bridge only empties its queue: nothing to settle, and `queue` may be gone.
+  // Without an environment the bridge only empties its queue: nothing to settle, and `queue` may be
+  // gone.
   if (env == nullptr) return;
   Napi::HandleScope scope(env);
   try {

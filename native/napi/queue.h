@@ -24,8 +24,8 @@ class Job {
   std::exception_ptr failure;
 };
 
-/// One owned thread that runs jobs in order. Not libuv's pool: a busy pool would delay a 1 ms job by hundreds. Keeps the
-/// process alive while a job is pending, and not otherwise.
+/// One owned thread that runs jobs in order. Not libuv's pool: a busy pool would delay a 1 ms job
+/// by hundreds. Keeps the process alive while a job is pending, and not otherwise.
 class Queue {
  public:
   explicit Queue(Napi::Env env);

@@ -12,7 +12,8 @@ namespace {
 
 /// Area of the crop relative to the image; the reference's constant.
 constexpr float kCropScale = 0.9f;
-/// convert_image_dtype: uint8 -> [0, 1], and back with saturation by truncation of `x * (255 + 0.5)`.
+/// convert_image_dtype: uint8 -> [0, 1], and back with saturation by truncation of `x * (255 +
+/// 0.5)`.
 constexpr float kToUnit = static_cast<float>(1.0 / 255.0);
 constexpr float kFromUnit = 255.5f;
 
@@ -24,7 +25,8 @@ VECTORIZE void interpolateRow(const uint8_t* row, int size, const int* low, cons
     const float* left = unit + low[x] * 3;
     const float* right = unit + high[x] * 3;
     const float t = lerp[x];
-    // Four lanes at once, the last one scratch: the next pixel overwrites it and both buffers have a spare element.
+    // Four lanes at once, the last one scratch: the next pixel overwrites it and both buffers have
+    // a spare element.
     float pixel[4];
     for (int c = 0; c < 4; ++c) pixel[c] = left[c] + (right[c] - left[c]) * t;
     std::memcpy(out + x * 3, pixel, sizeof(pixel));
@@ -53,7 +55,8 @@ CropAxis centerCropAxis(int size) {
   // One output pixel has no step: TensorFlow then samples the middle of the box.
   const float step = size > 1 ? (last - first) * span / span : 0.0f;
   for (int i = 0; i < size; ++i) {
-    const float at = size > 1 ? first * span + static_cast<float>(i) * step : 0.5f * (first + last) * span;
+    const float at =
+        size > 1 ? first * span + static_cast<float>(i) * step : 0.5f * (first + last) * span;
     const float below = std::floor(at);
     axis.low[i] = static_cast<int>(below);
     axis.high[i] = static_cast<int>(std::ceil(at));
@@ -67,14 +70,15 @@ void centerCropRows(const uint8_t* rgb, int size, const CropAxis& axis, int rowB
   const size_t rowLength = static_cast<size_t>(size) * 3;
   std::vector<float> unit(rowLength + 1);
   // Two rotating rows: consecutive output rows mostly share a source row.
-  std::vector<float> rows[2] = {std::vector<float>(rowLength + 1), std::vector<float>(rowLength + 1)};
+  std::vector<float> rows[2] = {std::vector<float>(rowLength + 1),
+                                std::vector<float>(rowLength + 1)};
   int held[2] = {-1, -1};
   const auto interpolated = [&](int source, int keep) {
     if (held[0] == source) return 0;
     if (held[1] == source) return 1;
     const int slot = held[0] == keep ? 1 : 0;
-    interpolateRow(rgb + source * rowLength, size, axis.low.data(), axis.high.data(), axis.lerp.data(),
-                   unit.data(), rows[slot].data());
+    interpolateRow(rgb + source * rowLength, size, axis.low.data(), axis.high.data(),
+                   axis.lerp.data(), unit.data(), rows[slot].data());
     held[slot] = source;
     return slot;
   };

@@ -13,11 +13,13 @@ struct CropAxis {
   std::vector<float> lerp;
 };
 
-/// Axis of the box with area 0.9 around the centre (spec, Input 1): `size` input pixels to `size` output pixels.
+/// Axis of the box with area 0.9 around the centre (spec, Input 1): `size` input pixels to `size`
+/// output pixels.
 CropAxis centerCropAxis(int size);
 
 /// Rows [rowBegin, rowEnd) of the centre crop. `rgb` and `out` are [size, size, 3] uint8, distinct.
-/// Bit-exact with TensorFlow: convert_image_dtype, crop_and_resize (bilinear), clip, convert_image_dtype back.
+/// Bit-exact with TensorFlow: convert_image_dtype, crop_and_resize (bilinear), clip,
+/// convert_image_dtype back.
 void centerCropRows(const uint8_t* rgb, int size, const CropAxis& axis, int rowBegin, int rowEnd,
                     uint8_t* out);
 

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <stdexcept>
+
+#include "reference/pillowBicubic.h"
 
 namespace semanticvla::reference {
 
 namespace {
+
+/// Input sizes whose taps are kept.
+constexpr size_t kMaxAxes = 16;
 
 /// [count, 3] blue-green-red to red-green-blue.
 void swapChannels(const uint8_t* bgr, size_t count, uint8_t* rgb) {
@@ -27,6 +31,22 @@ Team& Preprocessor::team(int threads) {
   return *team_;
 }
 
+std::shared_ptr<const ResizeAxis> Preprocessor::resizeAxis(int inSize) {
+  std::lock_guard<std::mutex> lock(axesMutex_);
+  auto& axis = resizeAxes_[inSize];
+  if (!axis) {
+    axis = std::make_shared<const ResizeAxis>(lanczosAxis(inSize, kReferenceImageSize));
+    // Cameras have one size each; a caller that changes it at every call must not fill the memory.
+    if (resizeAxes_.size() > kMaxAxes) {
+      const auto kept = axis;
+      resizeAxes_.clear();
+      resizeAxes_[inSize] = kept;
+      return kept;
+    }
+  }
+  return axis;
+}
+
 Preprocessed Preprocessor::run(const std::vector<Frame>& frames, const PreprocessOptions& options) {
   const int count = static_cast<int>(frames.size());
   const size_t imageBytes = static_cast<size_t>(options.imageSize) * options.imageSize * 3;
@@ -35,7 +55,8 @@ Preprocessed Preprocessor::run(const std::vector<Frame>& frames, const Preproces
   result.resized.resize(frames.size());
   if (workspaces_.size() < frames.size()) workspaces_.resize(frames.size());
   Team& members = team(options.threads);
-  // Whole frames in parallel while there is one for each member; the frames left over are split by rows.
+  // Whole frames in parallel while there is one for each member; the frames left over are split by
+  // rows.
   const int whole = count / members.size() * members.size();
   members.run(whole, [&](int i) {
     processFrame(frames[i], options, workspaces_[i], alone_, result.resized[i],
@@ -48,8 +69,9 @@ Preprocessed Preprocessor::run(const std::vector<Frame>& frames, const Preproces
   return result;
 }
 
-void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& options, Workspace& work,
-                                Team& team, std::vector<uint8_t>& resized, uint8_t* out) {
+void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& options,
+                                Workspace& work, Team& team, std::vector<uint8_t>& resized,
+                                uint8_t* out) {
   constexpr int kSize = kReferenceImageSize;
   constexpr size_t kBytes = static_cast<size_t>(kSize) * kSize * 3;
   const size_t pixels = static_cast<size_t>(frame.width) * frame.height;
@@ -59,14 +81,31 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
     swapChannels(frame.pixels, pixels, work.rgb.data());
     rgb = work.rgb.data();
   }
-  if (frame.width != kSize || frame.height != kSize) throw std::logic_error("resize is not built in");
-  (void)resized;
-  if (options.imageSize != kSize) throw std::logic_error("resize is not built in");
-  if (!options.centerCrop) {
-    std::memcpy(out, rgb, kBytes);
-    return;
+  if (frame.width != kSize || frame.height != kSize) {
+    if (options.jpeg) {
+      work.decoded.resize(pixels * 3);
+      jpegRoundTrip(rgb, frame.width, frame.height, work.jpeg, team, work.decoded.data());
+      rgb = work.decoded.data();
+    }
+    resized.resize(kBytes);
+    lanczosResize(rgb, frame.width, *resizeAxis(frame.height), *resizeAxis(frame.width), team,
+                  resized.data());
+    rgb = resized.data();
   }
-  team.runRows(kSize, 1, [&](int begin, int end) { centerCropRows(rgb, kSize, cropAxis_, begin, end, out); });
+  const bool resizeAgain = options.imageSize != kSize;
+  if (options.centerCrop) {
+    if (resizeAgain) work.cropped.resize(kBytes);
+    uint8_t* cropped = resizeAgain ? work.cropped.data() : out;
+    team.runRows(kSize, 1, [&](int begin, int end) {
+      centerCropRows(rgb, kSize, cropAxis_, begin, end, cropped);
+    });
+    rgb = cropped;
+  }
+  if (resizeAgain) {
+    pillowBicubic(rgb, kSize, kSize, options.imageSize, options.imageSize, out);
+  } else if (!options.centerCrop) {
+    std::memcpy(out, rgb, kBytes);
+  }
 }
 
 }  // namespace semanticvla::reference

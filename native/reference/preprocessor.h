@@ -3,16 +3,19 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <utility>
+#include <mutex>
 #include <vector>
 
 #include "reference/centerCrop.h"
+#include "reference/jpegRoundTrip.h"
+#include "reference/lanczosResize.h"
 #include "support/team.h"
 
 namespace semanticvla::reference {
 
-/// Side of the image that the reference makes before it crops, whatever size the policy's towers take (its constant
-/// OPENVLA_IMAGE_SIZE). A policy of another size gets this image resized once more, by its image processor.
+/// Side of the image that the reference makes before it crops, whatever size the policy's towers
+/// take (its constant OPENVLA_IMAGE_SIZE). A policy of another size gets this image resized once
+/// more, by its image processor.
 constexpr int kReferenceImageSize = 224;
 
 /// One camera frame, [height, width, 3] uint8; the caller keeps `pixels` alive.
@@ -41,7 +44,8 @@ struct Preprocessed {
   std::vector<std::vector<uint8_t>> resized;
 };
 
-/// Frames to policy images (spec, Input 1). Keeps its threads, tables and buffers between calls; one caller at a time.
+/// Frames to policy images (spec, Input 1). Keeps its threads, tables and buffers between calls;
+/// one caller at a time.
 class Preprocessor {
  public:
   Preprocessed run(const std::vector<Frame>& frames, const PreprocessOptions& options);
@@ -50,16 +54,23 @@ class Preprocessor {
   /// Buffers of one frame in progress, reused from call to call.
   struct Workspace {
     std::vector<uint8_t> rgb;
+    std::vector<uint8_t> decoded;
     std::vector<uint8_t> cropped;
+    JpegWorkspace jpeg;
   };
 
   Team& team(int threads);
-  void processFrame(const Frame& frame, const PreprocessOptions& options, Workspace& work, Team& team,
-                    std::vector<uint8_t>& resized, uint8_t* out);
+  void processFrame(const Frame& frame, const PreprocessOptions& options, Workspace& work,
+                    Team& team, std::vector<uint8_t>& resized, uint8_t* out);
+
+  /// The taps from `inSize` pixels to the reference's size; computed once a size.
+  std::shared_ptr<const ResizeAxis> resizeAxis(int inSize);
 
   std::unique_ptr<Team> team_;
   Team alone_{1};
   CropAxis cropAxis_ = centerCropAxis(kReferenceImageSize);
+  std::mutex axesMutex_;
+  std::map<int, std::shared_ptr<const ResizeAxis>> resizeAxes_;
   std::vector<Workspace> workspaces_;
 };
 

@@ -10,8 +10,8 @@
 
 namespace semanticvla {
 
-/// A few threads that share one loop at a time. The caller is a member too, so a team of one has no thread of its own
-/// and a loop on it is a plain loop. Not for concurrent callers.
+/// A few threads that share one loop at a time. The caller is a member too, so a team of one has no
+/// thread of its own and a loop on it is a plain loop. Not for concurrent callers.
 class Team {
  public:
   /// `size` >= 1 members, the caller included.
@@ -22,12 +22,12 @@ class Team {
 
   int size() const { return static_cast<int>(helpers_.size()) + 1; }
 
-  /// Runs `task(0..count-1)`, each once, on any member, and returns when all are done. The first exception of a task is
-  /// rethrown here; tasks not yet started are then skipped.
+  /// Runs `task(0..count-1)`, each once, on any member, and returns when all are done. The first
+  /// exception of a task is rethrown here; tasks not yet started are then skipped.
   void run(int count, const std::function<void(int)>& task);
 
-  /// Splits rows [0, rows) into contiguous ranges and runs `task(begin, end)` on each. Ranges start at multiples of
-  /// `grain`.
+  /// Splits rows [0, rows) into contiguous ranges and runs `task(begin, end)` on each. Ranges start
+  /// at multiples of `grain`.
   void runRows(int rows, int grain, const std::function<void(int, int)>& task);
 
  private:

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "support/team.h"
+
+namespace semanticvla::reference {
+
+/// Filter taps of one axis: output i is the sum of `weights[i * taps + k] * input[start[i] + k]`
+/// over k < count[i].
+struct ResizeAxis {
+  int taps = 0;
+  std::vector<int> start;
+  std::vector<int> count;
+  std::vector<float> weights;
+};
+
+/// Lanczos3 with antialias as TensorFlow's ScaleAndTranslate computes it, centres, weights and sums
+/// in float32 (spec, Input 1).
+ResizeAxis lanczosAxis(int inSize, int outSize);
+
+/// `rgb` [inHeight, inWidth, 3] uint8 to `out` [outHeight, outWidth, 3] uint8: vertical pass first,
+/// nothing rounded in between, then half to even and clipped. Axis sizes are those of the two
+/// `ResizeAxis`.
+void lanczosResize(const uint8_t* rgb, int inWidth, const ResizeAxis& vertical,
+                   const ResizeAxis& horizontal, Team& team, uint8_t* out);
+
+}  // namespace semanticvla::reference

@@ -103,7 +103,7 @@ def _merged_vision(state: dict[str, torch.Tensor], scale: float, dtype: torch.dt
     for name, tensor in state.items():
         if name.endswith((LORA_A, LORA_B)) or _unused(name):
             continue
-        value = tensor.float()
+        value = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
         if name.endswith(f"{BASE}weight"):
             stem = name.removesuffix(f"{BASE}weight")
             a, b = state[stem + LORA_A].float(), state[stem + LORA_B].float()

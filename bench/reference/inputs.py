@@ -83,7 +83,7 @@ def to_input_size(images: np.ndarray, preprocessor: dict[str, Any]) -> np.ndarra
     """What the checkpoint's image processor does before normalizing: PIL bicubic to the towers' size, [I, S, S, 3]."""
     if preprocessor["image_resize_strategy"] != "resize-naive":
         raise ValueError(f"image_resize_strategy: expected resize-naive, found {preprocessor['image_resize_strategy']}")
-    height, width = preprocessor["tvf_resize_params"][0]["size"]
+    _, height, width = preprocessor["input_sizes"][0]
     if images.shape[1:3] == (height, width):
         return images
     return np.stack(

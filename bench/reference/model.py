@@ -54,6 +54,11 @@ class Weights:
         return x
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """What statistics, scores and softmax are computed in: float32, or float64 in a float64 policy."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
     """[1, n, heads * d] -> [1, heads, n, d]"""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
@@ -159,7 +164,7 @@ def text_tower(
         hidden = weights.layer_norm(f"{layer}.layer_norm1", x, eps)
         q, k, v = (split_heads(weights.linear(f"{layer}.self_attn.{p}_proj", hidden), heads) for p in "qkv")
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
-        attended = torch.softmax(scores, dim=-1, dtype=torch.float32).to(x.dtype) @ v
+        attended = torch.softmax(scores, dim=-1, dtype=at_least_float32(x.dtype)).to(x.dtype) @ v
         x = x + weights.linear(f"{layer}.self_attn.out_proj", join_heads(attended))
         hidden = weights.linear(f"{layer}.mlp.fc1", weights.layer_norm(f"{layer}.layer_norm2", x, eps))
         x = x + weights.linear(f"{layer}.mlp.fc2", F.gelu(hidden, approximate="tanh"))
@@ -190,7 +195,7 @@ def sample(
     temperature: float,
 ) -> Selection:
     """ID-Pruner: `vision` [patches, width], `text` [64, width], `mask` [64]. Scores and selection are float32."""
-    wide, words = vision.float(), text.float()
+    wide, words = (x.to(at_least_float32(x.dtype)) for x in (vision, text))
     similarity = F.normalize(wide, dim=-1) @ F.normalize(words, dim=-1).T
     similarity = similarity.masked_fill(~mask, -1.0)
     patch_scores, text_scores = similarity.mean(dim=1), similarity.mean(dim=0)
@@ -210,7 +215,7 @@ def sample(
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    wide = x.float()
+    wide = x.to(at_least_float32(x.dtype))
     wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
     return weight * wide.to(x.dtype)
 

@@ -20,6 +20,7 @@ from model import (
     Recorder,
     Vit,
     Weights,
+    at_least_float32,
     attention_mask,
     exchange,
     ignore,
@@ -98,7 +99,7 @@ class Policy:
         self.tokens_per_step: int = self.action_dim if tokens == -1 else tokens
 
     @property
-    def device_dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
         return self.weights["language_model.model.norm.weight"].dtype
 
     def _sampler(self, name: str, settings: dict) -> Sampler | None:
@@ -137,7 +138,7 @@ class Policy:
         images: uint8 [I, S, S, 3], RGB, cropped, of the towers' input size; proprio: normalized [d] or None for no
         token; prompt_ids: P ids; siglip_ids: 64 ids or None; record: called with every stage, batch dimension dropped.
         """
-        dtype = self.device_dtype
+        dtype = self.dtype
         action_tokens = self.chunk * self.tokens_per_step
         prompt = len(prompt_ids)
         # Which id the placeholders have does not matter: their embeddings are zeroed.
@@ -182,17 +183,20 @@ class Policy:
         logits = self.weights.linear("language_model.lm_head", hidden).float() if self._logits else None
         if self.discrete:
             assert logits is not None
-            return self._decode(logits[0, start : start + action_tokens])
+            rows = logits[0, start : start + action_tokens]
+            record("logits_sorted", rows.sort(dim=-1, descending=True).values[:, :2])
+            return self._decode(rows)
         actions = self._actions(window.reshape(1, self.chunk, -1), record)[0]
         record("actions.normalized", actions)
-        return actions.float().numpy()
+        return actions.to(at_least_float32(actions.dtype)).numpy()
 
     def _pixels(self, image: np.ndarray, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """[S, S, 3] uint8 -> the two towers' pixel values [1, 3, S, S]."""
         unit = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous().float().div(255)
         out = []
-        for params in self.checkpoint.preprocessor["tvf_normalize_params"]:
-            mean, std = (torch.tensor(params[key], dtype=torch.float32).view(-1, 1, 1) for key in ("mean", "std"))
+        settings = self.checkpoint.preprocessor
+        for mean, std in zip(settings["means"], settings["stds"], strict=True):
+            mean, std = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std))
             out.append(((unit - mean) / std).to(dtype)[None])
         return out[0], out[1]
 

@@ -9,6 +9,7 @@ again with the next seed until no selection (top-k, argmax) is closer to a tie t
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import sys
 import tempfile
@@ -45,9 +46,18 @@ FRAMES = (
         ("libero-tiny/sample_o1_i1.safetensors", "image1.resized"),
     ),
 )
-KEPT_STAGES = ("e_avg", "film.", "siglip_text.projected", "proprio.", "llm.window", "head.")
+# Of FiLM the first block only: without the exchange the last block is one whose output nobody uses.
+KEPT_STAGES = (
+    "film.dinov2.block0.",
+    "film.siglip.block0.",
+    "siglip_text.projected",
+    "dinov2.siglip_text.projected",
+    "proprio.",
+    "llm.window",
+    "head.",
+)
 KEPT_IMAGE_STAGES = (
-    "input",
+    "cropped",
     "sampler.output",
     "kept_patches",
     "kept_text",
@@ -281,7 +291,7 @@ def predict(
         frames, state, prompt_ids, siglip_ids, lambda name, tensor: stages.__setitem__(name, tensor.clone())
     )
     if variant.image_size != 224:
-        stages |= {f"image{i}.input": torch.from_numpy(frame.copy()) for i, frame in enumerate(frames)}
+        stages |= {f"image{i}.cropped": torch.from_numpy(frame.copy()) for i, frame in enumerate(frames)}
     real = unnormalize_actions(actions, data["action"], variant.normalization)
     return Answer(stages, actions, real, prompt_ids, siglip_ids)
 
@@ -292,10 +302,10 @@ def selection_gap(variant: Variant, stages: dict[str, torch.Tensor]) -> float:
     for index, (_, tower) in enumerate(variant.towers):
         if tower.sampler is None:
             continue
-        suffix = "" if index else ".dinov2"
+        mark = "" if index else "dinov2."
         for image in range(len(variant.cameras)):
             for kind, k in (("patches", tower.sampler.vision_topk), ("text", tower.sampler.text_topk)):
-                scores = stages[f"image{image}.{kind}_scores_sorted{suffix}"]
+                scores = stages[f"image{image}.{mark}{kind}_scores_sorted"]
                 if 0 < k < len(scores):
                     gaps.append((scores[k - 1] - scores[k]).item())
     if "logits_sorted" in stages:
@@ -338,13 +348,15 @@ def kept_stages(variant: Variant, stages: dict[str, torch.Tensor]) -> dict[str, 
     }
     for name, tensor in stages.items():
         image, _, stage = name.partition(".")
+        stage = stage.removeprefix("dinov2.") if name not in finals else stage
         # Rows and scores of the first image only; for small grids the similarity too.
         wanted = name.startswith(KEPT_STAGES) or name in finals
+        wanted |= name == "e_avg" and (variant.dinov2.film or variant.aggregation == "moe")
         if image.startswith("image"):
             small = stage.startswith(("kept", "pooled", "fused"))
             wanted |= small or (image == "image0" and stage.startswith(KEPT_IMAGE_STAGES))
             wanted |= stage.startswith("similarity") and image == "image0" and variant.patches <= 64
-        if wanted:
+        if wanted and tensor.numel():
             kept[name] = tensor.contiguous() if tensor.dtype in (torch.uint8, torch.float32) else tensor.int()
     return kept
 
@@ -352,8 +364,8 @@ def kept_stages(variant: Variant, stages: dict[str, torch.Tensor]) -> dict[str, 
 def indices(answer: Answer, kind: str) -> dict[str, list[list[int]]]:
     """By tower: one list a camera."""
     out: dict[str, list[list[int]]] = {}
-    for tower, suffix in (("dinov2", ".dinov2"), ("siglip", "")):
-        keys = [key for key in answer.stages if key.endswith(f".{kind}{suffix}")]
+    for tower, pattern in (("dinov2", rf"image\d+\.dinov2\.{kind}"), ("siglip", rf"image\d+\.{kind}")):
+        keys = [key for key in answer.stages if re.fullmatch(pattern, key)]
         if keys:
             out[tower] = [answer.stages[key].tolist() for key in sorted(keys)]
     return out

@@ -157,7 +157,7 @@ class Policy:
         for index, pair in enumerate(pixels):
 
             def named(name: str, tensor: torch.Tensor, prefix: str = f"image{index}.") -> None:
-                shared = name.startswith(("film.", "siglip_text."))
+                shared = name.startswith(("film.", "siglip_text.", "dinov2.siglip_text."))
                 record(name if shared else prefix + name, tensor)
 
             tokens.append(self._camera(pair, e_avg, text_ids, named))
@@ -222,7 +222,7 @@ class Policy:
                 name = f"{TOWERS[index][0]}_sampler_proj"
                 projected = self.weights.mlp(chosen, f"{name}.fc1", f"{name}.fc2")
                 pooled.insert(0, projected)  # SigLIP's stand before DINOv2's
-                record("pooled_tokens" if index else "pooled_tokens.dinov2", projected[0])
+                record(self._sampler_stage(vit) + "pooled_tokens", projected[0])
         fused = self._fuse(features, e_avg)
         if not self.is_oft:
             record("fused_tokens", fused[0])
@@ -264,24 +264,28 @@ class Policy:
         self, sampler: Sampler, vit: Vit, vision: torch.Tensor, text_ids: torch.Tensor, record: Recorder
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Text tower and ID-Pruner of one tower -> pooled [1, text_topk, w] and kept [1, vision_topk, w] rows."""
-        suffix = "" if vit.label == "siglip" else ".dinov2"
+        mark = self._sampler_stage(vit)
         hidden, mask = text_tower(
             self.weights, f"{sampler.name}.text_encoder.text_model", text_ids, sampler.heads, sampler.eps
         )
         projector = f"{sampler.name}.text_post_projector"
         text = self.weights.mlp(hidden, f"{projector}.0", f"{projector}.2")
-        record("siglip_text.ids" + suffix, text_ids[0])
-        record("siglip_text.mask" + suffix, mask[0])
-        record("siglip_text.hidden" + suffix, hidden[0])
-        record("siglip_text.projected" + suffix, text[0])
+        record(f"{mark}siglip_text.ids", text_ids[0])
+        record(f"{mark}siglip_text.mask", mask[0])
+        record(f"{mark}siglip_text.hidden", hidden[0])
+        record(f"{mark}siglip_text.projected", text[0])
         selection = sample(vision[0], text[0], mask[0], sampler.vision_topk, sampler.text_topk, sampler.temperature)
-        record("similarity" + suffix, selection.similarity)
-        record("kept_patches" + suffix, selection.kept_patches)
-        record("kept_text" + suffix, selection.kept_text)
-        record("patches_scores_sorted" + suffix, selection.patch_scores.sort(descending=True).values)
-        record("text_scores_sorted" + suffix, selection.text_scores.sort(descending=True).values)
-        record("sampler.output" + suffix, torch.cat([selection.pooled, selection.patches]))
+        record(f"{mark}similarity", selection.similarity)
+        record(f"{mark}kept_patches", selection.kept_patches)
+        record(f"{mark}kept_text", selection.kept_text)
+        record(f"{mark}patches_scores_sorted", selection.patch_scores.sort(descending=True).values)
+        record(f"{mark}text_scores_sorted", selection.text_scores.sort(descending=True).values)
+        record(f"{mark}sampler.output", torch.cat([selection.pooled, selection.patches]))
         return selection.pooled[None], selection.patches[None]
+
+    def _sampler_stage(self, vit: Vit) -> str:
+        """Stages of DINOv2's sampler are marked where SigLIP has one too; the reference's names tell no tower."""
+        return "dinov2." if vit.label == "dinov2" and self.samplers[1] is not None else ""
 
     def _fuse(self, features: list[torch.Tensor], e_avg: torch.Tensor) -> torch.Tensor:
         w = self.weights

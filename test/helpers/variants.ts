@@ -1,0 +1,194 @@
+/**
+ * Tiny policies that the PyTorch twin answered (test/golden/variants/README.md), rebuilt as full checkpoint folders in a
+ * temporary folder that goes when the process ends.
+ */
+
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import type { ImageFrame, Observation, PolicyOptions } from '../../lib/types.ts';
+
+const goldenFolder = fileURLToPath(new URL('../golden/', import.meta.url));
+const variantsFolder = join(goldenFolder, 'variants');
+
+type Tower = 'dinov2' | 'siglip';
+
+export interface VariantSample {
+  readonly instruction: string;
+  /** By camera: a file below test/golden and, in a safetensors file, the tensor; 224x224 before the crop. */
+  readonly frames: Readonly<Record<string, { readonly file: string; readonly tensor?: string }>>;
+  readonly state: readonly number[] | null;
+  /** Whether stages.safetensors is this sample's. */
+  readonly stages: boolean;
+  readonly prompt_ids: readonly number[];
+  readonly siglip_ids: readonly number[] | null;
+  /** By tower with a sampler: one ascending list a camera. */
+  readonly kept_patches: Readonly<Partial<Record<Tower, readonly (readonly number[])[]>>>;
+  readonly kept_text: Readonly<Partial<Record<Tower, readonly (readonly number[])[]>>>;
+  /** [C][A] */
+  readonly normalized: readonly (readonly number[])[];
+  readonly unnormalized: readonly (readonly number[])[];
+}
+
+export interface VariantCase {
+  readonly case: string;
+  readonly about: string;
+  readonly options: Required<
+    Pick<PolicyOptions, 'cameras' | 'proprio' | 'centerCrop' | 'chunk' | 'normalization'>
+  >;
+  readonly unnorm_key: string;
+  readonly action_dim: number;
+  /** Folder of the SigLIP tokenizer inside the checkpoint; null without a sampler. */
+  readonly text_folder: string | null;
+  readonly samples: readonly VariantSample[];
+  /** No selection (top-k, argmax) is closer to a tie; null when the policy selects nothing. */
+  readonly min_gap: number | null;
+  readonly fp32_vs_fp64_max_abs_normalized: number;
+  readonly sensitivity: Readonly<Record<string, number>>;
+}
+
+export interface Variant {
+  readonly case: VariantCase;
+  /** The rebuilt checkpoint folder, in the trained layout. */
+  readonly checkpoint: string;
+  /** Stages of the sample with `stages: true`. */
+  readonly stagesFile: string;
+}
+
+interface RawTensor {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+export const variantNames: readonly string[] = readdirSync(variantsFolder, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name)
+  .sort();
+
+const built = new Map<string, Variant>();
+const temporary: string[] = [];
+
+function removeTemporary(): void {
+  for (const folder of temporary) rmSync(folder, { recursive: true, force: true });
+}
+
+/** Rebuilds a variant once a process. */
+export function variant(name: string): Variant {
+  let result = built.get(name);
+  if (result === undefined) {
+    result = build(join(variantsFolder, name));
+    built.set(name, result);
+  }
+  return result;
+}
+
+/** The sample's frames and state, as a caller would pass them. */
+export async function variantObservation(sample: VariantSample): Promise<Observation> {
+  const images: Record<string, ImageFrame> = {};
+  for (const [camera, { file, tensor }] of Object.entries(sample.frames)) {
+    images[camera] = await readFrame(join(goldenFolder, file), tensor);
+  }
+  return sample.state === null ? { images } : { images, state: sample.state };
+}
+
+async function readFrame(file: string, tensor: string | undefined): Promise<ImageFrame> {
+  if (tensor === undefined) {
+    const { data, info } = await sharp(file).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+    return { data: new Uint8Array(data), width: info.width, height: info.height };
+  }
+  const found = readRaw(file).tensors.get(tensor)!;
+  return { data: found.bytes, width: found.shape[1]!, height: found.shape[0]! };
+}
+
+function build(folder: string): Variant {
+  const content = JSON.parse(readFileSync(join(folder, 'case.json'), 'utf8')) as VariantCase;
+  const checkpoint = mkdtempSync(join(tmpdir(), `semanticvla-${basename(folder)}-`));
+  if (temporary.length === 0) process.once('exit', removeTemporary);
+  temporary.push(checkpoint);
+  const parts = join(folder, 'checkpoint');
+  cpSync(parts, checkpoint, { recursive: true, filter: (file) => !file.endsWith('.sparse.safetensors') });
+  copyTokenizers(checkpoint, content.text_folder);
+
+  const weightMap: Record<string, string> = {};
+  let total = 0;
+  for (const file of readdirSync(parts).filter((name) => name.endsWith('.sparse.safetensors'))) {
+    const tensors = expand(readRaw(join(parts, file)));
+    const shard = file.replace('.sparse', '');
+    writeRaw(join(checkpoint, shard), tensors);
+    for (const [name, tensor] of tensors) {
+      weightMap[name] = shard;
+      total += tensor.bytes.length;
+    }
+  }
+  const index = { metadata: { total_size: total }, weight_map: weightMap };
+  writeFileSync(join(checkpoint, 'model.safetensors.index.json'), JSON.stringify(index));
+  return { case: content, checkpoint, stagesFile: join(folder, 'stages.safetensors') };
+}
+
+function copyTokenizers(checkpoint: string, textFolder: string | null): void {
+  const source = join(goldenFolder, 'libero-tiny', 'checkpoint');
+  for (const file of [
+    'tokenizer.json',
+    'tokenizer.model',
+    'tokenizer_config.json',
+    'special_tokens_map.json',
+  ]) {
+    cpSync(join(source, file), join(checkpoint, file));
+  }
+  if (textFolder === null) return;
+  mkdirSync(join(checkpoint, textFolder), { recursive: true });
+  for (const file of ['spiece.model', 'tokenizer_config.json', 'special_tokens_map.json']) {
+    cpSync(join(source, 'siglip-text-tiny', file), join(checkpoint, textFolder, file));
+  }
+}
+
+/** Fills the rows that the sparse file left out with zeros. */
+function expand({ tensors, sparse }: ReturnType<typeof readRaw>): Map<string, RawTensor> {
+  const full = new Map([...tensors].filter(([name]) => !/\.(rows|values)$/.test(name)));
+  for (const [name, shape] of Object.entries(sparse)) {
+    const rowBytes = 2 * shape.slice(1).reduce((a, b) => a * b, 1);
+    const bytes = new Uint8Array(shape[0]! * rowBytes);
+    const rows = tensors.get(`${name}.rows`);
+    if (rows !== undefined) {
+      const values = tensors.get(`${name}.values`)!.bytes;
+      for (const [i, row] of new Int32Array(rows.bytes.buffer).entries()) {
+        bytes.set(values.subarray(i * rowBytes, (i + 1) * rowBytes), row * rowBytes);
+      }
+    }
+    full.set(name, { dtype: 'BF16', shape, bytes });
+  }
+  return full;
+}
+
+function readRaw(file: string): { tensors: Map<string, RawTensor>; sparse: Record<string, number[]> } {
+  const content = readFileSync(file);
+  const start = 8 + Number(content.readBigUInt64LE(0));
+  const { __metadata__: metadata, ...entries } = JSON.parse(content.toString('utf8', 8, start)) as {
+    __metadata__?: { sparse?: string };
+  } & Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  const tensors = new Map<string, RawTensor>();
+  for (const [name, { dtype, shape, data_offsets }] of Object.entries(entries)) {
+    // A copy of its own, so that typed arrays over it are aligned.
+    const bytes = new Uint8Array(content.subarray(start + data_offsets[0], start + data_offsets[1]));
+    tensors.set(name, { dtype, shape, bytes });
+  }
+  return { tensors, sparse: JSON.parse(metadata?.sparse ?? '{}') as Record<string, number[]> };
+}
+
+function writeRaw(file: string, tensors: ReadonlyMap<string, RawTensor>): void {
+  const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
+  let offset = 0;
+  for (const [name, { dtype, shape, bytes }] of tensors) {
+    header[name] = { dtype, shape, data_offsets: [offset, offset + bytes.length] };
+    offset += bytes.length;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, ' ');
+  json.copy(padded);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  writeFileSync(file, Buffer.concat([length, padded, ...[...tensors.values()].map(({ bytes }) => bytes)]));
+}

@@ -12,7 +12,12 @@ export function coupleActions(ctx: GraphContext, window: Value): Value {
   const { head } = config;
   return g.scope('head', () => {
     if (head.kind === 'discrete') return discrete(ctx, window);
-    const steps = g.op('Reshape', [window, g.ints([options.chunk, tokens.perStep * config.llama.width])], {}, 'steps');
+    const steps = g.op(
+      'Reshape',
+      [window, g.ints([options.chunk, tokens.perStep * config.llama.width])],
+      {},
+      'steps',
+    );
     if (head.kind === 'single') return resNet(ctx, steps, 'model', head.blocks, head.outputs);
     const parts = (
       [
@@ -26,7 +31,12 @@ export function coupleActions(ctx: GraphContext, window: Value): Value {
     const arms = parts.map((part, i) =>
       g.ops('Split', [part], { axis: -1, num_outputs: 2 }, `arms${i}`, ['first', 'second']),
     );
-    return g.op('Concat', [0, 1].flatMap((arm) => arms.map((part) => part[arm]!)), { axis: -1 }, 'actions');
+    return g.op(
+      'Concat',
+      [0, 1].flatMap((arm) => arms.map((part) => part[arm]!)),
+      { axis: -1 },
+      'actions',
+    );
   });
 }
 
@@ -44,7 +54,12 @@ function resNet(ctx: GraphContext, steps: Value, name: string, blocks: number, o
         return g.op('Add', [g.op('Relu', [linear(g, hidden, `${ffn}.1`, 'fc')], {}, 'relu'), x], {}, 'out');
       });
     }
-    return linear(g, layerNorm(g, x, `${prefix}.layer_norm2`, headLayerNormEps, 'layer_norm2'), `${prefix}.fc2`, 'fc2');
+    return linear(
+      g,
+      layerNorm(g, x, `${prefix}.layer_norm2`, headLayerNormEps, 'layer_norm2'),
+      `${prefix}.fc2`,
+      'fc2',
+    );
   });
   ctx.stage(`head.${name}`, result, [ctx.options.chunk, outputs]);
   return result;
@@ -61,6 +76,11 @@ function discrete(ctx: GraphContext, window: Value): Value {
   const clipped = g.op('Clip', [bin, g.int(0), g.int(bins - 2)], {}, 'clipped');
   const edge = (i: number) => -1 + (2 * i) / (bins - 1);
   const centres = Float32Array.from({ length: bins - 1 }, (_, i) => (edge(i) + edge(i + 1)) / 2);
-  const values = g.op('Gather', [g.floats('bin_centres', [bins - 1], centres), clipped], { axis: 0 }, 'values');
+  const values = g.op(
+    'Gather',
+    [g.floats('bin_centres', [bins - 1], centres), clipped],
+    { axis: 0 },
+    'values',
+  );
   return g.op('Reshape', [values, g.ints([options.chunk, options.actionDim])], {}, 'actions');
 }

@@ -88,7 +88,10 @@ async function placeWeights(
   const inside = relative(await realpath(out), await realpath(dirname(file)));
   const escapes = inside.startsWith('..') || isAbsolute(inside);
   if (!escapes) return { location: join(inside, basename(file)), file, bytes: size, how: 'in place' };
-  const location = freeName(basename(file), [...taken.values()].map((w) => w.location));
+  const location = freeName(
+    basename(file),
+    [...taken.values()].map((w) => w.location),
+  );
   const target = join(out, location);
   await rm(target, { force: true });
   try {

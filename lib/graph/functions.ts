@@ -5,7 +5,13 @@
  */
 
 import { FunctionBody, opset } from './graphBuilder.ts';
-import { AttributeReference, FloatAttribute, type FunctionProto, functionDomain, onnxType } from './onnxModel.ts';
+import {
+  AttributeReference,
+  FloatAttribute,
+  type FunctionProto,
+  functionDomain,
+  onnxType,
+} from './onnxModel.ts';
 
 function define(
   name: string,
@@ -41,7 +47,10 @@ function unitRows(b: FunctionBody, x: string, name: string): string {
 /** Ascending indices of the `attribute` largest scores over the last axis; ties to the lower index. */
 function ascendingTopK(b: FunctionBody, scores: string, attribute: string, name: string): string {
   const k = b.op('Constant', [], { value_ints: new AttributeReference(attribute, 'ints') }, `${name}_k`);
-  const [, best] = b.ops('TopK', [scores, k], { axis: -1, largest: 1, sorted: 1 }, [`${name}_best_scores`, `${name}_best`]);
+  const [, best] = b.ops('TopK', [scores, k], { axis: -1, largest: 1, sorted: 1 }, [
+    `${name}_best_scores`,
+    `${name}_best`,
+  ]);
   // `largest: 0` on the indices themselves puts them into patch order, which is how the policy was trained
   const [ascending] = b.ops('TopK', [best!, k], { axis: -1, largest: 0, sorted: 1 }, [name, `${name}_order`]);
   return ascending!;
@@ -94,8 +103,18 @@ export const textGuidedPooling = define(
     const byText = b.op('Transpose', ['similarity'], { perm: [0, 2, 1] }, 'by_text');
     // only the kept rows are softened: a softmax over patches does not look at other text tokens
     const rows = gatherRows(b, byText, 'indices', 'rows');
-    const temperature = b.op('Constant', [], { value_float: new AttributeReference('temperature', 'float') }, 'tau');
-    const weights = b.op('Softmax', [b.op('Div', [rows, temperature], {}, 'logits')], { axis: -1 }, 'weights');
+    const temperature = b.op(
+      'Constant',
+      [],
+      { value_float: new AttributeReference('temperature', 'float') },
+      'tau',
+    );
+    const weights = b.op(
+      'Softmax',
+      [b.op('Div', [rows, temperature], {}, 'logits')],
+      { axis: -1 },
+      'weights',
+    );
     const typed = b.op('CastLike', [weights, 'patches'], {}, 'typed_weights');
     b.op('MatMul', [typed, 'patches'], {}, 'pooled');
   },

@@ -21,7 +21,10 @@ export function fuse(ctx: GraphContext, dinov2: Pruned, siglip: Pruned): Value {
       parts.push(projectPooled(ctx, name, pruned.pooled));
     }
     const kept = tokens.perImage - pooledCount(ctx);
-    const fused = config.aggregation === 'moe' ? mixture(ctx, dinov2, siglip, kept) : concatenated(ctx, dinov2, siglip, kept);
+    const fused =
+      config.aggregation === 'moe'
+        ? mixture(ctx, dinov2, siglip, kept)
+        : concatenated(ctx, dinov2, siglip, kept);
     const shaped = g.op('Reshape', [fused, g.ints([options.images, kept, d])], {}, 'fused');
     // OpenVLA-OFT's reference has one tensor for all images instead: policyGraph.ts publishes it
     if (config.family === 'semanticvla') ctx.stage('fused_tokens', shaped, [options.images, kept, d]);
@@ -43,8 +46,14 @@ function projectPooled(ctx: GraphContext, name: TowerName, pooled: Value): Value
   return g.scope(`${name}_pooled`, () => {
     const flat = g.op('Reshape', [pooled, g.ints([options.images * count, vit.width])], {}, 'flat');
     const projected = geluMlp(g, flat, `${prefix}.fc1`, `${prefix}.fc2`);
-    const shaped = g.op('Reshape', [projected, g.ints([options.images, count, config.llama.width])], {}, 'tokens');
-    const stage = name === 'dinov2' && config.siglip.sampler !== null ? 'dinov2.pooled_tokens' : 'pooled_tokens';
+    const shaped = g.op(
+      'Reshape',
+      [projected, g.ints([options.images, count, config.llama.width])],
+      {},
+      'tokens',
+    );
+    const stage =
+      name === 'dinov2' && config.siglip.sampler !== null ? 'dinov2.pooled_tokens' : 'pooled_tokens';
     ctx.stage(stage, shaped, [options.images, count, config.llama.width]);
     return shaped;
   });
@@ -71,7 +80,10 @@ function mixture(ctx: GraphContext, dinov2: Pruned, siglip: Pruned, kept: number
       return geluMlp(g, flat, `${prefix}.fc1`, `${prefix}.fc2`);
     }),
   );
-  const shares = g.ops('Split', [names.routerWeights], { axis: 1, num_outputs: 2 }, 'shares', ['dinov2', 'siglip']);
+  const shares = g.ops('Split', [names.routerWeights], { axis: 1, num_outputs: 2 }, 'shares', [
+    'dinov2',
+    'siglip',
+  ]);
   const weighted = experts.map((expert, i) => g.op('Mul', [expert, shares[i]!], {}, `weighted${i}`));
   return g.op('Add', weighted, {}, 'mixed');
 }

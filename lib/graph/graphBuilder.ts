@@ -178,12 +178,22 @@ export class GraphBuilder {
 
   /** int64 scalar constant. */
   int(value: number): Value {
-    return this.#constant(`int64(${value})`, 'int64', [], () => new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
+    return this.#constant(
+      `int64(${value})`,
+      'int64',
+      [],
+      () => new Uint8Array(BigInt64Array.of(BigInt(value)).buffer),
+    );
   }
 
   /** float32 scalar constant. */
   float(value: number): Value {
-    return this.#constant(`float32(${value})`, 'float32', [], () => new Uint8Array(Float32Array.of(value).buffer));
+    return this.#constant(
+      `float32(${value})`,
+      'float32',
+      [],
+      () => new Uint8Array(Float32Array.of(value).buffer),
+    );
   }
 
   /** Named float32 constant. */
@@ -257,7 +267,12 @@ function node(
 export class FunctionBody {
   readonly nodes: NodeProto[] = [];
 
-  op(type: string, inputs: readonly Value[], attributes: Record<string, AttributeValue>, output: string): Value {
+  op(
+    type: string,
+    inputs: readonly Value[],
+    attributes: Record<string, AttributeValue>,
+    output: string,
+  ): Value {
     this.nodes.push(node(type, '', inputs, [output], attributes, output));
     return output;
   }

@@ -43,7 +43,12 @@ export interface GraphContext {
   readonly options: GraphOptions;
   readonly tokens: TokenCounts;
   /** Publishes an intermediate under its reference name when `options.stages`; else does nothing. */
-  readonly stage: (name: string, value: Value, shape: readonly (number | string)[], type?: OnnxTypeName) => void;
+  readonly stage: (
+    name: string,
+    value: Value,
+    shape: readonly (number | string)[],
+    type?: OnnxTypeName,
+  ) => void;
 }
 
 /** Prefix of the graph outputs that carry stages. */
@@ -59,7 +64,10 @@ export function towerTokens(vit: PolicyConfig['dinov2']): number {
   return vit.queries > 0 ? vit.queries : vit.patches;
 }
 
-export function countTokens(config: PolicyConfig, options: Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>): TokenCounts {
+export function countTokens(
+  config: PolicyConfig,
+  options: Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>,
+): TokenCounts {
   const { siglip, dinov2 } = config;
   const fused = siglip.sampler?.visionTopk ?? towerTokens(siglip);
   const pooled = (siglip.sampler?.textTopk ?? 0) + (dinov2.sampler?.textTopk ?? 0);

@@ -56,11 +56,20 @@ function promptEmbeddings(ctx: GraphContext, ids: Value): Value {
   const { g, config, tokens } = ctx;
   const d = config.llama.width;
   return g.scope('prompt', () => {
-    const rows = g.op('Gather', [g.rawWeight('language_model.model.embed_tokens.weight'), ids], { axis: 0 }, 'gathered');
+    const rows = g.op(
+      'Gather',
+      [g.rawWeight('language_model.model.embed_tokens.weight'), ids],
+      { axis: 0 },
+      'gathered',
+    );
     const all = g.op('Cast', [rows], { to: onnxType.float32 }, 'embeddings');
     const slice = (from: number, to: number, label: string) =>
       g.op('Slice', [all, g.ints([from]), g.ints([to]), g.ints([0])], {}, label);
-    const zeros = g.floats('placeholders', [tokens.placeholders, d], new Float32Array(tokens.placeholders * d));
+    const zeros = g.floats(
+      'placeholders',
+      [tokens.placeholders, d],
+      new Float32Array(tokens.placeholders * d),
+    );
     const end = 2 ** 31;
     const tail = g.op('Concat', [slice(1, -1, 'words'), zeros, slice(-1, end, 'stop')], { axis: 0 }, 'tail');
     g.output(slice(0, 1, 'bos'), { name: names.bosEmbedding, type: 'float32', shape: [1, d] });
@@ -161,7 +170,12 @@ function attentionBias(ctx: GraphContext, length: Value): void {
     const block = g.op('And', [freeRows, freeColumns], {}, 'free_block');
     const allowed = g.op('Or', [causal, block], {}, 'allowed');
     if (ctx.options.stages) {
-      ctx.stage('llm.attention_mask', g.op('Cast', [allowed], { to: onnxType.uint8 }, 'stage'), ['L', 'L'], 'uint8');
+      ctx.stage(
+        'llm.attention_mask',
+        g.op('Cast', [allowed], { to: onnxType.uint8 }, 'stage'),
+        ['L', 'L'],
+        'uint8',
+      );
     }
     const bias = g.op('Where', [allowed, g.float(0), g.float(lowestFloat32)], {}, 'bias');
     g.output(bias, { name: names.attentionBias, type: 'float32', shape: ['L', 'L'] });

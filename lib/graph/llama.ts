@@ -54,9 +54,17 @@ function swiGlu(ctx: GraphContext, x: Value, name: string): Value {
     let gate: Value;
     let up: Value;
     if (options.mergeWeights) {
-      const weight = g.op('Concat', [g.weight(`${name}.gate_proj.weight`), g.weight(`${name}.up_proj.weight`)], { axis: 0 }, 'gate_up_weight');
+      const weight = g.op(
+        'Concat',
+        [g.weight(`${name}.gate_proj.weight`), g.weight(`${name}.up_proj.weight`)],
+        { axis: 0 },
+        'gate_up_weight',
+      );
       const both = g.op('Gemm', [x, weight], { transB: 1 }, 'gate_up');
-      [gate, up] = g.ops('Split', [both], { axis: -1, num_outputs: 2 }, 'split', ['gate', 'up']) as [Value, Value];
+      [gate, up] = g.ops('Split', [both], { axis: -1, num_outputs: 2 }, 'split', ['gate', 'up']) as [
+        Value,
+        Value,
+      ];
     } else {
       gate = linear(g, x, `${name}.gate_proj`, 'gate', { bias: false });
       up = linear(g, x, `${name}.up_proj`, 'up', { bias: false });
@@ -70,7 +78,8 @@ function selfAttention(ctx: GraphContext, x: Value, name: string, trim: boolean)
   const { g, config } = ctx;
   const { heads, kvHeads, headDim: d } = config.llama;
   const bias = config.family === 'semanticvla' ? attentionBias(ctx, trim) : null;
-  const { q, k, v } = trim || heads !== kvHeads ? separateHeads(ctx, x, name, trim) : stackedHeads(ctx, x, name);
+  const { q, k, v } =
+    trim || heads !== kvHeads ? separateHeads(ctx, x, name, trim) : stackedHeads(ctx, x, name);
   const context = attentionCore(g, q, k, v, bias, [0, 2, 1]);
   const ordered = g.op('Transpose', [context], { perm: [1, 0, 2] }, 'ordered');
   const merged = g.op('Reshape', [ordered, g.ints([-1, heads * d])], {}, 'merged');
@@ -97,7 +106,12 @@ function stackedHeads(ctx: GraphContext, x: Value, name: string): Heads {
   const parts = ['q', 'k', 'v'] as const;
   let qkv: Value;
   if (options.mergeWeights) {
-    const weight = g.op('Concat', parts.map((p) => g.weight(`${name}.${p}_proj.weight`)), { axis: 0 }, 'qkv_weight');
+    const weight = g.op(
+      'Concat',
+      parts.map((p) => g.weight(`${name}.${p}_proj.weight`)),
+      { axis: 0 },
+      'qkv_weight',
+    );
     qkv = g.op('Gemm', [x, weight], { transB: 1 }, 'qkv');
   } else {
     const projected = parts.map((p) => linear(g, x, `${name}.${p}_proj`, `${p}_proj`, { bias: false }));
@@ -125,11 +139,28 @@ function separateHeads(ctx: GraphContext, x: Value, name: string, trim: boolean)
     const one = g.op('Gather', [source, g.int(index)], { axis: 0 }, `${label}_table`);
     if (index === 1 || !trim) return one;
     const { placeholders } = ctx.tokens;
-    return g.op('Slice', [one, g.ints([-(placeholders + 2)]), g.ints([-2]), g.ints([1])], {}, `${label}_window`);
+    return g.op(
+      'Slice',
+      [one, g.ints([-(placeholders + 2)]), g.ints([-2]), g.ints([1])],
+      {},
+      `${label}_window`,
+    );
   };
   const rows = trim ? window(ctx, x, 'query_rows') : x;
-  const q = rotate(ctx, project(rows, 'q', heads), table(names.rotaryCos, 0, 'q_cos'), table(names.rotarySin, 0, 'q_sin'), 'q_rotary');
-  const k = rotate(ctx, project(x, 'k', kvHeads), table(names.rotaryCos, 1, 'k_cos'), table(names.rotarySin, 1, 'k_sin'), 'k_rotary');
+  const q = rotate(
+    ctx,
+    project(rows, 'q', heads),
+    table(names.rotaryCos, 0, 'q_cos'),
+    table(names.rotarySin, 0, 'q_sin'),
+    'q_rotary',
+  );
+  const k = rotate(
+    ctx,
+    project(x, 'k', kvHeads),
+    table(names.rotaryCos, 1, 'k_cos'),
+    table(names.rotarySin, 1, 'k_sin'),
+    'k_rotary',
+  );
   const v = project(x, 'v', kvHeads);
   if (heads === kvHeads) return { q, k, v };
   return { q, k: repeatHeads(ctx, k, 'k_repeated'), v: repeatHeads(ctx, v, 'v_repeated') };

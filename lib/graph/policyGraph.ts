@@ -62,15 +62,26 @@ function declareInputs(ctx: GraphContext): void {
   const { g, config, options } = ctx;
   const { width, headDim } = config.llama;
   const side = config.imageSize;
-  g.input({ name: names.images, type: 'uint8', shape: [options.images, side, side, 3], doc: 'RGB after resize and crop' });
+  g.input({
+    name: names.images,
+    type: 'uint8',
+    shape: [options.images, side, side, 3],
+    doc: 'RGB after resize and crop',
+  });
   if (options.proprio) {
-    g.input({ name: names.proprio, type: 'float32', shape: [1, config.proprioDim!], doc: 'normalized joint state' });
+    g.input({
+      name: names.proprio,
+      type: 'float32',
+      shape: [1, config.proprioDim!],
+      doc: 'normalized joint state',
+    });
   }
   g.input({ name: names.bosEmbedding, type: 'float32', shape: [1, width] });
   g.input({ name: names.tailEmbeddings, type: 'float32', shape: ['T', width] });
   g.input({ name: names.rotaryCos, type: 'float32', shape: [2, 1, 'L', headDim] });
   g.input({ name: names.rotarySin, type: 'float32', shape: [2, 1, 'L', headDim] });
-  if (config.family === 'semanticvla') g.input({ name: names.attentionBias, type: 'float32', shape: ['L', 'L'] });
+  if (config.family === 'semanticvla')
+    g.input({ name: names.attentionBias, type: 'float32', shape: ['L', 'L'] });
   if (config.aggregation === 'moe') g.input({ name: names.routerWeights, type: 'float32', shape: [1, 2] });
   for (const tower of towerNames) {
     const vit = config[tower];
@@ -95,10 +106,13 @@ function declareInputs(ctx: GraphContext): void {
 function sequence(ctx: GraphContext, vision: Value): Value {
   const { g, config, options, tokens } = ctx;
   const d = config.llama.width;
-  if (config.family === 'openvla-oft') ctx.stage('vision_tokens', vision, [tokens.perImage * options.images, d]);
+  if (config.family === 'openvla-oft')
+    ctx.stage('vision_tokens', vision, [tokens.perImage * options.images, d]);
   const parts = [names.bosEmbedding, vision];
   if (options.proprio) {
-    const token = g.scope('proprio', () => geluMlp(g, names.proprio, 'proprio_projector.fc1', 'proprio_projector.fc2'));
+    const token = g.scope('proprio', () =>
+      geluMlp(g, names.proprio, 'proprio_projector.fc1', 'proprio_projector.fc2'),
+    );
     ctx.stage('proprio.token', token, [1, d]);
     parts.push(token);
   }

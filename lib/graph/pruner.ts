@@ -4,8 +4,8 @@ import { instructionTopK, textGuidedPooling } from './functions.ts';
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
 import { towerTokens } from './graphContext.ts';
-import { FloatAttribute } from './onnxModel.ts';
 import { names, type TowerName } from './names.ts';
+import { FloatAttribute } from './onnxModel.ts';
 
 export interface Pruned {
   /** [I, K, width]: tokens that go on. */
@@ -31,7 +31,11 @@ export function prune(ctx: GraphContext, name: TowerName, tokens: Value): Pruned
       'instructionTopK',
     );
     g.output(indices!, { name: names.keptPatches(name), type: 'int64', shape: [options.images, topk] });
-    g.output(similarity!, { name: names.similarity(name), type: 'float32', shape: [options.images, n, positions] });
+    g.output(similarity!, {
+      name: names.similarity(name),
+      type: 'float32',
+      shape: [options.images, n, positions],
+    });
     if (options.stages) publishScores(ctx, name, similarity!, n, positions);
     let pooled: Value | null = null;
     if (sampler.textTopk > 0) {
@@ -48,7 +52,11 @@ export function prune(ctx: GraphContext, name: TowerName, tokens: Value): Pruned
     ctx.stage(stageName(ctx, name, 'similarity'), similarity!, [options.images, n, positions]);
     if (options.stages) {
       const all = pooled === null ? kept! : g.op('Concat', [pooled, kept!], { axis: 1 }, 'sampler_output');
-      ctx.stage(stageName(ctx, name, 'sampler.output'), all, [options.images, topk + sampler.textTopk, vit.width]);
+      ctx.stage(stageName(ctx, name, 'sampler.output'), all, [
+        options.images,
+        topk + sampler.textTopk,
+        vit.width,
+      ]);
     }
     return { tokens: kept!, pooled };
   });
@@ -59,14 +67,23 @@ function stageName(ctx: GraphContext, name: TowerName, stage: string): string {
   return name === 'dinov2' && ctx.config.siglip.sampler !== null ? `dinov2.${stage}` : stage;
 }
 
-function publishScores(ctx: GraphContext, name: TowerName, similarity: Value, n: number, positions: number): void {
+function publishScores(
+  ctx: GraphContext,
+  name: TowerName,
+  similarity: Value,
+  n: number,
+  positions: number,
+): void {
   const { g, options } = ctx;
   for (const [label, axis, size] of [
     ['patches_scores_sorted', 2, n],
     ['text_scores_sorted', 1, positions],
   ] as const) {
     const scores = g.op('ReduceMean', [similarity, g.ints([axis])], { keepdims: 0 }, `${label}_scores`);
-    const [sorted] = g.ops('TopK', [scores, g.ints([size])], { axis: -1 }, `${label}_topk`, ['values', 'order']);
+    const [sorted] = g.ops('TopK', [scores, g.ints([size])], { axis: -1 }, `${label}_topk`, [
+      'values',
+      'order',
+    ]);
     ctx.stage(stageName(ctx, name, label), sorted!, [options.images, size]);
   }
 }

@@ -28,9 +28,19 @@ function textTower(ctx: GraphContext, name: TowerName, ids: Value, bias: Value):
   const text = config[name].sampler!.textEncoder;
   const sampler = `vision_backbone.${name === 'dinov2' ? 'featurizer' : 'fused_featurizer'}_mm_sampler`;
   const model = `${sampler}.text_encoder.text_model`;
-  const rows = g.op('Gather', [g.rawWeight(`${model}.embeddings.token_embedding.weight`), ids], { axis: 0 }, 'gathered');
+  const rows = g.op(
+    'Gather',
+    [g.rawWeight(`${model}.embeddings.token_embedding.weight`), ids],
+    { axis: 0 },
+    'gathered',
+  );
   const embedded = g.op('Cast', [rows], { to: onnxType.float32 }, 'embedded');
-  let x = g.op('Add', [embedded, g.weight(`${model}.embeddings.position_embedding.weight`)], {}, 'positioned');
+  let x = g.op(
+    'Add',
+    [embedded, g.weight(`${model}.embeddings.position_embedding.weight`)],
+    {},
+    'positioned',
+  );
   for (let n = 0; n < text.layers; n++) {
     x = g.scope(`layer${n}`, () => layer(g, x, text, `${model}.encoder.layers.${n}`, bias));
   }
@@ -40,7 +50,11 @@ function textTower(ctx: GraphContext, name: TowerName, ids: Value, bias: Value):
   const projector = `${sampler}.text_post_projector`;
   const projected = g.scope('post_projector', () => geluMlp(g, hidden, `${projector}.0`, `${projector}.2`));
   ctx.stage(`${stage}.projected`, projected, [text.positions, config[name].width]);
-  g.output(projected, { name: names.textTokens(name), type: 'float32', shape: [text.positions, config[name].width] });
+  g.output(projected, {
+    name: names.textTokens(name),
+    type: 'float32',
+    shape: [text.positions, config[name].width],
+  });
 }
 
 /** Pre-LN, no causal mask, GELU in its tanh form (only here). */
@@ -56,7 +70,12 @@ function layer(g: GraphBuilder, x: Value, text: TextEncoderConfig, prefix: strin
   const context = attentionCore(g, q, heads('k'), heads('v'), bias, [0, 2, 1]);
   const ordered = g.op('Transpose', [context], { perm: [1, 0, 2] }, 'ordered');
   const merged = g.op('Reshape', [ordered, g.ints([text.positions, text.width])], {}, 'merged');
-  const attended = g.op('Add', [x, linear(g, merged, `${prefix}.self_attn.out_proj`, 'out_proj')], {}, 'attn_residual');
+  const attended = g.op(
+    'Add',
+    [x, linear(g, merged, `${prefix}.self_attn.out_proj`, 'out_proj')],
+    {},
+    'attn_residual',
+  );
   const hidden = g.scope('mlp', () =>
     geluMlp(
       g,

@@ -65,7 +65,12 @@ function exchange(ctx: GraphContext, dinov2: Tower, siglip: Tower, pair: number)
       const { before, patches, after } = parts[index]!;
       tower.x = g.scope(name, () => {
         const update = geluMlp(g, flat, `${prefix}.0`, `${prefix}.2`);
-        const shaped = g.op('Reshape', [update, g.ints([options.images, vit.patches, vit.width])], {}, 'update');
+        const shaped = g.op(
+          'Reshape',
+          [update, g.ints([options.images, vit.patches, vit.width])],
+          {},
+          'update',
+        );
         const updated = g.op('Add', [patches, shaped], {}, 'patches');
         ctx.stage(`${name}.patches_after_exchange${pair}`, updated, [options.images, vit.patches, vit.width]);
         const rows = [before, updated, after].filter((value) => value !== null);

@@ -52,11 +52,24 @@ export function embedImages(
       if (options.stages) publishPixels(ctx, name, pixels);
       const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
       const embedded = linear(g, flat, `${prefix}.patch_embed.proj`, 'proj', { dims: [vit.width, 3 * p2] });
-      const tokens = g.op('Reshape', [embedded, g.ints([options.images, vit.patches, vit.width])], {}, 'tokens');
+      const tokens = g.op(
+        'Reshape',
+        [embedded, g.ints([options.images, vit.patches, vit.width])],
+        {},
+        'tokens',
+      );
       const placed = g.op('Add', [tokens, g.weight(`${prefix}.pos_embed`)], {}, 'positioned');
       const parts = [...prefixTokens(ctx, prefix, vit), placed];
       if (vit.queries > 0) {
-        parts.push(perImage(ctx, `vision_backbone.${name === 'dinov2' ? 'vision_queries' : 'vision_queries_fused'}`, vit.queries, vit.width, 'queries'));
+        parts.push(
+          perImage(
+            ctx,
+            `vision_backbone.${name === 'dinov2' ? 'vision_queries' : 'vision_queries_fused'}`,
+            vit.queries,
+            vit.width,
+            'queries',
+          ),
+        );
       }
       const all = parts.length === 1 ? placed : g.op('Concat', parts, { axis: 1 }, 'sequence');
       ctx.stage(`${name}.embedded`, all, [options.images, rows, vit.width]);
@@ -112,7 +125,14 @@ function threeD(ctx: GraphContext, x: Value, rows: number, width: number, label:
 }
 
 /** Last `keep` rows of each image: [I * rows, width] -> [I * keep, width]. */
-export function lastRows(ctx: GraphContext, x: Value, rows: number, keep: number, width: number, label: string): Value {
+export function lastRows(
+  ctx: GraphContext,
+  x: Value,
+  rows: number,
+  keep: number,
+  width: number,
+  label: string,
+): Value {
   const { g, options } = ctx;
   return g.scope(label, () => {
     const images = g.op('Reshape', [x, g.ints([options.images, rows, width])], {}, 'images');
@@ -136,7 +156,12 @@ function block(ctx: GraphContext, tower: Tower, n: number, keep: number | null):
       : rowAttention(ctx, tower, normed, `${prefix}.attn`, keep),
   );
   const residual = keep === null ? tower.x : lastRows(ctx, tower.x, tower.rows, keep, vit.width, 'kept');
-  let x = g.op('Add', [residual, layerScale(ctx, attended, vit, `${prefix}.ls1`, 'ls1')], {}, 'attn_residual');
+  let x = g.op(
+    'Add',
+    [residual, layerScale(ctx, attended, vit, `${prefix}.ls1`, 'ls1')],
+    {},
+    'attn_residual',
+  );
   if (vit.film) {
     const scaled = g.op('Mul', [x, names.filmScale(tower.name, n)], {}, 'film_scaled');
     x = g.op('Add', [scaled, names.filmShift(tower.name, n)], {}, 'film');
@@ -178,10 +203,30 @@ function rowAttention(ctx: GraphContext, tower: Tower, normed: Value, prefix: st
   const d = w / vit.heads;
   const queries = lastRows(ctx, normed, rows, keep, w, 'queries');
   const part = (x: Value, from: number, to: number, label: string) =>
-    g.op('Gemm', [x, g.weightRows(`${prefix}.qkv.weight`, from, to), g.weightRows(`${prefix}.qkv.bias`, from, to)], { transB: 1 }, label);
-  const qHeads = g.op('Reshape', [part(queries, 0, w, 'q_proj'), g.ints([options.images, keep, vit.heads, d])], {}, 'q_heads');
-  const q = g.op('Mul', [g.op('Transpose', [qHeads], { perm: [0, 2, 1, 3] }, 'q'), g.float(d ** -0.5)], {}, 'scaled');
-  const kvHeads = g.op('Reshape', [part(normed, w, 3 * w, 'kv_proj'), g.ints([options.images, rows, 2, vit.heads, d])], {}, 'kv_heads');
+    g.op(
+      'Gemm',
+      [x, g.weightRows(`${prefix}.qkv.weight`, from, to), g.weightRows(`${prefix}.qkv.bias`, from, to)],
+      { transB: 1 },
+      label,
+    );
+  const qHeads = g.op(
+    'Reshape',
+    [part(queries, 0, w, 'q_proj'), g.ints([options.images, keep, vit.heads, d])],
+    {},
+    'q_heads',
+  );
+  const q = g.op(
+    'Mul',
+    [g.op('Transpose', [qHeads], { perm: [0, 2, 1, 3] }, 'q'), g.float(d ** -0.5)],
+    {},
+    'scaled',
+  );
+  const kvHeads = g.op(
+    'Reshape',
+    [part(normed, w, 3 * w, 'kv_proj'), g.ints([options.images, rows, 2, vit.heads, d])],
+    {},
+    'kv_heads',
+  );
   const stacked = g.op('Transpose', [kvHeads], { perm: [2, 0, 3, 1, 4] }, 'stacked');
   const split = g.ops('Split', [stacked], { axis: 0, num_outputs: 2 }, 'split', ['k', 'v']);
   const [k, v] = split.map((value, i) => g.op('Squeeze', [value, g.ints([0])], {}, 'kv'[i]!));

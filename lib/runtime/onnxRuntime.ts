@@ -5,12 +5,20 @@
  * `mapped` leaves them in the page cache and widens each as it is used (a full-size policy on a small machine).
  */
 
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { encodeModel, type OnnxModel } from '../graph/onnxModel.ts';
-import type { NamedTensors, OnnxWorkerOptions, Reply, ReplyEnvelope, Request, TensorData } from './onnxMessages.ts';
+import type {
+  NamedTensors,
+  OnnxWorkerOptions,
+  Reply,
+  ReplyEnvelope,
+  Request,
+  TensorData,
+} from './onnxMessages.ts';
 import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
+import { startWorker } from './startWorker.ts';
 
 export interface OnnxSessionOptions extends OnnxWorkerOptions {
   readonly instruction: OnnxModel;
@@ -28,7 +36,10 @@ export class OnnxInstructionState implements InstructionState {
   readonly stages: NamedTensors;
   #release: (() => void) | null;
 
-  constructor(fields: Pick<OnnxInstructionState, 'promptLength' | 'computeMs' | 'id' | 'stages'>, release: () => void) {
+  constructor(
+    fields: Pick<OnnxInstructionState, 'promptLength' | 'computeMs' | 'id' | 'stages'>,
+    release: () => void,
+  ) {
     this.promptLength = fields.promptLength;
     this.computeMs = fields.computeMs;
     this.id = fields.id;
@@ -74,8 +85,7 @@ export class OnnxSession implements Session {
   /** Loads both models; rejects with the signal's reason when aborted. */
   static async open(options: OnnxSessionOptions): Promise<OnnxSession> {
     options.signal?.throwIfAborted();
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const worker = new Worker(new URL(`./onnxWorker.${extension}`, import.meta.url), { name: 'semanticvla-inference' });
+    const worker = startWorker('./onnxWorker', import.meta.url, 'semanticvla-inference');
     const session = new OnnxSession(worker, options.policy);
     try {
       await session.#ask(

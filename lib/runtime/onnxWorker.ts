@@ -6,7 +6,14 @@
 import { parentPort } from 'node:worker_threads';
 import * as ort from 'onnxruntime-node';
 import { stagePrefix } from '../graph/graphContext.ts';
-import type { NamedTensors, Reply, ReplyEnvelope, Request, RequestEnvelope, TensorData } from './onnxMessages.ts';
+import type {
+  NamedTensors,
+  Reply,
+  ReplyEnvelope,
+  Request,
+  RequestEnvelope,
+  TensorData,
+} from './onnxMessages.ts';
 
 interface Loaded {
   readonly instruction: ort.InferenceSession;
@@ -20,7 +27,11 @@ let loaded: Loaded | null = null;
 const states = new Map<number, Record<string, ort.Tensor>>();
 
 function sessionOptions(request: Request & { kind: 'load' }): ort.InferenceSession.SessionOptions {
-  const common = { intraOpNumThreads: request.options.threads, executionMode: 'sequential', logSeverityLevel: 3 } as const;
+  const common = {
+    intraOpNumThreads: request.options.threads,
+    executionMode: 'sequential',
+    logSeverityLevel: 3,
+  } as const;
   // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
   const session = { model_external_initializers_file_folder_path: '/' };
   if (request.options.weights === 'folded') {
@@ -38,7 +49,10 @@ function sessionOptions(request: Request & { kind: 'load' }): ort.InferenceSessi
 
 function toOrt(tensors: NamedTensors): Record<string, ort.Tensor> {
   return Object.fromEntries(
-    Object.entries(tensors).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data, [...dims])]),
+    Object.entries(tensors).map(([name, { type, data, dims }]) => [
+      name,
+      new ort.Tensor(type, data, [...dims]),
+    ]),
   );
 }
 
@@ -69,7 +83,10 @@ async function handle(request: Request): Promise<{ outputs: NamedTensors; ms: nu
       }
       // outputs that this policy graph does not read (a tower without samplers, say) are not kept
       const wanted = new Set(ready().policy.inputNames);
-      states.set(request.state, Object.fromEntries(Object.entries(state).filter(([name]) => wanted.has(name))));
+      states.set(
+        request.state,
+        Object.fromEntries(Object.entries(state).filter(([name]) => wanted.has(name))),
+      );
       return done(stages);
     }
     case 'run': {
@@ -77,7 +94,10 @@ async function handle(request: Request): Promise<{ outputs: NamedTensors; ms: nu
       if (state === undefined) throw new Error('this instruction was released');
       const results = await ready().policy.run({ ...state, ...toOrt(request.inputs) });
       const ms = performance.now() - start;
-      return { outputs: Object.fromEntries(Object.entries(results).map(([name, t]) => [name, fromOrt(t)])), ms };
+      return {
+        outputs: Object.fromEntries(Object.entries(results).map(([name, t]) => [name, fromOrt(t)])),
+        ms,
+      };
     }
     case 'release':
       states.delete(request.state);

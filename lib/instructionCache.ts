@@ -1,0 +1,92 @@
+/** Encoded instructions, least recently used out first. A state in use is given back only when its last user is done. */
+
+import { LRUCache } from 'lru-cache';
+import type { InstructionState } from './runtime/session.ts';
+
+/** One instruction, encoded for one session. */
+export interface EncodedInstruction {
+  readonly state: InstructionState;
+  /** Milliseconds of tokenizing and encoding, 0 when it came from the cache. */
+  readonly encodeMs: number;
+}
+
+class Entry {
+  readonly encoded: Promise<InstructionState>;
+  #users = 0;
+  #evicted = false;
+
+  constructor(encoded: Promise<InstructionState>) {
+    this.encoded = encoded;
+  }
+
+  enter(): void {
+    this.#users += 1;
+  }
+
+  leave(): void {
+    this.#users -= 1;
+    this.#releaseWhenUnused();
+  }
+
+  evict(): void {
+    this.#evicted = true;
+    this.#releaseWhenUnused();
+  }
+
+  #releaseWhenUnused(): void {
+    if (!this.#evicted || this.#users > 0) return;
+    this.encoded.then(
+      (state) => state.release(),
+      () => {
+        // it was never encoded, so there is nothing to give back
+      },
+    );
+  }
+}
+
+export class InstructionCache {
+  readonly #entries: LRUCache<string, Entry>;
+
+  /** @param max instructions kept, at least 1 */
+  constructor(max: number) {
+    this.#entries = new LRUCache<string, Entry>({ max, dispose: (entry) => entry.evict() });
+  }
+
+  /** Runs `use` with the encoded instruction; concurrent callers of one instruction encode it once. */
+  async use<T>(
+    instruction: string,
+    encode: () => Promise<InstructionState>,
+    use: (encoded: EncodedInstruction) => Promise<T>,
+  ): Promise<T> {
+    let entry = this.#entries.get(instruction);
+    const start = performance.now();
+    const cached = entry !== undefined;
+    if (entry === undefined) {
+      entry = new Entry(encode());
+      this.#entries.set(instruction, entry);
+    }
+    entry.enter();
+    try {
+      const state = await entry.encoded;
+      return await use({ state, encodeMs: cached ? 0 : performance.now() - start });
+    } catch (error) {
+      // a failed encoding is not kept: the next caller tries again
+      if (this.#entries.peek(instruction) === entry && (await failed(entry.encoded)))
+        this.#entries.delete(instruction);
+      throw error;
+    } finally {
+      entry.leave();
+    }
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+}
+
+function failed(promise: Promise<unknown>): Promise<boolean> {
+  return promise.then(
+    () => false,
+    () => true,
+  );
+}

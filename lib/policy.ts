@@ -1,0 +1,299 @@
+/**
+ * Observation -> ActionChunk: transforms, session, transforms. The one place where the checkpoint's facts, the
+ * platform's facts and the caller's options meet.
+ */
+
+import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
+import { SemanticVlaError } from './errors.ts';
+import type { GraphOptions } from './graph/graphContext.ts';
+import { buildInstructionGraph } from './graph/instructionGraph.ts';
+import { buildPolicyGraph } from './graph/policyGraph.ts';
+import { InstructionCache } from './instructionCache.ts';
+import { checkOptions } from './options.ts';
+import { type Platform, resolveUnnormKey } from './platform.ts';
+import { gatherParts, type PolicyParts, weightBytes } from './policyParts.ts';
+import { computeStages } from './policyStages.ts';
+import { OnnxSession } from './runtime/onnxRuntime.ts';
+import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
+import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
+import { preprocessImages } from './transforms/image.ts';
+import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
+import { normalizeProprio } from './transforms/proprio.ts';
+import type {
+  ActionChunk,
+  ImageFrame,
+  Observation,
+  Policy,
+  PolicyOptions,
+  PredictOptions,
+  StageTensor,
+} from './types.ts';
+
+/** Every option of `loadPolicy`, for the misspelling check. */
+export const policyOptionNames = [
+  'platform',
+  'cameras',
+  'proprio',
+  'centerCrop',
+  'jpeg',
+  'chunk',
+  'normalization',
+  'unnormKey',
+  'backend',
+  'threads',
+  'instructionCache',
+  'weights',
+  'siglipText',
+  'cacheDir',
+  'onProgress',
+  'signal',
+] as const satisfies readonly (keyof PolicyOptions)[];
+
+const predictOptionNames = [
+  'instruction',
+  'unnormKey',
+  'signal',
+] as const satisfies readonly (keyof PredictOptions)[];
+
+/** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
+const foldedWeightsLimit = 2 * 2 ** 30;
+
+/**
+ * Opens a trained checkpoint and makes it ready to predict.
+ *
+ * @param dir folder in the layout that training leaves on disk
+ * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, TOKENIZER_INVALID for the folder,
+ *   OPTION_*, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, BACKEND_UNAVAILABLE, RUNTIME_FAILED; or the signal's reason
+ */
+export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<Policy> {
+  checkOptions(options, policyOptionNames, 'loadPolicy');
+  checkNumber('threads', options.threads, 1, 256);
+  checkNumber('instructionCache', options.instructionCache, 1, 65536);
+  requireCpu(options.backend);
+  const { signal, onProgress, siglipText, cacheDir } = options;
+  const checkpoint = await openCheckpoint(dir, {
+    ...(siglipText === undefined ? {} : { siglipText }),
+    ...(cacheDir === undefined ? {} : { cacheDir }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const parts = await gatherParts(checkpoint, options);
+  signal?.throwIfAborted();
+  const session = await openSession(parts, options);
+  return new CheckpointPolicy(parts, session, options);
+}
+
+function requireCpu(backend: PolicyOptions['backend']): void {
+  if (backend === undefined || backend === 'cpu') return;
+  if (backend === 'tensorrt') {
+    throw new SemanticVlaError(
+      'BACKEND_UNAVAILABLE',
+      'Option backend: this build has no TensorRT runtime, only `cpu`. `semanticvla doctor` shows what this machine can run.',
+    );
+  }
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Option backend: expected cpu or tensorrt, found ${String(backend)}.`,
+  );
+}
+
+function checkNumber(name: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Option ${name}: expected a whole number in ${min}..${max}, found ${String(value)}.`,
+  );
+}
+
+async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<Session> {
+  const { checkpoint, sizes, threads } = parts;
+  const { config, tensors, pixelNormalization } = checkpoint;
+  const weights = options.weights ?? (weightBytes(checkpoint) < foldedWeightsLimit ? 'folded' : 'mapped');
+  const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: weights === 'folded' };
+  return OnnxSession.open({
+    instruction: buildInstructionGraph(config, tensors, graphOptions),
+    policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
+    threads,
+    weights,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+}
+
+class CheckpointPolicy implements Policy {
+  readonly platform: Platform;
+  readonly dimensions: readonly string[];
+  readonly patchGrid: number;
+  readonly #parts: PolicyParts;
+  readonly #session: Session;
+  readonly #instructions: InstructionCache;
+  readonly #unnormKey: string | undefined;
+  #closed = false;
+
+  constructor(parts: PolicyParts, session: Session, options: PolicyOptions) {
+    const { config } = parts.checkpoint;
+    this.#parts = parts;
+    this.#session = session;
+    this.#instructions = new InstructionCache(options.instructionCache ?? 16);
+    this.#unnormKey = options.unnormKey;
+    this.platform = parts.platform;
+    this.dimensions = actionDimensions(parts.platform.name, parts.sizes.actionDim);
+    this.patchGrid = config.imageSize / config.siglip.patchSize;
+  }
+
+  async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
+    const start = performance.now();
+    const { unnormKey, signal } = this.#check(options);
+    const frames = pickFrames(observation, this.platform);
+    const proprio = this.#proprio(observation, unnormKey);
+    // both copy what they need before they first wait, so the caller may reuse its buffers at once
+    const imagesReady = preprocess(this.#parts, frames);
+    const output = this.#instructions.use(
+      options.instruction,
+      () => this.#encode(options.instruction, signal),
+      async ({ state, encodeMs }) => {
+        const images = await imagesReady;
+        const result = await this.#session.run({ images: images.data, proprio }, state, signal);
+        return { result, encodeMs, preprocessMs: images.ms };
+      },
+    );
+    // whichever fails first is reported; the other must not become an unhandled rejection
+    const [{ result, encodeMs, preprocessMs }] = await Promise.all([output, imagesReady]);
+    return this.#chunk(result, options.instruction, unnormKey, { start, preprocessMs, encodeMs });
+  }
+
+  async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
+    const { unnormKey, signal } = this.#check(options);
+    const frames = pickFrames(observation, this.platform);
+    const proprio = this.#proprio(observation, unnormKey);
+    const prompt = this.#prompt(options.instruction);
+    return computeStages(this.#parts, { frames, proprio, prompt, unnormKey, ...(signal ? { signal } : {}) });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#instructions.clear();
+    await this.#session.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #check(options: PredictOptions): { unnormKey: string; signal: AbortSignal | undefined } {
+    if (this.#closed)
+      throw new SemanticVlaError('CLOSED', 'This policy is closed. Load it again with loadPolicy.');
+    checkOptions(options, predictOptionNames, 'predict');
+    options.signal?.throwIfAborted();
+    const unnormKey = resolveUnnormKey(this.#parts.checkpoint, options.unnormKey ?? this.#unnormKey);
+    return { unnormKey, signal: options.signal };
+  }
+
+  #proprio(observation: Observation, unnormKey: string): Float32Array | null {
+    const { checkpoint, platform } = this.#parts;
+    if (!platform.proprio) return null;
+    const bounds = checkpoint.statistics.get(unnormKey)!.proprio;
+    if (bounds === null) {
+      throw new SemanticVlaError(
+        'STATISTICS_INVALID',
+        `dataset_statistics.json: ${unnormKey} has no proprio statistics, and this policy runs with proprioception. ` +
+          "Pass proprio: false only if the policy was trained without it; else copy the training run's statistics.",
+      );
+    }
+    if (observation.state === undefined) {
+      throw new SemanticVlaError(
+        'STATE_INVALID',
+        `observation.state: expected ${bounds.min.length} numbers, found none. Add the joint state, or pass ` +
+          'proprio: false if the policy was trained without it.',
+      );
+    }
+    return normalizeProprio(observation.state, bounds, platform.normalization);
+  }
+
+  #prompt(instruction: string): EncodedPrompt {
+    return encodePrompt(this.#parts.tokenizers, instruction, this.#parts.promptLimits);
+  }
+
+  async #encode(instruction: string, signal: AbortSignal | undefined): Promise<InstructionState> {
+    const { promptIds, siglipIds } = this.#prompt(instruction);
+    const { endId: stopId } = this.#parts.tokenizers.llama;
+    return this.#session.encodeInstruction({ promptIds: [...promptIds, stopId], siglipIds }, signal);
+  }
+
+  #chunk(
+    output: PolicyOutput,
+    instruction: string,
+    unnormKey: string,
+    times: { readonly start: number; readonly preprocessMs: number; readonly encodeMs: number },
+  ): ActionChunk {
+    const { checkpoint, platform, sizes } = this.#parts;
+    const before = performance.now();
+    const bounds = checkpoint.statistics.get(unnormKey)!.action;
+    const actions = unnormalizeActions(output.actions, bounds, platform.normalization);
+    const end = performance.now();
+    return {
+      actions,
+      normalized: output.actions,
+      shape: [sizes.chunk, sizes.actionDim],
+      dimensions: this.dimensions,
+      keptPatches: perCamera(output.keptPatches, platform.cameras),
+      similarity: perCamera(output.similarity, platform.cameras),
+      timings: {
+        preprocess: times.preprocessMs,
+        instruction: times.encodeMs,
+        ...output.timings,
+        unnormalize: end - before,
+        total: end - times.start,
+      },
+      instruction,
+      unnormKey,
+    };
+  }
+}
+
+/** The platform's cameras in the platform's order; an observation may hold more. */
+function pickFrames(observation: Observation, platform: Platform): ImageFrame[] {
+  const { images } = observation ?? {};
+  if (typeof images !== 'object' || images === null) {
+    throw new SemanticVlaError(
+      'OBSERVATION_INVALID',
+      `observation.images: expected an object of camera frames by name, found ${images === null ? 'null' : typeof images}.`,
+    );
+  }
+  return platform.cameras.map((camera) => {
+    const frame = Object.hasOwn(images, camera) ? images[camera] : undefined;
+    if (frame === undefined) {
+      throw new SemanticVlaError(
+        'CAMERA_MISSING',
+        `observation.images: expected the cameras ${platform.cameras.join(', ')}; ${camera} is missing, ` +
+          `found ${Object.keys(images).join(', ') || 'none'}. Add the frame, or name your cameras in order with the option cameras.`,
+      );
+    }
+    return frame;
+  });
+}
+
+async function preprocess(
+  parts: PolicyParts,
+  frames: readonly ImageFrame[],
+): Promise<{ readonly data: Uint8Array; readonly ms: number }> {
+  const start = performance.now();
+  const { platform, checkpoint, threads } = parts;
+  const data = await preprocessImages(frames, {
+    imageSize: checkpoint.config.imageSize,
+    centerCrop: platform.centerCrop,
+    jpeg: platform.jpeg,
+    threads,
+    names: platform.cameras,
+  });
+  return { data, ms: performance.now() - start };
+}
+
+/** Cuts [I, n] into one array a camera. */
+function perCamera<T extends Int32Array | Float32Array>(
+  values: T | null,
+  cameras: readonly string[],
+): Readonly<Record<string, T>> {
+  if (values === null) return {};
+  const n = values.length / cameras.length;
+  return Object.fromEntries(cameras.map((camera, i) => [camera, values.slice(i * n, (i + 1) * n) as T]));
+}

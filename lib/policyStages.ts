@@ -1,0 +1,171 @@
+/**
+ * Every named intermediate of one prediction, in computation order, with the names and shapes of the reference outputs.
+ * Built from the same graphs as a prediction, without the savings, in a session of its own.
+ */
+
+import { SemanticVlaError } from './errors.ts';
+import { stagePrefix } from './graph/graphContext.ts';
+import { buildInstructionGraph } from './graph/instructionGraph.ts';
+import { names } from './graph/names.ts';
+import { buildPolicyGraph } from './graph/policyGraph.ts';
+import type { PolicyParts } from './policyParts.ts';
+import type { NamedTensors, TensorData } from './runtime/onnxMessages.ts';
+import { OnnxSession, toInt32 } from './runtime/onnxRuntime.ts';
+import { unnormalizeActions } from './transforms/actions.ts';
+import { preprocessSteps } from './transforms/image.ts';
+import type { EncodedPrompt } from './transforms/prompt.ts';
+import type { ImageFrame, StageTensor } from './types.ts';
+
+export interface StageInput {
+  /** In the platform's order. */
+  readonly frames: readonly ImageFrame[];
+  /** Normalized; null without proprioception. */
+  readonly proprio: Float32Array | null;
+  readonly prompt: EncodedPrompt;
+  readonly unnormKey: string;
+  readonly signal?: AbortSignal;
+}
+
+/** Stages that have no camera dimension, as the graph publishes them. */
+const notPerImage =
+  /^(e_avg|film\.|siglip_text\.|dinov2\.siglip_text\.|proprio\.|llm\.|head\.|actions\.|vision_tokens$)/;
+
+export async function computeStages(
+  parts: PolicyParts,
+  input: StageInput,
+): Promise<Map<string, StageTensor>> {
+  const { checkpoint, platform, sizes, threads } = parts;
+  const { config, tensors, pixelNormalization, statistics } = checkpoint;
+  const steps = await preprocessSteps(input.frames, {
+    imageSize: config.imageSize,
+    centerCrop: platform.centerCrop,
+    jpeg: platform.jpeg,
+    threads,
+    names: platform.cameras,
+  });
+  const options = { ...sizes, stages: true, mergeWeights: false };
+  const session = await OnnxSession.open({
+    instruction: buildInstructionGraph(config, tensors, options),
+    policy: buildPolicyGraph(config, tensors, pixelNormalization, options),
+    threads,
+    weights: 'mapped',
+    ...(input.signal === undefined ? {} : { signal: input.signal }),
+  });
+  try {
+    const { promptIds, siglipIds } = input.prompt;
+    const { endId: stopId } = parts.tokenizers.llama;
+    const state = await session.encodeInstruction(
+      { promptIds: [...promptIds, stopId], siglipIds },
+      input.signal,
+    );
+    const images = new Uint8Array(Buffer.concat(steps.map(({ cropped }) => cropped)));
+    const { outputs } = await session.runRaw({ images, proprio: input.proprio }, state, input.signal);
+    const stages = new Map<string, StageTensor>();
+    publishImages(stages, steps, config.imageSize);
+    publishPrompt(stages, input.prompt);
+    publishGraph(stages, state.stages, sizes.images);
+    if (input.proprio !== null) {
+      stages.set('proprio.normalized', { dtype: 'F32', shape: [input.proprio.length], data: input.proprio });
+    }
+    publishGraph(stages, outputs, sizes.images);
+    if (!stages.has('llm.attention_mask')) publishOpenMask(stages);
+    const normalized = outputs[names.actions]!.data as Float32Array;
+    const actions = unnormalizeActions(
+      normalized,
+      statistics.get(input.unnormKey)!.action,
+      platform.normalization,
+    );
+    stages.set('actions.unnormalized', {
+      dtype: 'F32',
+      shape: [sizes.chunk, sizes.actionDim],
+      data: Float32Array.from(actions),
+    });
+    return stages;
+  } finally {
+    await session.close();
+  }
+}
+
+function publishImages(
+  stages: Map<string, StageTensor>,
+  steps: readonly { readonly resized?: Uint8Array; readonly cropped: Uint8Array }[],
+  size: number,
+): void {
+  for (const [i, { resized, cropped }] of steps.entries()) {
+    if (resized !== undefined) {
+      const side = Math.sqrt(resized.length / 3);
+      stages.set(`image${i}.resized`, { dtype: 'U8', shape: [side, side, 3], data: resized });
+    }
+    stages.set(`image${i}.cropped`, { dtype: 'U8', shape: [size, size, 3], data: cropped });
+  }
+}
+
+function publishPrompt(stages: Map<string, StageTensor>, prompt: EncodedPrompt): void {
+  const { promptIds, siglipIds, siglipMask } = prompt;
+  stages.set('prompt.ids', { dtype: 'I32', shape: [promptIds.length], data: Int32Array.from(promptIds) });
+  if (siglipIds === null || siglipMask === null) return;
+  stages.set('siglip_text.ids', {
+    dtype: 'I32',
+    shape: [siglipIds.length],
+    data: Int32Array.from(siglipIds),
+  });
+  stages.set('siglip_text.mask', {
+    dtype: 'U8',
+    shape: [siglipMask.length],
+    data: Uint8Array.from(siglipMask, Number),
+  });
+}
+
+/** Cameras are a batch in the graph and separate tensors in the reference's names. */
+function publishGraph(stages: Map<string, StageTensor>, outputs: NamedTensors, images: number): void {
+  for (const [output, tensor] of Object.entries(outputs)) {
+    if (!output.startsWith(stagePrefix)) continue;
+    const name = output.slice(stagePrefix.length);
+    const { dtype, data } = plain(tensor);
+    if (notPerImage.test(name)) {
+      // the graph keeps a leading 1 on vectors: [1, D] is the reference's [D]
+      const shape =
+        tensor.dims.length === 2 && tensor.dims[0] === 1 && vectorStage.test(name)
+          ? tensor.dims.slice(1)
+          : tensor.dims;
+      stages.set(name, { dtype, shape, data });
+      continue;
+    }
+    const n = data.length / images;
+    for (let i = 0; i < images; i++) {
+      stages.set(`image${i}.${name}`, {
+        dtype,
+        shape: tensor.dims.slice(1),
+        data: data.slice(i * n, (i + 1) * n),
+      });
+    }
+  }
+}
+
+const vectorStage = /^(e_avg|film\.|proprio\.)/;
+
+function plain(tensor: TensorData): Pick<StageTensor, 'dtype' | 'data'> {
+  switch (tensor.type) {
+    case 'float32':
+      return { dtype: 'F32', data: tensor.data };
+    case 'int64':
+      return { dtype: 'I32', data: toInt32(tensor) };
+    case 'uint8':
+      return { dtype: 'U8', data: tensor.data };
+    default:
+      throw new SemanticVlaError(
+        'RUNTIME_FAILED',
+        `a stage left the graph as ${tensor.type}, which no stage is`,
+      );
+  }
+}
+
+/** OpenVLA-OFT attends everywhere and its graph has no mask: the reference's tensor is all ones. */
+function publishOpenMask(stages: Map<string, StageTensor>): void {
+  const length = stages.get('llm.inputs_embeds')!.shape[0]!;
+  stages.set('llm.attention_mask', {
+    dtype: 'U8',
+    shape: [length, length],
+    data: new Uint8Array(length * length).fill(1),
+  });
+}

@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { crc32, crc32Table } from '../../lib/synth/crc32.ts';
+import { crc32 as crc32Table } from '../../lib/checkpoint/crc32.ts';
+import { crc32 } from '../../lib/synth/crc32.ts';
 
 const test = suite('synth crc32');
 

@@ -46,7 +46,11 @@ class Sampler:
 
 
 class Policy:
-    """One loaded policy. `chunk` (C) is the caller's; `discrete` ignores an action head that is there."""
+    """One loaded policy. `chunk` (C) is the caller's; `discrete` ignores an action head that is there.
+
+    lean=True leaves out what the reference computes and does not use: the logits under a regression head, the last
+    blocks where the second-to-last are taken, the text tower of a sentence that it has seen.
+    """
 
     def __init__(
         self,
@@ -55,13 +59,14 @@ class Policy:
         chunk: int,
         discrete: bool = False,
         action_dim: int | None = None,
-        logits: bool = True,
+        lean: bool = False,
     ) -> None:
         config = checkpoint.config
         weights = Weights(checkpoint.tensors)
         self.checkpoint, self.weights, self.chunk = checkpoint, weights, chunk
         self.discrete = discrete or not any(name.startswith("action_head.") for name in checkpoint.tensors)
-        self._logits = logits or self.discrete
+        self._lean = lean
+        self._texts: dict[tuple[str, tuple[int, ...]], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
         # The absence of the SemanticVLA keys is what marks OpenVLA-OFT (spec, Variants).
         self.is_oft = "featurizer_cfg" not in config
@@ -124,7 +129,6 @@ class Policy:
             raise ValueError("a policy without an action head needs action_dim: the statistics tell it")
         return outputs
 
-    @torch.inference_mode()
     def forward(
         self,
         images: np.ndarray,
@@ -138,6 +142,18 @@ class Policy:
         images: uint8 [I, S, S, 3], RGB, cropped, of the towers' input size; proprio: normalized [d] or None for no
         token; prompt_ids: P ids; siglip_ids: 64 ids or None; record: called with every stage, batch dimension dropped.
         """
+        return self.run([self.pixels(image) for image in images], proprio, prompt_ids, siglip_ids, record)
+
+    @torch.inference_mode()
+    def run(
+        self,
+        pixels: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        proprio: np.ndarray | None,
+        prompt_ids: Sequence[int],
+        siglip_ids: Sequence[int] | None,
+        record: Recorder = ignore,
+    ) -> np.ndarray:
+        """`forward` from normalized pixels on, one pair (DINOv2, SigLIP) a camera."""
         dtype = self.dtype
         action_tokens = self.chunk * self.tokens_per_step
         prompt = len(prompt_ids)
@@ -151,7 +167,6 @@ class Policy:
         record("prompt.ids", ids[0, :prompt])
         record("e_avg", e_avg[0])
 
-        pixels = [self._pixels(image, dtype) for image in images]
         text_ids = None if siglip_ids is None else torch.tensor([list(siglip_ids)])
         tokens = []
         for index, pair in enumerate(pixels):
@@ -180,7 +195,8 @@ class Policy:
         start = length - embeddings.shape[1] + prompt - 1
         window = hidden[:, start : start + action_tokens]
         record("llm.window", window[0])
-        logits = self.weights.linear("language_model.lm_head", hidden).float() if self._logits else None
+        needs_logits = self.discrete or not self._lean
+        logits = self.weights.linear("language_model.lm_head", hidden).float() if needs_logits else None
         if self.discrete:
             assert logits is not None
             rows = logits[0, start : start + action_tokens]
@@ -190,14 +206,14 @@ class Policy:
         record("actions.normalized", actions)
         return actions.to(at_least_float32(actions.dtype)).numpy()
 
-    def _pixels(self, image: np.ndarray, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    def pixels(self, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """[S, S, 3] uint8 -> the two towers' pixel values [1, 3, S, S]."""
         unit = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous().float().div(255)
         out = []
         settings = self.checkpoint.preprocessor
         for mean, std in zip(settings["means"], settings["stds"], strict=True):
             mean, std = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std))
-            out.append(((unit - mean) / std).to(dtype)[None])
+            out.append(((unit - mean) / std).to(self.dtype)[None])
         return out[0], out[1]
 
     def _camera(
@@ -253,7 +269,7 @@ class Policy:
         leaving = [vit.depth - (0 if self.exchange_pairs else 1) for vit in self.vits]
         advance(leaving)
         out = [vit.output(tokens) for vit, tokens in zip(self.vits, x, strict=True)]
-        if not self.exchange_pairs:
+        if not self.exchange_pairs and not self._lean:
             # The reference runs the last block too and drops what comes out.
             advance([vit.depth for vit in self.vits])
         for vit, tokens in zip(self.vits, out, strict=True):
@@ -265,11 +281,7 @@ class Policy:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Text tower and ID-Pruner of one tower -> pooled [1, text_topk, w] and kept [1, vision_topk, w] rows."""
         mark = self._sampler_stage(vit)
-        hidden, mask = text_tower(
-            self.weights, f"{sampler.name}.text_encoder.text_model", text_ids, sampler.heads, sampler.eps
-        )
-        projector = f"{sampler.name}.text_post_projector"
-        text = self.weights.mlp(hidden, f"{projector}.0", f"{projector}.2")
+        hidden, mask, text = self._text(sampler, text_ids)
         record(f"{mark}siglip_text.ids", text_ids[0])
         record(f"{mark}siglip_text.mask", mask[0])
         record(f"{mark}siglip_text.hidden", hidden[0])
@@ -282,6 +294,19 @@ class Policy:
         record(f"{mark}text_scores_sorted", selection.text_scores.sort(descending=True).values)
         record(f"{mark}sampler.output", torch.cat([selection.pooled, selection.patches]))
         return selection.pooled[None], selection.patches[None]
+
+    def _text(self, sampler: Sampler, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Last hidden state, mask and projected tokens of the sentence."""
+        key = (sampler.name, tuple(ids[0].tolist()))
+        if self._lean and key in self._texts:
+            return self._texts[key]
+        name = f"{sampler.name}.text_encoder.text_model"
+        hidden, mask = text_tower(self.weights, name, ids, sampler.heads, sampler.eps)
+        projector = f"{sampler.name}.text_post_projector"
+        out = (hidden, mask, self.weights.mlp(hidden, f"{projector}.0", f"{projector}.2"))
+        if self._lean:
+            self._texts[key] = out
+        return out
 
     def _sampler_stage(self, vit: Vit) -> str:
         """Stages of DINOv2's sampler are marked where SigLIP has one too; the reference's names tell no tower."""
@@ -331,11 +356,8 @@ def load(
     dtype: torch.dtype = torch.float32,
     discrete: bool = False,
     action_dim: int | None = None,
-    logits: bool = True,
+    lean: bool = False,
 ) -> Policy:
-    """Reads a trained policy folder; weights and activations are `dtype`.
-
-    logits=False skips the language model's output layer, which the reference computes and a regression head ignores.
-    """
+    """Reads a trained policy folder; weights and activations are `dtype`."""
     checkpoint = read_checkpoint(folder, dtype)
-    return Policy(checkpoint, chunk=chunk, discrete=discrete, action_dim=action_dim, logits=logits)
+    return Policy(checkpoint, chunk=chunk, discrete=discrete, action_dim=action_dim, lean=lean)

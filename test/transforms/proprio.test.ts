@@ -56,6 +56,8 @@ test('by quantiles or by extremes, clipped, unmasked dimensions only clipped', (
 test('a dimension that never moved does not divide by zero', () => {
   const still: Bounds = { ...bounds, q01: [3, 0], q99: [3, 4] };
   assert.equal(normalizeProprio([3, 0], still, 'q99'), new Float32Array([-1, -1]));
+  // Half of the 1e-8 in the denominator above low: 0, but for the float64 spacing at 3 (4e-16) over 1e-8.
+  assert.ok(Math.abs(normalizeProprio([3 + 5e-9, 0], still, 'q99')[0] as number) < 1e-6);
 });
 
 test('the state is not modified; typed arrays serve', () => {

@@ -41,9 +41,13 @@ interface RawModel {
   } | null;
 }
 
-const proto2Root = protobuf.Root.fromJSON({
+/** proto2: a field that is set to false or 0 is not its default, as it would be in proto3. */
+const edition = 'proto2';
+
+const modelRoot = protobuf.Root.fromJSON({
   nested: {
     SentencePiece: {
+      edition,
       fields: {
         piece: { type: 'string', id: 1 },
         score: { type: 'float', id: 2 },
@@ -51,12 +55,14 @@ const proto2Root = protobuf.Root.fromJSON({
       },
     },
     TrainerSpec: {
+      edition,
       fields: {
         modelType: { type: 'int32', id: 3, options: { default: 1 } },
         byteFallback: { type: 'bool', id: 35 },
       },
     },
     NormalizerSpec: {
+      edition,
       fields: {
         precompiledCharsmap: { type: 'bytes', id: 2 },
         removeExtraWhitespaces: { type: 'bool', id: 4, options: { default: true } },
@@ -64,6 +70,7 @@ const proto2Root = protobuf.Root.fromJSON({
       },
     },
     ModelProto: {
+      edition,
       fields: {
         pieces: { rule: 'repeated', type: 'SentencePiece', id: 1 },
         trainerSpec: { type: 'TrainerSpec', id: 2 },
@@ -100,7 +107,7 @@ export function parseSentencePieceModel(
 
 function decode(bytes: Uint8Array, file: string): RawModel {
   try {
-    return proto2Root.lookupType('ModelProto').decode(bytes) as unknown as RawModel;
+    return modelRoot.lookupType('ModelProto').decode(bytes) as unknown as RawModel;
   } catch (cause) {
     throw new SemanticVlaError(
       'TOKENIZER_INVALID',

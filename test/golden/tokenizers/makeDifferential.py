@@ -5,9 +5,9 @@ Makes differential.json: token ids of awkward strings by the Python libraries th
     python makeDifferential.py ../libero-tiny/checkpoint differential.json
 
 Rows: `text`, its ids by `llama` (BOS first) and `siglip` (`</s>` last), and by three variants of these tokenizers:
-`metaspace` = the newer form of tokenizer.json (`tokenizer_metaspace`: its normalizer and pre_tokenizer), `user_defined` and
-`byte_fallback` = spiece.model with the bytes of `user_defined_suffix` / `byte_fallback_suffix` appended, which protobuf
-reads as merged in: a user-defined and an unused piece; byte fallback.
+`metaspace` = the newer form of tokenizer.json (`tokenizer_metaspace`: its normalizer and pre_tokenizer); `user_defined`,
+`byte_fallback`, `keep_spaces` = spiece.model with the bytes of `suffixes` appended, which protobuf reads as merged in: a
+user-defined and an unused piece; byte fallback; no character rules and whitespace kept.
 """
 
 import base64
@@ -83,6 +83,11 @@ def byte_fallback(model):
         model.pieces.add(piece=f"<0x{byte:02X}>", score=0, type=6)
 
 
+def keep_spaces(model):
+    model.normalizer_spec.precompiled_charsmap = b""
+    model.normalizer_spec.remove_extra_whitespaces = False
+
+
 def siglip_with(extra):
     folder = Path(tempfile.mkdtemp())
     for file in text_folder.iterdir():
@@ -98,7 +103,7 @@ metaspace_json = {
 }
 metaspace = Tokenizer.from_str(json.dumps(json.loads((checkpoint / "tokenizer.json").read_text()) | metaspace_json))
 siglip = SiglipTokenizer.from_pretrained(text_folder)
-suffixes = {"user_defined": suffix(user_defined), "byte_fallback": suffix(byte_fallback)}
+suffixes = {change.__name__: suffix(change) for change in (user_defined, byte_fallback, keep_spaces)}
 variants = {name: siglip_with(extra) for name, extra in suffixes.items()}
 rnd = random.Random(20251122)
 texts = HARD + [random_text(rnd) for _ in range(150)]
@@ -111,7 +116,7 @@ for text in texts:
 json.dump(
     {
         "tokenizer_metaspace": metaspace_json,
-        **{f"{name}_suffix": base64.b64encode(extra).decode() for name, extra in suffixes.items()},
+        "suffixes": {name: base64.b64encode(extra).decode() for name, extra in suffixes.items()},
         "rows": rows,
     },
     open(out, "w"),

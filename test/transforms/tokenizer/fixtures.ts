@@ -30,19 +30,19 @@ export function goldenRows(): GoldenRow[] {
   return (json('tokenizers/golden.json') as { rows: GoldenRow[] }).rows;
 }
 
+export const spieceVariants = ['user_defined', 'byte_fallback', 'keep_spaces'] as const;
+type SpieceVariant = (typeof spieceVariants)[number];
+
 /** Awkward and random strings; see golden/tokenizers/makeDifferential.py. */
 export interface Differential {
   readonly tokenizer_metaspace: object;
-  readonly user_defined_suffix: string;
-  readonly byte_fallback_suffix: string;
-  readonly rows: readonly {
+  readonly suffixes: Readonly<Record<SpieceVariant, string>>;
+  readonly rows: readonly ({
     readonly text: string;
     readonly llama: number[];
     readonly metaspace: number[];
     readonly siglip: number[];
-    readonly user_defined: number[];
-    readonly byte_fallback: number[];
-  }[];
+  } & Readonly<Record<SpieceVariant, number[]>>)[];
 }
 
 export function differential(): Differential {

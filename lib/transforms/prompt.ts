@@ -94,23 +94,28 @@ export function encodePrompt(
  */
 export function encodeText(tokenizers: Tokenizers, prompt: string, limits: PromptLimits): EncodedPrompt {
   const { llama, siglip } = tokenizers;
+  // So that a sentence of megabytes costs nothing; where it matters, the count below is exact.
+  const atLeast = Math.ceil(prompt.length / llama.longestPiece);
+  if (atLeast > limits.promptTokens) {
+    throw tooLong(prompt, `at least ${atLeast}`, limits.promptTokens, 'language model');
+  }
   const promptIds = llama.encode(prompt);
   if (promptIds.at(-1) !== llama.spaceId) promptIds.push(llama.spaceId);
   if (promptIds.length > limits.promptTokens) {
-    throw tooLong(prompt, promptIds.length, limits.promptTokens, 'language model');
+    throw tooLong(prompt, `${promptIds.length}`, limits.promptTokens, 'language model');
   }
   if (siglip === null || limits.siglipPositions === null) {
     return { prompt, promptIds, siglipIds: null, siglipMask: null };
   }
   const siglipIds = siglip.encode(prompt);
   if (siglipIds.length > limits.siglipPositions) {
-    throw tooLong(prompt, siglipIds.length, limits.siglipPositions, 'SigLIP text tower');
+    throw tooLong(prompt, `${siglipIds.length}`, limits.siglipPositions, 'SigLIP text tower');
   }
   while (siglipIds.length < limits.siglipPositions) siglipIds.push(siglip.endId);
   return { prompt, promptIds, siglipIds, siglipMask: siglipIds.map((id) => id !== siglip.endId) };
 }
 
-function tooLong(prompt: string, count: number, most: number, where: string): SemanticVlaError {
+function tooLong(prompt: string, count: string, most: number, where: string): SemanticVlaError {
   const shown = prompt.length > 80 ? `${prompt.slice(0, 80).toWellFormed()}...` : prompt;
   return new SemanticVlaError(
     'INSTRUCTION_TOO_LONG',

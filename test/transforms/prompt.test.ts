@@ -93,6 +93,22 @@ test('what is too long is refused with both counts, nothing is cut', async () =>
   );
 });
 
+test('a sentence of megabytes is refused, as long as it is', async () => {
+  const both = await tokenizers();
+  for (const long of [
+    'the black bowl '.repeat(1e5),
+    'a'.repeat(1e6),
+    '🤖'.repeat(1e6),
+    `${' '.repeat(1e6)}x`,
+  ]) {
+    refused(
+      () => encodePrompt(both, long, limits),
+      'INSTRUCTION_TOO_LONG',
+      /language model, found at least \d+/,
+    );
+  }
+});
+
 function config(queries: number, sampler: SamplerConfig | null, H: number | null): PolicyConfig {
   const vit = { patches: 256, queries: 0, sampler: null } as unknown as VitConfig;
   return {

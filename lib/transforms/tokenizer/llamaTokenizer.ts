@@ -21,6 +21,8 @@ export class LlamaTokenizer {
   readonly endId: number;
   /** `▁`, which must end a prompt. */
   readonly spaceId: number;
+  /** UTF-16 units of the longest piece: a text of n units has at least n / longestPiece ids. */
+  readonly longestPiece: number;
   readonly #tokenizer: LibraryTokenizer;
 
   /**
@@ -41,6 +43,10 @@ export class LlamaTokenizer {
     this.beginId = tokenId('<s>');
     this.endId = tokenId('</s>');
     this.spaceId = tokenId(spaceSymbol);
+    let longest = 1;
+    for (const piece of vocab.keys()) longest = Math.max(longest, piece.length);
+    for (const { content } of json.added_tokens) longest = Math.max(longest, content.length);
+    this.longestPiece = longest;
     try {
       this.#tokenizer = new Tokenizer(
         {

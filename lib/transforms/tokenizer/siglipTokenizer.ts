@@ -69,11 +69,11 @@ export class SiglipTokenizer {
       const pieces = this.#encodeChunk(lowered.slice(start, index));
       // A lone `▁` before the first special string is the prefix that encode() added, not text.
       const onlyPrefix = start === 0 && pieces.length === 1 && pieces[0]?.text === spaceSymbol;
-      if (!onlyPrefix) ids.push(...pieces.map((piece) => piece.id));
+      if (!onlyPrefix) for (const { id } of pieces) ids.push(id);
       ids.push(this.#unigram.pieceToId(special));
       start = index + special.length;
     }
-    ids.push(...this.#encodeChunk(lowered.slice(start)).map((piece) => piece.id));
+    for (const { id } of this.#encodeChunk(lowered.slice(start))) ids.push(id);
     return ids;
   }
 

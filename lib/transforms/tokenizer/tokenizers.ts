@@ -48,7 +48,25 @@ export async function loadLlamaTokenizer(
   );
 }
 
+/**
+ * The `tokenizer_config.json` beside it may only say what `SiglipTokenizer` does by itself.
+ * @throws TOKENIZER_INVALID missing, damaged, or configured otherwise
+ */
 export async function loadSiglipTokenizer(file: string): Promise<SiglipTokenizer> {
+  const configFile = path.join(path.dirname(file), 'tokenizer_config.json');
+  const config = await readOptionalObject(configFile);
+  const added = Object.values((config?.added_tokens_decoder ?? {}) as Record<string, { content?: unknown }>);
+  const found =
+    config?.do_lower_case === false
+      ? 'do_lower_case false'
+      : added.map((token) => token?.content).find((content) => content !== '</s>' && content !== '<unk>');
+  if (found !== undefined) {
+    throw new SemanticVlaError(
+      'TOKENIZER_INVALID',
+      `${configFile}: expected the SigLIP tokenizer (lower case, special strings </s> and <unk>), found ${found}. ` +
+        'Use the SigLIP text folder that the policy was trained with.',
+    );
+  }
   return new SiglipTokenizer(await read(file), file);
 }
 
@@ -65,26 +83,46 @@ async function read(file: string): Promise<Buffer> {
 }
 
 async function readAddedTokens(file: string): Promise<Map<string, number>> {
+  const added = new Map<string, number>();
+  for (const [piece, id] of Object.entries((await readOptionalObject(file)) ?? {})) {
+    if (piece === '' || !Number.isInteger(id) || (id as number) < 0) {
+      throw invalidObject(
+        file,
+        'an object of piece and id',
+        `${JSON.stringify(piece)}: ${JSON.stringify(id)}`,
+      );
+    }
+    added.set(piece, id as number);
+  }
+  return added;
+}
+
+/** null when there is no such file. */
+async function readOptionalObject(file: string): Promise<Readonly<Record<string, unknown>> | null> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
-    throw error;
-  }
-  const added = new Map<string, number>();
-  try {
-    for (const [piece, id] of Object.entries(JSON.parse(text) as object)) {
-      if (piece === '' || !Number.isInteger(id) || id < 0) throw new Error(`${JSON.stringify(piece)}: ${id}`);
-      added.set(piece, id);
-    }
   } catch (cause) {
-    throw new SemanticVlaError(
-      'TOKENIZER_INVALID',
-      `${file}: expected an object of piece and id, found ${cause instanceof Error ? cause.message : cause}. ` +
-        'Take the file from the checkpoint as training left it.',
-      { cause },
-    );
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return null;
+    throw invalidObject(file, 'a readable file', String(code ?? cause), cause);
   }
-  return added;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw invalidObject(file, 'JSON', String(cause), cause);
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Readonly<Record<string, unknown>>;
+  }
+  throw invalidObject(file, 'an object', JSON.stringify(value).slice(0, 60));
+}
+
+function invalidObject(file: string, expected: string, found: string, cause?: unknown): SemanticVlaError {
+  return new SemanticVlaError(
+    'TOKENIZER_INVALID',
+    `${file}: expected ${expected}, found ${found}. Take the file from the checkpoint as training left it.`,
+    { cause },
+  );
 }

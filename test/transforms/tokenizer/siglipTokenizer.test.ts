@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -44,6 +46,11 @@ test('models with a user-defined and an unused piece, with byte fallback, with s
     const tokenizer = withSuffix(suffixes[variant]);
     for (const row of rows) assert.equal(tokenizer.encode(row.text), row[variant], JSON.stringify(row.text));
   }
+});
+
+test('a long text is encoded in one piece', () => {
+  // More ids than a call takes arguments.
+  assert.is(siglip().encode('a '.repeat(2e5)).length, siglip().encode('a').length + 2e5 - 1);
 });
 
 function invalid(bytes: Uint8Array, message: RegExp): void {
@@ -106,6 +113,32 @@ test('a missing file is named; no tower with a sampler, no tokenizer', async () 
   const both = await loadTokenizers({ ...tokenizerFiles, siglipModel: null });
   assert.is(both.siglip, null);
   assert.is((await loadTokenizers(tokenizerFiles)).siglip?.endId, 1);
+});
+
+test('a tokenizer_config.json that asks for another tokenizer is refused', async () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'semanticvla-'));
+  try {
+    const file = path.join(dir, 'spiece.model');
+    copyFileSync(tokenizerFiles.siglipModel, file);
+    assert.is((await loadSiglipTokenizer(file)).endId, 1);
+    for (const [config, message] of [
+      ['{"do_lower_case": false}', /tokenizer_config\.json: .*found do_lower_case false/],
+      ['{"added_tokens_decoder": {"7": {"content": "<x>"}}}', /special strings .*found <x>/],
+      ['[]', /expected an object, found \[\]/],
+      ['{', /expected JSON/],
+    ] as const) {
+      writeFileSync(path.join(dir, 'tokenizer_config.json'), config);
+      try {
+        await loadSiglipTokenizer(file);
+        assert.unreachable(config);
+      } catch (error) {
+        assert.is((error as SemanticVlaError).code, 'TOKENIZER_INVALID', config);
+        assert.match((error as SemanticVlaError).message, message);
+      }
+    }
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test('property: any text encodes to ids of the vocabulary, `</s>` last', () => {

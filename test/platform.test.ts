@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DatasetStatistics } from '../lib/checkpoint/checkpoint.ts';
+import { openCheckpoint } from '../lib/checkpoint/openCheckpoint.ts';
 import type { PolicyConfig } from '../lib/checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../lib/errors.ts';
 import {
@@ -9,6 +12,7 @@ import {
   resolvePlatform,
   resolveUnnormKey,
 } from '../lib/platform.ts';
+import { goldenCheckpoint, goldenRoot } from './helpers/golden.ts';
 
 const test = suite('platform');
 
@@ -70,6 +74,23 @@ test('presets, inferred from dimensions', () => {
     normalization: 'q99',
   });
   assert.is(resolvePlatform(checkpoint(14, 14, ['my_robot']), {}).name, 'aloha');
+});
+
+test('every golden checkpoint tells its platform', async () => {
+  for (const [name, platform] of [
+    ['libero-tiny', 'libero'],
+    ['aloha-tiny', 'aloha'],
+    ['oft-tiny', 'libero'],
+  ] as const) {
+    const resolved = resolvePlatform(await openCheckpoint(goldenCheckpoint(name)), {});
+    const golden = JSON.parse(readFileSync(join(goldenRoot, name, 'case.json'), 'utf8'));
+    assert.is(resolved.name, platform);
+    assert.is(resolved.cameras.length, golden.num_images_in_input);
+    assert.is(resolved.proprio, golden.use_proprio);
+    assert.is(resolved.centerCrop, golden.center_crop);
+    assert.is(resolved.chunk, golden.chunk);
+    assert.is(resolved.normalization, golden.normalization === 'bounds' ? 'minmax' : 'q99');
+  }
 });
 
 test('dataset names decide between presets of the same dimensions', () => {

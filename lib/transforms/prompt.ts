@@ -26,7 +26,10 @@ export interface PromptLimits {
   readonly promptTokens: number;
 }
 
-/** `In: What action should the robot take to {instruction, lower case}?\nOut:` (any string, unchecked). */
+/**
+ * `In: What action should the robot take to {instruction, lower case}?\nOut:` (any string, unchecked). JavaScript's lower
+ * case is Python's: compared for every character of Unicode 14; characters added later depend on either's version.
+ */
 export function buildPrompt(instruction: string): string {
   return `In: What action should the robot take to ${instruction.toLowerCase()}?\nOut:`;
 }

@@ -6,6 +6,7 @@ import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
 import { attentionCore, geluMlp, layerNorm, linear } from './layers.ts';
 import { names, type TowerName } from './names.ts';
+import { onnxType } from './onnxModel.ts';
 
 /** One tower on its way through the blocks. */
 export interface Tower {
@@ -18,40 +19,39 @@ export interface Tower {
   readonly rows: number;
 }
 
-/** Raw pixels as patches: uint8 [I, S, S, 3] -> float32 [I * patches, 3, p, p] in [0, 1], shared by the towers. */
+/**
+ * Raw pixels as patches: uint8 [I, S, S, 3] -> float32 [I * patches, p * p * 3], levels 0..255, shared by the towers. The
+ * pixels of a patch stay in the image's own order (row, column, channel), so that whole rows of bytes are moved.
+ */
 export function cutPatches(ctx: GraphContext, images: Value): Value {
   const { g, config, options } = ctx;
   const p = config.dinov2.patchSize;
   const grid = config.imageSize / p;
   return g.scope('patches', () => {
-    const cells = g.op('Reshape', [images, g.ints([options.images, grid, p, grid, p, 3])], {}, 'cells');
-    const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 5, 2, 4] }, 'ordered');
-    const float = g.op('Cast', [ordered], { to: 1 }, 'float');
-    const scaled = g.op('Div', [float, g.float(255)], {}, 'unit');
-    return g.op('Reshape', [scaled, g.ints([options.images * grid * grid, 3, p * p])], {}, 'rows');
+    const cells = g.op('Reshape', [images, g.ints([options.images, grid, p, grid, 3 * p])], {}, 'cells');
+    const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 2, 4] }, 'ordered');
+    const rows = g.op('Reshape', [ordered, g.ints([options.images * grid * grid, 3 * p * p])], {}, 'rows');
+    return g.op('Cast', [rows], { to: onnxType.float32 }, 'levels');
   });
 }
 
+/** Per-channel mean and standard deviation of pixel values in [0, 1]. */
+export interface PixelScale {
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
 /** Normalization, patch embedding, position, prefix tokens and queries: the input of block 0. */
-export function embedImages(
-  ctx: GraphContext,
-  name: TowerName,
-  patches: Value,
-  normalization: { readonly mean: readonly number[]; readonly std: readonly number[] },
-): Tower {
+export function embedImages(ctx: GraphContext, name: TowerName, patches: Value, scale: PixelScale): Tower {
   const { g, config, options } = ctx;
   const vit = config[name];
   const prefix = name === 'dinov2' ? dinov2Prefix : siglipPrefix;
-  const p2 = vit.patchSize * vit.patchSize;
   const rows = vit.prefixTokens + vit.patches + vit.queries;
   const x = g.scope(name, () =>
     g.scope('embed', () => {
-      const mean = g.floats('mean', [3, 1], Float32Array.from(normalization.mean));
-      const std = g.floats('std', [3, 1], Float32Array.from(normalization.std));
-      const pixels = g.op('Div', [g.op('Sub', [patches, mean], {}, 'centered'), std], {}, 'normalized');
-      if (options.stages) publishPixels(ctx, name, pixels);
-      const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
-      const embedded = linear(g, flat, `${prefix}.patch_embed.proj`, 'proj', { dims: [vit.width, 3 * p2] });
+      const embedded = options.stages
+        ? embedNormalized(ctx, name, prefix, patches, scale)
+        : embedLevels(ctx, vit, prefix, patches, scale);
       const tokens = g.op(
         'Reshape',
         [embedded, g.ints([options.images, vit.patches, vit.width])],
@@ -61,15 +61,8 @@ export function embedImages(
       const placed = g.op('Add', [tokens, g.weight(`${prefix}.pos_embed`)], {}, 'positioned');
       const parts = [...prefixTokens(ctx, prefix, vit), placed];
       if (vit.queries > 0) {
-        parts.push(
-          perImage(
-            ctx,
-            `vision_backbone.${name === 'dinov2' ? 'vision_queries' : 'vision_queries_fused'}`,
-            vit.queries,
-            vit.width,
-            'queries',
-          ),
-        );
+        const queries = `vision_backbone.${name === 'dinov2' ? 'vision_queries' : 'vision_queries_fused'}`;
+        parts.push(perImage(ctx, queries, vit.queries, vit.width, 'queries'));
       }
       const all = parts.length === 1 ? placed : g.op('Concat', parts, { axis: 1 }, 'sequence');
       ctx.stage(`${name}.embedded`, all, [options.images, rows, vit.width]);
@@ -77,6 +70,72 @@ export function embedImages(
     }),
   );
   return { name, prefix, vit, x, rows };
+}
+
+/** [width, 3, p, p] -> [width, p * p * 3], the order of the patches' pixels. */
+function patchWeight(ctx: GraphContext, vit: VitConfig, prefix: string): Value {
+  const { g } = ctx;
+  const p = vit.patchSize;
+  const kernel = g.weight(`${prefix}.patch_embed.proj.weight`, [vit.width, 3, p * p]);
+  return g.op('Transpose', [kernel], { perm: [0, 2, 1] }, 'kernel');
+}
+
+/** The reference's own steps, /255 and (x - mean) / std, so that `pixel_values` can be shown. */
+function embedNormalized(
+  ctx: GraphContext,
+  name: TowerName,
+  prefix: string,
+  patches: Value,
+  scale: PixelScale,
+): Value {
+  const { g, config, options } = ctx;
+  const vit = config[name];
+  const p2 = vit.patchSize * vit.patchSize;
+  const mean = g.floats('mean', [3], Float32Array.from(scale.mean));
+  const std = g.floats('std', [3], Float32Array.from(scale.std));
+  const channels = g.op('Reshape', [patches, g.ints([options.images * vit.patches, p2, 3])], {}, 'channels');
+  const unit = g.op('Div', [channels, g.float(255)], {}, 'unit');
+  const pixels = g.op('Div', [g.op('Sub', [unit, mean], {}, 'centered'), std], {}, 'normalized');
+  publishPixels(ctx, name, pixels);
+  const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
+  const weight = g.op('Reshape', [patchWeight(ctx, vit, prefix), g.ints([vit.width, 3 * p2])], {}, 'weight');
+  return g.op('Gemm', [flat, weight, g.weight(`${prefix}.patch_embed.proj.bias`)], { transB: 1 }, 'proj');
+}
+
+/**
+ * The same with the normalization moved into the weights: W ((x/255 - mean)/std) + b = (W/(255 std)) x + (b - W mean/std).
+ * It changes only the rounding, and no pixel is touched between the bytes and the GEMM.
+ */
+function embedLevels(
+  ctx: GraphContext,
+  vit: VitConfig,
+  prefix: string,
+  patches: Value,
+  scale: PixelScale,
+): Value {
+  const { g } = ctx;
+  const p2 = vit.patchSize * vit.patchSize;
+  const kernel = patchWeight(ctx, vit, prefix);
+  const gain = g.floats(
+    'gain',
+    [3],
+    Float32Array.from(scale.std, (std) => 1 / (255 * std)),
+  );
+  const offset = g.floats(
+    'offset',
+    [3],
+    Float32Array.from(scale.mean, (mean, c) => -mean / scale.std[c]!),
+  );
+  const scaled = g.op('Mul', [kernel, gain], {}, 'scaled_kernel');
+  const weight = g.op('Reshape', [scaled, g.ints([vit.width, 3 * p2])], {}, 'weight');
+  const shift = g.op(
+    'ReduceSum',
+    [g.op('Mul', [kernel, offset], {}, 'shifts'), g.ints([1, 2])],
+    { keepdims: 0 },
+    'shift',
+  );
+  const bias = g.op('Add', [g.weight(`${prefix}.patch_embed.proj.bias`), shift], {}, 'bias');
+  return g.op('Gemm', [patches, weight, bias], { transB: 1 }, 'proj');
 }
 
 /** cls and register tokens, repeated for each image. */
@@ -240,13 +299,13 @@ function mergeHeads(ctx: GraphContext, context: Value, rows: number, vit: VitCon
   return linear(g, merged, `${prefix}.proj`, 'proj');
 }
 
-/** Stage `pixel_values`: [I, 3, S, S] put together again from the normalized patches. */
+/** Stage `pixel_values`: [I, 3, S, S] put together again from the normalized patches [I * patches, p * p, 3]. */
 function publishPixels(ctx: GraphContext, name: TowerName, pixels: Value): void {
   const { g, config, options } = ctx;
   const p = config[name].patchSize;
   const grid = config.imageSize / p;
-  const cells = g.op('Reshape', [pixels, g.ints([options.images, grid, grid, 3, p, p])], {}, 'stage_cells');
-  const ordered = g.op('Transpose', [cells], { perm: [0, 3, 1, 4, 2, 5] }, 'stage_ordered');
+  const cells = g.op('Reshape', [pixels, g.ints([options.images, grid, grid, p, p, 3])], {}, 'stage_cells');
+  const ordered = g.op('Transpose', [cells], { perm: [0, 5, 1, 3, 2, 4] }, 'stage_ordered');
   const side = config.imageSize;
   const image = g.op('Reshape', [ordered, g.ints([options.images, 3, side, side])], {}, 'stage_pixels');
   ctx.stage(`pixel_values.${name}`, image, [options.images, 3, side, side]);

@@ -1,0 +1,191 @@
+/**
+ * An observation folder: `observation.json` with `{"instruction": "...", "state": [...], "images": {"full_image":
+ * "full_image.png"}}`, and the image files beside it. `instruction` and `state` may be left out; `state` may name a
+ * .npy file instead.
+ */
+
+import { readFile, stat } from 'node:fs/promises';
+import { isAbsolute, join, normalize, sep } from 'node:path';
+import {
+  isJsonArray,
+  isJsonObject,
+  type JsonObject,
+  type JsonValue,
+  parseStrictJson,
+} from '../checkpoint/strictJson.ts';
+import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { nearest } from '../options.ts';
+import type { ImageFrame, Observation } from '../types.ts';
+import { readImageFile } from './imageFile.ts';
+import { npyNumbers, parseNpy } from './npy.ts';
+
+export interface FolderObservation {
+  /** Images in the order of the file's keys. */
+  readonly observation: Observation;
+  /** Absent when the folder names none. */
+  readonly instruction?: string;
+}
+
+const fileName = 'observation.json';
+const knownKeys = ['instruction', 'state', 'images'];
+/** A state of a few numbers, a few file names and a sentence. */
+const maxJsonBytes = 1 << 20;
+const maxStateBytes = 1 << 20;
+/** Far more cameras than a policy takes; a longer list is not an observation. */
+const maxImages = 16;
+
+/**
+ * @param folder that holds observation.json
+ * @throws OBSERVATION_INVALID, STATE_INVALID, INSTRUCTION_INVALID, and those of `readImageFile`
+ */
+export async function readObservation(folder: string): Promise<FolderObservation> {
+  const file = join(folder, fileName);
+  const json = parse(await readText(file), file);
+  for (const key of Object.keys(json)) {
+    const meant = knownKeys.includes(key) ? null : nearest(key, knownKeys);
+    // Other keys are the recorder's notes; one that looks like a misspelling would be lost silently.
+    if (meant !== null && !Object.hasOwn(json, meant)) throw invalid(file, `the key "${meant}"`, `"${key}"`);
+  }
+  const images = await readImages(json.images, folder, file);
+  const state = await readState(json.state, folder, file);
+  const observation = state === undefined ? { images } : { images, state };
+  const { instruction } = json;
+  if (instruction === undefined || instruction === null) return { observation };
+  if (typeof instruction !== 'string') {
+    throw invalid(file, '"instruction" to be a text', describe(instruction), 'INSTRUCTION_INVALID');
+  }
+  return { observation, instruction };
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    const { size } = await stat(file);
+    if (size > maxJsonBytes) throw invalid(file, `at most ${maxJsonBytes} bytes`, `${size}`);
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    if (cause instanceof SemanticVlaError) throw cause;
+    const code = (cause as NodeJS.ErrnoException).code;
+    const found =
+      code === 'ENOENT' || code === 'ENOTDIR' ? 'none; an observation is a folder with that file' : `${code}`;
+    throw invalid(file, 'a readable file', found);
+  }
+}
+
+function parse(text: string, file: string): JsonObject {
+  let json: JsonValue;
+  try {
+    json = parseStrictJson(text);
+  } catch (cause) {
+    throw invalid(file, 'JSON', cause instanceof Error ? cause.message : String(cause));
+  }
+  if (!isJsonObject(json)) throw invalid(file, 'an object with "images"', describe(json));
+  return json;
+}
+
+async function readImages(
+  images: JsonValue | undefined,
+  folder: string,
+  file: string,
+): Promise<Readonly<Record<string, ImageFrame>>> {
+  if (!isJsonObject(images)) {
+    throw invalid(file, '"images" to be an object of camera name and file', describe(images));
+  }
+  const entries = Object.entries(images);
+  if (entries.length === 0 || entries.length > maxImages) {
+    throw invalid(file, `1 to ${maxImages} images`, String(entries.length));
+  }
+  const frames = entries.map(async ([camera, path]) => {
+    // JavaScript sorts such keys before all others, and the order of the cameras is part of the input.
+    if (camera === '' || /^\d+$/.test(camera)) {
+      throw invalid(file, 'camera names that are words', `"${camera}"`);
+    }
+    return [camera, await readImageFile(inside(path, folder, `image "${camera}"`, file))] as const;
+  });
+  // fromEntries defines keys and assigns none, so a camera named __proto__ is only a key.
+  return Object.fromEntries(await Promise.all(frames));
+}
+
+async function readState(
+  state: JsonValue | undefined,
+  folder: string,
+  file: string,
+): Promise<Float64Array | undefined> {
+  if (state === undefined || state === null) return undefined;
+  const numbers =
+    typeof state === 'string' ? await readStateFile(state, folder, file) : stateNumbers(state, file);
+  const wrong = numbers.findIndex((number) => !Number.isFinite(number));
+  if (wrong >= 0) {
+    throw invalid(file, 'finite numbers in "state"', `${numbers[wrong]} at index ${wrong}`, 'STATE_INVALID');
+  }
+  return numbers;
+}
+
+function stateNumbers(state: JsonValue, file: string): Float64Array {
+  if (!isJsonArray(state) || state.length === 0 || state.some((value) => typeof value !== 'number')) {
+    throw invalid(
+      file,
+      '"state" to be a list of numbers or the name of a .npy file',
+      describe(state),
+      'STATE_INVALID',
+    );
+  }
+  return Float64Array.from(state as readonly number[]);
+}
+
+async function readStateFile(name: string, folder: string, file: string): Promise<Float64Array> {
+  if (!name.toLowerCase().endsWith('.npy')) {
+    throw invalid(
+      file,
+      '"state" to be a list of numbers or the name of a .npy file',
+      `"${name}"`,
+      'STATE_INVALID',
+    );
+  }
+  const path = inside(name, folder, '"state"', file);
+  let bytes: Uint8Array;
+  try {
+    const { size } = await stat(path);
+    if (size > maxStateBytes)
+      throw invalid(path, `a joint state of at most ${maxStateBytes} bytes`, `${size}`, 'STATE_INVALID');
+    bytes = await readFile(path);
+  } catch (cause) {
+    if (cause instanceof SemanticVlaError) throw cause;
+    throw invalid(path, 'a readable file', `${(cause as NodeJS.ErrnoException).code}`, 'STATE_INVALID');
+  }
+  const array = parseNpy(bytes, path);
+  // [1, n] is how a batch of one is often saved.
+  if (
+    array.data.length === 0 ||
+    !(array.shape.length === 1 || (array.shape.length === 2 && array.shape[0] === 1))
+  ) {
+    throw invalid(path, 'a joint state of shape (n,)', `(${array.shape.join(', ')})`, 'STATE_INVALID');
+  }
+  return npyNumbers(array);
+}
+
+/** A path that stays in the folder as written. A symbolic link there is followed: its owner could read the target anyway. */
+function inside(path: JsonValue, folder: string, what: string, file: string): string {
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw invalid(file, `${what} to be a file name`, describe(path));
+  }
+  const plain = normalize(path);
+  if (isAbsolute(plain) || plain === '..' || plain.startsWith(`..${sep}`)) {
+    throw invalid(file, `${what} to be a file inside the observation's folder`, `"${path}"`);
+  }
+  return join(folder, plain);
+}
+
+function describe(value: JsonValue | undefined): string {
+  if (value === undefined) return 'nothing';
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+function invalid(
+  file: string,
+  expected: string,
+  found: string,
+  code: ErrorCode = 'OBSERVATION_INVALID',
+): SemanticVlaError {
+  return new SemanticVlaError(code, `${file}: expected ${expected}, found ${found}.`);
+}

@@ -5,6 +5,16 @@
  */
 
 import { SemanticVlaError } from '../errors.ts';
+import {
+  isDict,
+  knownGlobals,
+  type PickleGlobal,
+  type PickleTuple,
+  type PickleValue,
+  type Refusals,
+  reduced,
+  storageOf,
+} from './pickleValues.ts';
 
 /** A full-size vision archive (1,500 tensors) takes about 60,000 opcodes, 20,000 memo entries and 10,000 objects. */
 const maxOpcodes = 1_000_000;
@@ -15,67 +25,6 @@ const maxObjects = 64_000;
 /** Tuples inside tuples; a state dict needs 4. */
 const maxDepth = 32;
 const maxStringBytes = 4096;
-
-/** The globals that are recognised, and what they stand for. Nothing is looked up anywhere else. */
-const knownGlobals: ReadonlyMap<string, PickleGlobal> = new Map(
-  [
-    'collections OrderedDict',
-    'torch._utils _rebuild_tensor_v2',
-    'torch._utils _rebuild_parameter',
-    ...['Float', 'Double', 'Half', 'BFloat16', 'Long', 'Int', 'Short', 'Char', 'Byte', 'Bool'].map(
-      (type) => `torch ${type}Storage`,
-    ),
-  ].map((name) => [name, { kind: 'global', name }]),
-);
-
-export interface PickleGlobal {
-  readonly kind: 'global';
-  /** `module name`. */
-  readonly name: string;
-}
-
-/** A storage, named by a persistent id: a range of bytes in an entry `data/<key>`. */
-export interface PickleStorage {
-  readonly kind: 'storage';
-  /** E.g. `BFloat16Storage`. */
-  readonly type: string;
-  readonly key: string;
-  readonly elements: number;
-}
-
-export interface PickleTensor {
-  readonly kind: 'tensor';
-  readonly storage: PickleStorage;
-  /** In elements. */
-  readonly offset: number;
-  readonly shape: readonly number[];
-  readonly stride: readonly number[];
-}
-
-export interface PickleDict {
-  readonly kind: 'dict';
-  readonly entries: Map<string | number, PickleValue>;
-}
-export interface PickleTuple {
-  readonly kind: 'tuple';
-  readonly items: readonly PickleValue[];
-  readonly depth: number;
-}
-export interface PickleList {
-  readonly kind: 'list';
-  readonly items: PickleValue[];
-}
-export type PickleValue =
-  | null
-  | boolean
-  | number
-  | string
-  | PickleGlobal
-  | PickleStorage
-  | PickleTensor
-  | PickleDict
-  | PickleTuple
-  | PickleList;
 
 const mark = Symbol('mark');
 type StackItem = PickleValue | typeof mark;
@@ -127,6 +76,10 @@ class Interpreter {
   readonly #where: string;
   readonly #stack: StackItem[] = [];
   readonly #memo = new Map<number, PickleValue>();
+  readonly #refusals: Refusals = {
+    invalid: (problem) => this.#invalid(problem),
+    forbidden: (what) => this.#forbidden(what),
+  };
   #at = 0;
   #opcodes = 0;
   #objects = 0;
@@ -154,77 +107,111 @@ class Interpreter {
   #step(opcode: number): void {
     switch (opcode) {
       case 0x80:
-        return this.#protocol();
+        this.#protocol();
+        return;
       case 0x95:
-        return this.#frame();
+        this.#frame();
+        return;
       case 0x28:
-        return void this.#stack.push(mark);
+        this.#stack.push(mark);
+        return;
       // constants
       case 0x4e:
-        return this.#push(null);
+        this.#push(null);
+        return;
       case 0x88:
-        return this.#push(true);
+        this.#push(true);
+        return;
       case 0x89:
-        return this.#push(false);
+        this.#push(false);
+        return;
       case 0x4a:
-        return this.#push(this.#take(4).readInt32LE(0));
+        this.#push(this.#take(4).readInt32LE(0));
+        return;
       case 0x4b:
-        return this.#push(this.#take(1)[0]!);
+        this.#push(this.#take(1)[0]!);
+        return;
       case 0x4d:
-        return this.#push(this.#take(2).readUInt16LE(0));
+        this.#push(this.#take(2).readUInt16LE(0));
+        return;
       case 0x8a:
-        return this.#push(this.#long(this.#take(1)[0]!));
+        this.#push(this.#long(this.#take(1)[0]!));
+        return;
       case 0x47:
-        return this.#push(this.#take(8).readDoubleBE(0));
+        this.#push(this.#take(8).readDoubleBE(0));
+        return;
       case 0x8c:
-        return this.#push(this.#string(this.#take(1)[0]!));
+        this.#push(this.#string(this.#take(1)[0]!));
+        return;
       case 0x58:
-        return this.#push(this.#string(this.#take(4).readUInt32LE(0)));
+        this.#push(this.#string(this.#take(4).readUInt32LE(0)));
+        return;
       // containers
       case 0x7d:
-        return this.#pushNew({ kind: 'dict', entries: new Map() });
+        this.#pushNew({ kind: 'dict', entries: new Map() });
+        return;
       case 0x5d:
-        return this.#pushNew({ kind: 'list', items: [] });
+        this.#pushNew({ kind: 'list', items: [] });
+        return;
       case 0x29:
-        return this.#pushNew(this.#tuple([]));
+        this.#pushNew(this.#tuple([]));
+        return;
       case 0x74:
-        return this.#pushNew(this.#tuple(this.#popToMark()));
+        this.#pushNew(this.#tuple(this.#popToMark()));
+        return;
       case 0x85:
-        return this.#pushNew(this.#tuple(this.#popMany(1)));
+        this.#pushNew(this.#tuple(this.#popMany(1)));
+        return;
       case 0x86:
-        return this.#pushNew(this.#tuple(this.#popMany(2)));
+        this.#pushNew(this.#tuple(this.#popMany(2)));
+        return;
       case 0x87:
-        return this.#pushNew(this.#tuple(this.#popMany(3)));
+        this.#pushNew(this.#tuple(this.#popMany(3)));
+        return;
       case 0x73:
-        return this.#setItems(this.#popMany(2));
+        this.#setItems(this.#popMany(2));
+        return;
       case 0x75:
-        return this.#setItems(this.#popToMark());
+        this.#setItems(this.#popToMark());
+        return;
       case 0x61:
-        return this.#append(this.#popMany(1));
+        this.#append(this.#popMany(1));
+        return;
       case 0x65:
-        return this.#append(this.#popToMark());
+        this.#append(this.#popToMark());
+        return;
       // memo
       case 0x71:
-        return this.#remember(this.#take(1)[0]!);
+        this.#remember(this.#take(1)[0]!);
+        return;
       case 0x72:
-        return this.#remember(this.#take(4).readUInt32LE(0));
+        this.#remember(this.#take(4).readUInt32LE(0));
+        return;
       case 0x94:
-        return this.#remember(this.#memo.size);
+        this.#remember(this.#memo.size);
+        return;
       case 0x68:
-        return this.#recall(this.#take(1)[0]!);
+        this.#recall(this.#take(1)[0]!);
+        return;
       case 0x6a:
-        return this.#recall(this.#take(4).readUInt32LE(0));
+        this.#recall(this.#take(4).readUInt32LE(0));
+        return;
       // what would run code in Python, and here only recognises
       case 0x63:
-        return this.#push(this.#global(this.#line(), this.#line()));
+        this.#push(this.#global(this.#line(), this.#line()));
+        return;
       case 0x93:
-        return this.#stackGlobal();
+        this.#stackGlobal();
+        return;
       case 0x51:
-        return this.#pushNew(this.#persistent());
+        this.#pushNew(storageOf(this.#pop(), this.#refusals));
+        return;
       case 0x52:
-        return this.#pushNew(this.#reduce());
+        this.#reduce();
+        return;
       case 0x62:
-        return this.#build();
+        this.#build();
+        return;
       default:
         throw this.#forbidden(
           `the opcode ${forbiddenOpcodes[opcode] ?? `0x${opcode.toString(16).padStart(2, '0')}`}`,
@@ -366,85 +353,9 @@ class Interpreter {
     this.#push(this.#global(module, name));
   }
 
-  /** `('storage', <StorageType>, key, location, elements)`: the only persistent id torch writes. */
-  #persistent(): PickleStorage {
-    const id = this.#pop();
-    if (
-      typeof id !== 'object' ||
-      id?.kind !== 'tuple' ||
-      id.items.length !== 5 ||
-      id.items[0] !== 'storage'
-    ) {
-      throw this.#forbidden('a persistent id that is not a storage');
-    }
-    const [, type, key, location, elements] = id.items as [
-      PickleValue,
-      PickleValue,
-      PickleValue,
-      PickleValue,
-      PickleValue,
-    ];
-    const isStorageType =
-      typeof type === 'object' && type?.kind === 'global' && type.name.endsWith('Storage');
-    if (
-      !isStorageType ||
-      typeof key !== 'string' ||
-      !/^[A-Za-z0-9_]{1,64}$/.test(key) ||
-      typeof location !== 'string' ||
-      !isCount(elements)
-    ) {
-      throw this.#invalid('has a storage with a broken type, key or size');
-    }
-    return { kind: 'storage', type: type.name.slice('torch '.length), key, elements };
-  }
-
-  #reduce(): PickleValue {
-    const [callable, args] = this.#popMany(2);
-    const name = typeof callable === 'object' && callable?.kind === 'global' ? callable.name : null;
-    if (name === null || typeof args !== 'object' || args?.kind !== 'tuple')
-      throw this.#forbidden('REDUCE on something that is not a known function');
-    switch (name) {
-      case 'collections OrderedDict':
-        if (args.items.length > 0) throw this.#forbidden('OrderedDict with arguments');
-        return { kind: 'dict', entries: new Map() };
-      case 'torch._utils _rebuild_tensor_v2':
-        return this.#tensor(args.items);
-      case 'torch._utils _rebuild_parameter': {
-        const [data, requiresGrad, hooks] = args.items;
-        if (
-          args.items.length !== 3 ||
-          !isTensor(data) ||
-          typeof requiresGrad !== 'boolean' ||
-          !isDict(hooks)
-        ) {
-          throw this.#invalid('has a broken parameter');
-        }
-        return data;
-      }
-      default:
-        throw this.#forbidden(`a call of ${name}`);
-    }
-  }
-
-  /** `(storage, offset, shape, stride, requires_grad, hooks[, metadata])`, in elements. */
-  #tensor(args: readonly PickleValue[]): PickleTensor {
-    const [storage, offset, shape, stride, requiresGrad, hooks] = args;
-    const dims = counts(shape);
-    const steps = counts(stride);
-    if (
-      (args.length !== 6 && args.length !== 7) ||
-      typeof storage !== 'object' ||
-      storage?.kind !== 'storage' ||
-      !isCount(offset) ||
-      dims === null ||
-      steps === null ||
-      dims.length !== steps.length ||
-      typeof requiresGrad !== 'boolean' ||
-      !isDict(hooks)
-    ) {
-      throw this.#invalid('has a tensor with a broken storage, offset, shape or stride');
-    }
-    return { kind: 'tensor', storage, offset, shape: dims, stride: steps };
+  #reduce(): void {
+    const [callable, args] = this.#popMany(2) as [PickleValue, PickleValue];
+    this.#pushNew(reduced(callable, args, this.#refusals));
   }
 
   /** A state dict carries `_metadata` as an attribute: a dict set on a dict. It is not used. Anything else is refused. */
@@ -470,23 +381,4 @@ class Interpreter {
       `${this.#where}: expected only tensors in a dict, found ${what} (byte ${this.#at}). The file would run code or is not a plain state dict; do not load it elsewhere, and save it again with torch.save(model.state_dict(), ...).`,
     );
   }
-}
-
-function isDict(value: StackItem | undefined): value is PickleDict {
-  return typeof value === 'object' && value !== null && value.kind === 'dict';
-}
-
-function isTensor(value: StackItem | undefined): value is PickleTensor {
-  return typeof value === 'object' && value !== null && value.kind === 'tensor';
-}
-
-function isCount(value: PickleValue | undefined): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-}
-
-/** A tuple of at most 8 counts, else null. */
-function counts(value: PickleValue | undefined): number[] | null {
-  if (typeof value !== 'object' || value?.kind !== 'tuple' || value.items.length > 8) return null;
-  const items = value.items.filter(isCount);
-  return items.length === value.items.length ? items : null;
 }

@@ -7,7 +7,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
 import { crc32 } from './crc32.ts';
 import { openRegular, readExactly } from './fileAccess.ts';
-import { type PickleTensor, type PickleValue, readPickle } from './pickle.ts';
+import { readPickle } from './pickle.ts';
+import type { PickleTensor, PickleValue } from './pickleValues.ts';
 import { dtypeBytes, type TensorDtype, type TensorView } from './tensorView.ts';
 import { readZip, type ZipEntry } from './zipArchive.ts';
 

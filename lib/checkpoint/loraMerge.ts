@@ -19,7 +19,7 @@ import { crc32 } from './crc32.ts';
 import { openRegular, readExactly, readInto, reason } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import type { SplitTensor } from './logicalTensors.ts';
-import { addLowRank } from './lowRank.ts';
+import { addLowRank, lowRankFactors } from './lowRank.ts';
 import { widenToFloat32 } from './readTensor.ts';
 import { dtypeBytes, type TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';
@@ -227,8 +227,12 @@ async function* mergedBlocks(
   const { base, loraA, loraB } = tensor;
   const out = base.shape[0]!;
   const columns = product(base.shape) / out;
-  const a = await readWhole(input, archive, loraA);
-  const b = await readWhole(input, archive, loraB);
+  const factors = lowRankFactors(
+    await readWhole(input, archive, loraA),
+    await readWhole(input, archive, loraB),
+    rank,
+    alpha / rank,
+  );
   const crc = new EntryCrc(archive, base);
   const rowBytes = columns * dtypeBytes[base.dtype];
   const rowsAtOnce = Math.max(1, Math.floor(blockBytes / (columns * dtypeBytes.F32)));
@@ -238,7 +242,7 @@ async function* mergedBlocks(
     await readInto(input, bytes, base.offset + row * rowBytes, base.file, 'TORCH_ARCHIVE_INVALID');
     crc.update(bytes);
     const block = widenToFloat32(base, bytes);
-    addLowRank(block, block, columns, a, b, rank, alpha / rank, row);
+    addLowRank(block, row, factors);
     requireFinite(block, tensor.name, archive.file);
     yield new Uint8Array(block.buffer, block.byteOffset, block.byteLength);
   }

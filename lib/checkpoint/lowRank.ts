@@ -1,74 +1,116 @@
 /** The arithmetic of the LoRA merge. */
 
-/**
- * Rows of `base + scale * B A`, in double precision, rounded once to float32: exact to the last bit of float32, whatever
- * the order. `base` [rows, columns] is read, `out` of the same size written (they may be the same array).
- *
- * @param loraA [r, columns]
- * @param loraB [>= firstRow + rows, r]; row `firstRow + i` belongs to row i of `base`
- */
-export function addLowRank(
-  base: Float32Array,
-  out: Float32Array,
-  columns: number,
+/** A and B in double precision, as the inner loop wants them: A transposed, so that both are read along r. */
+export interface LowRankFactors {
+  readonly rank: number;
+  /** [columns, r] */
+  readonly a: Float64Array;
+  /** [rows, r], already times alpha/r */
+  readonly b: Float64Array;
+}
+
+/** @param loraA [r, columns]  @param loraB [rows, r] */
+export function lowRankFactors(
   loraA: Float32Array,
   loraB: Float32Array,
   rank: number,
   scale: number,
-  firstRow: number,
-): void {
-  const sums = new Float64Array(columns);
-  const rows = base.length / columns;
-  for (let row = 0; row < rows; row++) {
-    const at = row * columns;
-    for (let j = 0; j < columns; j++) sums[j] = base[at + j]!;
-    let k = 0;
-    for (; k + 8 <= rank; k += 8)
-      addEight(sums, loraA, k * columns, columns, loraB, (firstRow + row) * rank + k, scale);
-    for (; k < rank; k++) {
-      const factor = scale * loraB[(firstRow + row) * rank + k]!;
-      const from = k * columns;
-      for (let j = 0; j < columns; j++) sums[j] = sums[j]! + factor * loraA[from + j]!;
+): LowRankFactors {
+  const columns = loraA.length / rank;
+  const a = new Float64Array(loraA.length);
+  for (let k = 0; k < rank; k++) {
+    for (let j = 0; j < columns; j++) a[j * rank + k] = loraA[k * columns + j]!;
+  }
+  return { rank, a, b: Float64Array.from(loraB, (value) => scale * value) };
+}
+
+/**
+ * Adds rows `firstRow ...` of `B A` to `weights` [rows, columns] in place. Sums are taken in double precision and rounded
+ * once to float32, so the result does not depend on how the rows are split.
+ */
+export function addLowRank(weights: Float32Array, firstRow: number, { rank, a, b }: LowRankFactors): void {
+  const columns = a.length / rank;
+  const rows = weights.length / columns;
+  // Tiles of 4 x 2: eight sums stay in registers, six loads for sixteen operations.
+  for (let i = 0; i < rows; i += 4) {
+    for (let j = 0; j < columns; j += 2) {
+      if (i + 4 <= rows && j + 2 <= columns)
+        addTile(weights, i, j, columns, (firstRow + i) * rank, rank, a, b);
+      else addEdge(weights, i, j, rows, columns, firstRow, rank, a, b);
     }
-    for (let j = 0; j < columns; j++) out[at + j] = sums[j]!;
   }
 }
 
-/** Eight rows of A at once: one load and store of the sums for 16 operations. */
-function addEight(
-  sums: Float64Array,
-  a: Float32Array,
-  from: number,
+function addTile(
+  weights: Float32Array,
+  i: number,
+  j: number,
   columns: number,
-  b: Float32Array,
   bAt: number,
-  scale: number,
+  rank: number,
+  a: Float64Array,
+  b: Float64Array,
 ): void {
-  const f0 = scale * b[bAt]!;
-  const f1 = scale * b[bAt + 1]!;
-  const f2 = scale * b[bAt + 2]!;
-  const f3 = scale * b[bAt + 3]!;
-  const f4 = scale * b[bAt + 4]!;
-  const f5 = scale * b[bAt + 5]!;
-  const f6 = scale * b[bAt + 6]!;
-  const f7 = scale * b[bAt + 7]!;
-  const a1 = from + columns;
-  const a2 = a1 + columns;
-  const a3 = a2 + columns;
-  const a4 = a3 + columns;
-  const a5 = a4 + columns;
-  const a6 = a5 + columns;
-  const a7 = a6 + columns;
-  for (let j = 0; j < columns; j++) {
-    sums[j] =
-      sums[j]! +
-      f0 * a[from + j]! +
-      f1 * a[a1 + j]! +
-      f2 * a[a2 + j]! +
-      f3 * a[a3 + j]! +
-      f4 * a[a4 + j]! +
-      f5 * a[a5 + j]! +
-      f6 * a[a6 + j]! +
-      f7 * a[a7 + j]!;
+  const a0 = j * rank;
+  const a1 = a0 + rank;
+  const b1 = bAt + rank;
+  const b2 = b1 + rank;
+  const b3 = b2 + rank;
+  let s00 = 0;
+  let s01 = 0;
+  let s10 = 0;
+  let s11 = 0;
+  let s20 = 0;
+  let s21 = 0;
+  let s30 = 0;
+  let s31 = 0;
+  for (let k = 0; k < rank; k++) {
+    const x = a[a0 + k]!;
+    const y = a[a1 + k]!;
+    const p = b[bAt + k]!;
+    const q = b[b1 + k]!;
+    const r = b[b2 + k]!;
+    const s = b[b3 + k]!;
+    s00 += p * x;
+    s01 += p * y;
+    s10 += q * x;
+    s11 += q * y;
+    s20 += r * x;
+    s21 += r * y;
+    s30 += s * x;
+    s31 += s * y;
+  }
+  const w0 = i * columns + j;
+  const w1 = w0 + columns;
+  const w2 = w1 + columns;
+  const w3 = w2 + columns;
+  weights[w0] = weights[w0]! + s00;
+  weights[w0 + 1] = weights[w0 + 1]! + s01;
+  weights[w1] = weights[w1]! + s10;
+  weights[w1 + 1] = weights[w1 + 1]! + s11;
+  weights[w2] = weights[w2]! + s20;
+  weights[w2 + 1] = weights[w2 + 1]! + s21;
+  weights[w3] = weights[w3]! + s30;
+  weights[w3 + 1] = weights[w3 + 1]! + s31;
+}
+
+/** The part of a tile that lies inside, where a dimension is no multiple of the tile. */
+function addEdge(
+  weights: Float32Array,
+  i: number,
+  j: number,
+  rows: number,
+  columns: number,
+  firstRow: number,
+  rank: number,
+  a: Float64Array,
+  b: Float64Array,
+): void {
+  for (let row = i; row < Math.min(i + 4, rows); row++) {
+    for (let column = j; column < Math.min(j + 2, columns); column++) {
+      let sum = 0;
+      for (let k = 0; k < rank; k++) sum += b[(firstRow + row) * rank + k]! * a[column * rank + k]!;
+      weights[row * columns + column] = weights[row * columns + column]! + sum;
+    }
   }
 }

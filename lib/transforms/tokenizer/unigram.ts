@@ -1,6 +1,7 @@
 /**
- * sentencepiece's unigram encoder: the segmentation of greatest total log probability (Viterbi). Scores are summed in
- * float32 as there, so that near ties fall the same way. Source: sentencepiece unigram_model.cc (EncodeOptimized),
+ * sentencepiece's unigram encoder: the segmentation of greatest total log probability (Viterbi). Sums are kept in float32
+ * but compared in float64, as in sentencepiece 0.1.99, which the reference pins, to 0.2.0: ties (`s` + `ss` or `ss` + `s`)
+ * depend on it, and 0.2.3 decides them otherwise. Source: sentencepiece unigram_model.cc (EncodeOptimized),
  * sentencepiece_processor.cc (PopulateSentencePieceText).
  */
 

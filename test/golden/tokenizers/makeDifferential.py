@@ -1,7 +1,7 @@
 """
-Makes differential.json: token ids of awkward strings by the Python libraries that the reference uses.
+Makes differential.json: token ids of awkward strings by the Python libraries, in the versions that the reference pins.
 
-    pip install transformers==4.40.1 tokenizers==0.19.1 sentencepiece protobuf "numpy<2"
+    pip install transformers==4.40.1 tokenizers==0.19.1 sentencepiece==0.1.99 protobuf "numpy<2"
     python makeDifferential.py ../libero-tiny/checkpoint differential.json
 
 Rows: `text`, its ids by `llama` (BOS first) and `siglip` (`</s>` last), and by three variants of these tokenizers:
@@ -35,6 +35,8 @@ HARD = [
     "İ", "Iı", "ẞß", "ǅǄ", "ᾳᾼ", "K\u212a\u212bÅ", "ﬃ", "㍿", "①½", "e\u0301", "\u0301", "ｶﾞ", "가\u1100\u1161", "\U0001f468\u200d\U0001f469\u200d\U0001f467",
     "\U0010ffff", "\ue000", "\ufffd", "\uffff", "qqq\U0001f34e\U0001f34fqqq", "\U0001f34epick", "qpick", "qqpick", "pick qx up",
     "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "«»‘’“”„", "a-b", "a - b", "  a  b  ", "\ta\n\nb\r\n", "the the  the   the    the",
+    # Segmentations of equal score: sentencepiece up to 0.2.0 compares them in float64, 0.2.3 in float32.
+    "q rsss", "q iiooo", "q ggsss", "q tnooo", "q ppsss",
     "zqzq", "zqzq bowl zqzq", "blackzqzqbowl", "vjvj", "bowl vjvj bowl", "", " ", "\n",
 ]
 WORDS = "pick up the black bowl and place it on the plate robot action take should what In: Out: ramekin cookies".split()

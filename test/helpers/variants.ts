@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
-import type { ImageFrame, Observation, PolicyOptions } from '../../lib/types.ts';
+import type { ImageFrame, Observation, PolicyOptions, StageTensor } from '../../lib/types.ts';
 
 const goldenFolder = fileURLToPath(new URL('../golden/', import.meta.url));
 const variantsFolder = join(goldenFolder, 'variants');
@@ -92,6 +92,17 @@ export async function variantObservation(sample: VariantSample): Promise<Observa
     images[camera] = await readFrame(join(goldenFolder, file), tensor);
   }
   return sample.state === null ? { images } : { images, state: sample.state };
+}
+
+/** Stages of the sample with `stages: true`, in the twin's types: float32, int32 (ids, indices) and uint8 (frames). */
+export function variantStages(file: string): Map<string, StageTensor> {
+  const kinds = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const;
+  return new Map(
+    [...readRaw(file).tensors].map(([name, { dtype, shape, bytes }]) => {
+      const kind = dtype as keyof typeof kinds;
+      return [name, { dtype: kind, shape, data: new kinds[kind](bytes.buffer as ArrayBuffer) }];
+    }),
+  );
 }
 
 async function readFrame(file: string, tensor: string | undefined): Promise<ImageFrame> {

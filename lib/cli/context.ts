@@ -1,0 +1,30 @@
+/** What a command gets from the outside: where it prints, how it reports progress, when it must stop. */
+
+import type { Progress } from '../checkpoint/checkpoint.ts';
+
+/** Exit codes of every command; `doctor` adds its own (see doctor.ts). */
+export const exitCodes = {
+  ok: 0,
+  /** A check said no: a comparison over its tolerance, a value that is not finite. */
+  refused: 1,
+  /** A wrong option, or a typed error: the message names what to do. */
+  error: 2,
+  /** A defect of this program: not an error of the caller. */
+  defect: 3,
+  /** Cancelled by SIGINT (Ctrl-C). */
+  cancelled: 130,
+} as const;
+
+export interface CommandContext {
+  /** Text for people, on standard output; nothing when `--json` is given. */
+  print(text: string): void;
+  /** The one JSON value of a command, on standard output. */
+  json(value: unknown): void;
+  /** Progress of long work, on standard error. */
+  readonly onProgress: (progress: Progress) => void;
+  /** Aborted by SIGINT. */
+  readonly signal: AbortSignal;
+}
+
+/** A command's body; resolves to its exit code. */
+export type CommandBody<Flags> = (context: CommandContext, flags: Flags) => Promise<number>;

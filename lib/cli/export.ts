@@ -1,0 +1,88 @@
+/** `semanticvla export`: the two ONNX models of a checkpoint. */
+
+import { type Command, Option } from 'commander';
+import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { type ExportReport, exportPolicy } from '../graph/exportPolicy.ts';
+import { resolvePlatform } from '../platform.ts';
+import { policySizes } from '../policyParts.ts';
+import { type CommandContext, exitCodes } from './context.ts';
+import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
+import { formatBytes, formatTable } from './format.ts';
+import type { Run } from './main.ts';
+
+interface ExportFlags extends Partial<PolicyFlags> {
+  readonly out?: string;
+  readonly link?: 'hard' | 'symbolic';
+  readonly json?: boolean;
+}
+
+const example = `
+Writes instruction.onnx (once per sentence) and policy.onnx (once per observation). Weights stay in the checkpoint's own
+files; only what merging LoRA made is copied. Beside the shards (the default) nothing is linked; in another folder each
+weight file gets a link.
+
+Example:
+  $ semanticvla export policy --platform libero
+  $ semanticvla export policy --platform libero --out onnx --link symbolic`;
+
+/** The report as a person reads it. */
+export function exportText({ instruction, policy, weights }: ExportReport): string {
+  const models = formatTable(
+    [
+      ['model', 'size', 'nodes', 'weights', 'inputs', 'outputs'],
+      ...[instruction, policy].map(({ file, bytes, nodes, initializers, inputs, outputs }) => [
+        file,
+        formatBytes(bytes),
+        ...[nodes, initializers, inputs, outputs].map(String),
+      ]),
+    ],
+    ['left'],
+  );
+  const files = formatTable(
+    weights.map(({ location, bytes, how }) => [location, formatBytes(bytes), how]),
+    ['left', 'right', 'left'],
+  );
+  return `${models}\n\n${files}`;
+}
+
+async function run(context: CommandContext, dir: string, flags: ExportFlags): Promise<number> {
+  const { onProgress, signal } = context;
+  const { siglipText, cacheDir, unnormKey, ...options } = policyOptions(flags);
+  const checkpoint = await openCheckpoint(dir, {
+    onProgress,
+    signal,
+    ...(siglipText === undefined ? {} : { siglipText }),
+    ...(cacheDir === undefined ? {} : { cacheDir }),
+  });
+  const platform = resolvePlatform(checkpoint, options);
+  const report = await exportPolicy(checkpoint, {
+    sizes: policySizes(checkpoint, platform, unnormKey),
+    signal,
+    ...(flags.out === undefined ? {} : { out: flags.out }),
+    ...(flags.link === undefined ? {} : { link: flags.link }),
+  });
+  if (flags.json) context.json(report);
+  else context.print(exportText(report));
+  return exitCodes.ok;
+}
+
+export function exportCommand(program: Command, start: Run): void {
+  const command = program
+    .command('export')
+    .description('The two ONNX models of a checkpoint, weights referenced where they lie.')
+    .argument('<checkpoint>', 'folder of a trained policy')
+    .option('--out <dir>', 'folder to write; default: the checkpoint folder')
+    .addOption(
+      new Option('--link <how>', 'links to weight files outside the folder; default: hard').choices([
+        'hard',
+        'symbolic',
+      ]),
+    );
+  addPlatformFlags(command);
+  addCheckpointFlags(command)
+    .option('--json', 'print JSON')
+    .addHelpText('after', example)
+    .action((checkpoint: string, flags: ExportFlags) =>
+      start((context, given) => run(context, checkpoint, given), flags),
+    );
+}

@@ -1,0 +1,140 @@
+/** Flags that several commands share, and what they mean in the API. */
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Observation, PolicyOptions } from '../types.ts';
+
+/** As commander delivers them; absent means not given. */
+export interface PolicyFlags {
+  readonly observation: string;
+  readonly instruction?: string;
+  readonly platform?: NonNullable<PolicyOptions['platform']>;
+  readonly cameras?: readonly string[];
+  readonly unnormKey?: string;
+  readonly chunk?: number;
+  readonly normalization?: NonNullable<PolicyOptions['normalization']>;
+  readonly proprio?: boolean;
+  readonly centerCrop?: boolean;
+  readonly jpeg?: boolean;
+  readonly backend?: NonNullable<PolicyOptions['backend']>;
+  readonly threads?: number;
+  readonly weights?: NonNullable<PolicyOptions['weights']>;
+  readonly siglipText?: string;
+  readonly cache?: string;
+}
+
+/** For commander: a whole number >= `least`. */
+export function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least) {
+      throw new InvalidArgumentError(`Expected a whole number >= ${least}.`);
+    }
+    return value;
+  };
+}
+
+/** For commander: a number >= 0, e.g. `5e-5`. */
+export function tolerance(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
+    throw new InvalidArgumentError('Expected a number >= 0.');
+  }
+  return value;
+}
+
+/** For commander: `a,b` -> ['a', 'b']. */
+function nameList(text: string): string[] {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.some((name) => name === ''))
+    throw new InvalidArgumentError('Expected names with commas between.');
+  return names;
+}
+
+/** Where the checkpoint's side files are and where merged weights are kept. */
+export function addCheckpointFlags(command: Command): Command {
+  return command
+    .option(
+      '--siglip-text <dir>',
+      'folder with the SigLIP tokenizer and text config; default: what config.json names',
+    )
+    .option(
+      '--cache <dir>',
+      'where merged LoRA weights are kept; default: $SEMANTICVLA_CACHE, else the user cache',
+    );
+}
+
+/** What the checkpoint does not hold; each flag overrides one value of the platform. */
+export function addPlatformFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--platform <name>',
+        'preset for the flags below; default: inferred when unambiguous',
+      ).choices(['libero', 'aloha', 'bridge', 'custom']),
+    )
+    .option('--cameras <names>', 'cameras in input order, e.g. full_image,wrist_image', nameList)
+    .option('--unnorm-key <key>', 'dataset whose statistics (un)normalize; needed when there are several')
+    .option('--chunk <n>', 'actions per prediction', wholeNumber(1))
+    .addOption(new Option('--normalization <kind>', 'bounds of the statistics').choices(['q99', 'minmax']))
+    .option('--proprio', 'use the joint state')
+    .option('--no-proprio', 'do not use the joint state')
+    .option('--center-crop', 'crop 90 % of the area')
+    .option('--no-center-crop', 'do not crop')
+    .option('--jpeg', 'JPEG round trip before the resize, as in the training data')
+    .option('--no-jpeg', 'no JPEG round trip');
+}
+
+/** Everything that makes one prediction: `predict`, `stages` and `view`. */
+export function addPolicyFlags(command: Command): Command {
+  command
+    .requiredOption('--observation <dir>', 'folder with observation.json and its images')
+    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json');
+  addPlatformFlags(command)
+    .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
+    .option('--threads <n>', 'CPU threads', wholeNumber(1))
+    .addOption(
+      new Option(
+        '--weights <how>',
+        'folded: widened to float32 at load (fast); mapped: left in their files (little memory); default: by size',
+      ).choices(['folded', 'mapped']),
+    );
+  return addCheckpointFlags(command);
+}
+
+/** The flags as options of `loadPolicy`; what was not given stays absent. */
+export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
+  const {
+    platform,
+    cameras,
+    unnormKey,
+    chunk,
+    normalization,
+    proprio,
+    centerCrop,
+    jpeg,
+    backend,
+    threads,
+    weights,
+  } = flags;
+  const all = {
+    platform,
+    cameras,
+    unnormKey,
+    chunk,
+    normalization,
+    proprio,
+    centerCrop,
+    jpeg,
+    backend,
+    threads,
+    weights,
+    siglipText: flags.siglipText,
+    cacheDir: flags.cache,
+  };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+/** The cameras that `platform` takes, as frames in its order. */
+export function pickFrames(observation: Observation, cameras: readonly string[]) {
+  return cameras.map((camera) => observation.images[camera]!);
+}

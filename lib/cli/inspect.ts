@@ -1,0 +1,199 @@
+/** `semanticvla inspect`: what a checkpoint is. */
+
+import type { Command } from 'commander';
+import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import type { VitConfig } from '../checkpoint/policyConfig.ts';
+import { verifyTensors } from '../checkpoint/verifyTensors.ts';
+import { SemanticVlaError } from '../errors.ts';
+import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
+import { type CommandContext, exitCodes } from './context.ts';
+import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
+import { formatBytes, formatCount, formatTable } from './format.ts';
+import type { Run } from './main.ts';
+
+interface InspectFlags extends Partial<PolicyFlags> {
+  readonly verify?: boolean;
+  readonly json?: boolean;
+}
+
+const example = `
+Reads headers only, whatever the size; --verify reads every weight, looks for NaN and Infinity and checks archives'
+checksums (exit code 1 when it finds any). Memory: the weights of a prediction; activations come on top.
+
+Example:
+  $ semanticvla inspect policy --verify`;
+
+function tower(vit: VitConfig): string {
+  const { width, depth, heads, mlpWidth, patchSize, outputBlock, queries, sampler, film } = vit;
+  const extras = [
+    film ? 'FiLM' : '',
+    queries > 0 ? `${queries} queries` : '',
+    sampler === null ? '' : `keeps ${sampler.visionTopk} + ${Math.max(0, sampler.textTopk)} pooled`,
+  ].filter((text) => text !== '');
+  const core = `width ${width}, ${depth} blocks (output of block ${outputBlock}), ${heads} heads, MLP ${mlpWidth}, patch ${patchSize}`;
+  return [core, ...extras].join(', ');
+}
+
+function headText({ head, actionDim }: InspectReport): string {
+  if (head.kind === 'discrete') return `discrete tokens, ${head.bins} bins`;
+  if (head.kind === 'single') return `one MLP, ${actionDim} dimensions`;
+  const { translation, rotation, gripper, bimanual } = head;
+  return `three MLPs (${translation} + ${rotation} + ${gripper}), ${actionDim} dimensions${bimanual ? ', two arms' : ''}`;
+}
+
+function platformText({ platform, platformProblem }: InspectReport): string {
+  if (platform === null) return `not inferred: ${platformProblem}`;
+  const { name, cameras, proprio, centerCrop, jpeg, chunk, normalization } = platform;
+  const words = [
+    `cameras ${cameras.join(', ')}`,
+    proprio ? 'proprio' : 'no proprio',
+    centerCrop ? 'center crop' : 'no center crop',
+    jpeg ? 'jpeg' : 'no jpeg',
+    `chunk ${chunk}`,
+    normalization,
+  ];
+  return `${name}: ${words.join('; ')}`;
+}
+
+/** The report as a person reads it. */
+export function inspectText(report: InspectReport): string {
+  const { llama, tokens, sources, platform } = report;
+  const beside =
+    tokens.besidePrompt === null ? '' : ` = ${tokens.besidePrompt} + (P - 1) on ${platform!.name}`;
+  const pairs = report.exchangePairs.map(([a, b]) => `${a}/${b}`).join(', ');
+  const facts: [string, string][] = [
+    ['checkpoint', report.dir],
+    ['variant', `${report.variant} (${report.family})`],
+    ['image', `${report.imageSize} x ${report.imageSize}`],
+    ['DINOv2', tower(report.dinov2)],
+    ['SigLIP', tower(report.siglip)],
+    ['exchange', pairs === '' ? 'none' : `after blocks ${pairs}`],
+    [
+      'LLM',
+      `width ${llama.width}, ${llama.layers} layers, ${llama.heads} heads, MLP ${llama.mlpWidth}, vocab ${llama.vocabSize}`,
+    ],
+    ['action head', headText(report)],
+    ['proprio', report.proprioDim === null ? 'no projector' : `${report.proprioDim} dimensions`],
+    [
+      'tokens an image',
+      `${tokens.patches} patches + ${tokens.pooled} pooled = ${tokens.perImage} (${report.aggregation})`,
+    ],
+    ['sequence length', `${tokens.formula}${beside}`],
+    ['platform', platformText(report)],
+    [
+      'normalization',
+      report.normalizationKeys
+        .map(
+          ({ key, actionDim, proprioDim }) => `${key} (action ${actionDim}, proprio ${proprioDim ?? 'none'})`,
+        )
+        .join(', '),
+    ],
+    ['', ''],
+  ];
+  const sizes = formatTable(
+    [
+      ['part', 'parameters', 'on disk'],
+      ...report.parts.map(({ part, parameters, bytes }) => [
+        part,
+        formatCount(parameters),
+        formatBytes(bytes),
+      ]),
+      ['total', formatCount(report.parameters), ''],
+    ],
+    ['left', 'right', 'right'],
+  );
+  const memory = formatTable(
+    [
+      ['weights in memory', ''],
+      ...report.memory.map(({ precision, bytes }) => [precision, formatBytes(bytes)]),
+    ],
+    ['left', 'right'],
+  );
+  const files = formatTable(
+    [
+      ['file', 'size', 'tensors read'],
+      ...sources.weights.map(({ file, bytes, tensors }) => [file, formatBytes(bytes), String(tensors)]),
+      ['total', formatBytes(report.bytesOnDisk), ''],
+    ],
+    ['left', 'right', 'right'],
+  );
+  const notes: string[] = [];
+  if (sources.loraMerged !== null) {
+    const { file, tensors, fromCache } = sources.loraMerged;
+    notes.push(
+      `LoRA: ${tensors} tensors merged, ${fromCache ? 'from the cache' : 'written to the cache'}: ${file}`,
+    );
+  }
+  if (report.supersededTensors > 0) {
+    notes.push(
+      `${report.supersededTensors} tensors of the shards are superseded by the .pt archives or not used`,
+    );
+  }
+  for (const { file, bytes, reason } of report.ignored)
+    notes.push(`ignored: ${file} (${formatBytes(bytes)}): ${reason}`);
+  const others = [sources.statistics, ...sources.tokenizers].join(', ');
+  return [
+    formatTable(facts, ['left', 'left']),
+    sizes,
+    '',
+    memory,
+    '',
+    files,
+    `also read: ${others}`,
+    ...notes,
+  ].join('\n');
+}
+
+async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
+  const { onProgress, signal } = context;
+  const { siglipText, cacheDir, platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } =
+    policyOptions(flags);
+  const checkpoint = await openCheckpoint(dir, {
+    onProgress,
+    signal,
+    ...(siglipText === undefined ? {} : { siglipText }),
+    ...(cacheDir === undefined ? {} : { cacheDir }),
+  });
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const report = await inspectCheckpoint(
+    checkpoint,
+    Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+  );
+  let verified: { tensors: number; bytes: number; problem: string | null } | null = null;
+  if (flags.verify) {
+    try {
+      verified = { ...(await verifyTensors(checkpoint, { onProgress, signal })), problem: null };
+    } catch (error) {
+      if (!(error instanceof SemanticVlaError) || !isFinding(error)) throw error;
+      verified = { tensors: checkpoint.tensors.size, bytes: 0, problem: `${error.code}: ${error.message}` };
+    }
+  }
+  if (flags.json) {
+    context.json(verified === null ? report : { ...report, verified });
+  } else {
+    context.print(inspectText(report));
+    if (verified?.problem) context.print(`verified: REFUSED, ${verified.problem}`);
+    else if (verified)
+      context.print(`verified: ${verified.tensors} tensors, ${formatBytes(verified.bytes)}, all finite`);
+  }
+  return verified?.problem ? exitCodes.refused : exitCodes.ok;
+}
+
+function isFinding({ code }: SemanticVlaError): boolean {
+  return code === 'TENSOR_NOT_FINITE' || code === 'TORCH_ARCHIVE_INVALID';
+}
+
+export function inspectCommand(program: Command, run: Run): void {
+  const command = program
+    .command('inspect')
+    .description('What a checkpoint is: variant, token budget, normalization keys, parameters, memory.')
+    .argument('<checkpoint>', 'folder of a trained policy');
+  addPlatformFlags(command);
+  addCheckpointFlags(command)
+    .option('--verify', 'read every weight and look for NaN and Infinity')
+    .option('--json', 'print JSON')
+    .addHelpText('after', example)
+    .action((checkpoint: string, flags: InspectFlags) =>
+      run((context, given) => inspect(context, checkpoint, given), flags),
+    );
+}

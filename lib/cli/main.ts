@@ -1,0 +1,164 @@
+/** The `semanticvla` command line: one file a command; here they are put together, run, and their errors printed. */
+
+import { createRequire } from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { compareCommand } from './compare.ts';
+import { type CommandBody, type CommandContext, exitCodes } from './context.ts';
+import { doctorCommand } from './doctor.ts';
+import { exportCommand } from './export.ts';
+import { inspectCommand } from './inspect.ts';
+import { predictCommand } from './predict.ts';
+import { ProgressLine } from './progressLine.ts';
+import { stagesCommand } from './stages.ts';
+import { synthCommand } from './synth.ts';
+import { viewCommand } from './view.ts';
+
+/** How a command's file hands its body over: `run` gives it a context and keeps its exit code. */
+export type Run = <Flags>(body: CommandBody<Flags>, flags: Flags) => Promise<void>;
+
+const commands = [
+  doctorCommand,
+  inspectCommand,
+  synthCommand,
+  exportCommand,
+  predictCommand,
+  stagesCommand,
+  compareCommand,
+  viewCommand,
+];
+
+/** After SIGINT a command has this long to remove what it left half done. */
+const graceMs = 3000;
+
+const help = `
+Exit codes: 0 done; 1 a check said no (compare over its tolerance, inspect --verify); 2 an error, printed as
+"CODE: message"; 3 a defect of this program; 130 cancelled. doctor has more: semanticvla doctor --help.
+With --json standard output holds one JSON value and nothing else: the result, or {"error": {"code", "message"}}.
+SEMANTICVLA_DEBUG=1 adds the stack of an error. SEMANTICVLA_CACHE names the cache folder.
+
+Example:
+  $ semanticvla synth tiny --out policy && semanticvla inspect policy`;
+
+const commanderCodes: Readonly<Record<string, ErrorCode>> = {
+  'commander.unknownOption': 'OPTION_UNKNOWN',
+  'commander.unknownCommand': 'OPTION_UNKNOWN',
+  'commander.missingArgument': 'OPTION_REQUIRED',
+  'commander.missingMandatoryOptionValue': 'OPTION_REQUIRED',
+  'commander.optionMissingArgument': 'OPTION_REQUIRED',
+};
+
+interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly exitCode: number;
+}
+
+function describe(error: unknown): Failure {
+  if (error instanceof SemanticVlaError)
+    return { code: error.code, message: error.message, exitCode: exitCodes.error };
+  if (error instanceof CommanderError) {
+    const message = error.message.replace(/^error: /, '').replace(/\n/g, ' ');
+    return { code: commanderCodes[error.code] ?? 'OPTION_INVALID', message, exitCode: exitCodes.error };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    code: 'DEFECT',
+    message: `${message}. This is a defect of semanticvla; SEMANTICVLA_DEBUG=1 shows where.`,
+    exitCode: exitCodes.defect,
+  };
+}
+
+function report(error: unknown, asJson: boolean): number {
+  const { code, message, exitCode } = describe(error);
+  if (asJson) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  process.stderr.write(`${code}: ${message}\n`);
+  if (process.env.SEMANTICVLA_DEBUG === '1' && error instanceof Error) {
+    for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+      process.stderr.write(`${cause.stack}\n`);
+    }
+  }
+  return exitCode;
+}
+
+function version(): string {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+  return version;
+}
+
+/** Every command under one roof. Usage errors throw CommanderError instead of ending the process. */
+export function buildProgram(run: Run): Command {
+  const program = new Command('semanticvla')
+    .description('Runs the SemanticVLA robot policy from a trained checkpoint.')
+    .version(version())
+    .addHelpText('after', help);
+  for (const add of commands) add(program, run);
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ outputError: () => {} });
+    command.configureHelp({ helpWidth: 110, showGlobalOptions: false });
+    if (command !== program) command.helpCommand(false);
+  }
+  return program;
+}
+
+/** Parses `args` (without node and script), runs the command, and resolves to the exit code. Never rejects. */
+export async function main(args: readonly string[]): Promise<number> {
+  const controller = new AbortController();
+  const progress = new ProgressLine(process.stderr);
+  const context: CommandContext = {
+    print: (text) => {
+      progress.clear();
+      process.stdout.write(`${text}\n`);
+    },
+    json: (value) => {
+      progress.clear();
+      process.stdout.write(`${JSON.stringify(value)}\n`);
+    },
+    onProgress: progress.update,
+    signal: controller.signal,
+  };
+  const cancelled = new Promise<'cancelled'>((resolve) => {
+    controller.signal.addEventListener('abort', () => {
+      setTimeout(() => resolve('cancelled'), graceMs).unref();
+    });
+  });
+  const onInterrupt = (): void => {
+    // The second Ctrl-C does not wait.
+    if (controller.signal.aborted) process.exit(exitCodes.cancelled);
+    controller.abort();
+  };
+  // `semanticvla predict ... | head` ends the pipe early; that is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exitCodes.ok);
+    throw error;
+  });
+
+  let code: number = exitCodes.ok;
+  const program = buildProgram(async (body, flags) => {
+    process.on('SIGINT', onInterrupt);
+    try {
+      code = await body(context, flags);
+    } finally {
+      process.off('SIGINT', onInterrupt);
+    }
+  });
+  const asJson = args.includes('--json');
+  try {
+    if (args.length === 0) program.outputHelp({ error: true });
+    const done = await Promise.race([program.parseAsync(args, { from: 'user' }), cancelled]);
+    if (args.length === 0) return exitCodes.error;
+    if (done === 'cancelled') throw controller.signal.reason;
+  } catch (error) {
+    progress.clear();
+    if (controller.signal.aborted) {
+      process.stderr.write('cancelled\n');
+      // Threads may still be computing what nobody waits for.
+      process.exit(exitCodes.cancelled);
+    }
+    // --help and --version arrive as errors with code 0.
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+    return report(error, asJson);
+  }
+  progress.clear();
+  return code;
+}

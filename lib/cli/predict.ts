@@ -1,0 +1,148 @@
+/** `semanticvla predict`: one action chunk from one observation. */
+
+import type { Command } from 'commander';
+import type { ActionChunk, Policy } from '../types.ts';
+import { type CommandContext, exitCodes } from './context.ts';
+import { addPolicyFlags, type PolicyFlags, wholeNumber } from './flags.ts';
+import { formatMs, formatTable } from './format.ts';
+import type { Run } from './main.ts';
+import { encodeNpy } from './npyWriter.ts';
+import { writeOutput } from './outputFile.ts';
+import { type LoadedPolicy, withPolicy } from './withPolicy.ts';
+
+interface PredictFlags extends PolicyFlags {
+  readonly json?: boolean;
+  readonly out?: string;
+  readonly view?: string;
+  readonly repeat: number;
+}
+
+const example = `
+--json prints {"actions": [[...]], "normalized": [[...]], "dimensions": [...], "keptPatches": {camera: [...]},
+"timings": {...}}: actions [chunk, dimensions] in the dataset's units, normalized as the head gives them, kept patches
+as ascending indices into the camera's grid (row by row), milliseconds by stage.
+
+Example:
+  $ semanticvla predict policy --observation obs0 --unnorm-key libero_spatial_no_noops \\
+      --instruction "pick up the black bowl" --view kept-patches.png`;
+
+/** [C, A] -> C rows of A numbers. */
+function rows(values: Float64Array | Float32Array, [count, width]: ActionChunk['shape']): number[][] {
+  return Array.from({ length: count }, (_, i) => Array.from(values.subarray(i * width, (i + 1) * width)));
+}
+
+/** The chunk as `--json` prints it. */
+export function chunkJson(chunk: ActionChunk): Record<string, unknown> {
+  return {
+    actions: rows(chunk.actions, chunk.shape),
+    normalized: rows(chunk.normalized, chunk.shape),
+    dimensions: chunk.dimensions,
+    keptPatches: Object.fromEntries(
+      Object.entries(chunk.keptPatches).map(([camera, indices]) => [camera, Array.from(indices)]),
+    ),
+    timings: chunk.timings,
+  };
+}
+
+/** The chunk as a person reads it. */
+export function chunkText(
+  chunk: ActionChunk,
+  policy: Pick<Policy, 'platform' | 'patchGrid'>,
+  loadMs: number,
+): string {
+  const table = formatTable(
+    [
+      ['step', ...chunk.dimensions],
+      ...rows(chunk.actions, chunk.shape).map((row, i) => [
+        String(i),
+        ...row.map((value) => value.toFixed(4)),
+      ]),
+    ],
+    [],
+  );
+  const patches = policy.patchGrid ** 2;
+  const kept = policy.platform.cameras
+    .map((camera) => `${camera} ${chunk.keptPatches[camera]?.length ?? 'all'} of ${patches}`)
+    .join(', ');
+  const times = Object.entries({ load: loadMs, ...chunk.timings })
+    .map(([stage, ms]) => `${stage} ${formatMs(ms)}`)
+    .join(', ');
+  return [
+    `instruction   ${chunk.instruction}`,
+    `platform      ${policy.platform.name}, actions in the units of ${chunk.unnormKey}`,
+    '',
+    table,
+    '',
+    `kept patches  ${kept}`,
+    `time          ${times}`,
+  ].join('\n');
+}
+
+/** Medians by stage of all but the first prediction, which also encodes the instruction. */
+function medianTimings(chunks: readonly ActionChunk[]): Record<string, number> {
+  const later = chunks.length > 1 ? chunks.slice(1) : chunks;
+  return Object.fromEntries(
+    Object.keys(later[0]!.timings).map((stage) => {
+      const times = later.map(({ timings }) => timings[stage]!).sort((a, b) => a - b);
+      return [stage, times[Math.floor(times.length / 2)]!];
+    }),
+  );
+}
+
+async function predictRepeatedly(
+  loaded: LoadedPolicy,
+  count: number,
+  signal: AbortSignal,
+): Promise<ActionChunk> {
+  const chunks: ActionChunk[] = [];
+  for (let i = 0; i < count; i++) {
+    chunks.push(await loaded.policy.predict(loaded.observation, { instruction: loaded.instruction, signal }));
+  }
+  return { ...chunks.at(-1)!, timings: medianTimings(chunks) };
+}
+
+async function predict(context: CommandContext, checkpoint: string, flags: PredictFlags): Promise<number> {
+  return withPolicy(context, checkpoint, flags, async (loaded) => {
+    const { policy, observation, loadMs } = loaded;
+    const chunk = await predictRepeatedly(loaded, flags.repeat, context.signal);
+    if (flags.out !== undefined) await writeOutput(flags.out, encodeNpy(chunk.actions, chunk.shape));
+    if (flags.view !== undefined) {
+      // sharp is only loaded where a picture is wanted.
+      const { drawPrediction } = await import('./drawPrediction.ts');
+      const picture = await drawPrediction(checkpoint, {
+        policy,
+        observation,
+        chunk,
+        flags,
+        signal: context.signal,
+      });
+      await writeOutput(flags.view, picture);
+    }
+    if (flags.json) {
+      context.json(chunkJson(chunk));
+      return exitCodes.ok;
+    }
+    context.print(chunkText(chunk, policy, loadMs));
+    if (flags.repeat > 1)
+      context.print(`              medians of ${flags.repeat - 1} predictions after the first`);
+    if (flags.out !== undefined) context.print(`actions       ${flags.out}`);
+    if (flags.view !== undefined) context.print(`picture       ${flags.view}`);
+    return exitCodes.ok;
+  });
+}
+
+export function predictCommand(program: Command, run: Run): void {
+  const command = program
+    .command('predict')
+    .description('One action chunk from one observation.')
+    .argument('<checkpoint>', 'folder of a trained policy');
+  addPolicyFlags(command)
+    .option('--out <file.npy>', 'write the actions, float64 [chunk, dimensions]')
+    .option('--view <file.png>', 'draw the kept patches over the camera images')
+    .option('--repeat <n>', 'predict several times and show the median times', wholeNumber(1), 1)
+    .option('--json', 'print JSON')
+    .addHelpText('after', example)
+    .action((checkpoint: string, flags: PredictFlags) =>
+      run((context, given) => predict(context, checkpoint, given), flags),
+    );
+}

@@ -1,0 +1,171 @@
+/** What this machine can run, one line a thing, and the command that gets what is missing. */
+
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { availableParallelism, cpus, freemem, homedir, totalmem } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { loadAddon } from '../binding.ts';
+import { checkGpu } from './gpu.ts';
+import { machineProbe, type Probe } from './probe.ts';
+
+/** `absent`: not there and not needed by the CPU runtime; `missing`: needed. */
+export type CheckStatus = 'ok' | 'absent' | 'missing';
+
+export interface Check {
+  readonly name: string;
+  readonly status: CheckStatus;
+  /** What is there. */
+  readonly found: string;
+  /** The command that gets it; null when nothing is needed or can be done. */
+  readonly fix: string | null;
+}
+
+export interface DoctorReport {
+  readonly version: string;
+  readonly checks: readonly Check[];
+  readonly backends: {
+    /** Everything for `--backend cpu` is there. */
+    readonly cpu: boolean;
+    /** Names of the checks that `--backend tensorrt` lacks; `runtime`: this build of the package has none. */
+    readonly tensorrtLacks: readonly string[];
+  };
+}
+
+export interface DoctorOptions {
+  readonly cacheDir?: string;
+  /** For tests: another machine to look at. */
+  readonly probe?: Probe;
+}
+
+const require = createRequire(import.meta.url);
+
+/** CPU features that decide how fast matrices multiply, x86 and Arm. */
+const telling = [
+  'avx2',
+  'fma',
+  'f16c',
+  'avx512f',
+  'avx512_vnni',
+  'avx512_bf16',
+  'amx_bf16',
+  'asimddp',
+  'bf16',
+  'i8mm',
+];
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
+
+function checkSystem(probe: Probe): Check {
+  const release =
+    /^PRETTY_NAME="?([^"\n]*)/m.exec(probe.readText('/etc/os-release') ?? '')?.[1] ?? process.platform;
+  return { name: 'system', status: 'ok', found: `${release}, ${process.arch}`, fix: null };
+}
+
+function checkCpu(probe: Probe): Check {
+  const info = probe.readText('/proc/cpuinfo') ?? '';
+  const flags = new Set((/^(?:flags|Features)\s*:(.*)$/m.exec(info)?.[1] ?? '').trim().split(/\s+/));
+  const model = /^model name\s*:\s*(.*)$/m.exec(info)?.[1] ?? cpus()[0]?.model ?? 'unknown';
+  const known = telling.filter((flag) => flags.has(flag)).join(' ') || 'no known matrix features';
+  return {
+    name: 'CPU',
+    status: 'ok',
+    found: `${model}, ${availableParallelism()} threads, ${known}`,
+    fix: null,
+  };
+}
+
+function checkMemory(probe: Probe): Check {
+  const available = /^MemAvailable:\s*(\d+) kB/m.exec(probe.readText('/proc/meminfo') ?? '')?.[1];
+  const free = available === undefined ? freemem() : Number(available) * 1024;
+  return {
+    name: 'memory',
+    status: 'ok',
+    found: `${gigabytes(free)} available of ${gigabytes(totalmem())}`,
+    fix: null,
+  };
+}
+
+/** The folder for merged weights, as `openCheckpoint` finds it. */
+function cacheFolder(options: DoctorOptions, { env }: Probe): string {
+  if (options.cacheDir !== undefined) return resolve(options.cacheDir);
+  if (env.SEMANTICVLA_CACHE) return resolve(env.SEMANTICVLA_CACHE);
+  return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'semanticvla');
+}
+
+function checkCache(folder: string): Check {
+  // It is made when first used, so what counts is the nearest folder that exists.
+  let existing = folder;
+  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  try {
+    accessSync(existing, constants.W_OK | constants.X_OK);
+    const { bavail, bsize } = statfsSync(existing);
+    return {
+      name: 'cache folder',
+      status: 'ok',
+      found: `${folder}, ${gigabytes(bavail * bsize)} free`,
+      fix: null,
+    };
+  } catch (error) {
+    return {
+      name: 'cache folder',
+      status: 'missing',
+      found: `${folder} cannot be written: ${(error as Error).message}`,
+      fix: 'export SEMANTICVLA_CACHE=FOLDER   # one that you may write',
+    };
+  }
+}
+
+function checkAddon(): Check {
+  try {
+    loadAddon();
+    return { name: 'addon', status: 'ok', found: 'built and loads', fix: null };
+  } catch (error) {
+    const message = (error as Error).message;
+    return { name: 'addon', status: 'missing', found: message, fix: 'npm rebuild semanticvla' };
+  }
+}
+
+/** A dependency with a native part: does it load, and in which version? */
+function checkPackage(name: string, label: string): Check {
+  try {
+    require(name);
+    const manifest = require
+      .resolve(name)
+      .replace(/(node_modules\/(?:@[^/]+\/)?[^/]+)\/.*/, '$1/package.json');
+    const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
+    return { name: label, status: 'ok', found: `${version} loads`, fix: null };
+  } catch (error) {
+    const [reason] = (error as Error).message.split('\n', 1);
+    return {
+      name: label,
+      status: 'missing',
+      found: `${name} does not load: ${reason}`,
+      fix: `npm install ${name}`,
+    };
+  }
+}
+
+/** Looks at everything; installs and changes nothing, and never throws for what it finds. */
+export function diagnose(options: DoctorOptions = {}): DoctorReport {
+  const probe = options.probe ?? machineProbe;
+  const { version } = require('../../package.json') as { version: string };
+  const own: Check[] = [
+    { name: 'Node', status: 'ok', found: process.versions.node, fix: null },
+    checkSystem(probe),
+    checkCpu(probe),
+    checkMemory(probe),
+    checkCache(cacheFolder(options, probe)),
+    checkAddon(),
+    checkPackage('onnxruntime-node', 'ONNX Runtime'),
+    checkPackage('sharp', 'sharp (pictures)'),
+  ];
+  const gpu = checkGpu(probe);
+  return {
+    version,
+    checks: [...own, ...gpu],
+    backends: {
+      cpu: own.every(({ status }) => status === 'ok'),
+      tensorrtLacks: [...gpu.filter(({ status }) => status !== 'ok').map(({ name }) => name), 'runtime'],
+    },
+  };
+}

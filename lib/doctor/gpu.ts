@@ -1,0 +1,117 @@
+/** What of NVIDIA's stack this machine has: card, driver, CUDA, TensorRT. Found or not; never an error. */
+
+import { basename, join } from 'node:path';
+import type { Check } from './diagnose.ts';
+import type { Probe } from './probe.ts';
+
+/** Where Debian, Ubuntu, JetPack, NVIDIA's archives and containers put shared libraries. */
+const libraryFolders = [
+  '/usr/lib/x86_64-linux-gnu',
+  '/usr/lib/aarch64-linux-gnu',
+  '/usr/local/cuda/lib64',
+  '/usr/local/tensorrt/lib',
+  '/opt/tensorrt/lib',
+  '/usr/lib64',
+];
+
+/** Real path of the newest library whose name starts with `stem` (e.g. `libnvinfer.so`); null when none is visible. */
+export function findLibrary(probe: Probe, stem: string): string | null {
+  const found = new Set<string>();
+  for (const line of (probe.run('ldconfig', ['-p']) ?? probe.run('/sbin/ldconfig', ['-p']) ?? '').split(
+    '\n',
+  )) {
+    const path = /=> (\S+)$/.exec(line)?.[1];
+    if (path !== undefined && basename(path).startsWith(stem)) found.add(probe.resolve(path));
+  }
+  const folders = [
+    ...(probe.env.LD_LIBRARY_PATH ?? '').split(':').filter((dir) => dir !== ''),
+    ...libraryFolders,
+  ];
+  for (const folder of folders) {
+    for (const name of probe.list(folder)) {
+      if (name === stem || name.startsWith(`${stem}.`)) found.add(probe.resolve(join(folder, name)));
+    }
+  }
+  return [...found].sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1) ?? null;
+}
+
+function versionOf(library: string): string {
+  return /\.so\.([\d.]+)$/.exec(library)?.[1] ?? 'unknown version';
+}
+
+/** `R36 (release), REVISION: 4.3` -> `Jetson Linux 36.4.3`; null on other machines. */
+function jetsonRelease(probe: Probe): string | null {
+  const text = probe.readText('/etc/nv_tegra_release');
+  const match = text && /R(\d+).*?REVISION:\s*([\d.]+)/.exec(text);
+  return match ? `Jetson Linux ${match[1]}.${match[2]}` : null;
+}
+
+function hasNvidiaPciDevice(probe: Probe): boolean {
+  const root = '/sys/bus/pci/devices';
+  return probe.list(root).some((device) => {
+    const vendor = probe.readText(join(root, device, 'vendor'))?.trim();
+    // Class 0x03....: display controller; NVIDIA's sound and USB functions do not count.
+    return vendor === '0x10de' && probe.readText(join(root, device, 'class'))?.startsWith('0x03') === true;
+  });
+}
+
+interface Card {
+  readonly found: string;
+  /** null: the card is there and its driver is not. */
+  readonly driver: string | null;
+}
+
+function findCard(probe: Probe): Card | null {
+  const jetson = jetsonRelease(probe);
+  if (jetson !== null) {
+    const model = probe.readText('/proc/device-tree/model')?.replace(/\0/g, '').trim() ?? 'Jetson';
+    return { found: model, driver: jetson };
+  }
+  const fields = 'name,memory.total,compute_cap,driver_version';
+  const smi = probe.run('nvidia-smi', [`--query-gpu=${fields}`, '--format=csv,noheader']);
+  if (smi !== null && smi.trim() !== '') {
+    const cards = smi
+      .trim()
+      .split('\n')
+      .map((line) => line.split(', '));
+    const driver = cards[0]![3] ?? 'unknown version';
+    return { found: cards.map(([name, memory, sm]) => `${name}, ${memory}, SM ${sm}`).join('; '), driver };
+  }
+  const module = probe.readText('/proc/driver/nvidia/version');
+  if (module !== null) {
+    const driver = /Kernel Module\D*([\d.]+)/.exec(module)?.[1] ?? 'unknown version';
+    return { found: 'NVIDIA GPU (nvidia-smi does not answer)', driver };
+  }
+  return hasNvidiaPciDevice(probe) ? { found: 'NVIDIA GPU on the PCI bus', driver: null } : null;
+}
+
+const noGpu = 'none; the CPU runtime is used';
+
+/** The four rows about the GPU, in the order in which one needs the other. */
+export function checkGpu(probe: Probe): Check[] {
+  const card = findCard(probe);
+  const jetson = jetsonRelease(probe) !== null;
+  const cudart = findLibrary(probe, 'libcudart.so');
+  const nvinfer = findLibrary(probe, 'libnvinfer.so');
+  const check = (name: string, found: string | null, missing: string, fix: string | null): Check =>
+    found === null
+      ? { name, status: 'absent', found: missing, fix: card === null ? null : fix }
+      : { name, status: 'ok', found, fix: null };
+  const jetpack = 'sudo apt-get install -y nvidia-jetpack';
+  return [
+    check('GPU', card?.found ?? null, noGpu, null),
+    check('GPU driver', card?.driver ?? null, 'none', 'sudo apt-get install -y nvidia-driver'),
+    check(
+      'CUDA runtime',
+      cudart && `${versionOf(cudart)}, ${cudart}`,
+      'libcudart not visible',
+      jetson ? jetpack : 'sudo apt-get install -y nvidia-cuda-toolkit',
+    ),
+    check(
+      'TensorRT',
+      nvinfer && `${versionOf(nvinfer)}, ${nvinfer}`,
+      'libnvinfer not visible (ldconfig, LD_LIBRARY_PATH, known folders)',
+      jetson ? jetpack : "sudo apt-get install -y tensorrt   # from NVIDIA's repository",
+    ),
+  ];
+}

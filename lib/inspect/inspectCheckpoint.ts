@@ -1,0 +1,243 @@
+/** What a checkpoint is, in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
+
+import { readdir, stat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
+import { readSafetensors } from '../checkpoint/safetensors.ts';
+import { SemanticVlaError } from '../errors.ts';
+import { type Platform, type PlatformOptions, resolvePlatform } from '../platform.ts';
+import { estimateMemory, type MemoryEstimate } from './memory.ts';
+import { type PartName, partNames, partOf } from './parts.ts';
+
+export interface PartSize {
+  readonly part: PartName;
+  readonly parameters: number;
+  readonly bytes: number;
+}
+
+export interface TokenBudget {
+  /** Projected patches an image. */
+  readonly patches: number;
+  /** Instruction-weighted pooled tokens an image. */
+  readonly pooled: number;
+  /** Tokens an image in the language model. */
+  readonly perImage: number;
+  /** H; null: as many as the action has dimensions. */
+  readonly actionTokensPerStep: number | null;
+  /** Language model sequence length, in words. */
+  readonly formula: string;
+  /** The formula without the prompt, for the platform at hand; null without a platform. */
+  readonly besidePrompt: number | null;
+}
+
+export interface IgnoredFile {
+  readonly file: string;
+  readonly bytes: number;
+  readonly reason: string;
+}
+
+export interface InspectReport {
+  readonly dir: string;
+  readonly family: string;
+  readonly variant: string;
+  readonly imageSize: number;
+  readonly dinov2: VitConfig;
+  readonly siglip: VitConfig;
+  readonly exchangePairs: readonly (readonly [number, number])[];
+  readonly aggregation: string;
+  readonly llama: LlamaConfig;
+  readonly head: HeadConfig;
+  readonly actionDim: number | null;
+  readonly proprioDim: number | null;
+  readonly tokens: TokenBudget;
+  /** null with the reason in `platformProblem`: which options a caller must pass. */
+  readonly platform: Platform | null;
+  readonly platformProblem: string | null;
+  readonly normalizationKeys: readonly {
+    readonly key: string;
+    readonly actionDim: number;
+    /** null: no proprio statistics. */
+    readonly proprioDim: number | null;
+  }[];
+  readonly parts: readonly PartSize[];
+  readonly parameters: number;
+  /** Bytes of every file that feeds the policy. */
+  readonly bytesOnDisk: number;
+  readonly memory: readonly MemoryEstimate[];
+  /** Paths relative to the folder where they lie inside it. */
+  readonly sources: {
+    readonly weights: readonly { readonly file: string; readonly bytes: number; readonly tensors: number }[];
+    readonly statistics: string;
+    readonly siglipText: string | null;
+    readonly tokenizers: readonly string[];
+    readonly loraMerged: {
+      readonly file: string;
+      readonly tensors: number;
+      readonly fromCache: boolean;
+    } | null;
+  };
+  /** Weights that lie there and feed nothing. */
+  readonly ignored: readonly IgnoredFile[];
+  /** Tensors of the shards that a `.pt` archive supersedes or nobody reads. */
+  readonly supersededTensors: number;
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, dim) => product * dim, 1);
+}
+
+/** Tokens an image and the sequence length (spec, Variants and LLM). */
+function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBudget {
+  const { dinov2, siglip, actionTokensPerStep, actionDim } = config;
+  const patches =
+    dinov2.queries || siglip.sampler?.visionTopk || dinov2.sampler?.visionTopk || siglip.patches;
+  const pooled = Math.max(0, siglip.sampler?.textTopk ?? 0) + Math.max(0, dinov2.sampler?.textTopk ?? 0);
+  const perImage = patches + pooled;
+  const perStep = actionTokensPerStep ?? actionDim;
+  const h = perStep === null ? 'A' : String(perStep);
+  const besidePrompt =
+    platform === null || perStep === null
+      ? null
+      : 1 + perImage * platform.cameras.length + (platform.proprio ? 1 : 0) + perStep * platform.chunk + 1;
+  return {
+    patches,
+    pooled,
+    perImage,
+    actionTokensPerStep,
+    formula: `1 + ${perImage}*I + proprio + (P - 1) + ${h}*C + 1`,
+    besidePrompt,
+  };
+}
+
+function inferPlatform(
+  checkpoint: Checkpoint,
+  options: PlatformOptions,
+): { platform: Platform | null; platformProblem: string | null } {
+  try {
+    return { platform: resolvePlatform(checkpoint, options), platformProblem: null };
+  } catch (error) {
+    // A checkpoint without a platform can still be looked at; wrong options are the caller's.
+    if (error instanceof SemanticVlaError && error.code === 'PLATFORM_REQUIRED') {
+      return { platform: null, platformProblem: error.message };
+    }
+    throw error;
+  }
+}
+
+function partSizes({ config, tensors }: Checkpoint): PartSize[] {
+  const sums = new Map<PartName, { parameters: number; bytes: number }>();
+  for (const view of tensors.values()) {
+    const part = partOf(view.name, config);
+    const sum = sums.get(part) ?? { parameters: 0, bytes: 0 };
+    sum.parameters += elements(view.shape);
+    sum.bytes += view.byteLength;
+    sums.set(part, sum);
+  }
+  return partNames.flatMap((part) => (sums.has(part) ? [{ part, ...sums.get(part)! }] : []));
+}
+
+/** Every regular file below `dir`, and their sizes. */
+async function listFiles(dir: string): Promise<Map<string, number>> {
+  const files = new Map<string, number>();
+  for (const entry of await readdir(dir, { recursive: true })) {
+    const path = join(dir, entry);
+    const info = await stat(path).catch(() => null);
+    if (info?.isFile()) files.set(path, info.size);
+  }
+  return files;
+}
+
+const isWeights = (file: string): boolean => /\.(safetensors|pt|bin|pth|ckpt)$/.test(file);
+
+function reasonIgnored(file: string): string {
+  if (/non_lora_trainables/.test(file)) return 'already in the shards';
+  if (/adapter_model/.test(file)) return 'already merged into the shards';
+  if (/siglip|text/i.test(file)) return 'its weights are superseded by the vision archive';
+  return 'no part of the policy';
+}
+
+/** Tensors of the shards that feed nothing: superseded by an archive, or not known to the policy. */
+async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number> {
+  const used = new Set([...tensors.values()].map(({ file, offset }) => `${file}:${offset}`));
+  let count = 0;
+  for (const shard of sources.shards) {
+    for (const { file, offset } of (await readSafetensors(shard)).tensors.values()) {
+      if (!used.has(`${file}:${offset}`)) count++;
+    }
+  }
+  return count;
+}
+
+/**
+ * Reads headers only; nothing of the weights.
+ *
+ * @param options what is known of the platform, as for `loadPolicy`
+ * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint
+ */
+export async function inspectCheckpoint(
+  checkpoint: Checkpoint,
+  options: PlatformOptions = {},
+): Promise<InspectReport> {
+  const { dir, config, tensors, statistics, sources, tokenizers } = checkpoint;
+  const inside = (file: string): string => {
+    const path = relative(dir, file);
+    return path.startsWith('..') ? file : path;
+  };
+  const inference = inferPlatform(checkpoint, options);
+  const parts = partSizes(checkpoint);
+  const files = await listFiles(dir);
+
+  const tensorsOf = new Map<string, number>();
+  for (const { file } of tensors.values()) tensorsOf.set(file, (tensorsOf.get(file) ?? 0) + 1);
+  const { visionBackbone, actionHead, proprioProjector } = sources;
+  const archives = [visionBackbone, actionHead, proprioProjector].filter((file) => file !== null);
+  const weights = [...new Set([...sources.shards, ...archives])];
+  const sized = await Promise.all(
+    weights.map(async (file) => ({
+      file: inside(file),
+      bytes: files.get(file) ?? (await stat(file)).size,
+      tensors: tensorsOf.get(file) ?? 0,
+    })),
+  );
+  const ignored = [...files]
+    .filter(([file]) => isWeights(file) && !weights.includes(file))
+    .map(([file, bytes]) => ({ file: inside(file), bytes, reason: reasonIgnored(inside(file)) }));
+
+  return {
+    dir,
+    family: config.family,
+    variant: config.variant,
+    imageSize: config.imageSize,
+    dinov2: config.dinov2,
+    siglip: config.siglip,
+    exchangePairs: config.exchangePairs,
+    aggregation: config.aggregation,
+    llama: config.llama,
+    head: config.head,
+    actionDim: config.actionDim,
+    proprioDim: config.proprioDim,
+    tokens: tokenBudget(checkpoint, inference.platform),
+    ...inference,
+    normalizationKeys: [...statistics].map(([key, { action, proprio }]) => ({
+      key,
+      actionDim: action.min.length,
+      proprioDim: proprio?.min.length ?? null,
+    })),
+    parts,
+    parameters: parts.reduce((sum, { parameters }) => sum + parameters, 0),
+    bytesOnDisk: sized.reduce((sum, { bytes }) => sum + bytes, 0),
+    memory: estimateMemory(parts),
+    sources: {
+      weights: sized,
+      statistics: inside(sources.statistics),
+      siglipText: sources.siglipTextFolder === null ? null : inside(sources.siglipTextFolder),
+      tokenizers: Object.values(tokenizers)
+        .filter((file) => file !== null)
+        .map(inside),
+      loraMerged: sources.loraMerged,
+    },
+    ignored,
+    supersededTensors: await countSuperseded(checkpoint),
+  };
+}

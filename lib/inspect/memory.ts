@@ -1,0 +1,36 @@
+/** Memory that the weights take on a device, by precision. */
+
+import type { PartSize } from './inspectCheckpoint.ts';
+
+export interface MemoryEstimate {
+  /** e.g. `bf16`, `int4 LLM, bf16 rest`. */
+  readonly precision: string;
+  /** Bytes of all weights that a prediction reads. Activations and workspace come on top: tens of MB at batch 1. */
+  readonly bytes: number;
+}
+
+/** Scales of a group-wise quantized matrix: one 16-bit scale for so many weights. */
+const int4Group = 128;
+
+/** [label, bytes per weight of the LLM's layers, bytes per other weight] */
+const precisions: readonly (readonly [label: string, layers: number, rest: number])[] = [
+  ['fp32', 4, 4],
+  ['bf16 or fp16', 2, 2],
+  ['fp8 LLM, bf16 rest', 1, 2],
+  ['int8 LLM, bf16 rest', 1, 2],
+  ['int4 LLM, bf16 rest', 0.5 + 2 / int4Group, 2],
+];
+
+/** Only the LLM's layers are quantized; embeddings, vision and heads stay as they are. Unused tensors are not loaded. */
+export function estimateMemory(parts: readonly PartSize[]): MemoryEstimate[] {
+  let layers = 0;
+  let rest = 0;
+  for (const { part, parameters } of parts) {
+    if (part === 'LLM layers') layers += parameters;
+    else if (part !== 'unused') rest += parameters;
+  }
+  return precisions.map(([precision, perLayer, perRest]) => ({
+    precision,
+    bytes: Math.round(layers * perLayer + rest * perRest),
+  }));
+}

@@ -47,7 +47,11 @@ export function doctorText({ version, checks, backends }: DoctorReport): string 
         'backend cpu',
         backends.cpu ? 'can predict' : 'cannot predict; see above',
       ],
-      ['-', 'backend tensorrt', `lacks ${backends.tensorrtLacks.join(', ')}`],
+      [
+        '-',
+        'backend tensorrt',
+        `lacks ${backends.tensorrtLacks.join(', ')}`.replace(/runtime$/, 'a TensorRT runtime in this build'),
+      ],
     ],
     ['left', 'left', 'left'],
   );

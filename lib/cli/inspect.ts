@@ -92,7 +92,7 @@ export function inspectText(report: InspectReport): string {
   ];
   const sizes = formatTable(
     [
-      ['part', 'parameters', 'on disk'],
+      ['part', 'parameters', 'size'],
       ...report.parts.map(({ part, parameters, bytes }) => [
         part,
         formatCount(parameters),

@@ -144,9 +144,7 @@ export async function main(args: readonly string[]): Promise<number> {
   });
   const asJson = args.includes('--json');
   try {
-    if (args.length === 0) program.outputHelp({ error: true });
     const done = await Promise.race([program.parseAsync(args, { from: 'user' }), cancelled]);
-    if (args.length === 0) return exitCodes.error;
     if (done === 'cancelled') throw controller.signal.reason;
   } catch (error) {
     progress.clear();
@@ -157,6 +155,8 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     // --help and --version arrive as errors with code 0.
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+    // Without a command the help has been printed already.
+    if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.error;
     return report(error, asJson);
   }
   progress.clear();

@@ -1,6 +1,6 @@
 /** What this machine can run, one line a thing, and the command that gets what is missing. */
 
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmdirSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -97,7 +97,8 @@ function checkCache(folder: string): Check {
   let existing = folder;
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
   try {
-    accessSync(existing, constants.W_OK | constants.X_OK);
+    // Rights do not tell it all (read-only mounts, root); a folder made and removed does.
+    rmdirSync(mkdtempSync(join(existing, '.semanticvla-doctor-')));
     const { bavail, bsize } = statfsSync(existing);
     return {
       name: 'cache folder',
@@ -145,7 +146,7 @@ function checkPackage(name: string, label: string): Check {
   }
 }
 
-/** Looks at everything; installs and changes nothing, and never throws for what it finds. */
+/** Looks at everything; installs nothing, leaves nothing behind, and never throws for what it finds. */
 export function diagnose(options: DoctorOptions = {}): DoctorReport {
   const probe = options.probe ?? machineProbe;
   const { version } = require('../../package.json') as { version: string };

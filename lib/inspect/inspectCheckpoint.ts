@@ -1,6 +1,6 @@
 /** What a checkpoint is, in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
 
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
@@ -77,7 +77,7 @@ export interface InspectReport {
       readonly fromCache: boolean;
     } | null;
   };
-  /** Weights that lie there and feed nothing. */
+  /** Weights and statistics that lie there and feed nothing. */
   readonly ignored: readonly IgnoredFile[];
   /** Tensors of the shards that a `.pt` archive supersedes or nobody reads. */
   readonly supersededTensors: number;
@@ -155,6 +155,16 @@ function reasonIgnored(file: string): string {
   if (/adapter_model/.test(file)) return 'already merged into the shards';
   if (/siglip|text/i.test(file)) return 'its weights are superseded by the vision archive';
   return 'no part of the policy';
+}
+
+/** `norm_stats` of config.json, when the statistics come from elsewhere: values that look right and are not used. */
+async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
+  const file = join(dir, 'config.json');
+  if (sources.statistics === file) return [];
+  const { norm_stats: decoy } = JSON.parse(await readFile(file, 'utf8')) as { norm_stats?: unknown };
+  if (decoy === undefined || decoy === null) return [];
+  const bytes = Buffer.byteLength(JSON.stringify(decoy));
+  return [{ file: 'config.json, norm_stats', bytes, reason: 'superseded by dataset_statistics.json' }];
 }
 
 /** Tensors of the shards that feed nothing: superseded by an archive, or not known to the policy. */
@@ -237,7 +247,7 @@ export async function inspectCheckpoint(
         .map(inside),
       loraMerged: sources.loraMerged,
     },
-    ignored,
+    ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
     supersededTensors: await countSuperseded(checkpoint),
   };
 }

@@ -1,0 +1,121 @@
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { cli, inFolder, root, startCli } from '../helpers/cli.ts';
+
+const test = suite('command line');
+const commands = ['doctor', 'inspect', 'synth', 'export', 'predict', 'stages', 'compare', 'view'];
+
+test('every command explains itself, with an example, on standard output', () => {
+  const overview = cli('--help');
+  assert.is(overview.code, 0);
+  assert.match(overview.stdout, /Exit codes: 0 done; 1 .* 2 .* 130 cancelled/s);
+  for (const command of commands) {
+    assert.match(overview.stdout, new RegExp(`^ {2}${command} `, 'm'));
+    const { code, stdout, stderr } = cli(command, '--help');
+    assert.is(code, 0, command);
+    assert.is(stderr, '', command);
+    assert.match(stdout, new RegExp(`^Usage: semanticvla ${command} `), command);
+    assert.match(stdout, new RegExp(`Example:\\n {2}\\$ semanticvla ${command}`), command);
+    assert.match(stdout, /--json/, command);
+  }
+});
+
+test('the version is that of the package', () => {
+  const { code, stdout } = cli('--version');
+  assert.is(code, 0);
+  assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('without a command: the help on standard error, exit code 2', () => {
+  const { code, stdout, stderr } = cli();
+  assert.is(code, 2);
+  assert.is(stdout, '');
+  assert.is(stderr.match(/^Usage: /gm)?.length, 1);
+});
+
+test('usage errors: exit code 2, one line CODE: message, the misspelling recognised', () => {
+  const observation = ['--observation', 'nowhere'];
+  const cases: [string[], RegExp][] = [
+    [['predict', 'x', ...observation, '--instrction', 'y'], /^OPTION_UNKNOWN: .*--instrction.*--instruction/],
+    [['predict', 'x', ...observation, '--unorm-key', 'y'], /^OPTION_UNKNOWN: .*--unorm-key.*--unnorm-key/],
+    [['predikt'], /^OPTION_UNKNOWN: .*predikt.*predict/],
+    [['predict'], /^OPTION_REQUIRED: /],
+    [['predict', 'x'], /^OPTION_REQUIRED: .*--observation/],
+    [['predict', 'x', ...observation, '--chunk', '0'], /^OPTION_INVALID: .*--chunk.*>= 1/],
+    [['predict', 'x', ...observation, '--platform', 'mars'], /^OPTION_INVALID: .*libero/],
+    [['synth', 'huge', '--out', 'x'], /^OPTION_INVALID: .*tiny, libero/],
+    [['compare', 'a'], /^OPTION_REQUIRED: /],
+    [['compare', 'a', 'b', '--atol', '-1'], /^OPTION_INVALID: /],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stdout, stderr } = cli(...args);
+    assert.is(code, 2, args.join(' '));
+    assert.is(stdout, '', args.join(' '));
+    assert.match(stderr, message);
+    assert.is(stderr.trimEnd().split('\n').length, 1, stderr);
+  }
+});
+
+test('typed errors: exit code 2 and no stack; with --json also as JSON; the stack when asked for', () => {
+  const args = ['inspect', 'no-such-folder', '--json'];
+  const { code, stdout, stderr } = cli(...args);
+  assert.is(code, 2);
+  assert.match(stderr, /^CHECKPOINT_NOT_FOUND: no-such-folder: .*\n$/);
+  const { error } = JSON.parse(stdout);
+  assert.equal(Object.keys(error), ['code', 'message']);
+  assert.is(`${error.code}: ${error.message}\n`, stderr);
+  const debug = spawnSync(process.execPath, ['bin/semanticvla.js', ...args], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, SEMANTICVLA_DEBUG: '1' },
+  });
+  assert.match(debug.stderr, /\n {4}at /);
+});
+
+test('SIGINT: exit code 130, and what was half done is gone', async () => {
+  await inFolder(async (dir) => {
+    const child = startCli('synth', 'libero', '--out', join(dir, 'policy'));
+    let stderr = '';
+    child.stderr?.on('data', (data: Buffer) => {
+      stderr += data.toString();
+    });
+    const ended = new Promise<number | null>((settle) => child.on('close', settle));
+    const deadline = Date.now() + 30_000;
+    while (readdirSync(dir).length === 0 && child.exitCode === null && Date.now() < deadline) await sleep(20);
+    assert.is(readdirSync(dir).length, 1, `it has begun to write; ${stderr}`);
+    child.kill('SIGINT');
+    assert.is(await ended, 130);
+    assert.match(stderr, /cancelled\n$/);
+    assert.equal(readdirSync(dir), []);
+  });
+});
+
+test('an old Node gets one sentence', () => {
+  const pretend = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.1' } });`;
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['--import', `data:text/javascript,${encodeURIComponent(pretend)}`, 'bin/semanticvla.js', 'doctor'],
+    { cwd: root, encoding: 'utf8' },
+  );
+  assert.is(status, 2);
+  assert.match(stderr, /^semanticvla needs Node >= 20\.9 and found 18\.19\.1; .*\n$/);
+});
+
+test('a package that is not built says how to build it', async () => {
+  await inFolder((dir) => {
+    mkdirSync(join(dir, 'bin'));
+    writeFileSync(join(dir, 'package.json'), '{"type":"module"}');
+    copyFileSync(join(root, 'bin/semanticvla.js'), join(dir, 'bin/semanticvla.js'));
+    const { status, stderr } = spawnSync(process.execPath, [join(dir, 'bin/semanticvla.js')], {
+      encoding: 'utf8',
+    });
+    assert.is(status, 2);
+    assert.match(stderr, /npm run build/);
+  });
+});
+
+test.run();

@@ -1,0 +1,121 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { doctorExitCode, doctorText } from '../../lib/cli/doctor.ts';
+import { type DoctorReport, diagnose } from '../../lib/doctor/diagnose.ts';
+import type { Probe } from '../../lib/doctor/probe.ts';
+import { cli } from '../helpers/cli.ts';
+
+const test = suite('doctor');
+
+interface Machine {
+  readonly files?: Readonly<Record<string, string>>;
+  readonly folders?: Readonly<Record<string, readonly string[]>>;
+  readonly commands?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A machine that holds only what is listed. */
+function machine({ files = {}, folders = {}, commands = {}, env = {} }: Machine): Probe {
+  return {
+    env,
+    readText: (path) => files[path] ?? null,
+    list: (path) => folders[path] ?? [],
+    resolve: (path) => path,
+    run: (command) => commands[command] ?? null,
+  };
+}
+
+function found(report: DoctorReport, name: string): string {
+  return report.checks.find((check) => check.name === name)!.found;
+}
+
+const smi = 'NVIDIA GeForce RTX 4090, 24564 MiB, 8.9, 550.54.14\n';
+const ldconfig = `
+	libnvinfer.so.10 (libc6,x86-64) => /usr/lib/x86_64-linux-gnu/libnvinfer.so.10.3.0
+	libnvinfer_plugin.so.10 (libc6,x86-64) => /usr/lib/x86_64-linux-gnu/libnvinfer_plugin.so.10.3.0
+	libcudart.so.12 (libc6,x86-64) => /usr/local/cuda/lib64/libcudart.so.12.4.127
+`;
+
+test('no GPU: absent, not missing; exit code 0, and 20 when TensorRT is asked for', () => {
+  const report = diagnose({ probe: machine({}) });
+  for (const name of ['GPU', 'GPU driver', 'CUDA runtime', 'TensorRT']) {
+    const check = report.checks.find((candidate) => candidate.name === name)!;
+    assert.is(check.status, 'absent', name);
+    assert.is(check.fix, null, 'nothing to install without a card');
+  }
+  assert.is(doctorExitCode(report, 'cpu'), 0);
+  assert.is(doctorExitCode(report, 'tensorrt'), 20);
+});
+
+test('a desktop card with everything', () => {
+  const report = diagnose({ probe: machine({ commands: { 'nvidia-smi': smi, ldconfig } }) });
+  assert.match(found(report, 'GPU'), /RTX 4090, 24564 MiB, SM 8\.9/);
+  assert.is(found(report, 'GPU driver'), '550.54.14');
+  assert.match(found(report, 'CUDA runtime'), /^12\.4\.127, /);
+  assert.match(found(report, 'TensorRT'), /^10\.3\.0, /);
+  assert.equal(report.backends.tensorrtLacks, ['runtime']);
+  assert.is(doctorExitCode(report, 'tensorrt'), 24);
+});
+
+test('a card without driver, CUDA or TensorRT: each with the command that installs it', () => {
+  const device = '/sys/bus/pci/devices/0000:01:00.0';
+  const report = diagnose({
+    probe: machine({
+      folders: { '/sys/bus/pci/devices': ['0000:01:00.0'] },
+      files: { [`${device}/vendor`]: '0x10de\n', [`${device}/class`]: '0x030000\n' },
+    }),
+  });
+  assert.is(doctorExitCode(report, 'tensorrt'), 21);
+  const text = doctorText(report);
+  assert.match(text, /^GPU driver: {2}sudo apt-get install /m);
+  assert.match(text, /^CUDA runtime: {2}sudo apt-get install /m);
+  assert.match(text, /^TensorRT: {2}sudo apt-get install /m);
+});
+
+test('a Jetson, with TensorRT found through LD_LIBRARY_PATH', () => {
+  const report = diagnose({
+    probe: machine({
+      files: {
+        '/etc/nv_tegra_release': '# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic',
+        '/proc/device-tree/model': 'NVIDIA Jetson AGX Orin Developer Kit\0',
+      },
+      folders: { '/opt/trt': ['libnvinfer.so', 'libnvinfer.so.10.3.0', 'libnvinfer_lean.so.10.3.0'] },
+      env: { LD_LIBRARY_PATH: '/opt/trt' },
+    }),
+  });
+  assert.is(found(report, 'GPU'), 'NVIDIA Jetson AGX Orin Developer Kit');
+  assert.is(found(report, 'GPU driver'), 'Jetson Linux 36.4.3');
+  assert.match(found(report, 'TensorRT'), /^10\.3\.0, \/opt\/trt\/libnvinfer\.so\.10\.3\.0$/);
+  assert.match(doctorText(report), /^CUDA runtime: {2}sudo apt-get install -y nvidia-jetpack$/m);
+  assert.is(doctorExitCode(report, 'tensorrt'), 22);
+});
+
+test('what the CPU runtime lacks decides the exit code', () => {
+  const report = diagnose({ cacheDir: '/proc/semanticvla' });
+  const cache = report.checks.find(({ name }) => name === 'cache folder')!;
+  assert.is(cache.status, 'missing');
+  assert.match(cache.fix!, /SEMANTICVLA_CACHE/);
+  assert.not(report.backends.cpu);
+  assert.is(doctorExitCode(report, 'cpu'), 13);
+  const broken: DoctorReport = {
+    ...report,
+    checks: report.checks.map((check) =>
+      check.name === 'addon' ? { ...check, status: 'missing' as const } : check,
+    ),
+  };
+  assert.is(doctorExitCode(broken, 'cpu'), 11);
+});
+
+test('on this machine: the CPU runtime can predict; one JSON value; the text is one block', () => {
+  const { code, stdout, stderr } = cli('doctor', '--json');
+  assert.is(code, 0, stdout);
+  assert.is(stderr, '');
+  const report: DoctorReport = JSON.parse(stdout);
+  assert.ok(report.backends.cpu);
+  assert.is(found(report, 'Node'), process.versions.node);
+  const text = cli('doctor').stdout;
+  assert.is(text.match(/^ok +/gm)!.length >= 9, true, text);
+  assert.not.match(text, /MISSING/);
+});
+
+test.run();

@@ -3,12 +3,12 @@
  * in the checkpoint's own files; only what merging LoRA made is written.
  *
  * Tools accept external data inside the model's folder. A checkpoint that can be written to therefore gets the models
- * beside its shards (`out` = the checkpoint folder): plain files, nothing linked. Any other `out` gets one link a file:
- * hard links are taken by ONNX Runtime and refused by onnx.checker, symbolic ones are taken by TensorRT and refused by both.
+ * beside its shards (`out` = the checkpoint folder): plain files, nothing linked. Weight files that lie elsewhere (another
+ * `out`; the merged LoRA in its cache) get one link each: hard links are taken by ONNX Runtime and refused by onnx.checker,
+ * symbolic ones are taken by TensorRT and refused by both.
  */
 
-import { constants } from 'node:fs';
-import { copyFile, link, mkdir, open, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
+import { link, mkdir, open, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
@@ -44,7 +44,7 @@ export interface ExportReport {
     readonly location: string;
     readonly file: string;
     readonly bytes: number;
-    readonly how: 'in place' | 'hard link' | 'symbolic link' | 'merged LoRA, copied';
+    readonly how: 'in place' | 'hard link' | 'symbolic link';
   }[];
 }
 
@@ -66,7 +66,7 @@ export async function exportPolicy(checkpoint: Checkpoint, options: ExportOption
   const weights = new Map<string, WeightFile>();
   for (const file of files) {
     options.signal?.throwIfAborted();
-    weights.set(file, await placeWeights(file, out, checkpoint, options.link ?? 'hard', weights));
+    weights.set(file, await placeWeights(file, out, options.link ?? 'hard', weights));
   }
   const locate = (file: string): string => weights.get(file)!.location;
   return {
@@ -80,7 +80,6 @@ export async function exportPolicy(checkpoint: Checkpoint, options: ExportOption
 async function placeWeights(
   file: string,
   out: string,
-  checkpoint: Checkpoint,
   mode: 'hard' | 'symbolic',
   taken: ReadonlyMap<string, WeightFile>,
 ): Promise<WeightFile> {
@@ -95,10 +94,6 @@ async function placeWeights(
   const target = join(out, location);
   await rm(target, { force: true });
   try {
-    if (file === checkpoint.sources.loraMerged?.file) {
-      await copyFile(file, target, constants.COPYFILE_FICLONE);
-      return { location, file, bytes: size, how: 'merged LoRA, copied' };
-    }
     if (mode === 'symbolic') await symlink(file, target);
     else await link(await realpath(file), target);
   } catch (cause) {

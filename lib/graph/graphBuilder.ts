@@ -34,6 +34,7 @@ export const opset = 21;
 export class GraphBuilder {
   readonly #options: BuilderOptions;
   readonly #nodes: NodeProto[] = [];
+  readonly #casts: NodeProto[] = [];
   readonly #initializers: Initializer[] = [];
   readonly #inputs: ValueInfo[] = [];
   readonly #outputs: ValueInfo[] = [];
@@ -121,7 +122,7 @@ export class GraphBuilder {
     const name = `${raw}/float32`;
     if (!this.#names.has(name)) {
       this.#claim(name);
-      this.#nodes.push(node('Cast', '', [raw], [name], { to: onnxType.float32 }, name));
+      this.#casts.push(node('Cast', '', [raw], [name], { to: onnxType.float32 }, name));
     }
     return name;
   }
@@ -206,7 +207,9 @@ export class GraphBuilder {
       name: this.#options.name,
       doc: this.#options.doc,
       opset,
-      nodes: this.#nodes,
+      // ONNX Runtime walks back from the outputs and takes the input with the highest node number first. With the Casts in
+      // front each runs right before its use; behind their users' other inputs, all weights would be widened at the start.
+      nodes: [...this.#casts, ...this.#nodes],
       initializers: this.#initializers,
       inputs: this.#inputs,
       outputs: this.#outputs,

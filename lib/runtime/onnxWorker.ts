@@ -37,13 +37,16 @@ function sessionOptions(request: Request & { kind: 'load' }): ort.InferenceSessi
   if (request.options.weights === 'folded') {
     return { ...common, graphOptimizationLevel: 'all', extra: { session } };
   }
-  // bf16 weights stay mapped and are widened at each use: no folding, no arena that would keep the widened copies
+  // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
   return {
     ...common,
     graphOptimizationLevel: 'all',
     enableCpuMemArena: false,
     enableMemPattern: false,
-    extra: { session, optimization: { disable_specified_optimizers: 'ConstantFolding' } },
+    extra: {
+      session: { ...session, disable_prepacking: '1' },
+      optimization: { disable_specified_optimizers: 'ConstantFolding' },
+    },
   };
 }
 

@@ -1,0 +1,302 @@
+/** The LoRA merge: values against a plain sum, the cache, and what is refused. */
+
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { addLowRank, lowRankFactors } from '../../lib/checkpoint/lowRank.ts';
+import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { readTensorFloat32 } from '../../lib/checkpoint/readTensor.ts';
+import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
+import { readTorchArchive } from '../../lib/checkpoint/torchArchive.ts';
+import { goldenCheckpoint, goldenCopy, scratchFolder } from '../helpers/golden.ts';
+import { editArchive, editJson, errorOf, fileNamed, filled } from './editCheckpoint.ts';
+
+const test = suite('LoRA merge');
+let caches = 0;
+
+function freshCache(): string {
+  return join(scratchFolder(), `lora-cache-${caches++}`);
+}
+
+test('low-rank sums of any size, split anywhere, are rounded once', () => {
+  for (const [rows, columns, rank] of [
+    [1, 1, 1],
+    [4, 2, 8],
+    [7, 5, 3],
+    [9, 11, 12],
+    [8, 6, 32],
+  ] as const) {
+    const value = (i: number) => Math.fround(Math.sin(i * 12.9898) * 3);
+    const a = Float32Array.from({ length: rank * columns }, (_, i) => value(i));
+    const b = Float32Array.from({ length: rows * rank }, (_, i) => value(i + 1000));
+    const w = Float32Array.from({ length: rows * columns }, (_, i) => value(i + 2000));
+    const factors = lowRankFactors(a, b, rank, 0.5);
+    const whole = w.slice();
+    addLowRank(whole, 0, factors);
+    const split = w.slice();
+    const cut = Math.floor(rows / 2);
+    addLowRank(split.subarray(0, cut * columns), 0, factors);
+    addLowRank(split.subarray(cut * columns), cut, factors);
+    assert.equal(split, whole);
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < columns; j++) {
+        let sum = 0;
+        for (let k = 0; k < rank; k++) sum += 0.5 * b[i * rank + k]! * a[k * columns + j]!;
+        assert.is(whole[i * columns + j], Math.fround(w[i * columns + j]! + sum));
+      }
+    }
+  }
+});
+
+test('golden: every merged weight is W + alpha/r B A, and the rest is read in place', async () => {
+  const dir = goldenCheckpoint('libero-tiny');
+  const checkpoint = await openCheckpoint(dir, { cacheDir: freshCache() });
+  const archive = await readTorchArchive(fileNamed(dir, 'vision_backbone--'));
+  const { loraMerged } = checkpoint.sources;
+  // 4 DINOv2 and 5 SigLIP blocks of 4 linear layers each; the pooling head has LoRA too, but no use.
+  assert.is(loraMerged?.tensors, 36);
+  const raw = async (name: string) => readTensorFloat32(archive.tensors.get(name)!);
+  for (const [tower, block] of [
+    ['featurizer', 0],
+    ['featurizer', 3],
+    ['fused_featurizer', 4],
+  ] as const) {
+    for (const layer of ['attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2']) {
+      const stem = `vision_backbone.${tower}.blocks.${block}`;
+      const merged = await readTensorFloat32(checkpoint.tensors.get(`${stem}.${layer}.weight`)!);
+      const base = await raw(`${stem}.block.${layer}.base_layer.weight`);
+      const a = await raw(`${stem}.block.${layer}.lora_A.default.weight`);
+      const b = await raw(`${stem}.block.${layer}.lora_B.default.weight`);
+      const columns = a.length / 4;
+      let difference = 0;
+      for (let i = 0; i < base.length; i++) {
+        const [row, column] = [Math.floor(i / columns), i % columns];
+        let sum = 0;
+        for (let k = 0; k < 4; k++) sum += b[row * 4 + k]! * a[k * columns + column]!;
+        // The golden's merge is exact in bf16, so in float32 too: no tolerance.
+        difference += Math.abs(merged[i]! - (base[i]! + (8 / 4) * sum));
+      }
+      assert.is(difference, 0, `${stem}.${layer}`);
+      const bias = checkpoint.tensors.get(`${stem}.${layer}.bias`)!;
+      assert.is(bias.file, archive.file);
+    }
+  }
+});
+
+test('the second opening takes the cache; so does a copy that keeps its times; the file is a safetensors file', async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCheckpoint('aloha-tiny');
+  const seen: number[] = [];
+  const first = await openCheckpoint(dir, {
+    cacheDir,
+    onProgress: ({ done, total }) => seen.push(done / total),
+  });
+  assert.is(first.sources.loraMerged?.fromCache, false);
+  assert.is(seen.at(-1), 1);
+  assert.ok(seen.every((value, i) => i === 0 || value >= seen[i - 1]!));
+  const second = await openCheckpoint(dir, { cacheDir });
+  assert.is(second.sources.loraMerged?.fromCache, true);
+  assert.equal([...second.tensors], [...first.tensors]);
+  const parsed = await readSafetensors(first.sources.loraMerged!.file);
+  assert.is(parsed.tensors.size, first.sources.loraMerged!.tensors);
+  assert.is([...parsed.tensors.values()][0]!.offset % 64, 0);
+});
+
+test('another alpha, another rank or another archive is another file', async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCopy('libero-tiny');
+  await openCheckpoint(dir, { cacheDir });
+  editJson(dir, 'lora_adapter/adapter_config.json', (value) => ({ ...value, lora_alpha: 16 }));
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+  await editArchive(fileNamed(dir, 'vision_backbone--'), (tensors) => {
+    tensors.get('vision_backbone.featurizer.blocks.0.block.attn.qkv.lora_B.default.weight')!.bytes[0]! ^= 1;
+  });
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+  assert.is(readdirSync(cacheDir).length, 3);
+});
+
+test('a damaged cache file is made again', async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCheckpoint('libero-tiny');
+  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.loraMerged!;
+  const sound = readFileSync(file);
+  const damages: (() => void)[] = [
+    () => truncateSync(file, sound.length - 1),
+    () => truncateSync(file, 0),
+    () => writeFileSync(file, Buffer.concat([sound, Buffer.from('x')])),
+    () => writeFileSync(file, Buffer.concat([sound.subarray(0, 100), Buffer.from('?'), sound.subarray(101)])),
+  ];
+  for (const damage of damages) {
+    damage();
+    assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+    assert.ok(readFileSync(file).equals(sound));
+  }
+});
+
+test('several merges of one checkpoint at once all end well', async () => {
+  const cacheDir = freshCache();
+  const all = await Promise.all(
+    Array.from({ length: 4 }, () => openCheckpoint(goldenCheckpoint('libero-tiny'), { cacheDir })),
+  );
+  const name = 'vision_backbone.featurizer.blocks.1.mlp.fc1.weight';
+  const values = await Promise.all(all.map(({ tensors }) => readTensorFloat32(tensors.get(name)!)));
+  for (const value of values) assert.equal(value, values[0]);
+  assert.is(readdirSync(cacheDir).length, 1);
+});
+
+test('aborting leaves nothing behind', async () => {
+  const cacheDir = freshCache();
+  const controller = new AbortController();
+  const stop = new Error('stop');
+  const opening = openCheckpoint(goldenCheckpoint('libero-tiny'), {
+    cacheDir,
+    signal: controller.signal,
+    onProgress: () => controller.abort(stop),
+  });
+  const error: unknown = await opening.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  assert.is(error, stop);
+  assert.equal(readdirSync(cacheDir), []);
+});
+
+test('a cache that cannot be written is named', async () => {
+  const cacheDir = join(scratchFolder(), 'a-file');
+  writeFileSync(cacheDir, '');
+  const error = await errorOf(openCheckpoint(goldenCheckpoint('libero-tiny'), { cacheDir }));
+  assert.is(error.code, 'CACHE_UNWRITABLE');
+  assert.match(error.message, /SEMANTICVLA_CACHE/);
+});
+
+test('files left by a killed process are removed, those of a running one are not', async () => {
+  const cacheDir = freshCache();
+  mkdirSync(cacheDir);
+  const fresh = `lora-${'0'.repeat(40)}.safetensors.1.00ff.tmp`;
+  writeFileSync(join(cacheDir, fresh), 'x');
+  await openCheckpoint(goldenCheckpoint('libero-tiny'), { cacheDir });
+  assert.ok(readdirSync(cacheDir).includes(fresh));
+  const { utimesSync } = await import('node:fs');
+  utimesSync(join(cacheDir, fresh), 1, 1);
+  await openCheckpoint(goldenCheckpoint('aloha-tiny'), { cacheDir });
+  assert.not(readdirSync(cacheDir).includes(fresh));
+});
+
+const qkv = 'vision_backbone.featurizer.blocks.0.block.attn.qkv';
+const adapter = 'lora_adapter/adapter_config.json';
+const refusals: readonly {
+  name: string;
+  says: RegExp;
+  code?: string;
+  change: (dir: string) => void | Promise<void>;
+}[] = [
+  {
+    name: 'another r',
+    says: /r from adapter_config/,
+    change: (dir) => editJson(dir, adapter, (value) => ({ ...value, r: 8 })),
+  },
+  {
+    name: 'r of text',
+    says: /r: expected an integer/,
+    change: (dir) => editJson(dir, adapter, (value) => ({ ...value, r: '4' })),
+  },
+  {
+    name: 'no alpha',
+    says: /lora_alpha/,
+    change: (dir) => editJson(dir, adapter, ({ lora_alpha: _, ...value }) => value),
+  },
+  {
+    name: 'rsLoRA',
+    says: /use_rslora/,
+    change: (dir) => editJson(dir, adapter, (value) => ({ ...value, use_rslora: true })),
+  },
+  {
+    name: 'DoRA',
+    says: /use_dora/,
+    change: (dir) => editJson(dir, adapter, (value) => ({ ...value, use_dora: true })),
+  },
+  {
+    name: 'rank pattern',
+    says: /rank_pattern/,
+    change: (dir) => editJson(dir, adapter, (value) => ({ ...value, rank_pattern: { qkv: 8 } })),
+  },
+  {
+    name: 'no adapter config',
+    says: /adapter_config\.json/,
+    code: 'CHECKPOINT_FILE_MISSING',
+    change: (dir) => rmSync(join(dir, adapter)),
+  },
+  {
+    name: 'lora_B missing',
+    says: /no lora_B/,
+    change: (dir) =>
+      editArchive(
+        fileNamed(dir, 'vision_backbone--'),
+        (tensors) => void tensors.delete(`${qkv}.lora_B.default.weight`),
+      ),
+  },
+  {
+    name: 'base without LoRA',
+    says: /only base_layer/,
+    change: (dir) =>
+      editArchive(fileNamed(dir, 'vision_backbone--'), (tensors) => {
+        tensors.delete(`${qkv}.lora_A.default.weight`);
+        tensors.delete(`${qkv}.lora_B.default.weight`);
+      }),
+  },
+  {
+    name: 'a second adapter',
+    says: /lora_A\.other/,
+    change: (dir) =>
+      editArchive(
+        fileNamed(dir, 'vision_backbone--'),
+        (tensors) => void tensors.set(`${qkv}.lora_A.other.weight`, filled([4, 48])),
+      ),
+  },
+  {
+    name: 'lora_A of another width',
+    says: /\[4, 47\]/,
+    change: (dir) =>
+      editArchive(
+        fileNamed(dir, 'vision_backbone--'),
+        (tensors) => void tensors.set(`${qkv}.lora_A.default.weight`, filled([4, 47])),
+      ),
+  },
+  {
+    name: 'NaN in lora_A',
+    says: /NaN/,
+    code: 'TENSOR_NOT_FINITE',
+    change: (dir) =>
+      editArchive(
+        fileNamed(dir, 'vision_backbone--'),
+        (tensors) => void tensors.set(`${qkv}.lora_A.default.weight`, filled([4, 48], Number.NaN)),
+      ),
+  },
+  {
+    name: 'data whose CRC is wrong',
+    says: /CRC/,
+    code: 'TORCH_ARCHIVE_INVALID',
+    change: async (dir) => {
+      const file = fileNamed(dir, 'vision_backbone--');
+      const view = (await readTorchArchive(file)).tensors.get(`${qkv}.base_layer.weight`)!;
+      const content = readFileSync(file);
+      content[view.offset]! ^= 1;
+      writeFileSync(file, content);
+    },
+  },
+];
+
+test(`${refusals.length} broken adapters are refused by name`, async () => {
+  for (const { name, says, code = 'LORA_INVALID', change } of refusals) {
+    const dir = goldenCopy('libero-tiny');
+    const cacheDir = freshCache();
+    await change(dir);
+    const error = await errorOf(openCheckpoint(dir, { cacheDir }));
+    assert.is(error.code, code, `${name}: ${error.message}`);
+    assert.match(error.message, says, name);
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test.run();

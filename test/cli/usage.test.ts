@@ -78,7 +78,18 @@ test('typed errors: exit code 2 and no stack; with --json also as JSON; the stac
 
 test('SIGINT: exit code 130, and what was half done is gone', async () => {
   await inFolder(async (dir) => {
-    const child = startCli('synth', 'libero', '--out', join(dir, 'policy'));
+    // About 1.4 GB: seconds to write, and hardly any of it is written before the signal.
+    const sizes = [
+      '--llama-width',
+      '2048',
+      '--llama-layers',
+      '8',
+      '--llama-heads',
+      '16',
+      '--llama-mlp',
+      '8192',
+    ];
+    const child = startCli('synth', 'tiny', ...sizes, '--out', join(dir, 'policy'));
     let stderr = '';
     child.stderr?.on('data', (data: Buffer) => {
       stderr += data.toString();

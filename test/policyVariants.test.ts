@@ -1,37 +1,63 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { towerNames } from '../lib/graph/names.ts';
 import { loadPolicy } from '../lib/policy.ts';
-import { variant, variantNames, variantObservation } from './helpers/variants.ts';
+import { maxAbsDifference } from './helpers/goldenCase.ts';
+import { variant, variantNames, variantObservation, variantStages } from './helpers/variants.ts';
 
-const test = suite('policy variants against the PyTorch twin');
+const test = suite('variants against the PyTorch twin');
 
-/** Float32 noise of these policies is under 2e-6 (`fp32_vs_fp64_max_abs_normalized` in each case.json). */
+/** The twin differs from itself in float64 by under 2e-6; the smallest mistakes move actions by 1e-5 and more. */
 const actionTolerance = 2e-5;
+/** Stages reach about 20; float32 sums in another order differ by up to 2e-5. */
+const stageTolerance = 1e-4;
+
+test('there are variants', () => {
+  assert.ok(variantNames.length >= 12);
+});
 
 for (const name of variantNames) {
-  test(`${name}: both samples' actions and kept patches`, async () => {
-    const { case: content, checkpoint } = variant(name);
-    await using policy = await loadPolicy(checkpoint, { platform: 'custom', ...content.options });
-    for (const sample of content.samples) {
-      const observation = await variantObservation(sample);
-      const chunk = await policy.predict(observation, {
-        instruction: sample.instruction,
+  for (const weights of ['folded', 'mapped'] as const) {
+    test(`${name}, weights ${weights}: actions and kept patches`, async () => {
+      const { case: content, checkpoint } = variant(name);
+      await using policy = await loadPolicy(checkpoint, {
+        platform: 'custom',
+        ...content.options,
+        weights,
         unnormKey: content.unnorm_key,
       });
-      const normalized = maxAbsDifference(chunk.normalized, sample.normalized.flat());
-      assert.ok(normalized <= actionTolerance, `normalized actions differ by ${normalized}`);
-      const real = maxAbsDifference(chunk.actions, sample.unnormalized.flat());
-      assert.ok(real <= actionTolerance, `actions differ by ${real}`);
-      const { siglip, dinov2 } = sample.kept_patches;
-      const kept = Object.values(chunk.keptPatches).map((patches) => [...patches]);
-      assert.equal(kept.length === 0 ? undefined : kept, siglip ?? dinov2);
+      for (const sample of content.samples) {
+        const chunk = await policy.predict(await variantObservation(sample), {
+          instruction: sample.instruction,
+        });
+        const difference = maxAbsDifference(chunk.normalized, sample.normalized.flat());
+        assert.ok(difference <= actionTolerance, `normalized actions differ by ${difference}`);
+        const kept = Object.values(chunk.keptPatches).map((patches) => [...patches]);
+        // with samplers on both towers the chunk tells SigLIP's
+        const tower = towerNames.toReversed().find((t) => sample.kept_patches[t] !== undefined);
+        assert.equal(kept, tower === undefined ? [] : sample.kept_patches[tower]);
+      }
+    });
+  }
+
+  test(`${name}: stages`, async () => {
+    const { case: content, checkpoint, stagesFile } = variant(name);
+    await using policy = await loadPolicy(checkpoint, { platform: 'custom', ...content.options });
+    const sample = content.samples.find(({ stages }) => stages)!;
+    const stages = await policy.stages(await variantObservation(sample), {
+      instruction: sample.instruction,
+      unnormKey: content.unnorm_key,
+    });
+    const expected = variantStages(stagesFile);
+    assert.ok(expected.size > 5);
+    for (const [key, { dtype, shape, data }] of expected) {
+      const found = stages.get(key);
+      assert.ok(found, `${key}: missing, found only ${[...stages.keys()].join(' ')}`);
+      assert.equal([...found.shape], [...shape], `${key}: shape`);
+      const difference = maxAbsDifference(found.data, data);
+      assert.ok(difference <= (dtype === 'F32' ? stageTolerance : 0), `${key}: differs by ${difference}`);
     }
   });
-}
-
-function maxAbsDifference(actual: ArrayLike<number>, expected: readonly number[]): number {
-  assert.is(actual.length, expected.length);
-  return expected.reduce((worst, value, i) => Math.max(worst, Math.abs(actual[i]! - value)), 0);
 }
 
 test.run();

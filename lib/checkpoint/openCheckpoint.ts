@@ -169,7 +169,10 @@ function oneTextFolder(config: JsonFields, { dinov2, siglip }: PolicyConfig): st
   return [...folders][0] ?? null;
 }
 
-/** Merges the split tensors that the policy uses; those it does not use stay as they are. */
+/** Blocks after the one whose output the policy takes: no prediction reads them, the `stages` command shows them. */
+const blockTensor = /\.blocks\.\d+\./;
+
+/** Merges the split tensors of the towers' blocks and all others that the policy uses; the rest stays as it is. */
 async function merge(
   dir: string,
   logical: ReadonlyMap<string, LogicalTensor>,
@@ -178,7 +181,10 @@ async function merge(
   options: OpenCheckpointOptions,
 ): Promise<MergeResult | null> {
   const split = [...logical.values()].filter(
-    (tensor): tensor is SplitTensor => isSplit(tensor) && expected.get(tensor.name)?.optional === false,
+    (tensor): tensor is SplitTensor =>
+      isSplit(tensor) &&
+      expected.has(tensor.name) &&
+      (blockTensor.test(tensor.name) || expected.get(tensor.name)?.optional === false),
   );
   if (split.length === 0) return null;
   const foreign = split.find((tensor) => tensor.base.file !== archive?.file);

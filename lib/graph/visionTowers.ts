@@ -40,7 +40,8 @@ function finish(ctx: GraphContext, tower: Tower, from: number): Value {
   const tokens = g.op('Reshape', [rows, g.ints([options.images, keep, vit.width])], {}, `${name}/final`);
   ctx.stage(`${name}.final`, tokens, [options.images, keep, vit.width]);
   // the reference also computes the blocks after the one whose output it takes; only `stages` shows them
-  if (options.stages && last < vit.depth - 1) runBlocks(ctx, { ...tower }, last + 1, vit.depth - 1);
+  const after = `${tower.prefix}.blocks.${last + 1}.attn.qkv.weight`;
+  if (options.stages && g.has(after)) runBlocks(ctx, { ...tower }, last + 1, vit.depth - 1);
   return tokens;
 }
 

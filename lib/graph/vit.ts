@@ -58,18 +58,29 @@ export function embedImages(ctx: GraphContext, name: TowerName, patches: Value, 
         {},
         'tokens',
       );
-      const placed = g.op('Add', [tokens, g.weight(`${prefix}.pos_embed`)], {}, 'positioned');
-      const parts = [...prefixTokens(ctx, prefix, vit), placed];
+      const patchTokens = vit.positionsCoverPrefix ? tokens : addPositions(ctx, prefix, tokens);
+      const head = [...prefixTokens(ctx, prefix, vit), patchTokens];
+      const placed = vit.positionsCoverPrefix ? [addPositions(ctx, prefix, join(ctx, head, 'placed'))] : head;
       if (vit.queries > 0) {
         const queries = `vision_backbone.${name === 'dinov2' ? 'vision_queries' : 'vision_queries_fused'}`;
-        parts.push(perImage(ctx, queries, vit.queries, vit.width, 'queries'));
+        placed.push(perImage(ctx, queries, vit.queries, vit.width, 'queries'));
       }
-      const all = parts.length === 1 ? placed : g.op('Concat', parts, { axis: 1 }, 'sequence');
+      const all = join(ctx, placed, 'sequence');
       ctx.stage(`${name}.embedded`, all, [options.images, rows, vit.width]);
       return g.op('Reshape', [all, g.ints([options.images * rows, vit.width])], {}, 'rows');
     }),
   );
   return { name, prefix, vit, x, rows };
+}
+
+/** The learned positions cover the patches alone (DINOv2 with registers, SigLIP) or the prefix too. */
+function addPositions(ctx: GraphContext, prefix: string, tokens: Value): Value {
+  return ctx.g.op('Add', [tokens, ctx.g.weight(`${prefix}.pos_embed`)], {}, 'positioned');
+}
+
+/** [I, n, width] parts one after the other. */
+function join(ctx: GraphContext, parts: readonly Value[], label: string): Value {
+  return parts.length === 1 ? parts[0]! : ctx.g.op('Concat', parts, { axis: 1 }, label);
 }
 
 /** [width, 3, p, p] -> [width, p * p * 3], the order of the patches' pixels. */

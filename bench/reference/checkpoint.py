@@ -56,7 +56,9 @@ def read_checkpoint(folder: Path | str, dtype: torch.dtype = torch.float32) -> C
                     tensors[name] = file.get_tensor(name).to(dtype)
 
     if vision_archive is not None:
-        tensors |= _merged_vision(_archive(vision_archive), _lora_scale(folder), dtype)
+        state = _archive(vision_archive)
+        split = any(name.endswith(LORA_A) for name in state)
+        tensors |= _merged_vision(state, _lora_scale(folder) if split else 1.0, dtype)
     for stem in ("action_head", "proprio_projector"):
         archive = _only(folder, f"{stem}--*_checkpoint.pt")
         if archive is not None:
@@ -90,10 +92,7 @@ def _unused(name: str) -> bool:
 
 
 def _lora_scale(folder: Path) -> float:
-    path = folder / "lora_adapter" / "adapter_config.json"
-    if not path.exists():
-        return 0.0
-    adapter = read_json(path)
+    adapter = read_json(folder / "lora_adapter" / "adapter_config.json")
     return adapter["lora_alpha"] / adapter["r"]
 
 

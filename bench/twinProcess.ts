@@ -1,0 +1,83 @@
+/** The PyTorch baseline as a child process that answers one JSON line a request (bench/reference/runPolicy.py). */
+
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const script = fileURLToPath(new URL('./reference/runPolicy.py', import.meta.url));
+const setup = 'bench/reference/setup.sh';
+
+export interface TwinTimes {
+  /** Milliseconds from frames in memory to actions, one a repetition. */
+  readonly endToEndMs: readonly number[];
+  /** Milliseconds in the model alone. */
+  readonly modelMs: readonly number[];
+  readonly normalized: readonly (readonly number[])[];
+}
+
+export interface TwinLoaded {
+  readonly seconds: number;
+  readonly residentMiB: number;
+  readonly torch: string;
+  readonly images: string;
+}
+
+/** Python of the baseline's environment; $SEMANTICVLA_BENCH_PYTHON names another one. */
+function findPython(): string {
+  const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
+  const python =
+    process.env.SEMANTICVLA_BENCH_PYTHON ?? join(cache, 'semanticvla', 'bench-venv', 'bin', 'python');
+  if (!existsSync(python))
+    throw new Error(`The PyTorch baseline is not installed (${python}). Make it with: ${setup}`);
+  return python;
+}
+
+export class TwinProcess {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: Interface;
+  readonly #answers: AsyncIterator<string>;
+
+  constructor() {
+    this.#child = spawn(findPython(), [script], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child.stderr.resume();
+    this.#lines = createInterface({ input: this.#child.stdout });
+    this.#answers = this.#lines[Symbol.asyncIterator]();
+  }
+
+  load(request: {
+    dir: string;
+    threads: number;
+    cameras: number;
+    chunk: number;
+    lean: boolean;
+  }): Promise<TwinLoaded> {
+    return this.#ask({ cmd: 'load', ...request });
+  }
+
+  predict(request: {
+    observation: string;
+    instruction: string;
+    unnorm_key: string;
+    repeat: number;
+  }): Promise<TwinTimes> {
+    return this.#ask({ cmd: 'predict', ...request });
+  }
+
+  async close(): Promise<void> {
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.stdin.end(`${JSON.stringify({ cmd: 'quit' })}\n`);
+    await ended;
+  }
+
+  async #ask<T>(request: object): Promise<T> {
+    this.#child.stdin.write(`${JSON.stringify(request)}\n`);
+    const { value, done } = await this.#answers.next();
+    if (done) throw new Error('The PyTorch baseline ended without an answer.');
+    const answer = JSON.parse(value) as { ok: boolean; error?: string };
+    if (!answer.ok) throw new Error(`The PyTorch baseline: ${answer.error}`);
+    return answer as T;
+  }
+}

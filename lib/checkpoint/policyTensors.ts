@@ -18,6 +18,8 @@
  *   action_head.{model,model_trans,model_rot,model_grip}.*
  *   proprio_projector.{fc1,fc2}.*
  *
+ * Which of them a policy has, and their shapes: expectedTensors.ts.
+ *
  * In a `vision_backbone--*.pt` the same tensors are spelled `vision_backbone.featurizer.blocks.N.block.norm1...`,
  * `vision_queries`, `fused_featurizer_mm_sampler...`, `cross_vit_model...`: `.block` is dropped, and what does not start
  * with `vision_backbone.` gets that prefix.

@@ -7,6 +7,7 @@ import type { TensorDtype } from '../../lib/checkpoint/tensorView.ts';
 import { readTorchArchive } from '../../lib/checkpoint/torchArchive.ts';
 import { SemanticVlaError } from '../../lib/errors.ts';
 import { dict, type Part, pickle, tensor } from './pickleAssembler.ts';
+import { entry, safetensors } from './safetensorsAssembler.ts';
 import { torchArchive } from './zipAssembler.ts';
 
 export type Json = Record<string, unknown>;
@@ -86,4 +87,20 @@ export async function errorOf(promise: Promise<unknown>): Promise<SemanticVlaErr
   throw new Error(`expected a SemanticVlaError, found ${error === null ? 'success' : String(error)}`, {
     cause: error,
   });
+}
+
+/** Puts float32 zeros under these names and shapes into a further shard, and into the index. */
+export function addShard(dir: string, shapes: Readonly<Record<string, readonly number[]>>): void {
+  const name = 'model-99999-of-99999.safetensors';
+  const header: Json = {};
+  const map: Json = {};
+  let at = 0;
+  for (const [tensor, shape] of Object.entries(shapes)) {
+    const end = at + filled(shape).bytes.length;
+    header[tensor] = entry('F32', shape, at, end);
+    map[tensor] = name;
+    at = end;
+  }
+  writeFileSync(join(dir, name), safetensors(header, Buffer.alloc(at)));
+  editJson(dir, 'model.safetensors.index.json', (index) => void Object.assign(index.weight_map as Json, map));
 }

@@ -1,6 +1,15 @@
 /** The LoRA merge: values against a plain sum, the cache, and what is refused. */
 
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -9,6 +18,7 @@ import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { readTensorFloat32 } from '../../lib/checkpoint/readTensor.ts';
 import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
 import { readTorchArchive } from '../../lib/checkpoint/torchArchive.ts';
+import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
 import { goldenCheckpoint, goldenCopy, scratchFolder } from '../helpers/golden.ts';
 import { editArchive, editJson, errorOf, fileNamed, filled } from './editCheckpoint.ts';
 
@@ -84,6 +94,46 @@ test('golden: every merged weight is W + alpha/r B A, and the rest is read in pl
   }
 });
 
+test('OFT+: the patch convolution is merged over its flattened window', async () => {
+  const dir = join(scratchFolder(), 'lora-oft-plus');
+  const overrides = {
+    llamaLayers: 1,
+    llamaWidth: 16,
+    llamaHeads: 2,
+    llamaMlp: 32,
+    dinov2Depth: 2,
+    dinov2Width: 12,
+    dinov2Heads: 2,
+    siglipDepth: 2,
+    siglipWidth: 20,
+    siglipHeads: 2,
+    imageSize: 28,
+    loraRank: 3,
+    loraAlpha: 5,
+  };
+  await synthesizeCheckpoint('oft-plus', dir, { overrides });
+  const { tensors, sources } = await openCheckpoint(dir, { cacheDir: freshCache() });
+  const archive = await readTorchArchive(sources.visionBackbone!);
+  for (const tower of ['featurizer', 'fused_featurizer']) {
+    const stem = `vision_backbone.${tower}.patch_embed.proj`;
+    const raw = async (part: string) => readTensorFloat32(archive.tensors.get(`${stem}.${part}.weight`)!);
+    const [base, a, b] = [await raw('base_layer'), await raw('lora_A.default'), await raw('lora_B.default')];
+    const merged = await readTensorFloat32(tensors.get(`${stem}.weight`)!);
+    const window = 3 * 14 * 14;
+    assert.is(a.length, 3 * window);
+    let changed = 0;
+    for (let i = 0; i < base.length; i++) {
+      let sum = 0;
+      for (let k = 0; k < 3; k++)
+        sum += (5 / 3) * b[Math.floor(i / window) * 3 + k]! * a[k * window + (i % window)]!;
+      assert.is(merged[i], Math.fround(base[i]! + sum));
+      if (merged[i] !== base[i]) changed++;
+    }
+    assert.ok(changed > base.length / 2, `${changed} of ${base.length} weights changed`);
+  }
+  rmSync(dir, { recursive: true });
+});
+
 test('the second opening takes the cache; so does a copy that keeps its times; the file is a safetensors file', async () => {
   const cacheDir = freshCache();
   const dir = goldenCheckpoint('aloha-tiny');
@@ -145,6 +195,25 @@ test('several merges of one checkpoint at once all end well', async () => {
   assert.is(readdirSync(cacheDir).length, 1);
 });
 
+test('a process killed in the middle leaves nothing that is trusted', async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCheckpoint('libero-tiny');
+  const module = new URL('../../lib/checkpoint/openCheckpoint.ts', import.meta.url).href;
+  const script = `import { openCheckpoint } from ${JSON.stringify(module)};
+    let calls = 0;
+    const onProgress = () => { if (++calls === 10) process.kill(process.pid, 'SIGKILL'); };
+    await openCheckpoint(${JSON.stringify(dir)}, { cacheDir: ${JSON.stringify(cacheDir)}, onProgress });`;
+  const child = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', script]);
+  assert.is(child.signal, 'SIGKILL', String(child.stderr));
+  assert.equal(
+    readdirSync(cacheDir).map((name) => name.endsWith('.tmp')),
+    [true],
+  );
+  const { fromCache, file } = (await openCheckpoint(dir, { cacheDir })).sources.loraMerged!;
+  assert.is(fromCache, false);
+  assert.ok(readFileSync(file).length > 0);
+});
+
 test('aborting leaves nothing behind', async () => {
   const cacheDir = freshCache();
   const controller = new AbortController();
@@ -177,7 +246,6 @@ test('files left by a killed process are removed, those of a running one are not
   writeFileSync(join(cacheDir, fresh), 'x');
   await openCheckpoint(goldenCheckpoint('libero-tiny'), { cacheDir });
   assert.ok(readdirSync(cacheDir).includes(fresh));
-  const { utimesSync } = await import('node:fs');
   utimesSync(join(cacheDir, fresh), 1, 1);
   await openCheckpoint(goldenCheckpoint('aloha-tiny'), { cacheDir });
   assert.not(readdirSync(cacheDir).includes(fresh));

@@ -1,6 +1,6 @@
 /** Opening whole checkpoints: the goldens, every variant that `synth` writes, and folders that must be refused. */
 
-import { chmodSync, cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -11,7 +11,7 @@ import type { SynthOverrides } from '../../lib/synth/overrides.ts';
 import type { SynthPreset } from '../../lib/synth/presets.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
 import { goldenCheckpoint, goldenCopy, scratchFolder } from '../helpers/golden.ts';
-import { at, editArchive, editJson, errorOf, fileNamed, filled, type Json } from './editCheckpoint.ts';
+import { addShard, at, editArchive, editJson, errorOf, fileNamed, filled } from './editCheckpoint.ts';
 
 const test = suite('openCheckpoint');
 
@@ -202,6 +202,46 @@ test('variants that synth writes', async () => {
   }
 });
 
+test('a sampler on DINOv2 and queries in SigLIP', async () => {
+  const dir = goldenCopy('libero-tiny');
+  editJson(dir, 'config.json', (value) => {
+    const sampler = { use_mm_sampler: true, text_encoder_path: 'siglip-text-tiny', text_topk: 3, temp: 0.5 };
+    Object.assign(at(value, 'featurizer_cfg'), sampler, { vision_topk: 8 });
+    Object.assign(at(value, 'fused_featurizer_cfg'), {
+      use_reg: true,
+      num_vision_queries: 8,
+      vision_topk: 8,
+    });
+    return undefined;
+  });
+  await editArchive(fileNamed(dir, 'vision_backbone--'), (tensors) => {
+    for (const [name, value] of [...tensors]) {
+      const own = name.replace('fused_featurizer_mm_sampler', 'featurizer_mm_sampler');
+      if (name.includes('text_encoder') && own !== name) tensors.set(own, value);
+    }
+    const projector = 'featurizer_mm_sampler.text_post_projector';
+    for (const [layer, shape] of [
+      ['0', [48, 72]],
+      ['2', [48, 48]],
+    ] as const) {
+      tensors.set(`${projector}.${layer}.weight`, filled(shape));
+      tensors.set(`${projector}.${layer}.bias`, filled([48]));
+    }
+    tensors.set('vision_queries_fused', filled([1, 8, 72]));
+  });
+  const projector = 'featurizer_sampler_proj';
+  addShard(dir, {
+    [`${projector}.fc1.weight`]: [56, 48],
+    [`${projector}.fc1.bias`]: [56],
+    [`${projector}.fc2.weight`]: [56, 56],
+    [`${projector}.fc2.bias`]: [56],
+  });
+  const { config } = await openCheckpoint(dir);
+  assert.equal([config.dinov2.queries, config.siglip.queries], [32, 8]);
+  assert.equal([config.dinov2.sampler?.visionTopk, config.dinov2.sampler?.textTopk], [8, 3]);
+  assert.equal([config.dinov2.sampler?.temperature, config.siglip.sampler?.visionTopk], [0.5, 8]);
+});
+
 test('a read-only folder, and one whose path has changed', async () => {
   const dir = goldenCopy('oft-tiny');
   chmodSync(dir, 0o500);
@@ -272,452 +312,6 @@ test('verifyTensors finds a NaN that loading does not look at', async () => {
   const error = await errorOf(verifyTensors(opened));
   assert.is(error.code, 'TENSOR_NOT_FINITE');
   assert.match(error.message, /up_proj/);
-});
-
-type Change = (dir: string) => void | Promise<void>;
-const config =
-  (change: (value: Json) => Json | undefined): Change =>
-  (dir) =>
-    editJson(dir, 'config.json', change);
-const set = (values: Json): Change => config((value) => ({ ...value, ...values }));
-const tower = (key: string, values: Json): Change =>
-  config((value) => void Object.assign(at(value, key), values));
-const text = (values: Json): Change =>
-  config((value) => void Object.assign(at(value, 'text_config'), values));
-const preprocessor =
-  (values: Json): Change =>
-  (dir) =>
-    editJson(dir, 'preprocessor_config.json', (value) => ({ ...value, ...values }));
-const remove =
-  (name: string): Change =>
-  (dir) =>
-    rmSync(fileNamed(dir, name), { recursive: true });
-const archive =
-  (name: string, change: Parameters<typeof editArchive>[1]): Change =>
-  (dir) =>
-    editArchive(fileNamed(dir, name), change);
-const bias = 'module.model_rot.fc1.bias';
-
-const refusals: readonly [string, Change, string, RegExp][] = [
-  ['no config.json', remove('config.json'), 'CHECKPOINT_NOT_A_POLICY', /config\.json/],
-  ['broken config.json', (dir) => writeFileSync(join(dir, 'config.json'), '{'), 'CONFIG_INVALID', /JSON/],
-  [
-    'repeated key',
-    (dir) => writeFileSync(join(dir, 'config.json'), '{"model_type":"openvla","model_type":"x"}'),
-    'CONFIG_INVALID',
-    /second time/,
-  ],
-  [
-    'the other SemanticVLA',
-    set({ model_type: 'qwen2_5_vl', architectures: ['Qwen2_5_VLForConditionalGeneration'] }),
-    'CHECKPOINT_NOT_A_POLICY',
-    /Qwen2\.5-VL.*flow head/,
-  ],
-  ['a Prismatic model', set({ model_type: 'prismatic' }), 'CHECKPOINT_NOT_A_POLICY', /before it was trained/],
-  ['a Llama', set({ model_type: 'llama' }), 'CHECKPOINT_NOT_A_POLICY', /"llama"/],
-  [
-    'inherited property as model_type',
-    set({ model_type: 'constructor' }),
-    'CHECKPOINT_NOT_A_POLICY',
-    /not a SemanticVLA/,
-  ],
-  ['one tower', set({ use_fused_vision_backbone: false }), 'CONFIG_UNSUPPORTED', /use_fused_vision_backbone/],
-  [
-    'CLIP tower',
-    set({ timm_model_ids: ['vit_large_patch14_reg4_dinov2.lvd142m', 'vit_large_patch14_clip_336.openai'] }),
-    'CONFIG_UNSUPPORTED',
-    /clip_336/,
-  ],
-  [
-    'towers swapped',
-    set({ timm_model_ids: ['vit_so400m_patch14_siglip_224', 'vit_large_patch14_reg4_dinov2.lvd142m'] }),
-    'CONFIG_UNSUPPORTED',
-    /timm_model_ids\[0\]/,
-  ],
-  ['quick_gelu', set({ timm_override_act_layers: [null, 'quick_gelu'] }), 'CONFIG_UNSUPPORTED', /quick_gelu/],
-  [
-    'override of the activation',
-    config((value) => void Object.assign((value.timm_override_args as Json[])[0]!, { act_layer: 'silu' })),
-    'CONFIG_UNSUPPORTED',
-    /act_layer/,
-  ],
-  ['no override, so no heads', set({ timm_override_args: null }), 'CONFIG_INVALID', /48 wide.*1024/],
-  [
-    'heads that do not divide',
-    set({ timm_override_args: [{ depth: 4, embed_dim: 48, num_heads: 5 }, null] }),
-    'CONFIG_INVALID',
-    /divisible/,
-  ],
-  [
-    'depth too large',
-    set({
-      timm_override_args: [
-        { depth: 6, embed_dim: 48, num_heads: 4 },
-        { depth: 5, embed_dim: 72, num_heads: 2 },
-      ],
-    }),
-    'TENSOR_MISSING',
-    /blocks\.4/,
-  ],
-  [
-    'depth too small',
-    set({
-      timm_override_args: [
-        { depth: 4, embed_dim: 48, num_heads: 4 },
-        { depth: 4, embed_dim: 72, num_heads: 2 },
-      ],
-    }),
-    'TENSOR_UNEXPECTED',
-    /blocks\.4/,
-  ],
-  [
-    'exchange with negative blocks',
-    set({
-      cross_vit_target_pairs: [
-        [1, 1],
-        [-2, -2],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /negative/,
-  ],
-  [
-    'exchange pairs missing',
-    set({ cross_vit_target_pairs: null }),
-    'CONFIG_INVALID',
-    /cross_vit_target_pairs/,
-  ],
-  [
-    'exchange past the depth',
-    set({
-      cross_vit_target_pairs: [
-        [0, 1],
-        [4, 3],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /depth 4/,
-  ],
-  [
-    'exchange descending',
-    set({
-      cross_vit_target_pairs: [
-        [2, 3],
-        [0, 1],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /ascending/,
-  ],
-  ['exchange pair of three', set({ cross_vit_target_pairs: [[0, 1, 2]] }), 'CONFIG_INVALID', /pairs/],
-  ['exchange type', set({ cross_vit_type: 'attention' }), 'CONFIG_UNSUPPORTED', /cross_vit_type/],
-  [
-    'exchange disabled, weights there',
-    set({ enable_cross_vit_interact: false }),
-    'TENSOR_UNEXPECTED',
-    /cross_vit_model/,
-  ],
-  [
-    'a third pair without weights',
-    set({
-      cross_vit_target_pairs: [
-        [0, 1],
-        [1, 2],
-        [2, 3],
-      ],
-    }),
-    'TENSOR_MISSING',
-    /aggregate_proj\.4/,
-  ],
-  ['unknown aggregation', set({ vision_aggregate_type: 'sum' }), 'CONFIG_UNSUPPORTED', /"sum"/],
-  ['moe without its weights', set({ vision_aggregate_type: 'moe' }), 'TENSOR_MISSING', /moe_router/],
-  ['action tokens of another head', set({ num_action_tokens: 4 }), 'TENSOR_SHAPE', /num_action_tokens/],
-  [
-    'action tokens of -1 with a head of 3',
-    set({ num_action_tokens: -1 }),
-    'TENSOR_SHAPE',
-    /7 action dimensions/,
-  ],
-  ['action tokens of 0', set({ num_action_tokens: 0 }), 'CONFIG_INVALID', /num_action_tokens/],
-  [
-    'another number of queries',
-    tower('featurizer_cfg', { num_vision_queries: 16 }),
-    'CONFIG_INVALID',
-    /same number of tokens/,
-  ],
-  [
-    'queries and top-k differ from the weights',
-    config((value) => {
-      at(value, 'featurizer_cfg').num_vision_queries = 16;
-      at(value, 'fused_featurizer_cfg').vision_topk = 16;
-      return undefined;
-    }),
-    'TENSOR_SHAPE',
-    /vision_queries.*queries, width\] = \[1, 16, 48\], found \[1, 32, 48\]/,
-  ],
-  [
-    'top-k past the patches',
-    tower('fused_featurizer_cfg', { vision_topk: 257 }),
-    'CONFIG_INVALID',
-    /vision_topk/,
-  ],
-  ['top-k of 0', tower('fused_featurizer_cfg', { vision_topk: 0 }), 'CONFIG_INVALID', /vision_topk/],
-  [
-    'text top-k past the text',
-    tower('fused_featurizer_cfg', { text_topk: 65 }),
-    'CONFIG_INVALID',
-    /text_topk/,
-  ],
-  ['temperature of 0', tower('fused_featurizer_cfg', { temp: 0 }), 'CONFIG_INVALID', /temp/],
-  ['FiLM off, weights there', tower('featurizer_cfg', { use_film: false }), 'TENSOR_UNEXPECTED', /scale/],
-  [
-    'FiLM on, weights missing',
-    tower('fused_featurizer_cfg', { use_film: true }),
-    'TENSOR_MISSING',
-    /fused_featurizer\.blocks\.0\.scale/,
-  ],
-  [
-    'sampler off, weights there',
-    tower('fused_featurizer_cfg', { use_mm_sampler: false, use_reg: true, num_vision_queries: 32 }),
-    'TENSOR_MISSING',
-    /vision_queries_fused/,
-  ],
-  [
-    'sampler without a text encoder',
-    tower('fused_featurizer_cfg', { text_encoder_path: null }),
-    'CONFIG_INVALID',
-    /text_encoder_path/,
-  ],
-  [
-    'scaled rotary embedding',
-    text({ rope_scaling: { type: 'linear', factor: 2 } }),
-    'CONFIG_UNSUPPORTED',
-    /rope_scaling/,
-  ],
-  ['a Mistral', text({ model_type: 'mistral' }), 'CONFIG_UNSUPPORTED', /mistral/],
-  ['another activation', text({ hidden_act: 'gelu' }), 'CONFIG_UNSUPPORTED', /hidden_act/],
-  ['biases in attention', text({ attention_bias: true }), 'CONFIG_UNSUPPORTED', /attention_bias/],
-  [
-    'odd head size',
-    text({ num_attention_heads: 8, num_key_value_heads: 8 }),
-    'CONFIG_INVALID',
-    /even head size/,
-  ],
-  ['kv heads that do not divide', text({ num_key_value_heads: 3 }), 'CONFIG_INVALID', /num_key_value_heads/],
-  ['fewer layers', text({ num_hidden_layers: 2 }), 'TENSOR_UNEXPECTED', /layers\.2/],
-  ['more layers', text({ num_hidden_layers: 4 }), 'TENSOR_MISSING', /layers\.3/],
-  [
-    'another MLP width',
-    text({ intermediate_size: 145 }),
-    'TENSOR_SHAPE',
-    /\[mlp width, width\] = \[145, 56\], found \[144, 56\]/,
-  ],
-  ['another image size', set({ image_sizes: [384, 384] }), 'CONFIG_INVALID', /image_sizes/],
-  ['two image sizes', set({ image_sizes: [224, 384] }), 'CONFIG_UNSUPPORTED', /image_sizes/],
-  ['letterbox', preprocessor({ image_resize_strategy: 'letterbox' }), 'CONFIG_UNSUPPORTED', /letterbox/],
-  ['no strategy', preprocessor({ image_resize_strategy: null }), 'CONFIG_INVALID', /image_resize_strategy/],
-  [
-    'two input sizes',
-    preprocessor({
-      input_sizes: [
-        [3, 224, 224],
-        [3, 384, 384],
-      ],
-    }),
-    'CONFIG_UNSUPPORTED',
-    /input_sizes/,
-  ],
-  [
-    'image that is not square',
-    preprocessor({
-      input_sizes: [
-        [3, 224, 320],
-        [3, 224, 320],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /square/,
-  ],
-  [
-    'positions of another size',
-    preprocessor({
-      input_sizes: [
-        [3, 56, 56],
-        [3, 56, 56],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /image_sizes/,
-  ],
-  [
-    'mean of two channels',
-    preprocessor({
-      means: [
-        [0.5, 0.5],
-        [0.5, 0.5, 0.5],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /means/,
-  ],
-  [
-    'deviation of 0',
-    preprocessor({
-      stds: [
-        [0.5, 0.5, 0],
-        [0.5, 0.5, 0.5],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /positive/,
-  ],
-  ['no preprocessor', remove('preprocessor_config.json'), 'CHECKPOINT_FILE_MISSING', /preprocessor_config/],
-  ['no vision archive', remove('vision_backbone--'), 'CHECKPOINT_FILE_MISSING', /vision_backbone--\*\.pt/],
-  ['no action head', remove('action_head--'), 'CHECKPOINT_FILE_MISSING', /action_head--\*\.pt/],
-  [
-    'no Llama tokenizer',
-    (dir) => [remove('tokenizer.json'), remove('tokenizer.model')].forEach((change) => void change(dir)),
-    'CHECKPOINT_FILE_MISSING',
-    /tokenizer\.json or tokenizer\.model/,
-  ],
-  [
-    'no SigLIP tokenizer',
-    (dir) => rmSync(join(dir, 'siglip-text-tiny', 'spiece.model')),
-    'CHECKPOINT_FILE_MISSING',
-    /spiece\.model/,
-  ],
-  [
-    'no SigLIP config',
-    (dir) => rmSync(join(dir, 'siglip-text-tiny', 'config.json')),
-    'CHECKPOINT_FILE_MISSING',
-    /siglip-text-tiny/,
-  ],
-  [
-    'a CLIP text folder',
-    (dir) =>
-      editJson(join(dir, 'siglip-text-tiny'), 'config.json', (value) => ({ ...value, model_type: 'clip' })),
-    'CONFIG_UNSUPPORTED',
-    /"clip"/,
-  ],
-  [
-    'two action heads',
-    (dir) => cpSync(fileNamed(dir, 'action_head--'), join(dir, 'action_head--latest_checkpoint.pt')),
-    'CHECKPOINT_AMBIGUOUS',
-    /30000.*latest/,
-  ],
-  [
-    'two vision archives',
-    (dir) => cpSync(fileNamed(dir, 'vision_backbone--'), join(dir, 'vision_backbone--1_checkpoint.pt')),
-    'CHECKPOINT_AMBIGUOUS',
-    /vision_backbone--1_/,
-  ],
-  [
-    'archive that is a folder',
-    (dir) => {
-      rmSync(fileNamed(dir, 'proprio_projector--'));
-      mkdirSync(join(dir, 'proprio_projector--1_checkpoint.pt'));
-    },
-    'CHECKPOINT_FILE_MISSING',
-    /regular file|EISDIR/,
-  ],
-  [
-    'diffusion head',
-    archive('action_head--', (tensors) => {
-      tensors.clear();
-      tensors.set('noise_predictor.mlp_resnet.fc1.weight', filled([4, 4]));
-    }),
-    'CONFIG_UNSUPPORTED',
-    /diffusion/,
-  ],
-  [
-    'single head in a SemanticVLA config',
-    archive('action_head--', (tensors) => {
-      for (const [name, value] of [...tensors]) {
-        tensors.delete(name);
-        if (name.includes('model_trans')) tensors.set(name.replace('model_trans', 'model'), value);
-      }
-    }),
-    'TENSOR_UNEXPECTED',
-    /different policies/,
-  ],
-  [
-    'head of other outputs',
-    archive('action_head--', (tensors) => void tensors.set('module.model_rot.fc2.weight', filled([4, 56]))),
-    'CONFIG_UNSUPPORTED',
-    /3, 4, 1/,
-  ],
-  [
-    'head tensor missing',
-    archive('action_head--', (tensors) => void tensors.delete(bias)),
-    'TENSOR_MISSING',
-    /action_head\.model_rot\.fc1\.bias \[hidden width\]/,
-  ],
-  [
-    'head tensor misshaped',
-    archive('action_head--', (tensors) => void tensors.set(bias, filled([55]))),
-    'TENSOR_SHAPE',
-    /\[56\], found \[55\]/,
-  ],
-  [
-    'head tensor left over',
-    archive('action_head--', (tensors) => void tensors.set('module.model_rot.fc3.bias', filled([56]))),
-    'TENSOR_UNEXPECTED',
-    /fc3/,
-  ],
-  [
-    'head tensor twice',
-    archive('action_head--', (tensors) => void tensors.set(bias.slice('module.'.length), filled([56]))),
-    'TORCH_ARCHIVE_INVALID',
-    /both mean/,
-  ],
-  [
-    'head of NaN',
-    archive('action_head--', (tensors) => void tensors.set(bias, filled([56], Number.NaN))),
-    'TENSOR_NOT_FINITE',
-    /model_rot\.fc1\.bias/,
-  ],
-  [
-    'head of Infinity',
-    archive('action_head--', (tensors) => void tensors.set(bias, filled([56], Number.POSITIVE_INFINITY))),
-    'TENSOR_NOT_FINITE',
-    /model_rot\.fc1\.bias/,
-  ],
-  [
-    'head of integers',
-    archive('action_head--', (tensors) => {
-      tensors.set(bias, { ...filled([56]), dtype: 'I32' });
-    }),
-    'TENSOR_DTYPE',
-    /I32/,
-  ],
-  [
-    'vision archive with a stranger',
-    archive('vision_backbone--', (tensors) => void tensors.set('depth_encoder.weight', filled([2]))),
-    'TENSOR_UNEXPECTED',
-    /depth_encoder/,
-  ],
-  [
-    'proprio of another width',
-    archive('proprio_projector--', (tensors) => void tensors.set('module.fc2.weight', filled([56, 8]))),
-    'TENSOR_SHAPE',
-    /proprio_projector\.fc2\.weight/,
-  ],
-];
-
-test(`${refusals.length} folders are refused by name`, async () => {
-  const complaints: string[] = [];
-  for (const [name, change, code, says] of refusals) {
-    const dir = goldenCopy('libero-tiny');
-    await change(dir);
-    const error = await errorOf(openCheckpoint(dir)).catch((reason: Error) => ({
-      code: 'none',
-      message: String(reason.cause ?? reason),
-    }));
-    if (error.code !== code || !says.test(error.message))
-      complaints.push(`${name}: ${error.code}: ${error.message}`);
-    rmSync(dir, { recursive: true });
-  }
-  assert.is(complaints.length, 0, complaints.join('\n'));
 });
 
 test('no folder, a file, an empty folder, misspelled options, an aborted signal', async () => {

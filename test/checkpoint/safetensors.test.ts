@@ -254,16 +254,16 @@ const corpus: readonly Refusal[] = [
 ];
 
 test(`${corpus.length} broken files are refused by name, within 16 MB`, async () => {
-  const before = process.memoryUsage().rss;
   for (const { name, content, says, code = 'SAFETENSORS_INVALID' } of corpus) {
     const path = file(content);
+    const before = process.memoryUsage().rss;
     const error = await errorOf(readSafetensors(path));
     assert.is(error.code, code, `${name}: ${error.message}`);
     assert.match(error.message, says, name);
     assert.ok(error.message.includes(path), name);
+    const grown = process.memoryUsage().rss - before;
+    assert.ok(grown <= 16 * 2 ** 20, `${name}: memory grew by ${grown} bytes`);
   }
-  const grown = process.memoryUsage().rss - before;
-  assert.ok(grown <= 16 * 2 ** 20, `memory grew by ${grown} bytes`);
 });
 
 test('truncated at every byte', async () => {

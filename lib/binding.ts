@@ -21,13 +21,15 @@ export interface NativePreprocessOptions {
   readonly jpeg: boolean;
   /** Threads at work, >= 1. */
   readonly threads: number;
+  /** Give `resized` back too. */
+  readonly keepSteps: boolean;
 }
 
 export interface NativePreprocessed {
   /** [I, S, S, 3] uint8 RGB. */
   readonly images: Uint8Array;
-  /** Per frame [224, 224, 3] after JPEG and resize; null where the frame has that size already. */
-  readonly resized: readonly (Uint8Array | null)[];
+  /** With `keepSteps`, per frame [224, 224, 3] after JPEG and resize; null where the frame has that size already. */
+  readonly resized?: readonly (Uint8Array | null)[];
 }
 
 export interface NativeAddon {

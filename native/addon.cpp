@@ -18,38 +18,84 @@ namespace semanticvla {
 
 namespace {
 
+/// Memory of one `preprocessImages` call. Kept for the next one: new pages cost as much as half the
+/// arithmetic.
+struct PreprocessBuffers {
+  std::vector<napi::OwnedFrame> frames;
+  reference::Preprocessed output;
+
+  size_t bytes() const {
+    size_t total = output.images.capacity();
+    for (const napi::OwnedFrame& frame : frames) total += frame.pixels.capacity();
+    return total;
+  }
+};
+
+/// Buffers of finished calls; JS thread only.
+class BufferPool {
+ public:
+  std::unique_ptr<PreprocessBuffers> take() {
+    if (free_.empty()) return std::make_unique<PreprocessBuffers>();
+    std::unique_ptr<PreprocessBuffers> buffers = std::move(free_.back());
+    free_.pop_back();
+    return buffers;
+  }
+
+  void give(std::unique_ptr<PreprocessBuffers> buffers) {
+    if (free_.size() < kMaxFree && buffers->bytes() <= kMaxBytes)
+      free_.push_back(std::move(buffers));
+  }
+
+ private:
+  /// Enough for calls that overlap; what unusually large frames needed is given back to the system.
+  static constexpr size_t kMaxFree = 2;
+  static constexpr size_t kMaxBytes = size_t{16} << 20;
+
+  std::vector<std::unique_ptr<PreprocessBuffers>> free_;
+};
+
 /// `preprocessImages`: frames, copied, to policy images.
 class PreprocessJob : public napi::Job {
  public:
-  PreprocessJob(Napi::Env env, reference::Preprocessor& preprocessor,
-                std::vector<napi::OwnedFrame> frames, const reference::PreprocessOptions& options)
-      : Job(env), preprocessor_(preprocessor), frames_(std::move(frames)), options_(options) {}
+  PreprocessJob(Napi::Env env, reference::Preprocessor& preprocessor, BufferPool& pool,
+                const Napi::Value& frames, const Napi::Value& options)
+      : Job(env), preprocessor_(preprocessor), pool_(pool), buffers_(pool.take()) {
+    options_ = napi::toPreprocessOptions(options);
+    keepSteps_ = napi::toBool(options, "keepSteps");
+    napi::toFrames(frames, buffers_->frames);
+  }
 
   void work() override {
     std::vector<reference::Frame> views;
-    for (const napi::OwnedFrame& frame : frames_) {
+    for (const napi::OwnedFrame& frame : buffers_->frames) {
       views.push_back({frame.pixels.data(), frame.width, frame.height, frame.bgr});
     }
-    output_ = preprocessor_.run(views, options_);
+    preprocessor_.run(views, options_, buffers_->output);
   }
 
   Napi::Value result(Napi::Env env) override {
+    const reference::Preprocessed& output = buffers_->output;
     Napi::Object object = Napi::Object::New(env);
-    object.Set("images", napi::fromBytes(env, output_.images.data(), output_.images.size()));
-    Napi::Array resized = Napi::Array::New(env, output_.resized.size());
-    for (uint32_t i = 0; i < output_.resized.size(); ++i) {
-      const std::vector<uint8_t>& image = output_.resized[i];
-      resized.Set(i, image.empty() ? env.Null() : napi::fromBytes(env, image.data(), image.size()));
+    object.Set("images", napi::fromBytes(env, output.images.data(), output.images.size()));
+    if (keepSteps_) {
+      Napi::Array resized = Napi::Array::New(env, output.resized.size());
+      for (uint32_t i = 0; i < output.resized.size(); ++i) {
+        const std::vector<uint8_t>& image = output.resized[i];
+        resized.Set(i,
+                    image.empty() ? env.Null() : napi::fromBytes(env, image.data(), image.size()));
+      }
+      object.Set("resized", resized);
     }
-    object.Set("resized", resized);
+    pool_.give(std::move(buffers_));
     return object;
   }
 
  private:
   reference::Preprocessor& preprocessor_;
-  std::vector<napi::OwnedFrame> frames_;
+  BufferPool& pool_;
+  std::unique_ptr<PreprocessBuffers> buffers_;
   reference::PreprocessOptions options_;
-  reference::Preprocessed output_;
+  bool keepSteps_ = false;
 };
 
 }  // namespace
@@ -72,8 +118,8 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
  private:
   Napi::Value preprocessImages(const Napi::CallbackInfo& info) {
     if (!queue_) queue_ = std::make_unique<napi::Queue>(info.Env());
-    return queue_->submit(std::make_unique<PreprocessJob>(
-        info.Env(), preprocessor_, napi::toFrames(info[0]), napi::toPreprocessOptions(info[1])));
+    return queue_->submit(
+        std::make_unique<PreprocessJob>(info.Env(), preprocessor_, pool_, info[0], info[1]));
   }
 
   /// Single steps, on the JS thread: for checking one against a reference, not for the path of a
@@ -93,8 +139,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     const int height = napi::toSide(info[4], "outHeight");
     std::vector<uint8_t> out(static_cast<size_t>(width) * height * 3);
     Team alone(1);
-    reference::lanczosResize(image.pixels, image.width,
-                             reference::lanczosAxis(image.height, height),
+    reference::lanczosResize(image.pixels, reference::lanczosAxis(image.height, height),
                              reference::lanczosAxis(image.width, width), alone, out.data());
     return napi::fromBytes(info.Env(), out.data(), out.size());
   }
@@ -121,6 +166,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   }
 
   reference::Preprocessor preprocessor_;
+  BufferPool pool_;
   /// Started by the first job. Last member: its thread uses the ones above and ends first.
   std::unique_ptr<napi::Queue> queue_;
 };

@@ -37,7 +37,7 @@ export async function preprocessImages(
   frames: readonly ImageFrame[],
   options: PreprocessOptions,
 ): Promise<Uint8Array> {
-  return (await run(frames, options)).images;
+  return (await run(frames, options, false)).images;
 }
 
 /**
@@ -49,7 +49,7 @@ export async function preprocessSteps(
   frames: readonly ImageFrame[],
   options: PreprocessOptions,
 ): Promise<PreprocessSteps[]> {
-  const { images, resized } = await run(frames, options);
+  const { images, resized = [] } = await run(frames, options, true);
   const bytes = options.imageSize * options.imageSize * 3;
   return resized.map((image, i) => {
     const cropped = images.slice(i * bytes, (i + 1) * bytes);
@@ -78,7 +78,11 @@ export function normalizePixels(
   return loadAddon().normalizePixels(images, count, imageSize, mean, std);
 }
 
-function run(frames: readonly ImageFrame[], options: PreprocessOptions): Promise<NativePreprocessed> {
+function run(
+  frames: readonly ImageFrame[],
+  options: PreprocessOptions,
+  keepSteps: boolean,
+): Promise<NativePreprocessed> {
   checkOptions(options);
   frames.forEach((frame, i) => {
     checkFrame(frame, options.names?.[i] ?? String(i));
@@ -86,7 +90,7 @@ function run(frames: readonly ImageFrame[], options: PreprocessOptions): Promise
   const { imageSize, centerCrop, jpeg, threads } = options;
   return loadAddon().preprocessImages(
     frames.map(({ data, width, height, order }) => ({ data, width, height, bgr: order === 'bgr' })),
-    { imageSize, centerCrop, jpeg, threads },
+    { imageSize, centerCrop, jpeg, threads, keepSteps },
   );
 }
 

@@ -11,14 +11,6 @@ namespace {
 constexpr int kMaxSide = 1 << 16;
 constexpr int kMaxThreads = 256;
 
-bool toBool(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  if (!value.IsBoolean()) {
-    throw Napi::TypeError::New(object.Env(), std::string("expected a boolean for ") + name);
-  }
-  return value.As<Napi::Boolean>().Value();
-}
-
 Napi::Object toObject(const Napi::Value& value, const char* name) {
   if (!value.IsObject()) {
     throw Napi::TypeError::New(value.Env(), std::string("expected an object for ") + name);
@@ -37,6 +29,14 @@ int toInt(const Napi::Value& value, const char* name, int low, int high) {
                                                  " for " + name);
   }
   return static_cast<int>(number);
+}
+
+bool toBool(const Napi::Value& value, const char* name) {
+  const Napi::Value entry = toObject(value, "options").Get(name);
+  if (!entry.IsBoolean()) {
+    throw Napi::TypeError::New(value.Env(), std::string("expected a boolean for ") + name);
+  }
+  return entry.As<Napi::Boolean>().Value();
 }
 
 int toSide(const Napi::Value& value, const char* name) { return toInt(value, name, 1, kMaxSide); }
@@ -75,10 +75,11 @@ std::array<float, 3> toChannels(const Napi::Value& value, const char* name) {
   return channels;
 }
 
-std::vector<OwnedFrame> toFrames(const Napi::Value& value) {
+void toFrames(const Napi::Value& value, std::vector<OwnedFrame>& frames) {
   if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), "expected an array for frames");
   const Napi::Array array = value.As<Napi::Array>();
-  std::vector<OwnedFrame> frames(array.Length());
+  if (array.Length() > kMaxImages) throw Napi::RangeError::New(value.Env(), "too many frames");
+  frames.resize(array.Length());
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Object object = toObject(array.Get(i), "frame");
     OwnedFrame& frame = frames[i];
@@ -89,7 +90,6 @@ std::vector<OwnedFrame> toFrames(const Napi::Value& value) {
     const uint8_t* data = toBytes(object.Get("data"), "data", length);
     frame.pixels.assign(data, data + length);
   }
-  return frames;
 }
 
 reference::PreprocessOptions toPreprocessOptions(const Napi::Value& value) {

@@ -33,6 +33,8 @@ struct ImageView {
 constexpr int kMaxImages = 1024;
 
 int toInt(const Napi::Value& value, const char* name, int low, int high);
+/// Property `name` of an object.
+bool toBool(const Napi::Value& value, const char* name);
 int toSide(const Napi::Value& value, const char* name);
 /// Arguments (data, width, height) from `first` on.
 ImageView toImage(const Napi::CallbackInfo& info, size_t first);
@@ -40,7 +42,8 @@ ImageView toImage(const Napi::CallbackInfo& info, size_t first);
 const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length);
 /// Three numbers, one a channel.
 std::array<float, 3> toChannels(const Napi::Value& value, const char* name);
-std::vector<OwnedFrame> toFrames(const Napi::Value& value);
+/// Writes into `frames`, whose buffers are reused.
+void toFrames(const Napi::Value& value, std::vector<OwnedFrame>& frames);
 reference::PreprocessOptions toPreprocessOptions(const Napi::Value& value);
 
 Napi::Uint8Array fromBytes(Napi::Env env, const uint8_t* data, size_t length);

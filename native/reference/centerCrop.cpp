@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
+#include "support/lanes.h"
 #include "support/vectorize.h"
 
 namespace semanticvla::reference {
@@ -17,27 +17,30 @@ constexpr float kCropScale = 0.9f;
 constexpr float kToUnit = static_cast<float>(1.0 / 255.0);
 constexpr float kFromUnit = 255.5f;
 
-/// One source row, interpolated along x: [size * 3] float in [0, 1].
-VECTORIZE void interpolateRow(const uint8_t* row, int size, const int* low, const int* high,
-                              const float* lerp, float* unit, float* out) {
+/// One source row, interpolated along x: [size * 3] float in [0, 1]. Four lanes hold a pixel: the
+/// last is scratch, which the next pixel overwrites; both buffers have elements to spare.
+VECTORIZE void interpolateRow(const uint8_t* __restrict row, int size, const int* __restrict low,
+                              const float* __restrict lerp, float* __restrict unit,
+                              float* __restrict out) {
   for (int i = 0; i < size * 3; ++i) unit[i] = static_cast<float>(row[i]) * kToUnit;
   for (int x = 0; x < size; ++x) {
-    const float* left = unit + low[x] * 3;
-    const float* right = unit + high[x] * 3;
-    const float t = lerp[x];
-    // Four lanes at once, the last one scratch: the next pixel overwrites it and both buffers have
-    // a spare element.
-    float pixel[4];
-    for (int c = 0; c < 4; ++c) pixel[c] = left[c] + (right[c] - left[c]) * t;
-    std::memcpy(out + x * 3, pixel, sizeof(pixel));
+    Lanes4 left;
+    Lanes4 right;
+    load(left, unit + static_cast<size_t>(low[x]) * 3);
+    // The neighbour is the same pixel where the sample falls on one; its weight is zero there.
+    load(right, unit + static_cast<size_t>(low[x]) * 3 + 3);
+    store(out + static_cast<size_t>(x) * 3, left + (right - left) * lerp[x]);
   }
 }
 
-VECTORIZE void blendRows(const float* top, const float* bottom, float t, int count, uint8_t* out) {
+VECTORIZE void blendRows(const float* __restrict top, const float* __restrict bottom, float t,
+                         int count, uint8_t* __restrict out) {
   for (int i = 0; i < count; ++i) {
-    float value = top[i] + (bottom[i] - top[i]) * t;
-    value = std::min(std::max(value, 0.0f), 1.0f) * kFromUnit;
-    out[i] = static_cast<uint8_t>(std::min(static_cast<int>(value), 255));
+    const float value = top[i] + (bottom[i] - top[i]) * t;
+    // One clamp after the scaling does what the clip to [0, 1] before and the saturation after it
+    // do.
+    const float scaled = std::min(std::max(value * kFromUnit, 0.0f), 255.0f);
+    out[i] = static_cast<uint8_t>(static_cast<int>(scaled));
   }
 }
 
@@ -68,7 +71,8 @@ CropAxis centerCropAxis(int size) {
 void centerCropRows(const uint8_t* rgb, int size, const CropAxis& axis, int rowBegin, int rowEnd,
                     uint8_t* out) {
   const size_t rowLength = static_cast<size_t>(size) * 3;
-  std::vector<float> unit(rowLength + 1);
+  // One pixel and one lane to spare, of finite values.
+  std::vector<float> unit(rowLength + 4);
   // Two rotating rows: consecutive output rows mostly share a source row.
   std::vector<float> rows[2] = {std::vector<float>(rowLength + 1),
                                 std::vector<float>(rowLength + 1)};
@@ -77,8 +81,8 @@ void centerCropRows(const uint8_t* rgb, int size, const CropAxis& axis, int rowB
     if (held[0] == source) return 0;
     if (held[1] == source) return 1;
     const int slot = held[0] == keep ? 1 : 0;
-    interpolateRow(rgb + source * rowLength, size, axis.low.data(), axis.high.data(),
-                   axis.lerp.data(), unit.data(), rows[slot].data());
+    interpolateRow(rgb + source * rowLength, size, axis.low.data(), axis.lerp.data(), unit.data(),
+                   rows[slot].data());
     held[slot] = source;
     return slot;
   };

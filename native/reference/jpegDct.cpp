@@ -100,18 +100,14 @@ INLINE uint16_t highProduct(uint16_t a, uint16_t b) {
 /// Rounded division by the step, then the step times the inverse transform's scale.
 INLINE void quantize(Tile& tile, const JpegQuantization& table) {
   for (int r = 0; r < 8; ++r) {
-    for (int block = 0; block < kTileBlocks; ++block) {
-      int16_t* row = &tile[r][block * 8];
-      for (int c = 0; c < 8; ++c) {
-        const int k = r * 8 + c;
-        const int16_t sign = static_cast<int16_t>(row[c] >> 15);
-        const uint16_t magnitude = static_cast<uint16_t>((row[c] ^ sign) - sign);
-        const uint16_t rounded = static_cast<uint16_t>(magnitude + table.half[k]);
-        const uint16_t level =
-            highProduct(highProduct(rounded, table.reciprocal[k]), table.shift[k]);
-        row[c] =
-            static_cast<int16_t>(static_cast<int16_t>((level ^ sign) - sign) * table.inverse[k]);
-      }
+    for (int c = 0; c < kTileWidth; ++c) {
+      const int16_t sign = static_cast<int16_t>(tile[r][c] >> 15);
+      const uint16_t magnitude = static_cast<uint16_t>((tile[r][c] ^ sign) - sign);
+      const uint16_t rounded = static_cast<uint16_t>(magnitude + table.half[r][c]);
+      const uint16_t level =
+          highProduct(highProduct(rounded, table.reciprocal[r][c]), table.shift[r][c]);
+      tile[r][c] =
+          static_cast<int16_t>(static_cast<int16_t>((level ^ sign) - sign) * table.inverse[r][c]);
     }
   }
 }

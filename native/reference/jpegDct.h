@@ -7,10 +7,6 @@
 
 namespace semanticvla::reference {
 
-/// Blocks side by side in a tile: the transforms run over their 32 columns at once.
-constexpr int kTileBlocks = 4;
-constexpr int kTileWidth = 8 * kTileBlocks;
-
 /// What a JPEG encoder and decoder do to 8 rows of one component, without the lossless entropy
 /// coding between them: accurate forward DCT, quantization, dequantization, fast inverse DCT. `in`
 /// and `out` are [8, width] uint8 with their own strides; `width` is a multiple of kTileWidth.

@@ -32,33 +32,43 @@ constexpr std::array<int32_t, 64> kFastScales = {
     8867,  12299, 11585, 10426, 8867,  6967,  4799,  2446,  //
     4520,  6270,  5906,  5315,  4520,  3552,  2446,  1247};
 
-/// Everything a coefficient meets between the two transforms. Row-major, each row repeated for the
-/// blocks of a tile.
+/// Blocks side by side in a tile: the transforms run over its columns at once.
+constexpr int kTileBlocks = 4;
+constexpr int kTileWidth = 8 * kTileBlocks;
+
+/// Everything a coefficient meets between the two transforms, for each coefficient of a tile.
 struct JpegQuantization {
-  /// Step of the forward coefficients, which carry a factor 8, and half of it for rounding.
-  std::array<uint16_t, 64> half;
+  template <typename T>
+  using PerTile = std::array<std::array<T, kTileWidth>, 8>;
+
+  /// Half the step of the forward coefficients (which carry a factor 8), for rounding.
+  PerTile<uint16_t> half;
   /// floor(a / step) = ((a * reciprocal) >> 16) * shift >> 16 for every a < 2^15.
-  std::array<uint16_t, 64> reciprocal;
-  std::array<uint16_t, 64> shift;
+  PerTile<uint16_t> reciprocal;
+  PerTile<uint16_t> shift;
   /// Step times the fast inverse DCT's scale, with its two extra bits.
-  std::array<int16_t, 64> inverse;
+  PerTile<int16_t> inverse;
 };
 
 constexpr JpegQuantization makeQuantization(const std::array<uint8_t, 64>& base) {
   JpegQuantization table{};
   // libjpeg's quality scaling above 50, baseline limits.
   constexpr int kScale = 200 - 2 * kJpegQuality;
-  for (int i = 0; i < 64; ++i) {
-    int step = (base[i] * kScale + 50) / 100;
-    if (step < 1) step = 1;
-    if (step > 255) step = 255;
-    const uint32_t divisor = static_cast<uint32_t>(step) * 8;
-    int bits = 0;
-    while ((1u << bits) < divisor) ++bits;
-    table.half[i] = static_cast<uint16_t>(divisor / 2);
-    table.reciprocal[i] = static_cast<uint16_t>(((1u << (15 + bits)) + divisor - 1) / divisor);
-    table.shift[i] = static_cast<uint16_t>(1u << (17 - bits));
-    table.inverse[i] = static_cast<int16_t>((step * kFastScales[i] + (1 << 11)) >> 12);
+  for (int row = 0; row < 8; ++row) {
+    for (int column = 0; column < kTileWidth; ++column) {
+      const int i = row * 8 + column % 8;
+      int step = (base[i] * kScale + 50) / 100;
+      if (step < 1) step = 1;
+      if (step > 255) step = 255;
+      const uint32_t divisor = static_cast<uint32_t>(step) * 8;
+      int bits = 0;
+      while ((1u << bits) < divisor) ++bits;
+      table.half[row][column] = static_cast<uint16_t>(divisor / 2);
+      table.reciprocal[row][column] =
+          static_cast<uint16_t>(((1u << (15 + bits)) + divisor - 1) / divisor);
+      table.shift[row][column] = static_cast<uint16_t>(1u << (17 - bits));
+      table.inverse[row][column] = static_cast<int16_t>((step * kFastScales[i] + (1 << 11)) >> 12);
+    }
   }
   return table;
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "support/lanes.h"
 #include "support/vectorize.h"
 
 namespace semanticvla::reference {
@@ -21,49 +22,86 @@ float lanczos(float x) {
   return kRadius * std::sin(kPi * x) * std::sin(kPi * x / kRadius) / (kPi * kPi * x * x);
 }
 
-/// Columns of the vertical pass that stay in registers over all taps.
-constexpr int kBlock = 32;
+constexpr int roundUp(int value, int multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
-/// out[i] = sum over k of weights[k] * rows[k * stride + i], taps in ascending order from zero, as
-/// TensorFlow adds.
-VECTORIZE void verticalPass(const uint8_t* __restrict rows, size_t stride,
-                            const float* __restrict weights, int count, int columns,
-                            float* __restrict out) {
-  int begin = 0;
-  for (; begin + kBlock <= columns; begin += kBlock) {
-    float sum[kBlock] = {};
-    for (int k = 0; k < count; ++k) {
-      const uint8_t* row = rows + k * stride + begin;
-      const float weight = weights[k];
-      for (int i = 0; i < kBlock; ++i) sum[i] += weight * static_cast<float>(row[i]);
+/// Output rows that go through both passes together, one a lane: the horizontal pass then has no
+/// lanes to spare and needs no gathering of pixels.
+constexpr int kRows = 8;
+/// Columns of the vertical pass that share a broadcast weight.
+constexpr int kColumns = 16;
+
+VECTORIZE void toFloats(const uint8_t* __restrict in, int count, float* __restrict out) {
+  for (int i = 0; i < count; ++i) out[i] = static_cast<float>(in[i]);
+}
+
+/// Vertical pass of kRows output rows, transposed: `out[column * kRows + row]` = sum over k of
+/// `weights[row][k] * rows[first[row] + k][column]`, taps in ascending order from zero, as
+/// TensorFlow adds. `columns` is a multiple of kColumns.
+VECTORIZE void verticalPass(const float* const* rows, const int* first, const float* const* weights,
+                            int taps, int columns, float* __restrict out) {
+  for (int column = 0; column < columns; column += kColumns) {
+    Lanes8 left[kRows];
+    Lanes8 right[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      const float* const* from = rows + first[r];
+      Lanes8 sumLeft = {};
+      Lanes8 sumRight = {};
+      for (int k = 0; k < taps; ++k) {
+        Lanes8 value;
+        load(value, from[k] + column);
+        sumLeft += weights[r][k] * value;
+        load(value, from[k] + column + 8);
+        sumRight += weights[r][k] * value;
+      }
+      left[r] = sumLeft;
+      right[r] = sumRight;
     }
-    std::memcpy(out + begin, sum, sizeof(sum));
-  }
-  for (; begin < columns; ++begin) {
-    float sum = 0.0f;
-    for (int k = 0; k < count; ++k)
-      sum += weights[k] * static_cast<float>(rows[k * stride + begin]);
-    out[begin] = sum;
+    transpose8(left);
+    transpose8(right);
+    float* to = out + static_cast<size_t>(column) * kRows;
+    for (int i = 0; i < 8; ++i) {
+      store(to + i * kRows, left[i]);
+      store(to + (i + 8) * kRows, right[i]);
+    }
   }
 }
 
-using Lanes = float __attribute__((vector_size(16)));
-
-/// One output row from one row of pixels; a pixel's three channels and one spare lane at a time.
-/// `row` has a spare element at its end, `out` (floats) too.
-VECTORIZE void horizontalPass(const float* __restrict row, const int* __restrict start,
-                              const int* __restrict count, const float* __restrict weights,
-                              int taps, int width, float* __restrict out) {
+/// Horizontal pass of the same rows: `in` as above with `taps` more pixels of zeros, `out` [width *
+/// 3, kRows].
+VECTORIZE void horizontalPass(const float* __restrict in, const int* __restrict start,
+                              const float* __restrict weights, int taps, int width,
+                              float* __restrict out) {
   for (int x = 0; x < width; ++x) {
-    const float* pixel = row + static_cast<size_t>(start[x]) * 3;
-    const float* tap = weights + static_cast<size_t>(x) * taps;
-    Lanes sum = {};
-    for (int k = 0; k < count[x]; ++k) {
-      Lanes value;
-      std::memcpy(&value, pixel + 3 * k, sizeof(value));
-      sum += tap[k] * value;
+    const float* pixel = in + static_cast<size_t>(start[x]) * 3 * kRows;
+    const float* weight = weights + static_cast<size_t>(x) * taps;
+    Lanes8 red = {};
+    Lanes8 green = {};
+    Lanes8 blue = {};
+    for (int k = 0; k < taps; ++k) {
+      Lanes8 value;
+      load(value, pixel + k * 3 * kRows);
+      red += weight[k] * value;
+      load(value, pixel + (k * 3 + 1) * kRows);
+      green += weight[k] * value;
+      load(value, pixel + (k * 3 + 2) * kRows);
+      blue += weight[k] * value;
     }
-    std::memcpy(out + static_cast<size_t>(x) * 3, &sum, sizeof(sum));
+    float* to = out + static_cast<size_t>(x) * 3 * kRows;
+    store(to, red);
+    store(to + kRows, green);
+    store(to + 2 * kRows, blue);
+  }
+}
+
+/// [count, kRows] to kRows rows of [count]; `count` is a multiple of 8.
+VECTORIZE void untranspose(const float* __restrict in, int count, float* __restrict out) {
+  for (int i = 0; i < count; i += 8) {
+    Lanes8 block[8];
+    for (int k = 0; k < 8; ++k) load(block[k], in + static_cast<size_t>(i + k) * kRows);
+    transpose8(block);
+    for (int r = 0; r < kRows; ++r) store(out + static_cast<size_t>(r) * count + i, block[r]);
   }
 }
 
@@ -85,47 +123,85 @@ ResizeAxis lanczosAxis(int inSize, int outSize) {
   const float reach = kRadius * stretch;
   const float oneOverStretch = 1.0f / stretch;
   ResizeAxis axis;
-  axis.taps = std::min(2 * static_cast<int>(std::ceil(reach)) + 1, inSize);
-  axis.start.assign(outSize, 0);
-  axis.count.assign(outSize, 0);
-  axis.weights.assign(static_cast<size_t>(outSize) * axis.taps, 0.0f);
+  axis.inSize = inSize;
+  std::vector<int> count(outSize);
   for (int i = 0; i < outSize; ++i) {
     const float centre = (static_cast<float>(i) + 0.5f) * inverse;
     const int first = std::clamp(static_cast<int>(std::ceil(centre - reach - 0.5f)), 0, inSize - 1);
     const int last = std::clamp(static_cast<int>(std::floor(centre + reach - 0.5f)), 0, inSize - 1);
+    axis.start.push_back(first);
+    count[i] = last - first + 1;
+    axis.taps = std::max(axis.taps, count[i]);
+  }
+  axis.weights.assign(static_cast<size_t>(outSize) * axis.taps, 0.0f);
+  for (int i = 0; i < outSize; ++i) {
+    const float centre = (static_cast<float>(i) + 0.5f) * inverse;
     float* weights = axis.weights.data() + static_cast<size_t>(i) * axis.taps;
     float total = 0.0f;
-    axis.start[i] = first;
-    // A rounded centre could reach one tap further than the table is wide.
-    axis.count[i] = std::min(last - first + 1, axis.taps);
-    for (int k = 0; k < axis.count[i]; ++k) {
-      weights[k] =
-          lanczos(std::abs((static_cast<float>(first + k) + 0.5f - centre) * oneOverStretch));
+    for (int k = 0; k < count[i]; ++k) {
+      weights[k] = lanczos(
+          std::abs((static_cast<float>(axis.start[i] + k) + 0.5f - centre) * oneOverStretch));
       total += weights[k];
     }
-    if (std::abs(total) < 1000.0f * std::numeric_limits<float>::min()) continue;
-    const float normalize = 1.0f / total;
-    for (int k = 0; k < axis.count[i]; ++k) weights[k] *= normalize;
+    // TensorFlow's threshold, below which it leaves the pixel black.
+    const float normalize =
+        std::abs(total) < 1000.0f * std::numeric_limits<float>::min() ? 0.0f : 1.0f / total;
+    for (int k = 0; k < count[i]; ++k) weights[k] *= normalize;
   }
   return axis;
 }
 
-void lanczosResize(const uint8_t* rgb, int inWidth, const ResizeAxis& vertical,
-                   const ResizeAxis& horizontal, Team& team, uint8_t* out) {
+void lanczosResize(const uint8_t* rgb, const ResizeAxis& vertical, const ResizeAxis& horizontal,
+                   Team& team, uint8_t* out) {
   const int outWidth = static_cast<int>(horizontal.start.size());
   const int outHeight = static_cast<int>(vertical.start.size());
-  const size_t inStride = static_cast<size_t>(inWidth) * 3;
-  const size_t outStride = static_cast<size_t>(outWidth) * 3;
-  team.runRows(outHeight, 1, [&](int begin, int end) {
-    std::vector<float> tall(inStride + 1);
-    std::vector<float> wide(outStride + 1);
-    for (int y = begin; y < end; ++y) {
-      verticalPass(rgb + vertical.start[y] * inStride, inStride,
-                   vertical.weights.data() + static_cast<size_t>(y) * vertical.taps,
-                   vertical.count[y], static_cast<int>(inStride), tall.data());
-      horizontalPass(tall.data(), horizontal.start.data(), horizontal.count.data(),
-                     horizontal.weights.data(), horizontal.taps, outWidth, wide.data());
-      roundRow(wide.data(), static_cast<int>(outStride), out + y * outStride);
+  const int inColumns = horizontal.inSize * 3;
+  const int inPadded = roundUp(inColumns, kColumns);
+  const int outColumns = outWidth * 3;
+  const int outPadded = roundUp(outColumns, 8);
+  team.runRows(outHeight, kRows, [&](int begin, int end) {
+    // Zeros past the last column: a pixel at the border has fewer taps than the table is wide.
+    std::vector<float> tall((static_cast<size_t>(inPadded) + horizontal.taps * 3) * kRows);
+    std::vector<float> wide(static_cast<size_t>(outPadded) * kRows);
+    std::vector<float> lines(wide.size());
+    // Input rows as floats, each converted once: a ring that holds those of one group.
+    int ringRows = 0;
+    for (int y = begin; y < end; y += kRows) {
+      const int lastRow = std::min(y + kRows, outHeight) - 1;
+      ringRows = std::max(ringRows, vertical.start[lastRow] - vertical.start[y] + vertical.taps);
+    }
+    std::vector<float> ring(static_cast<size_t>(ringRows) * inPadded);
+    std::vector<const float*> rows;
+    int converted = vertical.start[begin];
+    for (int y = begin; y < end; y += kRows) {
+      int first[kRows];
+      const float* weights[kRows];
+      const int top = vertical.start[y];
+      for (int r = 0; r < kRows; ++r) {
+        // Lanes past the last row compute it once more.
+        const int row = std::min(y + r, outHeight - 1);
+        first[r] = vertical.start[row] - top;
+        weights[r] = vertical.weights.data() + static_cast<size_t>(row) * vertical.taps;
+      }
+      const int bottom = top + first[kRows - 1] + vertical.taps;
+      for (; converted < bottom; ++converted) {
+        // Rows past the image meet weights of zero.
+        const int row = std::min(converted, vertical.inSize - 1);
+        toFloats(rgb + static_cast<size_t>(row) * inColumns, inColumns,
+                 ring.data() + static_cast<size_t>(converted % ringRows) * inPadded);
+      }
+      rows.clear();
+      for (int row = top; row < bottom; ++row) {
+        rows.push_back(ring.data() + static_cast<size_t>(row % ringRows) * inPadded);
+      }
+      verticalPass(rows.data(), first, weights, vertical.taps, inPadded, tall.data());
+      horizontalPass(tall.data(), horizontal.start.data(), horizontal.weights.data(),
+                     horizontal.taps, outWidth, wide.data());
+      untranspose(wide.data(), outPadded, lines.data());
+      for (int r = 0; r < std::min(kRows, end - y); ++r) {
+        roundRow(lines.data() + static_cast<size_t>(r) * outPadded, outColumns,
+                 out + static_cast<size_t>(y + r) * outColumns);
+      }
     }
   });
 }

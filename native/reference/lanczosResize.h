@@ -7,12 +7,13 @@
 
 namespace semanticvla::reference {
 
-/// Filter taps of one axis: output i is the sum of `weights[i * taps + k] * input[start[i] + k]`
-/// over k < count[i].
+/// Filter taps of one axis: output i is the sum over k < taps of `weights[i * taps + k] *
+/// input[start[i] + k]`. Outputs with fewer taps end in zero weights, whose inputs may lie past the
+/// end. `start` ascends.
 struct ResizeAxis {
+  int inSize = 0;
   int taps = 0;
   std::vector<int> start;
-  std::vector<int> count;
   std::vector<float> weights;
 };
 
@@ -23,7 +24,7 @@ ResizeAxis lanczosAxis(int inSize, int outSize);
 /// `rgb` [inHeight, inWidth, 3] uint8 to `out` [outHeight, outWidth, 3] uint8: vertical pass first,
 /// nothing rounded in between, then half to even and clipped. Axis sizes are those of the two
 /// `ResizeAxis`.
-void lanczosResize(const uint8_t* rgb, int inWidth, const ResizeAxis& vertical,
-                   const ResizeAxis& horizontal, Team& team, uint8_t* out);
+void lanczosResize(const uint8_t* rgb, const ResizeAxis& vertical, const ResizeAxis& horizontal,
+                   Team& team, uint8_t* out);
 
 }  // namespace semanticvla::reference

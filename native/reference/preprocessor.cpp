@@ -47,10 +47,10 @@ std::shared_ptr<const ResizeAxis> Preprocessor::resizeAxis(int inSize) {
   return axis;
 }
 
-Preprocessed Preprocessor::run(const std::vector<Frame>& frames, const PreprocessOptions& options) {
+void Preprocessor::run(const std::vector<Frame>& frames, const PreprocessOptions& options,
+                       Preprocessed& result) {
   const int count = static_cast<int>(frames.size());
   const size_t imageBytes = static_cast<size_t>(options.imageSize) * options.imageSize * 3;
-  Preprocessed result;
   result.images.resize(imageBytes * frames.size());
   result.resized.resize(frames.size());
   if (workspaces_.size() < frames.size()) workspaces_.resize(frames.size());
@@ -66,7 +66,6 @@ Preprocessed Preprocessor::run(const std::vector<Frame>& frames, const Preproces
     processFrame(frames[i], options, workspaces_[i], members, result.resized[i],
                  result.images.data() + i * imageBytes);
   }
-  return result;
 }
 
 void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& options,
@@ -75,6 +74,7 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
   constexpr int kSize = kReferenceImageSize;
   constexpr size_t kBytes = static_cast<size_t>(kSize) * kSize * 3;
   const size_t pixels = static_cast<size_t>(frame.width) * frame.height;
+  resized.clear();
   const uint8_t* rgb = frame.pixels;
   if (frame.bgr) {
     work.rgb.resize(pixels * 3);
@@ -88,8 +88,7 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
       rgb = work.decoded.data();
     }
     resized.resize(kBytes);
-    lanczosResize(rgb, frame.width, *resizeAxis(frame.height), *resizeAxis(frame.width), team,
-                  resized.data());
+    lanczosResize(rgb, *resizeAxis(frame.height), *resizeAxis(frame.width), team, resized.data());
     rgb = resized.data();
   }
   const bool resizeAgain = options.imageSize != kSize;

@@ -48,7 +48,9 @@ struct Preprocessed {
 /// one caller at a time.
 class Preprocessor {
  public:
-  Preprocessed run(const std::vector<Frame>& frames, const PreprocessOptions& options);
+  /// Writes into `result`, whose buffers are reused when they are large enough.
+  void run(const std::vector<Frame>& frames, const PreprocessOptions& options,
+           Preprocessed& result);
 
  private:
   /// Buffers of one frame in progress, reused from call to call.

@@ -95,13 +95,24 @@ def check_discrete(folder: Path, case: dict, sample: dict, tokenizers: Tokenizer
     return error <= 1e-12
 
 
+def tokenizers_of(folder: Path, policy: Policy) -> Tokenizers:
+    """The case's own, or libero-tiny's, which the repository's other cases share."""
+    checkpoint, text = folder / "checkpoint", policy.checkpoint.text_folder
+    shared = folder.resolve().parent / "libero-tiny" / "checkpoint"
+    if not (checkpoint / "tokenizer.json").exists():
+        checkpoint = shared
+    if text is not None and not (text / "spiece.model").exists():
+        text = shared / text.name
+    return Tokenizers(checkpoint, text)
+
+
 def main(folders: list[str]) -> int:
     good = True
     for name in folders:
         folder = Path(name)
         case = read_json(folder / "case.json")
         policy = load(folder / "checkpoint", chunk=case["chunk"])
-        tokenizers = Tokenizers(folder / "checkpoint", policy.checkpoint.text_folder)
+        tokenizers = tokenizers_of(folder, policy)
         for sample in case["samples"]:
             good &= check_sample(policy, folder, case, sample, tokenizers)
             if "discrete" in sample:

@@ -66,6 +66,9 @@ class Policy:
         self.checkpoint, self.weights, self.chunk = checkpoint, weights, chunk
         self.discrete = discrete or not any(name.startswith("action_head.") for name in checkpoint.tensors)
         self._lean = lean
+        # Files made for tests may lack the output layer where the head is a regression.
+        has_output_layer = "language_model.lm_head.weight" in weights
+        self.computes_logits = self.discrete or (has_output_layer and not lean)
         self._texts: dict[tuple[str, tuple[int, ...]], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
         # The absence of the SemanticVLA keys is what marks OpenVLA-OFT (spec, Variants).
@@ -195,8 +198,7 @@ class Policy:
         start = length - embeddings.shape[1] + prompt - 1
         window = hidden[:, start : start + action_tokens]
         record("llm.window", window[0])
-        needs_logits = self.discrete or not self._lean
-        logits = self.weights.linear("language_model.lm_head", hidden).float() if needs_logits else None
+        logits = self.weights.linear("language_model.lm_head", hidden).float() if self.computes_logits else None
         if self.discrete:
             assert logits is not None
             rows = logits[0, start : start + action_tokens]

@@ -1,7 +1,7 @@
 """The baseline as a process: one JSON request a line on stdin, one JSON answer a line on stdout.
 
     {"cmd": "load", "dir": FOLDER, "chunk": 8, "threads": 2, "cameras": 2}
-        -> {"ok": true, "seconds", "parameters", "residentMiB", "torch", "images"}
+        -> {"ok": true, "seconds", "parameters", "residentMiB", "logits", "torch", "images"}
        also: "dtype" "float32" | "bfloat16", "normalization" "q99" | "minmax", "proprio" (true), "centerCrop" (true),
        "lean" (false: everything that the reference computes on every call; see policy.py), "actionDim" (without head)
     {"cmd": "predict", "observation": FOLDER, "instruction": TEXT, "unnorm_key": KEY, "repeat": 1}
@@ -98,6 +98,7 @@ class Server:
             "seconds": round(time.perf_counter() - start, 3),
             "parameters": sum(tensor.numel() for tensor in policy.checkpoint.tensors.values()),
             "residentMiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "logits": policy.computes_logits,
             "torch": torch.__version__,
             "images": f"tensorflow {version}" if version else "numpy: tensorflow-cpu cannot be imported",
         }

@@ -19,13 +19,13 @@ import { crc32 } from './crc32.ts';
 import { openRegular, readExactly, readInto, reason } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import type { SplitTensor } from './logicalTensors.ts';
-import { addLowRank, lowRankFactors } from './lowRank.ts';
+import { LowRankKernel } from './lowRank.ts';
 import { widenToFloat32 } from './readTensor.ts';
 import { dtypeBytes, type TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';
 
 /** Part of the key: a change of layout or arithmetic makes new files. */
-const formatVersion = 1;
+const formatVersion = 2;
 /** Bytes of merged rows held at a time. */
 const blockBytes = 8 * 1024 * 1024;
 /** A temporary file that nobody has written to for so long was left by a process that was killed. */
@@ -53,7 +53,7 @@ export async function readLoraScale(dir: string): Promise<LoraScale> {
       throw fields.error(key, 'no exceptions (one r and one lora_alpha for all layers)');
     }
   }
-  return { rank: fields.integer('r', 1, 65_536), alpha: fields.positive('lora_alpha') };
+  return { rank: fields.integer('r', 1, 4096), alpha: fields.positive('lora_alpha') };
 }
 
 /** Cached result, or merges now. LORA_INVALID, TORCH_ARCHIVE_INVALID, TENSOR_NOT_FINITE, CACHE_UNWRITABLE; the signal's reason. */
@@ -217,34 +217,38 @@ async function write(
   }
 }
 
-/** Rows of the merged weight, as bytes of float32, a block at a time. */
+/** Rows of the merged weight, as bytes of float32, a block at a time; each block is overwritten by the next. */
 async function* mergedBlocks(
   input: FileHandle,
   archive: TorchArchive,
   tensor: SplitTensor,
   { rank, alpha }: LoraScale,
 ): AsyncGenerator<Uint8Array> {
-  const { base, loraA, loraB } = tensor;
+  const { name, base } = tensor;
   const out = base.shape[0]!;
   const columns = product(base.shape) / out;
-  const factors = lowRankFactors(
-    await readWhole(input, archive, loraA),
-    await readWhole(input, archive, loraB),
-    rank,
-    alpha / rank,
-  );
+  const rowsAtOnce = Math.min(out, Math.max(1, Math.floor(blockBytes / (columns * dtypeBytes.F32))));
+  const loraA = await readWhole(input, archive, tensor.loraA);
+  const loraB = await readWhole(input, archive, tensor.loraB);
+  const kernel = new LowRankKernel(loraA, loraB, rank, alpha / rank, rowsAtOnce);
   const crc = new EntryCrc(archive, base);
   const rowBytes = columns * dtypeBytes[base.dtype];
-  const rowsAtOnce = Math.max(1, Math.floor(blockBytes / (columns * dtypeBytes.F32)));
   for (let row = 0; row < out; row += rowsAtOnce) {
     const rows = Math.min(rowsAtOnce, out - row);
-    const bytes = new Uint8Array(rows * rowBytes);
+    const bytes = base.dtype === 'BF16' ? kernel.source(rows) : new Uint8Array(rows * rowBytes);
     await readInto(input, bytes, base.offset + row * rowBytes, base.file, 'TORCH_ARCHIVE_INVALID');
     crc.update(bytes);
-    const block = widenToFloat32(base, bytes);
-    addLowRank(block, row, factors);
-    requireFinite(block, tensor.name, archive.file);
-    yield new Uint8Array(block.buffer, block.byteOffset, block.byteLength);
+    const merged =
+      base.dtype === 'BF16'
+        ? kernel.mergeBfloat16(row, rows)
+        : kernel.mergeFloat32(row, widenToFloat32(base, bytes));
+    if (!merged.isFinite) {
+      throw new SemanticVlaError(
+        'TENSOR_NOT_FINITE',
+        `${archive.file}: ${name}: expected finite weights after the LoRA merge, found NaN or Infinity. The training run diverged or the file is damaged.`,
+      );
+    }
+    yield new Uint8Array(merged.values.buffer, merged.values.byteOffset, merged.values.byteLength);
   }
   crc.finish();
 }
@@ -282,18 +286,6 @@ export class EntryCrc {
         `${this.#view.file}: ${this.#view.name}: the CRC of its data is wrong: the file is damaged. Copy it again.`,
       );
     }
-  }
-}
-
-function requireFinite(values: Float32Array, name: string, file: string): void {
-  let probe = 0;
-  // x * 0 is 0 for every finite x and NaN for the others.
-  for (let i = 0; i < values.length; i++) probe += values[i]! * 0;
-  if (probe !== 0) {
-    throw new SemanticVlaError(
-      'TENSOR_NOT_FINITE',
-      `${file}: ${name}: expected finite weights after the LoRA merge, found NaN or Infinity. The training run diverged or the file is damaged.`,
-    );
   }
 }
 

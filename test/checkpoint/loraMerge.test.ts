@@ -13,7 +13,8 @@ import {
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addLowRank, lowRankFactors } from '../../lib/checkpoint/lowRank.ts';
+import { crc32, tableCrc32 } from '../../lib/checkpoint/crc32.ts';
+import { LowRankKernel } from '../../lib/checkpoint/lowRank.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { readTensorFloat32 } from '../../lib/checkpoint/readTensor.ts';
 import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
@@ -29,33 +30,79 @@ function freshCache(): string {
   return join(scratchFolder(), `lora-cache-${caches++}`);
 }
 
-test('low-rank sums of any size, split anywhere, are rounded once', () => {
-  for (const [rows, columns, rank] of [
-    [1, 1, 1],
-    [4, 2, 8],
-    [7, 5, 3],
-    [9, 11, 12],
-    [8, 6, 32],
-  ] as const) {
-    const value = (i: number) => Math.fround(Math.sin(i * 12.9898) * 3);
-    const a = Float32Array.from({ length: rank * columns }, (_, i) => value(i));
-    const b = Float32Array.from({ length: rows * rank }, (_, i) => value(i + 1000));
-    const w = Float32Array.from({ length: rows * columns }, (_, i) => value(i + 2000));
-    const factors = lowRankFactors(a, b, rank, 0.5);
-    const whole = w.slice();
-    addLowRank(whole, 0, factors);
-    const split = w.slice();
-    const cut = Math.floor(rows / 2);
-    addLowRank(split.subarray(0, cut * columns), 0, factors);
-    addLowRank(split.subarray(cut * columns), cut, factors);
-    assert.equal(split, whole);
-    for (let i = 0; i < rows; i++) {
-      for (let j = 0; j < columns; j++) {
-        let sum = 0;
-        for (let k = 0; k < rank; k++) sum += 0.5 * b[i * rank + k]! * a[k * columns + j]!;
-        assert.is(whole[i * columns + j], Math.fround(w[i * columns + j]! + sum));
-      }
+/** float32 sums of r products, in the order of r, then W: the arithmetic that is promised, written plainly. */
+function plainMerge(
+  w: Float32Array,
+  a: Float32Array,
+  b: Float32Array,
+  columns: number,
+  rank: number,
+  scale: number,
+): Float32Array {
+  const { fround } = Math;
+  return w.map((value, at) => {
+    let sum = 0;
+    for (let k = 0; k < rank; k++) {
+      const factor = fround(scale * b[Math.floor(at / columns) * rank + k]!);
+      sum = fround(sum + fround(a[k * columns + (at % columns)]! * factor));
     }
+    return fround(value + sum);
+  });
+}
+
+const sizes = [
+  [1, 1, 1],
+  [4, 8, 8],
+  [7, 5, 3],
+  [9, 11, 12],
+  [8, 16, 32],
+  [13, 24, 2],
+] as const;
+/** Numbers that float32, but not bfloat16, tells apart. */
+const noise = (length: number, seed: number) =>
+  Float32Array.from({ length }, (_, i) => Math.fround(Math.sin((i + seed) * 12.9898) * 3));
+
+test('low-rank sums of any size, in float32, wherever the rows are split', () => {
+  for (const [rows, columns, rank] of sizes) {
+    const [a, b, w] = [noise(rank * columns, 0), noise(rows * rank, 1000), noise(rows * columns, 2000)];
+    const kernel = new LowRankKernel(a, b, rank, 0.3, rows);
+    const expected = plainMerge(w, a, b, columns, rank, 0.3);
+    assert.equal(kernel.mergeFloat32(0, w).values.slice(), expected, `${rows} x ${columns}, rank ${rank}`);
+    const cut = Math.floor(rows / 2);
+    assert.equal(
+      kernel.mergeFloat32(cut, w.subarray(cut * columns)).values.slice(),
+      expected.subarray(cut * columns).slice(),
+    );
+  }
+});
+
+test('bfloat16 rows are widened on the way', () => {
+  for (const [rows, columns, rank] of sizes) {
+    const [a, b, w] = [noise(rank * columns, 0), noise(rows * rank, 1000), noise(rows * columns, 2000)];
+    const halves = Uint16Array.from(new Uint32Array(w.buffer), (word) => word >>> 16);
+    const widened = new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+    const kernel = new LowRankKernel(a, b, rank, 2, rows);
+    kernel.source(rows).set(new Uint8Array(halves.buffer));
+    assert.equal(kernel.mergeBfloat16(0, rows).values.slice(), plainMerge(widened, a, b, columns, rank, 2));
+  }
+});
+
+test('a value that is not finite is noticed, in any place, and only then', () => {
+  const [rows, columns] = [6, 11];
+  for (let place = 0; place < rows * columns; place++) {
+    const kernel = new LowRankKernel(noise(columns, 0), noise(rows, 9), 1, 1, rows);
+    const w = noise(rows * columns, 5);
+    assert.is(kernel.mergeFloat32(0, w).isFinite, true);
+    w[place] = place % 2 === 0 ? Number.NaN : Number.NEGATIVE_INFINITY;
+    assert.is(kernel.mergeFloat32(0, w).isFinite, false, `at ${place}`);
+    assert.is(kernel.mergeFloat32(0, noise(rows * columns, 5)).isFinite, true);
+  }
+});
+
+test('both CRC-32 agree with the check value', () => {
+  for (const crc of [crc32, tableCrc32]) {
+    assert.is(crc(Buffer.from('123456789')), 0xcbf43926);
+    assert.is(crc(Buffer.from('56789'), crc(Buffer.from('1234'))), 0xcbf43926);
   }
 });
 
@@ -121,14 +168,8 @@ test('OFT+: the patch convolution is merged over its flattened window', async ()
     const merged = await readTensorFloat32(tensors.get(`${stem}.weight`)!);
     const window = 3 * 14 * 14;
     assert.is(a.length, 3 * window);
-    let changed = 0;
-    for (let i = 0; i < base.length; i++) {
-      let sum = 0;
-      for (let k = 0; k < 3; k++)
-        sum += (5 / 3) * b[Math.floor(i / window) * 3 + k]! * a[k * window + (i % window)]!;
-      assert.is(merged[i], Math.fround(base[i]! + sum));
-      if (merged[i] !== base[i]) changed++;
-    }
+    assert.equal(merged, plainMerge(base, a, b, window, 3, 5 / 3));
+    const changed = merged.filter((value, i) => value !== base[i]).length;
     assert.ok(changed > base.length / 2, `${changed} of ${base.length} weights changed`);
   }
   rmSync(dir, { recursive: true });

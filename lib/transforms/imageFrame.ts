@@ -9,8 +9,8 @@ import type { ImageFrame } from '../types.ts';
  */
 export const maxFramePixels = 8192 * 8192;
 
-/** Longest side in pixels that the resize is made for. */
-export const maxFrameSide = 65_536;
+/** Longest side in pixels: that of a JPEG image, through which the reference sends every frame it resizes. */
+export const maxFrameSide = 65_500;
 
 /**
  * Checks one frame.

@@ -12,6 +12,9 @@ namespace {
 /// Input sizes whose taps are kept.
 constexpr size_t kMaxAxes = 16;
 
+/// What an unusually large frame needed is given back to the system.
+constexpr size_t kMaxWorkspace = size_t{16} << 20;
+
 /// [count, 3] blue-green-red to red-green-blue.
 void swapChannels(const uint8_t* bgr, size_t count, uint8_t* rgb) {
   for (size_t i = 0; i < count; ++i) {
@@ -22,6 +25,12 @@ void swapChannels(const uint8_t* bgr, size_t count, uint8_t* rgb) {
 }
 
 }  // namespace
+
+size_t Preprocessor::Workspace::bytes() const {
+  size_t total = rgb.capacity() + decoded.capacity() + cropped.capacity();
+  for (const std::vector<uint8_t>& plane : jpeg.planes) total += plane.capacity();
+  return total;
+}
 
 Team& Preprocessor::team(int threads) {
   if (!team_ || team_->size() != threads) {
@@ -65,6 +74,9 @@ void Preprocessor::run(const std::vector<Frame>& frames, const PreprocessOptions
   for (int i = whole; i < count; ++i) {
     processFrame(frames[i], options, workspaces_[i], members, result.resized[i],
                  result.images.data() + i * imageBytes);
+  }
+  for (Workspace& work : workspaces_) {
+    if (work.bytes() > kMaxWorkspace) work = Workspace();
   }
 }
 

@@ -59,6 +59,7 @@ class Preprocessor {
     std::vector<uint8_t> decoded;
     std::vector<uint8_t> cropped;
     JpegWorkspace jpeg;
+    size_t bytes() const;
   };
 
   Team& team(int threads);

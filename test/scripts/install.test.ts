@@ -1,0 +1,91 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const install = suite('scripts/install');
+
+const script = resolve(import.meta.dirname, '../../scripts/install.mjs');
+
+/** Each tool as a shell script that answers as a good one does. */
+const good: Readonly<Record<string, string>> = {
+  python3: 'echo Python 3.11.2',
+  make: 'exit 0',
+  'g++': 'exit 0',
+};
+
+/** Runs the script on a machine that has only `tools`; it must not get as far as building. */
+function runWith(tools: Readonly<Record<string, string>>, nodeVersion?: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-install-'));
+  try {
+    symlinkSync('/bin/sh', join(folder, 'sh'));
+    for (const [name, body] of Object.entries(tools)) {
+      writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`);
+      chmodSync(join(folder, name), 0o755);
+    }
+    // The folder of this copy has no node-gyp beside it: what passes all checks ends there.
+    const copy = join(folder, 'install.mjs');
+    const version = `Object.defineProperty(process.versions, 'node', { value: '${nodeVersion}' });`;
+    const text = readFileSync(script, 'utf8').replace(
+      'checkNode();',
+      `${nodeVersion ? version : ''}checkNode();`,
+    );
+    writeFileSync(copy, text.replace(/const besideNode = [^;]+;/, "const besideNode = '';"));
+    const child = spawnSync(process.execPath, [copy], {
+      encoding: 'utf8',
+      env: { PATH: folder },
+      timeout: 30_000,
+    });
+    return { code: child.status, lines: child.stderr.trim().split('\n') };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+install('each missing tool gets one sentence with the command that installs it', () => {
+  const command = /apt-get install -y build-essential python3$/;
+  const cases: [string, Readonly<Record<string, string>>, RegExp][] = [
+    ['no Python', { ...good, python3: 'exit 127' }, /needs Python 3 .* found no python3/],
+    [
+      'an old Python',
+      { ...good, python3: 'echo Python 3.6.9' },
+      /needs Python >= 3\.8 .* found Python 3\.6\.9/,
+    ],
+    ['no make', { ...good, make: 'exit 127' }, /needs make .* found no make/],
+    ['an old compiler', { ...good, 'g++': 'exit 1' }, /C\+\+17 compiler and g\+\+ cannot compile/],
+  ];
+  for (const [name, tools, sentence] of cases) {
+    const { code, lines } = runWith(tools);
+    assert.is(code, 1, name);
+    assert.is(lines.length, 1, `${name}: ${lines.join('\n')}`);
+    assert.match(lines[0]!, sentence, name);
+    assert.match(lines[0]!, command, name);
+  }
+  for (const missing of Object.keys(good)) {
+    const { [missing]: _, ...rest } = good;
+    const { code, lines } = runWith(rest);
+    assert.is(code, 1, missing);
+    assert.is(lines.length, 1, `${missing}: ${lines.join('\n')}`);
+    assert.match(lines[0]!, `found no ${missing}`);
+    assert.match(lines[0]!, command);
+  }
+});
+
+install('a wrong Node gets one sentence', () => {
+  for (const version of ['18.20.4', '20.8.1']) {
+    const { code, lines } = runWith(good, version);
+    assert.is(code, 1);
+    assert.is(lines.length, 1);
+    assert.match(lines[0]!, `needs Node >= 20.9 and found ${version}; install a newer one`);
+  }
+});
+
+install('with every tool there it goes on to build', () => {
+  const { code, lines } = runWith(good);
+  assert.is(code, 1);
+  assert.match(lines.join('\n'), /needs node-gyp, which comes with npm, and found none/);
+});
+
+install.run();

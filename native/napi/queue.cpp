@@ -75,10 +75,15 @@ void Queue::settle(Napi::Env env, Napi::Function, Queue* queue, Job* crossing) {
   if (env == nullptr) return;
   Napi::HandleScope scope(env);
   try {
-    if (job->failure) std::rethrow_exception(job->failure);
-    job->deferred.Resolve(job->result(env));
-  } catch (...) {
-    job->deferred.Reject(toJsError(env, std::current_exception()).Value());
+    try {
+      if (job->failure) std::rethrow_exception(job->failure);
+      job->deferred.Resolve(job->result(env));
+    } catch (...) {
+      job->deferred.Reject(toJsError(env, std::current_exception()).Value());
+    }
+  } catch (const Napi::Error&) {
+    // A worker that is being terminated runs no more JS, not even to settle; nobody waits for the
+    // promise any more.
   }
   if (--queue->pending_ == 0) queue->bridge_.Unref(env);
 }

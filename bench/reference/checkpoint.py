@@ -7,6 +7,7 @@ dropped and its keys get the `vision_backbone.` prefix where they lack it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,10 @@ def read_checkpoint(folder: Path | str, dtype: torch.dtype = torch.float32) -> C
     vision_archive = _only(folder, "vision_backbone--*_checkpoint.pt")
     index = read_json(folder / "model.safetensors.index.json")["weight_map"]
     for shard in sorted(set(index.values())):
-        with safe_open(folder / shard, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - a safetensors handle is not iterable
-                superseded = vision_archive is not None and name.startswith("vision_backbone.")
-                if not superseded and not _unused(name):
-                    tensors[name] = file.get_tensor(name).to(dtype)
+        for name, tensor in _shard(folder / shard):
+            superseded = vision_archive is not None and name.startswith("vision_backbone.")
+            if not superseded and not _unused(name):
+                tensors[name] = tensor.to(dtype)
 
     if vision_archive is not None:
         state = _archive(vision_archive)
@@ -72,6 +72,24 @@ def read_checkpoint(folder: Path | str, dtype: torch.dtype = torch.float32) -> C
         tensors=tensors,
         text_folder=_text_folder(folder, config),
     )
+
+
+def _shard(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of a shard; of its `.sparse` form (policyFiles.py, write_shards) where only that is there."""
+    if not path.exists():
+        path = path.with_suffix(".sparse.safetensors")
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+        sparse: dict[str, list[int]] = json.loads((file.metadata() or {}).get("sparse", "{}"))
+        for name, shape in sparse.items():
+            table = torch.zeros(shape, dtype=torch.bfloat16)
+            parts = {f"{name}.rows", f"{name}.values"}
+            if parts <= names:
+                table[file.get_tensor(f"{name}.rows").long()] = file.get_tensor(f"{name}.values")
+            names -= parts
+            yield name, table
+        for name in sorted(names):
+            yield name, file.get_tensor(name)
 
 
 def _only(folder: Path, pattern: str) -> Path | None:

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { expandShards, isSparseShard } from './sparseShards.ts';
 
 export type GoldenName = 'libero-tiny' | 'aloha-tiny' | 'oft-tiny';
 
@@ -33,12 +34,14 @@ export function scratchFolder(): string {
   return scratch;
 }
 
-/** Checkpoint folder of a golden policy, complete with tokenizers. Made of links, memoised; do not write into it. */
+/** Checkpoint folder of a golden policy, complete with tokenizers and shards. Links mostly, memoised; do not write into it. */
 export function goldenCheckpoint(name: GoldenName): string {
   const before = made.get(name);
   if (before !== undefined) return before;
   const dir = join(scratchFolder(), name);
-  linkTree(join(goldenRoot, name, 'checkpoint'), dir);
+  const parts = join(goldenRoot, name, 'checkpoint');
+  linkTree(parts, dir);
+  expandShards(parts, dir);
   const donor = join(goldenRoot, 'libero-tiny', 'checkpoint');
   linkMissing(donor, dir, ['tokenizer.json', 'tokenizer.model']);
   if (existsSync(join(dir, 'siglip-text-tiny'))) {
@@ -58,6 +61,7 @@ export function goldenCopy(name: GoldenName): string {
 function linkTree(from: string, to: string): void {
   mkdirSync(to, { recursive: true });
   for (const name of readdirSync(from)) {
+    if (isSparseShard(name)) continue;
     if (statSync(join(from, name)).isDirectory()) linkTree(join(from, name), join(to, name));
     else symlinkSync(join(from, name), join(to, name));
   }

@@ -9,6 +9,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import type { ImageFrame, Observation, PolicyOptions, StageTensor } from '../../lib/types.ts';
+import { expandShards, isSparseShard, readRawShard } from './sparseShards.ts';
 
 const goldenFolder = fileURLToPath(new URL('../golden/', import.meta.url));
 const variantsFolder = join(goldenFolder, 'variants');
@@ -57,12 +58,6 @@ export interface Variant {
   readonly stagesFile: string;
 }
 
-interface RawTensor {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly bytes: Uint8Array;
-}
-
 export const variantNames: readonly string[] = readdirSync(variantsFolder, { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
   .map((entry) => entry.name)
@@ -98,7 +93,7 @@ export async function variantObservation(sample: VariantSample): Promise<Observa
 export function variantStages(file: string): Map<string, StageTensor> {
   const kinds = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const;
   return new Map(
-    [...readRaw(file).tensors].map(([name, { dtype, shape, bytes }]) => {
+    [...readRawShard(file).tensors].map(([name, { dtype, shape, bytes }]) => {
       const kind = dtype as keyof typeof kinds;
       return [name, { dtype: kind, shape, data: new kinds[kind](bytes.buffer as ArrayBuffer) }];
     }),
@@ -110,7 +105,7 @@ async function readFrame(file: string, tensor: string | undefined): Promise<Imag
     const { data, info } = await sharp(file).removeAlpha().raw().toBuffer({ resolveWithObject: true });
     return { data: new Uint8Array(data), width: info.width, height: info.height };
   }
-  const found = readRaw(file).tensors.get(tensor)!;
+  const found = readRawShard(file).tensors.get(tensor)!;
   return { data: found.bytes, width: found.shape[1]!, height: found.shape[0]! };
 }
 
@@ -120,15 +115,12 @@ function build(folder: string): Variant {
   if (temporary.length === 0) process.once('exit', removeTemporary);
   temporary.push(checkpoint);
   const parts = join(folder, 'checkpoint');
-  cpSync(parts, checkpoint, { recursive: true, filter: (file) => !file.endsWith('.sparse.safetensors') });
+  cpSync(parts, checkpoint, { recursive: true, filter: (file) => !isSparseShard(file) });
   copyTokenizers(checkpoint, content.text_folder);
 
   const weightMap: Record<string, string> = {};
   let total = 0;
-  for (const file of readdirSync(parts).filter((name) => name.endsWith('.sparse.safetensors'))) {
-    const tensors = expand(readRaw(join(parts, file)));
-    const shard = file.replace('.sparse', '');
-    writeRaw(join(checkpoint, shard), tensors);
+  for (const [shard, tensors] of expandShards(parts, checkpoint)) {
     for (const [name, tensor] of tensors) {
       weightMap[name] = shard;
       total += tensor.bytes.length;
@@ -154,52 +146,4 @@ function copyTokenizers(checkpoint: string, textFolder: string | null): void {
   for (const file of ['spiece.model', 'tokenizer_config.json', 'special_tokens_map.json']) {
     cpSync(join(source, 'siglip-text-tiny', file), join(checkpoint, textFolder, file));
   }
-}
-
-/** Fills the rows that the sparse file left out with zeros. */
-function expand({ tensors, sparse }: ReturnType<typeof readRaw>): Map<string, RawTensor> {
-  const full = new Map([...tensors].filter(([name]) => !/\.(rows|values)$/.test(name)));
-  for (const [name, shape] of Object.entries(sparse)) {
-    const rowBytes = 2 * shape.slice(1).reduce((a, b) => a * b, 1);
-    const bytes = new Uint8Array(shape[0]! * rowBytes);
-    const rows = tensors.get(`${name}.rows`);
-    if (rows !== undefined) {
-      const values = tensors.get(`${name}.values`)!.bytes;
-      for (const [i, row] of new Int32Array(rows.bytes.buffer).entries()) {
-        bytes.set(values.subarray(i * rowBytes, (i + 1) * rowBytes), row * rowBytes);
-      }
-    }
-    full.set(name, { dtype: 'BF16', shape, bytes });
-  }
-  return full;
-}
-
-function readRaw(file: string): { tensors: Map<string, RawTensor>; sparse: Record<string, number[]> } {
-  const content = readFileSync(file);
-  const start = 8 + Number(content.readBigUInt64LE(0));
-  const { __metadata__: metadata, ...entries } = JSON.parse(content.toString('utf8', 8, start)) as {
-    __metadata__?: { sparse?: string };
-  } & Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
-  const tensors = new Map<string, RawTensor>();
-  for (const [name, { dtype, shape, data_offsets }] of Object.entries(entries)) {
-    // A copy of its own, so that typed arrays over it are aligned.
-    const bytes = new Uint8Array(content.subarray(start + data_offsets[0], start + data_offsets[1]));
-    tensors.set(name, { dtype, shape, bytes });
-  }
-  return { tensors, sparse: JSON.parse(metadata?.sparse ?? '{}') as Record<string, number[]> };
-}
-
-function writeRaw(file: string, tensors: ReadonlyMap<string, RawTensor>): void {
-  const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
-  let offset = 0;
-  for (const [name, { dtype, shape, bytes }] of tensors) {
-    header[name] = { dtype, shape, data_offsets: [offset, offset + bytes.length] };
-    offset += bytes.length;
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, ' ');
-  json.copy(padded);
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(padded.length));
-  writeFileSync(file, Buffer.concat([length, padded, ...[...tensors.values()].map(({ bytes }) => bytes)]));
 }

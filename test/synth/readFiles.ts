@@ -2,11 +2,7 @@
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { crc32 } from '../../lib/synth/crc32.ts';
-
-export const golden = (name: string) =>
-  fileURLToPath(new URL(`../golden/${name}/checkpoint`, import.meta.url));
 
 export interface FoundTensor {
   readonly dtype: string;

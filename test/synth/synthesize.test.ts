@@ -15,7 +15,8 @@ import { SemanticVlaError } from '../../lib/errors.ts';
 import type { SynthOverrides } from '../../lib/synth/overrides.ts';
 import type { SynthPreset } from '../../lib/synth/presets.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
-import { golden, listFiles, readCheckpoint } from './readFiles.ts';
+import { type GoldenName, goldenCheckpoint } from '../helpers/golden.ts';
+import { listFiles, readCheckpoint } from './readFiles.ts';
 
 const test = suite('synth synthesizeCheckpoint');
 
@@ -46,7 +47,7 @@ const smallText: SynthOverrides = { textWidth: 24, textHeads: 2, textLayers: 1, 
 const isOft = (preset: SynthPreset) => preset.startsWith('oft');
 
 /** The sizes of the reference policies, read off their configurations. */
-const like: readonly [SynthPreset, string, SynthOverrides][] = [
+const like: readonly [SynthPreset, GoldenName, SynthOverrides][] = [
   ['tiny', 'libero-tiny', { llamaWidth: 56, textWidth: 72 }],
   [
     'aloha',
@@ -87,7 +88,7 @@ for (const [preset, name, overrides] of like)
     inTemp(async (dir) => {
       const out = join(dir, 'policy');
       await synthesizeCheckpoint(preset, out, { overrides, maxShardBytes: 4e6 });
-      const reference = golden(name);
+      const reference = goldenCheckpoint(name);
       // The rows of the text embedding follow the vocabulary; the trimmed copies lack a tensor that nothing reads.
       const skipped = (key: string) =>
         key.endsWith('token_embedding.weight') || (name === 'aloha-tiny' && key.includes('lm_head'));

@@ -9,7 +9,11 @@
         'native',
         "<!(node -p \"require('node-addon-api').include_dir\")",
       ],
-      'defines': ['NAPI_VERSION=9', 'NODE_ADDON_API_CPP_EXCEPTIONS_ALL', 'NAPI_CPP_EXCEPTIONS'],
+      'defines': [
+        'NAPI_VERSION=9', 'NODE_ADDON_API_CPP_EXCEPTIONS_ALL', 'NAPI_CPP_EXCEPTIONS',
+        # A worker that is being terminated takes no exception any more; throwing one all the same would abort the process.
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+      ],
       'cflags!': ['-fno-exceptions'],
       'cflags_cc!': ['-fno-exceptions', '-std=gnu++17', '-std=gnu++20'],
       'cflags_cc': [

@@ -84,12 +84,22 @@ lifecycle('worker threads load their own instance, and end idle, busy or termina
     ),
   );
   assert.equal(results, [50, undefined, 50, undefined]);
-
-  const endless = new Worker(`${prelude} (function again() { run(400).then(again); })();`, { eval: true });
-  await new Promise((settle) => endless.once('online', settle));
-  await new Promise((settle) => setTimeout(settle, 50));
-  assert.is(await endless.terminate(), 1);
 });
+
+lifecycle(
+  'a worker may be terminated at any moment, also while it loads the addon or gets a result',
+  async () => {
+    // No fixed seed: each run of the tests tries other moments.
+    for (let i = 0; i < 12; i++) {
+      const endless = new Worker(`${prelude} (function again() { run(40 + ${i} * 10).then(again); })();`, {
+        eval: true,
+      });
+      await new Promise((settle) => endless.once('online', settle));
+      await new Promise((settle) => setTimeout(settle, Math.random() * 30));
+      assert.is(await endless.terminate(), 1);
+    }
+  },
+);
 
 lifecycle('a wrong caller gets an exception, and nothing outside memory is touched', () => {
   const addon = loadAddon() as unknown as Record<string, (...values: unknown[]) => unknown>;

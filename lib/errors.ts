@@ -47,6 +47,7 @@ export type ErrorCode =
   | 'ACTION_NOT_FINITE'
   | 'BACKEND_UNAVAILABLE'
   | 'ADDON_NOT_BUILT'
+  | 'PACKAGE_UNAVAILABLE'
   | 'RUNTIME_FAILED'
   | 'CLOSED'
   // command line and tools

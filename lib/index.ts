@@ -1,12 +1,34 @@
-/** The public API. */
+/** The public API. Each command of the `semanticvla` command line is one of these functions. */
 
 export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { PolicyConfig } from './checkpoint/policyConfig.ts';
+export {
+  type Check,
+  type CheckStatus,
+  type DoctorOptions,
+  type DoctorReport,
+  diagnose,
+} from './doctor/diagnose.ts';
 export { type ErrorCode, SemanticVlaError } from './errors.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './graph/exportPolicy.ts';
-export type { Normalization, Platform, PlatformName } from './platform.ts';
+export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
+export { type FolderObservation, readObservation } from './observation/readObservation.ts';
+export { type Normalization, type Platform, type PlatformName, resolvePlatform } from './platform.ts';
 export { loadPolicy } from './policy.ts';
+export { type PolicySizes, policySizes } from './policyParts.ts';
+export {
+  type CompareOptions,
+  compareStages,
+  defaultTolerances,
+  type StageComparison,
+  type StageDifference,
+  type StageTolerances,
+} from './stages/compareStages.ts';
+export { readStages, type Stages, writeStages } from './stages/stageFile.ts';
+export type { SynthOverrides } from './synth/overrides.ts';
+export type { SynthPreset } from './synth/presets.ts';
+export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';
 export type {
   ActionChunk,
   ImageFrame,
@@ -16,3 +38,6 @@ export type {
   PredictOptions,
   StageTensor,
 } from './types.ts';
+export { drawPrediction, type Prediction } from './view/drawPrediction.ts';
+export { patchScores } from './view/patchScores.ts';
+export { type KeptPatchesView, renderKeptPatches } from './view/renderKeptPatches.ts';

@@ -17,11 +17,11 @@ import { OnnxSession } from './runtime/onnxRuntime.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
 import { preprocessImages } from './transforms/image.ts';
+import { pickFrames } from './transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
 import { normalizeProprio } from './transforms/proprio.ts';
 import type {
   ActionChunk,
-  ImageFrame,
   Observation,
   Policy,
   PolicyOptions,
@@ -122,6 +122,8 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
 class CheckpointPolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];
+  readonly variant: string;
+  readonly imageSize: number;
   readonly patchGrid: number;
   readonly #parts: PolicyParts;
   readonly #session: Session;
@@ -137,13 +139,15 @@ class CheckpointPolicy implements Policy {
     this.#unnormKey = options.unnormKey;
     this.platform = parts.platform;
     this.dimensions = actionDimensions(parts.platform.name, parts.sizes.actionDim);
+    this.variant = config.variant;
+    this.imageSize = config.imageSize;
     this.patchGrid = config.imageSize / config.siglip.patchSize;
   }
 
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const start = performance.now();
     const { unnormKey, signal } = this.#check(options);
-    const frames = pickFrames(observation, this.platform);
+    const frames = pickFrames(observation, this.platform.cameras);
     const proprio = this.#proprio(observation, unnormKey);
     // both copy what they need before they first wait, so the caller may reuse its buffers at once
     const imagesReady = preprocess(this.#parts, frames);
@@ -163,7 +167,7 @@ class CheckpointPolicy implements Policy {
 
   async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
     const { unnormKey, signal } = this.#check(options);
-    const frames = pickFrames(observation, this.platform);
+    const frames = pickFrames(observation, this.platform.cameras);
     const proprio = this.#proprio(observation, unnormKey);
     const prompt = this.#prompt(options.instruction);
     return computeStages(this.#parts, { frames, proprio, prompt, unnormKey, ...(signal ? { signal } : {}) });
@@ -250,31 +254,9 @@ class CheckpointPolicy implements Policy {
   }
 }
 
-/** The platform's cameras in the platform's order; an observation may hold more. */
-function pickFrames(observation: Observation, platform: Platform): ImageFrame[] {
-  const { images } = observation ?? {};
-  if (typeof images !== 'object' || images === null) {
-    throw new SemanticVlaError(
-      'OBSERVATION_INVALID',
-      `observation.images: expected an object of camera frames by name, found ${images === null ? 'null' : typeof images}.`,
-    );
-  }
-  return platform.cameras.map((camera) => {
-    const frame = Object.hasOwn(images, camera) ? images[camera] : undefined;
-    if (frame === undefined) {
-      throw new SemanticVlaError(
-        'CAMERA_MISSING',
-        `observation.images: expected the cameras ${platform.cameras.join(', ')}; ${camera} is missing, ` +
-          `found ${Object.keys(images).join(', ') || 'none'}. Add the frame, or name your cameras in order with the option cameras.`,
-      );
-    }
-    return frame;
-  });
-}
-
 async function preprocess(
   parts: PolicyParts,
-  frames: readonly ImageFrame[],
+  frames: ReturnType<typeof pickFrames>,
 ): Promise<{ readonly data: Uint8Array; readonly ms: number }> {
   const start = performance.now();
   const { platform, checkpoint, threads } = parts;

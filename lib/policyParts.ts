@@ -30,7 +30,7 @@ export async function gatherParts(checkpoint: Checkpoint, options: PolicyOptions
     platform,
     tokenizers: await loadTokenizers(checkpoint.tokenizers),
     sizes,
-    promptLimits: promptLimits(checkpoint.config, platform, sizes.actionDim),
+    promptLimits: promptLimits(checkpoint.config, sizes),
     threads: options.threads ?? availableParallelism(),
   };
 }

@@ -83,6 +83,10 @@ export interface Policy extends AsyncDisposable {
   readonly platform: import('./platform.ts').Platform;
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
+  /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */
+  readonly variant: string;
+  /** Side of the square image that enters the vision towers, pixels. */
+  readonly imageSize: number;
   /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
   readonly patchGrid: number;
   /** Off the event loop; concurrent calls are safe and run one after the other. Rejects with the signal's reason. */

@@ -1,7 +1,7 @@
 /** Flags that several commands share, and what they mean in the API. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { Observation, PolicyOptions } from '../types.ts';
+import type { PolicyOptions } from '../types.ts';
 
 /** As commander delivers them; absent means not given. */
 export interface PolicyFlags {
@@ -134,7 +134,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
-/** The cameras that `platform` takes, as frames in its order. */
-export function pickFrames(observation: Observation, cameras: readonly string[]) {
-  return cameras.map((camera) => observation.images[camera]!);
+/** `--threads` where it was given. */
+export function threadsOf({ threads }: Pick<PolicyFlags, 'threads'>): { readonly threads?: number } {
+  return threads === undefined ? {} : { threads };
 }

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import type { ActionChunk, Policy } from '../types.ts';
 import { type CommandContext, exitCodes } from './context.ts';
-import { addPolicyFlags, type PolicyFlags, wholeNumber } from './flags.ts';
+import { addPolicyFlags, type PolicyFlags, threadsOf, wholeNumber } from './flags.ts';
 import { formatMs, formatTable } from './format.ts';
 import type { Run } from './main.ts';
 import { encodeNpy } from './npyWriter.ts';
@@ -108,14 +108,8 @@ async function predict(context: CommandContext, checkpoint: string, flags: Predi
     if (flags.out !== undefined) await writeOutput(flags.out, encodeNpy(chunk.actions, chunk.shape));
     if (flags.view !== undefined) {
       // sharp is only loaded where a picture is wanted.
-      const { drawPrediction } = await import('./drawPrediction.ts');
-      const picture = await drawPrediction(checkpoint, {
-        policy,
-        observation,
-        chunk,
-        flags,
-        signal: context.signal,
-      });
+      const { drawPrediction } = await import('../view/drawPrediction.ts');
+      const picture = await drawPrediction({ policy, observation, chunk, ...threadsOf(flags) });
       await writeOutput(flags.view, picture);
     }
     if (flags.json) {

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { type CommandContext, exitCodes } from './context.ts';
-import { addPolicyFlags, type PolicyFlags } from './flags.ts';
+import { addPolicyFlags, type PolicyFlags, threadsOf } from './flags.ts';
 import type { Run } from './main.ts';
 import { writeOutput } from './outputFile.ts';
 import { withPolicy } from './withPolicy.ts';
@@ -21,10 +21,10 @@ Example:
 
 async function view(context: CommandContext, checkpoint: string, flags: ViewFlags): Promise<number> {
   return withPolicy(context, checkpoint, flags, async ({ policy, observation, instruction }) => {
-    const { drawPrediction } = await import('./drawPrediction.ts');
+    const { drawPrediction } = await import('../view/drawPrediction.ts');
     const { signal } = context;
     const chunk = await policy.predict(observation, { instruction, signal });
-    const picture = await drawPrediction(checkpoint, { policy, observation, chunk, flags, signal });
+    const picture = await drawPrediction({ policy, observation, chunk, ...threadsOf(flags) });
     await writeOutput(flags.out, picture);
     const kept = Object.fromEntries(
       Object.entries(chunk.keptPatches).map(([name, list]) => [name, list.length]),

@@ -20,7 +20,7 @@ export function fuse(ctx: GraphContext, dinov2: Pruned, siglip: Pruned): Value {
       if (pruned.pooled === null) continue;
       parts.push(projectPooled(ctx, name, pruned.pooled));
     }
-    const kept = tokens.perImage - pooledCount(ctx);
+    const kept = tokens.fused;
     const fused =
       config.aggregation === 'moe'
         ? mixture(ctx, dinov2, siglip, kept)
@@ -32,10 +32,6 @@ export function fuse(ctx: GraphContext, dinov2: Pruned, siglip: Pruned): Value {
     const all = parts.length === 1 ? shaped : g.op('Concat', parts, { axis: 1 }, 'tokens');
     return g.op('Reshape', [all, g.ints([options.images * tokens.perImage, d])], {}, 'rows');
   });
-}
-
-function pooledCount(ctx: GraphContext): number {
-  return (ctx.config.siglip.sampler?.textTopk ?? 0) + (ctx.config.dinov2.sampler?.textTopk ?? 0);
 }
 
 function projectPooled(ctx: GraphContext, name: TowerName, pooled: Value): Value {

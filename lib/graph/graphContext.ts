@@ -1,6 +1,7 @@
 /** What every part of the model gets besides its own input: the builder, the sizes, and where intermediates go. */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
+import type { TokenCounts } from '../tokenCounts.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
 import type { OnnxTypeName } from './onnxModel.ts';
 
@@ -25,18 +26,6 @@ export interface GraphOptions {
   readonly mergeWeights: boolean;
 }
 
-/** Derived token counts, in letters of the spec. */
-export interface TokenCounts {
-  /** Vision tokens of one image (37 for SemanticVLA, 256 for OpenVLA-OFT). */
-  readonly perImage: number;
-  /** Vision tokens of all images plus the proprio token. */
-  readonly nVis: number;
-  /** Action tokens per step H. */
-  readonly perStep: number;
-  /** H * C placeholder rows. */
-  readonly placeholders: number;
-}
-
 export interface GraphContext {
   readonly g: GraphBuilder;
   readonly config: PolicyConfig;
@@ -57,26 +46,4 @@ export const stagePrefix = 'stage:';
 export function makeStage(g: GraphBuilder, enabled: boolean): GraphContext['stage'] {
   if (!enabled) return () => {};
   return (name, value, shape, type = 'float32') => g.output(value, { name: stagePrefix + name, type, shape });
-}
-
-/** Tokens that leave one tower before its sampler: the queries if it has some, else all patches. */
-export function towerTokens(vit: PolicyConfig['dinov2']): number {
-  return vit.queries > 0 ? vit.queries : vit.patches;
-}
-
-export function countTokens(
-  config: PolicyConfig,
-  options: Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>,
-): TokenCounts {
-  const { siglip, dinov2 } = config;
-  const fused = siglip.sampler?.visionTopk ?? towerTokens(siglip);
-  const pooled = (siglip.sampler?.textTopk ?? 0) + (dinov2.sampler?.textTopk ?? 0);
-  const perImage = fused + pooled;
-  const perStep = config.actionTokensPerStep ?? options.actionDim;
-  return {
-    perImage,
-    nVis: perImage * options.images + (options.proprio ? 1 : 0),
-    perStep,
-    placeholders: perStep * options.chunk,
-  };
 }

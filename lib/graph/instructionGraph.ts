@@ -3,8 +3,9 @@
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from '../checkpoint/policyTensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
+import { countTokens } from '../tokenCounts.ts';
 import { GraphBuilder, type Value } from './graphBuilder.ts';
-import { countTokens, type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
+import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
 import { geluMlp, linear } from './layers.ts';
 import { names } from './names.ts';
 import { type OnnxModel, onnxType } from './onnxModel.ts';

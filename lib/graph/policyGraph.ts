@@ -2,10 +2,11 @@
 
 import type { PixelNormalization, PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
+import { countTokens } from '../tokenCounts.ts';
 import { coupleActions } from './coupler.ts';
 import { fuse } from './fuser.ts';
 import { GraphBuilder, type Value } from './graphBuilder.ts';
-import { countTokens, type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
+import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
 import { runLlama } from './llama.ts';
 import { names, towerNames } from './names.ts';

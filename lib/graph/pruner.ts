@@ -1,9 +1,9 @@
 /** ID-Pruner: the text-guided sampler on one tower's output (spec, "ID-Pruner"). */
 
+import { towerTokens } from '../tokenCounts.ts';
 import { instructionTopK, textGuidedPooling } from './functions.ts';
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
-import { towerTokens } from './graphContext.ts';
 import { names, type TowerName } from './names.ts';
 import { FloatAttribute } from './onnxModel.ts';
 

@@ -3,9 +3,9 @@
  * the SA-Pruner's query rows, or all patches.
  */
 
+import { towerTokens } from '../tokenCounts.ts';
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
-import { towerTokens } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
 import type { TowerName } from './names.ts';
 import { lastRows, runBlocks, runLastBlockForRows, type Tower } from './vit.ts';

@@ -7,6 +7,7 @@ import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyCon
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type Platform, type PlatformOptions, resolvePlatform } from '../platform.ts';
+import { countImageTokens, countTokens } from '../tokenCounts.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
 import { type PartName, partNames, partOf } from './parts.ts';
 
@@ -89,24 +90,26 @@ function elements(shape: readonly number[]): number {
 
 /** Tokens an image and the sequence length (spec, Variants and LLM). */
 function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBudget {
-  const { dinov2, siglip, actionTokensPerStep, actionDim } = config;
-  const patches =
-    dinov2.queries || siglip.sampler?.visionTopk || dinov2.sampler?.visionTopk || siglip.patches;
-  const pooled = Math.max(0, siglip.sampler?.textTopk ?? 0) + Math.max(0, dinov2.sampler?.textTopk ?? 0);
-  const perImage = patches + pooled;
+  const { actionTokensPerStep, actionDim } = config;
+  const { fused, pooled, perImage } = countImageTokens(config);
   const perStep = actionTokensPerStep ?? actionDim;
   const h = perStep === null ? 'A' : String(perStep);
-  const besidePrompt =
-    platform === null || perStep === null
-      ? null
-      : 1 + perImage * platform.cameras.length + (platform.proprio ? 1 : 0) + perStep * platform.chunk + 1;
+  const counts =
+    platform &&
+    countTokens(config, {
+      images: platform.cameras.length,
+      chunk: platform.chunk,
+      actionDim,
+      proprio: platform.proprio,
+    });
   return {
-    patches,
+    patches: fused,
     pooled,
     perImage,
     actionTokensPerStep,
     formula: `1 + ${perImage}*I + proprio + (P - 1) + ${h}*C + 1`,
-    besidePrompt,
+    // BOS, the prompt's first token, stands before the vision tokens and is counted here
+    besidePrompt: counts && counts.besidePrompt + 1,
   };
 }
 

@@ -9,8 +9,8 @@
 
 import { readFile, stat } from 'node:fs/promises';
 import { extname } from 'node:path';
-import sharp from 'sharp';
 import { SemanticVlaError } from '../errors.ts';
+import { loadSharp } from '../sharp.ts';
 import { checkFrame, maxFramePixels } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 import { parseNpy } from './npy.ts';
@@ -81,6 +81,7 @@ async function decode(bytes: Uint8Array, path: string, kind: 'png' | 'jpeg'): Pr
     const hex = start === '' ? 'an empty file' : `a file that starts with 0x${start}`;
     throw invalid(path, `a ${kind.toUpperCase()} file`, hex);
   }
+  const sharp = await loadSharp();
   const metadata = await attempt(path, () => sharp(bytes, { limitInputPixels: false }).metadata());
   const { width, height, channels, depth, hasAlpha, space } = metadata;
   if (width * height > maxFramePixels) {

@@ -5,7 +5,7 @@
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { expected } from '../options.ts';
-import type { Platform } from '../platform.ts';
+import { countTokens, type SequenceSizes } from '../tokenCounts.ts';
 import type { Tokenizers } from './tokenizer/tokenizers.ts';
 
 /** What an instruction becomes. */
@@ -34,24 +34,15 @@ export function buildPrompt(instruction: string): string {
   return `In: What action should the robot take to ${instruction.toLowerCase()}?\nOut:`;
 }
 
-/**
- * What the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (spec, LLM).
- * @param actionDim used as H where config.json says "as many as the action dim"
- */
+/** What the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (spec, LLM). */
 export function promptLimits(
   config: PolicyConfig,
-  platform: Pick<Platform, 'cameras' | 'proprio' | 'chunk'>,
-  actionDim: number,
+  sizes: SequenceSizes & { readonly actionDim: number },
 ): PromptLimits {
-  const { dinov2, siglip, llama } = config;
-  const fused = dinov2.queries || siglip.sampler?.visionTopk || dinov2.sampler?.visionTopk || siglip.patches;
-  const pooled = (siglip.sampler?.textTopk ?? 0) + (dinov2.sampler?.textTopk ?? 0);
-  const vision = (fused + pooled) * platform.cameras.length;
-  const actions = (config.actionTokensPerStep ?? actionDim) * platform.chunk;
-  const sampler = siglip.sampler ?? dinov2.sampler;
+  const sampler = config.siglip.sampler ?? config.dinov2.sampler;
   return {
     siglipPositions: sampler?.textEncoder.positions ?? null,
-    promptTokens: llama.maxPositions - vision - (platform.proprio ? 1 : 0) - actions - 1,
+    promptTokens: config.llama.maxPositions - countTokens(config, sizes).besidePrompt,
   };
 }
 

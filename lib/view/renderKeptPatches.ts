@@ -3,8 +3,8 @@
  * patch is to the instruction. Frames are raster, everything else is SVG over them; sharp makes the PNG.
  */
 
-import sharp from 'sharp';
 import { SemanticVlaError } from '../errors.ts';
+import { loadSharp } from '../sharp.ts';
 import { scaleColor } from './colorScale.ts';
 import { drawText, measureText, wrapText } from './lettering.ts';
 
@@ -104,7 +104,8 @@ function svg(width: number, height: number, body: string): Buffer {
   );
 }
 
-function enlarge(frame: Uint8Array, size: number, panel: number, gray: boolean): Promise<Buffer> {
+async function enlarge(frame: Uint8Array, size: number, panel: number, gray: boolean): Promise<Buffer> {
+  const sharp = await loadSharp();
   const image = sharp(frame, { raw: { width: size, height: size, channels: 3 } }).resize(panel, panel, {
     kernel: 'cubic',
   });
@@ -267,6 +268,7 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
   body += legend(margin, y, pruned, patches);
   const height = Math.round(y + 12 + margin);
 
+  const sharp = await loadSharp();
   return sharp({ create: { width: Math.round(width), height, channels: 3, background: '#ffffff' } })
     .composite([...layers, { input: svg(Math.round(width), height, body), left: 0, top: 0 }])
     .png()

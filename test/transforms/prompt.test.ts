@@ -121,13 +121,13 @@ function config(queries: number, sampler: SamplerConfig | null, H: number | null
 
 test('room for the prompt: positions less vision, proprioception, actions and stop', () => {
   const sampler = { visionTopk: 32, textTopk: 5, textEncoder: { positions: 64 } } as unknown as SamplerConfig;
-  const libero = { cameras: ['full_image', 'wrist_image'], proprio: true, chunk: 8 };
-  assert.equal(promptLimits(config(32, sampler, 3), libero, 7), {
+  const libero = { images: 2, proprio: true, chunk: 8, actionDim: 7 };
+  assert.equal(promptLimits(config(32, sampler, 3), libero), {
     siglipPositions: 64,
     promptTokens: 2048 - 74 - 1 - 24 - 1,
   });
   // OpenVLA-OFT: all patches, as many tokens a step as action dimensions
-  assert.equal(promptLimits(config(0, null, null), { ...libero, proprio: false }, 7), {
+  assert.equal(promptLimits(config(0, null, null), { ...libero, proprio: false }), {
     siglipPositions: null,
     promptTokens: 2048 - 512 - 56 - 1,
   });

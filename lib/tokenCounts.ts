@@ -1,0 +1,70 @@
+/** How many tokens a policy's sequence has: the one place that counts them, for the graphs, the prompt's limit and `inspect`. */
+
+import type { PolicyConfig } from './checkpoint/policyConfig.ts';
+
+/** What the checkpoint does not say about the sequence (platform.ts). */
+export interface SequenceSizes {
+  /** Number of camera images I. */
+  readonly images: number;
+  /** Chunk length C. */
+  readonly chunk: number;
+  /** Used as H where config.json says "as many as the action dim"; null: unknown. */
+  readonly actionDim: number | null;
+  readonly proprio: boolean;
+}
+
+/** Vision tokens of one image. */
+export interface ImageTokens {
+  /** Kept patches or queries after fusion (32 for SemanticVLA, 256 for OpenVLA-OFT). */
+  readonly fused: number;
+  /** Instruction-weighted pooled tokens of all samplers (5 for SemanticVLA). */
+  readonly pooled: number;
+  /** fused + pooled */
+  readonly perImage: number;
+}
+
+/** Derived token counts, in letters of the spec. */
+export interface TokenCounts extends ImageTokens {
+  /** Vision tokens of all images plus the proprio token. */
+  readonly nVis: number;
+  /** Action tokens per step H. */
+  readonly perStep: number;
+  /** H * C placeholder rows. */
+  readonly placeholders: number;
+  /** Sequence length without the prompt's P tokens: L = besidePrompt + P (the stop row included). */
+  readonly besidePrompt: number;
+}
+
+/** Tokens that leave one tower before its sampler: the queries if it has some, else all patches. */
+export function towerTokens(vit: PolicyConfig['dinov2']): number {
+  return vit.queries > 0 ? vit.queries : vit.patches;
+}
+
+type ImageConfig = Pick<PolicyConfig, 'dinov2' | 'siglip'>;
+
+export function countImageTokens({ dinov2, siglip }: ImageConfig): ImageTokens {
+  const fused = siglip.sampler?.visionTopk ?? towerTokens(siglip);
+  const pooled = (siglip.sampler?.textTopk ?? 0) + (dinov2.sampler?.textTopk ?? 0);
+  return { fused, pooled, perImage: fused + pooled };
+}
+
+/** @returns null when neither the checkpoint nor `sizes` tells H */
+export function countTokens(
+  config: ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep'>,
+  sizes: SequenceSizes & { readonly actionDim: number },
+): TokenCounts;
+export function countTokens(
+  config: ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep'>,
+  sizes: SequenceSizes,
+): TokenCounts | null;
+export function countTokens(
+  config: ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep'>,
+  sizes: SequenceSizes,
+): TokenCounts | null {
+  const perStep = config.actionTokensPerStep ?? sizes.actionDim;
+  if (perStep === null) return null;
+  const image = countImageTokens(config);
+  const nVis = image.perImage * sizes.images + (sizes.proprio ? 1 : 0);
+  const placeholders = perStep * sizes.chunk;
+  return { ...image, nVis, perStep, placeholders, besidePrompt: nVis + placeholders + 1 };
+}

@@ -1,0 +1,29 @@
+/** Observation -> frames in input order (spec, Input 1). Cameras are known by name. */
+
+import { SemanticVlaError } from '../errors.ts';
+import type { ImageFrame, Observation } from '../types.ts';
+
+/**
+ * The cameras that a policy takes, in its order; an observation may hold more.
+ * @throws OBSERVATION_INVALID, CAMERA_MISSING
+ */
+export function pickFrames(observation: Observation, cameras: readonly string[]): ImageFrame[] {
+  const { images } = observation ?? {};
+  if (typeof images !== 'object' || images === null) {
+    throw new SemanticVlaError(
+      'OBSERVATION_INVALID',
+      `observation.images: expected an object of camera frames by name, found ${images === null ? 'null' : typeof images}.`,
+    );
+  }
+  return cameras.map((camera) => {
+    const frame = Object.hasOwn(images, camera) ? images[camera] : undefined;
+    if (frame === undefined) {
+      throw new SemanticVlaError(
+        'CAMERA_MISSING',
+        `observation.images: expected the cameras ${cameras.join(', ')}; ${camera} is missing, ` +
+          `found ${Object.keys(images).join(', ') || 'none'}. Add the frame, or name your cameras in order with the option cameras.`,
+      );
+    }
+    return frame;
+  });
+}

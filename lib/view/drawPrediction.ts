@@ -1,0 +1,48 @@
+/** The picture of one prediction, from the policy's own view of its cameras. */
+
+import { availableParallelism } from 'node:os';
+import { preprocessImages } from '../transforms/image.ts';
+import { pickFrames } from '../transforms/pickFrames.ts';
+import type { ActionChunk, Observation, Policy } from '../types.ts';
+import { patchScores } from './patchScores.ts';
+import { renderKeptPatches } from './renderKeptPatches.ts';
+
+export interface Prediction {
+  readonly policy: Pick<Policy, 'platform' | 'variant' | 'imageSize' | 'patchGrid'>;
+  /** What `chunk` was predicted from. */
+  readonly observation: Observation;
+  readonly chunk: ActionChunk;
+  /** CPU threads of preprocessing; default: as many as the machine runs at once. */
+  readonly threads?: number;
+}
+
+/**
+ * @returns a PNG: frames as they enter the towers, kept patches, similarity
+ * @throws (rejects) IMAGE_*, CAMERA_MISSING
+ */
+export async function drawPrediction({ policy, observation, chunk, threads }: Prediction): Promise<Buffer> {
+  const { cameras, centerCrop, jpeg, name } = policy.platform;
+  const { imageSize, patchGrid } = policy;
+  const frames = await preprocessImages(pickFrames(observation, cameras), {
+    imageSize,
+    centerCrop,
+    jpeg,
+    threads: threads ?? availableParallelism(),
+    names: cameras,
+  });
+  return renderKeptPatches({
+    frames,
+    imageSize,
+    cameras,
+    patchGrid,
+    keptPatches: chunk.keptPatches,
+    scores: Object.fromEntries(
+      Object.entries(chunk.similarity).map(([camera, similarity]) => [
+        camera,
+        patchScores(similarity, patchGrid ** 2),
+      ]),
+    ),
+    title: `"${chunk.instruction}"`,
+    subtitle: `${policy.variant}, platform ${name}, frames as they enter the vision towers`,
+  });
+}

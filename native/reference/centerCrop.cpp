@@ -37,10 +37,10 @@ VECTORIZE void blendRows(const float* __restrict top, const float* __restrict bo
                          int count, uint8_t* __restrict out) {
   for (int i = 0; i < count; ++i) {
     const float value = top[i] + (bottom[i] - top[i]) * t;
-    // One clamp after the scaling does what the clip to [0, 1] before and the saturation after it
-    // do.
-    const float scaled = std::min(std::max(value * kFromUnit, 0.0f), 255.0f);
-    out[i] = static_cast<uint8_t>(static_cast<int>(scaled));
+    // One clamp of the integer does what the clip to [0, 1] before and the saturation after the
+    // scaling do.
+    const int scaled = static_cast<int>(value * kFromUnit);
+    out[i] = static_cast<uint8_t>(std::min(std::max(scaled, 0), 255));
   }
 }
 

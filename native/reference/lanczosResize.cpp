@@ -29,8 +29,10 @@ constexpr int roundUp(int value, int multiple) {
 /// Output rows that go through both passes together, one a lane: the horizontal pass then has no
 /// lanes to spare and needs no gathering of pixels.
 constexpr int kRows = 8;
+/// Output pixels that go from the horizontal pass to bytes while they are in the nearest cache.
+constexpr int kPixels = 32;
 /// Columns of the vertical pass that share a broadcast weight.
-constexpr int kColumns = 16;
+constexpr int kColumns = 32;
 
 VECTORIZE void toFloats(const uint8_t* __restrict in, int count, float* __restrict out) {
   for (int i = 0; i < count; ++i) out[i] = static_cast<float>(in[i]);
@@ -42,28 +44,24 @@ VECTORIZE void toFloats(const uint8_t* __restrict in, int count, float* __restri
 VECTORIZE void verticalPass(const float* const* rows, const int* first, const float* const* weights,
                             int taps, int columns, float* __restrict out) {
   for (int column = 0; column < columns; column += kColumns) {
-    Lanes8 left[kRows];
-    Lanes8 right[kRows];
+    Lanes8 sums[kColumns / 8][kRows];
     for (int r = 0; r < kRows; ++r) {
       const float* const* from = rows + first[r];
-      Lanes8 sumLeft = {};
-      Lanes8 sumRight = {};
+      Lanes8 sum[kColumns / 8] = {};
       for (int k = 0; k < taps; ++k) {
-        Lanes8 value;
-        load(value, from[k] + column);
-        sumLeft += weights[r][k] * value;
-        load(value, from[k] + column + 8);
-        sumRight += weights[r][k] * value;
+        const float* row = from[k] + column;
+        for (int i = 0; i < kColumns / 8; ++i) {
+          Lanes8 value;
+          load(value, row + i * 8);
+          sum[i] += weights[r][k] * value;
+        }
       }
-      left[r] = sumLeft;
-      right[r] = sumRight;
+      for (int i = 0; i < kColumns / 8; ++i) sums[i][r] = sum[i];
     }
-    transpose8(left);
-    transpose8(right);
-    float* to = out + static_cast<size_t>(column) * kRows;
-    for (int i = 0; i < 8; ++i) {
-      store(to + i * kRows, left[i]);
-      store(to + (i + 8) * kRows, right[i]);
+    for (int i = 0; i < kColumns / 8; ++i) {
+      transpose8(sums[i]);
+      for (int k = 0; k < 8; ++k)
+        store(out + (static_cast<size_t>(column) + i * 8 + k) * kRows, sums[i][k]);
     }
   }
 }
@@ -95,22 +93,25 @@ VECTORIZE void horizontalPass(const float* __restrict in, const int* __restrict 
   }
 }
 
-/// [count, kRows] to kRows rows of [count]; `count` is a multiple of 8.
-VECTORIZE void untranspose(const float* __restrict in, int count, float* __restrict out) {
-  for (int i = 0; i < count; i += 8) {
+/// The same rows back in order, rounded: `in` [padded, kRows] to `rows` rows of [count] uint8.
+/// `padded` is `count` rounded up to 8, `scratch` holds [kRows, padded].
+VECTORIZE void roundRows(const float* __restrict in, int count, int padded, int rows,
+                         float* __restrict scratch, uint8_t* __restrict out, size_t outStride) {
+  // Adding 1.5 * 2^23 rounds to the nearest integer, half to even, in the default rounding mode.
+  constexpr float kRound = 12582912.0f;
+  for (int i = 0; i < padded; i += 8) {
     Lanes8 block[8];
     for (int k = 0; k < 8; ++k) load(block[k], in + static_cast<size_t>(i + k) * kRows);
     transpose8(block);
-    for (int r = 0; r < kRows; ++r) store(out + static_cast<size_t>(r) * count + i, block[r]);
+    for (int r = 0; r < kRows; ++r) store(scratch + static_cast<size_t>(r) * padded + i, block[r]);
   }
-}
-
-VECTORIZE void roundRow(const float* __restrict in, int count, uint8_t* __restrict out) {
-  // Adding 1.5 * 2^23 rounds to the nearest integer, half to even, in the default rounding mode.
-  constexpr float kRound = 12582912.0f;
-  for (int i = 0; i < count; ++i) {
-    const float rounded = (in[i] + kRound) - kRound;
-    out[i] = static_cast<uint8_t>(static_cast<int>(std::min(std::max(rounded, 0.0f), 255.0f)));
+  for (int r = 0; r < rows; ++r) {
+    const float* __restrict from = scratch + static_cast<size_t>(r) * padded;
+    uint8_t* __restrict to = out + static_cast<size_t>(r) * outStride;
+    for (int i = 0; i < count; ++i) {
+      const int rounded = static_cast<int>((from[i] + kRound) - kRound);
+      to[i] = static_cast<uint8_t>(std::min(std::max(rounded, 0), 255));
+    }
   }
 }
 
@@ -158,11 +159,10 @@ void lanczosResize(const uint8_t* rgb, const ResizeAxis& vertical, const ResizeA
   const int inColumns = horizontal.inSize * 3;
   const int inPadded = roundUp(inColumns, kColumns);
   const int outColumns = outWidth * 3;
-  const int outPadded = roundUp(outColumns, 8);
   team.runRows(outHeight, kRows, [&](int begin, int end) {
     // Zeros past the last column: a pixel at the border has fewer taps than the table is wide.
     std::vector<float> tall((static_cast<size_t>(inPadded) + horizontal.taps * 3) * kRows);
-    std::vector<float> wide(static_cast<size_t>(outPadded) * kRows);
+    std::vector<float> wide(static_cast<size_t>(kPixels) * 3 * kRows);
     std::vector<float> lines(wide.size());
     // Input rows as floats, each converted once: a ring that holds those of one group.
     int ringRows = 0;
@@ -195,12 +195,14 @@ void lanczosResize(const uint8_t* rgb, const ResizeAxis& vertical, const ResizeA
         rows.push_back(ring.data() + static_cast<size_t>(row % ringRows) * inPadded);
       }
       verticalPass(rows.data(), first, weights, vertical.taps, inPadded, tall.data());
-      horizontalPass(tall.data(), horizontal.start.data(), horizontal.weights.data(),
-                     horizontal.taps, outWidth, wide.data());
-      untranspose(wide.data(), outPadded, lines.data());
-      for (int r = 0; r < std::min(kRows, end - y); ++r) {
-        roundRow(lines.data() + static_cast<size_t>(r) * outPadded, outColumns,
-                 out + static_cast<size_t>(y + r) * outColumns);
+      for (int x = 0; x < outWidth; x += kPixels) {
+        const int pixels = std::min(kPixels, outWidth - x);
+        horizontalPass(tall.data(), horizontal.start.data() + x,
+                       horizontal.weights.data() + static_cast<size_t>(x) * horizontal.taps,
+                       horizontal.taps, pixels, wide.data());
+        roundRows(
+            wide.data(), pixels * 3, roundUp(pixels * 3, 8), std::min(kRows, end - y), lines.data(),
+            out + static_cast<size_t>(y) * outColumns + static_cast<size_t>(x) * 3, outColumns);
       }
     }
   });

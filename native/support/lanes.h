@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstring>
-
 #include "support/vectorize.h"
 
 /// Eight floats at once, by the compiler's vector extension: one AVX register or two of SSE or
@@ -19,15 +17,19 @@ using LaneIndex8 = int __attribute__((vector_size(32)));
 #define SHUFFLE8(a, b, ...) __builtin_shuffle(a, b, LaneIndex8{__VA_ARGS__})
 #endif
 
-template <typename T>
-INLINE void load(T& lanes, const float* from) {
-  std::memcpy(&lanes, from, sizeof(T));
-}
+/// The same types at any address. Not memcpy, which compilers cut into halves that pass through the
+/// stack.
+using Unaligned8 = float __attribute__((vector_size(32), aligned(4), may_alias));
+using Unaligned4 = float __attribute__((vector_size(16), aligned(4), may_alias));
 
-template <typename T>
-INLINE void store(float* to, const T& lanes) {
-  std::memcpy(to, &lanes, sizeof(T));
+INLINE void load(Lanes8& lanes, const float* from) {
+  lanes = *reinterpret_cast<const Unaligned8*>(from);
 }
+INLINE void load(Lanes4& lanes, const float* from) {
+  lanes = *reinterpret_cast<const Unaligned4*>(from);
+}
+INLINE void store(float* to, const Lanes8& lanes) { *reinterpret_cast<Unaligned8*>(to) = lanes; }
+INLINE void store(float* to, const Lanes4& lanes) { *reinterpret_cast<Unaligned4*>(to) = lanes; }
 
 /// Transposes an 8x8 matrix in place, in pieces that AVX has instructions for.
 INLINE void transpose8(Lanes8 (&m)[8]) {

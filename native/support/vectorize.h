@@ -1,8 +1,9 @@
 #pragma once
 
-/// `VECTORIZE` compiles a function once more for AVX2 and lets the loader choose by the running CPU; elsewhere it is
-/// nothing (NEON is part of every aarch64). It changes no result: the loops are integer, or float without contraction.
-/// Needs ifunc support of the C library, hence glibc only; sanitizers, which do not bear ifunc, predefine it as nothing.
+/// `VECTORIZE` compiles a function once more for AVX2 and lets the loader choose by the running
+/// CPU; elsewhere it is nothing (NEON is part of every aarch64). It changes no result: the loops
+/// are integer, or float without contraction. Needs ifunc support of the C library, hence glibc
+/// only; sanitizers, which do not bear ifunc, predefine it as nothing.
 #ifndef VECTORIZE
 #if defined(__x86_64__) && defined(__linux__) && defined(__has_attribute)
 #if __has_attribute(target_clones)
@@ -17,5 +18,6 @@
 #endif
 #endif
 
-/// Helpers of a VECTORIZE function must be inlined into each of its clones to be compiled for that CPU.
+/// Helpers of a VECTORIZE function must be inlined into each of its clones to be compiled for that
+/// CPU.
 #define INLINE inline __attribute__((always_inline))

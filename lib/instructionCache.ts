@@ -52,31 +52,39 @@ export class InstructionCache {
     this.#entries = new LRUCache<string, Entry>({ max, dispose: (entry) => entry.evict() });
   }
 
-  /** Runs `use` with the encoded instruction; concurrent callers of one instruction encode it once. */
+  /**
+   * Runs `use` with the encoded instruction; concurrent callers of one instruction encode it once.
+   * @param signal aborts this caller's wait alone: the encoding is shared, so it goes on for the others and is kept
+   */
   async use<T>(
     instruction: string,
     encode: () => Promise<InstructionState>,
     use: (encoded: EncodedInstruction) => Promise<T>,
+    signal?: AbortSignal,
   ): Promise<T> {
     let entry = this.#entries.get(instruction);
     const start = performance.now();
     const cached = entry !== undefined;
     if (entry === undefined) {
-      entry = new Entry(encode());
-      this.#entries.set(instruction, entry);
+      entry = this.#add(instruction, encode());
     }
     entry.enter();
     try {
-      const state = await entry.encoded;
+      const state = await abortable(entry.encoded, signal);
       return await use({ state, encodeMs: cached ? 0 : performance.now() - start });
-    } catch (error) {
-      // a failed encoding is not kept: the next caller tries again
-      if (this.#entries.peek(instruction) === entry && (await failed(entry.encoded)))
-        this.#entries.delete(instruction);
-      throw error;
     } finally {
       entry.leave();
     }
+  }
+
+  #add(instruction: string, encoded: Promise<InstructionState>): Entry {
+    const entry = new Entry(encoded);
+    this.#entries.set(instruction, entry);
+    // a failed encoding is not kept: the next caller tries again
+    encoded.catch(() => {
+      if (this.#entries.peek(instruction) === entry) this.#entries.delete(instruction);
+    });
+    return entry;
   }
 
   clear(): void {
@@ -84,9 +92,13 @@ export class InstructionCache {
   }
 }
 
-function failed(promise: Promise<unknown>): Promise<boolean> {
-  return promise.then(
-    () => false,
-    () => true,
-  );
+/** `promise`, or a rejection with the signal's reason if that comes first. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }

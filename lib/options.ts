@@ -37,6 +37,15 @@ export function checkOptions(given: object, known: readonly string[], what: stri
 }
 
 /**
+ * A controller passed in place of its signal, say, could never abort anything.
+ * @throws OPTION_INVALID
+ */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw expected('OPTION_INVALID', 'an AbortSignal', 'option signal', signal);
+}
+
+/**
  * The candidate that was probably meant: equal but for case and separators, else within an edit distance of a third of
  * its length; null when none is near.
  */

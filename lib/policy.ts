@@ -9,7 +9,7 @@ import type { GraphOptions } from './graph/graphContext.ts';
 import { buildInstructionGraph } from './graph/instructionGraph.ts';
 import { buildPolicyGraph } from './graph/policyGraph.ts';
 import { InstructionCache } from './instructionCache.ts';
-import { checkOptions } from './options.ts';
+import { checkOptions, checkSignal, expected } from './options.ts';
 import { type Platform, resolveUnnormKey } from './platform.ts';
 import { gatherParts, type PolicyParts, weightBytes } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
@@ -70,6 +70,8 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   checkNumber('threads', options.threads, 1, 256);
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   requireCpu(options.backend);
+  checkWeights(options.weights);
+  checkSignal(options.signal);
   const { signal, onProgress, siglipText, cacheDir } = options;
   const checkpoint = await openCheckpoint(dir, {
     ...(siglipText === undefined ? {} : { siglipText }),
@@ -95,6 +97,11 @@ function requireCpu(backend: PolicyOptions['backend']): void {
     'OPTION_INVALID',
     `Option backend: expected cpu or tensorrt, found ${String(backend)}.`,
   );
+}
+
+function checkWeights(weights: PolicyOptions['weights']): void {
+  if (weights === undefined || weights === 'folded' || weights === 'mapped') return;
+  throw expected('OPTION_INVALID', 'folded or mapped', 'option weights', weights);
 }
 
 function checkNumber(name: string, value: number | undefined, min: number, max: number): void {
@@ -153,12 +160,13 @@ class CheckpointPolicy implements Policy {
     const imagesReady = preprocess(this.#parts, frames);
     const output = this.#instructions.use(
       options.instruction,
-      () => this.#encode(options.instruction, signal),
+      () => this.#encode(options.instruction),
       async ({ state, encodeMs }) => {
         const images = await imagesReady;
         const result = await this.#session.run({ images: images.data, proprio }, state, signal);
         return { result, encodeMs, preprocessMs: images.ms };
       },
+      signal,
     );
     // whichever fails first is reported; the other must not become an unhandled rejection
     const [{ result, encodeMs, preprocessMs }] = await Promise.all([output, imagesReady]);
@@ -187,6 +195,7 @@ class CheckpointPolicy implements Policy {
     if (this.#closed)
       throw new SemanticVlaError('CLOSED', 'This policy is closed. Load it again with loadPolicy.');
     checkOptions(options, predictOptionNames, 'predict');
+    checkSignal(options.signal);
     options.signal?.throwIfAborted();
     const unnormKey = resolveUnnormKey(this.#parts.checkpoint, options.unnormKey ?? this.#unnormKey);
     return { unnormKey, signal: options.signal };
@@ -217,10 +226,10 @@ class CheckpointPolicy implements Policy {
     return encodePrompt(this.#parts.tokenizers, instruction, this.#parts.promptLimits);
   }
 
-  async #encode(instruction: string, signal: AbortSignal | undefined): Promise<InstructionState> {
+  async #encode(instruction: string): Promise<InstructionState> {
     const { promptIds, siglipIds } = this.#prompt(instruction);
     const { endId: stopId } = this.#parts.tokenizers.llama;
-    return this.#session.encodeInstruction({ promptIds: [...promptIds, stopId], siglipIds }, signal);
+    return this.#session.encodeInstruction({ promptIds: [...promptIds, stopId], siglipIds });
   }
 
   #chunk(

@@ -9,14 +9,8 @@ import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { encodeModel, type OnnxModel } from '../graph/onnxModel.ts';
-import type {
-  NamedTensors,
-  OnnxWorkerOptions,
-  Reply,
-  ReplyEnvelope,
-  Request,
-  TensorData,
-} from './onnxMessages.ts';
+import type { NamedTensors, OnnxWorkerOptions, Reply, Request, TensorData } from './onnxMessages.ts';
+import { RequestQueue } from './requestQueue.ts';
 import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
 import { startWorker } from './startWorker.ts';
 
@@ -59,27 +53,18 @@ export interface RawOutputs {
   readonly ms: number;
 }
 
-interface Pending {
-  readonly resolve: (reply: Reply & { ok: true }) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 export class OnnxSession implements Session {
   readonly backend = 'cpu';
   readonly #worker: Worker;
   readonly #policy: OnnxModel;
-  readonly #pending = new Map<number, Pending>();
-  #nextId = 0;
-  #failure: Error | null = null;
+  readonly #queue: RequestQueue;
+  #nextState = 0;
   #closing: Promise<void> | null = null;
 
   private constructor(worker: Worker, policy: OnnxModel) {
     this.#worker = worker;
     this.#policy = policy;
-    worker.on('message', ({ id, reply }: ReplyEnvelope) => this.#settle(id, reply));
-    worker.on('error', (error) => this.#fail(error));
-    worker.on('exit', (code) => this.#fail(new Error(`the inference thread ended with code ${code}`)));
-    worker.unref();
+    this.#queue = new RequestQueue(worker);
   }
 
   /** Loads both models; rejects with the signal's reason when aborted. */
@@ -105,12 +90,12 @@ export class OnnxSession implements Session {
   }
 
   async encodeInstruction(input: InstructionInput, signal?: AbortSignal): Promise<OnnxInstructionState> {
-    const state = this.#nextId++;
+    const state = this.#nextState++;
     const inputs: Record<string, TensorData> = { [names.promptIds]: int64(input.promptIds) };
     if (input.siglipIds !== null) inputs[names.siglipIds] = int64(input.siglipIds);
     const release = () => {
       if (this.#closing !== null) return;
-      this.#send({ kind: 'release', state }).catch(() => {
+      this.#queue.send({ kind: 'release', state }).catch(() => {
         // the worker is gone and the state with it
       });
     };
@@ -151,10 +136,12 @@ export class OnnxSession implements Session {
     return this.#ask({ kind: 'run', state: instruction.id, inputs }, signal);
   }
 
+  /** What runs is finished, what waits is rejected with code CLOSED. */
   close(): Promise<void> {
     this.#closing ??= (async () => {
-      if (this.#failure === null) {
-        await this.#send({ kind: 'close' }).catch(() => {
+      this.#queue.rejectWaiting(closedError());
+      if (!this.#queue.failed) {
+        await this.#queue.send({ kind: 'close' }).catch(() => {
           // already gone: nothing is left to close
         });
       }
@@ -164,57 +151,13 @@ export class OnnxSession implements Session {
   }
 
   #ask(request: Request, signal?: AbortSignal): Promise<Reply & { ok: true }> {
-    if (this.#closing !== null) {
-      return Promise.reject(new SemanticVlaError('CLOSED', 'This session is closed. Load the policy again.'));
-    }
-    return this.#send(request, signal);
+    if (this.#closing !== null) return Promise.reject(closedError());
+    return this.#queue.send(request, signal);
   }
+}
 
-  /** An aborted caller is answered at once; the thread finishes what it has begun and the result is dropped. */
-  #send(request: Request, signal?: AbortSignal): Promise<Reply & { ok: true }> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      if (this.#failure !== null) return reject(this.#runtimeError(this.#failure.message));
-      const id = this.#nextId++;
-      const onAbort = () => reject(signal!.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      const finish = () => signal?.removeEventListener('abort', onAbort);
-      this.#pending.set(id, {
-        resolve: (reply) => {
-          finish();
-          resolve(reply);
-        },
-        reject: (error) => {
-          finish();
-          reject(error);
-        },
-      });
-      this.#worker.ref();
-      this.#worker.postMessage({ id, request });
-    });
-  }
-
-  #settle(id: number, reply: Reply): void {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    if (this.#pending.size === 0) this.#worker.unref();
-    if (reply.ok) pending?.resolve(reply);
-    else pending?.reject(this.#runtimeError(reply.message));
-  }
-
-  #fail(error: Error): void {
-    this.#failure ??= error;
-    for (const { reject } of this.#pending.values()) reject(this.#runtimeError(error.message));
-    this.#pending.clear();
-  }
-
-  #runtimeError(message: string): SemanticVlaError {
-    return new SemanticVlaError(
-      'RUNTIME_FAILED',
-      `ONNX Runtime (CPU): ${message}. If the checkpoint changed on disk since it was loaded, load the policy again; ` +
-        'otherwise `semanticvla doctor` shows what this machine can run.',
-    );
-  }
+function closedError(): SemanticVlaError {
+  return new SemanticVlaError('CLOSED', 'This policy was closed. Load it again with loadPolicy.');
 }
 
 /** External data are named relative to the folder "/" (see onnxWorker.ts). */

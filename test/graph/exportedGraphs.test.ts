@@ -1,7 +1,8 @@
-import { statSync } from 'node:fs';
+import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { exportPolicy } from '../../lib/graph/exportPolicy.ts';
 import { names, towerNames } from '../../lib/graph/names.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
 import { towerTokens } from '../../lib/tokenCounts.ts';
@@ -185,6 +186,23 @@ for (const name of policyNames) {
     assert.is(rows(`llama/layer${last}/attn/k_proj`), sequence, 'its keys');
   });
 }
+
+test('into another folder: weights are links to the same bytes, no copy', async () => {
+  const { parts, dir } = await exported('libero-tiny');
+  for (const link of ['hard', 'symbolic'] as const) {
+    const out = join(dir, `../onnx-${link}`);
+    const report = await exportPolicy(parts.checkpoint, { sizes: parts.sizes, out, link });
+    assert.ok(report.weights.length > 2);
+    for (const { location, file, how } of report.weights) {
+      assert.is(how, `${link} link`);
+      assert.is(statSync(join(out, location)).ino, statSync(file).ino, location);
+    }
+    const own = readdirSync(out).filter(
+      (name) => lstatSync(join(out, name)).nlink === 1 && !lstatSync(join(out, name)).isSymbolicLink(),
+    );
+    assert.equal(own.sort(), ['instruction.onnx', 'policy.onnx']);
+  }
+});
 
 /** An exchange after the output block needs that block's patches. */
 function exchangedLast(config: Exported['parts']['checkpoint']['config']): boolean {

@@ -1,0 +1,260 @@
+#include "block.h"
+
+#include <link.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "fiber.h"
+
+/// CUDA's limit without opting in to more.
+constexpr size_t kSharedBytes = 48 * 1024;
+constexpr size_t kMaxThreads = 1024;
+
+/// One more kilobyte than any launch may ask for: writes past a launch's own size are seen there.
+constexpr size_t kPastBytes = 1024;
+extern thread_local unsigned char semanticvlaDynamicShared[];
+alignas(16) thread_local unsigned char semanticvlaDynamicShared[kSharedBytes + kPastBytes];
+
+namespace shim {
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace {
+
+enum class State { kReady, kAtBarrier, kAtExchange, kDone };
+
+struct Thread {
+  Fiber fiber;
+  State state = State::kDone;
+  dim3 index;
+  int line = 0;
+};
+
+/// The table of a warp. Two sides: a lane may already be at the next exchange while another has yet
+/// to read the last one.
+struct Warp {
+  uint32_t values[2][32];
+  uint32_t arrived = 0;
+  uint32_t mask = 0;
+  int line = 0;
+  int side = 0;
+};
+
+struct Machine {
+  Mode mode;
+  std::string fault;
+  uint64_t switches = 0;
+  std::mt19937_64 random;
+  std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<Warp> warps;
+  const std::function<void()>* body = nullptr;
+  int current = 0;
+  bool failed = false;
+};
+
+Machine machine;
+
+/// Ends the block: the running fiber never returns from here.
+void fail(const std::string& message) {
+  if (!machine.failed) {
+    machine.failed = true;
+    machine.fault = "block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) +
+                    ", " + std::to_string(blockIdx.z) + ") thread " +
+                    std::to_string(machine.current) + ": " + message;
+  }
+  for (;;) Fiber::yield();
+}
+
+void runThread() {
+  (*machine.body)();
+  machine.threads[machine.current]->state = State::kDone;
+  for (;;) Fiber::yield();
+}
+
+/// This thread's copies of all shared variables of the program: its thread-local segment.
+struct Segment {
+  unsigned char* begin = nullptr;
+  size_t bytes = 0;
+};
+
+Segment sharedSegment() {
+  Segment found;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* data) {
+        // The first entry is the program itself.
+        auto* segment = static_cast<Segment*>(data);
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
+          segment->begin = static_cast<unsigned char*>(info->dlpi_tls_data);
+          segment->bytes = info->dlpi_phdr[i].p_memsz;
+        }
+        return 1;
+      },
+      &found);
+  return found;
+}
+
+/// Fills all shared variables, but of the dynamic array only what this launch has and what is watched
+/// behind it.
+void poison(const Segment& shared, size_t sharedBytes) {
+  unsigned char* const end = shared.begin + shared.bytes;
+  unsigned char* const dynamicEnd = semanticvlaDynamicShared + kSharedBytes + kPastBytes;
+  std::memset(shared.begin, machine.mode.poison, semanticvlaDynamicShared - shared.begin);
+  std::memset(semanticvlaDynamicShared, machine.mode.poison, sharedBytes + kPastBytes);
+  std::memset(dynamicEnd, machine.mode.poison, end - dynamicEnd);
+}
+
+std::vector<unsigned> orderOf(size_t count) {
+  std::vector<unsigned> order(count);
+  std::iota(order.begin(), order.end(), 0u);
+  if (machine.mode.order == Order::kReverse) std::reverse(order.begin(), order.end());
+  if (machine.mode.order == Order::kRandom) {
+    std::shuffle(order.begin(), order.end(), machine.random);
+  }
+  return order;
+}
+
+/// Everyone waits at a barrier or is done. True when the block goes on.
+bool releaseBarrier(size_t count) {
+  size_t waiting = 0, done = 0;
+  int line = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const Thread& thread = *machine.threads[i];
+    done += thread.state == State::kDone;
+    if (thread.state != State::kAtBarrier) continue;
+    machine.current = static_cast<int>(i);
+    if (waiting > 0 && thread.line != line) {
+      machine.failed = true;
+      machine.fault = "threads of a block wait at different barriers: lines " +
+                      std::to_string(line) + " and " + std::to_string(thread.line);
+      return false;
+    }
+    line = thread.line;
+    ++waiting;
+  }
+  if (waiting == count) {
+    for (size_t i = 0; i < count; ++i) machine.threads[i]->state = State::kReady;
+    return true;
+  }
+  if (done == count) return false;
+  machine.failed = true;
+  machine.fault = waiting > 0 ? "barrier at line " + std::to_string(line) + ": " +
+                                    std::to_string(waiting) + " of " + std::to_string(count) +
+                                    " threads are there and the others will not come"
+                              : "a warp operation waits for lanes that will not come";
+  return false;
+}
+
+void runBlock(size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    Thread& thread = *machine.threads[i];
+    const unsigned at = static_cast<unsigned>(i);
+    thread.index = {at % blockDim.x, at / blockDim.x % blockDim.y,
+                    at / (blockDim.x * blockDim.y)};
+    thread.state = State::kReady;
+    thread.fiber.prepare(runThread);
+  }
+  machine.warps.assign((count + 31) / 32, Warp{});
+  do {
+    const std::vector<unsigned> order = orderOf(count);
+    for (bool progress = true; progress && !machine.failed;) {
+      progress = false;
+      for (const unsigned i : order) {
+        Thread& thread = *machine.threads[i];
+        if (thread.state != State::kReady) continue;
+        progress = true;
+        machine.current = static_cast<int>(i);
+        threadIdx = thread.index;
+        ++machine.switches;
+        thread.fiber.resume();
+        if (machine.failed) break;
+      }
+    }
+  } while (!machine.failed && releaseBarrier(count));
+}
+
+}  // namespace
+
+void setMode(const Mode& mode) {
+  machine.mode = mode;
+  machine.random.seed(mode.seed);
+}
+
+const std::string& lastFault() { return machine.fault; }
+
+uint64_t switchCount() { return machine.switches; }
+
+int laneOf() { return machine.current % 32; }
+
+void blockBarrier(int line) {
+  Thread& self = *machine.threads[machine.current];
+  self.line = line;
+  self.state = State::kAtBarrier;
+  Fiber::yield();
+}
+
+Exchange exchange(uint32_t mask, uint32_t value, int line) {
+  const int own = machine.current, lane = own % 32;
+  Warp& warp = machine.warps[own / 32];
+  if ((mask >> lane & 1u) == 0) fail("a lane calls a warp operation whose mask leaves it out");
+  if (warp.arrived != 0 && (warp.mask != mask || warp.line != line)) {
+    fail("lanes of a warp meet at different operations: lines " + std::to_string(warp.line) +
+         " and " + std::to_string(line));
+  }
+  const int side = warp.side;
+  warp.mask = mask;
+  warp.line = line;
+  warp.values[side][lane] = value;
+  warp.arrived |= 1u << lane;
+  if (warp.arrived == mask) {
+    warp.arrived = 0;
+    warp.side = 1 - side;
+    const size_t first = static_cast<size_t>(own) - lane;
+    for (int other = 0; other < 32; ++other) {
+      if (other == lane || (mask >> other & 1u) == 0) continue;
+      machine.threads[first + other]->state = State::kReady;
+    }
+  } else {
+    machine.threads[own]->state = State::kAtExchange;
+    Fiber::yield();
+  }
+  return Exchange(warp.values[side], mask);
+}
+
+uint32_t Exchange::from(int lane) const {
+  if ((mask_ >> lane & 1u) == 0) fail("a lane reads one that takes no part in the operation");
+  return values_[lane];
+}
+
+int launch(const std::function<void()>& body, dim3 grid, dim3 block, size_t sharedBytes) {
+  const size_t count = static_cast<size_t>(block.x) * block.y * block.z;
+  if (count < 1 || count > kMaxThreads || sharedBytes > kSharedBytes) return 9;
+  if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535) return 9;
+  while (machine.threads.size() < count) machine.threads.push_back(std::make_unique<Thread>());
+  machine.body = &body;
+  machine.failed = false;
+  machine.fault.clear();
+  gridDim = grid;
+  blockDim = block;
+  const Segment shared = sharedSegment();
+  for (const unsigned at : orderOf(static_cast<size_t>(grid.x) * grid.y * grid.z)) {
+    blockIdx = {at % grid.x, at / grid.x % grid.y, at / (grid.x * grid.y)};
+    poison(shared, sharedBytes);
+    runBlock(count);
+    for (size_t i = 0; i < kPastBytes && !machine.failed; ++i) {
+      if (semanticvlaDynamicShared[sharedBytes + i] == machine.mode.poison) continue;
+      machine.failed = true;
+      machine.fault = "byte " + std::to_string(sharedBytes + i) + " of " +
+                      std::to_string(sharedBytes) + " bytes of dynamic shared memory was written";
+    }
+    if (machine.failed) return 719;
+  }
+  return 0;
+}
+
+}  // namespace shim

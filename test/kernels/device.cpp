@@ -174,6 +174,10 @@ float absoluteUnit(DataType type) { return type == DataType::kFloat16 ? 0x1p-24f
 Registration::Registration(const char* name, Test test) { registered().push_back({name, test}); }
 
 int runTests(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--list") == 0) {
+    for (const Named& named : registered()) std::printf("%s\n", named.name);
+    return 0;
+  }
   int passed = 0, failed = 0, cases = 0, launches = 0;
   for (const Named& named : registered()) {
     bool wanted = argc < 2;

@@ -111,7 +111,8 @@ struct Registration {
   Registration(const char* name, Test test);
 };
 
-/// Runs the tests whose name contains one of the arguments, or all. Returns the exit code.
+/// Runs the tests whose name contains one of the arguments, or all; `--list` prints their names.
+/// Returns the exit code.
 int runTests(int argc, char** argv);
 
 #define KERNEL_TEST(name)                                                \

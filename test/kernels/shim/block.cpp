@@ -29,7 +29,8 @@ namespace {
 enum class State { kReady, kAtBarrier, kAtExchange, kDone };
 
 struct Thread {
-  Fiber fiber;
+  /// Null until the thread has started, and again when it is done.
+  Fiber* fiber = nullptr;
   State state = State::kDone;
   dim3 index;
   int line = 0;
@@ -50,7 +51,12 @@ struct Machine {
   std::string fault;
   uint64_t switches = 0;
   std::mt19937_64 random;
-  std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<Thread> threads;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<Fiber*> free;
+  /// Threads of the block in the order of this round, and where the round stands.
+  std::vector<unsigned> order;
+  size_t position = 0;
   std::vector<Warp> warps;
   const std::function<void()>* body = nullptr;
   int current = 0;
@@ -70,10 +76,35 @@ void fail(const std::string& message) {
   for (;;) Fiber::yield();
 }
 
-void runThread() {
-  (*machine.body)();
-  machine.threads[machine.current]->state = State::kDone;
-  for (;;) Fiber::yield();
+/// Makes the thread at the round's position the running one.
+Thread& enter() {
+  machine.current = static_cast<int>(machine.order[machine.position]);
+  Thread& thread = machine.threads[machine.current];
+  threadIdx = thread.index;
+  return thread;
+}
+
+/// A fiber's life: a thread, and without a switch those after it that have not started, until one
+/// waits for others.
+void runThreads() {
+  Fiber* const own = machine.threads[machine.current].fiber;
+  for (;;) {
+    (*machine.body)();
+    Thread& done = machine.threads[machine.current];
+    done.state = State::kDone;
+    done.fiber = nullptr;
+    const size_t next = machine.position + 1;
+    if (next < machine.order.size()) {
+      const Thread& after = machine.threads[machine.order[next]];
+      if (after.state == State::kReady && after.fiber == nullptr) {
+        machine.position = next;
+        enter().fiber = own;
+        continue;
+      }
+    }
+    machine.free.push_back(own);
+    for (;;) Fiber::yield();
+  }
 }
 
 /// This thread's copies of all shared variables of the program: its thread-local segment.
@@ -124,7 +155,7 @@ bool releaseBarrier(size_t count) {
   size_t waiting = 0, done = 0;
   int line = 0;
   for (size_t i = 0; i < count; ++i) {
-    const Thread& thread = *machine.threads[i];
+    const Thread& thread = machine.threads[i];
     done += thread.state == State::kDone;
     if (thread.state != State::kAtBarrier) continue;
     machine.current = static_cast<int>(i);
@@ -138,7 +169,7 @@ bool releaseBarrier(size_t count) {
     ++waiting;
   }
   if (waiting == count) {
-    for (size_t i = 0; i < count; ++i) machine.threads[i]->state = State::kReady;
+    for (size_t i = 0; i < count; ++i) machine.threads[i].state = State::kReady;
     return true;
   }
   if (done == count) return false;
@@ -151,28 +182,38 @@ bool releaseBarrier(size_t count) {
 }
 
 void runBlock(size_t count) {
+  machine.threads.resize(count);
   for (size_t i = 0; i < count; ++i) {
-    Thread& thread = *machine.threads[i];
+    Thread& thread = machine.threads[i];
     const unsigned at = static_cast<unsigned>(i);
     thread.index = {at % blockDim.x, at / blockDim.x % blockDim.y,
                     at / (blockDim.x * blockDim.y)};
     thread.state = State::kReady;
-    thread.fiber.prepare(runThread);
+    thread.fiber = nullptr;
   }
+  // A block that failed has left threads in the middle: their stacks are used anew.
+  machine.free.clear();
+  for (const auto& fiber : machine.fibers) machine.free.push_back(fiber.get());
   machine.warps.assign((count + 31) / 32, Warp{});
   do {
-    const std::vector<unsigned> order = orderOf(count);
+    machine.order = orderOf(count);
     for (bool progress = true; progress && !machine.failed;) {
       progress = false;
-      for (const unsigned i : order) {
-        Thread& thread = *machine.threads[i];
-        if (thread.state != State::kReady) continue;
+      for (machine.position = 0; machine.position < count && !machine.failed; ++machine.position) {
+        if (machine.threads[machine.order[machine.position]].state != State::kReady) continue;
         progress = true;
-        machine.current = static_cast<int>(i);
-        threadIdx = thread.index;
+        Thread& thread = enter();
+        if (thread.fiber == nullptr) {
+          if (machine.free.empty()) {
+            machine.fibers.push_back(std::make_unique<Fiber>());
+            machine.free.push_back(machine.fibers.back().get());
+          }
+          thread.fiber = machine.free.back();
+          machine.free.pop_back();
+          thread.fiber->prepare(runThreads);
+        }
         ++machine.switches;
-        thread.fiber.resume();
-        if (machine.failed) break;
+        thread.fiber->resume();
       }
     }
   } while (!machine.failed && releaseBarrier(count));
@@ -192,7 +233,7 @@ uint64_t switchCount() { return machine.switches; }
 int laneOf() { return machine.current % 32; }
 
 void blockBarrier(int line) {
-  Thread& self = *machine.threads[machine.current];
+  Thread& self = machine.threads[machine.current];
   self.line = line;
   self.state = State::kAtBarrier;
   Fiber::yield();
@@ -217,10 +258,10 @@ Exchange exchange(uint32_t mask, uint32_t value, int line) {
     const size_t first = static_cast<size_t>(own) - lane;
     for (int other = 0; other < 32; ++other) {
       if (other == lane || (mask >> other & 1u) == 0) continue;
-      machine.threads[first + other]->state = State::kReady;
+      machine.threads[first + other].state = State::kReady;
     }
   } else {
-    machine.threads[own]->state = State::kAtExchange;
+    machine.threads[own].state = State::kAtExchange;
     Fiber::yield();
   }
   return Exchange(warp.values[side], mask);
@@ -235,7 +276,6 @@ int launch(const std::function<void()>& body, dim3 grid, dim3 block, size_t shar
   const size_t count = static_cast<size_t>(block.x) * block.y * block.z;
   if (count < 1 || count > kMaxThreads || sharedBytes > kSharedBytes) return 9;
   if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535) return 9;
-  while (machine.threads.size() < count) machine.threads.push_back(std::make_unique<Thread>());
   machine.body = &body;
   machine.failed = false;
   machine.fault.clear();

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CUDA's compiler without a CUDA installation: NVIDIA's own wheels from the Python package index, unpacked side by side
+# CUDA's compiler and compute-sanitizer without a CUDA installation: NVIDIA's own wheels from the Python package index, unpacked side by side
 # into one tree in the cache folder. Prints the path of nvcc as its last line.
 #
 #   scripts/fetchNvcc.sh           fetch when it is not there yet
@@ -10,7 +10,7 @@
 # Exit codes: 0 there, 2 bad option, 3 not there and could not be fetched.
 set -euo pipefail
 
-# One CUDA release; cccl has its own numbers. nvcc 13.0 compiles for sm_75 to sm_121 with gcc 6 to 15.
+# One CUDA release; some packages have their own numbers. nvcc 13.0 compiles for sm_75 to sm_121 with gcc 6 to 15.
 version=13.0.88
 packages=(
   "nvidia-cuda-nvcc==$version"
@@ -18,6 +18,7 @@ packages=(
   "nvidia-nvvm==$version"
   "nvidia-cuda-runtime==$version"
   "nvidia-cuda-cccl==13.0.85"
+  "nvidia-cuda-sanitizer-api==13.0.85"
 )
 
 base=${SEMANTICVLA_TOOLCHAINS:-${XDG_CACHE_HOME:-$HOME/.cache}/semanticvla}

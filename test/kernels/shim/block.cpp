@@ -3,6 +3,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <numeric>
@@ -65,13 +66,15 @@ struct Machine {
 
 Machine machine;
 
-/// Ends the block: the running fiber never returns from here.
-void fail(const std::string& message) {
+/// Ends the block: the running fiber never returns from here, so nothing on its stack may own memory.
+[[noreturn]] void fail(const char* format, int first = 0, int second = 0) {
   if (!machine.failed) {
     machine.failed = true;
-    machine.fault = "block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) +
-                    ", " + std::to_string(blockIdx.z) + ") thread " +
-                    std::to_string(machine.current) + ": " + message;
+    char text[200];
+    const int length = std::snprintf(text, sizeof(text), "block (%u, %u, %u) thread %d: ", blockIdx.x,
+                                     blockIdx.y, blockIdx.z, machine.current);
+    std::snprintf(text + length, sizeof(text) - length, format, first, second);
+    machine.fault = text;
   }
   for (;;) Fiber::yield();
 }
@@ -244,8 +247,7 @@ Exchange exchange(uint32_t mask, uint32_t value, int line) {
   Warp& warp = machine.warps[own / 32];
   if ((mask >> lane & 1u) == 0) fail("a lane calls a warp operation whose mask leaves it out");
   if (warp.arrived != 0 && (warp.mask != mask || warp.line != line)) {
-    fail("lanes of a warp meet at different operations: lines " + std::to_string(warp.line) +
-         " and " + std::to_string(line));
+    fail("lanes of a warp meet at different operations: lines %d and %d", warp.line, line);
   }
   const int side = warp.side;
   warp.mask = mask;

@@ -61,7 +61,7 @@ __global__ void outsideMask(const Params p) {
 
 __global__ void pastDynamic(const Params p) { semanticvlaDynamicShared[p.size] = 1; }
 
-__global__ void writesOutside(const Params p) { p.out[threadIdx.x + 1] = 0; }
+[[maybe_unused]] __global__ void writesOutside(const Params p) { p.out[threadIdx.x + 1] = 0; }
 
 __global__ void butterfly(const Params p) {
   int value = static_cast<int>(threadIdx.x);

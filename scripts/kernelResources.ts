@@ -5,6 +5,7 @@
  *   node --import tsx scripts/kernelResources.ts                     every architecture that the project targets
  *   node --import tsx scripts/kernelResources.ts --arch sm_87,sm_120 these
  *   --nvcc PATH   a compiler of your own; else $NVCC, else the one that scripts/fetchNvcc.sh has fetched
+ *   --cuda12      with CUDA 12.6's compiler, an Orin's on JetPack 6 (scripts/nvrtcKernels.py), for sm_87
  *   --budgets F   another file of budgets
  *   --json        one object on standard output instead of the table
  *
@@ -157,44 +158,38 @@ function findNvcc(given: string | undefined): string {
   }).trim();
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      arch: { type: 'string' },
-      nvcc: { type: 'string' },
-      json: { type: 'boolean', default: false },
-      budgets: { type: 'string', default: join(kernelFolder, 'budgets.json') },
-    },
-  });
+interface Compiled {
+  readonly compiler: string;
+  readonly architectures: readonly string[];
+  readonly usages: readonly Usage[];
+}
+
+/** All kernels by nvcc, two compilers at a time; or the exit code when that cannot be. */
+async function compileByNvcc(
+  given: string | undefined,
+  arch: string | undefined,
+): Promise<Compiled | number> {
   let nvcc: string;
   try {
-    nvcc = findNvcc(values.nvcc);
+    nvcc = findNvcc(given);
   } catch {
     return 3;
   }
   const known = execFileSync(nvcc, ['--list-gpu-code'], { encoding: 'utf8' }).split(/\s+/);
-  const wanted = values.arch?.split(',') ?? targets.filter((arch) => known.includes(arch));
-  const unknown = wanted.filter((arch) => !known.includes(arch));
+  const architectures = arch?.split(',') ?? targets.filter((target) => known.includes(target));
+  const unknown = architectures.filter((target) => !known.includes(target));
   if (unknown.length > 0) {
     console.error(`Expected architectures that ${nvcc} compiles for but received ${unknown.join(', ')}.`);
     return 2;
   }
-  if (values.arch === undefined && wanted.length < targets.length) {
-    const missing = targets.filter((arch) => !known.includes(arch));
+  if (arch === undefined && architectures.length < targets.length) {
+    const missing = targets.filter((target) => !known.includes(target));
     console.error(`This compiler does not know ${missing.join(', ')}: left out.`);
   }
-
-  const { kernels } = JSON.parse(readFileSync(values.budgets, 'utf8')) as {
-    kernels: Record<string, Budget>;
-  };
-  const budgets = new Map(Object.entries(kernels));
-  const files = readdirSync(kernelFolder)
-    .filter((file) => file.endsWith('.cu'))
-    .sort();
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-kernels-'));
   const usages: Usage[] = [];
   try {
-    const queue = files.flatMap((file) => wanted.map((arch) => [file, arch] as const));
+    const queue = kernelFiles().flatMap((file) => architectures.map((target) => [file, target] as const));
     const worker = async (): Promise<void> => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
         usages.push(...(await compile(nvcc, next[0], next[1], folder)));
@@ -204,15 +199,56 @@ async function main(): Promise<number> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-  usages.sort((a, b) => a.kernel.localeCompare(b.kernel) || wanted.indexOf(a.arch) - wanted.indexOf(b.arch));
+  return { compiler: nvcc, architectures, usages };
+}
+
+/** The language level and the assembler of JetPack 6. */
+async function compileByCuda12(): Promise<Compiled | number> {
+  const files = kernelFiles().map((file) => join(kernelFolder, file));
+  try {
+    const args = [join(root, 'scripts/nvrtcKernels.py'), '--arch', 'sm_87', ...files];
+    const { stdout } = await run('python3', args, { maxBuffer: 64 << 20 });
+    return { compiler: 'NVRTC 12.6', architectures: ['sm_87'], usages: parseUsage(stdout, 'sm_87') };
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code?: number; stdout?: string; stderr?: string };
+    console.error(`${stdout ?? ''}${stderr ?? String(error)}`);
+    return code === 3 ? 3 : 1;
+  }
+}
+
+function kernelFiles(): string[] {
+  return readdirSync(kernelFolder)
+    .filter((file) => file.endsWith('.cu'))
+    .sort();
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      arch: { type: 'string' },
+      nvcc: { type: 'string' },
+      cuda12: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      budgets: { type: 'string', default: join(kernelFolder, 'budgets.json') },
+    },
+  });
+  const compiled = values.cuda12 ? await compileByCuda12() : await compileByNvcc(values.nvcc, values.arch);
+  if (typeof compiled === 'number') return compiled;
+  const { compiler, architectures } = compiled;
+  const order = (arch: string): number => architectures.indexOf(arch);
+  const usages = compiled.usages.toSorted(
+    (a, b) => a.kernel.localeCompare(b.kernel) || order(a.arch) - order(b.arch),
+  );
+  const { kernels } = JSON.parse(readFileSync(values.budgets, 'utf8')) as { kernels: Record<string, Budget> };
+  const budgets = new Map(Object.entries(kernels));
 
   const faults = faultsOf(usages, budgets);
-  if (values.json) console.log(JSON.stringify({ nvcc, architectures: wanted, usages, faults }, null, 1));
+  if (values.json) console.log(JSON.stringify({ compiler, architectures, usages, faults }, null, 1));
   else console.log(table(usages, budgets));
   for (const fault of faults) console.error(fault);
   console.error(
     faults.length === 0
-      ? `${usages.length} kernel instances on ${wanted.length} architectures are within their budgets; no spills.`
+      ? `${usages.length} kernel instances on ${architectures.length} architectures are within their budgets; no spills.`
       : `${faults.length} faults.`,
   );
   return faults.length === 0 ? 0 : 1;

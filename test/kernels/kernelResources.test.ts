@@ -88,6 +88,22 @@ testWhen(
   },
 );
 
+// A few seconds of download at most once; without it the same skip as above.
+const cuda12 = await script('--cuda12', '--json');
+
+testWhen(
+  cuda12.code !== 3,
+  `CUDA 12.6's compiler library could not be fetched (scripts/nvrtcKernels.py). ${cuda12.stderr.trim().split('\n').at(-1)}`,
+  resources,
+  'CUDA 12.6, the compiler of JetPack 6, compiles every kernel for Orin within the same budgets',
+  () => {
+    assert.is(cuda12.code, 0, cuda12.stderr);
+    const { usages, compiler } = JSON.parse(cuda12.stdout) as { usages: unknown[]; compiler: string };
+    console.log(`${compiler}: ${cuda12.stderr.trim().split('\n').at(-1)}`);
+    assert.is(usages.length, 31);
+  },
+);
+
 resources('without a compiler the next step is named', async () => {
   const env = {
     ...process.env,

@@ -169,6 +169,21 @@ KERNEL_TEST(textGuidedPoolingTiesAndMasks) {
   ++count.cases, ++count.launches;
 }
 
+KERNEL_TEST(textGuidedPoolingExtremes) {
+  Random random(16);
+  for (const DataType type : kTypes) {
+    // Logits of +-1000: a softmax that does not take off the largest one overflows.
+    Case c = makeCase(random, type, {1, 300, 9, 4, 4}, 0, 0.001f);
+    for (size_t i = 0; i < c.similarity.size(); ++i) c.similarity[i] = i / 4 == i % 4 ? 1.0f : -1.0f;
+    compare(c, count);
+  }
+  // The mean of the smallest negative number and 0 is -0, which ties with 0: the lower index.
+  Case c{DataType::kFloat32, {1, 2, 1, 2, 1}, 1.0f, encode({5, 5}, DataType::kFloat32),
+         {-1.4e-45f, 0.0f, 0.0f, 0.0f}};
+  compare(c, count);
+  expectSame(onDevice(c, 0).indices, {0}, "indices of -0 and 0");
+}
+
 KERNEL_TEST(textGuidedPoolingNotANumber) {
   Random random(14);
   const float specials[] = {NAN, INFINITY, -INFINITY};

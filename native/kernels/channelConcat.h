@@ -27,7 +27,8 @@ struct ChannelConcatParams {
 inline Status checkChannelConcat(const ChannelConcatParams& p) {
   if (!isDataType(p.type)) return kBadValue;
   if (p.images < 1 || p.images > 65535 || p.rows < 1 || p.leftRows < 1) return kBadSize;
-  if (p.leftWidth < 1 || p.rightWidth < 1 || p.leftWidth > INT32_MAX - p.rightWidth) return kBadSize;
+  if (p.leftWidth < 1 || p.rightWidth < 1 || p.leftWidth > INT32_MAX - p.rightWidth)
+    return kBadSize;
   if (p.leftFirst < 0 || p.leftFirst > p.leftRows - p.rows) return kBadValue;
   const size_t element = sizeOf(p.type);
   if (!isAligned(p.left, element) || !isAligned(p.right, element)) return kBadPointer;

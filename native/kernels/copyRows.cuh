@@ -25,9 +25,7 @@ inline size_t copyUnit(std::initializer_list<uintptr_t> multiples) {
 }
 
 /// `sizeOf` is a host function.
-__device__ inline int64_t elementBytes(DataType type) {
-  return type == DataType::kFloat32 ? 4 : 2;
-}
+__device__ inline int64_t elementBytes(DataType type) { return type == DataType::kFloat32 ? 4 : 2; }
 
 /// Copies `units` units from `from` to `to` by the threads of a block.
 template <typename Unit>

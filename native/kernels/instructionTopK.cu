@@ -1,7 +1,7 @@
 // Two launches instead of one: between scores and ranks every block of an image must have finished,
 // and a barrier over a grid needs atomics or a cooperative launch; inside a CUDA graph a second
-// launch costs less than either. Each output element is one thread's sum in an order that depends on
-// nothing but the shapes, so results are the same bits from run to run.
+// launch costs less than either. Each output element is one thread's sum in an order that depends
+// on nothing but the shapes, so results are the same bits from run to run.
 
 #include "kernels/convert.cuh"
 #include "kernels/instructionTopK.h"
@@ -91,8 +91,7 @@ __device__ inline float lengthOf(float squared) {
 }
 
 template <typename T, bool InFours>
-__global__ void __launch_bounds__(kThreads)
-    similarityKernel(const InstructionTopKParams p) {
+__global__ void __launch_bounds__(kThreads) similarityKernel(const InstructionTopKParams p) {
   __shared__ SimilarityShared shared;
   __shared__ Lengths lengths;
   const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -250,8 +249,7 @@ __global__ void __launch_bounds__(kThreads) selectKernel(const InstructionTopKPa
 template <typename T, bool InFours>
 Status launchBoth(const InstructionTopKParams& p, cudaStream_t stream) {
   const dim3 tiles(ceilDivide(p.patches, kTilePatches), p.images);
-  const Status status =
-      launch(similarityKernel<T, InFours>, tiles, dim3(kThreads), 0, stream, p);
+  const Status status = launch(similarityKernel<T, InFours>, tiles, dim3(kThreads), 0, stream, p);
   if (status != kOk) return status;
   const dim3 shares(ceilDivide(p.topk, kWarps), p.images);
   return launch(selectKernel<T, InFours>, shares, dim3(kThreads), 0, stream, p);

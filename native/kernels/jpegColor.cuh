@@ -1,8 +1,8 @@
 #pragma once
 
 // The arithmetic of libjpeg-turbo's jccolor, jcsample, jdsample and jdcolor, as
-// native/reference/jpegColor.cpp has it for the CPU, one sample at a time. This software is based in
-// part on the work of the Independent JPEG Group.
+// native/reference/jpegColor.cpp has it for the CPU, one sample at a time. This software is based
+// in part on the work of the Independent JPEG Group.
 
 #include <cuda_runtime.h>
 

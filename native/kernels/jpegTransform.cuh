@@ -1,8 +1,9 @@
 #pragma once
 
-// The arithmetic of libjpeg-turbo's jfdctint (accurate), quantization and jidctfst (fast, the 16-bit
-// form of its SIMD code), as native/reference/jpegDct.cpp has it for the CPU, for eight values that
-// one thread holds. This software is based in part on the work of the Independent JPEG Group.
+// The arithmetic of libjpeg-turbo's jfdctint (accurate), quantization and jidctfst (fast, the
+// 16-bit form of its SIMD code), as native/reference/jpegDct.cpp has it for the CPU, for eight
+// values that one thread holds. This software is based in part on the work of the Independent JPEG
+// Group.
 
 #include <cuda_runtime.h>
 

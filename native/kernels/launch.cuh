@@ -12,8 +12,7 @@ Status launch(void (*kernel)(const Params), dim3 grid, dim3 block, size_t shared
               cudaStream_t stream, const Params& params) {
   Params copy = params;
   void* arguments[] = {&copy};
-  return static_cast<Status>(
-      cudaLaunchKernel(kernel, grid, block, arguments, sharedBytes, stream));
+  return static_cast<Status>(cudaLaunchKernel(kernel, grid, block, arguments, sharedBytes, stream));
 }
 
 constexpr unsigned ceilDivide(unsigned value, unsigned by) { return (value + by - 1) / by; }

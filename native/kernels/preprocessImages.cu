@@ -1,6 +1,6 @@
-// Five small launches for the whole batch, each over all frames: the passes of a JPEG round trip and
-// of a resize need their predecessor's whole neighbourhood. A frame that needs a pass not leaves its
-// blocks at once.
+// Five small launches for the whole batch, each over all frames: the passes of a JPEG round trip
+// and of a resize need their predecessor's whole neighbourhood. A frame that does not need a
+// pass leaves its blocks at once.
 //
 // Floating-point operations are the explicitly rounded ones: a compiler that fused a multiplication
 // with an addition would move pixels by a level.
@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(kJpegThreads) jpegTransformKernel(const Job jo
       const int px = min(x + i % 2, lastX);
       const int lx = 2 * qx + i % 2, ly = 2 * qy + i / 2;
       const int luma = lumaOf(pixelOf(frame, px, min(y + i / 2, lastY)));
-      shared.block[ly / 8 * (2 * kMcus) + lx / 8][ly % 8][lx % 8] = static_cast<int16_t>(luma - 128);
+      shared.block[ly / 8 * (2 * kMcus) + lx / 8][ly % 8][lx % 8] =
+          static_cast<int16_t>(luma - 128);
       const Rgb pixel = pixelOf(frame, px, min(chromaY + i / 2, lastY));
       blue += blueOf(pixel);
       red += redOf(pixel);
@@ -134,10 +135,10 @@ __global__ void __launch_bounds__(kThreads) jpegDecodeKernel(const Job job) {
                               chromaWidth, chromaHeight, x, y) -
                     128;
   }
-  const int luma =
-      inWorkspace<uint8_t>(job, at.luma)[static_cast<int64_t>(y) * at.lumaStride + x];
-  storeColor(luma, chroma[0], chroma[1],
-             inWorkspace<uint8_t>(job, at.decoded) + (static_cast<int64_t>(y) * frame.width + x) * 3);
+  const int luma = inWorkspace<uint8_t>(job, at.luma)[static_cast<int64_t>(y) * at.lumaStride + x];
+  storeColor(
+      luma, chroma[0], chroma[1],
+      inWorkspace<uint8_t>(job, at.decoded) + (static_cast<int64_t>(y) * frame.width + x) * 3);
 }
 
 // ---- resize ----
@@ -150,8 +151,7 @@ __global__ void __launch_bounds__(kThreads) verticalKernel(const Job job) {
   if (!resizes(frame) || element >= 3 * frame.width) return;
   // The round trip's result is RGB whatever the frame was.
   const bool swapped = frame.bgr && !job.p.jpeg;
-  const uint8_t* in =
-      job.p.jpeg ? inWorkspace<uint8_t>(job, job.at[image].decoded) : frame.pixels;
+  const uint8_t* in = job.p.jpeg ? inWorkspace<uint8_t>(job, job.at[image].decoded) : frame.pixels;
   const int source = swapped ? element / 3 * 3 + 2 - element % 3 : element;
   const ResizeTable& table = frame.vertical;
   const float* weights = table.weights + static_cast<int64_t>(y) * table.taps;
@@ -188,7 +188,8 @@ __global__ void __launch_bounds__(kThreads) horizontalKernel(const Job job) {
       sum[c] = __fadd_rn(sum[c], __fmul_rn(weights[k], pixel[3 * k + c]));
     }
   }
-  uint8_t* out = job.p.resized + ((static_cast<int64_t>(image) * kImageSide + y) * kImageSide + x) * 3;
+  uint8_t* out =
+      job.p.resized + ((static_cast<int64_t>(image) * kImageSide + y) * kImageSide + x) * 3;
   for (int c = 0; c < 3; ++c) out[c] = roundSample(sum[c]);
 }
 

@@ -95,13 +95,15 @@ inline PreprocessLayout preprocessLayout(const PreprocessFrame& frame, bool jpeg
     return here;
   };
   if (isResized(frame)) {
-    const size_t width = static_cast<size_t>(frame.width), height = static_cast<size_t>(frame.height);
+    const size_t width = static_cast<size_t>(frame.width),
+                 height = static_cast<size_t>(frame.height);
     if (jpeg) {
       const size_t mcuRows = (height + 15) / 16;
       at.lumaStride = static_cast<int32_t>((width + 63) / 64 * 64);
       at.chromaStride = at.lumaStride / 2;
       at.luma = take(mcuRows * 16 * static_cast<size_t>(at.lumaStride));
-      for (size_t& plane : at.chroma) plane = take(mcuRows * 8 * static_cast<size_t>(at.chromaStride));
+      for (size_t& plane : at.chroma)
+        plane = take(mcuRows * 8 * static_cast<size_t>(at.chromaStride));
       at.decoded = take(width * height * 3);
     }
     at.tall = take(static_cast<size_t>(kImageSide) * width * 3 * sizeof(float));
@@ -138,8 +140,8 @@ inline Status checkPreprocessImages(const PreprocessImagesParams& p) {
     if (!isTable(frame.vertical) || !isTable(frame.horizontal)) return kBadPointer;
   }
   if (p.cropped == nullptr || (resizes && p.resized == nullptr)) return kBadPointer;
-  if (p.centerCrop && !(isAligned(p.crop.low, 4) && isAligned(p.crop.high, 4) &&
-                        isAligned(p.crop.lerp, 4))) {
+  if (p.centerCrop &&
+      !(isAligned(p.crop.low, 4) && isAligned(p.crop.high, 4) && isAligned(p.crop.lerp, 4))) {
     return kBadPointer;
   }
   for (const TowerInput& tower : p.towers) {

@@ -40,8 +40,8 @@ __device__ inline float warpSum(float value) {
 }
 
 /// softmax over the patches of similarity[:, token] / temperature, by one warp.
-__device__ inline void softmaxColumn(const float* similarity, int patches, int textTokens, int token,
-                                     float temperature, int lane, float* weights) {
+__device__ inline void softmaxColumn(const float* similarity, int patches, int textTokens,
+                                     int token, float temperature, int lane, float* weights) {
   float largest = -INFINITY;
   for (int n = lane; n < patches; n += 32) {
     const float logit = similarity[static_cast<int64_t>(n) * textTokens + token] / temperature;

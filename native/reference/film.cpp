@@ -13,7 +13,8 @@ kernels::Status film(const kernels::FilmParams& p) {
     for (int64_t c = 0; c < p.width; ++c) {
       const float scale = 1.0f + load(p.gamma, p.type, c);
       const float value = load(p.tokens, p.type, row * p.width + c);
-      store(p.modulated, p.type, row * p.width + c, std::fma(value, scale, load(p.beta, p.type, c)));
+      store(p.modulated, p.type, row * p.width + c,
+            std::fma(value, scale, load(p.beta, p.type, c)));
     }
   }
   return kernels::kOk;

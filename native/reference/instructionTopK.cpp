@@ -64,8 +64,8 @@ kernels::Status instructionTopK(const kernels::InstructionTopKParams& p) {
     for (int64_t i = 0; i < p.topk; ++i) {
       const int64_t at = image * p.topk + i;
       p.indices[at] = chosen[i];
-      copyElements(p.patchRows, (firstRow + chosen[i]) * p.width, p.kept, at * p.width,
-                   p.width, p.type);
+      copyElements(p.patchRows, (firstRow + chosen[i]) * p.width, p.kept, at * p.width, p.width,
+                   p.type);
     }
   }
   return kernels::kOk;

@@ -64,7 +64,8 @@ Buffer::Buffer(size_t bytes, size_t offset, unsigned char fill)
 
 Buffer::Buffer(const std::vector<uint8_t>& contents, size_t offset)
     : Buffer(contents.size(), offset, 0) {
-  check(cudaMemcpy(memory_ + front_, contents.data(), bytes_, cudaMemcpyHostToDevice), "cudaMemcpy");
+  check(cudaMemcpy(memory_ + front_, contents.data(), bytes_, cudaMemcpyHostToDevice),
+        "cudaMemcpy");
 }
 
 Buffer::~Buffer() { cudaFree(memory_); }
@@ -83,7 +84,8 @@ std::vector<uint8_t> Buffer::download(const char* name) const {
 }
 
 void finish(kernels::Status status) {
-  if (status > 0) fail(std::string("launch: ") + cudaGetErrorString(static_cast<cudaError_t>(status)));
+  if (status > 0)
+    fail(std::string("launch: ") + cudaGetErrorString(static_cast<cudaError_t>(status)));
   if (status < 0) fail(std::string("refused: ") + kernels::statusText(status));
   check(cudaDeviceSynchronize(), "kernel");
 }

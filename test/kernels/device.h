@@ -67,8 +67,8 @@ std::vector<float> decode(const std::vector<uint8_t>& bytes, DataType type);
 const char* nameOf(DataType type);
 constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kFloat16, DataType::kBfloat16};
 
-/// Multiples of 1/8 between -7/8 and 7/8: every sum of fewer than 2^16 of their products is exact in
-/// float32, in any order, so kernel and twin must agree to the bit.
+/// Multiples of 1/8 between -7/8 and 7/8: every sum of fewer than 2^16 of their products is exact
+/// in float32, in any order, so kernel and twin must agree to the bit.
 std::vector<float> exactValues(Random& random, size_t count);
 std::vector<float> gaussianValues(Random& random, size_t count);
 

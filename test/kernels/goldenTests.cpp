@@ -1,4 +1,5 @@
-// Pruner and aggregator on the tensors of the authors' code (test/golden, float32 run). Run from the repository's root.
+// Pruner and aggregator on the tensors of the authors' code (test/golden, float32 run). Run from
+// the repository's root.
 
 #include <cstdlib>
 #include <cstring>
@@ -13,7 +14,8 @@ using namespace kernelTest;
 
 namespace {
 
-/// Tensors of one safetensors file, found by name in its header; the golden files have no nesting that would need more.
+/// Tensors of one safetensors file, found by name in its header; the golden files have no nesting
+/// that would need more.
 class Golden {
  public:
   explicit Golden(const std::string& path) {
@@ -43,7 +45,9 @@ class Golden {
   std::string header_;
 };
 
-std::vector<int64_t> widened(const std::vector<int32_t>& values) { return {values.begin(), values.end()}; }
+std::vector<int64_t> widened(const std::vector<int32_t>& values) {
+  return {values.begin(), values.end()};
+}
 
 void compareImage(const std::string& file, const std::string& image, Count& count) {
   const Golden golden("test/golden/" + file);
@@ -79,7 +83,8 @@ void compareImage(const std::string& file, const std::string& image, Count& coun
     p.workspace = workspace.data();
     selectVariant(variant);
     finish(kernels::launchInstructionTopK(p, nullptr));
-    // The authors normalize rows first: a few roundings apart, under 1e-6 as the golden README says of these files.
+    // The authors normalize rows first: a few roundings apart, under 1e-6 as the golden README says
+    // of these files.
     expectNear(valuesOf<float>(similarity.download("similarity")),
                golden.tensor<float>(image + ".similarity"), 1e-6f, 0.0f, "similarity");
     expectSame(valuesOf<int64_t>(indices.download("indices")), kept, "kept patches");

@@ -1,9 +1,8 @@
-#include "kernels/instructionTopK.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "device.h"
+#include "kernels/instructionTopK.h"
 #include "reference/instructionTopK.h"
 #include "reference/selection.h"
 
@@ -134,8 +133,8 @@ void compareNearly(const Case& c, Count& count) {
   std::vector<float> first;
   for (int variant = 0; variant < variantCount(); ++variant, ++count.launches) {
     const Outputs found = onDevice(c, variant);
-    // Both add W products whose absolute sum is at most 1 (Cauchy and Schwarz), each in its order: a
-    // sum's rounding errors of 2^-24 wander as the square root of their number. Eight times that,
+    // Both add W products whose absolute sum is at most 1 (Cauchy and Schwarz), each in its order:
+    // a sum's rounding errors of 2^-24 wander as the square root of their number. Eight times that,
     // and a few roundings for lengths and divisions.
     const float tolerance = (8.0f * std::sqrt(static_cast<float>(c.shape.width)) + 8.0f) * 0x1p-24f;
     expectNear(found.similarity, expected.similarity, tolerance, 0.0f, "similarity");
@@ -277,8 +276,8 @@ KERNEL_TEST(instructionTopKNotANumber) {
     }
   }
   // NaN last: of four patches two are NaN, and the two others are kept although they score least.
-  const Case c = makeCase(DataType::kFloat32, {1, 4, 1, 1, 2}, {NAN, -1.0f, INFINITY, -1.0f},
-                          {1.0f}, {1});
+  const Case c =
+      makeCase(DataType::kFloat32, {1, 4, 1, 1, 2}, {NAN, -1.0f, INFINITY, -1.0f}, {1.0f}, {1});
   expectSame(onDevice(c, 0).indices, {1, 3}, "indices beside NaN");
   ++count.cases, ++count.launches;
 }

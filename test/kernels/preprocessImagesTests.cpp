@@ -1,11 +1,10 @@
-#include "kernels/preprocessImages.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
 
 #include "device.h"
+#include "kernels/preprocessImages.h"
 #include "kernels/preprocessTables.h"
 #include "reference/normalizePixels.h"
 #include "reference/preprocessor.h"
@@ -33,17 +32,20 @@ struct Case {
   bool oneTower = false;
 };
 
-constexpr std::array<float, 3> kMeans[2] = {{0.484375f, 0.455078125f, 0.40625f}, {0.5f, 0.5f, 0.5f}};
+constexpr std::array<float, 3> kMeans[2] = {{0.484375f, 0.455078125f, 0.40625f},
+                                            {0.5f, 0.5f, 0.5f}};
 constexpr std::array<float, 3> kStds[2] = {{0.229f, 0.224f, 0.225f}, {0.5f, 0.5f, 0.5f}};
 
 /// Smooth and noisy frames: noise alone never saturates after a filter, gradients alone never ring.
 std::vector<uint8_t> drawn(Random& random, const FrameSize& size) {
   std::vector<uint8_t> pixels(static_cast<size_t>(size.width) * size.height * 3);
-  const int noise = uniform(random, 0, 2) * 120, dx = uniform(random, 0, 30), dy = uniform(random, 0, 30);
+  const int noise = uniform(random, 0, 2) * 120, dx = uniform(random, 0, 30),
+            dy = uniform(random, 0, 30);
   for (size_t i = 0; i < pixels.size(); ++i) {
     const int x = static_cast<int>(i / 3 % size.width), y = static_cast<int>(i / 3 / size.width);
     const int base = (x * dx + y * dy + static_cast<int>(i % 3) * 85) % 511;
-    const int value = (base > 255 ? 510 - base : base) + (noise ? uniform(random, -noise, noise) : 0);
+    const int value =
+        (base > 255 ? 510 - base : base) + (noise ? uniform(random, -noise, noise) : 0);
     pixels[i] = static_cast<uint8_t>(std::clamp(value, 0, 255));
   }
   return pixels;
@@ -139,12 +141,16 @@ void compare(const Case& c, Count& count) {
 
 KERNEL_TEST(preprocessImagesCameras) {
   Random random(41);
-  compare(makeCase(random, DataType::kBfloat16, {{256, 256, false}, {256, 256, true}}, true, true), count);
-  compare(makeCase(random, DataType::kFloat32, {{640, 480, false}, {224, 224, true}}, true, true), count);
-  compare(makeCase(random, DataType::kFloat16, {{320, 240, true}, {224, 224, false}}, false, true), count);
-  compare(makeCase(random, DataType::kFloat32, {{224, 224, true}, {224, 224, false}}, true, false), count);
-  Case c = makeCase(random, DataType::kBfloat16, {{100, 300, false}, {300, 100, false}, {223, 225, true}},
-                    true, false);
+  compare(makeCase(random, DataType::kBfloat16, {{256, 256, false}, {256, 256, true}}, true, true),
+          count);
+  compare(makeCase(random, DataType::kFloat32, {{640, 480, false}, {224, 224, true}}, true, true),
+          count);
+  compare(makeCase(random, DataType::kFloat16, {{320, 240, true}, {224, 224, false}}, false, true),
+          count);
+  compare(makeCase(random, DataType::kFloat32, {{224, 224, true}, {224, 224, false}}, true, false),
+          count);
+  Case c = makeCase(random, DataType::kBfloat16,
+                    {{100, 300, false}, {300, 100, false}, {223, 225, true}}, true, false);
   c.oneTower = true;
   compare(c, count);
 }
@@ -159,7 +165,8 @@ KERNEL_TEST(preprocessImagesEdges) {
   for (const FrameSize& size : sizes) {
     compare(makeCase(random, DataType::kFloat32, {size}, true, true), count);
   }
-  compare(makeCase(random, DataType::kFloat32, {{3, 700, false}, {1100, 2, true}}, true, true), count);
+  compare(makeCase(random, DataType::kFloat32, {{3, 700, false}, {1100, 2, true}}, true, true),
+          count);
 }
 
 KERNEL_TEST(preprocessImagesRandom) {
@@ -171,7 +178,8 @@ KERNEL_TEST(preprocessImagesRandom) {
       for (int i = 0; i < images; ++i) {
         const bool exact = uniform(random, 0, 7) == 0;
         frames.push_back({exact ? kImageSide : uniform(random, 1, 100),
-                          exact ? kImageSide : uniform(random, 1, 100), uniform(random, 0, 1) == 1});
+                          exact ? kImageSide : uniform(random, 1, 100),
+                          uniform(random, 0, 1) == 1});
       }
       Case c = makeCase(random, type, frames, uniform(random, 0, 3) > 0, uniform(random, 0, 3) > 0);
       c.oneTower = uniform(random, 0, 9) == 0;
@@ -204,7 +212,8 @@ KERNEL_TEST(preprocessImagesRefusals) {
   refused(kernels::kSmallWorkspace, [](PreprocessImagesParams& p) {
     static int32_t table[2] = {};
     p.frames[0].width = 225;
-    p.frames[0].vertical = p.frames[0].horizontal = {table, table, reinterpret_cast<float*>(table), 1};
+    p.frames[0].vertical =
+        p.frames[0].horizontal = {table, table, reinterpret_cast<float*>(table), 1};
     p.resized = p.cropped;
     p.workspace = p.cropped;
   });

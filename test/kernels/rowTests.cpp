@@ -54,7 +54,8 @@ void compareQueryRows(Random& random, DataType type, kernels::QueryRowsParams p,
 void compareConcat(Random& random, DataType type, kernels::ChannelConcatParams p, Count& count) {
   ++count.cases;
   p.type = type;
-  const size_t left = p.leftWidth * kernels::sizeOf(type), right = p.rightWidth * kernels::sizeOf(type);
+  const size_t left = p.leftWidth * kernels::sizeOf(type),
+               right = p.rightWidth * kernels::sizeOf(type);
   const std::vector<uint8_t> leftRows = anyBytes(random, p.images * p.leftRows * left);
   const std::vector<uint8_t> rightRows = anyBytes(random, p.images * p.rows * right);
   std::vector<uint8_t> expected(p.images * p.rows * (left + right));

@@ -1,9 +1,8 @@
-#include "kernels/textGuidedPooling.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "device.h"
+#include "kernels/textGuidedPooling.h"
 #include "reference/textGuidedPooling.h"
 
 using namespace kernelTest;
@@ -83,9 +82,10 @@ void compare(const Case& c, Count& count) {
   for (const float value : decode(c.patchRows, c.type)) {
     if (std::abs(value) < INFINITY) largest = std::max(largest, std::abs(value));
   }
-  // Weights that sum to 1 times values of at most `largest`, added in two orders: roundings of 2^-24
-  // that wander as the square root of the number of patches, eight times that; the exponentials may
-  // differ by a few units. Then one rounding to the storage type, either side of a tie.
+  // Weights that sum to 1 times values of at most `largest`, added in two orders: roundings of
+  // 2^-24 that wander as the square root of the number of patches, eight times that; the
+  // exponentials may differ by a few units. Then one rounding to the storage type, either side of a
+  // tie.
   const float absolute =
       largest * (8.0f * std::sqrt(static_cast<float>(c.shape.patches)) + 16.0f) * 0x1p-24f +
       absoluteUnit(c.type);
@@ -161,7 +161,10 @@ KERNEL_TEST(textGuidedPoolingTiesAndMasks) {
     }
   }
   // Every token masked: the first tokens, each the plain mean of the patches.
-  Case c{DataType::kFloat32, {1, 4, 1, 6, 3}, 1.0f, encode({1, 2, 3, 6}, DataType::kFloat32),
+  Case c{DataType::kFloat32,
+         {1, 4, 1, 6, 3},
+         1.0f,
+         encode({1, 2, 3, 6}, DataType::kFloat32),
          std::vector<float>(24, -1.0f)};
   const Outputs found = onDevice(c, 0);
   expectSame(found.indices, {0, 1, 2}, "indices with every token masked");
@@ -174,11 +177,15 @@ KERNEL_TEST(textGuidedPoolingExtremes) {
   for (const DataType type : kTypes) {
     // Logits of +-1000: a softmax that does not take off the largest one overflows.
     Case c = makeCase(random, type, {1, 300, 9, 4, 4}, 0, 0.001f);
-    for (size_t i = 0; i < c.similarity.size(); ++i) c.similarity[i] = i / 4 == i % 4 ? 1.0f : -1.0f;
+    for (size_t i = 0; i < c.similarity.size(); ++i)
+      c.similarity[i] = i / 4 == i % 4 ? 1.0f : -1.0f;
     compare(c, count);
   }
   // The mean of the smallest negative number and 0 is -0, which ties with 0: the lower index.
-  Case c{DataType::kFloat32, {1, 2, 1, 2, 1}, 1.0f, encode({5, 5}, DataType::kFloat32),
+  Case c{DataType::kFloat32,
+         {1, 2, 1, 2, 1},
+         1.0f,
+         encode({5, 5}, DataType::kFloat32),
          {-1.4e-45f, 0.0f, 0.0f, 0.0f}};
   compare(c, count);
   expectSame(onDevice(c, 0).indices, {0}, "indices of -0 and 0");
@@ -202,7 +209,8 @@ KERNEL_TEST(textGuidedPoolingNotANumber) {
     }
   }
   // A NaN column ranks last.
-  Case c{DataType::kFloat32, {1, 1, 1, 3, 2}, 1.0f, encode({5}, DataType::kFloat32), {-0.9f, NAN, -1}};
+  Case c{
+      DataType::kFloat32, {1, 1, 1, 3, 2}, 1.0f, encode({5}, DataType::kFloat32), {-0.9f, NAN, -1}};
   expectSame(onDevice(c, 0).indices, {0, 2}, "indices beside NaN");
   ++count.cases, ++count.launches;
 }

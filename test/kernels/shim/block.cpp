@@ -66,13 +66,15 @@ struct Machine {
 
 Machine machine;
 
-/// Ends the block: the running fiber never returns from here, so nothing on its stack may own memory.
+/// Ends the block: the running fiber never returns from here, so nothing on its stack may own
+/// memory.
 [[noreturn]] void fail(const char* format, int first = 0, int second = 0) {
   if (!machine.failed) {
     machine.failed = true;
     char text[200];
-    const int length = std::snprintf(text, sizeof(text), "block (%u, %u, %u) thread %d: ", blockIdx.x,
-                                     blockIdx.y, blockIdx.z, machine.current);
+    const int length =
+        std::snprintf(text, sizeof(text), "block (%u, %u, %u) thread %d: ", blockIdx.x, blockIdx.y,
+                      blockIdx.z, machine.current);
     std::snprintf(text + length, sizeof(text) - length, format, first, second);
     machine.fault = text;
   }
@@ -133,8 +135,8 @@ Segment sharedSegment() {
   return found;
 }
 
-/// Fills all shared variables, but of the dynamic array only what this launch has and what is watched
-/// behind it.
+/// Fills all shared variables, but of the dynamic array only what this launch has and what is
+/// watched behind it.
 void poison(const Segment& shared, size_t sharedBytes) {
   unsigned char* const end = shared.begin + shared.bytes;
   unsigned char* const dynamicEnd = semanticvlaDynamicShared + kSharedBytes + kPastBytes;
@@ -189,8 +191,7 @@ void runBlock(size_t count) {
   for (size_t i = 0; i < count; ++i) {
     Thread& thread = machine.threads[i];
     const unsigned at = static_cast<unsigned>(i);
-    thread.index = {at % blockDim.x, at / blockDim.x % blockDim.y,
-                    at / (blockDim.x * blockDim.y)};
+    thread.index = {at % blockDim.x, at / blockDim.x % blockDim.y, at / (blockDim.x * blockDim.y)};
     thread.state = State::kReady;
     thread.fiber = nullptr;
   }

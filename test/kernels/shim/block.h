@@ -15,8 +15,8 @@ struct dim3 {
 /// Those of the fiber that runs.
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-/// In which order the threads of a block run between two barriers, and the blocks of a grid. A kernel
-/// whose result depends on it has a race.
+/// In which order the threads of a block run between two barriers, and the blocks of a grid. A
+/// kernel whose result depends on it has a race.
 enum class Order { kForward, kReverse, kRandom };
 
 struct Mode {

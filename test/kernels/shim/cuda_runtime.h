@@ -1,7 +1,8 @@
 #pragma once
 
-// Stand-in for CUDA's header: lets g++ compile the kernels' sources for the CPU. One block at a time,
-// its threads as fibers that change places only at barriers and warp operations (block.h). Test only.
+// Stand-in for CUDA's header: lets g++ compile the kernels' sources for the CPU. One block at a
+// time, its threads as fibers that change places only at barriers and warp operations (block.h).
+// Test only.
 //
 // Shared variables are thread_local: a function's own ones are then static by themselves, an extern
 // one may be declared, and all of them lie in one segment that can be filled with a pattern.

@@ -102,7 +102,8 @@ void enterFiber() {
 }  // namespace
 
 Fiber::Fiber() : context_(std::make_unique<Context>()) {
-  // A page without access below the stack: an overflow ends the program instead of writing elsewhere.
+  // A page without access below the stack: an overflow ends the program instead of writing
+  // elsewhere.
   void* mapped = mmap(nullptr, kGuardBytes + kStackBytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
@@ -126,7 +127,8 @@ void Fiber::prepare(void (*entry)()) {
   makecontext(&context_->at, enterFiber, 0);
 #else
   // As after the pushes of a switch: six registers, the return address, and a null return address
-  // above it, which also puts the stack where a called function expects it (8 past a multiple of 16).
+  // above it, which also puts the stack where a called function expects it (8 past a multiple of
+  // 16).
   void** top = reinterpret_cast<void**>(context_->stack + kStackBytes);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(enterFiber);

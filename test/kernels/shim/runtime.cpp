@@ -1,8 +1,9 @@
-#include "cuda_runtime.h"
-
 #include <stdlib.h>
 
-// "Device" memory is the host's: with -fsanitize=address every access outside an allocation is seen.
+#include "cuda_runtime.h"
+
+// "Device" memory is the host's: with -fsanitize=address every access outside an allocation is
+// seen.
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   return posix_memalign(pointer, 256, bytes) == 0 ? cudaSuccess : 2;

@@ -1,4 +1,5 @@
-// The stand-in itself: faulty kernels must be found out, and its conversions must be the reference's.
+// The stand-in itself: faulty kernels must be found out, and its conversions must be the
+// reference's.
 
 #include <cmath>
 
@@ -141,7 +142,8 @@ KERNEL_TEST(shimWarpOperations) {
     const std::vector<int> values = valuesOf<int>(out);
     for (size_t i = 0; i < kThreads; ++i) {
       const int expected = (i < 32 ? 496 : 496 + 1024) + 0xaa;
-      if (values[i] != expected) fail("thread " + std::to_string(i) + ": " + std::to_string(values[i]));
+      if (values[i] != expected)
+        fail("thread " + std::to_string(i) + ": " + std::to_string(values[i]));
     }
   }
   ++count.cases;
@@ -173,8 +175,8 @@ KERNEL_TEST(shimConversions) {
     for (const DataType type : {DataType::kFloat16, DataType::kBfloat16}) {
       uint16_t expected;
       reference::store(&expected, type, 0, value);
-      const uint16_t found =
-          type == DataType::kFloat16 ? __float2half_rn(value).bits : __float2bfloat16_rn(value).bits;
+      const uint16_t found = type == DataType::kFloat16 ? __float2half_rn(value).bits
+                                                        : __float2bfloat16_rn(value).bits;
       // Every NaN is one.
       if (found != expected && value == value) {
         fail(std::string(nameOf(type)) + " of float bits " + std::to_string(bits) + ": expected " +

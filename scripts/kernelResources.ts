@@ -78,7 +78,12 @@ async function compile(nvcc: string, file: string, arch: string, folder: string)
   const flags = ['-std=c++17', `-arch=${arch}`, `-I${join(root, 'native')}`, '-Xptxas', '-v', '-cubin'];
   const warnings = ['-Werror', 'all-warnings'];
   const output = join(folder, `${file}.${arch}.cubin`);
-  const { stderr } = await run(nvcc, [...flags, ...warnings, join(kernelFolder, file), '-o', output]);
+  const args = [...flags, ...warnings, join(kernelFolder, file), '-o', output];
+  const { stderr } = await run(nvcc, args).catch((error: { stderr?: string }) => {
+    throw new Error(
+      `Expected ${nvcc} to compile ${file} for ${arch} but it failed:\n${error.stderr ?? error}`,
+    );
+  });
   return parseUsage(stderr, arch);
 }
 
@@ -254,4 +259,9 @@ async function main(): Promise<number> {
   return faults.length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}

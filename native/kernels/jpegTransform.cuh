@@ -13,7 +13,7 @@
 
 namespace semanticvla::kernels {
 
-/// reference::JpegQuantization in arrays that device code may index.
+/// One block of reference::JpegQuantization, in arrays that device code may index.
 struct Quantization {
   uint16_t half[64];
   uint16_t reciprocal[64];
@@ -24,10 +24,10 @@ struct Quantization {
 constexpr Quantization quantizationOf(const reference::JpegQuantization& table) {
   Quantization out{};
   for (int i = 0; i < 64; ++i) {
-    out.half[i] = table.half[i];
-    out.reciprocal[i] = table.reciprocal[i];
-    out.shift[i] = table.shift[i];
-    out.inverse[i] = table.inverse[i];
+    out.half[i] = table.half[i / 8][i % 8];
+    out.reciprocal[i] = table.reciprocal[i / 8][i % 8];
+    out.shift[i] = table.shift[i / 8][i % 8];
+    out.inverse[i] = table.inverse[i / 8][i % 8];
   }
   return out;
 }

@@ -1,5 +1,7 @@
 #include "kernels/preprocessTables.h"
 
+#include <algorithm>
+
 #include "reference/centerCrop.h"
 #include "reference/lanczosResize.h"
 
@@ -45,7 +47,11 @@ PreprocessTables::Axis PreprocessTables::appendAxis(int32_t size) {
   static_assert(sizeof(int) == sizeof(int32_t), "the reference counts in int");
   Axis at;
   at.start = append(axis.start.data(), axis.start.size() * sizeof(int32_t));
-  at.count = append(axis.count.data(), axis.count.size() * sizeof(int32_t));
+  // The reference's loops have a fixed length, with zero weights beyond the last pixel: here those
+  // are not read.
+  std::vector<int32_t> count;
+  for (const int start : axis.start) count.push_back(std::min(axis.taps, size - start));
+  at.count = append(count.data(), count.size() * sizeof(int32_t));
   at.weights = append(axis.weights.data(), axis.weights.size() * sizeof(float));
   at.taps = axis.taps;
   return at;

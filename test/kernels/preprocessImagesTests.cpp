@@ -69,7 +69,7 @@ Twin twin(const Case& c) {
     frames.push_back({c.pixels[i].data(), c.frames[i].width, c.frames[i].height, c.frames[i].bgr});
   }
   reference::Preprocessor preprocessor;
-  out.images = preprocessor.run(frames, {kImageSide, c.centerCrop, c.jpeg, 1});
+  preprocessor.run(frames, {kImageSide, c.centerCrop, c.jpeg, 1}, out.images);
   for (int tower = 0; tower < 2; ++tower) {
     std::vector<float> values(frames.size() * kImagePixels * 3);
     reference::normalizePixels(out.images.images.data(), frames.size(), kImagePixels, kMeans[tower],

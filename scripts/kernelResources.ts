@@ -128,7 +128,7 @@ function table(usages: readonly Usage[], budgets: ReadonlyMap<string, Budget>): 
     groups.set(key, [...(groups.get(key) ?? []), usage]);
   }
   const lines = [
-    'kernel                 arch     variants  registers  budget  static B  dynamic B  spill B  blocks/SM',
+    'kernel                 arch     variants  registers  budget  static B  dynamic B  spill B  blocks/SM by registers',
   ];
   for (const group of groups.values()) {
     const { kernel, arch } = group[0]!;
@@ -147,7 +147,7 @@ function table(usages: readonly Usage[], budgets: ReadonlyMap<string, Budget>): 
         String(most((usage) => usage.staticShared)).padStart(9),
         String(budget?.dynamicShared ?? '-').padStart(10),
         String(most((usage) => usage.spills)).padStart(8),
-        String(blocks).padStart(10),
+        String(blocks).padStart(23),
       ].join(' '),
     );
   }

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/preprocessImages.h"
+
+namespace semanticvla::kernels {
+
+/// Filter taps and crop neighbours for frames of given sizes, made on the host by the reference's
+/// arithmetic (a device's sine is another). One block of bytes: the caller keeps a copy of it in
+/// device memory as long as the frames have these sizes.
+class PreprocessTables {
+ public:
+  /// Sizes are those of `params.frames`; pointers are not looked at.
+  explicit PreprocessTables(const PreprocessImagesParams& params);
+
+  const std::vector<uint8_t>& bytes() const { return bytes_; }
+
+  /// Points the tables of `params`, whose frames have the constructor's sizes, into the copy of
+  /// `bytes()` at `copy` (aligned to 4).
+  void attach(PreprocessImagesParams& params, const void* copy) const;
+
+ private:
+  struct Axis {
+    size_t start = 0;
+    size_t count = 0;
+    size_t weights = 0;
+    int32_t taps = 0;
+  };
+  size_t append(const void* data, size_t bytes);
+  Axis appendAxis(int32_t size);
+
+  std::vector<uint8_t> bytes_;
+  Axis vertical_[kMaxFrames];
+  Axis horizontal_[kMaxFrames];
+  size_t low_ = 0;
+  size_t high_ = 0;
+  size_t lerp_ = 0;
+};
+
+}  // namespace semanticvla::kernels

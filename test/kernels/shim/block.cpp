@@ -1,0 +1,303 @@
+#include "block.h"
+
+#include <link.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "fiber.h"
+
+/// CUDA's limit without opting in to more.
+constexpr size_t kSharedBytes = 48 * 1024;
+constexpr size_t kMaxThreads = 1024;
+
+/// One more kilobyte than any launch may ask for: writes past a launch's own size are seen there.
+constexpr size_t kPastBytes = 1024;
+extern thread_local unsigned char semanticvlaDynamicShared[];
+alignas(16) thread_local unsigned char semanticvlaDynamicShared[kSharedBytes + kPastBytes];
+
+namespace shim {
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace {
+
+enum class State { kReady, kAtBarrier, kAtExchange, kDone };
+
+struct Thread {
+  /// Null until the thread has started, and again when it is done.
+  Fiber* fiber = nullptr;
+  State state = State::kDone;
+  dim3 index;
+  int line = 0;
+};
+
+/// The table of a warp. Two sides: a lane may already be at the next exchange while another has yet
+/// to read the last one.
+struct Warp {
+  uint32_t values[2][32];
+  uint32_t arrived = 0;
+  uint32_t mask = 0;
+  int line = 0;
+  int side = 0;
+};
+
+struct Machine {
+  Mode mode;
+  std::string fault;
+  uint64_t switches = 0;
+  std::mt19937_64 random;
+  std::vector<Thread> threads;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<Fiber*> free;
+  /// Threads of the block in the order of this round, and where the round stands.
+  std::vector<unsigned> order;
+  size_t position = 0;
+  std::vector<Warp> warps;
+  const std::function<void()>* body = nullptr;
+  int current = 0;
+  bool failed = false;
+};
+
+Machine machine;
+
+/// Ends the block: the running fiber never returns from here, so nothing on its stack may own
+/// memory.
+[[noreturn]] void fail(const char* format, int first = 0, int second = 0) {
+  if (!machine.failed) {
+    machine.failed = true;
+    char text[200];
+    const int length =
+        std::snprintf(text, sizeof(text), "block (%u, %u, %u) thread %d: ", blockIdx.x, blockIdx.y,
+                      blockIdx.z, machine.current);
+    std::snprintf(text + length, sizeof(text) - length, format, first, second);
+    machine.fault = text;
+  }
+  for (;;) Fiber::yield();
+}
+
+/// Makes the thread at the round's position the running one.
+Thread& enter() {
+  machine.current = static_cast<int>(machine.order[machine.position]);
+  Thread& thread = machine.threads[machine.current];
+  threadIdx = thread.index;
+  return thread;
+}
+
+/// A fiber's life: a thread, and without a switch those after it that have not started, until one
+/// waits for others.
+void runThreads() {
+  Fiber* const own = machine.threads[machine.current].fiber;
+  for (;;) {
+    (*machine.body)();
+    Thread& done = machine.threads[machine.current];
+    done.state = State::kDone;
+    done.fiber = nullptr;
+    const size_t next = machine.position + 1;
+    if (next < machine.order.size()) {
+      const Thread& after = machine.threads[machine.order[next]];
+      if (after.state == State::kReady && after.fiber == nullptr) {
+        machine.position = next;
+        enter().fiber = own;
+        continue;
+      }
+    }
+    machine.free.push_back(own);
+    for (;;) Fiber::yield();
+  }
+}
+
+/// This thread's copies of all shared variables of the program: its thread-local segment.
+struct Segment {
+  unsigned char* begin = nullptr;
+  size_t bytes = 0;
+};
+
+Segment sharedSegment() {
+  Segment found;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* data) {
+        // The first entry is the program itself.
+        auto* segment = static_cast<Segment*>(data);
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
+          segment->begin = static_cast<unsigned char*>(info->dlpi_tls_data);
+          segment->bytes = info->dlpi_phdr[i].p_memsz;
+        }
+        return 1;
+      },
+      &found);
+  return found;
+}
+
+/// Fills all shared variables, but of the dynamic array only what this launch has and what is
+/// watched behind it.
+void poison(const Segment& shared, size_t sharedBytes) {
+  unsigned char* const end = shared.begin + shared.bytes;
+  unsigned char* const dynamicEnd = semanticvlaDynamicShared + kSharedBytes + kPastBytes;
+  std::memset(shared.begin, machine.mode.poison, semanticvlaDynamicShared - shared.begin);
+  std::memset(semanticvlaDynamicShared, machine.mode.poison, sharedBytes + kPastBytes);
+  std::memset(dynamicEnd, machine.mode.poison, end - dynamicEnd);
+}
+
+std::vector<unsigned> orderOf(size_t count) {
+  std::vector<unsigned> order(count);
+  std::iota(order.begin(), order.end(), 0u);
+  if (machine.mode.order == Order::kReverse) std::reverse(order.begin(), order.end());
+  if (machine.mode.order == Order::kRandom) {
+    std::shuffle(order.begin(), order.end(), machine.random);
+  }
+  return order;
+}
+
+/// Everyone waits at a barrier or is done. True when the block goes on.
+bool releaseBarrier(size_t count) {
+  size_t waiting = 0, done = 0;
+  int line = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const Thread& thread = machine.threads[i];
+    done += thread.state == State::kDone;
+    if (thread.state != State::kAtBarrier) continue;
+    machine.current = static_cast<int>(i);
+    if (waiting > 0 && thread.line != line) {
+      machine.failed = true;
+      machine.fault = "threads of a block wait at different barriers: lines " +
+                      std::to_string(line) + " and " + std::to_string(thread.line);
+      return false;
+    }
+    line = thread.line;
+    ++waiting;
+  }
+  if (waiting == count) {
+    for (size_t i = 0; i < count; ++i) machine.threads[i].state = State::kReady;
+    return true;
+  }
+  if (done == count) return false;
+  machine.failed = true;
+  machine.fault = waiting > 0 ? "barrier at line " + std::to_string(line) + ": " +
+                                    std::to_string(waiting) + " of " + std::to_string(count) +
+                                    " threads are there and the others will not come"
+                              : "a warp operation waits for lanes that will not come";
+  return false;
+}
+
+void runBlock(size_t count) {
+  machine.threads.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    Thread& thread = machine.threads[i];
+    const unsigned at = static_cast<unsigned>(i);
+    thread.index = {at % blockDim.x, at / blockDim.x % blockDim.y, at / (blockDim.x * blockDim.y)};
+    thread.state = State::kReady;
+    thread.fiber = nullptr;
+  }
+  // A block that failed has left threads in the middle: their stacks are used anew.
+  machine.free.clear();
+  for (const auto& fiber : machine.fibers) machine.free.push_back(fiber.get());
+  machine.warps.assign((count + 31) / 32, Warp{});
+  do {
+    machine.order = orderOf(count);
+    for (bool progress = true; progress && !machine.failed;) {
+      progress = false;
+      for (machine.position = 0; machine.position < count && !machine.failed; ++machine.position) {
+        if (machine.threads[machine.order[machine.position]].state != State::kReady) continue;
+        progress = true;
+        Thread& thread = enter();
+        if (thread.fiber == nullptr) {
+          if (machine.free.empty()) {
+            machine.fibers.push_back(std::make_unique<Fiber>());
+            machine.free.push_back(machine.fibers.back().get());
+          }
+          thread.fiber = machine.free.back();
+          machine.free.pop_back();
+          thread.fiber->prepare(runThreads);
+        }
+        ++machine.switches;
+        thread.fiber->resume();
+      }
+    }
+  } while (!machine.failed && releaseBarrier(count));
+}
+
+}  // namespace
+
+void setMode(const Mode& mode) {
+  machine.mode = mode;
+  machine.random.seed(mode.seed);
+}
+
+const std::string& lastFault() { return machine.fault; }
+
+uint64_t switchCount() { return machine.switches; }
+
+int laneOf() { return machine.current % 32; }
+
+void blockBarrier(int line) {
+  Thread& self = machine.threads[machine.current];
+  self.line = line;
+  self.state = State::kAtBarrier;
+  Fiber::yield();
+}
+
+Exchange exchange(uint32_t mask, uint32_t value, int line) {
+  const int own = machine.current, lane = own % 32;
+  Warp& warp = machine.warps[own / 32];
+  if ((mask >> lane & 1u) == 0) fail("a lane calls a warp operation whose mask leaves it out");
+  if (warp.arrived != 0 && (warp.mask != mask || warp.line != line)) {
+    fail("lanes of a warp meet at different operations: lines %d and %d", warp.line, line);
+  }
+  const int side = warp.side;
+  warp.mask = mask;
+  warp.line = line;
+  warp.values[side][lane] = value;
+  warp.arrived |= 1u << lane;
+  if (warp.arrived == mask) {
+    warp.arrived = 0;
+    warp.side = 1 - side;
+    const size_t first = static_cast<size_t>(own) - lane;
+    for (int other = 0; other < 32; ++other) {
+      if (other == lane || (mask >> other & 1u) == 0) continue;
+      machine.threads[first + other].state = State::kReady;
+    }
+  } else {
+    machine.threads[own].state = State::kAtExchange;
+    Fiber::yield();
+  }
+  return Exchange(warp.values[side], mask);
+}
+
+uint32_t Exchange::from(int lane) const {
+  if ((mask_ >> lane & 1u) == 0) fail("a lane reads one that takes no part in the operation");
+  return values_[lane];
+}
+
+int launch(const std::function<void()>& body, dim3 grid, dim3 block, size_t sharedBytes) {
+  const size_t count = static_cast<size_t>(block.x) * block.y * block.z;
+  if (count < 1 || count > kMaxThreads || sharedBytes > kSharedBytes) return 9;
+  if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535) return 9;
+  machine.body = &body;
+  machine.failed = false;
+  machine.fault.clear();
+  gridDim = grid;
+  blockDim = block;
+  const Segment shared = sharedSegment();
+  for (const unsigned at : orderOf(static_cast<size_t>(grid.x) * grid.y * grid.z)) {
+    blockIdx = {at % grid.x, at / grid.x % grid.y, at / (grid.x * grid.y)};
+    poison(shared, sharedBytes);
+    runBlock(count);
+    for (size_t i = 0; i < kPastBytes && !machine.failed; ++i) {
+      if (semanticvlaDynamicShared[sharedBytes + i] == machine.mode.poison) continue;
+      machine.failed = true;
+      machine.fault = "byte " + std::to_string(sharedBytes + i) + " of " +
+                      std::to_string(sharedBytes) + " bytes of dynamic shared memory was written";
+    }
+    if (machine.failed) return 719;
+  }
+  return 0;
+}
+
+}  // namespace shim

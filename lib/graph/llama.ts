@@ -54,12 +54,8 @@ function swiGlu(ctx: GraphContext, x: Value, name: string): Value {
     let gate: Value;
     let up: Value;
     if (options.mergeWeights) {
-      const weight = g.op(
-        'Concat',
-        [g.weight(`${name}.gate_proj.weight`), g.weight(`${name}.up_proj.weight`)],
-        { axis: 0 },
-        'gate_up_weight',
-      );
+      const parts = ['gate', 'up'].map((part) => `${name}.${part}_proj.weight`);
+      const weight = g.joinedWeight(parts, `${name}.gate_up.weight`, 'gate_up_weight');
       const both = g.op('Gemm', [x, weight], { transB: 1 }, 'gate_up');
       [gate, up] = g.ops('Split', [both], { axis: -1, num_outputs: 2 }, 'split', ['gate', 'up']) as [
         Value,
@@ -106,12 +102,8 @@ function stackedHeads(ctx: GraphContext, x: Value, name: string): Heads {
   const parts = ['q', 'k', 'v'] as const;
   let qkv: Value;
   if (options.mergeWeights) {
-    const weight = g.op(
-      'Concat',
-      parts.map((p) => g.weight(`${name}.${p}_proj.weight`)),
-      { axis: 0 },
-      'qkv_weight',
-    );
+    const tensors = parts.map((part) => `${name}.${part}_proj.weight`);
+    const weight = g.joinedWeight(tensors, `${name}.qkv.weight`, 'qkv_weight');
     qkv = g.op('Gemm', [x, weight], { transB: 1 }, 'qkv');
   } else {
     const projected = parts.map((p) => linear(g, x, `${name}.${p}_proj`, `${p}_proj`, { bias: false }));

@@ -105,7 +105,7 @@ function embedNormalized(
   const mean = g.floats('mean', [3], Float32Array.from(scale.mean));
   const std = g.floats('std', [3], Float32Array.from(scale.std));
   const channels = g.op('Reshape', [patches, g.ints([options.images * vit.patches, p2, 3])], {}, 'channels');
-  const unit = g.op('Div', [channels, g.float(255)], {}, 'unit');
+  const unit = g.op('Div', [channels, g.float32(255)], {}, 'unit');
   const pixels = g.op('Div', [g.op('Sub', [unit, mean], {}, 'centered'), std], {}, 'normalized');
   publishPixels(ctx, name, pixels);
   const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');

@@ -31,6 +31,8 @@ export interface GraphOptions {
    * (`OnnxModel.bindings`), so the model belongs to the architecture alone; `mergeWeights` then costs nothing.
    */
   readonly weights?: 'initializers' | 'inputs';
+  /** Whose peculiarities the graph is spelled for; default `onnxruntime`. */
+  readonly runtime?: 'onnxruntime' | 'tensorrt';
 }
 
 export interface GraphContext {

@@ -171,8 +171,16 @@ function valueInfoProto(value: ValueInfo): object {
   };
 }
 
-/** Serializes the model. IR version 10 carries functions, bfloat16 and opset 21; older readers refuse it by number. */
-export function encodeModel(model: OnnxModel, locate: Locate): Uint8Array {
+/**
+ * Serializes the model. IR version 10 carries functions, bfloat16 and opset 21; older readers refuse it by number.
+ * `functions: 'calls'` leaves the bodies of local functions out: only a reader that has each as a plugin takes it, and
+ * none can fall back to the bodies (TensorRT before 10.7 always would).
+ */
+export function encodeModel(
+  model: OnnxModel,
+  locate: Locate,
+  options: { readonly functions?: 'bodies' | 'calls' } = {},
+): Uint8Array {
   const message = {
     irVersion: 10,
     producerName: 'semanticvla',
@@ -188,7 +196,7 @@ export function encodeModel(model: OnnxModel, locate: Locate): Uint8Array {
       input: model.inputs.map(valueInfoProto),
       output: model.outputs.map(valueInfoProto),
     },
-    functions: model.functions,
+    functions: options.functions === 'calls' ? [] : model.functions,
   };
   return modelProto.encode(modelProto.fromObject(message)).finish();
 }

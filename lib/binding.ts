@@ -32,7 +32,93 @@ export interface NativePreprocessed {
   readonly resized?: readonly (Uint8Array | null)[];
 }
 
+export interface NativeVersion {
+  readonly major: number;
+  readonly minor: number;
+  readonly patch: number;
+  readonly build: number;
+}
+
+/** A TensorRT library as it calls itself; the last three only when a module was named. */
+export interface NativeTensorRt {
+  readonly version: NativeVersion;
+  /** `trt10`, `trt11`, `rtx1`; empty: a version that the project does not know. */
+  readonly family: string;
+  readonly moduleFamily?: string;
+  /** Of the headers that the module was compiled against: the oldest library it works with. */
+  readonly headers?: NativeVersion;
+  /** false: compiled without nvcc; engines can be built and not run. */
+  readonly hasKernels?: boolean;
+}
+
+/** Smallest, most usual and largest size of one dynamic input. */
+export interface NativeInputRange {
+  readonly name: string;
+  readonly min: readonly number[];
+  readonly opt: readonly number[];
+  readonly max: readonly number[];
+}
+
+export interface NativeBuildRequest {
+  /** Paths of TensorRT, its ONNX parser and the module that fits. */
+  readonly library: string;
+  readonly parser: string;
+  readonly module: string;
+  /** ONNX; external weights are found from `modelPath`, which is empty when there are none. */
+  readonly model: Uint8Array;
+  readonly modelPath: string;
+  readonly profiles: readonly (readonly NativeInputRange[])[];
+  /** Compute capabilities (89); empty: the device at hand. */
+  readonly targets: readonly number[];
+  /** 0..5; -1: TensorRT's default. */
+  readonly optimizationLevel: number;
+  /** 0: TensorRT's default. */
+  readonly workspaceBytes: number;
+  readonly timingCache: Uint8Array;
+  /** Plugin layers that the parsed network must hold, by name. */
+  readonly plugins: Readonly<Record<string, number>>;
+}
+
+export interface NativeBuildProgress {
+  readonly phase: string;
+  /** Empty: an outermost phase. */
+  readonly parent: string;
+  readonly step: number;
+  readonly steps: number;
+  /** Steps of all phases so far. */
+  readonly stepsDone: number;
+}
+
+export interface NativeBuildResult {
+  readonly isCancelled: boolean;
+  readonly plan: Uint8Array;
+  readonly timingCache: Uint8Array;
+  /** TensorRT's own lists of layers, text. */
+  readonly layers: readonly string[];
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly isInput: boolean;
+    readonly dims: readonly number[];
+  }[];
+  readonly networkLayers: number;
+  readonly warnings: readonly string[];
+}
+
+export interface NativeBuild {
+  readonly done: Promise<NativeBuildResult>;
+  /** The build ends after its current step; `done` resolves with `isCancelled`. */
+  cancel(): void;
+}
+
 export interface NativeAddon {
+  /** Opens a TensorRT library, and a module unless its path is empty. Throws with the loader's reason. */
+  inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
+  /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
+  buildEngine(
+    request: NativeBuildRequest,
+    onProgress: (progress: NativeBuildProgress) => void,
+  ): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
   preprocessImages(
     frames: readonly NativeFrame[],
@@ -66,6 +152,8 @@ export interface NativeAddon {
 
 /** The keys of `NativeAddon`, for the test that compares them with what the compiled file exports. */
 export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
+  buildEngine: true,
+  inspectTensorRt: true,
   jpegRoundTrip: true,
   lanczosResize: true,
   normalizePixels: true,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "napi/convert.h"
+#include "napi/engineBuilder.h"
 #include "napi/queue.h"
 #include "reference/jpegRoundTrip.h"
 #include "reference/lanczosResize.h"
@@ -108,6 +109,8 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     DefineAddon(exports,
                 {
                     InstanceMethod("preprocessImages", &SemanticVlaAddon::preprocessImages),
+                    InstanceMethod("inspectTensorRt", &SemanticVlaAddon::inspectTensorRt),
+                    InstanceMethod("buildEngine", &SemanticVlaAddon::buildEngine),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
                     InstanceMethod("lanczosResize", &SemanticVlaAddon::lanczosResize),
                     InstanceMethod("normalizePixels", &SemanticVlaAddon::normalizePixels),
@@ -165,8 +168,28 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     return out;
   }
 
+  Napi::Value inspectTensorRt(const Napi::CallbackInfo& info) {
+    return napi::inspectTensorRt(info);
+  }
+
+  /// { done: Promise, cancel: Function }
+  Napi::Value buildEngine(const Napi::CallbackInfo& info) {
+    if (!builds_) builds_ = std::make_unique<napi::Queue>(info.Env());
+    auto job = std::make_unique<napi::EngineBuildJob>(info);
+    const auto cancelled = job->cancelled;
+    Napi::Object build = Napi::Object::New(info.Env());
+    build.Set("cancel",
+              Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) {
+                cancelled->store(true);
+              }));
+    build.Set("done", builds_->submit(std::move(job)));
+    return build;
+  }
+
   reference::Preprocessor preprocessor_;
   BufferPool pool_;
+  /// Apart from the other, since a build takes seconds to minutes. Started by the first build.
+  std::unique_ptr<napi::Queue> builds_;
   /// Started by the first job. Last member: its thread uses the ones above and ends first.
   std::unique_ptr<napi::Queue> queue_;
 };

@@ -2,19 +2,12 @@
 
 #include "plugins/fields.h"
 #include "plugins/kernelCalls.h"
+#include "plugins/limits.h"
 #include "plugins/tensors.h"
 
 namespace semanticvla::plugins {
 
-namespace {
-
-/// Bounds of the kernel.
-constexpr int32_t kMaxTopk = 256;
-constexpr int64_t kMaxPatches = 1024;
-
-}  // namespace
-
-InstructionTopK::InstructionTopK(int32_t topk) : topk_(topk) { requireRange(topk, 1, kMaxTopk, "topk"); }
+InstructionTopK::InstructionTopK(int32_t topk) : topk_(topk) { requireRange(topk, 1, kMostTopk, "topk"); }
 
 std::unique_ptr<Operation> InstructionTopK::fromFields(const nvinfer1::PluginFieldCollection* fields) {
   return std::make_unique<InstructionTopK>(integerField(fields, kName, "topk"));
@@ -71,9 +64,10 @@ void InstructionTopK::checkShapes(const nvinfer1::Dims* inputs) const {
   requireRank(inputs[0], 3, "patches");
   requireRank(inputs[1], 2, "text");
   requireRank(inputs[2], 1, "mask");
-  requireRange(inputs[0].d[1], topk_, kMaxPatches, "patches an image");
+  requireRange(inputs[0].d[1], topk_, kMostPatches, "patches an image");
   requireEqual(inputs[0].d[2], inputs[1].d[1], "width of patches and text");
   requireEqual(inputs[1].d[0], inputs[2].d[0], "text rows and mask");
+  requireRange(inputs[1].d[0], 1, kMostTextTokens, "text rows");
 }
 
 size_t InstructionTopK::workspace(const nvinfer1::PluginTensorDesc* inputs) const {

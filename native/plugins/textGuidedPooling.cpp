@@ -5,20 +5,13 @@
 
 #include "plugins/fields.h"
 #include "plugins/kernelCalls.h"
+#include "plugins/limits.h"
 #include "plugins/tensors.h"
 
 namespace semanticvla::plugins {
 
-namespace {
-
-/// Bounds of the kernel.
-constexpr int32_t kMaxTopk = 256;
-constexpr int64_t kMaxPatches = 1024;
-
-}  // namespace
-
 TextGuidedPooling::TextGuidedPooling(int32_t topk, float temperature) : topk_(topk), temperature_(temperature) {
-  requireRange(topk, 1, kMaxTopk, "topk");
+  requireRange(topk, 1, kMostTopk, "topk");
   if (!(std::isfinite(temperature) && temperature > 0)) {
     throw std::invalid_argument("temperature: expected a positive number, found " + std::to_string(temperature));
   }
@@ -75,8 +68,8 @@ void TextGuidedPooling::checkShapes(const nvinfer1::Dims* inputs) const {
   requireRank(inputs[1], 3, "similarity");
   requireEqual(inputs[0].d[0], inputs[1].d[0], "images of patches and similarity");
   requireEqual(inputs[0].d[1], inputs[1].d[1], "patches of patches and similarity");
-  requireRange(inputs[0].d[1], 1, kMaxPatches, "patches an image");
-  if (inputs[1].d[2] >= 0) requireRange(topk_, 1, inputs[1].d[2], "topk");
+  requireRange(inputs[0].d[1], 1, kMostPatches, "patches an image");
+  requireRange(inputs[1].d[2], topk_, kMostTextTokens, "text columns of the similarity, of which topk are kept");
 }
 
 size_t TextGuidedPooling::workspace(const nvinfer1::PluginTensorDesc* inputs) const {

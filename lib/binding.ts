@@ -3,7 +3,9 @@
  * validate and word their errors before they call; native code only throws on what would read outside memory.
  */
 
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { SemanticVlaError } from './errors.ts';
 
 /** [height, width, 3] uint8. */
@@ -115,10 +117,7 @@ export interface NativeAddon {
   /** Opens a TensorRT library, and a module unless its path is empty. Throws with the loader's reason. */
   inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
-  buildEngine(
-    request: NativeBuildRequest,
-    onProgress: (progress: NativeBuildProgress) => void,
-  ): NativeBuild;
+  buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
   preprocessImages(
     frames: readonly NativeFrame[],
@@ -161,8 +160,8 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   preprocessImages: true,
 };
 
-// Relative to lib/ and to dist/ alike.
-const addonPath = '../build/Release/semanticvla.node';
+// Relative to lib/ and to dist/ alike. npm's build, and the one of `npm run build:native`; same sources, the first serves.
+const addonPaths = ['../build/Release/semanticvla.node', '../build-cmake/Release/semanticvla.node'];
 let loaded: NativeAddon | undefined;
 
 /**
@@ -173,12 +172,27 @@ let loaded: NativeAddon | undefined;
 export function loadAddon(): NativeAddon {
   if (loaded === undefined) {
     try {
-      loaded = createRequire(import.meta.url)(addonPath) as NativeAddon;
+      loaded = createRequire(import.meta.url)(addonPath()) as NativeAddon;
     } catch (cause) {
       throw notBuilt(cause);
     }
   }
   return loaded;
+}
+
+function addonPath(): string {
+  return addonPaths.find((path) => existsSync(new URL(path, import.meta.url))) ?? addonPaths[0]!;
+}
+
+/**
+ * The TensorRT module of a family (`trt10`, `trt11`, `rtx1`), in the folders an addon may be in; null when it was not built.
+ */
+export function modulePath(family: string): string | null {
+  for (const path of addonPaths) {
+    const module = fileURLToPath(new URL(`./semanticvla_${family}.so`, new URL(path, import.meta.url)));
+    if (existsSync(module)) return module;
+  }
+  return null;
 }
 
 function notBuilt(cause: unknown): SemanticVlaError {

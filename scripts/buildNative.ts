@@ -45,7 +45,11 @@ const common = ['--out', out, '--config', type, '--parallel', String(availablePa
 if (values.archs !== undefined) common.push(`--CDSEMANTICVLA_ARCHS=${values.archs.replaceAll(',', ';')}`);
 // configured each time: headers and toolkits come and go between two builds
 for (const step of ['configure', 'build']) {
-  const result = spawnSync(process.execPath, [findCmakeJs(), step, ...common], { cwd: root, stdio: 'inherit' });
-  if (result.status !== 0) fail(`the native part did not build; the output above says why (it is in ${out}/)`);
+  const result = spawnSync(process.execPath, [findCmakeJs(), step, ...common], {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  if (result.status !== 0)
+    fail(`the native part did not build; the output above says why (it is in ${out}/)`);
 }
 console.log(`built into ${out}/Release`);

@@ -13,9 +13,6 @@ namespace semanticvla::runtime {
 /// No TensorRT header in here: the addon is compiled without any. Both sides are compiled by one build from the same
 /// sources, which `kModuleAbi` guards.
 
-/// Raised with every change in this file.
-constexpr uint32_t kModuleAbi = 1;
-
 enum class Severity { kInternalError = 0, kError = 1, kWarning = 2, kInfo = 3, kVerbose = 4 };
 using Log = std::function<void(Severity, const char*)>;
 
@@ -105,6 +102,12 @@ struct Module {
   /// Throws std::exception with what TensorRT said.
   BuildResult (*build)(const EntryPoints& entryPoints, const BuildRequest& request);
 };
+
+/// Raised when a change in this file keeps every size.
+constexpr uint32_t kModuleRevision = 1;
+/// A module and an addon of different builds must not meet: the sizes tell most changes by themselves.
+constexpr uint32_t kModuleAbi = (kModuleRevision << 24) + sizeof(Module) + (sizeof(EntryPoints) << 4) +
+                                (sizeof(BuildRequest) << 8) + (sizeof(BuildResult) << 14);
 
 constexpr const char* kModuleSymbol = "semanticvlaTensorRtModule";
 using GetModule = const Module* (*)();

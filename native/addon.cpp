@@ -178,8 +178,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     auto job = std::make_unique<napi::EngineBuildJob>(info);
     const auto cancelled = job->cancelled;
     Napi::Object build = Napi::Object::New(info.Env());
-    build.Set("cancel",
-              Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) {
+    build.Set("cancel", Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) {
                 cancelled->store(true);
               }));
     build.Set("done", builds_->submit(std::move(job)));

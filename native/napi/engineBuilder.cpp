@@ -13,24 +13,28 @@ namespace {
 constexpr size_t kMostWarnings = 64;
 
 Napi::Object toObject(const Napi::Value& value, const char* name) {
-  if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), std::string("expected an object for ") + name);
+  if (!value.IsObject())
+    throw Napi::TypeError::New(value.Env(), std::string("expected an object for ") + name);
   return value.As<Napi::Object>();
 }
 
 Napi::Array toArray(const Napi::Value& value, const char* name) {
-  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), std::string("expected an array for ") + name);
+  if (!value.IsArray())
+    throw Napi::TypeError::New(value.Env(), std::string("expected an array for ") + name);
   return value.As<Napi::Array>();
 }
 
 std::string toString(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
-  if (!value.IsString()) throw Napi::TypeError::New(object.Env(), std::string("expected a string for ") + name);
+  if (!value.IsString())
+    throw Napi::TypeError::New(object.Env(), std::string("expected a string for ") + name);
   return value.As<Napi::String>().Utf8Value();
 }
 
 double toNumber(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
-  if (!value.IsNumber()) throw Napi::TypeError::New(object.Env(), std::string("expected a number for ") + name);
+  if (!value.IsNumber())
+    throw Napi::TypeError::New(object.Env(), std::string("expected a number for ") + name);
   return value.As<Napi::Number>().DoubleValue();
 }
 
@@ -46,7 +50,8 @@ std::vector<uint8_t> toByteVector(const Napi::Object& object, const char* name) 
 std::vector<int64_t> toSizes(const Napi::Object& object, const char* name) {
   const Napi::Array array = toArray(object.Get(name), name);
   std::vector<int64_t> sizes;
-  for (uint32_t i = 0; i < array.Length(); ++i) sizes.push_back(array.Get(i).ToNumber().Int64Value());
+  for (uint32_t i = 0; i < array.Length(); ++i)
+    sizes.push_back(array.Get(i).ToNumber().Int64Value());
   return sizes;
 }
 
@@ -57,8 +62,8 @@ std::vector<runtime::Profile> toProfiles(const Napi::Value& value) {
     const Napi::Array ranges = toArray(array.Get(i), "profile");
     for (uint32_t j = 0; j < ranges.Length(); ++j) {
       const Napi::Object range = toObject(ranges.Get(j), "range");
-      profiles[i].push_back(
-          {toString(range, "name"), toSizes(range, "min"), toSizes(range, "opt"), toSizes(range, "max")});
+      profiles[i].push_back({toString(range, "name"), toSizes(range, "min"), toSizes(range, "opt"),
+                             toSizes(range, "max")});
     }
   }
   return profiles;
@@ -79,7 +84,8 @@ runtime::BuildRequest toRequest(const Napi::Object& object) {
   request.model = toByteVector(object, "model");
   request.modelPath = toString(object, "modelPath");
   request.profiles = toProfiles(object.Get("profiles"));
-  for (const int64_t target : toSizes(object, "targets")) request.targets.push_back(static_cast<int>(target));
+  for (const int64_t target : toSizes(object, "targets"))
+    request.targets.push_back(static_cast<int>(target));
   request.optimizationLevel = static_cast<int>(toNumber(object, "optimizationLevel"));
   request.workspaceBytes = static_cast<uint64_t>(toNumber(object, "workspaceBytes"));
   request.timingCache = toByteVector(object, "timingCache");
@@ -105,7 +111,8 @@ Napi::Array fromTensors(Napi::Env env, const std::vector<runtime::TensorInfo>& t
     object.Set("type", tensor.type);
     object.Set("isInput", tensor.isInput);
     Napi::Array dims = Napi::Array::New(env, tensor.dims.size());
-    for (uint32_t d = 0; d < tensor.dims.size(); ++d) dims.Set(d, static_cast<double>(tensor.dims[d]));
+    for (uint32_t d = 0; d < tensor.dims.size(); ++d)
+      dims.Set(d, static_cast<double>(tensor.dims[d]));
     object.Set("dims", dims);
     array.Set(i, object);
   }
@@ -126,8 +133,8 @@ Napi::Uint8Array fromByteVector(Napi::Env env, const std::vector<uint8_t>& bytes
 
 }  // namespace
 
-/// Progress from the builder's threads to JS. Thousands of steps a second would flood the event loop, so at most one call is
-/// on its way and carries the newest.
+/// Progress from the builder's threads to JS. Thousands of steps a second would flood the event
+/// loop, so at most one call is on its way and carries the newest.
 class EngineBuildJob::Reporter {
  public:
   Reporter(Napi::Env env, const Napi::Function& callback) {
@@ -182,14 +189,16 @@ EngineBuildJob::EngineBuildJob(const Napi::CallbackInfo& info) : Job(info.Env())
   parser_ = toString(request, "parser");
   module_ = toString(request, "module");
   request_ = toRequest(request);
-  if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
+  if (!info[1].IsFunction())
+    throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
   reporter_ = std::make_shared<Reporter>(info.Env(), info[1].As<Napi::Function>());
   request_.progress = [this](const runtime::BuildProgress& progress) {
     reporter_->report(progress);
     return !cancelled->load();
   };
   request_.log = [this](runtime::Severity severity, const char* message) {
-    if (severity <= runtime::Severity::kWarning && warnings_.size() < kMostWarnings) warnings_.emplace_back(message);
+    if (severity <= runtime::Severity::kWarning && warnings_.size() < kMostWarnings)
+      warnings_.emplace_back(message);
   };
 }
 

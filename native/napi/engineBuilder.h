@@ -37,7 +37,8 @@ class EngineBuildJob final : public Job {
   std::shared_ptr<Reporter> reporter_;
 };
 
-/// `inspectTensorRt` of the addon: opens a library and, if a path is given, a module. Synchronous: a few milliseconds.
+/// `inspectTensorRt` of the addon: opens a library and, if a path is given, a module. Synchronous:
+/// a few milliseconds.
 Napi::Value inspectTensorRt(const Napi::CallbackInfo& info);
 
 }  // namespace semanticvla::napi

@@ -9,7 +9,9 @@ std::unique_ptr<Operation> ChannelConcat::fromFields(const nvinfer1::PluginField
   return std::make_unique<ChannelConcat>();
 }
 
-std::unique_ptr<Operation> ChannelConcat::clone() const { return std::make_unique<ChannelConcat>(); }
+std::unique_ptr<Operation> ChannelConcat::clone() const {
+  return std::make_unique<ChannelConcat>();
+}
 
 std::vector<Attribute> ChannelConcat::attributes() const { return {}; }
 
@@ -17,7 +19,8 @@ bool ChannelConcat::supports(int32_t position, const nvinfer1::DataType* types) 
   return position == 0 ? isActivation(types[0]) : types[position] == types[0];
 }
 
-void ChannelConcat::outputTypes(const nvinfer1::DataType* inputs, nvinfer1::DataType* outputs) const {
+void ChannelConcat::outputTypes(const nvinfer1::DataType* inputs,
+                                nvinfer1::DataType* outputs) const {
   outputs[0] = inputs[0];
 }
 
@@ -26,7 +29,8 @@ void ChannelConcat::outputShapes(const nvinfer1::DimsExprs* inputs, nvinfer1::Di
   outputs[0].nbDims = 3;
   outputs[0].d[0] = inputs[0].d[0];
   outputs[0].d[1] = inputs[0].d[1];
-  outputs[0].d[2] = expressions.operation(nvinfer1::DimensionOperation::kSUM, *inputs[0].d[2], *inputs[1].d[2]);
+  outputs[0].d[2] =
+      expressions.operation(nvinfer1::DimensionOperation::kSUM, *inputs[0].d[2], *inputs[1].d[2]);
 }
 
 void ChannelConcat::checkShapes(const nvinfer1::Dims* inputs) const {

@@ -4,7 +4,8 @@
 
 namespace semanticvla::plugins {
 
-/// Sparse fusion, first half: left [I, K, A], right [I, K, B] -> joined [I, K, A + B]. Kernel: native/kernels/channelConcat.
+/// Sparse fusion, first half: left [I, K, A], right [I, K, B] -> joined [I, K, A + B]. Kernel:
+/// native/kernels/channelConcat.
 class ChannelConcat final : public Operation {
  public:
   static std::unique_ptr<Operation> fromFields(const nvinfer1::PluginFieldCollection* fields);
@@ -21,8 +22,8 @@ class ChannelConcat final : public Operation {
                     nvinfer1::IExprBuilder& expressions) const override;
   void checkShapes(const nvinfer1::Dims* inputs) const override;
   size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const override;
-  void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs, void* const* outputs,
-               void* workspace, cudaStream_t stream) const override;
+  void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
+               void* const* outputs, void* workspace, cudaStream_t stream) const override;
 };
 
 }  // namespace semanticvla::plugins

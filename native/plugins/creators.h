@@ -6,7 +6,8 @@
 
 namespace semanticvla::plugins {
 
-/// One creator a plugin. They live as long as the module: TensorRT's registry keeps pointers to them.
+/// One creator a plugin. They live as long as the module: TensorRT's registry keeps pointers to
+/// them.
 const std::vector<nvinfer1::IPluginCreatorInterface*>& creators();
 
 /// Makes the plugins known to a registry; those it has already stay. Throws when it refuses one.

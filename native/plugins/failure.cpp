@@ -7,7 +7,8 @@ namespace semanticvla::plugins {
 
 namespace {
 
-// TensorRT gives plugins no place of their own to report to: its entry point for a logger is one function a library.
+// TensorRT gives plugins no place of their own to report to: its entry point for a logger is one
+// function a library.
 std::atomic<nvinfer1::ILoggerFinder*> failureLog{nullptr};
 thread_local std::string lastFailure;
 

@@ -7,13 +7,18 @@
 
 namespace semanticvla::plugins {
 
-InstructionTopK::InstructionTopK(int32_t topk) : topk_(topk) { requireRange(topk, 1, kMostTopk, "topk"); }
+InstructionTopK::InstructionTopK(int32_t topk) : topk_(topk) {
+  requireRange(topk, 1, kMostTopk, "topk");
+}
 
-std::unique_ptr<Operation> InstructionTopK::fromFields(const nvinfer1::PluginFieldCollection* fields) {
+std::unique_ptr<Operation> InstructionTopK::fromFields(
+    const nvinfer1::PluginFieldCollection* fields) {
   return std::make_unique<InstructionTopK>(integerField(fields, kName, "topk"));
 }
 
-std::unique_ptr<Operation> InstructionTopK::clone() const { return std::make_unique<InstructionTopK>(topk_); }
+std::unique_ptr<Operation> InstructionTopK::clone() const {
+  return std::make_unique<InstructionTopK>(topk_);
+}
 
 std::vector<Attribute> InstructionTopK::attributes() const {
   return {{"topk", nvinfer1::PluginFieldType::kINT32, topk_, 0}};
@@ -37,7 +42,8 @@ bool InstructionTopK::supports(int32_t position, const nvinfer1::DataType* types
   }
 }
 
-void InstructionTopK::outputTypes(const nvinfer1::DataType* inputs, nvinfer1::DataType* outputs) const {
+void InstructionTopK::outputTypes(const nvinfer1::DataType* inputs,
+                                  nvinfer1::DataType* outputs) const {
   outputs[0] = inputs[0];
   outputs[1] = nvinfer1::DataType::kINT64;
   outputs[2] = nvinfer1::DataType::kFLOAT;
@@ -74,8 +80,9 @@ size_t InstructionTopK::workspace(const nvinfer1::PluginTensorDesc* inputs) cons
   return kernels::instructionTopKWorkspace(inputs[0].dims, inputs[1].dims);
 }
 
-void InstructionTopK::enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
-                              void* const* outputs, void* workspace, cudaStream_t stream) const {
+void InstructionTopK::enqueue(const nvinfer1::PluginTensorDesc* inputDesc,
+                              const void* const* inputs, void* const* outputs, void* workspace,
+                              cudaStream_t stream) const {
   kernels::callInstructionTopK(inputDesc, topk_, inputs, outputs, workspace, stream);
 }
 

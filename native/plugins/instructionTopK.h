@@ -4,8 +4,8 @@
 
 namespace semanticvla::plugins {
 
-/// ID-Pruner, patch side. patches [I, N, W], text [M, W], mask [M] bool -> kept [I, k, W], indices int64 [I, k] ascending,
-/// similarity float32 [I, N, M]. Kernel: native/kernels/instructionTopK.
+/// ID-Pruner, patch side. patches [I, N, W], text [M, W], mask [M] bool -> kept [I, k, W], indices
+/// int64 [I, k] ascending, similarity float32 [I, N, M]. Kernel: native/kernels/instructionTopK.
 class InstructionTopK final : public Operation {
  public:
   explicit InstructionTopK(int32_t topk);
@@ -23,8 +23,8 @@ class InstructionTopK final : public Operation {
                     nvinfer1::IExprBuilder& expressions) const override;
   void checkShapes(const nvinfer1::Dims* inputs) const override;
   size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const override;
-  void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs, void* const* outputs,
-               void* workspace, cudaStream_t stream) const override;
+  void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
+               void* const* outputs, void* workspace, cudaStream_t stream) const override;
 
  private:
   int32_t topk_;

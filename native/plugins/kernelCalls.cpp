@@ -17,8 +17,10 @@ using semanticvla::kernels::InstructionTopKParams;
 using semanticvla::kernels::Status;
 using semanticvla::kernels::TextGuidedPoolingParams;
 
-static_assert(kMostPatches == semanticvla::kernels::kMaxPatches, "limits.h states the kernels' limits");
-static_assert(kMostTextTokens == semanticvla::kernels::kMaxTextTokens, "limits.h states the kernels' limits");
+static_assert(kMostPatches == semanticvla::kernels::kMaxPatches,
+              "limits.h states the kernels' limits");
+static_assert(kMostTextTokens == semanticvla::kernels::kMaxTextTokens,
+              "limits.h states the kernels' limits");
 static_assert(kMostTopk == semanticvla::kernels::kMaxTopk, "limits.h states the kernels' limits");
 
 semanticvla::kernels::DataType toKernelType(nvinfer1::DataType type) {
@@ -30,16 +32,20 @@ semanticvla::kernels::DataType toKernelType(nvinfer1::DataType type) {
     case nvinfer1::DataType::kBF16:
       return semanticvla::kernels::DataType::kBfloat16;
     default:
-      throw std::invalid_argument("no kernel for type " + std::to_string(static_cast<int32_t>(type)));
+      throw std::invalid_argument("no kernel for type " +
+                                  std::to_string(static_cast<int32_t>(type)));
   }
 }
 
 /// Sizes are bounded by checkShapes and the kernel's own check.
-int32_t size(const nvinfer1::Dims& dims, int32_t axis) { return static_cast<int32_t>(dims.d[axis]); }
+int32_t size(const nvinfer1::Dims& dims, int32_t axis) {
+  return static_cast<int32_t>(dims.d[axis]);
+}
 
 void check(Status status) {
   if (status == semanticvla::kernels::kOk) return;
-  throw std::runtime_error(std::string(semanticvla::kernels::statusText(status)) + " (" + std::to_string(status) + ")");
+  throw std::runtime_error(std::string(semanticvla::kernels::statusText(status)) + " (" +
+                           std::to_string(status) + ")");
 }
 
 }  // namespace
@@ -48,8 +54,9 @@ size_t instructionTopKWorkspace(const nvinfer1::Dims& patches, const nvinfer1::D
   return semanticvla::kernels::instructionTopKWorkspace(size(patches, 0), size(patches, 1));
 }
 
-void callInstructionTopK(const nvinfer1::PluginTensorDesc* inputDesc, int32_t topk, const void* const* inputs,
-                         void* const* outputs, void* workspace, cudaStream_t stream) {
+void callInstructionTopK(const nvinfer1::PluginTensorDesc* inputDesc, int32_t topk,
+                         const void* const* inputs, void* const* outputs, void* workspace,
+                         cudaStream_t stream) {
   const nvinfer1::Dims& patches = inputDesc[0].dims;
   InstructionTopKParams params;
   params.type = toKernelType(inputDesc[0].type);
@@ -65,14 +72,18 @@ void callInstructionTopK(const nvinfer1::PluginTensorDesc* inputDesc, int32_t to
   params.indices = static_cast<int64_t*>(outputs[1]);
   params.similarity = static_cast<float*>(outputs[2]);
   params.workspace = workspace;
-  params.workspaceBytes = semanticvla::kernels::instructionTopKWorkspace(params.images, params.patches);
+  params.workspaceBytes =
+      semanticvla::kernels::instructionTopKWorkspace(params.images, params.patches);
   check(semanticvla::kernels::launchInstructionTopK(params, stream));
 }
 
-size_t textGuidedPoolingWorkspace(const nvinfer1::Dims&, const nvinfer1::Dims&, int32_t) { return 0; }
+size_t textGuidedPoolingWorkspace(const nvinfer1::Dims&, const nvinfer1::Dims&, int32_t) {
+  return 0;
+}
 
-void callTextGuidedPooling(const nvinfer1::PluginTensorDesc* inputDesc, int32_t topk, float temperature,
-                           const void* const* inputs, void* const* outputs, void*, cudaStream_t stream) {
+void callTextGuidedPooling(const nvinfer1::PluginTensorDesc* inputDesc, int32_t topk,
+                           float temperature, const void* const* inputs, void* const* outputs,
+                           void*, cudaStream_t stream) {
   const nvinfer1::Dims& patches = inputDesc[0].dims;
   TextGuidedPoolingParams params;
   params.type = toKernelType(inputDesc[0].type);
@@ -89,8 +100,8 @@ void callTextGuidedPooling(const nvinfer1::PluginTensorDesc* inputDesc, int32_t 
   check(semanticvla::kernels::launchTextGuidedPooling(params, stream));
 }
 
-void callChannelConcat(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs, void* const* outputs,
-                       cudaStream_t stream) {
+void callChannelConcat(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
+                       void* const* outputs, cudaStream_t stream) {
   const nvinfer1::Dims& left = inputDesc[0].dims;
   ChannelConcatParams params;
   params.type = toKernelType(inputDesc[0].type);

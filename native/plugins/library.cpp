@@ -3,8 +3,8 @@
 #include "plugins/creators.h"
 #include "plugins/failure.h"
 
-/// What TensorRT's `IPluginRegistry::loadLibrary` looks for (`trtexec --dynamicPlugins`, Triton): with these symbols the module
-/// serves as a plugin library by itself.
+/// What TensorRT's `IPluginRegistry::loadLibrary` looks for (`trtexec --dynamicPlugins`, Triton):
+/// with these symbols the module serves as a plugin library by itself.
 extern "C" {
 
 __attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterface* const* getCreators(
@@ -14,7 +14,8 @@ __attribute__((visibility("default"))) nvinfer1::IPluginCreatorInterface* const*
   return all.data();
 }
 
-__attribute__((visibility("default"))) void setLoggerFinder(nvinfer1::ILoggerFinder* finder) noexcept {
+__attribute__((visibility("default"))) void setLoggerFinder(
+    nvinfer1::ILoggerFinder* finder) noexcept {
   semanticvla::plugins::setFailureLog(finder);
 }
 

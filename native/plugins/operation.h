@@ -9,7 +9,8 @@
 
 namespace semanticvla::plugins {
 
-/// A plugin's number that TensorRT keeps in the plan: an ONNX attribute at build time, read back at load time.
+/// A plugin's number that TensorRT keeps in the plan: an ONNX attribute at build time, read back at
+/// load time.
 struct Attribute {
   const char* name;
   nvinfer1::PluginFieldType type;
@@ -19,8 +20,8 @@ struct Attribute {
   float number;
 };
 
-/// What distinguishes one plugin from another: types, shapes and the call of its kernel. No arithmetic. Functions throw;
-/// the shell (pluginShell.h) keeps exceptions from TensorRT.
+/// What distinguishes one plugin from another: types, shapes and the call of its kernel. No
+/// arithmetic. Functions throw; the shell (pluginShell.h) keeps exceptions from TensorRT.
 class Operation {
  public:
   virtual ~Operation() = default;
@@ -41,8 +42,8 @@ class Operation {
   virtual void checkShapes(const nvinfer1::Dims* inputs) const = 0;
   /// Bytes; shapes are the largest of the profile.
   virtual size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const = 0;
-  virtual void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs, void* const* outputs,
-                       void* workspace, cudaStream_t stream) const = 0;
+  virtual void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
+                       void* const* outputs, void* workspace, cudaStream_t stream) const = 0;
 };
 
 }  // namespace semanticvla::plugins

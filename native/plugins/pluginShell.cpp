@@ -30,7 +30,8 @@ Result guarded(const char* plugin, const char* callback, Result failed, Body bod
 
 PluginShell::PluginShell(std::unique_ptr<Operation> operation) : operation_(std::move(operation)) {}
 
-nvinfer1::IPluginCapability* PluginShell::getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept {
+nvinfer1::IPluginCapability* PluginShell::getCapabilityInterface(
+    nvinfer1::PluginCapabilityType type) noexcept {
   switch (type) {
     case nvinfer1::PluginCapabilityType::kCORE:
       return static_cast<nvinfer1::IPluginV3OneCore*>(this);
@@ -53,13 +54,15 @@ const char* PluginShell::getPluginNamespace() const noexcept { return kPluginNam
 
 void PluginShell::checkCounts(int32_t inputs, int32_t outputs) const {
   if (inputs == operation_->inputCount() && outputs == operation_->outputCount()) return;
-  throw std::invalid_argument("expected " + std::to_string(operation_->inputCount()) + " inputs and " +
-                              std::to_string(operation_->outputCount()) + " outputs, found " + std::to_string(inputs) +
-                              " and " + std::to_string(outputs));
+  throw std::invalid_argument("expected " + std::to_string(operation_->inputCount()) +
+                              " inputs and " + std::to_string(operation_->outputCount()) +
+                              " outputs, found " + std::to_string(inputs) + " and " +
+                              std::to_string(outputs));
 }
 
 int32_t PluginShell::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in, int32_t inputs,
-                                     const nvinfer1::DynamicPluginTensorDesc*, int32_t outputs) noexcept {
+                                     const nvinfer1::DynamicPluginTensorDesc*,
+                                     int32_t outputs) noexcept {
   return guarded(operation_->name(), "configurePlugin", kFailed, [&] {
     checkCounts(inputs, outputs);
     std::vector<nvinfer1::Dims> shapes;
@@ -70,7 +73,8 @@ int32_t PluginShell::configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in
 }
 
 int32_t PluginShell::getOutputDataTypes(nvinfer1::DataType* outputTypes, int32_t outputs,
-                                        const nvinfer1::DataType* inputTypes, int32_t inputs) const noexcept {
+                                        const nvinfer1::DataType* inputTypes,
+                                        int32_t inputs) const noexcept {
   return guarded(operation_->name(), "getOutputDataTypes", kFailed, [&] {
     checkCounts(inputs, outputs);
     operation_->outputTypes(inputTypes, outputTypes);
@@ -78,8 +82,9 @@ int32_t PluginShell::getOutputDataTypes(nvinfer1::DataType* outputTypes, int32_t
   });
 }
 
-int32_t PluginShell::getOutputShapes(const nvinfer1::DimsExprs* in, int32_t inputs, const nvinfer1::DimsExprs*, int32_t,
-                                     nvinfer1::DimsExprs* out, int32_t outputs,
+int32_t PluginShell::getOutputShapes(const nvinfer1::DimsExprs* in, int32_t inputs,
+                                     const nvinfer1::DimsExprs*, int32_t, nvinfer1::DimsExprs* out,
+                                     int32_t outputs,
                                      nvinfer1::IExprBuilder& expressions) noexcept {
   return guarded(operation_->name(), "getOutputShapes", kFailed, [&] {
     checkCounts(inputs, outputs);
@@ -88,7 +93,8 @@ int32_t PluginShell::getOutputShapes(const nvinfer1::DimsExprs* in, int32_t inpu
   });
 }
 
-bool PluginShell::supportsFormatCombination(int32_t position, const nvinfer1::DynamicPluginTensorDesc* inOut,
+bool PluginShell::supportsFormatCombination(int32_t position,
+                                            const nvinfer1::DynamicPluginTensorDesc* inOut,
                                             int32_t inputs, int32_t outputs) noexcept {
   return guarded(operation_->name(), "supportsFormatCombination", false, [&] {
     checkCounts(inputs, outputs);
@@ -104,7 +110,8 @@ bool PluginShell::supportsFormatCombination(int32_t position, const nvinfer1::Dy
 int32_t PluginShell::getNbOutputs() const noexcept { return operation_->outputCount(); }
 
 size_t PluginShell::getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* in, int32_t inputs,
-                                     const nvinfer1::DynamicPluginTensorDesc*, int32_t outputs) const noexcept {
+                                     const nvinfer1::DynamicPluginTensorDesc*,
+                                     int32_t outputs) const noexcept {
   return guarded<size_t>(operation_->name(), "getWorkspaceSize", 0, [&] {
     checkCounts(inputs, outputs);
     std::vector<nvinfer1::PluginTensorDesc> descriptions;
@@ -128,30 +135,34 @@ int32_t PluginShell::onShapeChange(const nvinfer1::PluginTensorDesc* in, int32_t
   });
 }
 
-int32_t PluginShell::enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const nvinfer1::PluginTensorDesc*,
-                             const void* const* inputs, void* const* outputs, void* workspace,
-                             cudaStream_t stream) noexcept {
+int32_t PluginShell::enqueue(const nvinfer1::PluginTensorDesc* inputDesc,
+                             const nvinfer1::PluginTensorDesc*, const void* const* inputs,
+                             void* const* outputs, void* workspace, cudaStream_t stream) noexcept {
   return guarded(operation_->name(), "enqueue", kFailed, [&] {
     operation_->enqueue(inputDesc, inputs, outputs, workspace, stream);
     return kOk;
   });
 }
 
-nvinfer1::IPluginV3* PluginShell::attachToContext(nvinfer1::IPluginResourceContext*) noexcept { return clone(); }
+nvinfer1::IPluginV3* PluginShell::attachToContext(nvinfer1::IPluginResourceContext*) noexcept {
+  return clone();
+}
 
 const nvinfer1::PluginFieldCollection* PluginShell::getFieldsToSerialize() noexcept {
-  return guarded<const nvinfer1::PluginFieldCollection*>(operation_->name(), "getFieldsToSerialize", nullptr, [&] {
-    attributes_ = operation_->attributes();
-    fields_.clear();
-    for (const Attribute& attribute : attributes_) {
-      const bool isInteger = attribute.type == nvinfer1::PluginFieldType::kINT32;
-      const void* data = isInteger ? static_cast<const void*>(&attribute.integer) : &attribute.number;
-      fields_.emplace_back(attribute.name, data, attribute.type, 1);
-    }
-    collection_.nbFields = static_cast<int32_t>(fields_.size());
-    collection_.fields = fields_.data();
-    return &collection_;
-  });
+  return guarded<const nvinfer1::PluginFieldCollection*>(
+      operation_->name(), "getFieldsToSerialize", nullptr, [&] {
+        attributes_ = operation_->attributes();
+        fields_.clear();
+        for (const Attribute& attribute : attributes_) {
+          const bool isInteger = attribute.type == nvinfer1::PluginFieldType::kINT32;
+          const void* data =
+              isInteger ? static_cast<const void*>(&attribute.integer) : &attribute.number;
+          fields_.emplace_back(attribute.name, data, attribute.type, 1);
+        }
+        collection_.nbFields = static_cast<int32_t>(fields_.size());
+        collection_.fields = fields_.data();
+        return &collection_;
+      });
 }
 
 }  // namespace semanticvla::plugins

@@ -23,7 +23,8 @@ class PluginShell final : public nvinfer1::IPluginV3,
  public:
   explicit PluginShell(std::unique_ptr<Operation> operation);
 
-  nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override;
+  nvinfer1::IPluginCapability* getCapabilityInterface(
+      nvinfer1::PluginCapabilityType type) noexcept override;
   nvinfer1::IPluginV3* clone() noexcept override;
 
   const char* getPluginName() const noexcept override;
@@ -31,23 +32,27 @@ class PluginShell final : public nvinfer1::IPluginV3,
   const char* getPluginNamespace() const noexcept override;
 
   int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in, int32_t inputs,
-                          const nvinfer1::DynamicPluginTensorDesc* out, int32_t outputs) noexcept override;
-  int32_t getOutputDataTypes(nvinfer1::DataType* outputTypes, int32_t outputs, const nvinfer1::DataType* inputTypes,
+                          const nvinfer1::DynamicPluginTensorDesc* out,
+                          int32_t outputs) noexcept override;
+  int32_t getOutputDataTypes(nvinfer1::DataType* outputTypes, int32_t outputs,
+                             const nvinfer1::DataType* inputTypes,
                              int32_t inputs) const noexcept override;
-  int32_t getOutputShapes(const nvinfer1::DimsExprs* in, int32_t inputs, const nvinfer1::DimsExprs* shapeInputs,
-                          int32_t shapeInputCount, nvinfer1::DimsExprs* out, int32_t outputs,
+  int32_t getOutputShapes(const nvinfer1::DimsExprs* in, int32_t inputs,
+                          const nvinfer1::DimsExprs* shapeInputs, int32_t shapeInputCount,
+                          nvinfer1::DimsExprs* out, int32_t outputs,
                           nvinfer1::IExprBuilder& expressions) noexcept override;
-  bool supportsFormatCombination(int32_t position, const nvinfer1::DynamicPluginTensorDesc* inOut, int32_t inputs,
-                                 int32_t outputs) noexcept override;
+  bool supportsFormatCombination(int32_t position, const nvinfer1::DynamicPluginTensorDesc* inOut,
+                                 int32_t inputs, int32_t outputs) noexcept override;
   int32_t getNbOutputs() const noexcept override;
   size_t getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* in, int32_t inputs,
-                          const nvinfer1::DynamicPluginTensorDesc* out, int32_t outputs) const noexcept override;
+                          const nvinfer1::DynamicPluginTensorDesc* out,
+                          int32_t outputs) const noexcept override;
 
-  int32_t onShapeChange(const nvinfer1::PluginTensorDesc* in, int32_t inputs, const nvinfer1::PluginTensorDesc* out,
-                        int32_t outputs) noexcept override;
-  int32_t enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const nvinfer1::PluginTensorDesc* outputDesc,
-                  const void* const* inputs, void* const* outputs, void* workspace,
-                  cudaStream_t stream) noexcept override;
+  int32_t onShapeChange(const nvinfer1::PluginTensorDesc* in, int32_t inputs,
+                        const nvinfer1::PluginTensorDesc* out, int32_t outputs) noexcept override;
+  int32_t enqueue(const nvinfer1::PluginTensorDesc* inputDesc,
+                  const nvinfer1::PluginTensorDesc* outputDesc, const void* const* inputs,
+                  void* const* outputs, void* workspace, cudaStream_t stream) noexcept override;
   nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext* context) noexcept override;
   const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override;
 

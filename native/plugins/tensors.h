@@ -8,7 +8,8 @@ namespace semanticvla::plugins {
 
 /// The types that activations may have.
 inline bool isActivation(nvinfer1::DataType type) {
-  return type == nvinfer1::DataType::kFLOAT || type == nvinfer1::DataType::kHALF || type == nvinfer1::DataType::kBF16;
+  return type == nvinfer1::DataType::kFLOAT || type == nvinfer1::DataType::kHALF ||
+         type == nvinfer1::DataType::kBF16;
 }
 
 /// Throws unless `dims` has `rank` dimensions. `tensor`: its name, for the message.

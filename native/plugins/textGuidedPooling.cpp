@@ -10,14 +10,17 @@
 
 namespace semanticvla::plugins {
 
-TextGuidedPooling::TextGuidedPooling(int32_t topk, float temperature) : topk_(topk), temperature_(temperature) {
+TextGuidedPooling::TextGuidedPooling(int32_t topk, float temperature)
+    : topk_(topk), temperature_(temperature) {
   requireRange(topk, 1, kMostTopk, "topk");
   if (!(std::isfinite(temperature) && temperature > 0)) {
-    throw std::invalid_argument("temperature: expected a positive number, found " + std::to_string(temperature));
+    throw std::invalid_argument("temperature: expected a positive number, found " +
+                                std::to_string(temperature));
   }
 }
 
-std::unique_ptr<Operation> TextGuidedPooling::fromFields(const nvinfer1::PluginFieldCollection* fields) {
+std::unique_ptr<Operation> TextGuidedPooling::fromFields(
+    const nvinfer1::PluginFieldCollection* fields) {
   return std::make_unique<TextGuidedPooling>(integerField(fields, kName, "topk"),
                                              floatField(fields, kName, "temperature"));
 }
@@ -46,12 +49,14 @@ bool TextGuidedPooling::supports(int32_t position, const nvinfer1::DataType* typ
   }
 }
 
-void TextGuidedPooling::outputTypes(const nvinfer1::DataType* inputs, nvinfer1::DataType* outputs) const {
+void TextGuidedPooling::outputTypes(const nvinfer1::DataType* inputs,
+                                    nvinfer1::DataType* outputs) const {
   outputs[0] = inputs[0];
   outputs[1] = nvinfer1::DataType::kINT64;
 }
 
-void TextGuidedPooling::outputShapes(const nvinfer1::DimsExprs* inputs, nvinfer1::DimsExprs* outputs,
+void TextGuidedPooling::outputShapes(const nvinfer1::DimsExprs* inputs,
+                                     nvinfer1::DimsExprs* outputs,
                                      nvinfer1::IExprBuilder& expressions) const {
   const nvinfer1::IDimensionExpr* topk = expressions.constant(topk_);
   outputs[0].nbDims = 3;
@@ -69,16 +74,19 @@ void TextGuidedPooling::checkShapes(const nvinfer1::Dims* inputs) const {
   requireEqual(inputs[0].d[0], inputs[1].d[0], "images of patches and similarity");
   requireEqual(inputs[0].d[1], inputs[1].d[1], "patches of patches and similarity");
   requireRange(inputs[0].d[1], 1, kMostPatches, "patches an image");
-  requireRange(inputs[1].d[2], topk_, kMostTextTokens, "text columns of the similarity, of which topk are kept");
+  requireRange(inputs[1].d[2], topk_, kMostTextTokens,
+               "text columns of the similarity, of which topk are kept");
 }
 
 size_t TextGuidedPooling::workspace(const nvinfer1::PluginTensorDesc* inputs) const {
   return kernels::textGuidedPoolingWorkspace(inputs[0].dims, inputs[1].dims, topk_);
 }
 
-void TextGuidedPooling::enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
-                                void* const* outputs, void* workspace, cudaStream_t stream) const {
-  kernels::callTextGuidedPooling(inputDesc, topk_, temperature_, inputs, outputs, workspace, stream);
+void TextGuidedPooling::enqueue(const nvinfer1::PluginTensorDesc* inputDesc,
+                                const void* const* inputs, void* const* outputs, void* workspace,
+                                cudaStream_t stream) const {
+  kernels::callTextGuidedPooling(inputDesc, topk_, temperature_, inputs, outputs, workspace,
+                                 stream);
 }
 
 }  // namespace semanticvla::plugins

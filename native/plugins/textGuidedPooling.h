@@ -4,8 +4,8 @@
 
 namespace semanticvla::plugins {
 
-/// ID-Pruner, text side. patches [I, N, W], similarity float32 [I, N, M] -> pooled [I, k, W], indices int64 [I, k] ascending.
-/// Kernel: native/kernels/textGuidedPooling.
+/// ID-Pruner, text side. patches [I, N, W], similarity float32 [I, N, M] -> pooled [I, k, W],
+/// indices int64 [I, k] ascending. Kernel: native/kernels/textGuidedPooling.
 class TextGuidedPooling final : public Operation {
  public:
   TextGuidedPooling(int32_t topk, float temperature);
@@ -23,8 +23,8 @@ class TextGuidedPooling final : public Operation {
                     nvinfer1::IExprBuilder& expressions) const override;
   void checkShapes(const nvinfer1::Dims* inputs) const override;
   size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const override;
-  void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs, void* const* outputs,
-               void* workspace, cudaStream_t stream) const override;
+  void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
+               void* const* outputs, void* workspace, cudaStream_t stream) const override;
 
  private:
   int32_t topk_;

@@ -17,13 +17,15 @@ void BuildLog::log(Severity severity, const char* message) noexcept {
   try {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (severity <= Severity::kERROR && errors_.size() < kMostErrors) errors_.emplace_back(message);
-    if (severity == Severity::kVERBOSE && std::strncmp(message, kLayersMark, std::strlen(kLayersMark)) == 0) {
+    if (severity == Severity::kVERBOSE &&
+        std::strncmp(message, kLayersMark, std::strlen(kLayersMark)) == 0) {
       layers_.emplace_back(message);
       return;
     }
     if (log_) log_(static_cast<runtime::Severity>(severity), message);
   } catch (...) {
-    // A message that cannot be kept must not end the process: TensorRT calls this from noexcept code.
+    // A message that cannot be kept must not end the process: TensorRT calls this from noexcept
+    // code.
   }
 }
 

@@ -10,8 +10,8 @@
 
 namespace semanticvla::runtime {
 
-/// TensorRT's messages: passed on, errors kept for the exception, and the layer list, which is in no other place on a machine
-/// without a GPU, kept for the audit.
+/// TensorRT's messages: passed on, errors kept for the exception, and the layer list, which is in
+/// no other place on a machine without a GPU, kept for the audit.
 class BuildLog final : public nvinfer1::ILogger {
  public:
   explicit BuildLog(const Log& log) : log_(log) {}

@@ -2,7 +2,8 @@
 
 namespace semanticvla::runtime {
 
-void BuildProgressMonitor::phaseStart(const char* phase, const char* parent, int32_t steps) noexcept {
+void BuildProgressMonitor::phaseStart(const char* phase, const char* parent,
+                                      int32_t steps) noexcept {
   try {
     const std::lock_guard<std::mutex> lock(mutex_);
     phases_[phase] = {parent == nullptr ? "" : parent, steps};

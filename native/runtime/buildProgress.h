@@ -11,10 +11,12 @@
 
 namespace semanticvla::runtime {
 
-/// TensorRT's progress callbacks, from any of its threads, to one function; cancels when that says so.
+/// TensorRT's progress callbacks, from any of its threads, to one function; cancels when that says
+/// so.
 class BuildProgressMonitor final : public nvinfer1::IProgressMonitor {
  public:
-  explicit BuildProgressMonitor(const std::function<bool(const BuildProgress&)>& report) : report_(report) {}
+  explicit BuildProgressMonitor(const std::function<bool(const BuildProgress&)>& report)
+      : report_(report) {}
 
   void phaseStart(const char* phase, const char* parent, int32_t steps) noexcept override;
   bool stepComplete(const char* phase, int32_t step) noexcept override;

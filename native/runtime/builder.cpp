@@ -18,7 +18,8 @@ namespace semanticvla::runtime {
 
 namespace {
 
-/// Types as the model states them. TensorRT 11 and TensorRT-RTX know nothing else and have retired the flag.
+/// Types as the model states them. TensorRT 11 and TensorRT-RTX know nothing else and have retired
+/// the flag.
 #if defined(TRT_MAJOR_RTX) || NV_TENSORRT_MAJOR >= 11
 constexpr uint32_t kNetworkFlags = 0;
 #else
@@ -52,18 +53,20 @@ nvinfer1::Dims toDims(const std::vector<int64_t>& sizes, const std::string& inpu
   return dims;
 }
 
-void addProfiles(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config, const BuildRequest& request,
-                 const BuildLog& log) {
+void addProfiles(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config,
+                 const BuildRequest& request, const BuildLog& log) {
   for (const Profile& ranges : request.profiles) {
     // owned by the builder
     nvinfer1::IOptimizationProfile* profile = builder.createOptimizationProfile();
     if (profile == nullptr) fail("TensorRT did not create a profile", log);
     for (const InputRange& range : ranges) {
       const char* name = range.name.c_str();
-      const bool isTaken =
-          profile->setDimensions(name, nvinfer1::OptProfileSelector::kMIN, toDims(range.min, range.name)) &&
-          profile->setDimensions(name, nvinfer1::OptProfileSelector::kOPT, toDims(range.opt, range.name)) &&
-          profile->setDimensions(name, nvinfer1::OptProfileSelector::kMAX, toDims(range.max, range.name));
+      const bool isTaken = profile->setDimensions(name, nvinfer1::OptProfileSelector::kMIN,
+                                                  toDims(range.min, range.name)) &&
+                           profile->setDimensions(name, nvinfer1::OptProfileSelector::kOPT,
+                                                  toDims(range.opt, range.name)) &&
+                           profile->setDimensions(name, nvinfer1::OptProfileSelector::kMAX,
+                                                  toDims(range.max, range.name));
       if (!isTaken) fail("TensorRT refused the sizes of input " + range.name, log);
     }
     if (!profile->isValid() || config.addOptimizationProfile(profile) < 0) {
@@ -72,10 +75,12 @@ void addProfiles(nvinfer1::IBuilder& builder, nvinfer1::IBuilderConfig& config, 
   }
 }
 
-void setTargets(nvinfer1::IBuilderConfig& config, const std::vector<int>& targets, const BuildLog& log) {
+void setTargets(nvinfer1::IBuilderConfig& config, const std::vector<int>& targets,
+                const BuildLog& log) {
   if (targets.empty()) return;
 #ifdef TRT_MAJOR_RTX
-  if (!config.setNbComputeCapabilities(static_cast<int32_t>(targets.size()))) fail("TensorRT refused the targets", log);
+  if (!config.setNbComputeCapabilities(static_cast<int32_t>(targets.size())))
+    fail("TensorRT refused the targets", log);
   for (size_t i = 0; i < targets.size(); ++i) {
     const auto target = static_cast<nvinfer1::ComputeCapability>(targets[i]);
     if (!config.setComputeCapability(target, static_cast<int32_t>(i))) {
@@ -88,7 +93,8 @@ void setTargets(nvinfer1::IBuilderConfig& config, const std::vector<int>& target
 #endif
 }
 
-void setOptions(nvinfer1::IBuilderConfig& config, const BuildRequest& request, const BuildLog& log) {
+void setOptions(nvinfer1::IBuilderConfig& config, const BuildRequest& request,
+                const BuildLog& log) {
   // names of layers and ONNX nodes in the layer list, which the audit reads
   config.setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);
   // float32 means float32: TF32 would round its products to 10 bits
@@ -101,11 +107,14 @@ void setOptions(nvinfer1::IBuilderConfig& config, const BuildRequest& request, c
 }
 
 #ifndef TRT_MAJOR_RTX
-/// An unusable cache (another device, another TensorRT) is replaced by an empty one: it only saves time.
-std::unique_ptr<nvinfer1::ITimingCache> useTimingCache(nvinfer1::IBuilderConfig& config, const BuildRequest& request,
+/// An unusable cache (another device, another TensorRT) is replaced by an empty one: it only saves
+/// time.
+std::unique_ptr<nvinfer1::ITimingCache> useTimingCache(nvinfer1::IBuilderConfig& config,
+                                                       const BuildRequest& request,
                                                        const BuildLog& log) {
   const auto& bytes = request.timingCache;
-  std::unique_ptr<nvinfer1::ITimingCache> cache(config.createTimingCache(bytes.data(), bytes.size()));
+  std::unique_ptr<nvinfer1::ITimingCache> cache(
+      config.createTimingCache(bytes.data(), bytes.size()));
   if (cache != nullptr && config.setTimingCache(*cache, false)) return cache;
   cache = require(config.createTimingCache(nullptr, 0), "a timing cache", log);
   if (!config.setTimingCache(*cache, false)) fail("TensorRT refused an empty timing cache", log);
@@ -119,13 +128,14 @@ void parse(nvonnxparser::IParser& parser, const BuildRequest& request, const Bui
   std::string what = "TensorRT's parser refused the model";
   for (int i = 0; i < parser.getNbErrors(); ++i) {
     const nvonnxparser::IParserError& error = *parser.getError(i);
-    what += std::string("\nnode ") + error.nodeName() + " (" + error.nodeOperator() + "): " + error.desc();
+    what += std::string("\nnode ") + error.nodeName() + " (" + error.nodeOperator() +
+            "): " + error.desc();
   }
   fail(what, log);
 }
 
-/// Which layers became plugins. A plugin that the parser does not find is no error to TensorRT when the model holds another
-/// way to compute the node: it is one here.
+/// Which layers became plugins. A plugin that the parser does not find is no error to TensorRT when
+/// the model holds another way to compute the node: it is one here.
 std::map<std::string, int> countPlugins(const nvinfer1::INetworkDefinition& network) {
   std::map<std::string, int> counts;
   for (int32_t i = 0; i < network.getNbLayers(); ++i) {
@@ -141,7 +151,8 @@ std::map<std::string, int> countPlugins(const nvinfer1::INetworkDefinition& netw
 
 std::string describe(const std::map<std::string, int>& counts) {
   std::string text;
-  for (const auto& [name, count] : counts) text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + name;
+  for (const auto& [name, count] : counts)
+    text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + name;
   return text.empty() ? "none" : text;
 }
 
@@ -170,12 +181,13 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
   BuildProgressMonitor monitor(request.progress);
   // Destroyed in the opposite order: everything below belongs to the builder.
   const auto builder = require(
-      static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)), "a builder", log);
+      static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)),
+      "a builder", log);
   plugins::registerPlugins(builder->getPluginRegistry());
   const auto network = require(builder->createNetworkV2(kNetworkFlags), "a network", log);
   const auto config = require(builder->createBuilderConfig(), "a builder config", log);
-  const auto parser = require(static_cast<nvonnxparser::IParser*>(
-                                  entryPoints.createParser(network.get(), &log, NV_ONNX_PARSER_VERSION)),
+  const auto parser = require(static_cast<nvonnxparser::IParser*>(entryPoints.createParser(
+                                  network.get(), &log, NV_ONNX_PARSER_VERSION)),
                               "a parser", log);
   parse(*parser, request, log);
 
@@ -195,7 +207,8 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
 #ifndef TRT_MAJOR_RTX
   const auto timingCache = useTimingCache(*config, request, log);
 #endif
-  const std::unique_ptr<nvinfer1::IHostMemory> plan(builder->buildSerializedNetwork(*network, *config));
+  const std::unique_ptr<nvinfer1::IHostMemory> plan(
+      builder->buildSerializedNetwork(*network, *config));
   if (monitor.isCancelled()) {
     result.isCancelled = true;
     return result;

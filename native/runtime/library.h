@@ -6,9 +6,10 @@
 
 namespace semanticvla::runtime {
 
-/// A TensorRT library and the module of ours that fits it, opened at run time: the addon links neither. Searching and wording
-/// are lib/engine/findTensorRt.ts's; these functions open what they are given and throw with the dynamic loader's reason.
-/// Nothing is closed again: TensorRT keeps threads and registries until the process ends.
+/// A TensorRT library and the module of ours that fits it, opened at run time: the addon links
+/// neither. Searching and wording are lib/engine/findTensorRt.ts's; these functions open what they
+/// are given and throw with the dynamic loader's reason. Nothing is closed again: TensorRT keeps
+/// threads and registries until the process ends.
 
 struct LibraryInfo {
   Version version;
@@ -28,8 +29,10 @@ struct OpenedTensorRt {
   EntryPoints entryPoints;
 };
 
-/// Library and module, of one family, the library not older than the headers of the module. `parser` (the ONNX parser's
-/// library) is only opened when an engine is to be built; empty otherwise.
-OpenedTensorRt openTensorRt(const std::string& library, const std::string& parser, const std::string& module);
+/// Library and module, of one family, the library not older than the headers of the module.
+/// `parser` (the ONNX parser's library) is only opened when an engine is to be built; empty
+/// otherwise.
+OpenedTensorRt openTensorRt(const std::string& library, const std::string& parser,
+                            const std::string& module);
 
 }  // namespace semanticvla::runtime

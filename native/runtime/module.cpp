@@ -17,7 +17,8 @@ constexpr const char* familyName() {
   static_assert(NV_TENSORRT_MAJOR == 1, "the RTX module is written for TensorRT-RTX 1");
   return "rtx1";
 #else
-  static_assert(NV_TENSORRT_MAJOR == 10 || NV_TENSORRT_MAJOR == 11, "written for TensorRT 10 and 11");
+  static_assert(NV_TENSORRT_MAJOR == 10 || NV_TENSORRT_MAJOR == 11,
+                "written for TensorRT 10 and 11");
   return NV_TENSORRT_MAJOR == 10 ? "trt10" : "trt11";
 #endif
 }
@@ -34,6 +35,7 @@ constexpr Module kModule{
 
 }  // namespace semanticvla::runtime
 
-extern "C" __attribute__((visibility("default"))) const semanticvla::runtime::Module* semanticvlaTensorRtModule() {
+extern "C" __attribute__((visibility("default"))) const semanticvla::runtime::Module*
+semanticvlaTensorRtModule() {
   return &semanticvla::runtime::kModule;
 }

@@ -9,9 +9,10 @@
 
 namespace semanticvla::runtime {
 
-/// What the addon and a TensorRT module (semanticvla_trt10.so, semanticvla_trt11.so, semanticvla_rtx1.so) say to each other.
-/// No TensorRT header in here: the addon is compiled without any. Both sides are compiled by one build from the same
-/// sources, which `kModuleAbi` guards.
+/// What the addon and a TensorRT module (semanticvla_trt10.so, semanticvla_trt11.so,
+/// semanticvla_rtx1.so) say to each other. No TensorRT header in here: the addon is compiled
+/// without any. Both sides are compiled by one build from the same sources, which `kModuleAbi`
+/// guards.
 
 enum class Severity { kInternalError = 0, kError = 1, kWarning = 2, kInfo = 3, kVerbose = 4 };
 using Log = std::function<void(Severity, const char*)>;
@@ -23,8 +24,8 @@ struct Version {
   int build = 0;
 };
 
-/// TensorRT's C entry points, looked up in the opened libraries; everything else is a virtual call. Those of the parser are
-/// null unless an engine is to be built.
+/// TensorRT's C entry points, looked up in the opened libraries; everything else is a virtual call.
+/// Those of the parser are null unless an engine is to be built.
 struct EntryPoints {
   void* (*createBuilder)(void* logger, int32_t version) = nullptr;
   void* (*createRuntime)(void* logger, int32_t version) = nullptr;
@@ -55,7 +56,8 @@ struct BuildRequest {
   /// Where external weights are looked for; empty when the model has none.
   std::string modelPath;
   std::vector<Profile> profiles;
-  /// Compute capabilities as 10 * major + minor (89); empty: the device at hand. Only TensorRT-RTX builds for others.
+  /// Compute capabilities as 10 * major + minor (89); empty: the device at hand. Only TensorRT-RTX
+  /// builds for others.
   std::vector<int> targets;
   /// 0..5, or -1 for TensorRT's default.
   int optimizationLevel = -1;
@@ -81,7 +83,8 @@ struct TensorInfo {
 struct BuildResult {
   std::vector<uint8_t> plan;
   std::vector<uint8_t> timingCache;
-  /// TensorRT's own list of what it compiled to: the verbose message that begins with "Layers:". One a target.
+  /// TensorRT's own list of what it compiled to: the verbose message that begins with "Layers:".
+  /// One a target.
   std::vector<std::string> layers;
   std::vector<TensorInfo> tensors;
   /// Layers of the network before it is compiled, and how many of them are ours, by type.
@@ -105,9 +108,11 @@ struct Module {
 
 /// Raised when a change in this file keeps every size.
 constexpr uint32_t kModuleRevision = 1;
-/// A module and an addon of different builds must not meet: the sizes tell most changes by themselves.
-constexpr uint32_t kModuleAbi = (kModuleRevision << 24) + sizeof(Module) + (sizeof(EntryPoints) << 4) +
-                                (sizeof(BuildRequest) << 8) + (sizeof(BuildResult) << 14);
+/// A module and an addon of different builds must not meet: the sizes tell most changes by
+/// themselves.
+constexpr uint32_t kModuleAbi = (kModuleRevision << 24) + sizeof(Module) +
+                                (sizeof(EntryPoints) << 4) + (sizeof(BuildRequest) << 8) +
+                                (sizeof(BuildResult) << 14);
 
 constexpr const char* kModuleSymbol = "semanticvlaTensorRtModule";
 using GetModule = const Module* (*)();

@@ -28,12 +28,15 @@ export interface Place {
 
 export interface PlaceOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Before the system's own folders; empty but for tests. */
+  readonly root: string;
   /** Runs a program and gives its output; null when it failed or is not there. */
   readonly run: (program: string, args: readonly string[]) => string | null;
 }
 
 export const machine: PlaceOptions = {
   env: process.env,
+  root: '',
   run: (program, args) => {
     try {
       return execFileSync(program, args, {
@@ -48,7 +51,7 @@ export const machine: PlaceOptions = {
 };
 
 /** Folders, without repetition; not all exist. */
-export function tensorRtPlaces({ env, run }: PlaceOptions): Place[] {
+export function tensorRtPlaces({ env, root, run }: PlaceOptions): Place[] {
   const places: Place[] = [];
   const seen = new Set<string>();
   const add = (source: string, folders: readonly string[]): void => {
@@ -62,15 +65,15 @@ export function tensorRtPlaces({ env, run }: PlaceOptions): Place[] {
   add('ldconfig', ldconfigFolders(run));
   const triplets = ['x86_64-linux-gnu', 'aarch64-linux-gnu'];
   add('system and JetPack', [
-    ...triplets.map((triplet) => `/usr/lib/${triplet}`),
-    ...triplets.map((triplet) => `/usr/lib/${triplet}/nvidia`),
-    '/usr/lib',
-    '/usr/local/lib',
-    '/usr/local/cuda/lib64',
+    ...triplets.map((triplet) => `${root}/usr/lib/${triplet}`),
+    ...triplets.map((triplet) => `${root}/usr/lib/${triplet}/nvidia`),
+    `${root}/usr/lib`,
+    `${root}/usr/local/lib`,
+    `${root}/usr/local/cuda/lib64`,
   ]);
   add('unpacked archive', [
-    ...libFolders('/usr/local'),
-    ...libFolders('/opt'),
+    ...libFolders(`${root}/usr/local`),
+    ...libFolders(`${root}/opt`),
     ...libFolders(env.HOME ?? homedir()),
   ]);
   add('Python packages', pythonFolders(env, run));

@@ -2,8 +2,6 @@
 
 #include <exception>
 #include <memory>
-#include <mutex>
-#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -55,8 +53,8 @@ constexpr auto kFloat32 = nvinfer1::PluginFieldType::kFLOAT32;
 }  // namespace
 
 const std::vector<nvinfer1::IPluginCreatorInterface*>& creators() {
-  // TensorRT's registry is one a process and keeps pointers: nothing shorter-lived than the module
-  // can own them.
+  // Registries keep pointers and a tool's may live as long as the process: nothing shorter-lived
+  // than the module can own them.
   static Creator instructionTopK(InstructionTopK::kName, InstructionTopK::fromFields,
                                  {nvinfer1::PluginField("topk", nullptr, kInt32, 1)});
   static Creator textGuidedPooling(TextGuidedPooling::kName, TextGuidedPooling::fromFields,
@@ -69,21 +67,12 @@ const std::vector<nvinfer1::IPluginCreatorInterface*>& creators() {
 }
 
 void registerPlugins(nvinfer1::IPluginRegistry& registry) {
-  // Two threads that both find a plugin missing would both register it, and the second would be
-  // refused.
-  static std::mutex mutex;
-  static std::set<nvinfer1::IPluginRegistry*> done;
-  const std::lock_guard<std::mutex> lock(mutex);
-  if (done.count(&registry) > 0) return;
   for (nvinfer1::IPluginCreatorInterface* creator : creators()) {
     if (!registry.registerCreator(*creator, kPluginNamespace)) {
       const char* name = static_cast<nvinfer1::IPluginCreatorV3One*>(creator)->getPluginName();
-      throw std::runtime_error(
-          std::string("TensorRT's registry refused plugin ") + name +
-          ": expected that no other library in this process registers one of this name");
+      throw std::runtime_error(std::string("TensorRT's registry refused plugin ") + name);
     }
   }
-  done.insert(&registry);
 }
 
 }  // namespace semanticvla::plugins

@@ -10,7 +10,8 @@ namespace semanticvla::plugins {
 /// them.
 const std::vector<nvinfer1::IPluginCreatorInterface*>& creators();
 
-/// Makes the plugins known to a registry; those it has already stay. Throws when it refuses one.
+/// Makes the plugins known to a registry: each builder and each runtime has its own. Throws when it
+/// refuses one.
 void registerPlugins(nvinfer1::IPluginRegistry& registry);
 
 }  // namespace semanticvla::plugins

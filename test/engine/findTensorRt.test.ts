@@ -26,7 +26,7 @@ function folder(): string {
 
 /** A machine where nothing is installed but what `env` names. */
 function bare(env: Record<string, string> = {}, run: PlaceOptions['run'] = () => null): PlaceOptions {
-  return { env: { HOME: folder(), ...env }, run };
+  return { env: { HOME: folder(), ...env }, root: folder(), run };
 }
 
 function throwsCode(body: () => unknown, code: string, ...patterns: RegExp[]): void {
@@ -115,6 +115,7 @@ find('places: ldconfig, archives, Python packages, the cache, each once and in o
   };
   const places = tensorRtPlaces({
     env: { HOME: home, VIRTUAL_ENV: venv, LD_LIBRARY_PATH: '/a::/b:/a' },
+    root: '',
     run,
   });
   const folders = places.map((place) => place.folder);

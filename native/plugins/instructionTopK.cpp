@@ -7,9 +7,7 @@
 
 namespace semanticvla::plugins {
 
-InstructionTopK::InstructionTopK(int32_t topk) : topk_(topk) {
-  requireRange(topk, 1, kMostTopk, "topk");
-}
+InstructionTopK::InstructionTopK(int32_t topk) : topk_(topk) { requireTopk(topk, kMostTopk); }
 
 std::unique_ptr<Operation> InstructionTopK::fromFields(
     const nvinfer1::PluginFieldCollection* fields) {

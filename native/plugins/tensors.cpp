@@ -22,4 +22,10 @@ void requireRange(int64_t value, int64_t low, int64_t high, const char* what) {
                               std::to_string(high) + ", found " + std::to_string(value));
 }
 
+void requireTopk(int32_t topk, int64_t most) {
+  if (topk >= 1 && topk <= most) return;
+  throw std::invalid_argument("topk: expected 1.." + std::to_string(most) + ", found " +
+                              std::to_string(topk));
+}
+
 }  // namespace semanticvla::plugins

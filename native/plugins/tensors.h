@@ -19,4 +19,7 @@ void requireEqual(int64_t a, int64_t b, const char* what);
 /// Throws unless `value` is in [low, high], or not known yet (below 0).
 void requireRange(int64_t value, int64_t low, int64_t high, const char* what);
 
+/// Throws unless `topk` is in [1, most].
+void requireTopk(int32_t topk, int64_t most);
+
 }  // namespace semanticvla::plugins

@@ -12,7 +12,7 @@ namespace semanticvla::plugins {
 
 TextGuidedPooling::TextGuidedPooling(int32_t topk, float temperature)
     : topk_(topk), temperature_(temperature) {
-  requireRange(topk, 1, kMostTopk, "topk");
+  requireTopk(topk, kMostTextTokens);
   if (!(std::isfinite(temperature) && temperature > 0)) {
     throw std::invalid_argument("temperature: expected a positive number, found " +
                                 std::to_string(temperature));
@@ -21,8 +21,8 @@ TextGuidedPooling::TextGuidedPooling(int32_t topk, float temperature)
 
 std::unique_ptr<Operation> TextGuidedPooling::fromFields(
     const nvinfer1::PluginFieldCollection* fields) {
-  return std::make_unique<TextGuidedPooling>(integerField(fields, kName, "topk"),
-                                             floatField(fields, kName, "temperature"));
+  const int32_t topk = integerField(fields, kName, "topk");
+  return std::make_unique<TextGuidedPooling>(topk, floatField(fields, kName, "temperature"));
 }
 
 std::unique_ptr<Operation> TextGuidedPooling::clone() const {

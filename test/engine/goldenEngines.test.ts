@@ -8,6 +8,7 @@ import { buildEngine } from '../../lib/engine/buildEngine.ts';
 import { type BuildPolicyOptions, buildPolicyEngines } from '../../lib/engine/buildPolicyEngines.ts';
 import { encodeForTensorRt, instructionInputs, prepareModels } from '../../lib/engine/engineModels.ts';
 import type { FoundTensorRt } from '../../lib/engine/findTensorRt.ts';
+import { parsePlan } from '../../lib/engine/planLayers.ts';
 import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
 import { SemanticVlaError } from '../../lib/errors.ts';
 import { type GoldenName, goldenCheckpoint } from '../helpers/golden.ts';
@@ -91,7 +92,7 @@ testWhen(available, missing, engines, 'weights baked: no weight is an input any 
   assert.equal(built.policy.audit.plugins, plugins['oft-tiny']);
 });
 
-testWhen(available, missing, engines, 'the same plan, byte for byte, from build to build', async () => {
+testWhen(available, missing, engines, 'the same plan from build to build, but for numbers of its own', async () => {
   const { instruction } = prepareModels(await checkpoint('libero-tiny'), options('libero-tiny'));
   const build = () =>
     buildEngine(tensorRt(), encodeForTensorRt(instruction), {
@@ -99,9 +100,11 @@ testWhen(available, missing, engines, 'the same plan, byte for byte, from build 
       optimizationLevel: null,
       workspaceBytes: null,
     });
-  const first = await build();
-  const second = await build();
-  assert.is(Buffer.compare(first.plan, second.plan), 0);
+  const shape = ({ plan, layers }: Awaited<ReturnType<typeof build>>) => ({
+    bytes: plan.length,
+    layers: layers.map((text) => parsePlan(text).layers.map(({ kind, nodes }) => [kind, ...nodes])),
+  });
+  assert.equal(shape(await build()), shape(await build()));
 });
 
 testWhen(

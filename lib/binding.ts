@@ -184,6 +184,11 @@ function addonPath(): string {
   return addonPaths.find((path) => existsSync(new URL(path, import.meta.url))) ?? addonPaths[0]!;
 }
 
+/** Where the addon is loaded from, built or not. */
+export function addonFile(): string {
+  return fileURLToPath(new URL(addonPath(), import.meta.url));
+}
+
 /**
  * The TensorRT module of a family (`trt10`, `trt11`, `rtx1`), in the folders an addon may be in; null when it was not built.
  */

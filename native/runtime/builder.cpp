@@ -174,6 +174,23 @@ std::vector<uint8_t> copyOf(const nvinfer1::IHostMemory& memory) {
   return {bytes, bytes + memory.size()};
 }
 
+/// The same list from the plan itself, for versions that do not log it. Needs the device; empty
+/// when the plan cannot be opened here.
+std::vector<std::string> inspectLayers(const EntryPoints& entryPoints, nvinfer1::ILogger& log,
+                                       const nvinfer1::IHostMemory& plan) {
+  const std::unique_ptr<nvinfer1::IRuntime> runtime(
+      static_cast<nvinfer1::IRuntime*>(entryPoints.createRuntime(&log, NV_TENSORRT_VERSION)));
+  if (runtime == nullptr) return {};
+  plugins::registerPlugins(runtime->getPluginRegistry());
+  const std::unique_ptr<nvinfer1::ICudaEngine> engine(
+      runtime->deserializeCudaEngine(plan.data(), plan.size()));
+  if (engine == nullptr) return {};
+  const std::unique_ptr<nvinfer1::IEngineInspector> inspector(engine->createEngineInspector());
+  if (inspector == nullptr) return {};
+  const char* text = inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kONELINE);
+  return text == nullptr ? std::vector<std::string>{} : std::vector<std::string>{text};
+}
+
 }  // namespace
 
 BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& request) {
@@ -216,6 +233,7 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
   if (plan == nullptr) fail("TensorRT could not build the engine", log);
   result.plan = copyOf(*plan);
   result.layers = log.takeLayers();
+  if (result.layers.empty()) result.layers = inspectLayers(entryPoints, log, *plan);
 #ifndef TRT_MAJOR_RTX
   const std::unique_ptr<nvinfer1::IHostMemory> timings(timingCache->serialize());
   if (timings != nullptr) result.timingCache = copyOf(*timings);

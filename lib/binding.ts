@@ -3,7 +3,9 @@
  * validate and word their errors before they call; native code only throws on what would read outside memory.
  */
 
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { SemanticVlaError } from './errors.ts';
 
 /** [height, width, 3] uint8. */
@@ -32,7 +34,90 @@ export interface NativePreprocessed {
   readonly resized?: readonly (Uint8Array | null)[];
 }
 
+export interface NativeVersion {
+  readonly major: number;
+  readonly minor: number;
+  readonly patch: number;
+  readonly build: number;
+}
+
+/** A TensorRT library as it calls itself; the last three only when a module was named. */
+export interface NativeTensorRt {
+  readonly version: NativeVersion;
+  /** `trt10`, `trt11`, `rtx1`; empty: a version that the project does not know. */
+  readonly family: string;
+  readonly moduleFamily?: string;
+  /** Of the headers that the module was compiled against: the oldest library it works with. */
+  readonly headers?: NativeVersion;
+  /** false: compiled without nvcc; engines can be built and not run. */
+  readonly hasKernels?: boolean;
+}
+
+/** Smallest, most usual and largest size of one dynamic input. */
+export interface NativeInputRange {
+  readonly name: string;
+  readonly min: readonly number[];
+  readonly opt: readonly number[];
+  readonly max: readonly number[];
+}
+
+export interface NativeBuildRequest {
+  /** Paths of TensorRT, its ONNX parser and the module that fits. */
+  readonly library: string;
+  readonly parser: string;
+  readonly module: string;
+  /** ONNX; external weights are found from `modelPath`, which is empty when there are none. */
+  readonly model: Uint8Array;
+  readonly modelPath: string;
+  readonly profiles: readonly (readonly NativeInputRange[])[];
+  /** Compute capabilities (89); empty: the device at hand. */
+  readonly targets: readonly number[];
+  /** 0..5; -1: TensorRT's default. */
+  readonly optimizationLevel: number;
+  /** 0: TensorRT's default. */
+  readonly workspaceBytes: number;
+  readonly timingCache: Uint8Array;
+  /** Plugin layers that the parsed network must hold, by name. */
+  readonly plugins: Readonly<Record<string, number>>;
+}
+
+export interface NativeBuildProgress {
+  readonly phase: string;
+  /** Empty: an outermost phase. */
+  readonly parent: string;
+  readonly step: number;
+  readonly steps: number;
+  /** Steps of all phases so far. */
+  readonly stepsDone: number;
+}
+
+export interface NativeBuildResult {
+  readonly isCancelled: boolean;
+  readonly plan: Uint8Array;
+  readonly timingCache: Uint8Array;
+  /** TensorRT's own lists of layers, text. */
+  readonly layers: readonly string[];
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly isInput: boolean;
+    readonly dims: readonly number[];
+  }[];
+  readonly networkLayers: number;
+  readonly warnings: readonly string[];
+}
+
+export interface NativeBuild {
+  readonly done: Promise<NativeBuildResult>;
+  /** The build ends after its current step; `done` resolves with `isCancelled`. */
+  cancel(): void;
+}
+
 export interface NativeAddon {
+  /** Opens a TensorRT library, and a module unless its path is empty. Throws with the loader's reason. */
+  inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
+  /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
+  buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
   preprocessImages(
     frames: readonly NativeFrame[],
@@ -66,6 +151,8 @@ export interface NativeAddon {
 
 /** The keys of `NativeAddon`, for the test that compares them with what the compiled file exports. */
 export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
+  buildEngine: true,
+  inspectTensorRt: true,
   jpegRoundTrip: true,
   lanczosResize: true,
   normalizePixels: true,
@@ -73,8 +160,8 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   preprocessImages: true,
 };
 
-// Relative to lib/ and to dist/ alike.
-const addonPath = '../build/Release/semanticvla.node';
+// Relative to lib/ and to dist/ alike. npm's build, and the one of `npm run build:native`; same sources, the first serves.
+const addonPaths = ['../build/Release/semanticvla.node', '../build-cmake/Release/semanticvla.node'];
 let loaded: NativeAddon | undefined;
 
 /**
@@ -85,12 +172,32 @@ let loaded: NativeAddon | undefined;
 export function loadAddon(): NativeAddon {
   if (loaded === undefined) {
     try {
-      loaded = createRequire(import.meta.url)(addonPath) as NativeAddon;
+      loaded = createRequire(import.meta.url)(addonPath()) as NativeAddon;
     } catch (cause) {
       throw notBuilt(cause);
     }
   }
   return loaded;
+}
+
+function addonPath(): string {
+  return addonPaths.find((path) => existsSync(new URL(path, import.meta.url))) ?? addonPaths[0]!;
+}
+
+/** Where the addon is loaded from, built or not. */
+export function addonFile(): string {
+  return fileURLToPath(new URL(addonPath(), import.meta.url));
+}
+
+/**
+ * The TensorRT module of a family (`trt10`, `trt11`, `rtx1`), in the folders an addon may be in; null when it was not built.
+ */
+export function modulePath(family: string): string | null {
+  for (const path of addonPaths) {
+    const module = fileURLToPath(new URL(`./semanticvla_${family}.so`, new URL(path, import.meta.url)));
+    if (existsSync(module)) return module;
+  }
+  return null;
 }
 
 function notBuilt(cause: unknown): SemanticVlaError {

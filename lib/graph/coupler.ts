@@ -71,7 +71,7 @@ function discrete(ctx: GraphContext, window: Value): Value {
   if (config.head.kind !== 'discrete') throw new Error('discrete() needs a discrete head');
   const { bins, tokenVocab } = config.head;
   const logits = linear(g, window, 'language_model.lm_head', 'logits', { bias: false });
-  const ids = g.op('ArgMax', [logits], { axis: -1, keepdims: 0 }, 'token_ids');
+  const ids = g.op('ArgMax', [g.widen(logits, 'logits_float')], { axis: -1, keepdims: 0 }, 'token_ids');
   const bin = g.op('Sub', [g.int(tokenVocab - 1), ids], {}, 'bin');
   const clipped = g.op('Clip', [bin, g.int(0), g.int(bins - 2)], {}, 'clipped');
   const edge = (i: number) => -1 + (2 * i) / (bins - 1);

@@ -5,6 +5,7 @@
 
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { scalarBytes } from './halfFloats.ts';
 import {
   type AttributeValue,
   attributeProto,
@@ -16,7 +17,9 @@ import {
   type OnnxModel,
   type OnnxTypeName,
   onnxType,
+  type Precision,
   type ValueInfo,
+  type WeightBinding,
 } from './onnxModel.ts';
 
 /** Name of a value in the graph. */
@@ -26,6 +29,10 @@ export interface BuilderOptions {
   readonly name: string;
   readonly doc: string;
   readonly tensors: ReadonlyMap<string, TensorView>;
+  /** Type of activations and weights; default float32. */
+  readonly precision?: Precision | undefined;
+  /** Where weights come from (GraphOptions.weights); default `initializers`. */
+  readonly weights?: 'initializers' | 'inputs' | undefined;
 }
 
 /** ONNX operator set of every graph: the first with the Gelu op that TensorRT 10.3 also reads. */
@@ -42,9 +49,14 @@ export class GraphBuilder {
   readonly #names = new Set<string>();
   readonly #scope: string[] = [];
   readonly #windows = new Map<string, TensorView>();
+  readonly #bindings: WeightBinding[] = [];
+  readonly precision: Precision;
+  readonly bindsWeights: boolean;
 
   constructor(options: BuilderOptions) {
     this.#options = options;
+    this.precision = options.precision ?? 'float32';
+    this.bindsWeights = options.weights === 'inputs';
   }
 
   /** Runs `body` with names below `label/`. */
@@ -112,42 +124,53 @@ export class GraphBuilder {
   }
 
   /**
-   * A weight of the checkpoint, left where it lies on disk, as float32. `dims` may reinterpret its shape (same bytes).
-   * bfloat16 and float16 weights are widened by a Cast: folded at load, or at each use (session option `weights`).
+   * A weight of the checkpoint, left where it lies on disk, in the graph's precision. `dims` may reinterpret its shape
+   * (same bytes). Another type on disk is converted by a Cast: folded at load, or at each use (session option
+   * `weights`); a bound weight is converted by whoever binds it.
    */
   weight(tensor: string, dims?: readonly number[]): Value {
     const raw = this.rawWeight(tensor, dims);
-    const { dtype } = this.#view(tensor);
-    if (dtype === 'F32') return raw;
-    const name = `${raw}/float32`;
+    if (this.bindsWeights || floatTypeOf(this.#view(tensor).dtype) === this.precision) return raw;
+    const name = `${raw}/${this.precision}`;
     if (!this.#names.has(name)) {
       this.#claim(name);
-      this.#casts.push(node('Cast', '', [raw], [name], { to: onnxType.float32 }, name));
+      this.#casts.push(node('Cast', '', [raw], [name], { to: onnxType[this.precision] }, name));
     }
     return name;
   }
 
-  /** The same without widening: for Gather, where only the gathered rows are then cast. */
+  /** The same without conversion: for Gather, where only the gathered rows are then cast. */
   rawWeight(tensor: string, dims?: readonly number[]): Value {
     const view = this.#view(tensor);
+    if (this.bindsWeights) return this.#bind(tensor, dims ?? view.shape, [view]);
     const shape = dims ?? view.shape;
     const name = dims === undefined ? tensor : `${tensor}[${dims.join('x')}]`;
     if (!this.#names.has(name)) {
-      const type = floatTypeOf(view.dtype);
-      if (type === null) {
-        throw new SemanticVlaError(
-          'TENSOR_DTYPE',
-          `${tensor} in ${view.file}: expected a floating-point weight, found ${view.dtype}. ` +
-            'Convert the checkpoint to bfloat16 or float32.',
-        );
-      }
+      const type = requireFloat(view);
       this.#claim(name);
       this.#initializers.push({ name, type, dims: shape, source: { view } });
     }
     return name;
   }
 
-  /** Rows [start, end) of a [rows, columns] weight, as float32: a window into the same bytes. */
+  /**
+   * Matrices of equal width as one [sum of rows, columns] weight: one bound input, or joined inside the graph.
+   * @param name of the joined weight
+   */
+  joinedWeight(tensors: readonly string[], name: string, label: string): Value {
+    if (!this.bindsWeights)
+      return this.op(
+        'Concat',
+        tensors.map((t) => this.weight(t)),
+        { axis: 0 },
+        label,
+      );
+    const views = tensors.map((tensor) => this.#view(tensor));
+    const rows = views.reduce((sum, view) => sum + view.shape[0]!, 0);
+    return this.#bind(name, [rows, ...views[0]!.shape.slice(1)], views);
+  }
+
+  /** Rows [start, end) of a [rows, columns] weight, in the graph's precision: a window into the same bytes. */
   weightRows(tensor: string, start: number, end: number): Value {
     const view = this.#view(tensor);
     const [rows, ...rest] = view.shape;
@@ -187,14 +210,40 @@ export class GraphBuilder {
     );
   }
 
-  /** float32 scalar constant. */
-  float(value: number): Value {
+  /** float32 scalar constant, whatever the precision. */
+  float32(value: number): Value {
     return this.#constant(
       `float32(${value})`,
       'float32',
       [],
       () => new Uint8Array(Float32Array.of(value).buffer),
     );
+  }
+
+  /** Scalar constant in the graph's precision. */
+  float(value: number): Value {
+    if (this.precision === 'float32') return this.float32(value);
+    return this.#constant(`${this.precision}(${value})`, this.precision, [], () =>
+      scalarBytes(value, this.precision),
+    );
+  }
+
+  /** Named constant of zeros in the graph's precision. */
+  zeros(label: string, dims: readonly number[]): Value {
+    const bytes = dims.reduce((product, n) => product * n, this.precision === 'float32' ? 4 : 2);
+    return this.#constant(this.#path(label), this.precision, dims, () => new Uint8Array(bytes));
+  }
+
+  /** float32 -> the graph's precision; no node when it is float32. */
+  narrow(value: Value, label: string): Value {
+    if (this.precision === 'float32') return value;
+    return this.op('Cast', [value], { to: onnxType[this.precision] }, label);
+  }
+
+  /** The graph's precision -> float32; no node when it is float32. */
+  widen(value: Value, label: string): Value {
+    if (this.precision === 'float32') return value;
+    return this.op('Cast', [value], { to: onnxType.float32 }, label);
   }
 
   /** Named float32 constant. */
@@ -214,6 +263,7 @@ export class GraphBuilder {
       inputs: this.#inputs,
       outputs: this.#outputs,
       functions: [...this.#functions.values()],
+      bindings: this.#bindings,
     };
   }
 
@@ -227,6 +277,19 @@ export class GraphBuilder {
       );
     }
     return view;
+  }
+
+  /** Vectors become [1, n]: a bound one of rank 1 would cost a copy kernel. */
+  #bind(name: string, shape: readonly number[], parts: readonly TensorView[]): Value {
+    const dims = shape.length === 1 ? [1, ...shape] : shape;
+    const bound =
+      dims.length === parts[0]!.shape.length || shape.length === 1 ? name : `${name}[${dims.join('x')}]`;
+    if (!this.#names.has(bound)) {
+      for (const view of parts) requireFloat(view);
+      this.input({ name: bound, type: this.precision, shape: dims });
+      this.#bindings.push({ name: bound, type: this.precision, dims, parts });
+    }
+    return bound;
   }
 
   #constant(name: string, type: OnnxTypeName, dims: readonly number[], bytes: () => Uint8Array): Value {
@@ -246,6 +309,17 @@ export class GraphBuilder {
     this.#names.add(name);
     return name;
   }
+}
+
+/** @throws TENSOR_DTYPE */
+function requireFloat(view: TensorView): OnnxTypeName {
+  const type = floatTypeOf(view.dtype);
+  if (type !== null) return type;
+  throw new SemanticVlaError(
+    'TENSOR_DTYPE',
+    `${view.name} in ${view.file}: expected a floating-point weight, found ${view.dtype}. ` +
+      'Convert the checkpoint to bfloat16 or float32.',
+  );
 }
 
 function node(

@@ -3,7 +3,7 @@
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { TokenCounts } from '../tokenCounts.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
-import type { OnnxTypeName } from './onnxModel.ts';
+import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
 
 /** Sizes that the checkpoint does not hold (../platform.ts) and choices of the runtime. */
 export interface GraphOptions {
@@ -24,6 +24,15 @@ export interface GraphOptions {
    * where the runtime folds the join at load; costs a copy of the weights where it does not.
    */
   readonly mergeWeights: boolean;
+  /** Type of activations and weights; default float32. */
+  readonly precision?: Precision;
+  /**
+   * `initializers` (default): the model refers to the checkpoint's files. `inputs`: every weight is a graph input
+   * (`OnnxModel.bindings`), so the model belongs to the architecture alone; `mergeWeights` then costs nothing.
+   */
+  readonly weights?: 'initializers' | 'inputs';
+  /** Whose peculiarities the graph is spelled for; default `onnxruntime`. */
+  readonly runtime?: 'onnxruntime' | 'tensorrt';
 }
 
 export interface GraphContext {
@@ -45,5 +54,9 @@ export const stagePrefix = 'stage:';
 
 export function makeStage(g: GraphBuilder, enabled: boolean): GraphContext['stage'] {
   if (!enabled) return () => {};
-  return (name, value, shape, type = 'float32') => g.output(value, { name: stagePrefix + name, type, shape });
+  return (name, value, shape, type = 'float32') => {
+    const narrow = type === 'float32' && g.precision !== 'float32';
+    const source = narrow ? g.op('Cast', [value], { to: onnxType.float32 }, `stage/${name}`) : value;
+    g.output(source, { name: stagePrefix + name, type, shape });
+  };
 }

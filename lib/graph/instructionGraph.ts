@@ -6,10 +6,11 @@ import type { TensorView } from '../checkpoint/tensorView.ts';
 import { countTokens } from '../tokenCounts.ts';
 import { GraphBuilder, type Value } from './graphBuilder.ts';
 import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
+import { lowestFinite } from './halfFloats.ts';
 import { geluMlp, linear } from './layers.ts';
 import { names } from './names.ts';
 import { type OnnxModel, onnxType } from './onnxModel.ts';
-import { lowestFloat32, textTowers } from './textTower.ts';
+import { textTowers } from './textTower.ts';
 
 export function buildInstructionGraph(
   config: PolicyConfig,
@@ -20,6 +21,8 @@ export function buildInstructionGraph(
     name: 'semanticvla_instruction',
     doc: `${config.variant}: what depends on the instruction alone`,
     tensors,
+    precision: options.precision,
+    weights: options.weights,
   });
   const ctx: GraphContext = {
     g,
@@ -63,18 +66,14 @@ function promptEmbeddings(ctx: GraphContext, ids: Value): Value {
       { axis: 0 },
       'gathered',
     );
-    const all = g.op('Cast', [rows], { to: onnxType.float32 }, 'embeddings');
+    const all = g.op('Cast', [rows], { to: onnxType[g.precision] }, 'embeddings');
     const slice = (from: number, to: number, label: string) =>
       g.op('Slice', [all, g.ints([from]), g.ints([to]), g.ints([0])], {}, label);
-    const zeros = g.floats(
-      'placeholders',
-      [tokens.placeholders, d],
-      new Float32Array(tokens.placeholders * d),
-    );
+    const zeros = g.zeros('placeholders', [tokens.placeholders, d]);
     const end = 2 ** 31;
     const tail = g.op('Concat', [slice(1, -1, 'words'), zeros, slice(-1, end, 'stop')], { axis: 0 }, 'tail');
-    g.output(slice(0, 1, 'bos'), { name: names.bosEmbedding, type: 'float32', shape: [1, d] });
-    g.output(tail, { name: names.tailEmbeddings, type: 'float32', shape: ['T', d] });
+    g.output(slice(0, 1, 'bos'), { name: names.bosEmbedding, type: g.precision, shape: [1, d] });
+    g.output(tail, { name: names.tailEmbeddings, type: g.precision, shape: ['T', d] });
     return all;
   });
 }
@@ -82,7 +81,9 @@ function promptEmbeddings(ctx: GraphContext, ids: Value): Value {
 /** e_avg over the P + 1 rows, and what follows from it: FiLM and the router. */
 function languageConditions(ctx: GraphContext, embeddings: Value): void {
   const { g, config } = ctx;
-  const average = g.op('ReduceMean', [embeddings, g.ints([0])], { keepdims: 1 }, 'e_avg');
+  const wide = g.widen(embeddings, 'embeddings_float');
+  const mean = g.op('ReduceMean', [wide, g.ints([0])], { keepdims: 1 }, 'e_avg');
+  const average = g.narrow(mean, 'e_avg_narrowed');
   ctx.stage('e_avg', average, [1, config.llama.width]);
   for (const [tower, prefix] of [
     ['dinov2', dinov2Prefix],
@@ -98,8 +99,8 @@ function languageConditions(ctx: GraphContext, embeddings: Value): void {
         ctx.stage(`film.${tower}.block${n}.gamma`, gamma, [1, vit.width]);
         ctx.stage(`film.${tower}.block${n}.beta`, beta, [1, vit.width]);
         const scale = g.op('Add', [gamma, g.float(1)], {}, 'one_plus_gamma');
-        g.output(scale, { name: names.filmScale(tower, n), type: 'float32', shape: [1, vit.width] });
-        g.output(beta, { name: names.filmShift(tower, n), type: 'float32', shape: [1, vit.width] });
+        g.output(scale, { name: names.filmScale(tower, n), type: g.precision, shape: [1, vit.width] });
+        g.output(beta, { name: names.filmShift(tower, n), type: g.precision, shape: [1, vit.width] });
       });
     }
   }
@@ -107,7 +108,7 @@ function languageConditions(ctx: GraphContext, embeddings: Value): void {
     g.scope('router', () => {
       const logits = geluMlp(g, average, 'moe_router.router.0', 'moe_router.router.2');
       const weights = g.op('Softmax', [logits], { axis: -1 }, 'weights');
-      g.output(weights, { name: names.routerWeights, type: 'float32', shape: [1, 2] });
+      g.output(weights, { name: names.routerWeights, type: g.precision, shape: [1, 2] });
     });
   }
 }
@@ -151,8 +152,8 @@ function rotaryTables(ctx: GraphContext, length: Value): void {
       [cosines, names.rotaryCos],
       [sines, names.rotarySin],
     ] as const) {
-      const scaled = g.op('Mul', [table, scales], {}, `${name}_scaled`);
-      g.output(scaled, { name, type: 'float32', shape: [2, 1, ...shape] });
+      const scaled = g.narrow(g.op('Mul', [table, scales], {}, `${name}_scaled`), `${name}_narrowed`);
+      g.output(scaled, { name, type: g.precision, shape: [2, 1, ...shape] });
     }
   });
 }
@@ -178,7 +179,7 @@ function attentionBias(ctx: GraphContext, length: Value): void {
         'uint8',
       );
     }
-    const bias = g.op('Where', [allowed, g.float(0), g.float(lowestFloat32)], {}, 'bias');
-    g.output(bias, { name: names.attentionBias, type: 'float32', shape: ['L', 'L'] });
+    const bias = g.op('Where', [allowed, g.float(0), g.float(lowestFinite[g.precision])], {}, 'bias');
+    g.output(bias, { name: names.attentionBias, type: g.precision, shape: ['L', 'L'] });
   });
 }

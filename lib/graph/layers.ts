@@ -28,13 +28,17 @@ export function layerNorm(g: GraphBuilder, x: Value, prefix: string, eps: number
   );
 }
 
-/** x / sqrt(mean(x^2) + eps) * weight, spelled in the operators that both runtimes fuse into one kernel. */
+/**
+ * x / sqrt(mean(x^2) + eps) * weight, spelled in the operators that both runtimes fuse into one kernel. Statistics are
+ * float32 in every precision, as in the reference.
+ */
 export function rmsNorm(g: GraphBuilder, x: Value, weight: string, eps: number, label: string): Value {
   return g.scope(label, () => {
-    const square = g.op('Pow', [x, g.float(2)], {}, 'square');
+    const wide = g.widen(x, 'float');
+    const square = g.op('Pow', [wide, g.float32(2)], {}, 'square');
     const mean = g.op('ReduceMean', [square, g.ints([-1])], { keepdims: 1 }, 'mean');
-    const rms = g.op('Sqrt', [g.op('Add', [mean, g.float(eps)], {}, 'eps')], {}, 'rms');
-    const normalized = g.op('Div', [x, rms], {}, 'normalized');
+    const rms = g.op('Sqrt', [g.op('Add', [mean, g.float32(eps)], {}, 'eps')], {}, 'rms');
+    const normalized = g.narrow(g.op('Div', [wide, rms], {}, 'normalized'), 'narrowed');
     return g.op('Mul', [normalized, g.weight(weight)], {}, 'scaled');
   });
 }

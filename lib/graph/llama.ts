@@ -54,12 +54,8 @@ function swiGlu(ctx: GraphContext, x: Value, name: string): Value {
     let gate: Value;
     let up: Value;
     if (options.mergeWeights) {
-      const weight = g.op(
-        'Concat',
-        [g.weight(`${name}.gate_proj.weight`), g.weight(`${name}.up_proj.weight`)],
-        { axis: 0 },
-        'gate_up_weight',
-      );
+      const parts = ['gate', 'up'].map((part) => `${name}.${part}_proj.weight`);
+      const weight = g.joinedWeight(parts, `${name}.gate_up.weight`, 'gate_up_weight');
       const both = g.op('Gemm', [x, weight], { transB: 1 }, 'gate_up');
       [gate, up] = g.ops('Split', [both], { axis: -1, num_outputs: 2 }, 'split', ['gate', 'up']) as [
         Value,
@@ -106,12 +102,8 @@ function stackedHeads(ctx: GraphContext, x: Value, name: string): Heads {
   const parts = ['q', 'k', 'v'] as const;
   let qkv: Value;
   if (options.mergeWeights) {
-    const weight = g.op(
-      'Concat',
-      parts.map((p) => g.weight(`${name}.${p}_proj.weight`)),
-      { axis: 0 },
-      'qkv_weight',
-    );
+    const tensors = parts.map((part) => `${name}.${part}_proj.weight`);
+    const weight = g.joinedWeight(tensors, `${name}.qkv.weight`, 'qkv_weight');
     qkv = g.op('Gemm', [x, weight], { transB: 1 }, 'qkv');
   } else {
     const projected = parts.map((p) => linear(g, x, `${name}.${p}_proj`, `${p}_proj`, { bias: false }));
@@ -154,16 +146,31 @@ function separateHeads(ctx: GraphContext, x: Value, name: string, trim: boolean)
     table(names.rotarySin, 0, 'q_sin'),
     'q_rotary',
   );
+  const joined = g.bindsWeights ? joinedKeysAndValues(ctx, x, name) : null;
   const k = rotate(
     ctx,
-    project(x, 'k', kvHeads),
+    joined?.k ?? project(x, 'k', kvHeads),
     table(names.rotaryCos, 1, 'k_cos'),
     table(names.rotarySin, 1, 'k_sin'),
     'k_rotary',
   );
-  const v = project(x, 'v', kvHeads);
+  const v = joined?.v ?? project(x, 'v', kvHeads);
   if (heads === kvHeads) return { q, k, v };
   return { q, k: repeatHeads(ctx, k, 'k_repeated'), v: repeatHeads(ctx, v, 'v_repeated') };
+}
+
+/** k and v [kvHeads, L, d] from one GEMM. */
+function joinedKeysAndValues(ctx: GraphContext, x: Value, name: string): { k: Value; v: Value } {
+  const { g, config } = ctx;
+  const { kvHeads, headDim: d } = config.llama;
+  const tensors = ['k', 'v'].map((part) => `${name}.${part}_proj.weight`);
+  const weight = g.joinedWeight(tensors, `${name}.kv.weight`, 'kv_weight');
+  const projected = g.op('Gemm', [x, weight], { transB: 1 }, 'kv');
+  const split = g.op('Reshape', [projected, g.ints([-1, 2, kvHeads, d])], {}, 'kv_heads');
+  const stacked = g.op('Transpose', [split], { perm: [1, 2, 0, 3] }, 'kv_stacked');
+  const [k, v] = g.ops('Split', [stacked], { axis: 0, num_outputs: 2 }, 'kv_split', ['k', 'v']);
+  const squeeze = (value: Value, label: string) => g.op('Squeeze', [value, g.ints([0])], {}, label);
+  return { k: squeeze(k!, 'k'), v: squeeze(v!, 'v') };
 }
 
 /** Grouped-query attention: each key head serves heads / kvHeads query heads. */

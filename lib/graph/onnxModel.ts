@@ -16,6 +16,9 @@ export const onnxType = {
 } as const;
 export type OnnxTypeName = keyof typeof onnxType;
 
+/** Type of a graph's activations. Scores, statistics and pixel arithmetic are float32 in every one. */
+export type Precision = 'float32' | 'bfloat16' | 'float16';
+
 /** AttributeProto.AttributeType numbers. */
 const attributeType = { float: 1, int: 2, string: 3, tensor: 4, floats: 6, ints: 7 } as const;
 
@@ -55,6 +58,17 @@ export interface ValueInfo {
   readonly doc?: string;
 }
 
+/**
+ * A weight that is a graph input: whoever runs the graph puts `parts` there, one below the other (axis 0), converted to
+ * `type`. Weights that share an input are joined this way, since no builder can join them.
+ */
+export interface WeightBinding {
+  readonly name: string;
+  readonly type: Precision;
+  readonly dims: readonly number[];
+  readonly parts: readonly TensorView[];
+}
+
 export interface FunctionProto {
   name: string;
   domain: string;
@@ -75,6 +89,8 @@ export interface OnnxModel {
   readonly inputs: ValueInfo[];
   readonly outputs: ValueInfo[];
   readonly functions: FunctionProto[];
+  /** Those of `inputs` that carry weights; empty when weights are initializers. */
+  readonly bindings: readonly WeightBinding[];
 }
 
 /** Domain of our local functions and, on TensorRT, of the plugins that replace them. */
@@ -155,8 +171,16 @@ function valueInfoProto(value: ValueInfo): object {
   };
 }
 
-/** Serializes the model. IR version 10 carries functions, bfloat16 and opset 21; older readers refuse it by number. */
-export function encodeModel(model: OnnxModel, locate: Locate): Uint8Array {
+/**
+ * Serializes the model. IR version 10 carries functions, bfloat16 and opset 21; older readers refuse it by number.
+ * `functions: 'calls'` leaves the bodies of local functions out: only a reader that has each as a plugin takes it, and
+ * none can fall back to the bodies (TensorRT before 10.7 always would).
+ */
+export function encodeModel(
+  model: OnnxModel,
+  locate: Locate,
+  options: { readonly functions?: 'bodies' | 'calls' } = {},
+): Uint8Array {
   const message = {
     irVersion: 10,
     producerName: 'semanticvla',
@@ -172,7 +196,7 @@ export function encodeModel(model: OnnxModel, locate: Locate): Uint8Array {
       input: model.inputs.map(valueInfoProto),
       output: model.outputs.map(valueInfoProto),
     },
-    functions: model.functions,
+    functions: options.functions === 'calls' ? [] : model.functions,
   };
   return modelProto.encode(modelProto.fromObject(message)).finish();
 }

@@ -30,6 +30,8 @@ export function buildPolicyGraph(
     name: 'semanticvla_policy',
     doc: `${config.variant}: ${options.images} camera image(s) to ${options.chunk} actions of ${options.actionDim} dimensions`,
     tensors,
+    precision: options.precision,
+    weights: options.weights,
   });
   const ctx: GraphContext = {
     g,
@@ -47,7 +49,7 @@ export function buildPolicyGraph(
   );
   const vision = fuse(ctx, prune(ctx, 'dinov2', outputs.dinov2), prune(ctx, 'siglip', outputs.siglip));
   const window = runLlama(ctx, sequence(ctx, vision));
-  const actions = coupleActions(ctx, window);
+  const actions = g.widen(coupleActions(ctx, window), 'actions_float');
   ctx.stage('actions.normalized', actions, [options.chunk, options.actionDim]);
   g.output(actions, {
     name: names.actions,
@@ -77,25 +79,25 @@ function declareInputs(ctx: GraphContext): void {
       doc: 'normalized joint state',
     });
   }
-  g.input({ name: names.bosEmbedding, type: 'float32', shape: [1, width] });
-  g.input({ name: names.tailEmbeddings, type: 'float32', shape: ['T', width] });
-  g.input({ name: names.rotaryCos, type: 'float32', shape: [2, 1, 'L', headDim] });
-  g.input({ name: names.rotarySin, type: 'float32', shape: [2, 1, 'L', headDim] });
+  g.input({ name: names.bosEmbedding, type: g.precision, shape: [1, width] });
+  g.input({ name: names.tailEmbeddings, type: g.precision, shape: ['T', width] });
+  g.input({ name: names.rotaryCos, type: g.precision, shape: [2, 1, 'L', headDim] });
+  g.input({ name: names.rotarySin, type: g.precision, shape: [2, 1, 'L', headDim] });
   if (config.family === 'semanticvla')
-    g.input({ name: names.attentionBias, type: 'float32', shape: ['L', 'L'] });
-  if (config.aggregation === 'moe') g.input({ name: names.routerWeights, type: 'float32', shape: [1, 2] });
+    g.input({ name: names.attentionBias, type: g.precision, shape: ['L', 'L'] });
+  if (config.aggregation === 'moe') g.input({ name: names.routerWeights, type: g.precision, shape: [1, 2] });
   for (const tower of towerNames) {
     const vit = config[tower];
     const blocks = !vit.film ? 0 : options.stages ? vit.depth : vit.outputBlock + 1;
     for (let n = 0; n < blocks; n++) {
-      g.input({ name: names.filmScale(tower, n), type: 'float32', shape: [1, vit.width] });
-      g.input({ name: names.filmShift(tower, n), type: 'float32', shape: [1, vit.width] });
+      g.input({ name: names.filmScale(tower, n), type: g.precision, shape: [1, vit.width] });
+      g.input({ name: names.filmShift(tower, n), type: g.precision, shape: [1, vit.width] });
     }
   }
   const samplers = towerNames.filter((tower) => config[tower].sampler !== null);
   for (const tower of samplers) {
     const { positions } = config[tower].sampler!.textEncoder;
-    g.input({ name: names.textTokens(tower), type: 'float32', shape: [positions, config[tower].width] });
+    g.input({ name: names.textTokens(tower), type: g.precision, shape: [positions, config[tower].width] });
   }
   if (samplers.length > 0) {
     const { positions } = config[samplers[0]!].sampler!.textEncoder;
@@ -112,7 +114,7 @@ function sequence(ctx: GraphContext, vision: Value): Value {
   const parts = [names.bosEmbedding, vision];
   if (options.proprio) {
     const token = g.scope('proprio', () =>
-      geluMlp(g, names.proprio, 'proprio_projector.fc1', 'proprio_projector.fc2'),
+      geluMlp(g, g.narrow(names.proprio, 'state'), 'proprio_projector.fc1', 'proprio_projector.fc2'),
     );
     ctx.stage('proprio.token', token, [1, d]);
     parts.push(token);

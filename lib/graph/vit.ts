@@ -21,13 +21,21 @@ export interface Tower {
 
 /**
  * Raw pixels as patches: uint8 [I, S, S, 3] -> float32 [I * patches, p * p * 3], levels 0..255, shared by the towers. The
- * pixels of a patch stay in the image's own order (row, column, channel), so that whole rows of bytes are moved.
+ * pixels of a patch stay in the image's own order (row, column, channel), so that whole rows of bytes are moved. On
+ * TensorRT they are brought into the weights' order instead, [I * patches, 3, p * p] (see embedBound).
  */
 export function cutPatches(ctx: GraphContext, images: Value): Value {
   const { g, config, options } = ctx;
   const p = config.dinov2.patchSize;
   const grid = config.imageSize / p;
   return g.scope('patches', () => {
+    if (options.runtime === 'tensorrt') {
+      // its uint8 can do nothing but be cast
+      const levels = g.op('Cast', [images], { to: onnxType.float32 }, 'levels');
+      const cells = g.op('Reshape', [levels, g.ints([options.images, grid, p, grid, p, 3])], {}, 'cells');
+      const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 5, 2, 4] }, 'ordered');
+      return g.op('Reshape', [ordered, g.ints([options.images * grid * grid, 3, p * p])], {}, 'rows');
+    }
     const cells = g.op('Reshape', [images, g.ints([options.images, grid, p, grid, 3 * p])], {}, 'cells');
     const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 2, 4] }, 'ordered');
     const rows = g.op('Reshape', [ordered, g.ints([options.images * grid * grid, 3 * p * p])], {}, 'rows');
@@ -49,9 +57,9 @@ export function embedImages(ctx: GraphContext, name: TowerName, patches: Value, 
   const rows = vit.prefixTokens + vit.patches + vit.queries;
   const x = g.scope(name, () =>
     g.scope('embed', () => {
-      const embedded = options.stages
-        ? embedNormalized(ctx, name, prefix, patches, scale)
-        : embedLevels(ctx, vit, prefix, patches, scale);
+      const embed =
+        options.runtime === 'tensorrt' ? embedBound : options.stages ? embedNormalized : embedLevels;
+      const embedded = embed(ctx, name, prefix, patches, scale);
       const tokens = g.op(
         'Reshape',
         [embedded, g.ints([options.images, vit.patches, vit.width])],
@@ -105,7 +113,7 @@ function embedNormalized(
   const mean = g.floats('mean', [3], Float32Array.from(scale.mean));
   const std = g.floats('std', [3], Float32Array.from(scale.std));
   const channels = g.op('Reshape', [patches, g.ints([options.images * vit.patches, p2, 3])], {}, 'channels');
-  const unit = g.op('Div', [channels, g.float(255)], {}, 'unit');
+  const unit = g.op('Div', [channels, g.float32(255)], {}, 'unit');
   const pixels = g.op('Div', [g.op('Sub', [unit, mean], {}, 'centered'), std], {}, 'normalized');
   publishPixels(ctx, name, pixels);
   const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
@@ -119,12 +127,13 @@ function embedNormalized(
  */
 function embedLevels(
   ctx: GraphContext,
-  vit: VitConfig,
+  name: TowerName,
   prefix: string,
   patches: Value,
   scale: PixelScale,
 ): Value {
-  const { g } = ctx;
+  const { g, config } = ctx;
+  const vit = config[name];
   const p2 = vit.patchSize * vit.patchSize;
   const kernel = patchWeight(ctx, vit, prefix);
   const gain = g.floats(
@@ -147,6 +156,31 @@ function embedLevels(
   );
   const bias = g.op('Add', [g.weight(`${prefix}.patch_embed.proj.bias`), shift], {}, 'bias');
   return g.op('Gemm', [patches, weight, bias], { transB: 1 }, 'proj');
+}
+
+/**
+ * For weights that cannot be changed inside the graph for nothing, since they are its inputs: pixels normalized in float32,
+ * then rounded as the reference does, in the order of the checkpoint's kernel. One kernel before the GEMM.
+ */
+function embedBound(
+  ctx: GraphContext,
+  name: TowerName,
+  prefix: string,
+  patches: Value,
+  scale: PixelScale,
+): Value {
+  const { g, config, options } = ctx;
+  const vit = config[name];
+  const p2 = vit.patchSize * vit.patchSize;
+  const mean = g.floats('mean', [3, 1], Float32Array.from(scale.mean));
+  const std = g.floats('std', [3, 1], Float32Array.from(scale.std));
+  const unit = g.op('Div', [patches, g.float32(255)], {}, 'unit');
+  const pixels = g.op('Div', [g.op('Sub', [unit, mean], {}, 'centered'), std], {}, 'normalized');
+  if (options.stages)
+    publishPixels(ctx, name, g.op('Transpose', [pixels], { perm: [0, 2, 1] }, 'stage_order'));
+  const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
+  const narrowed = g.narrow(flat, 'narrowed');
+  return linear(g, narrowed, `${prefix}.patch_embed.proj`, 'proj', { dims: [vit.width, 3 * p2] });
 }
 
 /** cls and register tokens, repeated for each image. */

@@ -1,0 +1,48 @@
+# TensorRT's headers by family: trt10, trt11, rtx1. Of several in one family the lowest version counts, since interfaces
+# grow at the end within a major version: a module compiled against 10.3 works with every 10.x from there on.
+# Sets SEMANTICVLA_HEADERS_<family> and SEMANTICVLA_HEADERS_VERSION_<family>; unset: none found.
+set(header_candidates ${TENSORRT_ROOT} $ENV{TENSORRT_ROOT})
+set(expanded "")
+foreach(root ${header_candidates})
+  list(APPEND expanded ${root} ${root}/include ${root}/include/${CMAKE_LIBRARY_ARCHITECTURE})
+endforeach()
+# A root that was named decides alone.
+if(NOT expanded)
+  file(GLOB beside ${CMAKE_SOURCE_DIR}/../shared/third_party/tensorrt-headers/*)
+  file(GLOB installed /usr/local/tensorrt*/include /usr/local/TensorRT*/include /opt/tensorrt*/include /opt/TensorRT*/include)
+  list(APPEND expanded
+    /usr/include/${CMAKE_LIBRARY_ARCHITECTURE} /usr/include/aarch64-linux-gnu /usr/include/x86_64-linux-gnu /usr/include
+    ${installed} ${beside})
+endif()
+
+function(semanticvla_read_version folder out_family out_version)
+  file(STRINGS ${folder}/NvInferVersion.h lines REGEX "^#define (NV_TENSORRT|TRT)_(MAJOR|MINOR|PATCH)")
+  set(family "")
+  foreach(part MAJOR MINOR PATCH)
+    set(value "")
+    foreach(line ${lines})
+      if(line MATCHES "#define (NV_TENSORRT_${part}|TRT_${part}_(ENTERPRISE|RTX)) ([0-9]+)")
+        set(value ${CMAKE_MATCH_3})
+        if(CMAKE_MATCH_2 STREQUAL "RTX")
+          set(family rtx)
+        endif()
+      endif()
+    endforeach()
+    set(${part} ${value})
+  endforeach()
+  if(family STREQUAL "")
+    set(family trt)
+  endif()
+  set(${out_family} ${family}${MAJOR} PARENT_SCOPE)
+  set(${out_version} ${MAJOR}.${MINOR}.${PATCH} PARENT_SCOPE)
+endfunction()
+
+foreach(folder ${expanded})
+  if(EXISTS ${folder}/NvInferVersion.h AND EXISTS ${folder}/NvInfer.h)
+    semanticvla_read_version(${folder} family version)
+    if(NOT DEFINED SEMANTICVLA_HEADERS_${family} OR version VERSION_LESS SEMANTICVLA_HEADERS_VERSION_${family})
+      set(SEMANTICVLA_HEADERS_${family} ${folder})
+      set(SEMANTICVLA_HEADERS_VERSION_${family} ${version})
+    endif()
+  endif()
+endforeach()

@@ -1,0 +1,47 @@
+# The CUDA kernels as one static library of objects, compiled by nvcc for every architecture it knows of ours. nvcc is
+# called by itself: CMake's CUDA language would try it on programs that the fetched tree need not be able to link.
+set(SEMANTICVLA_HAS_KERNELS 0)
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/native/kernels/*.cu)
+file(GLOB kernel_host_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/native/kernels/*.cpp)
+if(SEMANTICVLA_NVCC AND SEMANTICVLA_CUDART_STATIC AND kernel_sources)
+  set(SEMANTICVLA_HAS_KERNELS 1)
+  execute_process(COMMAND ${SEMANTICVLA_NVCC} --list-gpu-code OUTPUT_VARIABLE known RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${SEMANTICVLA_NVCC} --list-gpu-code failed; name a working toolkit with CUDA_HOME")
+  endif()
+  set(wanted 75 80 86 87 89 90 110 120)
+  if(SEMANTICVLA_ARCHS)
+    set(wanted ${SEMANTICVLA_ARCHS})
+  endif()
+  set(gencode "")
+  set(archs "")
+  foreach(arch ${wanted})
+    if(known MATCHES "sm_${arch}")
+      list(APPEND gencode --generate-code=arch=compute_${arch},code=sm_${arch})
+      list(APPEND archs ${arch})
+    elseif(SEMANTICVLA_ARCHS)
+      message(FATAL_ERROR "${SEMANTICVLA_NVCC} does not know sm_${arch}; it knows: ${known}")
+    endif()
+  endforeach()
+  # Newer devices than the newest compile it themselves, once.
+  list(GET archs -1 newest)
+  list(APPEND gencode --generate-code=arch=compute_${newest},code=compute_${newest})
+  message(STATUS "Kernels for: ${archs}")
+  set(kernel_objects "")
+  file(GLOB kernel_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/native/kernels/*.h ${CMAKE_SOURCE_DIR}/native/kernels/*.cuh)
+  foreach(source ${kernel_sources})
+    get_filename_component(stem ${source} NAME_WE)
+    set(object ${CMAKE_BINARY_DIR}/kernels/${stem}.o)
+    add_custom_command(OUTPUT ${object}
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/kernels
+      COMMAND ${SEMANTICVLA_NVCC} -std=c++17 -O3 -c ${source} -o ${object} -I${CMAKE_SOURCE_DIR}/native
+        -ccbin ${CMAKE_CXX_COMPILER} -Werror all-warnings
+        -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-unused-parameter ${gencode}
+      DEPENDS ${source} ${kernel_headers}
+      VERBATIM)
+    list(APPEND kernel_objects ${object})
+  endforeach()
+  add_library(semanticvla_kernels STATIC ${kernel_objects} ${kernel_host_sources})
+  set_target_properties(semanticvla_kernels PROPERTIES LINKER_LANGUAGE CXX ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+  target_include_directories(semanticvla_kernels SYSTEM PRIVATE ${SEMANTICVLA_CUDA_INCLUDE})
+endif()

@@ -1,0 +1,116 @@
+/** The two ONNX models of a policy as TensorRT wants them: types, bound weights, calls of plugins, profiles. */
+
+import type { NativeInputRange } from '../binding.ts';
+import type { GraphOptions } from '../graph/graphContext.ts';
+import { buildInstructionGraph } from '../graph/instructionGraph.ts';
+import { names } from '../graph/names.ts';
+import { encodeModel, functionDomain, type OnnxModel, type Precision } from '../graph/onnxModel.ts';
+import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { countTokens } from '../tokenCounts.ts';
+import type { EngineModel } from './buildEngine.ts';
+import type { Architecture } from './presetArchitecture.ts';
+import type { EngineWeights, PromptRange } from './recipes.ts';
+
+export type PolicyDimensions = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
+
+export interface EngineModelOptions {
+  readonly sizes: PolicyDimensions;
+  readonly precision: Precision;
+  readonly weights: EngineWeights;
+  readonly promptLength: PromptRange;
+}
+
+export type EngineName = 'instruction' | 'policy';
+
+export interface PreparedModel {
+  readonly name: EngineName;
+  readonly graph: OnnxModel;
+  readonly profile: readonly NativeInputRange[];
+  readonly plugins: Readonly<Record<string, number>>;
+}
+
+/** Both graphs, not encoded yet. @throws TENSOR_MISSING, TENSOR_DTYPE */
+export function prepareModels(
+  architecture: Architecture,
+  options: EngineModelOptions,
+): Record<EngineName, PreparedModel> {
+  const { config, tensors, pixelNormalization } = architecture;
+  const graphOptions: GraphOptions = {
+    ...options.sizes,
+    stages: false,
+    mergeWeights: true,
+    precision: options.precision,
+    weights: options.weights === 'bound' ? 'inputs' : 'initializers',
+    runtime: 'tensorrt',
+  };
+  const instruction = buildInstructionGraph(config, tensors, graphOptions);
+  const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
+  const lengths = sequenceLengths(architecture, options);
+  return {
+    instruction: prepared('instruction', instruction, lengths),
+    policy: prepared('policy', policy, lengths),
+  };
+}
+
+/** The model for the builder; `locate` and `path` say where baked weights are. */
+export function encodeForTensorRt(
+  model: PreparedModel,
+  path = '',
+  locate = (file: string): string => file,
+): EngineModel {
+  return {
+    name: model.name,
+    // without bodies no version of the parser can compile something else than our plugins
+    onnx: encodeModel(model.graph, locate, { functions: 'calls' }),
+    path,
+    profiles: model.profile.length === 0 ? [] : [model.profile],
+    plugins: model.plugins,
+  };
+}
+
+/** Sizes of each symbolic dimension, all derived from the prompt length P, so that they always agree. */
+type Symbols = Readonly<Record<string, PromptRange>>;
+
+function sequenceLengths(architecture: Architecture, { sizes, promptLength }: EngineModelOptions): Symbols {
+  const tokens = countTokens(architecture.config, sizes);
+  const plus = (n: number): PromptRange => ({
+    min: promptLength.min + n,
+    opt: promptLength.opt + n,
+    max: promptLength.max + n,
+  });
+  return {
+    // prompt and stop
+    P1: plus(1),
+    // prompt without BOS, placeholders, stop
+    T: plus(tokens.placeholders),
+    // BOS, vision and proprioception, T
+    L: plus(1 + tokens.nVis + tokens.placeholders),
+  };
+}
+
+function prepared(name: EngineName, graph: OnnxModel, symbols: Symbols): PreparedModel {
+  const profile: NativeInputRange[] = [];
+  for (const input of graph.inputs) {
+    if (input.shape.every((n) => typeof n === 'number')) continue;
+    const at = (end: keyof PromptRange): number[] =>
+      input.shape.map((n) => {
+        if (typeof n === 'number') return n;
+        const range = symbols[n];
+        if (range === undefined) throw new Error(`input ${input.name}: nobody says how long ${n} is`);
+        return range[end];
+      });
+    profile.push({ name: input.name, min: at('min'), opt: at('opt'), max: at('max') });
+  }
+  const plugins: Record<string, number> = {};
+  for (const { domain, opType } of graph.nodes) {
+    if (domain === functionDomain) plugins[opType] = (plugins[opType] ?? 0) + 1;
+  }
+  return { name, graph, profile, plugins };
+}
+
+/** Inputs of the policy that change with the instruction, in the graph's order: the instruction engine's outputs. */
+export function instructionInputs(policy: OnnxModel): string[] {
+  const bound = new Set(policy.bindings.map(({ name }) => name));
+  const perFrame = new Set<string>([names.images, names.proprio]);
+  return policy.inputs.map(({ name }) => name).filter((name) => !bound.has(name) && !perFrame.has(name));
+}

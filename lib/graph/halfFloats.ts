@@ -1,0 +1,46 @@
+/** Numbers in the 16-bit types, as the bytes of a constant. Rounds to nearest, ties to even. */
+
+import type { Precision } from './onnxModel.ts';
+
+/** Lowest finite number of each type: what is added where attention is not allowed. */
+export const lowestFinite: Readonly<Record<Precision, number>> = {
+  float32: -3.4028234663852886e38,
+  bfloat16: -3.3895313892515355e38,
+  float16: -65504,
+};
+
+/** One little-endian number. */
+export function scalarBytes(value: number, type: Precision): Uint8Array {
+  if (type === 'float32') return new Uint8Array(Float32Array.of(value).buffer);
+  const bits = type === 'bfloat16' ? bfloat16Bits(value) : float16Bits(value);
+  return new Uint8Array(Uint16Array.of(bits).buffer);
+}
+
+export function bfloat16Bits(value: number): number {
+  const bits = new Uint32Array(Float32Array.of(value).buffer)[0]!;
+  if (Number.isNaN(value)) return 0x7fc0;
+  const odd = (bits >>> 16) & 1;
+  return ((bits + 0x7fff + odd) >>> 16) & 0xffff;
+}
+
+export function float16Bits(value: number): number {
+  if (Number.isNaN(value)) return 0x7e00;
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  // 65520 is half way between the largest float16 and the next power of two: it rounds to infinity
+  if (size >= 65520) return sign | 0x7c00;
+  // below 2^-14 numbers are multiples of 2^-24 (subnormal)
+  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
+  const unit = 2 ** (exponent - 10);
+  const steps = roundToEven(size / unit);
+  if (steps < 1024) return sign | steps;
+  // 2048 steps carry into the next exponent by plain addition
+  return sign | (((exponent + 14) << 10) + steps);
+}
+
+function roundToEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest > 0.5 || (rest === 0.5 && floor % 2 === 1)) return floor + 1;
+  return floor;
+}

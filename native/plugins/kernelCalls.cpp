@@ -1,0 +1,119 @@
+#include "plugins/kernelCalls.h"
+
+#include <stdexcept>
+#include <string>
+
+#include "kernels/channelConcat.h"
+#include "kernels/instructionTopK.h"
+#include "kernels/textGuidedPooling.h"
+#include "plugins/limits.h"
+
+namespace semanticvla::plugins::kernels {
+
+namespace {
+
+using semanticvla::kernels::ChannelConcatParams;
+using semanticvla::kernels::InstructionTopKParams;
+using semanticvla::kernels::Status;
+using semanticvla::kernels::TextGuidedPoolingParams;
+
+static_assert(kMostPatches == semanticvla::kernels::kMaxPatches,
+              "limits.h states the kernels' limits");
+static_assert(kMostTextTokens == semanticvla::kernels::kMaxTextTokens,
+              "limits.h states the kernels' limits");
+static_assert(kMostTopk == semanticvla::kernels::kMaxTopk, "limits.h states the kernels' limits");
+
+semanticvla::kernels::DataType toKernelType(nvinfer1::DataType type) {
+  switch (type) {
+    case nvinfer1::DataType::kFLOAT:
+      return semanticvla::kernels::DataType::kFloat32;
+    case nvinfer1::DataType::kHALF:
+      return semanticvla::kernels::DataType::kFloat16;
+    case nvinfer1::DataType::kBF16:
+      return semanticvla::kernels::DataType::kBfloat16;
+    default:
+      throw std::invalid_argument("no kernel for type " +
+                                  std::to_string(static_cast<int32_t>(type)));
+  }
+}
+
+/// Sizes are bounded by checkShapes and the kernel's own check.
+int32_t size(const nvinfer1::Dims& dims, int32_t axis) {
+  return static_cast<int32_t>(dims.d[axis]);
+}
+
+void check(Status status) {
+  if (status == semanticvla::kernels::kOk) return;
+  throw std::runtime_error(std::string(semanticvla::kernels::statusText(status)) + " (" +
+                           std::to_string(status) + ")");
+}
+
+}  // namespace
+
+size_t instructionTopKWorkspace(const nvinfer1::Dims& patches, const nvinfer1::Dims&) {
+  return semanticvla::kernels::instructionTopKWorkspace(size(patches, 0), size(patches, 1));
+}
+
+void callInstructionTopK(const nvinfer1::PluginTensorDesc* inputDesc, int32_t topk,
+                         const void* const* inputs, void* const* outputs, void* workspace,
+                         cudaStream_t stream) {
+  const nvinfer1::Dims& patches = inputDesc[0].dims;
+  InstructionTopKParams params;
+  params.type = toKernelType(inputDesc[0].type);
+  params.images = size(patches, 0);
+  params.patches = size(patches, 1);
+  params.width = size(patches, 2);
+  params.textTokens = size(inputDesc[1].dims, 0);
+  params.topk = topk;
+  params.patchRows = inputs[0];
+  params.textRows = inputs[1];
+  params.mask = static_cast<const uint8_t*>(inputs[2]);
+  params.kept = outputs[0];
+  params.indices = static_cast<int64_t*>(outputs[1]);
+  params.similarity = static_cast<float*>(outputs[2]);
+  params.workspace = workspace;
+  params.workspaceBytes =
+      semanticvla::kernels::instructionTopKWorkspace(params.images, params.patches);
+  check(semanticvla::kernels::launchInstructionTopK(params, stream));
+}
+
+size_t textGuidedPoolingWorkspace(const nvinfer1::Dims&, const nvinfer1::Dims&, int32_t) {
+  return 0;
+}
+
+void callTextGuidedPooling(const nvinfer1::PluginTensorDesc* inputDesc, int32_t topk,
+                           float temperature, const void* const* inputs, void* const* outputs,
+                           void*, cudaStream_t stream) {
+  const nvinfer1::Dims& patches = inputDesc[0].dims;
+  TextGuidedPoolingParams params;
+  params.type = toKernelType(inputDesc[0].type);
+  params.images = size(patches, 0);
+  params.patches = size(patches, 1);
+  params.width = size(patches, 2);
+  params.textTokens = size(inputDesc[1].dims, 2);
+  params.topk = topk;
+  params.temperature = temperature;
+  params.patchRows = inputs[0];
+  params.similarity = static_cast<const float*>(inputs[1]);
+  params.pooled = outputs[0];
+  params.indices = static_cast<int64_t*>(outputs[1]);
+  check(semanticvla::kernels::launchTextGuidedPooling(params, stream));
+}
+
+void callChannelConcat(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
+                       void* const* outputs, cudaStream_t stream) {
+  const nvinfer1::Dims& left = inputDesc[0].dims;
+  ChannelConcatParams params;
+  params.type = toKernelType(inputDesc[0].type);
+  params.images = size(left, 0);
+  params.rows = size(left, 1);
+  params.leftRows = params.rows;
+  params.leftWidth = size(left, 2);
+  params.rightWidth = size(inputDesc[1].dims, 2);
+  params.left = inputs[0];
+  params.right = inputs[1];
+  params.joined = outputs[0];
+  check(semanticvla::kernels::launchChannelConcat(params, stream));
+}
+
+}  // namespace semanticvla::plugins::kernels

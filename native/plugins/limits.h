@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstdint>
+
+namespace semanticvla::plugins {
+
+/// What the kernels take (native/kernels; kernelCalls.cpp compares): a network outside it is
+/// refused when it is built, not when it runs.
+constexpr int64_t kMostPatches = 1024;
+constexpr int64_t kMostTextTokens = 64;
+constexpr int64_t kMostTopk = 256;
+
+}  // namespace semanticvla::plugins

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <NvInferRuntime.h>
+
+#include <string>
+
+namespace semanticvla::plugins {
+
+/// The types that activations may have.
+inline bool isActivation(nvinfer1::DataType type) {
+  return type == nvinfer1::DataType::kFLOAT || type == nvinfer1::DataType::kHALF ||
+         type == nvinfer1::DataType::kBF16;
+}
+
+/// Throws unless `dims` has `rank` dimensions. `tensor`: its name, for the message.
+void requireRank(const nvinfer1::Dims& dims, int32_t rank, const char* tensor);
+/// Throws when both are known and differ.
+void requireEqual(int64_t a, int64_t b, const char* what);
+/// Throws unless `value` is in [low, high], or not known yet (below 0).
+void requireRange(int64_t value, int64_t low, int64_t high, const char* what);
+
+/// Throws unless `topk` is in [1, most].
+void requireTopk(int32_t topk, int64_t most);
+
+}  // namespace semanticvla::plugins

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "plugins/operation.h"
+
+namespace semanticvla::plugins {
+
+/// ID-Pruner, text side. patches [I, N, W], similarity float32 [I, N, M] -> pooled [I, k, W],
+/// indices int64 [I, k] ascending. Kernel: native/kernels/textGuidedPooling.
+class TextGuidedPooling final : public Operation {
+ public:
+  TextGuidedPooling(int32_t topk, float temperature);
+  static std::unique_ptr<Operation> fromFields(const nvinfer1::PluginFieldCollection* fields);
+
+  static constexpr const char* kName = "textGuidedPooling";
+  const char* name() const override { return kName; }
+  std::unique_ptr<Operation> clone() const override;
+  std::vector<Attribute> attributes() const override;
+  int32_t inputCount() const override { return 2; }
+  int32_t outputCount() const override { return 2; }
+  bool supports(int32_t position, const nvinfer1::DataType* types) const override;
+  void outputTypes(const nvinfer1::DataType* inputs, nvinfer1::DataType* outputs) const override;
+  void outputShapes(const nvinfer1::DimsExprs* inputs, nvinfer1::DimsExprs* outputs,
+                    nvinfer1::IExprBuilder& expressions) const override;
+  void checkShapes(const nvinfer1::Dims* inputs) const override;
+  size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const override;
+  void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
+               void* const* outputs, void* workspace, cudaStream_t stream) const override;
+
+ private:
+  int32_t topk_;
+  float temperature_;
+};
+
+}  // namespace semanticvla::plugins

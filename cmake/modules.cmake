@@ -3,12 +3,17 @@
 # --dynamicPlugins).
 file(GLOB module_sources CONFIGURE_DEPENDS
   ${CMAKE_SOURCE_DIR}/native/runtime/*.cpp ${CMAKE_SOURCE_DIR}/native/plugins/*.cpp)
-# compiled into the addon
-list(REMOVE_ITEM module_sources ${CMAKE_SOURCE_DIR}/native/runtime/library.cpp)
+# compiled into the addon alone: opening libraries, and the session, which knows neither CUDA nor TensorRT
+foreach(source ${addon_sources})
+  list(REMOVE_ITEM module_sources ${CMAKE_SOURCE_DIR}/${source})
+endforeach()
+# in both: small, and no two of them share state
+list(APPEND module_sources ${CMAKE_SOURCE_DIR}/native/runtime/device.cpp ${CMAKE_SOURCE_DIR}/native/runtime/engine.cpp)
 if(SEMANTICVLA_HAS_KERNELS)
   list(REMOVE_ITEM module_sources ${CMAKE_SOURCE_DIR}/native/plugins/noKernels.cpp)
 else()
-  list(REMOVE_ITEM module_sources ${CMAKE_SOURCE_DIR}/native/plugins/kernelCalls.cpp)
+  list(REMOVE_ITEM module_sources ${CMAKE_SOURCE_DIR}/native/plugins/kernelCalls.cpp
+    ${CMAKE_SOURCE_DIR}/native/runtime/kernelPipeline.cpp)
 endif()
 
 set(families_found "")

@@ -3,6 +3,9 @@
 #include <NvInferVersion.h>
 
 #include "runtime/builder.h"
+#include "runtime/cudaDevice.h"
+#include "runtime/kernelPipeline.h"
+#include "runtime/tensorRtEngine.h"
 
 #ifndef SEMANTICVLA_HAS_KERNELS
 #define SEMANTICVLA_HAS_KERNELS 0
@@ -29,6 +32,14 @@ constexpr Module kModule{
     {NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, NV_TENSORRT_PATCH, NV_TENSORRT_BUILD},
     SEMANTICVLA_HAS_KERNELS != 0,
     buildEngine,
+    listCudaDevices,
+    openCudaDevice,
+    loadTensorRtEngine,
+#if SEMANTICVLA_HAS_KERNELS
+    makeKernelPipeline,
+#else
+    nullptr,
+#endif
 };
 
 }  // namespace

@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "runtime/engine.h"
+#include "runtime/imagePipeline.h"
+
 namespace semanticvla::runtime {
 
 /// What the addon and a TensorRT module (semanticvla_trt10.so, semanticvla_trt11.so,
@@ -72,14 +75,6 @@ struct BuildRequest {
   std::function<bool(const BuildProgress&)> progress;
 };
 
-struct TensorInfo {
-  std::string name;
-  std::string type;
-  /// -1: dynamic.
-  std::vector<int64_t> dims;
-  bool isInput = false;
-};
-
 struct BuildResult {
   std::vector<uint8_t> plan;
   std::vector<uint8_t> timingCache;
@@ -104,6 +99,14 @@ struct Module {
   bool hasKernels;
   /// Throws std::exception with what TensorRT said.
   BuildResult (*build)(const EntryPoints& entryPoints, const BuildRequest& request);
+  /// The GPUs of this machine. Throws Failure.
+  std::vector<DeviceInfo> (*listDevices)();
+  std::unique_ptr<Device> (*openDevice)(int index);
+  /// Deserializes a plan whose origin was verified.
+  std::unique_ptr<Engine> (*loadEngine)(const EntryPoints& entryPoints, Device& device,
+                                        const std::vector<uint8_t>& plan);
+  /// Null without kernels.
+  std::unique_ptr<ImagePipeline> (*imagePipeline)(const ImagePipelineRequest& request);
 };
 
 /// Raised when a change in this file keeps every size.

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/device.h"
+
+namespace semanticvla::runtime {
+
+/// The GPUs that the driver shows. Throws Failure kDriver when there is no driver.
+std::vector<DeviceInfo> listCudaDevices();
+
+/// One of them. Talks to the driver (libcuda.so.1, opened at run time) and not to the CUDA runtime: nothing of a toolkit is
+/// needed where it runs. The kernels' and TensorRT's runtimes share its primary context.
+std::unique_ptr<Device> openCudaDevice(int index);
+
+}  // namespace semanticvla::runtime

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/device.h"
+
+namespace semanticvla::runtime {
+
+/// A deserialized plan as the session sees it: implemented over TensorRT in each module, and by the tests.
+
+using Dims = std::vector<int64_t>;
+
+struct TensorInfo {
+  std::string name;
+  /// `float32`, `bfloat16`, ... (lib/graph/onnxModel.ts)
+  std::string type;
+  /// -1: dynamic.
+  Dims dims;
+  bool isInput = false;
+};
+
+/// The engine at fixed shapes and addresses. Calls throw Failure.
+class Context {
+ public:
+  virtual ~Context() = default;
+  /// Sizes of every dynamic input; after it the sizes of outputs are known.
+  virtual void setInputDims(const std::map<std::string, Dims>& dims) = 0;
+  virtual Dims dims(const std::string& tensor) const = 0;
+  /// Bytes of scratch memory at these sizes.
+  virtual size_t scratchBytes() = 0;
+  virtual void setScratch(void* memory, size_t bytes) = 0;
+  virtual void bind(const std::string& tensor, void* memory) = 0;
+  virtual void enqueue(Stream stream) = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const std::vector<TensorInfo>& tensors() const = 0;
+  /// A context in the profile that admits these sizes; kRequest when none does, with the sizes that one would.
+  virtual std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) = 0;
+};
+
+/// Bytes of one element of a type; kPlan when unknown.
+size_t typeBytes(const std::string& type);
+/// Bytes of a tensor without dynamic sizes.
+size_t tensorBytes(const std::string& type, const Dims& dims);
+/// `[2, 130]`
+std::string describeDims(const Dims& dims);
+
+}  // namespace semanticvla::runtime

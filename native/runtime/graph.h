@@ -1,0 +1,113 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/engine.h"
+#include "runtime/imagePipeline.h"
+#include "runtime/owned.h"
+
+namespace semanticvla::runtime {
+
+/// Tensors that share one allocation, in the order of their names.
+struct Arena {
+  struct Tensor {
+    std::string type;
+    Dims dims;
+    size_t offset = 0;
+    size_t bytes = 0;
+  };
+  std::map<std::string, Tensor> tensors;
+  size_t bytes = 0;
+
+  void add(const std::string& name, const std::string& type, const Dims& dims);
+  /// Names and sizes as one text.
+  std::string key() const;
+
+ private:
+  Layout layout_;
+};
+
+/// What of a call fixes the shapes of everything in it.
+struct StepShapes {
+  /// Of the prepared state that the engine reads.
+  Arena state;
+  /// Of the inputs that come with the call.
+  Arena inputs;
+  /// Frames that become the image input on the device; none: that input comes with the call.
+  ImagePipelineRequest images;
+
+  /// What comes with the call as one text.
+  std::string callKey() const;
+};
+
+/// What all steps of a session share.
+struct StepParts {
+  Device& device;
+  Engine& engine;
+  Stream stream;
+  const std::map<std::string, void*>& weights;
+  /// Contexts run one after the other, so one scratch memory serves all. Grows it; steps made before are rebound.
+  const DeviceBuffer& scratch;
+  std::function<void(size_t bytes)> growScratch;
+};
+
+struct StepPipeline {
+  std::unique_ptr<ImagePipeline> pipeline;
+  std::string imageInput;
+};
+
+/// The engine at fixed shapes, with its own inputs, outputs and copy of the prepared state, all at fixed addresses: from
+/// uploaded inputs to outputs in host memory it is one CUDA graph.
+class Step {
+ public:
+  /// @param key that of the shapes, for who looks for a step of them
+  Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipeline images);
+
+  const std::string& key() const { return key_; }
+  const Arena& outputs() const { return outputs_; }
+  /// Pinned; valid after the stream has passed.
+  const uint8_t* outputBytes() const { return outputHost_.data(); }
+
+  /// Which state the copy holds; 0: none.
+  uint64_t boundState() const { return boundState_; }
+  void bindState(uint64_t id, const DeviceBuffer& state);
+  /// `inputs` (pinned, laid out as in the shapes, then the frames) to the device.
+  void upload(const uint8_t* inputs, size_t bytes);
+  /// Once uncaptured, as TensorRT wants it after a change of shapes; captured then, if `capture`; the graph from then on.
+  void run(bool capture);
+  bool isCaptured() const { return graph_.get() != nullptr; }
+  size_t inputBytes() const { return inputBytes_; }
+  /// The scratch memory moves: what was captured with its address is void, and runs uncaptured once more.
+  void dropGraph();
+  void rebindScratch();
+
+ private:
+  void enqueue();
+
+  StepParts parts_;
+  std::string key_;
+  StepShapes shapes_;
+  StepPipeline images_;
+  Arena outputs_;
+  std::vector<size_t> frameOffsets_;
+  size_t inputBytes_ = 0;
+  std::unique_ptr<Context> context_;
+  DeviceBuffer state_;
+  DeviceBuffer input_;
+  DeviceBuffer image_;
+  DeviceBuffer pipelineMemory_;
+  size_t tableBytes_ = 0;
+  DeviceBuffer output_;
+  PinnedBuffer outputHost_;
+  Owned<Graph> graph_;
+  uint64_t boundState_ = 0;
+};
+
+/// Bytes of the inputs and frames of a call, and where each begins: written on one thread, read on another.
+size_t layoutFrames(const StepShapes& shapes, std::vector<size_t>& offsets);
+
+}  // namespace semanticvla::runtime

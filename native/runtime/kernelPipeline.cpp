@@ -1,0 +1,68 @@
+#include "runtime/kernelPipeline.h"
+
+#include <string>
+
+#include "kernels/preprocessImages.h"
+#include "kernels/preprocessTables.h"
+
+namespace semanticvla::runtime {
+
+namespace {
+
+kernels::PreprocessImagesParams paramsOf(const ImagePipelineRequest& request) {
+  if (request.frames.size() > static_cast<size_t>(kernels::kMaxFrames)) {
+    throw Failure(FailureKind::kRequest, "frames: expected at most " + std::to_string(kernels::kMaxFrames) +
+                                             ", found " + std::to_string(request.frames.size()));
+  }
+  kernels::PreprocessImagesParams params;
+  params.images = static_cast<int32_t>(request.frames.size());
+  params.jpeg = request.jpeg;
+  params.centerCrop = request.centerCrop;
+  for (size_t i = 0; i < request.frames.size(); ++i) {
+    params.frames[i].width = request.frames[i].width;
+    params.frames[i].height = request.frames[i].height;
+    params.frames[i].bgr = request.frames[i].bgr;
+  }
+  return params;
+}
+
+class KernelPipeline final : public ImagePipeline {
+ public:
+  explicit KernelPipeline(const ImagePipelineRequest& request) : params_(paramsOf(request)), tables_(params_) {}
+
+  const std::vector<uint8_t>& tables() const override { return tables_.bytes(); }
+  size_t workspaceBytes() const override { return kernels::preprocessImagesWorkspace(params_); }
+  size_t imageBytes() const override {
+    constexpr size_t kSide = kernels::kImageSide;
+    return static_cast<size_t>(params_.images) * kSide * kSide * 3;
+  }
+
+  void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace, uint8_t* resized,
+               uint8_t* images, Stream stream) override {
+    kernels::PreprocessImagesParams params = params_;
+    for (size_t i = 0; i < frames.size(); ++i) params.frames[i].pixels = frames[i];
+    tables_.attach(params, tables);
+    params.resized = resized;
+    params.cropped = images;
+    params.workspace = workspace;
+    params.workspaceBytes = workspaceBytes();
+    const kernels::Status status = kernels::launchPreprocessImages(params, stream);
+    if (status == kernels::kOk) return;
+    const bool isRefusal = status < 0;
+    throw Failure(isRefusal ? FailureKind::kRequest : FailureKind::kDevice,
+                  "preprocessing frames: the kernels answered " + std::to_string(status) +
+                      (isRefusal ? " (a refusal of sizes or addresses)" : " (a CUDA error)"));
+  }
+
+ private:
+  kernels::PreprocessImagesParams params_;
+  kernels::PreprocessTables tables_;
+};
+
+}  // namespace
+
+std::unique_ptr<ImagePipeline> makeKernelPipeline(const ImagePipelineRequest& request) {
+  return std::make_unique<KernelPipeline>(request);
+}
+
+}  // namespace semanticvla::runtime

@@ -1,0 +1,398 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <utility>
+
+namespace semanticvla::runtime {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) { throw Failure(FailureKind::kRequest, message); }
+
+const char* typeOf(FloatType type) {
+  switch (type) {
+    case FloatType::kFloat16:
+      return "float16";
+    case FloatType::kBfloat16:
+      return "bfloat16";
+    case FloatType::kFloat64:
+      return "float64";
+    default:
+      return "float32";
+  }
+}
+
+/// Every weight of the request is an input of the plan, of that type and size.
+void checkWeights(const Engine& engine, const std::vector<WeightBinding>& weights, const char* which) {
+  std::map<std::string, const TensorInfo*> inputs;
+  for (const TensorInfo& tensor : engine.tensors()) {
+    if (tensor.isInput) inputs.emplace(tensor.name, &tensor);
+  }
+  for (const WeightBinding& weight : weights) {
+    const auto found = inputs.find(weight.name);
+    const std::string expected = weight.name + " " + typeOf(weight.type) + " " + describeDims(weight.dims);
+    if (found == inputs.end()) {
+      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " + expected + ", found none");
+    }
+    const TensorInfo& tensor = *found->second;
+    if (tensor.type != typeOf(weight.type) || tensor.dims != weight.dims) {
+      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " + expected + ", found " +
+                                            tensor.type + " " + describeDims(tensor.dims));
+    }
+  }
+}
+
+bool admits(const Dims& declared, const Dims& given) {
+  if (declared.size() != given.size()) return false;
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (given[i] < 0 || (declared[i] >= 0 && declared[i] != given[i])) return false;
+  }
+  return true;
+}
+
+/// Two bars, each filled from where the other ended.
+ReportUpload part(const ReportUpload& report, uint64_t before, uint64_t total) {
+  if (!report) return {};
+  return [&report, before, total](const UploadProgress& progress) {
+    return report({before + progress.done, total});
+  };
+}
+
+uint64_t bytesOfWeights(const EnginePlan& plan) {
+  uint64_t bytes = 0;
+  for (const WeightBinding& weight : plan.weights) {
+    for (const WeightPart& part : weight.parts) bytes += part.bytes;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Session::Session(SessionParts parts, SessionRequest request) : parts_(std::move(parts)) {
+  try {
+    open(request);
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+Session::~Session() { close(); }
+
+void Session::open(SessionRequest& request) {
+  Device& device = *parts_.device;
+  device.makeCurrent();
+  info_ = device.info();
+  stream_ = Owned<Stream>(device, device.createStream());
+  begin_ = Owned<Event>(device, device.createEvent());
+  end_ = Owned<Event>(device, device.createEvent());
+  imageInput_ = request.imageInput;
+  usesGraphs_ = request.usesGraphs;
+  keptSteps_ = std::max<size_t>(request.keptSteps, 1);
+
+  const uint64_t first = bytesOfWeights(request.prepare);
+  const uint64_t total = first + bytesOfWeights(request.step);
+  const auto load = [&](EnginePlan& plan, const char* which, uint64_t before, std::unique_ptr<Engine>& engine,
+                        UploadedWeights& weights) {
+    engine = parts_.loadEngine(device, plan.plan);
+    // the plan's bytes are the engine's by now
+    plan.plan = {};
+    checkWeights(*engine, plan.weights, which);
+    weights = uploadWeights(device, stream_.get(), plan.weights, request.chunkBytes,
+                            part(request.progress, before, total));
+  };
+  load(request.prepare, "first", 0, prepareEngine_, prepareWeights_);
+  load(request.step, "second", first, stepEngine_, stepWeights_);
+  for (const TensorInfo& tensor : stepEngine_->tensors()) {
+    if (tensor.isInput && stepWeights_.addresses.count(tensor.name) == 0) stepInputs_.emplace(tensor.name, tensor);
+  }
+  checkPlans();
+  size_t bytes = 0;
+  for (const auto& [name, tensor] : stepInputs_) {
+    const bool isFixed = std::all_of(tensor.dims.begin(), tensor.dims.end(), [](int64_t size) { return size >= 0; });
+    if (isFixed) bytes += (tensorBytes(tensor.type, tensor.dims) + 255) / 256 * 256;
+  }
+  staging_.reserve(device, 2, bytes);
+}
+
+/// What the first engine makes and the second one reads must be the same thing.
+void Session::checkPlans() const {
+  for (const TensorInfo& made : prepareEngine_->tensors()) {
+    const auto read = stepInputs_.find(made.name);
+    if (made.isInput || read == stepInputs_.end() || read->second.type == made.type) continue;
+    throw Failure(FailureKind::kPlan, "tensor " + made.name + ": expected one type in both engines, found " + made.type +
+                                          " and " + read->second.type + "; they come from different builds");
+  }
+}
+
+void Session::requireOpen() const {
+  if (isClosed_.load()) refuse("the session is closed");
+  if (!broken_.empty()) throw Failure(FailureKind::kDevice, broken_);
+}
+
+template <typename Body>
+auto Session::guarded(Body body) -> decltype(body()) {
+  requireOpen();
+  try {
+    parts_.device->makeCurrent();
+    return body();
+  } catch (const Failure& failure) {
+    if (failure.kind == FailureKind::kDevice) {
+      broken_ = std::string(failure.what()) + "; the session cannot go on and must be opened again";
+    }
+    throw;
+  }
+}
+
+StepShapes Session::shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors,
+                             const ImagePipelineRequest& images) const {
+  StepShapes shapes;
+  shapes.images = images;
+  for (const auto& [name, dims] : tensors) {
+    const auto found = stepInputs_.find(name);
+    if (found == stepInputs_.end()) refuse("input " + name + ": the engine has none of this name");
+    if (!admits(found->second.dims, dims)) {
+      refuse("input " + name + ": expected " + describeDims(found->second.dims) + ", found " + describeDims(dims));
+    }
+    shapes.inputs.add(name, found->second.type, dims);
+  }
+  return shapes;
+}
+
+StepInputs Session::stage(const std::vector<HostTensor>& tensors, const ImagePipelineRequest& images,
+                          const std::vector<const uint8_t*>& framePixels) {
+  if (isClosed_.load()) refuse("the session is closed");
+  if (!images.frames.empty() && !parts_.imagePipeline) {
+    refuse("frames: this build has no kernels; give the preprocessed images instead");
+  }
+  StepInputs inputs;
+  inputs.images = images;
+  for (const HostTensor& tensor : tensors) inputs.tensors.emplace_back(tensor.name, tensor.dims);
+  const StepShapes shapes = shapesOf(inputs.tensors, images);
+  std::vector<size_t> offsets;
+  inputs.staged = staging_.take(layoutFrames(shapes, offsets));
+  for (const HostTensor& tensor : tensors) {
+    const Arena::Tensor& place = shapes.inputs.tensors.at(tensor.name);
+    if (place.bytes != tensor.bytes) {
+      refuse("input " + tensor.name + ": expected " + std::to_string(place.bytes) + " bytes, found " +
+             std::to_string(tensor.bytes));
+    }
+    std::memcpy(inputs.staged.data() + place.offset, tensor.data, tensor.bytes);
+  }
+  for (size_t i = 0; i < images.frames.size(); ++i) {
+    const FrameSize& frame = images.frames[i];
+    const size_t bytes = static_cast<size_t>(frame.width) * static_cast<size_t>(frame.height) * 3;
+    std::memcpy(inputs.staged.data() + offsets[i], framePixels[i], bytes);
+  }
+  return inputs;
+}
+
+PreparedState Session::prepare(const std::vector<HostTensor>& inputs) {
+  return guarded([&] { return prepareState(inputs); });
+}
+
+PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
+  Device& device = *parts_.device;
+  Arena given;
+  std::map<std::string, Dims> dims;
+  std::map<std::string, const TensorInfo*> declared;
+  for (const TensorInfo& tensor : prepareEngine_->tensors()) {
+    if (tensor.isInput && prepareWeights_.addresses.count(tensor.name) == 0) declared.emplace(tensor.name, &tensor);
+  }
+  for (const HostTensor& input : inputs) {
+    const auto found = declared.find(input.name);
+    if (found == declared.end()) refuse("input " + input.name + ": the engine has none of this name");
+    if (!admits(found->second->dims, input.dims)) {
+      refuse("input " + input.name + ": expected " + describeDims(found->second->dims) + ", found " +
+             describeDims(input.dims));
+    }
+    given.add(input.name, found->second->type, input.dims);
+    if (given.tensors.at(input.name).bytes != input.bytes) {
+      refuse("input " + input.name + ": expected " + std::to_string(given.tensors.at(input.name).bytes) +
+             " bytes, found " + std::to_string(input.bytes));
+    }
+    dims[input.name] = input.dims;
+  }
+  for (const auto& [name, tensor] : declared) {
+    if (given.tensors.count(name) == 0) refuse("input " + name + ": expected it with the call, found none");
+  }
+
+  const std::unique_ptr<Context> context = prepareEngine_->createContext(dims, stream_.get());
+  context->setInputDims(dims);
+  State state;
+  Arena unread;
+  for (const TensorInfo& tensor : prepareEngine_->tensors()) {
+    if (tensor.isInput) continue;
+    Arena& arena = stepInputs_.count(tensor.name) > 0 ? state.arena : unread;
+    arena.add(tensor.name, tensor.type, context->dims(tensor.name));
+  }
+  state.key = state.arena.key();
+  growScratch(context->scratchBytes());
+  state.memory = DeviceBuffer(device, state.arena.bytes, MemoryUse::kStates);
+  const DeviceBuffer dropped(device, unread.bytes, MemoryUse::kTransfers);
+  const DeviceBuffer onDevice(device, given.bytes, MemoryUse::kTransfers);
+  const PinnedBuffer onHost(device, given.bytes);
+  for (const HostTensor& input : inputs) {
+    const Arena::Tensor& place = given.tensors.at(input.name);
+    std::memcpy(onHost.data() + place.offset, input.data, input.bytes);
+    context->bind(input.name, onDevice.data() + place.offset);
+  }
+  for (const auto& [name, address] : prepareWeights_.addresses) context->bind(name, address);
+  for (const auto& [name, tensor] : state.arena.tensors) context->bind(name, state.memory.data() + tensor.offset);
+  for (const auto& [name, tensor] : unread.tensors) context->bind(name, dropped.data() + tensor.offset);
+  context->setScratch(scratch_.data(), scratch_.bytes());
+
+  Stream stream = stream_.get();
+  try {
+    device.record(begin_.get(), stream);
+    if (given.bytes > 0) device.copyToDevice(onDevice.data(), onHost.data(), given.bytes, stream);
+    context->enqueue(stream);
+    device.record(end_.get(), stream);
+    device.synchronize(stream);
+  } catch (...) {
+    // what is on its way reads buffers that end with this call
+    try {
+      device.synchronize(stream);
+    } catch (...) {
+      // the failure that brought us here says more
+    }
+    throw;
+  }
+  PreparedState prepared{nextState_++, device.milliseconds(begin_.get(), end_.get())};
+  states_.emplace(prepared.id, std::move(state));
+  return prepared;
+}
+
+StepResult Session::run(uint64_t state, StepInputs inputs) {
+  return guarded([&] { return runStep(state, inputs); });
+}
+
+StepResult Session::runStep(uint64_t id, StepInputs& inputs) {
+  const auto found = states_.find(id);
+  if (found == states_.end()) refuse("the prepared state was released");
+  Device& device = *parts_.device;
+  Stream stream = stream_.get();
+  bool isNew = false;
+  Step& step = stepFor(found->second, inputs, isNew);
+  const uint8_t* source = inputs.staged.data();
+  if (!inputs.staged.isPinned() && step.inputBytes() > 0) {
+    if (ownInputs_.bytes() < step.inputBytes()) ownInputs_ = PinnedBuffer(device, step.inputBytes());
+    std::memcpy(ownInputs_.data(), source, step.inputBytes());
+    source = ownInputs_.data();
+    // the next call of this size finds a pinned slot
+    staging_.reserve(device, 2, step.inputBytes());
+  }
+  try {
+    device.record(begin_.get(), stream);
+    if (step.boundState() != id) step.bindState(id, found->second.memory);
+    step.upload(source, step.inputBytes());
+    step.run(usesGraphs_);
+    device.record(end_.get(), stream);
+    device.synchronize(stream);
+  } catch (...) {
+    try {
+      device.synchronize(stream);
+    } catch (...) {
+      // the failure that brought us here says more
+    }
+    // in an unknown condition: made anew by the next call
+    steps_.pop_front();
+    throw;
+  }
+  StepResult result;
+  result.isFirst = isNew;
+  result.deviceMs = device.milliseconds(begin_.get(), end_.get());
+  for (const auto& [name, tensor] : step.outputs().tensors) {
+    const uint8_t* bytes = step.outputBytes() + tensor.offset;
+    result.outputs.push_back({name, tensor.type, tensor.dims, {bytes, bytes + tensor.bytes}});
+  }
+  return result;
+}
+
+Step& Session::stepFor(const State& state, const StepInputs& inputs, bool& isNew) {
+  StepShapes shapes = shapesOf(inputs.tensors, inputs.images);
+  std::string key = state.key + shapes.callKey();
+  for (auto it = steps_.begin(); it != steps_.end(); ++it) {
+    if ((*it)->key() != key) continue;
+    steps_.splice(steps_.begin(), steps_, it);
+    return *steps_.front();
+  }
+  shapes.state = state.arena;
+  const bool hasFrames = !inputs.images.frames.empty();
+  for (const auto& [name, tensor] : stepInputs_) {
+    const bool isGiven = shapes.inputs.tensors.count(name) + shapes.state.tensors.count(name) > 0;
+    if (!isGiven && !(hasFrames && name == imageInput_)) {
+      refuse("input " + name + ": expected it with the call, found none");
+    }
+  }
+  StepPipeline pipeline;
+  if (hasFrames) {
+    if (shapes.inputs.tensors.count(imageInput_) > 0) refuse("expected frames or " + imageInput_ + ", found both");
+    pipeline.pipeline = parts_.imagePipeline(inputs.images);
+    pipeline.imageInput = imageInput_;
+    const TensorInfo& input = stepInputs_.at(imageInput_);
+    if (tensorBytes(input.type, input.dims) != pipeline.pipeline->imageBytes()) {
+      refuse("frames: expected those of " + imageInput_ + " " + describeDims(input.dims) + ", found " +
+             std::to_string(inputs.images.frames.size()) + " that make " +
+             std::to_string(pipeline.pipeline->imageBytes()) + " bytes");
+    }
+  }
+  // room first: the new one may need what the oldest holds
+  while (steps_.size() >= keptSteps_) steps_.pop_back();
+  const StepParts parts{*parts_.device,         *stepEngine_, stream_.get(), stepWeights_.addresses, scratch_,
+                        [this](size_t bytes) { growScratch(bytes); }};
+  steps_.push_front(std::make_unique<Step>(parts, std::move(key), std::move(shapes), std::move(pipeline)));
+  isNew = true;
+  return *steps_.front();
+}
+
+void Session::growScratch(size_t bytes) {
+  if (scratch_.bytes() >= bytes) return;
+  // the old one first: both together may not fit
+  scratch_.reset();
+  for (const auto& step : steps_) step->dropGraph();
+  try {
+    scratch_ = DeviceBuffer(*parts_.device, bytes, MemoryUse::kScratch);
+  } catch (...) {
+    // they were made for memory that is gone
+    steps_.clear();
+    throw;
+  }
+  for (const auto& step : steps_) step->rebindScratch();
+}
+
+void Session::release(uint64_t state) {
+  guarded([&] { states_.erase(state); });
+}
+
+MemoryReport Session::memory() {
+  return guarded([&] { return parts_.device->report(); });
+}
+
+void Session::close() noexcept {
+  if (isClosed_.exchange(true) || parts_.device == nullptr) return;
+  Device& device = *parts_.device;
+  try {
+    device.makeCurrent();
+    if (stream_.get() != nullptr) device.synchronize(stream_.get());
+  } catch (...) {
+    // what is broken is given back all the same
+  }
+  steps_.clear();
+  states_.clear();
+  staging_.clear();
+  ownInputs_ = PinnedBuffer();
+  scratch_ = DeviceBuffer();
+  stepWeights_ = {};
+  stepEngine_.reset();
+  prepareWeights_ = {};
+  prepareEngine_.reset();
+  end_ = Owned<Event>();
+  begin_ = Owned<Event>();
+  stream_ = Owned<Stream>();
+  parts_.device.reset();
+}
+
+}  // namespace semanticvla::runtime

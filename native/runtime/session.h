@@ -1,0 +1,150 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/graph.h"
+#include "runtime/staging.h"
+#include "runtime/weights.h"
+
+namespace semanticvla::runtime {
+
+struct EnginePlan {
+  std::vector<uint8_t> plan;
+  /// Inputs that carry weights.
+  std::vector<WeightBinding> weights;
+};
+
+/// How a session gets its parts: a TensorRT module's, or a test's.
+struct SessionParts {
+  std::unique_ptr<Device> device;
+  std::function<std::unique_ptr<Engine>(Device&, const std::vector<uint8_t>& plan)> loadEngine;
+  /// Empty: this build has no kernels, and frames are refused.
+  std::function<std::unique_ptr<ImagePipeline>(const ImagePipelineRequest&)> imagePipeline;
+};
+
+struct SessionRequest {
+  /// Runs once per prepared state; its outputs are inputs of `step` by name.
+  EnginePlan prepare;
+  /// Runs once per call.
+  EnginePlan step;
+  /// Input of `step` that frames can be given for.
+  std::string imageInput;
+  bool usesGraphs = true;
+  /// Shapes that are kept ready, least recently used out first.
+  size_t keptSteps = 4;
+  /// Bytes of each of the two pinned buffers that weights go through.
+  size_t chunkBytes = 32U << 20;
+  ReportUpload progress;
+};
+
+/// Borrowed for the time of a call.
+struct HostTensor {
+  std::string name;
+  Dims dims;
+  const uint8_t* data = nullptr;
+  size_t bytes = 0;
+};
+
+struct OutputTensor {
+  std::string name;
+  std::string type;
+  Dims dims;
+  std::vector<uint8_t> bytes;
+};
+
+/// One call's inputs, copied by the caller's thread. `write` before `run`, which may be on another thread.
+struct StepInputs {
+  std::vector<std::pair<std::string, Dims>> tensors;
+  /// No frames: the image input is among the tensors.
+  ImagePipelineRequest images;
+  Staged staged;
+};
+
+struct StepResult {
+  std::vector<OutputTensor> outputs;
+  /// From the first byte uploaded to the last one back, by the device's clock.
+  double deviceMs = 0;
+  /// The shapes were new, and this call prepared them.
+  bool isFirst = false;
+};
+
+struct PreparedState {
+  uint64_t id = 0;
+  double deviceMs = 0;
+};
+
+/// Two engines with their weights on one device. Everything but `inputs` is for one thread. Calls throw Failure; after a
+/// kDevice failure every later call repeats it, since a broken CUDA context stays broken.
+class Session {
+ public:
+  /// Takes all it needs, or throws and has given everything back.
+  Session(SessionParts parts, SessionRequest request);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const DeviceInfo& device() const { return info_; }
+  /// Any thread: checks the names and sizes of a call's inputs and copies them.
+  StepInputs stage(const std::vector<HostTensor>& tensors, const ImagePipelineRequest& images,
+                   const std::vector<const uint8_t*>& framePixels);
+
+  PreparedState prepare(const std::vector<HostTensor>& inputs);
+  StepResult run(uint64_t state, StepInputs inputs);
+  /// Of states that were released already nothing happens.
+  void release(uint64_t state);
+  MemoryReport memory();
+  /// Gives everything back; idempotent. Later calls fail.
+  void close() noexcept;
+
+ private:
+  struct State {
+    Arena arena;
+    std::string key;
+    DeviceBuffer memory;
+  };
+
+  void open(SessionRequest& request);
+  void checkPlans() const;
+  void requireOpen() const;
+  template <typename Body>
+  auto guarded(Body body) -> decltype(body());
+  PreparedState prepareState(const std::vector<HostTensor>& inputs);
+  StepResult runStep(uint64_t state, StepInputs& inputs);
+  Step& stepFor(const State& state, const StepInputs& inputs, bool& isNew);
+  void growScratch(size_t bytes);
+  StepShapes shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors, const ImagePipelineRequest& images) const;
+
+  // In the order in which the parts need each other; `close` gives them back in the opposite one.
+  SessionParts parts_;
+  DeviceInfo info_;
+  Owned<Stream> stream_;
+  Owned<Event> begin_;
+  Owned<Event> end_;
+  std::unique_ptr<Engine> prepareEngine_;
+  UploadedWeights prepareWeights_;
+  std::unique_ptr<Engine> stepEngine_;
+  UploadedWeights stepWeights_;
+  DeviceBuffer scratch_;
+  Staging staging_;
+  /// For inputs that did not get a pinned slot.
+  PinnedBuffer ownInputs_;
+  std::map<uint64_t, State> states_;
+  /// Most recently used first.
+  std::list<std::unique_ptr<Step>> steps_;
+
+  std::map<std::string, TensorInfo> stepInputs_;
+  std::string imageInput_;
+  bool usesGraphs_ = true;
+  size_t keptSteps_ = 0;
+  uint64_t nextState_ = 1;
+  std::string broken_;
+  std::atomic<bool> isClosed_{false};
+};
+
+}  // namespace semanticvla::runtime

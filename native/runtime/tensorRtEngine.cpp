@@ -1,0 +1,241 @@
+#include "runtime/tensorRtEngine.h"
+
+#include <NvInferRuntime.h>
+
+#include <mutex>
+#include <utility>
+
+#include "plugins/creators.h"
+#include "plugins/failure.h"
+#include "runtime/typeNames.h"
+
+namespace semanticvla::runtime {
+
+namespace {
+
+/// The newest errors, for the exception.
+class RunLog final : public nvinfer1::ILogger {
+ public:
+  void log(Severity severity, const char* message) noexcept override {
+    if (severity > Severity::kERROR) return;
+    try {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (errors_.size() > kMost) errors_.clear();
+      errors_ += errors_.empty() ? "" : "\n";
+      errors_ += message;
+    } catch (...) {
+      // without memory for the text the failure is reported without it
+    }
+  }
+  std::string take() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(errors_, std::string());
+  }
+
+ private:
+  static constexpr size_t kMost = 16384;
+  std::mutex mutex_;
+  std::string errors_;
+};
+
+/// What TensorRT takes for itself is counted and given back with the rest.
+class EngineMemory final : public nvinfer1::IGpuAllocator {
+ public:
+  explicit EngineMemory(Device& device) : device_(device) {}
+
+  // `allocate` and `deallocate` are called by default from the asynchronous forms, which TensorRT asks for.
+  void* allocate(uint64_t size, uint64_t, nvinfer1::AllocatorFlags) noexcept override {
+    try {
+      return size == 0 ? nullptr : device_.allocate(size, MemoryUse::kEngines);
+    } catch (const Failure& failure) {
+      // TensorRT reports the null; the session adds the figures
+      const std::lock_guard<std::mutex> lock(mutex_);
+      needed_ = failure.needed;
+      free_ = failure.free;
+      return nullptr;
+    } catch (...) {
+      return nullptr;
+    }
+  }
+  bool deallocate(void* memory) noexcept override {
+    device_.release(memory);
+    return true;
+  }
+  /// Throws instead of `failure` when memory ran out since the last call.
+  void rethrow(const std::string& message) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const uint64_t needed = std::exchange(needed_, 0);
+    if (needed == 0) return;
+    throw Failure(FailureKind::kMemory,
+                  message + "; device memory for TensorRT: " + std::to_string(needed) + " bytes needed, " +
+                      std::to_string(free_) + " free",
+                  needed, free_);
+  }
+
+ private:
+  Device& device_;
+  std::mutex mutex_;
+  uint64_t needed_ = 0;
+  uint64_t free_ = 0;
+};
+
+/// What the engine and its contexts share; the last of them ends it.
+struct Shared {
+  explicit Shared(Device& device) : memory(device) {}
+
+  [[noreturn]] void fail(FailureKind kind, std::string message) {
+    const std::string plugin = plugins::takeFailure();
+    if (!plugin.empty()) message += "\n" + plugin;
+    const std::string errors = log.take();
+    if (!errors.empty()) message += "\n" + errors;
+    memory.rethrow(message);
+    throw Failure(kind, message);
+  }
+
+  // destroyed in the opposite order
+  RunLog log;
+  EngineMemory memory;
+  std::unique_ptr<nvinfer1::IRuntime> runtime;
+  std::unique_ptr<nvinfer1::ICudaEngine> engine;
+};
+
+nvinfer1::Dims toDims(const Dims& sizes) {
+  nvinfer1::Dims dims{};
+  dims.nbDims = static_cast<int32_t>(sizes.size());
+  for (size_t i = 0; i < sizes.size() && i < nvinfer1::Dims::MAX_DIMS; ++i) dims.d[i] = sizes[i];
+  return dims;
+}
+
+Dims fromDims(const nvinfer1::Dims& dims) {
+  return dims.nbDims < 0 ? Dims() : Dims(dims.d, dims.d + dims.nbDims);
+}
+
+class TensorRtContext final : public Context {
+ public:
+  TensorRtContext(std::shared_ptr<Shared> shared, std::unique_ptr<nvinfer1::IExecutionContext> context)
+      : shared_(std::move(shared)), context_(std::move(context)) {}
+
+  void setInputDims(const std::map<std::string, Dims>& dims) override {
+    for (const auto& [name, sizes] : dims) {
+      if (!context_->setInputShape(name.c_str(), toDims(sizes))) {
+        shared_->fail(FailureKind::kRequest, "input " + name + ": TensorRT refused " + describeDims(sizes));
+      }
+    }
+    const char* missing = nullptr;
+    if (context_->inferShapes(1, &missing) != 0) {
+      shared_->fail(FailureKind::kRequest, std::string("TensorRT cannot tell the sizes of the outputs; input ") +
+                                               (missing == nullptr ? "?" : missing) + " is not set");
+    }
+  }
+  Dims dims(const std::string& tensor) const override {
+    const Dims sizes = fromDims(context_->getTensorShape(tensor.c_str()));
+    for (const int64_t size : sizes) {
+      if (size < 0) shared_->fail(FailureKind::kPlan, "output " + tensor + ": its size is known only after it is computed");
+    }
+    return sizes;
+  }
+  size_t scratchBytes() override { return context_->updateDeviceMemorySizeForShapes(); }
+  void setScratch(void* memory, size_t bytes) override {
+    context_->setDeviceMemoryV2(memory, static_cast<int64_t>(bytes));
+  }
+  void bind(const std::string& tensor, void* memory) override {
+    if (!context_->setTensorAddress(tensor.c_str(), memory)) {
+      shared_->fail(FailureKind::kPlan, "tensor " + tensor + ": TensorRT refused its address");
+    }
+  }
+  void enqueue(Stream stream) override {
+    if (!context_->enqueueV3(stream)) shared_->fail(FailureKind::kDevice, "TensorRT did not run the engine");
+  }
+
+ private:
+  std::shared_ptr<Shared> shared_;
+  std::unique_ptr<nvinfer1::IExecutionContext> context_;
+};
+
+class TensorRtEngine final : public Engine {
+ public:
+  explicit TensorRtEngine(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {
+    const nvinfer1::ICudaEngine& engine = *shared_->engine;
+    for (int32_t i = 0; i < engine.getNbIOTensors(); ++i) {
+      const char* name = engine.getIOTensorName(i);
+      tensors_.push_back({name, typeName(engine.getTensorDataType(name)), fromDims(engine.getTensorShape(name)),
+                          engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT});
+    }
+  }
+
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+
+  std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) override {
+    const int32_t profile = chooseProfile(dims);
+    std::unique_ptr<nvinfer1::IExecutionContext> context(create());
+    if (context == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not create an execution context");
+    if (profile > 0 && !context->setOptimizationProfileAsync(profile, stream)) {
+      shared_->fail(FailureKind::kPlan, "TensorRT refused profile " + std::to_string(profile));
+    }
+    return std::make_unique<TensorRtContext>(shared_, std::move(context));
+  }
+
+ private:
+  nvinfer1::IExecutionContext* create() {
+    constexpr auto kOurs = nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED;
+#ifdef TRT_MAJOR_RTX
+    // Kernels for the shapes at hand before the capture: those compiled later, in the background, would not be in the graph.
+    const std::unique_ptr<nvinfer1::IRuntimeConfig> config(shared_->engine->createRuntimeConfig());
+    if (config == nullptr) return nullptr;
+    config->setExecutionContextAllocationStrategy(kOurs);
+    config->setDynamicShapesKernelSpecializationStrategy(nvinfer1::DynamicShapesKernelSpecializationStrategy::kEAGER);
+    return shared_->engine->createExecutionContext(config.get());
+#else
+    return shared_->engine->createExecutionContext(kOurs);
+#endif
+  }
+
+  /// Of the profiles that admit these sizes the one made for them: the fewest sizes beside it.
+  int32_t chooseProfile(const std::map<std::string, Dims>& dims) const {
+    const nvinfer1::ICudaEngine& engine = *shared_->engine;
+    int32_t best = -1;
+    int64_t least = INT64_MAX;
+    std::string allowed;
+    for (int32_t profile = 0; profile < engine.getNbOptimizationProfiles(); ++profile) {
+      int64_t spread = 0;
+      bool isAdmitted = true;
+      for (const auto& [name, sizes] : dims) {
+        const Dims low = fromDims(engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMIN));
+        const Dims high = fromDims(engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMAX));
+        for (size_t d = 0; d < sizes.size() && d < low.size() && d < high.size(); ++d) {
+          isAdmitted &= low[d] <= sizes[d] && sizes[d] <= high[d];
+          spread += high[d] - low[d];
+          if (sizes[d] < low[d] || sizes[d] > high[d]) {
+            allowed += " " + name + " " + describeDims(low) + " to " + describeDims(high);
+          }
+        }
+      }
+      if (isAdmitted && spread < least) {
+        best = profile;
+        least = spread;
+      }
+    }
+    if (best >= 0) return best;
+    throw Failure(FailureKind::kRequest, "the engine was built for other sizes:" + allowed);
+  }
+
+  std::shared_ptr<Shared> shared_;
+  std::vector<TensorInfo> tensors_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> loadTensorRtEngine(const EntryPoints& entryPoints, Device& device,
+                                           const std::vector<uint8_t>& plan) {
+  const auto shared = std::make_shared<Shared>(device);
+  shared->runtime.reset(
+      static_cast<nvinfer1::IRuntime*>(entryPoints.createRuntime(&shared->log, NV_TENSORRT_VERSION)));
+  if (shared->runtime == nullptr) shared->fail(FailureKind::kDriver, "TensorRT did not create a runtime");
+  shared->runtime->setGpuAllocator(&shared->memory);
+  plugins::registerPlugins(shared->runtime->getPluginRegistry());
+  shared->engine.reset(shared->runtime->deserializeCudaEngine(plan.data(), plan.size()));
+  if (shared->engine == nullptr) shared->fail(FailureKind::kPlan, "TensorRT did not take the plan");
+  return std::make_unique<TensorRtEngine>(shared);
+}
+
+}  // namespace semanticvla::runtime

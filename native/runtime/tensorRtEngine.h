@@ -1,0 +1,15 @@
+#pragma once
+
+#include <memory>
+
+#include "runtime/engine.h"
+#include "runtime/module.h"
+
+namespace semanticvla::runtime {
+
+/// A plan, deserialized. `plan` was verified: TensorRT itself notices no tampering. Throws Failure kPlan with what TensorRT
+/// said.
+std::unique_ptr<Engine> loadTensorRtEngine(const EntryPoints& entryPoints, Device& device,
+                                           const std::vector<uint8_t>& plan);
+
+}  // namespace semanticvla::runtime

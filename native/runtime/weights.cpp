@@ -1,0 +1,179 @@
+#include "runtime/weights.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+namespace semanticvla::runtime {
+
+namespace {
+
+class File {
+ public:
+  explicit File(const std::string& path) : path_(path), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    if (fd_ < 0) fail(std::strerror(errno));
+    struct stat info {};
+    if (fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
+      close(fd_);
+      fail("no regular file");
+    }
+  }
+  ~File() { close(fd_); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  void read(uint8_t* target, size_t bytes, uint64_t offset) const {
+    while (bytes > 0) {
+      const ssize_t count = pread(fd_, target, bytes, static_cast<off_t>(offset));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail(std::strerror(errno));
+      if (count == 0) fail("its end before byte " + std::to_string(offset + bytes) + "; it changed since it was opened");
+      target += count;
+      offset += static_cast<uint64_t>(count);
+      bytes -= static_cast<size_t>(count);
+    }
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& found) const {
+    throw Failure(FailureKind::kWeights, path_ + ": expected to read weights, found " + found);
+  }
+
+  std::string path_;
+  int fd_;
+};
+
+/// Two pinned buffers in turn.
+class Conveyor {
+ public:
+  Conveyor(Device& device, Stream stream, size_t chunkBytes) : device_(device), stream_(stream) {
+    for (Slot& slot : slots_) {
+      slot.memory = PinnedBuffer(device, chunkBytes);
+      slot.passed = Owned<Event>(device, device.createEvent());
+    }
+  }
+  /// On the way out of a failure the copies may still read the buffers.
+  ~Conveyor() {
+    if (isFinished_) return;
+    try {
+      device_.synchronize(stream_);
+    } catch (...) {
+      // the failure that brought us here says more
+    }
+  }
+  Conveyor(const Conveyor&) = delete;
+  Conveyor& operator=(const Conveyor&) = delete;
+
+  /// The next buffer, when the device has read what was in it.
+  uint8_t* next() {
+    current_ = 1 - current_;
+    Slot& slot = slots_[current_];
+    if (slot.isUsed) device_.synchronize(slot.passed.get());
+    return slot.memory.data();
+  }
+  void send(void* target, size_t bytes) {
+    Slot& slot = slots_[current_];
+    device_.copyToDevice(target, slot.memory.data(), bytes, stream_);
+    device_.record(slot.passed.get(), stream_);
+    slot.isUsed = true;
+  }
+  void finish() {
+    isFinished_ = true;
+    device_.synchronize(stream_);
+  }
+
+ private:
+  struct Slot {
+    PinnedBuffer memory;
+    Owned<Event> passed;
+    bool isUsed = false;
+  };
+  Device& device_;
+  Stream stream_;
+  Slot slots_[2];
+  int current_ = 1;
+  bool isFinished_ = false;
+};
+
+uint64_t countOf(const WeightPart& part) { return part.bytes / bytesOf(part.type); }
+
+void checkBinding(const WeightBinding& binding) {
+  uint64_t count = 0;
+  for (const WeightPart& part : binding.parts) count += countOf(part);
+  uint64_t wanted = 1;
+  for (const int64_t size : binding.dims) wanted *= static_cast<uint64_t>(size);
+  if (count != wanted) {
+    throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " + describeDims(binding.dims) +
+                                             ", found " + std::to_string(count) + " numbers in its parts");
+  }
+}
+
+}  // namespace
+
+UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<WeightBinding>& bindings,
+                              size_t chunkBytes, const ReportUpload& report) {
+  Layout layout;
+  std::vector<size_t> offsets;
+  UploadProgress progress;
+  for (const WeightBinding& binding : bindings) {
+    checkBinding(binding);
+    size_t bytes = 0;
+    for (const WeightPart& part : binding.parts) {
+      bytes += countOf(part) * bytesOf(binding.type);
+      progress.total += part.bytes;
+    }
+    offsets.push_back(layout.add(bytes));
+  }
+  UploadedWeights uploaded;
+  uploaded.memory = DeviceBuffer(device, layout.bytes(), MemoryUse::kWeights);
+  if (bindings.empty()) return uploaded;
+
+  Conveyor conveyor(device, stream, chunkBytes);
+  std::unique_ptr<File> file;
+  std::string opened;
+  std::vector<uint8_t> raw;
+  for (size_t i = 0; i < bindings.size(); ++i) {
+    const WeightBinding& binding = bindings[i];
+    uint8_t* target = uploaded.memory.data() + offsets[i];
+    uploaded.addresses.emplace(binding.name, target);
+    for (const WeightPart& part : binding.parts) {
+      if (file == nullptr || opened != part.file) {
+        file = std::make_unique<File>(part.file);
+        opened = part.file;
+      }
+      const size_t from = bytesOf(part.type), to = bytesOf(binding.type);
+      const uint64_t chunk = chunkBytes / std::max(from, to);
+      for (uint64_t begin = 0; begin < countOf(part);) {
+        const auto count = static_cast<size_t>(std::min(chunk, countOf(part) - begin));
+        uint8_t* pinned = conveyor.next();
+        if (part.type == binding.type) {
+          file->read(pinned, count * from, part.offset + begin * from);
+        } else {
+          raw.resize(count * from);
+          file->read(raw.data(), raw.size(), part.offset + begin * from);
+          const size_t bad = convertFloats(part.type, raw.data(), binding.type, pinned, count);
+          if (bad < count) {
+            throw Failure(FailureKind::kWeights, "weight " + binding.name + " in " + part.file + ": number " +
+                                                     std::to_string(begin + bad) +
+                                                     " is finite there and infinite in the engine's precision");
+          }
+        }
+        conveyor.send(target, count * to);
+        target += count * to;
+        begin += count;
+        progress.done += count * from;
+        if (report && !report(progress)) throw Failure(FailureKind::kCancelled, "cancelled while loading weights");
+      }
+    }
+  }
+  conveyor.finish();
+  return uploaded;
+}
+
+}  // namespace semanticvla::runtime

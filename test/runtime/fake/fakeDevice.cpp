@@ -1,0 +1,250 @@
+#include "fakeDevice.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace fake {
+
+namespace {
+
+template <typename To, typename From>
+To* as(From* handle) {
+  return reinterpret_cast<To*>(handle);
+}
+
+}  // namespace
+
+FakeDevice::FakeDevice(const DeviceOptions& options, std::shared_ptr<DeviceRecord> record)
+    : options_(options), record_(std::move(record)) {
+  info_.name = "Fake GPU";
+  info_.uuid = "fa4e";
+  info_.capability = options.capability;
+  info_.totalBytes = options.capacity;
+  info_.driverVersion = options.driverVersion;
+}
+
+FakeDevice::~FakeDevice() {
+  for (const auto& [memory, bytes] : memory_) std::free(memory);
+  for (const auto& [memory, bytes] : pinned_) std::free(memory);
+}
+
+void FakeDevice::step(const char* name, size_t allocation) {
+  ++record_->calls;
+  if (isBroken_) throw Failure(FailureKind::kDevice, std::string(name) + ": an earlier call broke the device");
+  if (record_->calls != options_.failAt) return;
+  if (allocation > 0) {
+    throw Failure(FailureKind::kMemory, std::string(name) + ": made to fail", allocation,
+                  options_.capacity - record_->liveBytes);
+  }
+  isBroken_ = options_.isSticky;
+  throw Failure(FailureKind::kDevice, std::string(name) + ": made to fail");
+}
+
+void FakeDevice::makeCurrent() { step("makeCurrent"); }
+
+void FakeDevice::memory(uint64_t& free, uint64_t& total) {
+  step("memory");
+  free = options_.capacity - record_->liveBytes;
+  total = options_.capacity;
+}
+
+void* FakeDevice::doAllocate(size_t bytes) {
+  step("allocate", bytes);
+  if (record_->liveBytes + bytes > options_.capacity) {
+    const uint64_t free = options_.capacity - record_->liveBytes;
+    throw Failure(FailureKind::kMemory,
+                  "device memory: " + std::to_string(bytes) + " bytes needed, " + std::to_string(free) + " free", bytes,
+                  free);
+  }
+  auto* memory = static_cast<uint8_t*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+  std::memset(memory, 0xcd, bytes);
+  memory_[memory] = bytes;
+  record_->liveBytes += bytes;
+  if (record_->liveBytes > record_->peakBytes) record_->peakBytes = record_->liveBytes;
+  return memory;
+}
+
+void FakeDevice::doRelease(void* memory) noexcept {
+  const auto found = memory_.find(static_cast<uint8_t*>(memory));
+  if (found == memory_.end()) return fault("released device memory that is not there");
+  record_->liveBytes -= found->second;
+  memory_.erase(found);
+  std::free(memory);
+}
+
+void* FakeDevice::doAllocatePinned(size_t bytes) {
+  step("allocatePinned", bytes);
+  auto* memory = static_cast<uint8_t*>(std::malloc(bytes));
+  std::memset(memory, 0xcd, bytes);
+  pinned_[memory] = bytes;
+  record_->livePinnedBytes += bytes;
+  return memory;
+}
+
+void FakeDevice::doReleasePinned(void* memory) noexcept {
+  const auto found = pinned_.find(static_cast<uint8_t*>(memory));
+  if (found == pinned_.end()) return fault("released pinned memory that is not there");
+  record_->livePinnedBytes -= found->second;
+  pinned_.erase(found);
+  std::free(memory);
+}
+
+bool FakeDevice::covers(const std::map<uint8_t*, size_t>& regions, const void* memory, size_t bytes) {
+  const auto* begin = static_cast<const uint8_t*>(memory);
+  auto after = regions.upper_bound(const_cast<uint8_t*>(begin));
+  if (after == regions.begin()) return false;
+  --after;
+  return begin + bytes <= after->first + after->second;
+}
+
+void FakeDevice::use(const void* memory, size_t bytes, const char* what) {
+  if (bytes == 0 || covers(memory_, memory, bytes)) return;
+  fault(std::string(what) + ": " + std::to_string(bytes) + " bytes that are not in device memory");
+  throw Failure(FailureKind::kDevice, std::string(what) + ": illegal address");
+}
+
+void FakeDevice::usePinned(const void* memory, size_t bytes) {
+  if (covers(pinned_, memory, bytes)) return;
+  fault(std::to_string(bytes) + " bytes of a copy that are not in pinned memory");
+  throw Failure(FailureKind::kDevice, "copy: illegal address");
+}
+
+Stream FakeDevice::createStream() {
+  step("createStream");
+  ++record_->liveHandles;
+  return as<CUstream_st>(new FakeStream());
+}
+
+void FakeDevice::destroy(Stream stream) noexcept {
+  if (!as<FakeStream>(stream)->work.empty() && !isBroken_) fault("a stream was destroyed with work on it");
+  delete as<FakeStream>(stream);
+  --record_->liveHandles;
+}
+
+void FakeDevice::enqueue(Stream handle, Work work) {
+  FakeStream& stream = *as<FakeStream>(handle);
+  if (stream.isCapturing) {
+    stream.captured.push_back(std::move(work));
+  } else {
+    stream.work.push_back(std::move(work));
+  }
+}
+
+void FakeDevice::synchronize(Stream handle) {
+  FakeStream& stream = *as<FakeStream>(handle);
+  try {
+    step("synchronize");
+  } catch (...) {
+    // what failed takes everything behind it along
+    stream.work.clear();
+    throw;
+  }
+  if (stream.isCapturing) fault("waited for a stream that is being captured");
+  while (!stream.work.empty()) {
+    const Work work = std::move(stream.work.front());
+    stream.work.pop_front();
+    work();
+  }
+}
+
+Event FakeDevice::createEvent() {
+  step("createEvent");
+  ++record_->liveHandles;
+  return as<CUevent_st>(new FakeEvent());
+}
+
+void FakeDevice::destroy(Event event) noexcept {
+  delete as<FakeEvent>(event);
+  --record_->liveHandles;
+}
+
+void FakeDevice::record(Event handle, Stream stream) {
+  step("record");
+  FakeEvent* event = as<FakeEvent>(handle);
+  event->stream = as<FakeStream>(stream);
+  event->isOver = false;
+  enqueue(stream, [this, event] {
+    event->isOver = true;
+    event->time = ++clock_;
+  });
+}
+
+void FakeDevice::synchronize(Event handle) {
+  step("synchronize an event");
+  FakeEvent& event = *as<FakeEvent>(handle);
+  while (!event.isOver) {
+    const Work work = std::move(event.stream->work.front());
+    event.stream->work.pop_front();
+    work();
+  }
+}
+
+double FakeDevice::milliseconds(Event begin, Event end) {
+  step("milliseconds");
+  if (!as<FakeEvent>(begin)->isOver || !as<FakeEvent>(end)->isOver) fault("timed an event that is not over");
+  return as<FakeEvent>(end)->time - as<FakeEvent>(begin)->time;
+}
+
+void FakeDevice::copyToDevice(void* device, const void* host, size_t bytes, Stream stream) {
+  step("copyToDevice");
+  record_->copiedToDevice += bytes;
+  enqueue(stream, [=] {
+    usePinned(host, bytes);
+    use(device, bytes, "copy to the device");
+    std::memcpy(device, host, bytes);
+  });
+}
+
+void FakeDevice::copyToHost(void* host, const void* device, size_t bytes, Stream stream) {
+  step("copyToHost");
+  enqueue(stream, [=] {
+    usePinned(host, bytes);
+    use(device, bytes, "copy to the host");
+    std::memcpy(host, device, bytes);
+  });
+}
+
+void FakeDevice::copyOnDevice(void* to, const void* from, size_t bytes, Stream stream) {
+  step("copyOnDevice");
+  enqueue(stream, [=] {
+    use(to, bytes, "copy on the device");
+    use(from, bytes, "copy on the device");
+    std::memcpy(to, from, bytes);
+  });
+}
+
+void FakeDevice::beginCapture(Stream handle) {
+  step("beginCapture");
+  FakeStream& stream = *as<FakeStream>(handle);
+  if (!stream.work.empty()) fault("a capture began before the stream was empty");
+  stream.isCapturing = true;
+  stream.captured.clear();
+}
+
+Graph FakeDevice::endCapture(Stream handle) {
+  FakeStream& stream = *as<FakeStream>(handle);
+  stream.isCapturing = false;
+  step("endCapture");
+  ++record_->captures;
+  ++record_->liveHandles;
+  return as<CUgraphExec_st>(new FakeGraph{std::move(stream.captured)});
+}
+
+void FakeDevice::dropCapture(Stream handle) noexcept {
+  FakeStream& stream = *as<FakeStream>(handle);
+  stream.isCapturing = false;
+  stream.captured.clear();
+}
+
+void FakeDevice::launch(Graph graph, Stream stream) {
+  step("launch");
+  ++record_->launches;
+  for (const Work& work : as<FakeGraph>(graph)->work) enqueue(stream, work);
+}
+
+void FakeDevice::destroy(Graph graph) noexcept {
+  delete as<FakeGraph>(graph);
+  --record_->liveHandles;
+}
+
+}  // namespace fake

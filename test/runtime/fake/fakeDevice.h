@@ -1,0 +1,108 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "runtime/device.h"
+
+namespace fake {
+
+using namespace semanticvla::runtime;
+
+struct DeviceOptions {
+  uint64_t capacity = 1U << 30;
+  /// The call, counted from 1, that fails: allocations as out of memory, all others as a CUDA error. 0: none.
+  int failAt = 0;
+  /// After a CUDA error every later call fails too, as on a real device.
+  bool isSticky = true;
+  int capability = 89;
+  int driverVersion = 13000;
+};
+
+/// What is left of a device after it is gone.
+struct DeviceRecord {
+  int calls = 0;
+  uint64_t liveBytes = 0;
+  uint64_t livePinnedBytes = 0;
+  int liveHandles = 0;
+  uint64_t peakBytes = 0;
+  uint64_t copiedToDevice = 0;
+  int captures = 0;
+  int launches = 0;
+  /// What no correct program does: use of memory that is not there, pageable memory in an asynchronous copy, ...
+  std::vector<std::string> faults;
+};
+
+/// A GPU of ordinary memory. What is put on a stream runs only when somebody waits for it, so that a missing wait shows;
+/// every address is checked when it is used. Memory is filled with a pattern when it is given out.
+class FakeDevice final : public Device {
+ public:
+  FakeDevice(const DeviceOptions& options, std::shared_ptr<DeviceRecord> record);
+  ~FakeDevice() override;
+
+  const DeviceInfo& info() const override { return info_; }
+  void makeCurrent() override;
+  void memory(uint64_t& free, uint64_t& total) override;
+  Stream createStream() override;
+  void destroy(Stream stream) noexcept override;
+  void synchronize(Stream stream) override;
+  Event createEvent() override;
+  void destroy(Event event) noexcept override;
+  void record(Event event, Stream stream) override;
+  void synchronize(Event event) override;
+  double milliseconds(Event begin, Event end) override;
+  void copyToDevice(void* device, const void* host, size_t bytes, Stream stream) override;
+  void copyToHost(void* host, const void* device, size_t bytes, Stream stream) override;
+  void copyOnDevice(void* to, const void* from, size_t bytes, Stream stream) override;
+  void beginCapture(Stream stream) override;
+  Graph endCapture(Stream stream) override;
+  void dropCapture(Stream stream) noexcept override;
+  void launch(Graph graph, Stream stream) override;
+  void destroy(Graph graph) noexcept override;
+
+  using Work = std::function<void()>;
+  /// Counts a call that may fail.
+  void step(const char* name, size_t allocation = 0);
+  void enqueue(Stream stream, Work work);
+  /// Of the work itself: `bytes` from `memory` on are device memory that is still there.
+  void use(const void* memory, size_t bytes, const char* what);
+
+ protected:
+  void* doAllocate(size_t bytes) override;
+  void doRelease(void* memory) noexcept override;
+  void* doAllocatePinned(size_t bytes) override;
+  void doReleasePinned(void* memory) noexcept override;
+
+ private:
+  struct FakeStream {
+    std::deque<Work> work;
+    bool isCapturing = false;
+    std::vector<Work> captured;
+  };
+  struct FakeEvent {
+    FakeStream* stream = nullptr;
+    bool isOver = false;
+    int time = 0;
+  };
+  struct FakeGraph {
+    std::vector<Work> work;
+  };
+  void usePinned(const void* memory, size_t bytes);
+  void fault(const std::string& text) { record_->faults.push_back(text); }
+  static bool covers(const std::map<uint8_t*, size_t>& regions, const void* memory, size_t bytes);
+
+  DeviceOptions options_;
+  std::shared_ptr<DeviceRecord> record_;
+  DeviceInfo info_;
+  std::map<uint8_t*, size_t> memory_;
+  std::map<uint8_t*, size_t> pinned_;
+  bool isBroken_ = false;
+  int clock_ = 0;
+};
+
+}  // namespace fake

@@ -113,7 +113,127 @@ export interface NativeBuild {
   cancel(): void;
 }
 
+export interface NativeDevice {
+  readonly index: number;
+  readonly name: string;
+  readonly uuid: string;
+  /** 10 * major + minor: 89. */
+  readonly capability: number;
+  readonly totalBytes: number;
+  /** CUDA version that the driver supports: 13000. */
+  readonly driverVersion: number;
+  readonly isIntegrated: boolean;
+}
+
+export type NativeFloatType = 'float32' | 'float16' | 'bfloat16' | 'float64';
+
+/** A weight that is an input of an engine: parts of files, one below the other, converted to `type`. */
+export interface NativeWeight {
+  readonly name: string;
+  readonly type: NativeFloatType;
+  readonly dims: readonly number[];
+  readonly parts: readonly {
+    readonly file: string;
+    readonly offset: number;
+    readonly byteLength: number;
+    readonly type: NativeFloatType;
+  }[];
+}
+
+export interface NativeSessionRequest {
+  /** Paths of TensorRT and the module that fits. */
+  readonly library: string;
+  readonly module: string;
+  readonly device: number;
+  /** Runs once per state; its outputs are inputs of `step` by name. Plans are deserialized as they are: verify them first. */
+  readonly prepare: { readonly plan: Uint8Array; readonly weights: readonly NativeWeight[] };
+  /** Runs once per call. */
+  readonly step: { readonly plan: Uint8Array; readonly weights: readonly NativeWeight[] };
+  /** Input of `step` that frames can be given for. */
+  readonly imageInput: string;
+  /** Capture each shape as a CUDA graph. */
+  readonly graphs: boolean;
+  /** Shapes kept ready. */
+  readonly keptSteps: number;
+  /** Of each of the two pinned buffers that weights go through. */
+  readonly chunkBytes: number;
+}
+
+export interface NativeTensor {
+  readonly name: string;
+  readonly dims: readonly number[];
+  readonly data: Uint8Array | Float32Array | BigInt64Array;
+}
+
+export interface NativeFrames {
+  readonly frames: readonly NativeFrame[];
+  readonly jpeg: boolean;
+  readonly centerCrop: boolean;
+}
+
+export interface NativeStepResult {
+  readonly outputs: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly dims: readonly number[];
+    readonly data: Uint8Array;
+  }[];
+  readonly deviceMs: number;
+  /** These shapes were new, and this call prepared them. */
+  readonly isFirst: boolean;
+}
+
+/** Device bytes by use; `pinned` is host memory. */
+export interface NativeMemory {
+  readonly weights: number;
+  readonly states: number;
+  readonly transfers: number;
+  readonly scratch: number;
+  readonly engines: number;
+  readonly pinned: number;
+  readonly free: number;
+  readonly total: number;
+}
+
+/** Calls run one after the other on the session's own thread; inputs are copied before a call returns. */
+export interface NativeSession {
+  readonly device: NativeDevice;
+  prepare(inputs: readonly NativeTensor[]): Promise<{ readonly state: number; readonly deviceMs: number }>;
+  run(state: number, inputs: readonly NativeTensor[], frames: NativeFrames | null): Promise<NativeStepResult>;
+  release(state: number): Promise<void> | undefined;
+  memory(): Promise<NativeMemory>;
+  /** Gives all memory back. */
+  close(): Promise<void>;
+  /** Ends the thread; after `close` has settled. */
+  end(): void;
+}
+
+export interface NativeSessionOpening {
+  readonly done: Promise<NativeSession>;
+  /** Loading ends after its current chunk; `done` rejects with kind `cancelled`. */
+  cancel(): void;
+  /** Ends the thread; after `done` has rejected. */
+  end(): void;
+}
+
+/** What rejections of the session carry. */
+export interface NativeFailure extends Error {
+  readonly kind?: 'memory' | 'device' | 'driver' | 'plan' | 'weights' | 'request' | 'cancelled';
+  /** Bytes, of kind `memory`. */
+  readonly needed?: number;
+  readonly free?: number;
+}
+
 export interface NativeAddon {
+  /** The GPUs that a module's driver shows. Throws NativeFailure. */
+  listDevices(module: string): readonly NativeDevice[];
+  /** Keep what it returns until `done` has settled. */
+  openSession(
+    request: NativeSessionRequest,
+    onProgress: (progress: { readonly done: number; readonly total: number }) => void,
+  ): NativeSessionOpening;
+  /** An exclusive lock on an open file, given back when it is closed or the process ends. false: another holds it. */
+  tryLock(fd: number): boolean;
   /** Opens a TensorRT library, and a module unless its path is empty. Throws with the loader's reason. */
   inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
@@ -155,9 +275,12 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   inspectTensorRt: true,
   jpegRoundTrip: true,
   lanczosResize: true,
+  listDevices: true,
   normalizePixels: true,
+  openSession: true,
   pillowBicubic: true,
   preprocessImages: true,
+  tryLock: true,
 };
 
 // Relative to lib/ and to dist/ alike. npm's build, and the one of `npm run build:native`; same sources, the first serves.

@@ -55,6 +55,10 @@ export type ErrorCode =
   | 'TENSORRT_MODULE_MISSING'
   | 'ENGINE_BUILD_FAILED'
   | 'ENGINE_AUDIT_FAILED'
+  | 'ENGINE_REFUSED'
+  | 'ENGINE_CHECK_FAILED'
+  | 'DEVICE_OUT_OF_MEMORY'
+  | 'DEVICE_FAILED'
   | 'CLOSED'
   // command line and tools
   | 'OUTPUT_UNWRITABLE'

@@ -9,6 +9,8 @@
 
 #include "napi/convert.h"
 #include "napi/engineBuilder.h"
+#include "napi/engineSession.h"
+#include "napi/fileLock.h"
 #include "napi/queue.h"
 #include "reference/jpegRoundTrip.h"
 #include "reference/lanczosResize.h"
@@ -113,6 +115,9 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("preprocessImages", &SemanticVlaAddon::preprocessImages),
                     InstanceMethod("inspectTensorRt", &SemanticVlaAddon::inspectTensorRt),
                     InstanceMethod("buildEngine", &SemanticVlaAddon::buildEngine),
+                    InstanceMethod("listDevices", &SemanticVlaAddon::listDevices),
+                    InstanceMethod("openSession", &SemanticVlaAddon::openSession),
+                    InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
                     InstanceMethod("lanczosResize", &SemanticVlaAddon::lanczosResize),
                     InstanceMethod("normalizePixels", &SemanticVlaAddon::normalizePixels),
@@ -173,6 +178,10 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   Napi::Value inspectTensorRt(const Napi::CallbackInfo& info) {
     return napi::inspectTensorRt(info);
   }
+
+  Napi::Value listDevices(const Napi::CallbackInfo& info) { return napi::listDevices(info); }
+  Napi::Value openSession(const Napi::CallbackInfo& info) { return napi::openSession(info); }
+  Napi::Value tryLock(const Napi::CallbackInfo& info) { return napi::tryLock(info); }
 
   /// { done: Promise, cancel: Function }
   Napi::Value buildEngine(const Napi::CallbackInfo& info) {

@@ -1,0 +1,149 @@
+/** Files of the engine cache: durable writes, bounded reads, and who may write there. */
+
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { SemanticVlaError } from '../errors.ts';
+
+/** Ends the names of files that are not complete yet. */
+export const partialSuffix = '.partial';
+
+/** How bytes get into a file; replaced in tests by disks that fill up. */
+export type WriteFile = (path: string, bytes: Uint8Array) => Promise<void>;
+
+/** Bytes on the disk, not only on their way. */
+export const writeDurably: WriteFile = async (path, bytes) => {
+  const handle = await open(path, 'wx', 0o600);
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+};
+
+/** Under its name the file is either the old one or the whole new one. @throws CACHE_UNWRITABLE */
+export async function replaceFile(path: string, bytes: Uint8Array, write: WriteFile): Promise<void> {
+  const partial = `${path}.${process.pid}.${randomBytes(4).toString('hex')}${partialSuffix}`;
+  try {
+    await write(partial, bytes);
+    await rename(partial, path);
+    await syncFolder(dirname(path));
+  } catch (cause) {
+    await rm(partial, { force: true });
+    throw unwritable(path, bytes.byteLength, cause);
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function unwritable(path: string, bytes: number, cause: unknown): SemanticVlaError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const full = code === 'ENOSPC' || code === 'EDQUOT';
+  return new SemanticVlaError(
+    'CACHE_UNWRITABLE',
+    `${path}: expected to write ${bytes} bytes there, found ${full ? 'the disk full' : message}. ` +
+      `${full ? 'Make room' : 'Make the folder writable'}, or set SEMANTICVLA_CACHE to another one. What was in the cache is untouched.`,
+    { cause },
+  );
+}
+
+/** A regular file of ours, of at most `cap` bytes; null when there is none. @throws ENGINE_REFUSED */
+export async function readOwnFile(path: string, cap: number): Promise<Buffer | null> {
+  let handle: Awaited<ReturnType<typeof open>>;
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return null;
+    throw refused(path, 'a regular file', code === 'ELOOP' ? 'a symbolic link' : String(code));
+  }
+  try {
+    const info = await handle.stat();
+    if (!info.isFile()) throw refused(path, 'a regular file', 'a folder or a device');
+    requireOwner(path, info);
+    if (info.size > cap) throw refused(path, `at most ${cap} bytes`, `${info.size}`);
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Only this user and root may have put something there. */
+function requireOwner(path: string, info: { readonly uid: number; readonly mode: number }): void {
+  const uid = process.getuid?.() ?? info.uid;
+  if (info.uid !== uid && info.uid !== 0) throw refused(path, `owner ${uid}`, `owner ${info.uid}`);
+  if ((info.mode & 0o002) !== 0) {
+    const mode = (info.mode & 0o7777).toString(8);
+    throw refused(path, 'no right to write for others', `mode ${mode}`, `chmod o-w ${path}`);
+  }
+}
+
+/** The folder, made when it is not there (0700). @throws ENGINE_REFUSED, CACHE_UNWRITABLE */
+export async function ownFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new SemanticVlaError(
+      'CACHE_UNWRITABLE',
+      `${path}: expected to make the engine cache there, found ${(cause as Error).message}. Set SEMANTICVLA_CACHE to a folder that can be written.`,
+      { cause },
+    );
+  }
+  const info = await lstat(path);
+  if (!info.isDirectory()) throw refused(path, 'a folder', 'something else');
+  requireOwner(path, info);
+}
+
+const keyBytes = 32;
+
+/** The secret that marks what this machine wrote; made at the first use, readable by its owner only. */
+export async function machineKey(folder: string): Promise<Buffer> {
+  const path = join(folder, 'machine.key');
+  const found = await readKey(path);
+  if (found !== null) return found;
+  const partial = `${path}.${process.pid}.${randomBytes(4).toString('hex')}${partialSuffix}`;
+  try {
+    await writeDurably(partial, randomBytes(keyBytes));
+    // fails when another process was first: then its key counts
+    await link(partial, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  } catch (cause) {
+    throw unwritable(path, keyBytes, cause);
+  } finally {
+    await rm(partial, { force: true });
+  }
+  return (await readKey(path))!;
+}
+
+async function readKey(path: string): Promise<Buffer | null> {
+  const key = await readOwnFile(path, 4096);
+  if (key === null) return null;
+  const { mode } = await lstat(path);
+  if ((mode & 0o077) !== 0) {
+    throw refused(
+      path,
+      'mode 600',
+      `mode ${(mode & 0o777).toString(8)}`,
+      `rm ${path}; engines are then built again`,
+    );
+  }
+  if (key.length !== keyBytes) throw refused(path, `${keyBytes} bytes`, `${key.length}`, `rm ${path}`);
+  return key;
+}
+
+export function refused(path: string, expected: string, found: string, next?: string): SemanticVlaError {
+  return new SemanticVlaError(
+    'ENGINE_REFUSED',
+    `${path}: expected ${expected}, found ${found}. It was not loaded. Next: ${next ?? `rm ${path}, or semanticvla build --rebuild`}.`,
+  );
+}

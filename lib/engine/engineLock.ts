@@ -1,0 +1,54 @@
+/**
+ * One builder of one plan at a time, across processes. The kernel holds the lock (flock) and gives it back when its owner
+ * ends, however it ends: nothing is to be recovered, and no clock is trusted. The file stays; it holds nothing.
+ */
+
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loadAddon } from '../binding.ts';
+import { SemanticVlaError } from '../errors.ts';
+
+/** How often a waiting process looks again; what a killed owner costs the next one. */
+const pollMs = 50;
+
+export interface EngineLock {
+  release(): Promise<void>;
+}
+
+export interface LockOptions {
+  readonly signal?: AbortSignal;
+  /** Called once when another process holds the lock. */
+  readonly onWait?: () => void;
+}
+
+/** Waits until the lock is ours. @throws (rejects) CACHE_UNWRITABLE, or the signal's reason */
+export async function lockEngine(path: string, options: LockOptions = {}): Promise<EngineLock> {
+  const { signal, onWait } = options;
+  const handle = await openLock(path);
+  try {
+    let waited = false;
+    while (!loadAddon().tryLock(handle.fd)) {
+      if (!waited) onWait?.();
+      waited = true;
+      await sleep(pollMs, undefined, signal === undefined ? {} : { signal });
+    }
+    return { release: () => handle.close() };
+  } catch (error) {
+    await handle.close();
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+async function openLock(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  } catch (cause) {
+    throw new SemanticVlaError(
+      'CACHE_UNWRITABLE',
+      `${path}: expected to make a lock file there, found ${(cause as Error).message}. Set SEMANTICVLA_CACHE to a folder that can be written.`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,249 @@
+#include "napi/engineSession.h"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "napi/newest.h"
+#include "napi/queue.h"
+#include "napi/sessionValues.h"
+#include "napi/settle.h"
+#include "runtime/library.h"
+#include "runtime/session.h"
+
+namespace semanticvla::napi {
+
+namespace {
+
+/// The session itself; a job that is on its way keeps it alive.
+struct Core {
+  std::unique_ptr<runtime::Session> session;
+};
+
+/// What the functions of the JS object hold. The queue's thread ends before the session that it works on.
+struct Handle {
+  explicit Handle(Napi::Env env) : core(std::make_shared<Core>()), queue(std::make_unique<Queue>(env)) {}
+
+  std::shared_ptr<Core> core;
+  std::unique_ptr<Queue> queue;
+  bool isClosed = false;
+};
+
+Napi::Value fromProgress(Napi::Env env, const runtime::UploadProgress& progress) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("done", static_cast<double>(progress.done));
+  object.Set("total", static_cast<double>(progress.total));
+  return object;
+}
+using UploadReporter = NewestReporter<runtime::UploadProgress, fromProgress>;
+
+/// A call of the session on its thread.
+template <typename Result>
+class SessionJob final : public Job {
+ public:
+  using Work = std::function<Result(runtime::Session&)>;
+  using Convert = Napi::Value (*)(Napi::Env, const Result&);
+  SessionJob(Napi::Env env, std::shared_ptr<Core> core, Work work, Convert convert)
+      : Job(env), core_(std::move(core)), work_(std::move(work)), convert_(convert) {}
+
+  void work() override { result_ = work_(*core_->session); }
+  Napi::Value result(Napi::Env env) override { return convert_(env, result_); }
+
+ private:
+  // destroyed last: inputs lie in memory of the session
+  std::shared_ptr<Core> core_;
+  Work work_;
+  Convert convert_;
+  Result result_{};
+};
+
+void requireOpen(Napi::Env env, const Handle& handle) {
+  if (handle.isClosed) throw Napi::Error::New(env, "the session is closed");
+}
+
+uint64_t toState(const Napi::Value& value) {
+  return static_cast<uint64_t>(value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0);
+}
+
+Napi::Value nothing(Napi::Env env, const bool&) { return env.Undefined(); }
+
+Napi::Value fromPrepared(Napi::Env env, const runtime::PreparedState& prepared) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("state", static_cast<double>(prepared.id));
+  object.Set("deviceMs", prepared.deviceMs);
+  return object;
+}
+
+template <typename Result, typename Work>
+Napi::Value submit(Napi::Env env, Handle& handle, Work work, typename SessionJob<Result>::Convert convert) {
+  return handle.queue->submit(std::make_unique<SessionJob<Result>>(env, handle.core, std::move(work), convert));
+}
+
+Napi::Value prepare(const Napi::CallbackInfo& info, Handle& handle) {
+  requireOpen(info.Env(), handle);
+  const auto inputs = std::make_shared<std::vector<OwnedTensor>>(toOwnedTensors(info[0]));
+  return submit<runtime::PreparedState>(
+      info.Env(), handle,
+      [inputs](runtime::Session& session) {
+        std::vector<runtime::HostTensor> tensors;
+        for (const OwnedTensor& input : *inputs) {
+          tensors.push_back({input.name, input.dims, input.bytes.data(), input.bytes.size()});
+        }
+        return session.prepare(tensors);
+      },
+      fromPrepared);
+}
+
+Napi::Value run(const Napi::CallbackInfo& info, Handle& handle) {
+  requireOpen(info.Env(), handle);
+  const uint64_t state = toState(info[0]);
+  const BorrowedFrames frames = toBorrowedFrames(info[2]);
+  const auto inputs = std::make_shared<runtime::StepInputs>();
+  try {
+    *inputs = handle.core->session->stage(toHostTensors(info[1]), frames.request, frames.pixels);
+  } catch (const runtime::Failure&) {
+    throw toJsError(info.Env(), std::current_exception());
+  }
+  return submit<runtime::StepResult>(
+      info.Env(), handle,
+      [state, inputs](runtime::Session& session) { return session.run(state, std::move(*inputs)); },
+      [](Napi::Env env, const runtime::StepResult& result) -> Napi::Value { return fromStep(env, result); });
+}
+
+Napi::Value release(const Napi::CallbackInfo& info, Handle& handle) {
+  if (handle.isClosed) return info.Env().Undefined();
+  const uint64_t state = toState(info[0]);
+  return submit<bool>(
+      info.Env(), handle,
+      [state](runtime::Session& session) {
+        session.release(state);
+        return true;
+      },
+      nothing);
+}
+
+Napi::Value memory(const Napi::CallbackInfo& info, Handle& handle) {
+  requireOpen(info.Env(), handle);
+  return submit<runtime::MemoryReport>(
+      info.Env(), handle, [](runtime::Session& session) { return session.memory(); },
+      [](Napi::Env env, const runtime::MemoryReport& report) -> Napi::Value { return fromMemory(env, report); });
+}
+
+/// Ends the thread, once nothing is on its way: garbage collection would, but late.
+Napi::Value end(const Napi::CallbackInfo& info, Handle& handle) {
+  handle.isClosed = true;
+  handle.queue.reset();
+  return info.Env().Undefined();
+}
+
+Napi::Value close(const Napi::CallbackInfo& info, Handle& handle) {
+  if (handle.queue == nullptr) throw Napi::Error::New(info.Env(), "the session has ended");
+  handle.isClosed = true;
+  return submit<bool>(
+      info.Env(), handle,
+      [](runtime::Session& session) {
+        session.close();
+        return true;
+      },
+      nothing);
+}
+
+Napi::Object makeSession(Napi::Env env, const std::shared_ptr<Handle>& handle) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("device", fromDevice(env, handle->core->session->device()));
+  const auto add = [&](const char* name, Napi::Value (*method)(const Napi::CallbackInfo&, Handle&)) {
+    object.Set(name, Napi::Function::New(
+                         env, [handle, method](const Napi::CallbackInfo& info) { return method(info, *handle); }, name));
+  };
+  add("prepare", prepare);
+  add("run", run);
+  add("release", release);
+  add("memory", memory);
+  add("close", close);
+  add("end", end);
+  return object;
+}
+
+class OpenJob final : public Job {
+ public:
+  OpenJob(const Napi::CallbackInfo& info, const std::shared_ptr<Handle>& handle)
+      : Job(info.Env()), core_(handle->core), handle_(handle) {
+    if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "expected an object for request");
+    const Napi::Object request = info[0].As<Napi::Object>();
+    library_ = toText(request, "library");
+    module_ = toText(request, "module");
+    device_ = request.Get("device").ToNumber().Int32Value();
+    request_ = toSessionRequest(request);
+    if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
+    reporter_ = std::make_shared<UploadReporter>(info.Env(), info[1].As<Napi::Function>(), "semanticvla weights");
+    request_.progress = [reporter = reporter_, cancelled = cancelled](const runtime::UploadProgress& progress) {
+      reporter->report(progress);
+      return !cancelled->load();
+    };
+  }
+
+  void work() override {
+    if (cancelled->load()) throw runtime::Failure(runtime::FailureKind::kCancelled, "cancelled");
+    const runtime::OpenedTensorRt opened = runtime::openTensorRt(library_, "", module_);
+    const runtime::Module& module = *opened.module;
+    runtime::SessionParts parts;
+    parts.device = module.openDevice(device_);
+    parts.loadEngine = [opened](runtime::Device& device, const std::vector<uint8_t>& plan) {
+      return opened.module->loadEngine(opened.entryPoints, device, plan);
+    };
+    if (module.imagePipeline != nullptr) parts.imagePipeline = module.imagePipeline;
+    core_->session = std::make_unique<runtime::Session>(std::move(parts), std::move(request_));
+  }
+
+  Napi::Value result(Napi::Env env) override {
+    const std::shared_ptr<Handle> handle = handle_.lock();
+    if (handle == nullptr) throw Napi::Error::New(env, "what openSession returned was dropped before it was done");
+    return makeSession(env, handle);
+  }
+
+  const std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
+
+ private:
+  std::shared_ptr<Core> core_;
+  /// Weak: the handle's queue holds this job.
+  std::weak_ptr<Handle> handle_;
+  std::string library_;
+  std::string module_;
+  int device_ = 0;
+  std::shared_ptr<UploadReporter> reporter_;
+  runtime::SessionRequest request_;
+};
+
+}  // namespace
+
+Napi::Value openSession(const Napi::CallbackInfo& info) {
+  const auto handle = std::make_shared<Handle>(info.Env());
+  auto job = std::make_unique<OpenJob>(info, handle);
+  const auto cancelled = job->cancelled;
+  Napi::Object opening = Napi::Object::New(info.Env());
+  // holds the handle, and with it the thread, as long as JS holds the object
+  opening.Set("cancel", Napi::Function::New(info.Env(), [cancelled, handle](const Napi::CallbackInfo&) {
+                cancelled->store(true);
+              }));
+  opening.Set("end", Napi::Function::New(
+                         info.Env(), [handle](const Napi::CallbackInfo& call) { return end(call, *handle); }));
+  opening.Set("done", handle->queue->submit(std::move(job)));
+  return opening;
+}
+
+Napi::Value listDevices(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsString()) throw Napi::TypeError::New(env, "expected a string for module");
+  try {
+    const std::vector<runtime::DeviceInfo> devices =
+        runtime::openModule(info[0].As<Napi::String>().Utf8Value()).listDevices();
+    Napi::Array array = Napi::Array::New(env, devices.size());
+    for (uint32_t i = 0; i < devices.size(); ++i) array.Set(i, fromDevice(env, devices[i]));
+    return array;
+  } catch (...) {
+    throw toJsError(env, std::current_exception());
+  }
+}
+
+}  // namespace semanticvla::napi

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <napi.h>
+
+namespace semanticvla::napi {
+
+/// `tryLock` of the addon: an exclusive lock on an open file (flock), without waiting. The kernel gives it back when the
+/// descriptor is closed or the process ends, however it ends. Node itself has none.
+Napi::Value tryLock(const Napi::CallbackInfo& info);
+
+}  // namespace semanticvla::napi

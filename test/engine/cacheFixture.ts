@@ -1,0 +1,50 @@
+/** A cache in a folder of its own, and an identity whose fields are easy to change. */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { EngineIdentity } from '../../lib/engine/cacheKey.ts';
+import { SemanticVlaError } from '../../lib/errors.ts';
+
+export const identity: EngineIdentity = {
+  graph: 'a'.repeat(64),
+  plugins: 'b'.repeat(64),
+  flavour: 'rtx1',
+  version: '1.7.1.116',
+  target: 'sm_89',
+  precision: 'bfloat16',
+  weights: 'bound',
+  options: '{"optimizationLevel":null}',
+};
+
+export async function inCacheFolder(body: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'semanticvla-engines-'));
+  try {
+    await body(dir);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** The error of a promise that must reject with `code`. */
+export async function rejection(promise: Promise<unknown>, code: string): Promise<SemanticVlaError> {
+  let value: unknown;
+  try {
+    value = await promise;
+  } catch (error) {
+    if (error instanceof SemanticVlaError && error.code === code) return error;
+    throw error;
+  }
+  throw new Error(`expected ${code}, found no error but ${JSON.stringify(value)?.slice(0, 200)}`);
+}
+
+/** `bytes` bytes that look like a plan. */
+export function plan(bytes: number, seed = 1): Uint8Array {
+  const data = new Uint8Array(bytes);
+  let state = seed;
+  for (let i = 0; i < bytes; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    data[i] = state >>> 24;
+  }
+  return data;
+}

@@ -1,0 +1,317 @@
+/**
+ * The TensorRT runtime: both engines on one GPU, weights straight from the checkpoint's files, the instruction's state kept
+ * on the device, one CUDA graph from frames to actions (native/runtime/session.h).
+ */
+
+import {
+  loadAddon,
+  type NativeDevice,
+  type NativeFailure,
+  type NativeFloatType,
+  type NativeFrames,
+  type NativeMemory,
+  type NativeSession,
+  type NativeTensor,
+  type NativeWeight,
+} from '../binding.ts';
+import type { Progress } from '../checkpoint/checkpoint.ts';
+import type { TensorView } from '../checkpoint/tensorView.ts';
+import { SemanticVlaError } from '../errors.ts';
+import { names, towerNames } from '../graph/names.ts';
+import { floatTypeOf, type WeightBinding } from '../graph/onnxModel.ts';
+import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
+
+/** A plan that was verified (lib/engine/engineCache.ts), and the weights on its inputs. */
+export interface SessionEngine {
+  readonly plan: Uint8Array;
+  readonly bindings: readonly WeightBinding[];
+}
+
+export interface TensorRtSessionOptions {
+  /** Paths of TensorRT and the module that fits it. */
+  readonly library: string;
+  readonly module: string;
+  /** For messages: `TensorRT 10.3.0.26`. */
+  readonly label: string;
+  readonly instruction: SessionEngine;
+  readonly policy: SessionEngine;
+  /** Number of the GPU; default 0. */
+  readonly device?: number;
+  /** CUDA graphs; default true. */
+  readonly graphs?: boolean;
+  /** [I, S, S, 3] */
+  readonly imageShape: readonly number[];
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Bytes of each of the two pinned buffers; large enough to keep a PCIe link busy. */
+const chunkBytes = 32 * 2 ** 20;
+/** Prompt lengths that stay captured. */
+const keptSteps = 4;
+
+class TensorRtInstruction implements InstructionState {
+  readonly promptLength: number;
+  readonly computeMs: number;
+  readonly owner: TensorRtSession;
+  readonly id: number;
+  #release: (() => void) | null;
+
+  constructor(
+    fields: Pick<TensorRtInstruction, 'promptLength' | 'computeMs' | 'owner' | 'id'>,
+    release: () => void,
+  ) {
+    this.promptLength = fields.promptLength;
+    this.computeMs = fields.computeMs;
+    this.owner = fields.owner;
+    this.id = fields.id;
+    this.#release = release;
+  }
+
+  release(): void {
+    this.#release?.();
+    this.#release = null;
+  }
+}
+
+export class TensorRtSession implements Session {
+  readonly backend = 'tensorrt';
+  readonly device: NativeDevice;
+  readonly #native: NativeSession;
+  readonly #options: TensorRtSessionOptions;
+  #closing: Promise<void> | null = null;
+
+  private constructor(native: NativeSession, options: TensorRtSessionOptions) {
+    this.#native = native;
+    this.#options = options;
+    this.device = native.device;
+  }
+
+  /** @throws (rejects) DEVICE_OUT_OF_MEMORY, DEVICE_FAILED, BACKEND_UNAVAILABLE, ENGINE_REFUSED, TENSOR_*, or the signal's reason */
+  static async open(options: TensorRtSessionOptions): Promise<TensorRtSession> {
+    const { signal, onProgress } = options;
+    signal?.throwIfAborted();
+    const opening = loadAddon().openSession(
+      {
+        library: options.library,
+        module: options.module,
+        device: options.device ?? 0,
+        prepare: nativeEngine(options.instruction),
+        step: nativeEngine(options.policy),
+        imageInput: names.images,
+        graphs: options.graphs ?? true,
+        keptSteps,
+        chunkBytes,
+      },
+      ({ done, total }) => onProgress?.({ step: 'weights to the device', done, total, unit: 'bytes' }),
+    );
+    const cancel = (): void => opening.cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const native = await opening.done;
+      // aborted after the last chunk
+      if (signal?.aborted) await closeNative(native);
+      signal?.throwIfAborted();
+      return new TensorRtSession(native, options);
+    } catch (cause) {
+      opening.end();
+      signal?.throwIfAborted();
+      throw translate(options.label, cause);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  async encodeInstruction(input: InstructionInput, signal?: AbortSignal): Promise<InstructionState> {
+    const inputs: NativeTensor[] = [int64(names.promptIds, input.promptIds)];
+    if (input.siglipIds !== null) inputs.push(int64(names.siglipIds, input.siglipIds));
+    const prepared = this.#call(() => this.#native.prepare(inputs), signal);
+    const release = (id: number): void => {
+      if (this.#closing !== null) return;
+      this.#native.release(id)?.catch(() => {
+        // a broken device's memory comes back when the session is closed
+      });
+    };
+    const { state, deviceMs } = await raceAbort(prepared, signal, ({ state }) => release(state));
+    const promptLength = input.promptIds.length - 1;
+    return new TensorRtInstruction({ promptLength, computeMs: deviceMs, owner: this, id: state }, () =>
+      release(state),
+    );
+  }
+
+  async run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput> {
+    const images = { name: names.images, dims: this.#options.imageShape, data: input.images };
+    return this.#step([images, ...proprioInput(input)], null, instruction, signal);
+  }
+
+  /** The same from camera frames, preprocessed on the device. Only where the module has kernels. */
+  async runFrames(
+    frames: NativeFrames,
+    proprio: Float32Array | null,
+    instruction: InstructionState,
+    signal?: AbortSignal,
+  ): Promise<PolicyOutput> {
+    return this.#step(proprioInput({ proprio }), frames, instruction, signal);
+  }
+
+  /** Device memory by use. */
+  memory(): Promise<NativeMemory> {
+    return this.#call(() => this.#native.memory());
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= closeNative(this.#native);
+    return this.#closing;
+  }
+
+  async #step(
+    inputs: readonly NativeTensor[],
+    frames: NativeFrames | null,
+    instruction: InstructionState,
+    signal: AbortSignal | undefined,
+  ): Promise<PolicyOutput> {
+    if (!(instruction instanceof TensorRtInstruction) || instruction.owner !== this) {
+      throw new TypeError('the instruction was encoded by another session');
+    }
+    const start = performance.now();
+    const result = await raceAbort(
+      this.#call(() => this.#native.run(instruction.id, inputs, frames), signal),
+      signal,
+    );
+    const outputs = new Map(result.outputs.map((output) => [output.name, output.data]));
+    const sampled = towerNames.toReversed().find((tower) => outputs.has(names.keptPatches(tower)));
+    return {
+      actions: floats(outputs.get(names.actions)!),
+      keptPatches: sampled === undefined ? null : indices(outputs.get(names.keptPatches(sampled))!),
+      similarity: sampled === undefined ? null : floats(outputs.get(names.similarity(sampled))!),
+      timings: { policy: performance.now() - start, device: result.deviceMs },
+    };
+  }
+
+  async #call<T>(body: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (this.#closing !== null)
+      throw new SemanticVlaError('CLOSED', 'This session is closed. Load the policy again.');
+    signal?.throwIfAborted();
+    try {
+      return await body();
+    } catch (cause) {
+      throw translate(this.#options.label, cause);
+    }
+  }
+}
+
+async function closeNative(native: NativeSession): Promise<void> {
+  await native.close();
+  native.end();
+}
+
+/** An aborted caller is answered at once; what the device has begun it finishes, and `drop` gets the result. */
+function raceAbort<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+  drop: (value: T) => void = () => {},
+): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(
+      (value) => {
+        signal.removeEventListener('abort', onAbort);
+        if (signal.aborted) drop(value);
+        resolve(value);
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(error);
+      },
+    );
+  });
+}
+
+function nativeEngine({ plan, bindings }: SessionEngine): {
+  plan: Uint8Array;
+  weights: readonly NativeWeight[];
+} {
+  const weights = bindings.map(({ name, type, dims, parts }) => ({
+    name,
+    type,
+    dims,
+    parts: parts.map((part) => ({
+      file: part.file,
+      offset: part.offset,
+      byteLength: part.byteLength,
+      type: floatType(part),
+    })),
+  }));
+  return { plan, weights };
+}
+
+function floatType(view: TensorView): NativeFloatType {
+  const type = floatTypeOf(view.dtype);
+  if (type === 'float32' || type === 'float16' || type === 'bfloat16' || type === 'float64') return type;
+  throw new SemanticVlaError(
+    'TENSOR_DTYPE',
+    `${view.name} in ${view.file}: expected a floating-point weight, found ${view.dtype}. Convert the checkpoint to bfloat16 or float32.`,
+  );
+}
+
+function int64(name: string, values: readonly number[]): NativeTensor {
+  return { name, dims: [values.length], data: BigInt64Array.from(values, BigInt) };
+}
+
+function proprioInput({ proprio }: Pick<PolicyInput, 'proprio'>): NativeTensor[] {
+  return proprio === null ? [] : [{ name: names.proprio, dims: [1, proprio.length], data: proprio }];
+}
+
+function floats(bytes: Uint8Array): Float32Array {
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}
+
+/** Patch indices fit 32 bits by far. */
+function indices(bytes: Uint8Array): Int32Array {
+  return Int32Array.from(new BigInt64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8), (index) =>
+    Number(index),
+  );
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
+
+/** The native failure as a person reads it, with the next step. */
+export function translate(label: string, cause: unknown): Error {
+  if (cause instanceof SemanticVlaError) return cause;
+  const { kind, message, needed = 0, free = 0 } = cause as NativeFailure;
+  const wrap = (code: ConstructorParameters<typeof SemanticVlaError>[0], text: string): SemanticVlaError =>
+    new SemanticVlaError(code, `${label}: ${text}`, { cause });
+  switch (kind) {
+    case 'memory':
+      return wrap(
+        'DEVICE_OUT_OF_MEMORY',
+        `${message}. ${gigabytes(needed)} needed, ${gigabytes(free)} free; everything was given back. Close what else uses the GPU, or choose a smaller policy; \`semanticvla inspect\` shows what one needs.`,
+      );
+    case 'driver':
+      return wrap(
+        'BACKEND_UNAVAILABLE',
+        `${message}. \`semanticvla doctor --backend tensorrt\` names the next step; --backend cpu runs anywhere.`,
+      );
+    case 'plan':
+      return wrap(
+        'ENGINE_REFUSED',
+        `${message}. Build the engines again on this machine: semanticvla build CHECKPOINT --rebuild.`,
+      );
+    case 'weights':
+      return wrap(
+        'RUNTIME_FAILED',
+        `${message}. If the checkpoint changed on disk since it was opened, load the policy again.`,
+      );
+    case 'request':
+      return wrap('RUNTIME_FAILED', message);
+    case undefined:
+      return wrap('BACKEND_UNAVAILABLE', message);
+    default:
+      return wrap(
+        'DEVICE_FAILED',
+        `${message}. Load the policy again; if it fails again, start the process anew.`,
+      );
+  }
+}

@@ -38,8 +38,8 @@ struct Value {
 };
 
 /// What the fake engine computes: every output depends on every byte of every input, by name.
-std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims,
-                                const std::map<std::string, Value>& inputs);
+uint64_t digestOf(const std::map<std::string, Value>& inputs);
+std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims, uint64_t digest);
 
 std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const std::vector<uint8_t>& plan);
 

@@ -14,6 +14,7 @@ import { type Platform, resolveUnnormKey } from './platform.ts';
 import { gatherParts, type PolicyParts, weightBytes } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { OnnxSession } from './runtime/onnxRuntime.ts';
+import { openTensorRt } from './runtime/openTensorRt.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
 import { preprocessImages } from './transforms/image.ts';
@@ -63,13 +64,14 @@ const foldedWeightsLimit = 2 * 2 ** 30;
  *
  * @param dir folder in the layout that training leaves on disk
  * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, TOKENIZER_INVALID for the folder,
- *   OPTION_*, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, BACKEND_UNAVAILABLE, RUNTIME_FAILED; or the signal's reason
+ *   OPTION_*, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, RUNTIME_FAILED; with
+ *   backend tensorrt also BACKEND_UNAVAILABLE, TENSORRT_*, ENGINE_*, DEVICE_*; or the signal's reason
  */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<Policy> {
   checkOptions(options, policyOptionNames, 'loadPolicy');
   checkNumber('threads', options.threads, 1, 256);
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
-  requireCpu(options.backend);
+  checkBackend(options);
   checkWeights(options.weights);
   checkSignal(options.signal);
   const { signal, onProgress, siglipText, cacheDir } = options;
@@ -85,18 +87,19 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   return new CheckpointPolicy(parts, session, options);
 }
 
-function requireCpu(backend: PolicyOptions['backend']): void {
-  if (backend === undefined || backend === 'cpu') return;
-  if (backend === 'tensorrt') {
+function checkBackend({ backend = 'cpu', weights }: PolicyOptions): void {
+  if (backend !== 'cpu' && backend !== 'tensorrt') {
     throw new SemanticVlaError(
-      'BACKEND_UNAVAILABLE',
-      'Option backend: this build has no TensorRT runtime, only `cpu`. `semanticvla doctor` shows what this machine can run.',
+      'OPTION_INVALID',
+      `Option backend: expected cpu or tensorrt, found ${String(backend)}.`,
     );
   }
-  throw new SemanticVlaError(
-    'OPTION_INVALID',
-    `Option backend: expected cpu or tensorrt, found ${String(backend)}.`,
-  );
+  if (backend === 'tensorrt' && weights !== undefined) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option weights: expected none with backend tensorrt, found ${weights}; it is how the CPU runtime holds them.`,
+    );
+  }
 }
 
 function checkWeights(weights: PolicyOptions['weights']): void {
@@ -114,6 +117,15 @@ function checkNumber(name: string, value: number | undefined, min: number, max: 
 
 async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<Session> {
   const { checkpoint, sizes, threads } = parts;
+  if (options.backend === 'tensorrt') {
+    const { cacheDir, onProgress, signal } = options;
+    return openTensorRt(checkpoint, sizes, {
+      threads,
+      ...(cacheDir === undefined ? {} : { cacheDir }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
   const { config, tensors, pixelNormalization } = checkpoint;
   const weights = options.weights ?? (weightBytes(checkpoint) < foldedWeightsLimit ? 'folded' : 'mapped');
   const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: weights === 'folded' };

@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
 import { type CommandBody, type CommandContext, exitCodes } from './context.ts';
 import { doctorCommand } from './doctor.ts';
@@ -22,6 +23,7 @@ const commands = [
   inspectCommand,
   synthCommand,
   exportCommand,
+  buildCommand,
   predictCommand,
   stagesCommand,
   compareCommand,

@@ -1,0 +1,127 @@
+/** Both engines of a policy from the cache, built when they are not there: what `build` and `--backend tensorrt` share. */
+
+import { statSync } from 'node:fs';
+import { basename } from 'node:path';
+import type { Progress } from '../checkpoint/checkpoint.ts';
+import { externalFiles, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
+import type { PlanAudit } from './auditPlan.ts';
+import { buildPolicyEngines, type PolicyEngines } from './buildPolicyEngines.ts';
+import { canonicalJson, type EngineIdentity, sha256, sha256File } from './cacheKey.ts';
+import type { CachedEngine, EngineCache } from './engineCache.ts';
+import {
+  type EngineName,
+  encodeForTensorRt,
+  type PolicyDimensions,
+  type PreparedModel,
+  prepareModels,
+} from './engineModels.ts';
+import type { FoundTensorRt } from './findTensorRt.ts';
+import type { Architecture } from './presetArchitecture.ts';
+import type { EngineWeights, PromptRange } from './recipes.ts';
+
+export interface CachedEnginesOptions {
+  readonly tensorRt: FoundTensorRt;
+  readonly cache: EngineCache;
+  readonly sizes: PolicyDimensions;
+  readonly precision: Precision;
+  readonly weights: EngineWeights;
+  readonly promptLength: PromptRange;
+  /** Compute capabilities; empty: the device at hand. */
+  readonly targets: readonly number[];
+  /** Capability and name of the device at hand: plans tuned on it belong to it. Empty when `targets` are named. */
+  readonly device: string;
+  readonly optimizationLevel?: number | null;
+  readonly workspaceBytes?: number | null;
+  readonly rebuild?: boolean;
+  readonly onProgress?: (progress: Progress) => void;
+  /** Another process is building the same engine. */
+  readonly onWait?: (engine: EngineName) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PolicyEngineInCache extends CachedEngine {
+  readonly name: EngineName;
+  readonly identity: EngineIdentity;
+  readonly bindings: readonly WeightBinding[];
+  readonly isNew: boolean;
+  /** Of a new one. */
+  readonly audit: PlanAudit | null;
+}
+
+export type CachedEngines = Readonly<Record<EngineName, PolicyEngineInCache>>;
+
+/** @throws (rejects) ENGINE_REFUSED, ENGINE_BUILD_FAILED, ENGINE_AUDIT_FAILED, CACHE_UNWRITABLE, OPTION_*, TENSOR_*, or the signal's reason */
+export async function cachedEngines(
+  architecture: Architecture,
+  options: CachedEnginesOptions,
+): Promise<CachedEngines> {
+  const models = prepareModels(architecture, options);
+  const plugins = await sha256File(options.tensorRt.module);
+  let building: Promise<PolicyEngines> | undefined;
+  // both at once: the second costs a tenth of the first
+  const build = (): Promise<PolicyEngines> => {
+    building ??= buildPolicyEngines(architecture, options);
+    return building;
+  };
+  const get = async (model: PreparedModel): Promise<PolicyEngineInCache> => {
+    const identity = identityOf(model, plugins, options);
+    const cached = await options.cache.getOrBuild(
+      model.name,
+      identity,
+      async () => {
+        const { plan, seconds } = (await build())[model.name];
+        return { plan, seconds };
+      },
+      {
+        rebuild: options.rebuild ?? false,
+        onWait: () => options.onWait?.(model.name),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      },
+    );
+    const audit = cached.isNew && building !== undefined ? (await building)[model.name].audit : null;
+    return { ...cached, name: model.name, identity, bindings: model.graph.bindings, audit };
+  };
+  return { instruction: await get(models.instruction), policy: await get(models.policy) };
+}
+
+/** What the plan of this model on this machine must be. */
+export function identityOf(
+  model: PreparedModel,
+  plugins: string,
+  options: Pick<
+    CachedEnginesOptions,
+    | 'tensorRt'
+    | 'targets'
+    | 'device'
+    | 'precision'
+    | 'weights'
+    | 'promptLength'
+    | 'optimizationLevel'
+    | 'workspaceBytes'
+  >,
+): EngineIdentity {
+  const { tensorRt, targets, device, precision, weights } = options;
+  return {
+    graph: sha256(encodeForTensorRt(model, '', (file) => basename(file)).onnx),
+    plugins,
+    flavour: tensorRt.family,
+    version: tensorRt.version,
+    target: targets.length > 0 ? targets.map((target) => `sm_${target}`).join(',') : device,
+    precision,
+    weights: weights === 'bound' ? 'bound' : `baked ${weightFiles(model)}`,
+    options: canonicalJson({
+      promptLength: options.promptLength,
+      optimizationLevel: options.optimizationLevel ?? null,
+      workspaceBytes: options.workspaceBytes ?? null,
+    }),
+  };
+}
+
+/** Which files a baked plan's weights came from, as they are now: names, sizes and times, since reading 15 GB takes a minute. */
+function weightFiles(model: PreparedModel): string {
+  const files = externalFiles(model.graph).map((file) => {
+    const { size, mtimeNs } = statSync(file, { bigint: true });
+    return [file, String(size), String(mtimeNs)];
+  });
+  return sha256(Buffer.from(canonicalJson(files), 'utf8')).slice(0, 16);
+}

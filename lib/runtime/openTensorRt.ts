@@ -1,0 +1,249 @@
+/**
+ * `--backend tensorrt`: from a policy's parts to a session that was checked. Finds TensorRT and the GPU, takes the engines
+ * from the cache or builds them, puts the weights on the device, and compares with the CPU runtime where that was not done
+ * before on this device and driver.
+ */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadAddon, type NativeDevice } from '../binding.ts';
+import type { Checkpoint, Progress } from '../checkpoint/checkpoint.ts';
+import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { type CachedEngines, type CachedEnginesOptions, cachedEngines } from '../engine/cachedEngines.ts';
+import { EngineCache } from '../engine/engineCache.ts';
+import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
+import { readRecipe, recipeNames } from '../engine/recipes.ts';
+import { checkAnswers } from '../engine/trust.ts';
+import { twinSpec } from '../engine/twin.ts';
+import { SemanticVlaError } from '../errors.ts';
+import type { GraphOptions } from '../graph/graphContext.ts';
+import { buildInstructionGraph } from '../graph/instructionGraph.ts';
+import type { Precision } from '../graph/onnxModel.ts';
+import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { type PolicySizes, weightBytes } from '../policyParts.ts';
+import { synthesizeCheckpoint } from '../synth/synthesize.ts';
+import { OnnxSession } from './onnxRuntime.ts';
+import { TensorRtSession, translate } from './tensorRt.ts';
+
+export interface TensorRtOptions {
+  /** Library or folder; default: searched. */
+  readonly tensorRt?: string;
+  readonly device?: number;
+  /** Default: the recipe's for the device. */
+  readonly precision?: Precision;
+  readonly weights?: 'bound' | 'baked';
+  readonly graphs?: boolean;
+  readonly cacheDir?: string;
+  readonly threads: number;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Weights up to this are compared by the CPU runtime itself; above it a twin is, which takes seconds instead of minutes. */
+const twinLimit = 2 * 2 ** 30;
+
+export interface Machine {
+  readonly tensorRt: FoundTensorRt;
+  readonly device: NativeDevice;
+}
+
+/** @throws TENSORRT_*, BACKEND_UNAVAILABLE, ADDON_NOT_BUILT */
+export function findMachine(options: Pick<TensorRtOptions, 'tensorRt' | 'device'>): Machine {
+  const tensorRt = findTensorRt(options.tensorRt === undefined ? {} : { path: options.tensorRt });
+  const label = labelOf(tensorRt);
+  if (!tensorRt.hasKernels) {
+    throw new SemanticVlaError(
+      'BACKEND_UNAVAILABLE',
+      `${label}: expected a module with CUDA kernels, found ${tensorRt.module} compiled without nvcc. Install the CUDA toolkit (or run scripts/fetchNvcc.sh), then npm run build:native.`,
+    );
+  }
+  const devices = devicesOf(tensorRt, label);
+  const device = devices[options.device ?? 0];
+  if (device === undefined) {
+    throw new SemanticVlaError(
+      'BACKEND_UNAVAILABLE',
+      `Device ${options.device ?? 0}: expected one of the ${devices.length} GPUs of this machine. \`semanticvla doctor\` lists them.`,
+    );
+  }
+  return { tensorRt, device };
+}
+
+function devicesOf(tensorRt: FoundTensorRt, label: string): readonly NativeDevice[] {
+  try {
+    return loadAddon().listDevices(tensorRt.module);
+  } catch (cause) {
+    throw translate(label, cause);
+  }
+}
+
+export function labelOf({ family, version }: Pick<FoundTensorRt, 'family' | 'version'>): string {
+  return `${family === 'rtx1' ? 'TensorRT-RTX' : 'TensorRT'} ${version}`;
+}
+
+/** Options of the engines for a device: its recipe's, else those of the newest recipe below it. */
+export function engineOptions(
+  { tensorRt, device }: Machine,
+  options: Pick<TensorRtOptions, 'precision' | 'weights'>,
+): Pick<
+  CachedEnginesOptions,
+  'precision' | 'weights' | 'promptLength' | 'targets' | 'device' | 'optimizationLevel' | 'workspaceBytes'
+> {
+  const recipes = recipeNames()
+    .map(readRecipe)
+    .sort((a, b) => a.computeCapability - b.computeCapability);
+  const recipe = recipes.filter(({ computeCapability }) => computeCapability <= device.capability).at(-1);
+  if (recipe === undefined) {
+    throw new SemanticVlaError(
+      'BACKEND_UNAVAILABLE',
+      `${device.name}: expected compute capability ${recipes[0]!.computeCapability / 10} or newer, found ${device.capability / 10}. Use --backend cpu, or --precision float16 with an engine built for it.`,
+    );
+  }
+  return {
+    precision: options.precision ?? recipe.precision,
+    weights: options.weights ?? recipe.weights,
+    promptLength: recipe.promptLength,
+    targets: tensorRt.family === 'rtx1' ? [device.capability] : [],
+    device: `sm_${device.capability} ${device.name}`,
+    optimizationLevel: recipe.optimizationLevel,
+    workspaceBytes: recipe.workspaceBytes,
+  };
+}
+
+/** @throws (rejects) the codes of finding, building, caching and checking engines; or the signal's reason */
+export async function openTensorRt(
+  checkpoint: Checkpoint,
+  sizes: PolicySizes,
+  options: TensorRtOptions,
+): Promise<TensorRtSession> {
+  const machine = findMachine(options);
+  const cache = await EngineCache.open(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
+  const build: CachedEnginesOptions = {
+    ...engineOptions(machine, options),
+    tensorRt: machine.tensorRt,
+    cache,
+    sizes,
+    ...hooks(options),
+  };
+  const engines = await cachedEngines(checkpoint, build);
+  const session = await openSession(machine, checkpoint, sizes, engines, options);
+  try {
+    await trust(machine, checkpoint, sizes, engines, build, options, session);
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  return session;
+}
+
+function openSession(
+  { tensorRt }: Machine,
+  { config }: Pick<Checkpoint, 'config'>,
+  sizes: PolicySizes,
+  engines: CachedEngines,
+  options: TensorRtOptions,
+): Promise<TensorRtSession> {
+  const { instruction, policy } = engines;
+  return TensorRtSession.open({
+    library: tensorRt.library,
+    module: tensorRt.module,
+    label: labelOf(tensorRt),
+    instruction,
+    policy,
+    imageShape: [sizes.images, config.imageSize, config.imageSize, 3],
+    device: options.device ?? 0,
+    graphs: options.graphs ?? true,
+    ...hooks(options),
+  });
+}
+
+function hooks({ onProgress, signal }: Pick<TensorRtOptions, 'onProgress' | 'signal'>) {
+  return {
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+}
+
+async function trust(
+  machine: Machine,
+  checkpoint: Checkpoint,
+  sizes: PolicySizes,
+  engines: CachedEngines,
+  build: CachedEnginesOptions,
+  options: TensorRtOptions,
+  session: TensorRtSession,
+): Promise<void> {
+  const device = `${machine.device.name} ${machine.device.uuid}`;
+  const driver = String(machine.device.driverVersion);
+  const { policy } = engines;
+  const isChecked = policy.sidecar.checks.some((check) => check.device === device && check.driver === driver);
+  if (isChecked) return;
+  options.onProgress?.({ step: 'comparing with the CPU runtime', done: 0, total: 1, unit: 'steps' });
+  const result =
+    weightBytes(checkpoint) <= twinLimit
+      ? await compare(machine, checkpoint, sizes, session, build, options)
+      : await compareTwin(machine, checkpoint, sizes, build, options);
+  const { difference, allowed } = result;
+  const at = new Date().toISOString();
+  await build.cache.recordCheck('policy', policy.identity, { device, driver, difference, allowed, at });
+}
+
+async function compare(
+  { tensorRt, device }: Machine,
+  checkpoint: Pick<Checkpoint, 'config' | 'tensors' | 'pixelNormalization'>,
+  sizes: PolicySizes,
+  session: TensorRtSession,
+  build: CachedEnginesOptions,
+  options: TensorRtOptions,
+) {
+  const { config, tensors, pixelNormalization } = checkpoint;
+  const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: false };
+  const signal = options.signal === undefined ? {} : { signal: options.signal };
+  const cpu = await OnnxSession.open({
+    instruction: buildInstructionGraph(config, tensors, graphOptions),
+    policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
+    threads: options.threads,
+    // nothing is kept: each weight is used a few times only
+    weights: 'mapped',
+    ...signal,
+  });
+  try {
+    return await checkAnswers({
+      config,
+      sizes,
+      precision: build.precision,
+      promptLength: build.promptLength.opt,
+      device: session,
+      cpu,
+      label: `${device.name} (driver for CUDA ${device.driverVersion / 1000}), ${labelOf(tensorRt)}`,
+      ...signal,
+    });
+  } finally {
+    await cpu.close();
+  }
+}
+
+/** A checkpoint of the same widths, made for this and removed again. */
+async function compareTwin(
+  machine: Machine,
+  checkpoint: Checkpoint,
+  sizes: PolicySizes,
+  build: CachedEnginesOptions,
+  options: TensorRtOptions,
+) {
+  const folder = await mkdtemp(join(tmpdir(), 'semanticvla-twin-'));
+  try {
+    const dir = join(folder, 'twin');
+    await synthesizeCheckpoint(twinSpec(checkpoint.config), dir, hooks(options));
+    const twin = await openCheckpoint(dir, { cacheDir: folder });
+    const engines = await cachedEngines(twin, build);
+    const session = await openSession(machine, twin, sizes, engines, options);
+    try {
+      return await compare(machine, twin, sizes, session, build, options);
+    } finally {
+      await session.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

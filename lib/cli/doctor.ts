@@ -22,15 +22,15 @@ const cpuCodes: readonly (readonly [check: string, code: number])[] = [
 const tensorRtCodes: readonly (readonly [check: string, code: number])[] = [
   ['GPU', 20],
   ['GPU driver', 21],
-  ['CUDA runtime', 22],
   ['TensorRT', 23],
-  ['runtime', 24],
+  ['TensorRT module', 24],
+  ['engine cache', 25],
 ];
 
 const example = `
 Exit codes: 0 everything for the backend is there; 11 the addon is not built; 12 ONNX Runtime does not load; 13 the cache
-folder cannot be written; 14 sharp does not load. With --backend tensorrt also: 20 no GPU; 21 no driver; 22 no CUDA
-runtime; 23 no TensorRT; 24 this build of the package has no TensorRT runtime.
+folder cannot be written; 14 sharp does not load. With --backend tensorrt also: 20 no GPU; 21 no driver; 23 no
+TensorRT; 24 no TensorRT module with kernels; 25 the engine cache is refused.
 
 Example:
   $ semanticvla doctor`;
@@ -48,9 +48,9 @@ export function doctorText({ version, checks, backends }: DoctorReport): string 
         backends.cpu ? 'can predict' : 'cannot predict; see above',
       ],
       [
-        '-',
+        backends.tensorrtLacks.length === 0 ? 'ok' : '-',
         'backend tensorrt',
-        `lacks ${backends.tensorrtLacks.join(', ')}`.replace(/runtime$/, 'a TensorRT runtime in this build'),
+        backends.tensorrtLacks.length === 0 ? 'can predict' : `lacks ${backends.tensorrtLacks.join(', ')}`,
       ],
     ],
     ['left', 'left', 'left'],

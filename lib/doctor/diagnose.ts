@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { loadAddon } from '../binding.ts';
 import { checkGpu } from './gpu.ts';
 import { machineProbe, type Probe } from './probe.ts';
+import { checkEngineCache } from './tensorRt.ts';
 
 /** `absent`: not there and not needed by the CPU runtime; `missing`: needed. */
 export type CheckStatus = 'ok' | 'absent' | 'missing';
@@ -26,7 +27,7 @@ export interface DoctorReport {
   readonly backends: {
     /** Everything for `--backend cpu` is there. */
     readonly cpu: boolean;
-    /** Names of the checks that `--backend tensorrt` lacks; `runtime`: this build of the package has none. */
+    /** Names of the checks that `--backend tensorrt` lacks; empty: it can predict. */
     readonly tensorrtLacks: readonly string[];
   };
 }
@@ -160,13 +161,16 @@ export function diagnose(options: DoctorOptions = {}): DoctorReport {
     checkPackage('onnxruntime-node', 'ONNX Runtime'),
     checkPackage('sharp', 'sharp (pictures)'),
   ];
-  const gpu = checkGpu(probe);
+  const gpu = [...checkGpu(probe), checkEngineCache(cacheFolder(options, probe))];
   return {
     version,
     checks: [...own, ...gpu],
     backends: {
       cpu: own.every(({ status }) => status === 'ok'),
-      tensorrtLacks: [...gpu.filter(({ status }) => status !== 'ok').map(({ name }) => name), 'runtime'],
+      // kernels and TensorRT bring their CUDA runtime with them
+      tensorrtLacks: gpu
+        .filter(({ name, status }) => status !== 'ok' && name !== 'CUDA runtime')
+        .map(({ name }) => name),
     },
   };
 }

@@ -1,8 +1,9 @@
-/** What of NVIDIA's stack this machine has: card, driver, CUDA, TensorRT. Found or not; never an error. */
+/** What of NVIDIA's stack this machine has: card, driver, TensorRT, and CUDA, which only compiling needs. Found or not; never an error. */
 
 import { basename, join } from 'node:path';
 import type { Check } from './diagnose.ts';
 import type { Probe } from './probe.ts';
+import { checkTensorRt } from './tensorRt.ts';
 
 /** Where Debian, Ubuntu, JetPack, NVIDIA's archives and containers put shared libraries. */
 const libraryFolders = [
@@ -87,12 +88,11 @@ function findCard(probe: Probe): Card | null {
 
 const noGpu = 'none; the CPU runtime is used';
 
-/** The four rows about the GPU, in the order in which one needs the other. */
+/** The rows about the GPU, in the order in which one needs the other. */
 export function checkGpu(probe: Probe): Check[] {
   const card = findCard(probe);
   const jetson = jetsonRelease(probe) !== null;
   const cudart = findLibrary(probe, 'libcudart.so');
-  const nvinfer = findLibrary(probe, 'libnvinfer.so');
   const check = (name: string, found: string | null, missing: string, fix: string | null): Check =>
     found === null
       ? { name, status: 'absent', found: missing, fix: card === null ? null : fix }
@@ -104,14 +104,9 @@ export function checkGpu(probe: Probe): Check[] {
     check(
       'CUDA runtime',
       cudart && `${versionOf(cudart)}, ${cudart}`,
-      'libcudart not visible',
+      'libcudart not visible; only `npm run build:native` needs a toolkit',
       jetson ? jetpack : 'sudo apt-get install -y nvidia-cuda-toolkit',
     ),
-    check(
-      'TensorRT',
-      nvinfer && `${versionOf(nvinfer)}, ${nvinfer}`,
-      'libnvinfer not visible (ldconfig, LD_LIBRARY_PATH, known folders)',
-      jetson ? jetpack : "sudo apt-get install -y tensorrt   # from NVIDIA's repository",
-    ),
+    ...checkTensorRt(probe.tensorRt(), card !== null, jetson),
   ];
 }

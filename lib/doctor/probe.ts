@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { type TensorRtState, tensorRtState } from './tensorRt.ts';
 
 export interface Probe {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -13,6 +14,8 @@ export interface Probe {
   resolve(path: string): string;
   /** Standard output of a command that ended with 0; null otherwise, or after five seconds. */
   run(command: string, args: readonly string[]): string | null;
+  /** What the search for a TensorRT library ends with; it opens libraries. */
+  tensorRt(): TensorRtState;
 }
 
 const limitMs = 5000;
@@ -44,4 +47,5 @@ export const machineProbe: Probe = {
     const { status, stdout } = spawnSync(command, args, { encoding: 'utf8', timeout: limitMs });
     return status === 0 ? stdout : null;
   },
+  tensorRt: tensorRtState,
 };

@@ -1,8 +1,12 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { doctorExitCode, doctorText } from '../../lib/cli/doctor.ts';
 import { type DoctorReport, diagnose } from '../../lib/doctor/diagnose.ts';
 import type { Probe } from '../../lib/doctor/probe.ts';
+import { checkEngineCache, checkTensorRt, type TensorRtState } from '../../lib/doctor/tensorRt.ts';
 import { cli } from '../helpers/cli.ts';
 
 const test = suite('doctor');
@@ -12,16 +16,39 @@ interface Machine {
   readonly folders?: Readonly<Record<string, readonly string[]>>;
   readonly commands?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
+  readonly tensorRt?: TensorRtState;
 }
 
+const noTensorRt: TensorRtState = {
+  code: 'TENSORRT_NOT_FOUND',
+  message: 'TensorRT: expected one, found none.\nTried: /a',
+};
+const orin: TensorRtState = {
+  found: {
+    family: 'trt10',
+    version: '10.3.0.30',
+    library: '/usr/lib/libnvinfer.so.10',
+    source: 'system',
+    module: '/app/semanticvla_trt10.so',
+    hasKernels: true,
+  },
+};
+
 /** A machine that holds only what is listed. */
-function machine({ files = {}, folders = {}, commands = {}, env = {} }: Machine): Probe {
+function machine({
+  files = {},
+  folders = {},
+  commands = {},
+  env = {},
+  tensorRt = noTensorRt,
+}: Machine): Probe {
   return {
     env,
     readText: (path) => files[path] ?? null,
     list: (path) => folders[path] ?? [],
     resolve: (path) => path,
     run: (command) => commands[command] ?? null,
+    tensorRt: () => tensorRt,
   };
 }
 
@@ -48,13 +75,14 @@ test('no GPU: absent, not missing; exit code 0, and 20 when TensorRT is asked fo
 });
 
 test('a desktop card with everything', () => {
-  const report = diagnose({ probe: machine({ commands: { 'nvidia-smi': smi, ldconfig } }) });
+  const report = diagnose({ probe: machine({ commands: { 'nvidia-smi': smi, ldconfig }, tensorRt: orin }) });
   assert.match(found(report, 'GPU'), /RTX 4090, 24564 MiB, SM 8\.9/);
   assert.is(found(report, 'GPU driver'), '550.54.14');
   assert.match(found(report, 'CUDA runtime'), /^12\.4\.127, /);
-  assert.match(found(report, 'TensorRT'), /^10\.3\.0, /);
-  assert.equal(report.backends.tensorrtLacks, ['runtime']);
-  assert.is(doctorExitCode(report, 'tensorrt'), 24);
+  assert.match(found(report, 'TensorRT'), /^10\.3\.0\.30, /);
+  assert.equal(report.backends.tensorrtLacks, []);
+  assert.is(doctorExitCode(report, 'tensorrt'), 0);
+  assert.match(doctorText(report), /^ok +backend tensorrt +can predict$/m);
 });
 
 test('a card without driver, CUDA or TensorRT: each with the command that installs it', () => {
@@ -69,25 +97,62 @@ test('a card without driver, CUDA or TensorRT: each with the command that instal
   const text = doctorText(report);
   assert.match(text, /^GPU driver: {2}sudo apt-get install /m);
   assert.match(text, /^CUDA runtime: {2}sudo apt-get install /m);
-  assert.match(text, /^TensorRT: {2}sudo apt-get install /m);
+  assert.match(text, /^TensorRT: {2}pip install /m);
 });
 
-test('a Jetson, with TensorRT found through LD_LIBRARY_PATH', () => {
+test('a Jetson', () => {
   const report = diagnose({
     probe: machine({
       files: {
         '/etc/nv_tegra_release': '# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic',
         '/proc/device-tree/model': 'NVIDIA Jetson AGX Orin Developer Kit\0',
       },
-      folders: { '/opt/trt': ['libnvinfer.so', 'libnvinfer.so.10.3.0', 'libnvinfer_lean.so.10.3.0'] },
-      env: { LD_LIBRARY_PATH: '/opt/trt' },
     }),
   });
   assert.is(found(report, 'GPU'), 'NVIDIA Jetson AGX Orin Developer Kit');
   assert.is(found(report, 'GPU driver'), 'Jetson Linux 36.4.3');
-  assert.match(found(report, 'TensorRT'), /^10\.3\.0, \/opt\/trt\/libnvinfer\.so\.10\.3\.0$/);
+  assert.match(doctorText(report), /^TensorRT: {2}sudo apt-get install -y nvidia-jetpack$/m);
   assert.match(doctorText(report), /^CUDA runtime: {2}sudo apt-get install -y nvidia-jetpack$/m);
-  assert.is(doctorExitCode(report, 'tensorrt'), 22);
+  assert.is(doctorExitCode(report, 'tensorrt'), 23);
+});
+
+test('every state of TensorRT has one line and a next step', () => {
+  const line = (state: TensorRtState, name: string) =>
+    checkTensorRt(state, true, false).find((check) => check.name === name)!;
+  const bare: TensorRtState = { found: { ...orin.found, hasKernels: false } };
+  assert.match(line(bare, 'TensorRT module').found, /without nvcc: it builds engines and runs none/);
+  assert.match(line(bare, 'TensorRT module').fix!, /fetchNvcc\.sh && npm run build:native/);
+  const codes = [
+    'TENSORRT_NOT_FOUND',
+    'TENSORRT_AMBIGUOUS',
+    'TENSORRT_UNSUPPORTED',
+    'ADDON_NOT_BUILT',
+  ] as const;
+  for (const code of codes) {
+    const check = line({ code, message: `${code} in one line\nand more` }, 'TensorRT');
+    assert.is(check.found, `${code} in one line`);
+    assert.ok(check.fix);
+  }
+  const missing: TensorRtState = { code: 'TENSORRT_MODULE_MISSING', message: 'no module' };
+  assert.is(line(missing, 'TensorRT').status, 'ok');
+  assert.is(line(missing, 'TensorRT module').fix, 'npm run build:native');
+  assert.is(checkTensorRt(noTensorRt, false, false)[0]!.fix, null);
+});
+
+test('the engine cache: empty, with plans, open to everybody', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'semanticvla-doctor-'));
+  try {
+    assert.match(checkEngineCache(dir).found, /^empty/);
+    mkdirSync(join(dir, 'engines'), { mode: 0o700 });
+    writeFileSync(join(dir, 'engines/a.plan'), '');
+    assert.match(checkEngineCache(dir).found, /^1 plans in /);
+    chmodSync(join(dir, 'engines'), 0o777);
+    const { status, fix } = checkEngineCache(dir);
+    assert.is(status, 'missing');
+    assert.match(fix!, /^chmod o-w /);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test('what the CPU runtime lacks decides the exit code', () => {

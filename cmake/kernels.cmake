@@ -41,7 +41,14 @@ if(SEMANTICVLA_NVCC AND SEMANTICVLA_CUDART_STATIC AND kernel_sources)
       VERBATIM)
     list(APPEND kernel_objects ${object})
   endforeach()
-  add_library(semanticvla_kernels STATIC ${kernel_objects} ${kernel_host_sources})
+  # preprocessTables.cpp takes its resize taps from the reference room, so that both backends have the same ones
+  set(kernel_table_sources
+    ${CMAKE_SOURCE_DIR}/native/reference/lanczosResize.cpp
+    ${CMAKE_SOURCE_DIR}/native/reference/centerCrop.cpp
+    ${CMAKE_SOURCE_DIR}/native/support/team.cpp)
+  add_library(semanticvla_kernels STATIC ${kernel_objects} ${kernel_host_sources} ${kernel_table_sources})
+  target_include_directories(semanticvla_kernels PRIVATE ${CMAKE_SOURCE_DIR}/native)
+  target_compile_options(semanticvla_kernels PRIVATE -O3 -fPIC -fvisibility=hidden -ffp-contract=off)
   set_target_properties(semanticvla_kernels PROPERTIES LINKER_LANGUAGE CXX ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
   target_include_directories(semanticvla_kernels SYSTEM PRIVATE ${SEMANTICVLA_CUDA_INCLUDE})
 endif()

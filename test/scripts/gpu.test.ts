@@ -1,0 +1,57 @@
+/** `npm run gpu` where there is no GPU, and the limit that it compares with. */
+
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
+import { limitMs, policyWork } from '../../scripts/gpu/limit.ts';
+import { percentile } from '../../scripts/gpu/measure.ts';
+import { testWhen } from '../helpers/skip.ts';
+
+const test = suite('gpu script');
+const root = join(import.meta.dirname, '../..');
+const hasGpu = readdirSync('/dev').some((name) => /^nvidia\d+$|^nvhost-gpu$|^nvgpu$/.test(name));
+
+const run = (...args: readonly string[]) =>
+  spawnSync(process.execPath, ['--import', 'tsx', 'scripts/gpu.ts', ...args], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+
+testWhen(!hasGpu, 'this machine has a GPU', test, 'without a GPU: one line and its own code', () => {
+  const { status, stdout, stderr } = run();
+  assert.is(status, 20);
+  assert.is(stdout, '');
+  assert.is(stderr.trim().split('\n').length, 1);
+  assert.match(stderr, /needs an NVIDIA GPU/);
+});
+
+test('bad options are refused', () => {
+  assert.is(run('--skip', 'nothing').status, 2);
+  assert.is(run('--runz').status, 2);
+});
+
+test('the limit of the full-size policy on two cards', () => {
+  const sizes = { images: 2, chunk: 8, actionDim: 7, proprio: true };
+  // LIBERO's L of about 130
+  const work = policyWork(presetArchitecture('libero').config, sizes, 30);
+  assert.ok(Math.abs(work.llm.flop / 1.69e12 - 1) < 0.02, `${work.llm.flop}`);
+  assert.ok(Math.abs(work.llm.bytes / 12.95e9 - 1) < 0.01, `${work.llm.bytes}`);
+  // 0.77e12 of towers, and the exchanges' 0.044e12 and the projector's 0.009e12
+  assert.ok(Math.abs(work.vision.flop / 0.823e12 - 1) < 0.02, `${work.vision.flop}`);
+  assert.ok(Math.abs(work.vision.bytes / 1.63e9 - 1) < 0.05, `${work.vision.bytes}`);
+  assert.ok(Math.abs(limitMs('NVIDIA H200', work)! - 3.5) < 0.1, `${limitMs('NVIDIA H200', work)}`);
+  assert.ok(Math.abs(limitMs('NVIDIA A100-SXM4-80GB', work)! - 8.8) < 0.2);
+  assert.is(limitMs('Some other card', work), null);
+});
+
+test('percentiles', () => {
+  const values = Array.from({ length: 100 }, (_, i) => 100 - i);
+  assert.is(percentile(values, 0.5), 50);
+  assert.is(percentile(values, 0.99), 99);
+  assert.is(percentile([7], 0.9), 7);
+});
+
+test.run();

@@ -143,9 +143,13 @@ export async function checkAnswers(request: TrustRequest): Promise<TrustResult> 
       earlier = { found: found.actions, difference };
       continue;
     }
-    // Small limits aside: an engine that ignores its input gives the same bits twice.
-    if (largestDifference(earlier.found, found.actions) === 0)
-      throw mismatch(request, 'the change of actions between two observations', 0, limit.actions);
+    // An engine that ignores its input might still be near a policy that hardly moves.
+    if (largestDifference(earlier.found, found.actions) === 0) {
+      throw new SemanticVlaError(
+        'ENGINE_CHECK_FAILED',
+        `${request.label}: expected other actions for another observation, found the same bits. ${nextStep}`,
+      );
+    }
     return { difference: Math.max(earlier.difference, difference), allowed: limit.actions, tried: n + 1 };
   }
   throw new SemanticVlaError(

@@ -1,0 +1,186 @@
+/** The comparison that an engine must pass before it is trusted, and the small twin that stands for a large policy. */
+
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import type { PolicyConfig } from '../../lib/checkpoint/policyConfig.ts';
+import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
+import { checkAnswers, recordedInput, type TrustResult } from '../../lib/engine/trust.ts';
+import { twinSpec } from '../../lib/engine/twin.ts';
+import { buildInstructionGraph } from '../../lib/graph/instructionGraph.ts';
+import { buildPolicyGraph } from '../../lib/graph/policyGraph.ts';
+import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
+import type { PolicyOutput, Session } from '../../lib/runtime/session.ts';
+import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
+import { inCacheFolder, rejection } from './cacheFixture.ts';
+
+const test = suite('trust');
+
+const { config } = presetArchitecture('tiny');
+const sizes = { images: 2, proprio: true };
+
+/** A session that answers from the input alone, changed by `change`. */
+function session(change: (output: PolicyOutput, call: number) => PolicyOutput = (output) => output): Session {
+  let call = 0;
+  return {
+    backend: 'cpu',
+    encodeInstruction: async ({ promptIds }) => ({
+      promptLength: promptIds.length - 1,
+      computeMs: 0,
+      release: () => {},
+    }),
+    run: async ({ images }) => {
+      const seed = (images.reduce((sum, value) => sum + value, 0) % 1000) / 1000;
+      const output: PolicyOutput = {
+        actions: Float32Array.from({ length: 56 }, (_, i) => Math.sin(i + seed * 9)),
+        keptPatches: Int32Array.from({ length: 64 }, (_, i) => i * 2),
+        similarity: Float32Array.from({ length: 512 }, (_, i) => Math.cos(i + seed)),
+        timings: {},
+      };
+      return change(output, call++);
+    },
+    close: async () => {},
+  };
+}
+
+const check = (device: Session): Promise<TrustResult> =>
+  checkAnswers({
+    config,
+    sizes,
+    precision: 'bfloat16',
+    promptLength: 20,
+    device,
+    cpu: session(),
+    label: 'Fake GPU, TensorRT 10.3',
+  });
+
+const moved = (values: Float32Array, by: number, at = 5): Float32Array => {
+  const copy = values.slice();
+  copy[at]! += by;
+  return copy;
+};
+
+test('an engine within the noise passes, with the largest difference', async () => {
+  const result = await check(session((output) => ({ ...output, actions: moved(output.actions, 0.1) })));
+  assert.ok(Math.abs(result.difference - 0.1) < 1e-6);
+  assert.is(result.tried, 2);
+});
+
+test('one action, one similarity, a NaN, a missing output: each is a mismatch that names device and values', async () => {
+  const wrong: ((output: PolicyOutput) => PolicyOutput)[] = [
+    (output) => ({ ...output, actions: moved(output.actions, 0.2) }),
+    (output) => ({ ...output, actions: moved(output.actions, Number.NaN) }),
+    (output) => ({ ...output, similarity: moved(output.similarity!, 0.1) }),
+    (output) => ({ ...output, similarity: null }),
+    (output) => ({ ...output, actions: output.actions.subarray(1) }),
+  ];
+  for (const change of wrong) {
+    const { message } = await rejection(check(session(change)), 'ENGINE_CHECK_FAILED');
+    assert.match(message, /^Fake GPU, TensorRT 10\.3: expected (actions|similarity) .* within .* found /);
+    assert.match(message, /Do not run a robot with it/);
+  }
+  // wrong only the second time
+  await rejection(
+    check(
+      session((output, call) => (call === 0 ? output : { ...output, actions: moved(output.actions, 1) })),
+    ),
+    'ENGINE_CHECK_FAILED',
+  );
+});
+
+test('other patches: the next observation decides, and too few are a mismatch', async () => {
+  const other = (output: PolicyOutput): PolicyOutput => ({
+    ...output,
+    keptPatches: output.keptPatches!.map((n, i) => (i === 3 ? n + 1 : n)),
+    actions: moved(output.actions, 1),
+  });
+  assert.is((await check(session((output, call) => (call === 1 ? other(output) : output)))).tried, 3);
+  await rejection(check(session(other)), 'ENGINE_CHECK_FAILED');
+});
+
+test('an engine that ignores its input is found out', async () => {
+  let first: PolicyOutput | undefined;
+  const frozen = session((output) => {
+    first ??= output;
+    return { ...output, actions: first.actions };
+  });
+  await rejection(check(frozen), 'ENGINE_CHECK_FAILED');
+});
+
+test('recorded inputs are the same everywhere, differ from each other, and stay in the vocabulary', () => {
+  const a = recordedInput(config, sizes, 20, 0);
+  const b = recordedInput(config, sizes, 20, 0);
+  const c = recordedInput(config, sizes, 20, 1);
+  assert.equal(a, b);
+  assert.not.equal(a.input.images, c.input.images);
+  assert.not.equal(a.instruction.promptIds, c.instruction.promptIds);
+  assert.is(a.instruction.promptIds.length, 21);
+  assert.ok(a.instruction.promptIds.every((id) => id < config.llama.vocabSize));
+  assert.is(a.input.images.length, 2 * config.imageSize ** 2 * 3);
+  assert.is(new Set(a.input.images).size > 100, true, 'pictures with many values');
+});
+
+/** Widths and token counts: what kernels are chosen by. */
+const shape = ({ dinov2, siglip, llama, ...rest }: PolicyConfig) => ({
+  towers: [dinov2, siglip].map(
+    ({ width, heads, mlpWidth, patches, prefixTokens, queries, film, hasLayerScale }) => [
+      ...[width, heads, mlpWidth, patches, prefixTokens, queries],
+      film,
+      hasLayerScale,
+    ],
+  ),
+  sampler: siglip.sampler && [
+    siglip.sampler.visionTopk,
+    siglip.sampler.textTopk,
+    siglip.sampler.textEncoder.width,
+  ],
+  llama: [llama.width, llama.heads, llama.kvHeads, llama.mlpWidth, llama.vocabSize],
+  head: [rest.actionTokensPerStep, rest.actionDim, rest.proprioDim, rest.aggregation, rest.family],
+});
+
+test('the twin of the tiny policy opens, has its widths, and predicts; twice alike', () =>
+  inCacheFolder(async (dir) => {
+    const folder = join(dir, 'twin');
+    await synthesizeCheckpoint(twinSpec(config), folder);
+    const twin = await openCheckpoint(folder, { cacheDir: dir });
+    assert.equal(shape(twin.config), shape(config));
+    assert.is(twin.config.llama.layers, 2);
+    const options = { images: 2, chunk: 8, actionDim: 7, proprio: true, stages: false, mergeWeights: false };
+    const open = () =>
+      OnnxSession.open({
+        instruction: buildInstructionGraph(twin.config, twin.tensors, options),
+        policy: buildPolicyGraph(twin.config, twin.tensors, twin.pixelNormalization, options),
+        threads: 2,
+        weights: 'folded',
+      });
+    const [device, cpu] = [await open(), await open()];
+    try {
+      const request = {
+        config: twin.config,
+        sizes,
+        precision: 'float32',
+        promptLength: 12,
+        device,
+        cpu,
+      } as const;
+      const { difference } = await checkAnswers({ ...request, label: 'the CPU itself' });
+      assert.ok(difference < 1e-5);
+    } finally {
+      await device.close();
+      await cpu.close();
+    }
+  }));
+
+test('the twins of the full sizes keep their widths', () => {
+  for (const name of ['libero', 'lite', 'aloha', 'oft'] as const) {
+    const full = presetArchitecture(name).config;
+    const spec = twinSpec(full);
+    assert.is(Math.trunc(spec.siglip.width * spec.siglip.mlpRatio), full.siglip.mlpWidth, name);
+    assert.is(spec.llama.mlpWidth, full.llama.mlpWidth);
+    assert.is(spec.pruning === null, full.siglip.sampler === null);
+    assert.ok(spec.dinov2.depth < full.dinov2.depth && spec.llama.layers < full.llama.layers);
+  }
+});
+
+test.run();

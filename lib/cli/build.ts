@@ -43,7 +43,7 @@ Engines of a checkpoint, or with --preset of an architecture: bound weights (the
 policy is loaded, so one plan serves every checkpoint of its shape. Without a GPU TensorRT-RTX builds for the devices that
 --target or --recipe names.
 
-Examples:
+Example:
   $ semanticvla build policy --platform libero
   $ semanticvla build --preset libero --recipe rtx-40`;
 

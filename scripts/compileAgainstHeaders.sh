@@ -27,7 +27,12 @@ fi
 sources=(native/runtime/*.cpp native/plugins/*.cpp)
 if ! compgen -G 'native/kernels/*.h' >/dev/null; then
   kept=()
-  for source in "${sources[@]}"; do [ "$source" = native/plugins/kernelCalls.cpp ] || kept+=("$source"); done
+  for source in "${sources[@]}"; do
+    case $source in
+      native/plugins/kernelCalls.cpp | native/runtime/kernelPipeline.cpp) ;;
+      *) kept+=("$source") ;;
+    esac
+  done
   sources=("${kept[@]}")
 fi
 failed=0

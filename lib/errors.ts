@@ -50,6 +50,7 @@ export type ErrorCode =
   | 'PACKAGE_UNAVAILABLE'
   | 'RUNTIME_FAILED'
   | 'CLOSED'
+  | 'SUPERSEDED'
   // command line and tools
   | 'OUTPUT_UNWRITABLE'
   | 'OUTPUT_NO_SPACE'

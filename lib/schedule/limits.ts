@@ -66,6 +66,8 @@ export class Limiter {
   #last: Float64Array | null = null;
   /** [A] The change that it made. */
   #lastStep: Float64Array;
+  /** [A] Where the robot was when the action was limited; 0 where nobody needs it. */
+  #from: Float64Array;
 
   /**
    * @param period of the loop, ms: steps are per tick, velocities per second
@@ -75,6 +77,7 @@ export class Limiter {
     this.#rules = makeRules(space, options, period / 1000);
     this.#executed = new ExecutedRows(space);
     this.#lastStep = new Float64Array(space.dimensions.length);
+    this.#from = new Float64Array(space.dimensions.length);
   }
 
   /**
@@ -91,6 +94,7 @@ export class Limiter {
       const { name } = rule.dimension;
       const position = rule.needsPosition ? this.#position(d, rule, observation, observedAt) : 0;
       if (position === null) return { refused: 'positionUnknown', dimension: name };
+      this.#from[d] = position;
       const value = limitOne(rule, values[d]!, position, this.#lastStep[d]!);
       if (value === null) return { refused: 'infeasible', dimension: name };
       out[d] = value;
@@ -99,14 +103,13 @@ export class Limiter {
     return { values: out, changed };
   }
 
-  /** What has left. */
+  /** What `apply` gave last has left. */
   executed(values: Float64Array, at: number): void {
-    const last = this.#last;
     this.#lastStep = values.map((value, d) => {
       const { dimension, circle } = this.#rules[d]!;
       if (dimension.kind === 'delta') return value;
-      if (last === null) return 0;
-      return circle === null ? value - last[d]! : wrapped(value - last[d]!, circle);
+      const step = value - this.#from[d]!;
+      return circle === null ? step : wrapped(step, circle);
     });
     this.#last = values;
     this.#executed.add(values, at);

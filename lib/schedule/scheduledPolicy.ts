@@ -64,7 +64,7 @@ export class ScheduledPolicy implements ActionScheduler {
   readonly #plan: Plan;
   #epoch = 0;
   /** Observations from before the last reset show another episode. */
-  #resetAt = Number.NEGATIVE_INFINITY;
+  #notBefore = Number.NEGATIVE_INFINITY;
   #task: { readonly instruction: string; readonly unnormKey: string | undefined } | null = null;
   #request: Request | null = null;
   /** An observation is asked about once, unless its answer did not come. */
@@ -101,7 +101,7 @@ export class ScheduledPolicy implements ActionScheduler {
     const task = this.#task;
     if (task !== null && (task.instruction !== instruction || task.unnormKey !== unnormKey))
       this.#newEpoch(now);
-    const oldest = Math.max(tick.oldest, this.#resetAt);
+    const oldest = Math.max(tick.oldest, this.#notBefore);
     this.#task = { instruction, unnormKey };
     this.#takeAnswer(now);
     if (this.#request !== null && this.#request.observedAt < oldest) {
@@ -125,8 +125,10 @@ export class ScheduledPolicy implements ActionScheduler {
 
   reset(): void {
     this.#checkOpen();
-    this.#resetAt = this.#clock.now();
-    this.#newEpoch(this.#resetAt);
+    const now = this.#clock.now();
+    // whether one of this very instant was taken before or after, nobody can tell
+    this.#notBefore = now + clockStep;
+    this.#newEpoch(now);
     this.#last = null;
   }
 
@@ -306,7 +308,7 @@ export class ScheduledPolicy implements ActionScheduler {
   async #predictNow(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const { instruction, unnormKey, signal } = options;
     const start = this.#clock.now();
-    this.#stamp = Math.max(start, this.#stamp + clockStep);
+    this.#stamp = Math.max(start, this.#stamp + clockStep, this.#notBefore);
     const observedAt = this.#stamp;
     try {
       for (;;) {

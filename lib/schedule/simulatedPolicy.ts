@@ -70,6 +70,11 @@ export function simulatedPolicy(options: SimulatedPolicyOptions): Policy {
   return new SimulatedPolicy(options);
 }
 
+interface Job {
+  readonly ms: number;
+  answer: () => void;
+}
+
 class SimulatedPolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];
@@ -78,8 +83,9 @@ class SimulatedPolicy implements Policy {
   readonly #clock: Clock;
   readonly #random: Random;
   #calls = 0;
-  /** Calls run one after the other, as on one device. */
-  #busyUntil = Number.NEGATIVE_INFINITY;
+  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, for nobody. */
+  readonly #waiting: Job[] = [];
+  #busy = false;
   #closed = false;
 
   constructor(options: SimulatedPolicyOptions) {
@@ -107,21 +113,16 @@ class SimulatedPolicy implements Policy {
       signal?.throwIfAborted();
       const { chunk, failing = 0, lost = 0, rows, latency } = this.#options;
       const shape = [chunk, this.dimensions.length] as const;
-      // drawn in a fixed order, so that one seed gives one story whatever the calls are
+      // drawn when the call arrives, so that one seed gives one story
       const isLost = this.#random.chance(lost);
       const fails = this.#random.chance(failing);
-      const start = Math.max(this.#clock.now(), this.#busyUntil);
       const ms = latency.draw(this.#random);
-      this.#busyUntil = start + ms;
       const index = this.#calls++;
       const actions =
         rows?.({ observation, instruction, index, random: this.#random }) ??
         new Float64Array(shape[0] * shape[1]);
-      const onAbort = (): void => {
-        cancel();
-        reject(signal!.reason);
-      };
       const answer = (): void => {
+        if (isLost) return;
         signal?.removeEventListener('abort', onAbort);
         if (this.#closed) reject(closed());
         else if (fails)
@@ -140,8 +141,26 @@ class SimulatedPolicy implements Policy {
           });
         }
       };
-      const cancel = isLost ? () => {} : this.#clock.at(start + ms, answer);
+      const job: Job = { ms, answer };
+      const onAbort = (): void => {
+        job.answer = () => {};
+        const place = this.#waiting.indexOf(job);
+        if (place >= 0) this.#waiting.splice(place, 1);
+        reject(signal!.reason);
+      };
       signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiting.push(job);
+      if (!this.#busy) this.#work();
+    });
+  }
+
+  #work(): void {
+    const job = this.#waiting.shift();
+    this.#busy = job !== undefined;
+    if (job === undefined) return;
+    this.#clock.at(this.#clock.now() + job.ms, () => {
+      job.answer();
+      this.#work();
     });
   }
 

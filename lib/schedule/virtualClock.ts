@@ -40,13 +40,18 @@ export class VirtualClock implements Clock {
     for (let timer = this.#heap[0]; timer !== undefined && timer.time <= end; timer = this.#heap[0]) {
       this.#pop();
       if (timer.callback === null) continue;
-      this.#now = timer.time;
+      this.#now = Math.max(this.#now, timer.time);
       const { callback } = timer;
       timer.callback = null;
       callback();
       await settled();
     }
     this.#now = Math.max(this.#now, end);
+  }
+
+  /** The process is busy for so long: what falls due meanwhile runs late. */
+  stall(ms: number): void {
+    this.#now += Math.max(0, ms);
   }
 
   #push(timer: Timer): void {

@@ -71,7 +71,8 @@ export async function runEpisode(
   const limits = randomLimits(random);
   const wild = random.pick([0, 0, 0.1]);
   const verbatim = mode === 'openLoop';
-  const world = new World({ maxAge, period: 1 / rate, limits, chunk, wild, verbatim }, random);
+  const anchors = mode.startsWith('overlapBlend') || mode === 'temporalEnsemble';
+  const world = new World({ maxAge, period: 1 / rate, limits, chunk, wild, verbatim, anchors }, random);
   const medianLatency = random.between(1, 250);
   const sigma = random.between(0, 1);
   const latency: Latency = {
@@ -79,7 +80,7 @@ export async function runEpisode(
     draw: (r) => (isCalm() ? 20 : Math.min(900, medianLatency * Math.exp(sigma * r.normal()))),
   };
   const isLossy = random.chance(0.3);
-  const policy = simulatedPolicy({
+  const sound = simulatedPolicy({
     dimensions,
     chunk,
     latency,
@@ -87,8 +88,8 @@ export async function runEpisode(
     clock,
     seed,
     failing: random.pick([0, 0.1]),
-    lost: isLossy ? 0.1 : 0,
   });
+  const policy = isLossy ? losing(sound, random, isCalm) : sound;
   const onEvent = (event: ScheduleEvent): void => {
     if (event.type !== 'chunk' && event.type !== 'late') return;
     const executed = Math.min(chunk, Math.max(0, world.count - Math.round(world.toldCount)));
@@ -117,7 +118,7 @@ export async function runEpisode(
   const before = loop.counters.executed;
   await clock.runUntil(end);
   // with a value that is not finite in every tenth chunk a short calm may pass in vain
-  if (wild === 0 && !isLossy && loop.counters.executed === before) {
+  if (wild === 0 && loop.counters.executed === before) {
     world.problems.push(`nothing executed in ${calm} calm ms: ${JSON.stringify(loop.counters.held)}`);
   }
   const { counters } = loop;
@@ -131,6 +132,8 @@ export async function runEpisode(
     if (counters.held[reason] > 0)
       world.problems.push(`the scheduler proposed ${counters.held[reason]} actions: ${reason}`);
   }
+  // braking in time leaves a way at every tick
+  if (counters.held.infeasible > 0) world.problems.push(`${counters.held.infeasible} actions without a way`);
   await loop.stop().catch((error: unknown) => world.problems.push(String(error)));
   await scheduler.close();
   return {
@@ -142,6 +145,24 @@ export async function runEpisode(
     superseded: scheduler.counters.superseded,
     abandoned: scheduler.counters.abandoned,
     limited: counters.limited,
+  };
+}
+
+/** A tenth of the questions never arrives. */
+function losing(policy: Policy, random: Random, isCalm: () => boolean): Policy {
+  return {
+    platform: policy.platform,
+    dimensions: policy.dimensions,
+    patchGrid: policy.patchGrid,
+    predict: (observation, options) => {
+      if (isCalm() || !random.chance(0.1)) return policy.predict(observation, options);
+      return new Promise((_, reject) => {
+        options.signal?.addEventListener('abort', () => reject(options.signal!.reason), { once: true });
+      });
+    },
+    stages: (observation, options) => policy.stages(observation, options),
+    close: () => policy.close(),
+    [Symbol.asyncDispose]: () => policy.close(),
   };
 }
 

@@ -20,6 +20,7 @@ export const space: ActionSpace = {
     { name: 'count', kind: 'delta', unit: '1', state: { index: 0, scale: 1 } },
     { name: 'joint', kind: 'position', unit: 'rad', range: [-1, 1], state: { index: 1, scale: 1 } },
     { name: 'slide', kind: 'delta', unit: 'm', range: [-0.2, 0.2], state: { index: 2, scale: 1 } },
+    { name: 'path', kind: 'delta', unit: 'm', state: { index: 5, scale: 1 } },
     { name: 'angle', kind: 'angle', unit: 'rad' },
     { name: 'grip', kind: 'binaryGripper', unit: '1', range: [0, 1] },
   ],
@@ -29,7 +30,10 @@ const index = Object.fromEntries(space.dimensions.map(({ name }, i) => [name, i]
 export const dimensions = space.dimensions.map(({ name }) => name);
 
 /** Places in the state beyond those of the space. */
-const stateOf = { count: 0, joint: 1, slide: 2, seenAt: 3, episode: 4 };
+const stateOf = { count: 0, joint: 1, slide: 2, seenAt: 3, episode: 4, path: 5 };
+
+/** A chunk's path leads this far from 0 in a row, at most. */
+const steepest = 0.01;
 
 export interface WorldOptions {
   readonly maxAge: number;
@@ -42,6 +46,8 @@ export interface WorldOptions {
   readonly wild: number;
   /** Rows leave without mixing: binary grippers may have any value. */
   readonly verbatim: boolean;
+  /** Deltas are re-anchored. */
+  readonly anchors: boolean;
 }
 
 /** Sums of some hundred tags of size 1e4 in float64. */
@@ -63,6 +69,7 @@ export class World {
   #jointStep = 0;
   #slide = 0;
   #slideStep = 0;
+  #path = 0;
   #last: Float64Array | null = null;
 
   constructor(options: WorldOptions, random: Random) {
@@ -76,7 +83,7 @@ export class World {
 
   /** What the sensors read at `at`. */
   observe(at: number): TimedObservation {
-    const state = [this.count, this.#joint, this.#slide, at, this.episode];
+    const state = [this.count, this.#joint, this.#slide, at, this.episode, this.#path];
     return { at, observation: { images: {}, state } };
   }
 
@@ -92,6 +99,7 @@ export class World {
     const slide = random.between(-0.3, 0.3);
     const grip = random.next();
     const angle = random.between(-0.3, 0.3);
+    const slope = random.between(0.5, 1) * steepest;
     for (let r = 0; r < chunk; r++) {
       joint += 0.2 * (goal - joint);
       const row: Record<string, number> = {
@@ -102,6 +110,8 @@ export class World {
         count: 1,
         joint,
         slide,
+        // back to 0 first: rows that are dropped are missed by deltas that are not re-anchored
+        path: r === 0 ? slope - state[stateOf.path]! : slope,
         angle: wrapped(Math.PI + angle, 2 * Math.PI),
         grip,
       };
@@ -141,7 +151,7 @@ export class World {
       this.#slideStep = 0;
       return;
     }
-    const { maxAge, verbatim } = this.#options;
+    const { maxAge, verbatim, anchors, chunk } = this.#options;
     if (Math.abs(value('meantFor') - this.count) > rounding) {
       this.#report(`executed action ${this.count} got a row meant for ${value('meantFor')}`);
     }
@@ -163,6 +173,10 @@ export class World {
     }
     const grip = value('grip');
     if (verbatim ? grip < 0 || grip > 1 : grip !== 0 && grip !== 1) this.#report(`gripper ${grip}`);
+    this.#path += value('path');
+    if (anchors && (this.#path < -rounding || this.#path > steepest * chunk + rounding)) {
+      this.#report(`path at ${this.#path}, no chunk leads beyond ${steepest * chunk}`);
+    }
     this.#checkMotion(value('joint'), value('slide'));
     this.#last = values;
     this.count++;

@@ -37,6 +37,7 @@ export class VirtualClock implements Clock {
    * they would on a robot, where timers are far apart.
    */
   async runUntil(end: number): Promise<void> {
+    await settled();
     for (let timer = this.#heap[0]; timer !== undefined && timer.time <= end; timer = this.#heap[0]) {
       this.#pop();
       if (timer.callback === null) continue;

@@ -6,7 +6,7 @@
  * Lateness is from a tick's deadline to its start, in milliseconds. The four ways, one after the other in every round:
  *   loop           the control loop with an asynchronous scheduler, its default clock (busy for the last 1.5 ms)
  *   loop, timer    the same with a plain timer (no busy waiting)
- *   setTimeout     a bare setTimeout to the same deadlines, nothing else: the platform's error
+ *   setTimeout     a bare setTimeout to the same deadlines, nothing else: the platform's error, early or late
  *   setInterval    a bare setInterval, whose errors add up
  * CPU is the share of one core that the process used meanwhile. On a machine that is not idle all of them are later.
  */
@@ -37,7 +37,7 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-async function loop(clock: Clock | null): Promise<number[]> {
+async function loop(clock: Clock): Promise<number[]> {
   await using policy = simulatedPolicy({
     dimensions: ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper'],
     chunk: 8,
@@ -53,7 +53,7 @@ async function loop(clock: Clock | null): Promise<number[]> {
     },
   });
   const starts: number[] = [];
-  const begin = performance.now();
+  const due: number[] = [];
   await using running = startControlLoop({
     scheduler: asynchronous(policy),
     rate,
@@ -65,23 +65,21 @@ async function loop(clock: Clock | null): Promise<number[]> {
       return { observation: { images: {}, state: new Float64Array(8) }, at };
     },
     act: () => {},
-    ...(clock === null ? {} : { clock }),
+    clock: {
+      now: clock.now,
+      at: (time, callback) => {
+        due.push(time);
+        return clock.at(time, callback);
+      },
+    },
   });
   while (starts.length < ticks) await pause(50);
   await running.stop();
-  return lateness(starts.slice(0, ticks), begin);
-}
-
-/** Deadlines are multiples of the period after `begin`, which lies at most some microseconds before the loop's own. */
-function lateness(starts: readonly number[], begin: number): number[] {
-  return starts.map((start) => {
-    const since = start - begin;
-    return since - Math.floor(since / period) * period;
-  });
+  return starts.slice(0, ticks).map((start, i) => start - due[i]!);
 }
 
 const ways: Readonly<Record<string, Way>> = {
-  loop: () => loop(null),
+  loop: () => loop(monotonicClock(1.5)),
   'loop, timer': () => loop(monotonicClock()),
   setTimeout: async () => {
     const begin = performance.now();
@@ -89,7 +87,7 @@ const ways: Readonly<Record<string, Way>> = {
     for (let k = 1; k <= ticks; k++) {
       const due = begin + k * period;
       await pause(due - performance.now());
-      late.push(Math.max(0, performance.now() - due));
+      late.push(Math.abs(performance.now() - due));
     }
     return late;
   },

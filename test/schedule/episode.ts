@@ -200,9 +200,10 @@ function scheduleChanges(
 ): void {
   for (let n = random.integer(0, 3); n > 0; n--) {
     clock.at(random.between(start, stormy), () => {
+      // what the camera showed before is another episode, and stays the newest picture for a while
+      if (random.chance(0.3)) world.newest = world.observe(clock.now());
       world.reset();
       loop.reset();
-      // what the camera showed before is another episode, and stays the newest picture for a while
     });
   }
   for (let n = random.integer(0, 3); n > 0; n--) {

@@ -52,11 +52,11 @@ test('ten million fuzzed values: whatever comes, what leaves is finite and in ra
     // in every fourth row one value has all its exponent bits: NaN or an infinity
     if (i % 4 === 0) words[2 * (i % width) + 1]! |= 0x7ff00000;
     const result = limits.apply(values, null, 0);
-    const isFinite = values.every(Number.isFinite);
+    const allFinite = values.every(Number.isFinite);
     if ('refused' in result) {
       refused++;
-      if (isFinite) wrong++;
-    } else if (!isFinite || !result.values.every((value) => value >= -1 && value <= 1)) wrong++;
+      if (allFinite) wrong++;
+    } else if (!allFinite || !result.values.every((value) => value >= -1 && value <= 1)) wrong++;
   }
   assert.is(wrong, 0);
   assert.ok(refused >= rows / 4);

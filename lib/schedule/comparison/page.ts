@@ -31,7 +31,7 @@ code { background: #e4e7eb; border-radius: 3px; padding: 0 4px; }`;
 
 const captions: Readonly<Record<string, string>> = {
   trade:
-    'Lower left is better. A mode far up jumps where one chunk follows another; a mode far right looks up too rarely, or averages new plans with old ones.',
+    'Lower left is better. Whoever reacts at once pays with jerk, also with no latency at all (hollow); what a mode has beyond that are its seams. A mode far right looks up too rarely, or averages new plans with old ones.',
   cost: 'An idle tick holds the last position: the robot stutters. An old observation means acting on a world that has moved on; where several plans are mixed, the oldest still has its share.',
   trace: 'The same target for all. Look for flat pieces (waiting) and for teeth (seams between chunks).',
   horizon:
@@ -44,9 +44,14 @@ export function comparisonPage(comparison: Comparison): string {
   const rows = [...modes, { name: 'no latency, asked every tick', figures: ideal }].map(
     ({ name, figures }) => {
       const { reaction, jerk, idle, newestAge, oldestAge } = figures;
-      const cells = [reaction.median, reaction.p90, jerk, 100 * idle, newestAge, oldestAge].map(
-        (value) => `<td>${figure(value)}</td>`,
-      );
+      const cells = [
+        reaction.median,
+        reaction.p90,
+        jerk,
+        Math.round(1000 * idle) / 10,
+        newestAge,
+        oldestAge,
+      ].map((value) => `<td>${figure(value)}</td>`);
       return `<tr><td>${escaped(name)}</td>${cells.join('')}</tr>`;
     },
   );

@@ -30,7 +30,7 @@ export function tracePlot({ modes, rate }: Comparison): string {
     const left = panel.left + (i % columns) * (panel.width + panel.gapX);
     const top = panel.top + Math.floor(i / columns) * (panel.height + panel.gapY) + 18;
     const x = scale(0, seconds, left, left + panel.width);
-    const y = scale(-1.2, 1.2, top + panel.height - 12, top, 2);
+    const y = scale(-1, 1, top + panel.height - 22, top + 4, 2);
     const shown = samples.filter(({ at }) => at >= from && at <= from + 1000 * seconds);
     const at = (sample: Sample): number => x((sample.at - from) / 1000);
     parts.push(
@@ -85,7 +85,8 @@ export function tradePlot({ modes, ideal }: Comparison): string {
     ),
     ...axes(frame, x, y, 'reaction, ms', 'jerk, RMS, rad/s³'),
     line(best, frame.top, best, frame.top + frame.height, ink.axis, 1, '4 4'),
-    text(best - 6, frame.top + 12, 'no latency', { size: 11, anchor: 'end', color: ink.quiet }),
+    dot(best, y(ideal.jerk), ink.axis, 6, true),
+    text(best - 10, y(ideal.jerk) - 8, 'no latency', { size: 11, anchor: 'end', color: ink.quiet }),
     ...modes.flatMap(({ figures: { jerk, reaction } }, i) => [
       line(x(reaction.median), y(jerk), x(reaction.p90), y(jerk), colorOf(i), 2),
       dot(x(reaction.median), y(jerk), colorOf(i), 6),

@@ -86,7 +86,7 @@ export function tradePlot({ modes, ideal }: Comparison): string {
     ...axes(frame, x, y, 'reaction, ms', 'jerk, RMS, rad/s³'),
     line(best, frame.top, best, frame.top + frame.height, ink.axis, 1, '4 4'),
     dot(best, y(ideal.jerk), ink.axis, 6, true),
-    text(best - 10, y(ideal.jerk) - 8, 'no latency', { size: 11, anchor: 'end', color: ink.quiet }),
+    text(best + 6, frame.top + 12, 'no latency', { size: 11, color: ink.quiet }),
     ...modes.flatMap(({ figures: { jerk, reaction } }, i) => [
       line(x(reaction.median), y(jerk), x(reaction.p90), y(jerk), colorOf(i), 2),
       dot(x(reaction.median), y(jerk), colorOf(i), 6),

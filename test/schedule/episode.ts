@@ -49,8 +49,13 @@ export interface EpisodeReport {
   readonly limited: number;
 }
 
+/**
+ * Longest latency, ms. When the calm begins, the policy may still be busy with a call that was given up, and then with one
+ * whose observation is too old when it answers.
+ */
+const longest = 600;
 /** Milliseconds of benign conditions at the end of every episode, in which something must be executed. */
-const calm = 1500;
+const calm = 2 * longest + 300;
 
 /** `wrap`: stands between scheduler and loop, to break things on purpose. */
 export async function runEpisode(
@@ -77,7 +82,7 @@ export async function runEpisode(
   const sigma = random.between(0, 1);
   const latency: Latency = {
     name: 'episode',
-    draw: (r) => (isCalm() ? 20 : Math.min(900, medianLatency * Math.exp(sigma * r.normal()))),
+    draw: (r) => (isCalm() ? 20 : Math.min(longest, medianLatency * Math.exp(sigma * r.normal()))),
   };
   const isLossy = random.chance(0.3);
   const sound = simulatedPolicy({

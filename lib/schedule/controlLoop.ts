@@ -205,6 +205,7 @@ export class ControlLoop implements AsyncDisposable {
       this.#tell({ type: 'missed', at: started, ticks: missed });
     }
     const seen = this.#observe();
+    if (!this.#running) return;
     // read after observing: an observation taken this very moment is not from the future
     const now = this.#clock.now();
     const usable = seen !== null && this.#isPast(seen, now) ? seen : null;
@@ -259,6 +260,8 @@ export class ControlLoop implements AsyncDisposable {
   }
 
   #check(action: ScheduledAction, seen: TimedObservation | null, now: number): void {
+    // a listener of the scheduler may have ended the loop
+    if (!this.#running) return;
     const leak = this.#leak(action, now);
     if (leak !== null) {
       this.#hold(leak, null, now);
@@ -276,10 +279,6 @@ export class ControlLoop implements AsyncDisposable {
     }
     const { values, changed } = limited;
     this.counters.executed++;
-    if (changed.length > 0) {
-      this.counters.limited++;
-      this.#tell({ type: 'limited', at: now, dimensions: changed });
-    }
     // counted before it is sent: a send that fails half way may have moved the robot
     this.#limiter.executed(values, now);
     scheduler.executed(values, now);
@@ -294,6 +293,10 @@ export class ControlLoop implements AsyncDisposable {
       observedAt,
       newestObservedAt,
     });
+    if (changed.length > 0) {
+      this.counters.limited++;
+      this.#tell({ type: 'limited', at: now, dimensions: changed });
+    }
   }
 
   #hold(reason: HoldReason, dimension: string | null, now: number): void {
@@ -301,6 +304,7 @@ export class ControlLoop implements AsyncDisposable {
     this.counters.held[reason]++;
     this.#limiter.held();
     this.#tell({ type: 'hold', at: now, reason, dimension });
+    if (!this.#running && reason !== 'stopped') return;
     if (this.#last === null || !hold) {
       this.counters.silent++;
       return;

@@ -114,8 +114,10 @@ export class ScheduledPolicy implements ActionScheduler {
     const current = this.#plan.current();
     // Rows of the future wait for rows that will not come any more: holding does not count as executing.
     if (current.length === 0) this.#plan.clear();
+    const epoch = this.#epoch;
     this.#ask(tick, oldest);
-    return current.length === 0 ? null : this.#propose(current, instruction);
+    // a listener may have reset
+    return current.length === 0 || this.#epoch !== epoch ? null : this.#propose(current, instruction);
   }
 
   executed(values: ArrayLike<number>, at: number): void {

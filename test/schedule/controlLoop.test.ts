@@ -253,6 +253,49 @@ test('a robot that fails ends the loop with its error, sent at once or later', a
   }
 });
 
+test('whatever listeners and sensors do in the middle of a tick, nothing leaves after the end or a reset', async () => {
+  for (const call of ['stop', 'reset'] as const) {
+    for (const place of ['observe', 'request', 'chunk', 'hold'] as const) {
+      const rows = () => [0, 1, 2, 3].map((r) => [r]);
+      const { clock, policy } = bench(['p'], rows, 'constant(15)', 4);
+      const sent: SentAction[] = [];
+      let called: number | null = null;
+      const maybe = (where: string): void => {
+        if (where !== place || called !== null || sent.filter(({ held }) => held === null).length < 2) return;
+        called = clock.now();
+        if (call === 'stop') loop.stop();
+        else loop.reset();
+      };
+      const loop: ControlLoop = startControlLoop({
+        scheduler: asynchronous(policy, {
+          space: position,
+          clock,
+          threshold: 0.5,
+          onEvent: ({ type }) => maybe(type),
+        }),
+        rate: 100,
+        maxAge: place === 'hold' ? 25 : 500,
+        instruction: 'go',
+        observe: () => {
+          maybe('observe');
+          return { observation: { images: {} }, at: clock.now() };
+        },
+        act: (action) => {
+          sent.push(action);
+        },
+        onEvent: ({ type }) => maybe(type),
+        clock,
+      });
+      await clock.runUntil(clock.now() + 200);
+      const at: number | null = called;
+      assert.type(at, 'number', `${call} in ${place} was never reached`);
+      const after = sent.filter((action) => action.at >= at! && action.held === null);
+      if (call === 'stop') assert.is(after.length, 0, place);
+      for (const { observedAt } of after) assert.ok(observedAt! > at!, `${call} in ${place}`);
+    }
+  }
+});
+
 test('options are checked', () => {
   for (const options of [
     { rate: 0 },

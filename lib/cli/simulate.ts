@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { SemanticVlaError } from '../errors.ts';
-import { type CompareOptions, compareModes } from '../schedule/comparison/compareModes.ts';
+import { type CompareModesOptions, compareModes } from '../schedule/comparison/compareModes.ts';
 import { comparisonPage, comparisonPlots } from '../schedule/comparison/page.ts';
 import { type Latency, latencyForms, latencyFromText, parseLatency } from '../schedule/latency.ts';
 import { type CommandContext, exitCodes } from './context.ts';
@@ -69,7 +69,7 @@ async function simulate(context: CommandContext, flags: SimulateFlags): Promise<
   const { rate, chunk, maxAge, lost, seconds, seed } = flags;
   const optional = { maxAge, lost, seconds, seed };
   const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
-  const options: CompareOptions = { latency: await readLatency(flags.latency), rate, chunk, ...given };
+  const options: CompareModesOptions = { latency: await readLatency(flags.latency), rate, chunk, ...given };
   const comparison = await compareModes(options);
   if (flags.out !== undefined) await writeOutput(flags.out, Buffer.from(comparisonPage(comparison)));
   if (flags.plots !== undefined) {

@@ -19,7 +19,7 @@ import { VirtualClock } from '../virtualClock.ts';
 import { type Figures, measure, type Sample } from './figures.ts';
 import { Plant, plantSpace } from './plant.ts';
 
-export interface CompareOptions {
+export interface CompareModesOptions {
   readonly latency: Latency;
   /** Ticks per second. */
   readonly rate: number;
@@ -71,13 +71,13 @@ const optionNames = [
   'lost',
   'seconds',
   'seed',
-] as const satisfies readonly (keyof CompareOptions)[];
+] as const satisfies readonly (keyof CompareModesOptions)[];
 
 type Make = (policy: Policy, common: ScheduleOptions) => ActionScheduler;
-type Settings = Required<Omit<CompareOptions, 'latency'>> & { readonly latency: Latency };
+type Settings = Required<Omit<CompareModesOptions, 'latency'>> & { readonly latency: Latency };
 
 /** @throws OPTION_INVALID, OPTION_UNKNOWN */
-export async function compareModes(options: CompareOptions): Promise<Comparison> {
+export async function compareModes(options: CompareModesOptions): Promise<Comparison> {
   checkOptions(options, optionNames, 'compareModes');
   const { latency, rate, chunk, lost = 0, seconds = 120, seed = 1 } = options;
   if (!(rate > 0 && rate <= 1000))

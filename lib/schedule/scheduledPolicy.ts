@@ -44,6 +44,8 @@ export class ScheduledPolicy implements ActionScheduler {
   readonly space: ActionSpace;
   readonly platform: Platform;
   readonly dimensions: readonly string[];
+  readonly variant: string;
+  readonly imageSize: number;
   readonly patchGrid: number;
   readonly counters: ScheduleCounters = {
     requests: 0,
@@ -88,6 +90,8 @@ export class ScheduledPolicy implements ActionScheduler {
     this.mode = this.#rules.mode;
     this.platform = policy.platform;
     this.dimensions = policy.dimensions;
+    this.variant = policy.variant;
+    this.imageSize = policy.imageSize;
     this.patchGrid = policy.patchGrid;
   }
 

@@ -78,7 +78,9 @@ interface Job {
 class SimulatedPolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];
-  readonly patchGrid = 1;
+  readonly variant = 'simulated';
+  readonly imageSize = 224;
+  readonly patchGrid = 16;
   readonly #options: SimulatedPolicyOptions;
   readonly #clock: Clock;
   readonly #random: Random;

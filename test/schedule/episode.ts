@@ -158,6 +158,8 @@ function losing(policy: Policy, random: Random, isCalm: () => boolean): Policy {
   return {
     platform: policy.platform,
     dimensions: policy.dimensions,
+    variant: policy.variant,
+    imageSize: policy.imageSize,
     patchGrid: policy.patchGrid,
     predict: (observation, options) => {
       if (isCalm() || !random.chance(0.1)) return policy.predict(observation, options);

@@ -71,6 +71,8 @@ test('a chunk that comes after all its rows is thrown away', async () => {
   const slow = {
     platform: policy.platform,
     dimensions: policy.dimensions,
+    variant: policy.variant,
+    imageSize: policy.imageSize,
     patchGrid: 1,
     stages: policy.stages.bind(policy),
     close: () => policy.close(),
@@ -241,6 +243,8 @@ test('the first latency is kept apart', async () => {
     {
       platform: policy.platform,
       dimensions: policy.dimensions,
+      variant: policy.variant,
+      imageSize: policy.imageSize,
       patchGrid: 1,
       stages: policy.stages.bind(policy),
       close: () => policy.close(),

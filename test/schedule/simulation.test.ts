@@ -8,7 +8,7 @@ import { makers, runEpisode } from './episode.ts';
 const test = suite('simulation');
 /** The blend rules differ in one number; one of them stands for all. */
 const few = 100;
-const many = 1500;
+const many = 1000;
 
 for (const mode of Object.keys(makers)) {
   const episodes = mode.startsWith('overlapBlend') && mode !== 'overlapBlend linear' ? few : many;

@@ -5,7 +5,7 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
-import type { PlatformName } from '../platform.ts';
+import type { Policy } from '../types.ts';
 
 /**
  * - `position`: an absolute target that does not wrap; also a joint with hard stops
@@ -120,7 +120,7 @@ function delta(
 }
 
 /** The spaces that are known by name; names equal `Platform.name`. */
-export const actionSpaces: Readonly<Record<Exclude<PlatformName, 'custom'>, ActionSpace>> = {
+export const actionSpaces: Readonly<Record<Exclude<Policy['platform']['name'], 'custom'>, ActionSpace>> = {
   libero,
   aloha,
   bridge,
@@ -132,7 +132,7 @@ export const actionSpaces: Readonly<Record<Exclude<PlatformName, 'custom'>, Acti
  * @throws OPTION_INVALID the space is malformed or is not the policy's
  */
 export function resolveActionSpace(
-  policy: { readonly platform: { readonly name: PlatformName }; readonly dimensions: readonly string[] },
+  policy: { readonly platform: Pick<Policy['platform'], 'name'>; readonly dimensions: readonly string[] },
   given?: ActionSpace,
 ): ActionSpace {
   const { name } = policy.platform;

@@ -1,7 +1,6 @@
 /** The part that all modes share: asks the policy, counts rows, and lets nothing through an epoch's end. */
 
 import { SemanticVlaError } from '../errors.ts';
-import type { Platform } from '../platform.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type ActionSpace, resolveActionSpace } from './actionSpace.ts';
 import { type Clock, monotonicClock } from './clock.ts';
@@ -42,7 +41,7 @@ const clockStep = 1e-6;
 export class ScheduledPolicy implements ActionScheduler {
   readonly mode: string;
   readonly space: ActionSpace;
-  readonly platform: Platform;
+  readonly platform: Policy['platform'];
   readonly dimensions: readonly string[];
   readonly variant: string;
   readonly imageSize: number;

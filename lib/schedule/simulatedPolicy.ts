@@ -5,7 +5,6 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
-import type { Platform } from '../platform.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Clock, monotonicClock } from './clock.ts';
 import type { Latency } from './latency.ts';
@@ -37,7 +36,7 @@ export interface SimulatedPolicyOptions {
   /** Default: the process's monotonic clock. */
   readonly clock?: Clock;
   /** What `policy.platform` shall say; default: a custom platform with camera `full_image`. */
-  readonly platform?: Platform;
+  readonly platform?: Policy['platform'];
 }
 
 const optionNames = [
@@ -76,7 +75,7 @@ interface Job {
 }
 
 class SimulatedPolicy implements Policy {
-  readonly platform: Platform;
+  readonly platform: Policy['platform'];
   readonly dimensions: readonly string[];
   readonly variant = 'simulated';
   readonly imageSize = 224;

@@ -60,6 +60,7 @@ export type ErrorCode =
   | 'DEVICE_OUT_OF_MEMORY'
   | 'DEVICE_FAILED'
   | 'CLOSED'
+  | 'SUPERSEDED'
   // command line and tools
   | 'OUTPUT_UNWRITABLE'
   | 'OUTPUT_NO_SPACE'

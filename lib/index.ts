@@ -17,6 +17,7 @@ export { type FolderObservation, readObservation } from './observation/readObser
 export { type Normalization, type Platform, type PlatformName, resolvePlatform } from './platform.ts';
 export { loadPolicy } from './policy.ts';
 export { type PolicySizes, policySizes } from './policyParts.ts';
+export * from './schedule/index.ts';
 export {
   type CompareOptions,
   compareStages,

@@ -11,6 +11,7 @@ import { exportCommand } from './export.ts';
 import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { ProgressLine } from './progressLine.ts';
+import { simulateCommand } from './simulate.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
@@ -28,6 +29,7 @@ const commands = [
   stagesCommand,
   compareCommand,
   viewCommand,
+  simulateCommand,
 ];
 
 /** After SIGINT a command has this long to remove what it left half done. */

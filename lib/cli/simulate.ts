@@ -1,0 +1,121 @@
+/** `semanticvla simulate`: the scheduling modes compared for a latency, as a page with plots. */
+
+import { readFile } from 'node:fs/promises';
+import { type Command, InvalidArgumentError } from 'commander';
+import { SemanticVlaError } from '../errors.ts';
+import { type CompareModesOptions, compareModes } from '../schedule/comparison/compareModes.ts';
+import { comparisonPage, comparisonPlots } from '../schedule/comparison/page.ts';
+import { type Latency, latencyForms, latencyFromText, parseLatency } from '../schedule/latency.ts';
+import { type CommandContext, exitCodes } from './context.ts';
+import { wholeNumber } from './flags.ts';
+import { formatTable } from './format.ts';
+import type { Run } from './main.ts';
+import { writeOutput } from './outputFile.ts';
+
+interface SimulateFlags {
+  readonly latency: string;
+  readonly rate: number;
+  readonly chunk: number;
+  readonly maxAge?: number;
+  readonly lost?: number;
+  readonly seconds?: number;
+  readonly seed?: number;
+  readonly out?: string;
+  readonly plots?: string;
+  readonly json?: boolean;
+}
+
+const example = `
+Latency: ${latencyForms.join(', ')}, or a file of measured milliseconds (a JSON list, or numbers with white space between).
+The plant is one joint after a jumping target, and the policy a simulated one: the page ranks modes for a latency and
+predicts no success rate. The same seed gives the same page.
+
+Example:
+  $ semanticvla simulate --latency 'lognormal(80, 0.3)' --rate 20 --chunk 8 --out modes.html`;
+
+/** For commander: a number > 0. */
+function positive(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && Number.isFinite(value)))
+    throw new InvalidArgumentError('Expected a number > 0.');
+  return value;
+}
+
+/** For commander: a share below 1. */
+function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value < 1))
+    throw new InvalidArgumentError('Expected a share in 0..1.');
+  return value;
+}
+
+/** A formula has parentheses; anything else is a file. */
+async function readLatency(given: string): Promise<Latency> {
+  if (/[()]/.test(given)) return parseLatency(given);
+  let content: string;
+  try {
+    content = await readFile(given, 'utf8');
+  } catch (cause) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `--latency ${given}: expected ${latencyForms.join(', ')} or a readable file of milliseconds, found ${(cause as Error).message}.`,
+      { cause },
+    );
+  }
+  return latencyFromText(content, given);
+}
+
+async function simulate(context: CommandContext, flags: SimulateFlags): Promise<number> {
+  const { rate, chunk, maxAge, lost, seconds, seed } = flags;
+  const optional = { maxAge, lost, seconds, seed };
+  const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
+  const options: CompareModesOptions = { latency: await readLatency(flags.latency), rate, chunk, ...given };
+  const comparison = await compareModes(options);
+  if (flags.out !== undefined) await writeOutput(flags.out, Buffer.from(comparisonPage(comparison)));
+  if (flags.plots !== undefined) {
+    for (const [name, svg] of Object.entries(comparisonPlots(comparison))) {
+      await writeOutput(`${flags.plots}-${name}.svg`, Buffer.from(svg));
+    }
+  }
+  const { modes, ideal, sweeps, latency } = comparison;
+  if (flags.json) {
+    const summary = modes.map(({ name, figures }) => ({ name, ...figures }));
+    context.json({ latency, rate, chunk, maxAge: comparison.maxAge, ideal, modes: summary, sweeps });
+    return exitCodes.ok;
+  }
+  const rows = [...modes, { name: 'no latency, every tick', figures: ideal }].map(({ name, figures }) => [
+    name,
+    figures.reaction.median.toFixed(0),
+    figures.reaction.p90.toFixed(0),
+    figures.jerk.toPrecision(3),
+    `${(100 * figures.idle).toFixed(1)} %`,
+    figures.newestAge.toFixed(0),
+    figures.oldestAge.toFixed(0),
+  ]);
+  const head = ['mode', 'reaction ms', '90 %', 'jerk rad/s3', 'idle', 'newest ms', 'oldest ms'];
+  context.print(formatTable([head, ...rows], ['left']));
+  if (flags.out !== undefined) context.print(flags.out);
+  return exitCodes.ok;
+}
+
+export function simulateCommand(program: Command, run: Run): void {
+  program
+    .command('simulate')
+    .description('Scheduling modes compared for a latency: smoothness, staleness, idle ticks, reaction time.')
+    .requiredOption('--latency <what>', 'a formula such as lognormal(80, 0.3), or a file of milliseconds')
+    .requiredOption('--rate <hz>', 'ticks a second', positive)
+    .requiredOption('--chunk <n>', 'rows of a chunk', wholeNumber(2))
+    .option(
+      '--max-age <ms>',
+      'oldest observation to act on; default: a chunk and nearly every latency',
+      positive,
+    )
+    .option('--lost <share>', 'calls that are never answered', share)
+    .option('--seconds <n>', 'simulated seconds of each mode; default: 120', positive)
+    .option('--seed <n>', 'default: 1', wholeNumber(0))
+    .option('--out <file.html>', 'page to write')
+    .option('--plots <prefix>', 'writes each plot to <prefix>-NAME.svg')
+    .option('--json', 'print JSON')
+    .addHelpText('after', example)
+    .action((flags: SimulateFlags) => run((context, given) => simulate(context, given), flags));
+}

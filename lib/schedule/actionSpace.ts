@@ -1,0 +1,210 @@
+/**
+ * What each number of an action means to the robot. Mixing two predictions, holding still and limiting all depend on it:
+ * positions can be averaged and repeated, deltas add up, angles wrap, grippers do neither.
+ */
+
+import { SemanticVlaError } from '../errors.ts';
+import { checkOptions, expected } from '../options.ts';
+import type { Policy } from '../types.ts';
+
+/**
+ * - `position`: an absolute target that does not wrap; also a joint with hard stops
+ * - `delta`: added to where the robot is, once a tick
+ * - `angle`: an absolute target on a circle; pi and -pi are one place
+ * - `binaryGripper`: open or closed; decided, never averaged
+ * - `gripper`: an opening width; the newest prediction decides, never averaged
+ */
+export type ActionKind = 'position' | 'delta' | 'angle' | 'binaryGripper' | 'gripper';
+
+export interface ActionDimension {
+  /** As in `policy.dimensions`. */
+  readonly name: string;
+  readonly kind: ActionKind;
+  /** Of the value: `m`, `rad`, or `1` for what has none (controller units, gripper opening). */
+  readonly unit: string;
+  /** [low, high] the hardware or controller takes; absent: nothing is known. A binary gripper needs it: its two states. */
+  readonly range?: readonly [number, number];
+  /** Angles: length of the circle in `unit`; default 2 pi. */
+  readonly period?: number;
+  /** Binary grippers: half the width, as a share of the range, of the band around the middle where nothing flips. Default 0.1. */
+  readonly hysteresis?: number;
+  /** Binary grippers, where several predictions speak for one tick: the newest, or the majority of them. Default newest. */
+  readonly decides?: 'newest' | 'majority';
+  /** Where `Observation.state` holds this quantity, for future-state scheduling: state += scale * delta, or state = scale * position. */
+  readonly state?: { readonly index: number; readonly scale: number };
+}
+
+export interface ActionSpace {
+  readonly name: string;
+  readonly dimensions: readonly ActionDimension[];
+}
+
+const kinds: readonly ActionKind[] = ['position', 'delta', 'angle', 'binaryGripper', 'gripper'];
+
+const dimensionNames = [
+  'name',
+  'kind',
+  'unit',
+  'range',
+  'period',
+  'hysteresis',
+  'decides',
+  'state',
+] as const satisfies readonly (keyof ActionDimension)[];
+
+const translation = ['x', 'y', 'z'];
+const rotation = ['roll', 'pitch', 'yaw'];
+
+/**
+ * LIBERO: robosuite's OSC_POSE controller takes pose changes in units of its own, -1..1, which are 5 cm and 0.5 rad. The
+ * rotation part of its state is an axis-angle vector; changes do not add up in it, so it is not rolled forward. The
+ * dataset's gripper is 0 (closed) to 1 (open).
+ */
+const libero: ActionSpace = {
+  name: 'libero',
+  dimensions: [
+    ...translation.map((name, i) => delta(name, '1', [-1, 1], { index: i, scale: 0.05 })),
+    ...rotation.map((name) => delta(name, '1', [-1, 1])),
+    { name: 'gripper', kind: 'binaryGripper', unit: '1', range: [0, 1] },
+  ],
+};
+
+/** BridgeData on the WidowX: pose changes in metres and radians, state is the pose itself; gripper 0 (closed) to 1 (open). */
+const bridge: ActionSpace = {
+  name: 'bridge',
+  dimensions: [
+    ...translation.map((name, i) => delta(name, 'm', undefined, { index: i, scale: 1 })),
+    ...rotation.map((name, i) => delta(name, 'rad', undefined, { index: 3 + i, scale: 1 })),
+    { name: 'gripper', kind: 'binaryGripper', unit: '1', range: [0, 1] },
+  ],
+};
+
+/**
+ * ALOHA: absolute joint targets of two ViperX 300 arms. Positions, not angles: every joint has hard stops (the servos take
+ * one turn), so that the short way round the circle does not exist. Ranges: the maker's data sheet, in radians.
+ */
+const viperJoints: readonly (readonly [string, number, number])[] = [
+  ['waist', -180, 180],
+  ['shoulder', -101, 101],
+  ['elbow', -101, 92],
+  ['forearm_roll', -180, 180],
+  ['wrist_angle', -107, 130],
+  ['wrist_rotate', -180, 180],
+];
+
+const aloha: ActionSpace = {
+  name: 'aloha',
+  dimensions: ['left', 'right'].flatMap((side, arm): ActionDimension[] => [
+    ...viperJoints.map(([joint, low, high], i): ActionDimension => {
+      const range = [(low * Math.PI) / 180, (high * Math.PI) / 180] as const;
+      const state = { index: 7 * arm + i, scale: 1 };
+      return { name: `${side}_${joint}`, kind: 'position', unit: 'rad', range, state };
+    }),
+    { name: `${side}_gripper`, kind: 'gripper', unit: '1', state: { index: 7 * arm + 6, scale: 1 } },
+  ]),
+};
+
+function delta(
+  name: string,
+  unit: string,
+  range?: readonly [number, number],
+  state?: { index: number; scale: number },
+): ActionDimension {
+  return {
+    name,
+    kind: 'delta',
+    unit,
+    ...(range === undefined ? {} : { range }),
+    ...(state === undefined ? {} : { state }),
+  };
+}
+
+/** The spaces that are known by name; names equal `Platform.name`. */
+export const actionSpaces: Readonly<Record<Exclude<Policy['platform']['name'], 'custom'>, ActionSpace>> = {
+  libero,
+  aloha,
+  bridge,
+};
+
+/**
+ * The space of a policy: the given one, else the preset of its platform; checked against the policy's dimensions.
+ * @throws OPTION_REQUIRED a custom platform and no space
+ * @throws OPTION_INVALID the space is malformed or is not the policy's
+ */
+export function resolveActionSpace(
+  policy: { readonly platform: Pick<Policy['platform'], 'name'>; readonly dimensions: readonly string[] },
+  given?: ActionSpace,
+): ActionSpace {
+  const { name } = policy.platform;
+  if (given === undefined && name === 'custom') {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `Action space of a policy on a custom platform: expected the option space, since nothing says what ${policy.dimensions.join(', ')} ` +
+        `mean, found none. Pass { name, dimensions: [{ name, kind, unit }] }; kinds are ${kinds.join(', ')}.`,
+    );
+  }
+  const space = given ?? actionSpaces[name as keyof typeof actionSpaces];
+  checkActionSpace(space);
+  const names = space.dimensions.map((dimension) => dimension.name);
+  if (names.length !== policy.dimensions.length || names.some((dim, i) => dim !== policy.dimensions[i])) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Action space ${space.name}: expected the policy's dimensions ${policy.dimensions.join(', ')}, found ${names.join(', ')}. ` +
+        'Describe each dimension of the policy, in its order.',
+    );
+  }
+  return space;
+}
+
+/** @throws OPTION_INVALID names the dimension and the value */
+export function checkActionSpace(space: ActionSpace): void {
+  checkOptions(space, ['name', 'dimensions'], 'space');
+  if (!Array.isArray(space.dimensions) || space.dimensions.length === 0) {
+    throw expected(
+      'OPTION_INVALID',
+      'a list of dimensions',
+      `dimensions of space ${space.name}`,
+      space.dimensions,
+    );
+  }
+  for (const dimension of space.dimensions) checkDimension(dimension);
+}
+
+function checkDimension(dimension: ActionDimension): void {
+  checkOptions(dimension, dimensionNames, `action dimension ${dimension.name}`);
+  const { name, kind, range, period, hysteresis, decides, state } = dimension;
+  const refuse = (what: string, field: string, value: unknown): never => {
+    throw expected('OPTION_INVALID', what, `${field} of action dimension ${name}`, value);
+  };
+  if (typeof name !== 'string' || name === '') refuse('a name', 'name', name);
+  if (!kinds.includes(kind)) refuse(`one of ${kinds.join(', ')}`, 'kind', kind);
+  if (typeof dimension.unit !== 'string') refuse('a unit', 'unit', dimension.unit);
+  if (range !== undefined || kind === 'binaryGripper') {
+    const isRange =
+      Array.isArray(range) && range.length === 2 && range.every(Number.isFinite) && range[0] < range[1];
+    if (!isRange) refuse('[low, high] with low < high', 'range', range);
+  }
+  if (period !== undefined && !(kind === 'angle' && Number.isFinite(period) && period > 0)) {
+    refuse('a positive number, on an angle', 'period', period);
+  }
+  if (hysteresis !== undefined && !(kind === 'binaryGripper' && hysteresis >= 0 && hysteresis < 0.5)) {
+    refuse('a share in 0..0.5, on a binary gripper', 'hysteresis', hysteresis);
+  }
+  if (decides !== undefined && !(kind === 'binaryGripper' && ['newest', 'majority'].includes(decides))) {
+    refuse('newest or majority, on a binary gripper', 'decides', decides);
+  }
+  const isPlace =
+    state === undefined ||
+    (Number.isSafeInteger(state.index) && state.index >= 0 && Number.isFinite(state.scale));
+  if (!isPlace) refuse('{ index, scale }', 'state', state);
+}
+
+/** Length of an angle's circle. */
+export function periodOf(dimension: ActionDimension): number {
+  return dimension.period ?? 2 * Math.PI;
+}
+
+/** The difference of two angles the short way round, in [-period/2, period/2). */
+export function wrapped(difference: number, period: number): number {
+  return difference - period * Math.floor(difference / period + 0.5);
+}

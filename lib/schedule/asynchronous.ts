@@ -1,0 +1,38 @@
+/**
+ * Asynchronous: the next chunk is asked for while this one is executed. When it comes, the rows that were executed since
+ * its observation are dropped, counted and not estimated, and it replaces the plan.
+ */
+
+import { checkOptions, expected } from '../options.ts';
+import type { Policy } from '../types.ts';
+import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
+import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
+
+export interface AsynchronousOptions extends ScheduleOptions {
+  /** Asks when this share of the chunk, or less, is left; 0..1, default 0.5. 1 asks all the time. */
+  readonly threshold?: number;
+}
+
+/** @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED */
+export function asynchronous(policy: Policy, options: AsynchronousOptions = {}): ActionScheduler {
+  checkOptions(options, [...scheduleOptionNames, 'threshold'], 'asynchronous');
+  const threshold = checkThreshold(options.threshold);
+  return new ScheduledPolicy(
+    policy,
+    () => ({
+      mode: 'asynchronous',
+      replaces: true,
+      wants: (plan) => plan.remaining <= threshold,
+      shares: (current) => [{ placed: current.at(-1)!, weight: 1 }],
+    }),
+    options,
+  );
+}
+
+/** @throws OPTION_INVALID */
+export function checkThreshold(threshold = 0.5): number {
+  if (!(threshold >= 0 && threshold <= 1)) {
+    throw expected('OPTION_INVALID', 'a share in 0..1', 'threshold', threshold);
+  }
+  return threshold;
+}

@@ -1,0 +1,50 @@
+/**
+ * Time for schedulers and loops: monotonic milliseconds, and a call at a time. Injected everywhere, so that the same code
+ * runs on a robot and in virtual time. The wall clock is never read: it jumps.
+ */
+
+export interface Clock {
+  /** Milliseconds, monotonic; only differences mean something. */
+  now(): number;
+  /**
+   * Calls back once at `time`, never before it, at the earliest on the next turn of the event loop.
+   * @returns cancels; harmless after the call
+   */
+  at(time: number, callback: () => void): () => void;
+}
+
+/** The longest delay that a Node timer takes; longer ones fire at once. */
+const longestDelay = 2 ** 31 - 1;
+
+/**
+ * The process's monotonic clock. Node's timers count whole milliseconds and may fire up to one early or late, so the
+ * timer is set to end before the deadline, and the event loop turns idly (other callbacks run) for the rest.
+ *
+ * @param spinMs how long before the deadline the timer ends: the price of precision is a core that is busy for about this
+ *   long at every call. 0: a plain timer, late by about a millisecond, no busy waiting
+ */
+export function monotonicClock(spinMs = 0): Clock {
+  const now = (): number => performance.now();
+  return {
+    now,
+    at(time, callback) {
+      let timer: NodeJS.Timeout | null = null;
+      let turn: NodeJS.Immediate | null = null;
+      const wait = (): void => {
+        timer = null;
+        turn = null;
+        const left = time - now();
+        if (left <= 0) callback();
+        else if (left > spinMs) {
+          timer = setTimeout(wait, Math.min(longestDelay, Math.max(1, Math.ceil(left - spinMs))));
+        } else turn = setImmediate(wait);
+      };
+      if (time - now() > spinMs) wait();
+      else turn = setImmediate(wait);
+      return () => {
+        if (timer !== null) clearTimeout(timer);
+        if (turn !== null) clearImmediate(turn);
+      };
+    },
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * What has left for the robot, in order. Every chunk is placed on this count: row r of a chunk belongs to executed action
+ * `first + r`, where `first` is how many had been executed when its observation was taken. So the rows to drop are counted,
+ * never estimated from a latency.
+ */
+
+import type { ActionSpace } from './actionSpace.ts';
+
+/** Actions remembered at least: more than any chunk and any latency in ticks that still allows control. */
+export const rowsKept = 4096;
+
+export class ExecutedRows {
+  readonly #isDelta: readonly boolean[];
+  /** Actions executed since the start. */
+  #total = 0;
+  /** Of the newest actions; times never decrease. */
+  #times: number[] = [];
+  /** Sum of all deltas up to and including the action, [A]. */
+  #sums: Float64Array[] = [];
+  #last: Float64Array | null = null;
+  /** Count and sum before the oldest action that is kept. */
+  #forgotten = 0;
+  #before: Float64Array;
+
+  constructor(space: ActionSpace) {
+    this.#isDelta = space.dimensions.map(({ kind }) => kind === 'delta');
+    this.#before = new Float64Array(space.dimensions.length);
+  }
+
+  get total(): number {
+    return this.#total;
+  }
+
+  /** @param values [A] as they left, limits applied */
+  add(values: ArrayLike<number>, at: number): void {
+    const previous = this.#sums.at(-1) ?? this.#before;
+    this.#sums.push(previous.map((sum, d) => (this.#isDelta[d] ? sum + values[d]! : 0)));
+    this.#times.push(at);
+    this.#last = Float64Array.from(values);
+    this.#total++;
+    if (this.#times.length < 2 * rowsKept) return;
+    this.#before = this.#sums[rowsKept - 1]!;
+    this.#times = this.#times.slice(rowsKept);
+    this.#sums = this.#sums.slice(rowsKept);
+    this.#forgotten += rowsKept;
+  }
+
+  /** Actions executed before `time` (one at the same instant came after the observation); null: too long ago to know. */
+  countBefore(time: number): number | null {
+    let low = 0;
+    let high = this.#times.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#times[middle]! < time) low = middle + 1;
+      else high = middle;
+    }
+    return low === 0 && this.#forgotten > 0 ? null : this.#forgotten + low;
+  }
+
+  /** [A] The newest action, if any was executed after the first `count`. */
+  last(count: number): ArrayLike<number> | null {
+    return this.#total > count ? this.#last : null;
+  }
+
+  /** Sum of the deltas executed since the first `count` actions, [A]; zero in dimensions that are no deltas. */
+  movedSince(count: number): Float64Array {
+    const now = this.#sums.at(-1) ?? this.#before;
+    const then = count <= this.#forgotten ? this.#before : this.#sums[count - this.#forgotten - 1]!;
+    return now.map((sum, d) => sum - then[d]!);
+  }
+}

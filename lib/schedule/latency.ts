@@ -1,0 +1,103 @@
+/** Latency distributions: drawn from a formula, or replayed from recorded milliseconds. */
+
+import { SemanticVlaError } from '../errors.ts';
+import { expected } from '../options.ts';
+import type { Random } from './random.ts';
+
+export interface Latency {
+  /** As a person reads it, e.g. `lognormal(80, 0.3)`. */
+  readonly name: string;
+  /** Milliseconds, finite, >= 0. */
+  draw(random: Random): number;
+}
+
+const forms: Readonly<
+  Record<
+    string,
+    {
+      readonly usage: string;
+      readonly parameters: number;
+      readonly check: (p: readonly number[]) => boolean;
+      readonly draw: (p: readonly number[], random: Random) => number;
+    }
+  >
+> = {
+  constant: {
+    usage: 'constant(ms)',
+    parameters: 1,
+    check: ([ms]) => ms! >= 0,
+    draw: ([ms]) => ms!,
+  },
+  uniform: {
+    usage: 'uniform(lowMs, highMs)',
+    parameters: 2,
+    check: ([low, high]) => low! >= 0 && high! >= low!,
+    draw: ([low, high], random) => random.between(low!, high!),
+  },
+  normal: {
+    usage: 'normal(meanMs, deviationMs)',
+    parameters: 2,
+    check: ([mean, deviation]) => mean! >= 0 && deviation! >= 0,
+    draw: ([mean, deviation], random) => Math.max(0, mean! + deviation! * random.normal()),
+  },
+  lognormal: {
+    usage: 'lognormal(medianMs, sigma)',
+    parameters: 2,
+    check: ([median, sigma]) => median! > 0 && sigma! >= 0 && sigma! <= 5,
+    draw: ([median, sigma], random) => median! * Math.exp(sigma! * random.normal()),
+  },
+};
+
+/** The formulas that `parseLatency` takes. */
+export const latencyForms: readonly string[] = Object.values(forms).map(({ usage }) => usage);
+
+/**
+ * A formula such as `lognormal(80, 0.3)` (median in ms, sigma of the logarithm).
+ * @throws OPTION_INVALID with the formulas there are
+ */
+export function parseLatency(text: string): Latency {
+  const match = /^\s*([a-z]+)\s*\(([^()]*)\)\s*$/.exec(text);
+  const form = match === null ? undefined : Object.hasOwn(forms, match[1]!) ? forms[match[1]!] : undefined;
+  const parts = match === null ? [] : match[2]!.split(',').map((part) => part.trim());
+  const values = parts.map(Number);
+  const isWritten = parts.every((part) => part !== '') && values.every(Number.isFinite);
+  if (form === undefined || !isWritten || values.length !== form.parameters || !form.check(values)) {
+    throw expected('OPTION_INVALID', `one of ${latencyForms.join(', ')}`, 'latency', text);
+  }
+  return { name: `${match![1]}(${values.join(', ')})`, draw: (random) => form.draw(values, random) };
+}
+
+/**
+ * Recorded latencies, drawn at random with repetition (their order is lost: schedulers then meet every order).
+ * @param milliseconds at least one
+ * @throws OPTION_INVALID empty, or a value that is no latency
+ */
+export function recordedLatency(milliseconds: readonly number[], name = 'recorded'): Latency {
+  const bad = milliseconds.findIndex((value) => !(Number.isFinite(value) && value >= 0));
+  if (milliseconds.length === 0 || bad >= 0) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Latencies ${name}: expected at least one number of milliseconds >= 0, found ` +
+        `${milliseconds.length === 0 ? 'none' : `${milliseconds[bad]} at place ${bad}`}. Remove what is no measurement.`,
+    );
+  }
+  const values = Float64Array.from(milliseconds);
+  return { name, draw: (random) => values[random.integer(0, values.length - 1)]! };
+}
+
+/**
+ * The text of a file of latencies: a JSON list of numbers, or numbers with white space or commas between; `#` starts a
+ * comment.
+ * @throws OPTION_INVALID names the word that is no number
+ */
+export function latencyFromText(text: string, name: string): Latency {
+  const words = text
+    .replace(/#.*$/gm, '')
+    .replace(/^\s*\[|\]\s*$/g, '')
+    .split(/[\s,]+/)
+    .filter((word) => word !== '');
+  const bad = words.find((word) => !Number.isFinite(Number(word)));
+  if (bad !== undefined)
+    throw expected('OPTION_INVALID', 'only numbers (milliseconds)', `latencies of ${name}`, bad);
+  return recordedLatency(words.map(Number), name);
+}

@@ -1,0 +1,382 @@
+/** The part that all modes share: asks the policy, counts rows, and lets nothing through an epoch's end. */
+
+import { SemanticVlaError } from '../errors.ts';
+import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import { type ActionSpace, resolveActionSpace } from './actionSpace.ts';
+import { type Clock, monotonicClock } from './clock.ts';
+import { ExecutedRows, rowsKept } from './executedRows.ts';
+import { mix } from './mixing.ts';
+import { Plan } from './plan.ts';
+import type { Rules, RulesFor } from './rules.ts';
+import type {
+  ActionScheduler,
+  LatencyCounters,
+  ScheduleCounters,
+  ScheduledAction,
+  ScheduleEvent,
+  ScheduleOptions,
+  Tick,
+} from './scheduler.ts';
+
+/** A prediction under way. At most one: answers to older questions are worth less than the newest observation. */
+interface Request {
+  readonly observedAt: number;
+  /** Executed action that its row 0 is for. */
+  readonly first: number;
+  readonly askedAt: number;
+  readonly controller: AbortController;
+  readonly settled: Promise<void>;
+  answer: { readonly chunk: ActionChunk; readonly latency: number } | { readonly error: unknown } | null;
+}
+
+export const scheduleOptionNames = [
+  'space',
+  'clock',
+  'onEvent',
+] as const satisfies readonly (keyof ScheduleOptions)[];
+
+/** Smallest step of the clock in `predict`, ms: an observation given later is later, whatever the clock's resolution. */
+const clockStep = 1e-6;
+
+export class ScheduledPolicy implements ActionScheduler {
+  readonly mode: string;
+  readonly space: ActionSpace;
+  readonly platform: Policy['platform'];
+  readonly dimensions: readonly string[];
+  readonly variant: string;
+  readonly imageSize: number;
+  readonly patchGrid: number;
+  readonly counters: ScheduleCounters = {
+    requests: 0,
+    chunks: 0,
+    failures: 0,
+    abandoned: 0,
+    superseded: 0,
+    refusedChunks: 0,
+    lateChunks: 0,
+    droppedRows: 0,
+  };
+  readonly latency: LatencyCounters = { first: null, count: 0, mean: 0, max: 0 };
+  readonly #policy: Policy;
+  readonly #rules: Rules;
+  readonly #clock: Clock;
+  readonly #onEvent: ((event: ScheduleEvent) => void) | undefined;
+  readonly #executed: ExecutedRows;
+  readonly #plan: Plan;
+  #epoch = 0;
+  /** Observations from before the last reset show another episode. */
+  #notBefore = Number.NEGATIVE_INFINITY;
+  #task: { readonly instruction: string; readonly unnormKey: string | undefined } | null = null;
+  #request: Request | null = null;
+  /** An observation is asked about once, unless its answer did not come. */
+  #asked: { readonly observation: Observation; readonly observedAt: number } | null = null;
+  #last: Float64Array | null = null;
+  #closed = false;
+  #queue: Promise<unknown> = Promise.resolve();
+  #stamp = Number.NEGATIVE_INFINITY;
+  /** What went wrong with the answer that the last tick took. */
+  #fault: unknown = null;
+
+  /** @throws OPTION_INVALID, OPTION_REQUIRED the action space */
+  constructor(policy: Policy, rulesFor: RulesFor, options: ScheduleOptions) {
+    this.space = resolveActionSpace(policy, options.space);
+    this.#policy = policy;
+    this.#rules = rulesFor(this.space);
+    this.#clock = options.clock ?? monotonicClock();
+    this.#onEvent = options.onEvent;
+    this.#executed = new ExecutedRows(this.space);
+    this.#plan = new Plan(this.#executed);
+    this.mode = this.#rules.mode;
+    this.platform = policy.platform;
+    this.dimensions = policy.dimensions;
+    this.variant = policy.variant;
+    this.imageSize = policy.imageSize;
+    this.patchGrid = policy.patchGrid;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  tick(tick: Tick): ScheduledAction | null {
+    this.#checkOpen();
+    const { instruction, unnormKey, now } = tick;
+    const task = this.#task;
+    if (task !== null && (task.instruction !== instruction || task.unnormKey !== unnormKey))
+      this.#newEpoch(now);
+    const oldest = Math.max(tick.oldest, this.#notBefore);
+    this.#task = { instruction, unnormKey };
+    this.#takeAnswer(now);
+    if (this.#request !== null && this.#request.observedAt < oldest) {
+      this.counters.abandoned++;
+      this.#onEvent?.({ type: 'abandoned', at: now, observedAt: this.#request.observedAt });
+      this.#drop();
+      this.#asked = null;
+    }
+    this.#plan.keep(({ observedAt, end }) => observedAt >= oldest && end > this.#executed.total);
+    const current = this.#plan.current();
+    // Rows of the future wait for rows that will not come any more: holding does not count as executing.
+    if (current.length === 0) this.#plan.clear();
+    const epoch = this.#epoch;
+    this.#ask(tick, oldest);
+    // a listener may have reset
+    return current.length === 0 || this.#epoch !== epoch ? null : this.#propose(current, instruction);
+  }
+
+  executed(values: ArrayLike<number>, at: number): void {
+    this.#executed.add(values, at);
+    this.#last = Float64Array.from(values);
+  }
+
+  reset(): void {
+    this.#checkOpen();
+    const now = this.#clock.now();
+    // whether one of this very instant was taken before or after, nobody can tell
+    this.#notBefore = now + clockStep;
+    this.#newEpoch(now);
+    this.#last = null;
+  }
+
+  /** One row; waits for it. Calls run one after the other, and what is returned counts as executed. */
+  predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
+    const next = this.#queue.then(() => this.#predictNow(observation, options));
+    this.#queue = next.catch(() => {});
+    return next;
+  }
+
+  stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
+    return this.#policy.stages(observation, options);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#closed) this.#drop();
+    this.#closed = true;
+    await this.#policy.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed)
+      throw new SemanticVlaError(
+        'CLOSED',
+        'This scheduled policy is closed. Schedule a policy that is open.',
+      );
+  }
+
+  #newEpoch(at: number): void {
+    this.#epoch++;
+    this.counters.superseded += this.#plan.chunks.length + (this.#request === null ? 0 : 1);
+    this.#plan.clear();
+    this.#drop();
+    this.#asked = null;
+    this.#onEvent?.({ type: 'epoch', at, epoch: this.#epoch });
+  }
+
+  /** Forgets the prediction under way; whatever it answers reaches nobody. */
+  #drop(): void {
+    const request = this.#request;
+    this.#request = null;
+    request?.controller.abort(
+      new SemanticVlaError('SUPERSEDED', 'A newer observation or task replaced this one.'),
+    );
+  }
+
+  #ask({ observation, observedAt, now, instruction, unnormKey }: Tick, oldest: number): void {
+    if (this.#request !== null || observation === null || observedAt < oldest || observedAt > now) return;
+    const asked = this.#asked;
+    const isNew =
+      asked === null ||
+      (observedAt >= asked.observedAt &&
+        (observedAt > asked.observedAt || observation !== asked.observation));
+    if (!isNew || !this.#rules.wants(this.#plan)) return;
+    const executedBefore = this.#executed.countBefore(observedAt);
+    if (executedBefore === null) return;
+    this.counters.requests++;
+    const controller = new AbortController();
+    let answered = (): void => {};
+    const settled = new Promise<void>((resolve) => {
+      answered = resolve;
+    });
+    let question = { observation, first: executedBefore };
+    let prediction: Promise<ActionChunk>;
+    try {
+      question = this.#rules.ahead?.(observation, executedBefore, this.#plan) ?? question;
+      const options = {
+        instruction,
+        signal: controller.signal,
+        ...(unnormKey === undefined ? {} : { unnormKey }),
+      };
+      prediction = this.#policy.predict(question.observation, options);
+    } catch (error) {
+      prediction = Promise.reject(error);
+    }
+    const askedAt = this.#clock.now();
+    const request: Request = {
+      observedAt,
+      first: question.first,
+      askedAt,
+      controller,
+      settled,
+      answer: null,
+    };
+    prediction
+      .then(
+        (chunk) => {
+          request.answer = { chunk, latency: this.#clock.now() - askedAt };
+        },
+        (error: unknown) => {
+          request.answer = { error };
+        },
+      )
+      .then(answered);
+    this.#request = request;
+    this.#asked = { observation, observedAt };
+    this.#onEvent?.({ type: 'request', at: now, observedAt, epoch: this.#epoch });
+  }
+
+  /** Puts an answer that has come into the plan. */
+  #takeAnswer(now: number): void {
+    this.#fault = null;
+    const request = this.#request;
+    if (request === null || request.answer === null) return;
+    this.#request = null;
+    const { answer } = request;
+    if ('error' in answer) {
+      this.counters.failures++;
+      this.#asked = null;
+      this.#fault = answer.error;
+      this.#onEvent?.({ type: 'failure', at: now, error: answer.error });
+      return;
+    }
+    const { chunk, latency } = answer;
+    this.#countLatency(latency);
+    const error = chunkError(chunk, this.dimensions.length);
+    if (error !== null) {
+      this.counters.refusedChunks++;
+      this.#fault = error;
+      this.#onEvent?.({ type: 'refused', at: now, error });
+      return;
+    }
+    const dropped = Math.min(chunk.shape[0], Math.max(0, this.#executed.total - request.first));
+    this.counters.droppedRows += dropped;
+    if (dropped === chunk.shape[0]) {
+      this.counters.lateChunks++;
+      this.#onEvent?.({ type: 'late', at: now, latency, dropped });
+      return;
+    }
+    if (this.#rules.replaces) this.#plan.clear();
+    this.#plan.add(chunk, request.observedAt, request.first, this.#rules.rows);
+    this.counters.chunks++;
+    this.#onEvent?.({ type: 'chunk', at: now, latency, dropped });
+  }
+
+  #countLatency(latency: number): void {
+    const stats = this.latency;
+    if (stats.first === null) {
+      stats.first = latency;
+      return;
+    }
+    stats.count++;
+    stats.mean += (latency - stats.mean) / stats.count;
+    stats.max = Math.max(stats.max, latency);
+  }
+
+  #propose(current: ReturnType<Plan['current']>, instruction: string): ScheduledAction {
+    const shares = this.#rules.shares(current, this.#plan);
+    const index = this.#executed.total;
+    const newest = shares.at(-1)!.placed;
+    const newestRow = Plan.row(newest, index);
+    const values = this.#rules.verbatim
+      ? newestRow.slice()
+      : mix(
+          this.space,
+          shares.map(({ placed, weight }) => {
+            const row = Plan.row(placed, index);
+            return { row, weight, anchored: this.#rules.anchors ? this.#plan.anchored(placed) : row };
+          }),
+          this.#last,
+        );
+    return {
+      values,
+      observedAt: Math.min(...shares.map(({ placed }) => placed.observedAt)),
+      newestObservedAt: newest.observedAt,
+      epoch: this.#epoch,
+      instruction,
+      chunk: newest.chunk,
+      row: index - newest.first,
+    };
+  }
+
+  async #predictNow(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
+    const { instruction, unnormKey, signal } = options;
+    const start = this.#clock.now();
+    this.#stamp = Math.max(start, this.#stamp + clockStep, this.#notBefore);
+    const observedAt = this.#stamp;
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
+        const now = Math.max(observedAt, this.#clock.now());
+        const oldest = Number.NEGATIVE_INFINITY;
+        const task = unnormKey === undefined ? { instruction } : { instruction, unnormKey };
+        const action = this.tick({ observation, observedAt, now, oldest, ...task });
+        if (action !== null) {
+          this.executed(action.values, observedAt);
+          return oneRow(action, this.#clock.now() - start);
+        }
+        if (this.#fault !== null) throw this.#fault;
+        await abortable(this.#request!.settled, signal);
+      }
+    } catch (error) {
+      // the next call shall be answered for its own observation
+      this.#drop();
+      this.#asked = null;
+      throw error;
+    }
+  }
+}
+
+/** A chunk of which any value is not finite is refused whole: its finite rows come from the same broken computation. */
+function chunkError(chunk: ActionChunk, width: number): SemanticVlaError | null {
+  const [rows, columns] = chunk.shape;
+  if (columns !== width || rows < 1 || rows > rowsKept || chunk.actions.length !== rows * columns) {
+    return new SemanticVlaError(
+      'RUNTIME_FAILED',
+      `Chunk of a policy: expected 1 to ${rowsKept} rows of ${width} values, found shape [${rows}, ${columns}] and ${chunk.actions.length} values. ` +
+        'The policy answers for another robot, or its client is broken.',
+    );
+  }
+  const bad = chunk.actions.findIndex((value) => !Number.isFinite(value));
+  if (bad < 0) return null;
+  return new SemanticVlaError(
+    'ACTION_NOT_FINITE',
+    `Action ${Math.floor(bad / columns)}, dimension ${chunk.dimensions[bad % columns]}: expected a finite value, found ${chunk.actions[bad]}. ` +
+      'Nothing of this chunk is used; check the observation, then the weights of the checkpoint.',
+  );
+}
+
+/** `normalized` is the newest chunk's row: where several are mixed, no head has given the mixture. */
+function oneRow({ values, chunk, row }: ScheduledAction, total: number): ActionChunk {
+  const width = values.length;
+  return {
+    ...chunk,
+    actions: values,
+    normalized: chunk.normalized.slice(row * width, (row + 1) * width),
+    shape: [1, width],
+    timings: { ...chunk.timings, total },
+  };
+}
+
+function abortable(settled: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return settled;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    settled.then(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,43 @@
+/** Which steps a moving joint may take next, so that it can always stop before its end. Pure. */
+
+/** [low, high], both included. */
+export type Bounds = readonly [number, number];
+
+export interface Motion {
+  /** Room below (<= 0) and above (>= 0), both relative to where the robot is. */
+  readonly room: Bounds;
+  /** Largest |step| of a tick. */
+  readonly step: number;
+  /** Largest change of the step from one tick to the next. */
+  readonly change: number;
+  readonly lastStep: number;
+}
+
+/**
+ * The steps within all limits; low > high when there is none. With a limited change, a step is allowed only when the
+ * robot can still brake before the end of its room; a motion that kept to this can always go on keeping to it.
+ */
+export function stepBounds({ room, step, change, lastStep }: Motion): Bounds {
+  const up = Math.min(step, farthestStep(room[1], change));
+  const down = Math.min(step, farthestStep(-room[0], change));
+  const low = Math.max(-down, lastStep - change);
+  const high = Math.min(up, lastStep + change);
+  // Braking as hard as allowed is one point, which rounding may turn inside out.
+  if (low > high && low - high <= 1e-9 * Math.max(Math.abs(lastStep), change)) {
+    const only = lastStep > 0 ? high : low;
+    return [only, only];
+  }
+  return [low, high];
+}
+
+/**
+ * The largest step s towards an end `room` away, from which shrinking steps s - change, s - 2 change, ... stop in time:
+ * s + (s - change) + ... <= room. With n more steps after the first that is (n + 1) s - change n (n + 1) / 2, and n is the
+ * largest with change n (n + 1) / 2 <= room.
+ */
+function farthestStep(room: number, change: number): number {
+  if (room <= 0) return 0;
+  if (!Number.isFinite(room) || !Number.isFinite(change)) return room;
+  const n = Math.floor((Math.sqrt(1 + (8 * room) / change) - 1) / 2);
+  return (room + (change * n * (n + 1)) / 2) / (n + 1);
+}

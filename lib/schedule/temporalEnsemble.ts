@@ -1,0 +1,41 @@
+/**
+ * Temporal ensembling (ACT, arXiv 2304.13705): ask every tick; everything that was predicted for now is averaged. With a
+ * policy slower than a tick it asks as often as the policy answers.
+ */
+
+import { checkOptions, expected } from '../options.ts';
+import type { Policy } from '../types.ts';
+import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
+import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
+
+export interface TemporalEnsembleOptions extends ScheduleOptions {
+  /** m of the weights exp(-m i), i = 0 for the oldest prediction; larger gives old predictions more. Default 0.01. */
+  readonly m?: number;
+}
+
+/**
+ * A row counts because it was predicted, not because it holds a value: rows of zeros are rows.
+ * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
+ */
+export function temporalEnsemble(policy: Policy, options: TemporalEnsembleOptions = {}): ActionScheduler {
+  checkOptions(options, [...scheduleOptionNames, 'm'], 'temporalEnsemble');
+  const { m = 0.01 } = options;
+  if (!Number.isFinite(m)) throw expected('OPTION_INVALID', 'a number', 'm', m);
+  return new ScheduledPolicy(
+    policy,
+    () => ({
+      mode: 'temporalEnsemble',
+      replaces: false,
+      anchors: true,
+      wants: () => true,
+      shares: (current) => {
+        // relative to the largest, so that no m overflows
+        const largest = Math.max(0, -m * (current.length - 1));
+        const weights = current.map((_, i) => Math.exp(-m * i - largest));
+        const total = weights.reduce((sum, weight) => sum + weight, 0);
+        return current.map((placed, i) => ({ placed, weight: weights[i]! / total }));
+      },
+    }),
+    options,
+  );
+}

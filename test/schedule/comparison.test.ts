@@ -1,0 +1,162 @@
+/** The comparison of modes: figures that can be known beforehand, and the page and the command that show them. */
+
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { SemanticVlaError } from '../../lib/errors.ts';
+import { compareModes } from '../../lib/schedule/comparison/compareModes.ts';
+import { measure, type Sample } from '../../lib/schedule/comparison/figures.ts';
+import { comparisonPage, comparisonPlots } from '../../lib/schedule/comparison/page.ts';
+import { latencyFromText, parseLatency, recordedLatency } from '../../lib/schedule/latency.ts';
+import { Random } from '../../lib/schedule/random.ts';
+
+const test = suite('comparison');
+
+const sample = (at: number, command: number, target: number, age: number | null = 5): Sample => ({
+  at,
+  command,
+  target,
+  held: age === null,
+  oldest: age === null ? null : 2 * age,
+  newest: age,
+});
+
+test('figures of a run by hand', () => {
+  // a cube has the third difference 6 everywhere; at 10 Hz that is 6000 a second cubed
+  const cube = Array.from({ length: 20 }, (_, i) => sample(100 * i, i ** 3, 0, i % 4 === 0 ? null : 5));
+  const { jerk, idle, newestAge, oldestAge } = measure(cube, 10);
+  assert.ok(Math.abs(jerk - 6000) < 1e-6);
+  assert.equal([idle, newestAge, oldestAge], [0.25, 5, 10]);
+  const jumps = [0, 0, 0.2, 0.5, 1, 1, 0.4].map((command, i) =>
+    sample(100 * i, command, i === 0 ? 0 : i < 5 ? 1 : -1),
+  );
+  // half the way to 1 after 200 ms; of the way to -1 only 0.6 of 2 when the run ends
+  assert.equal(measure(jumps, 10).reaction, { median: 200, p90: 200 });
+});
+
+test('what is known beforehand comes out', async () => {
+  const comparison = await compareModes({
+    latency: parseLatency('constant(100)'),
+    rate: 20,
+    chunk: 8,
+    seconds: 60,
+  });
+  const [whole, half, asynchronous] = comparison.modes;
+  // 100 ms and a tick to notice: three of 11 ticks idle, or two with the luck of the tick's phase
+  const share = whole!.figures.idle;
+  assert.ok(share > 1.5 / 10 && share < 3.5 / 11, `${share}`);
+  assert.ok(half!.figures.idle > share);
+  assert.ok(asynchronous!.figures.idle < 0.01);
+  assert.ok(asynchronous!.figures.reaction.median < whole!.figures.reaction.median);
+  for (const { figures } of comparison.modes) {
+    assert.ok(figures.newestAge <= figures.oldestAge && figures.oldestAge <= comparison.maxAge);
+    assert.ok(comparison.ideal.reaction.median <= figures.reaction.median);
+  }
+  const blend = comparison.modes.find(({ name }) => name === 'blend, linear')!;
+  assert.ok(blend.figures.jerk < asynchronous!.figures.jerk);
+});
+
+test('a page that needs nothing else, equal each time', async () => {
+  const options = { latency: parseLatency('uniform(20, 60)'), rate: 30, chunk: 6, seconds: 10, lost: 0.05 };
+  const comparison = await compareModes(options);
+  const page = comparisonPage(comparison);
+  assert.is(page, comparisonPage(await compareModes(options)));
+  assert.not.match(page, /<script|<link|<img|url\(|src=|NaN|undefined|Infinity/);
+  assert.is(page.match(/<svg /g)!.length, 5);
+  for (const svg of Object.values(comparisonPlots(comparison))) {
+    assert.is(svg.match(/<(text|line|path|circle|rect|svg)\b/g)!.length > 20, true);
+    assert.is(svg.match(/<text/g)!.length, svg.match(/<\/text>/g)!.length);
+  }
+});
+
+test('names from outside are text, not markup', async () => {
+  const latency = recordedLatency([10, 20], '<script>alert(1)</script>');
+  assert.not.match(
+    comparisonPage(await compareModes({ latency, rate: 20, chunk: 4, seconds: 10 })),
+    /<script/,
+  );
+});
+
+test('latency formulas and files', () => {
+  const random = new Random(1);
+  const median = (text: string): number => {
+    const latency = parseLatency(text);
+    return Array.from({ length: 4001 }, () => latency.draw(random)).sort((a, b) => a - b)[2000]!;
+  };
+  // standard error of the median of 4001 draws: about 2 % of the deviation
+  assert.ok(Math.abs(median('lognormal(80, 0.3)') - 80) < 3);
+  assert.ok(Math.abs(median('normal(50,10)') - 50) < 2);
+  assert.ok(Math.abs(median(' uniform( 10 , 20 ) ') - 15) < 1);
+  assert.is(median('constant(7)'), 7);
+  for (const text of [
+    'lognormal(80)',
+    'constant(-1)',
+    'constant()',
+    'toString(1)',
+    'uniform(20,10)',
+    'constant(1e999)',
+    '80',
+  ]) {
+    assert.throws(
+      () => parseLatency(text),
+      (error: SemanticVlaError) => error.code === 'OPTION_INVALID',
+    );
+  }
+  const drawn = (text: string): number[] => {
+    const latency = latencyFromText(text, 'file');
+    return [...new Set(Array.from({ length: 200 }, () => latency.draw(random)))].sort((a, b) => a - b);
+  };
+  assert.equal(drawn('[12.5, 30, 7]'), [7, 12.5, 30]);
+  assert.equal(drawn('12.5\n30 # slow\n7\n'), [7, 12.5, 30]);
+  for (const text of ['', '12 x', '-3', '[1, null]']) {
+    assert.throws(
+      () => latencyFromText(text, 'file'),
+      (error: SemanticVlaError) => error.code === 'OPTION_INVALID',
+    );
+  }
+});
+
+test('semanticvla simulate writes the page', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'semanticvla-simulate-'));
+  try {
+    await writeFile(join(dir, 'latencies.txt'), '20\n40\n60\n');
+    const out = join(dir, 'modes.html');
+    const args = [
+      '--latency',
+      join(dir, 'latencies.txt'),
+      '--rate',
+      '20',
+      '--chunk',
+      '8',
+      '--seconds',
+      '20',
+      '--out',
+      out,
+    ];
+    const stdout = await command([...args, '--json']);
+    const result = JSON.parse(stdout);
+    assert.is(result.modes.length, 7);
+    assert.match(await readFile(out, 'utf8'), /^<!doctype html>/);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+function command(args: readonly string[]): Promise<string> {
+  const code =
+    "const { main } = await import('./lib/cli/main.ts'); process.exitCode = await main(process.argv.slice(1));";
+  return new Promise((resolve, reject) => {
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '-e', code, 'simulate', ...args],
+      { timeout: 60_000 },
+      (error, stdout, stderr) =>
+        error === null ? resolve(stdout) : reject(new Error(stderr, { cause: error })),
+    );
+  });
+}
+
+test.run();

@@ -1,0 +1,29 @@
+/** The room's doors: scheduling knows policies by their interface only, and no clock of the wall. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const test = suite('imports');
+const lib = fileURLToPath(new URL('../../lib', import.meta.url));
+const allowed = ['types.ts', 'errors.ts', 'options.ts'];
+
+test('lib/schedule imports nothing of checkpoints, graphs and runtimes, and reads no wall clock', () => {
+  const files = readdirSync(join(lib, 'schedule'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  assert.ok(files.length > 20);
+  for (const file of files) {
+    const path = join(lib, 'schedule', file);
+    const source = readFileSync(path, 'utf8');
+    for (const [, from] of source.matchAll(/from '([^']+)'/g)) {
+      const target = relative(lib, resolve(dirname(path), from!));
+      assert.ok(target.startsWith('schedule/') || allowed.includes(target), `${file} imports ${from}`);
+    }
+    assert.not.match(source, /\bDate\b|hrtime/, file);
+  }
+});
+
+test.run();

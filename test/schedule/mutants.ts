@@ -1,0 +1,251 @@
+/**
+ * Does the simulation notice? Breaks the scheduler on purpose, one way at a time in a copy, and runs episodes until one
+ * fails. A mutant that survives is a hole in the invariants.
+ *
+ *   node --import tsx test/schedule/mutants.ts [--episodes 400]
+ */
+
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+interface Mutant {
+  readonly name: string;
+  /** In lib/schedule. */
+  readonly file: string;
+  /** Exactly once in the file. */
+  readonly from: string;
+  readonly to: string;
+  readonly mode: string;
+}
+
+const policy = 'scheduledPolicy.ts';
+const mutants: readonly Mutant[] = [
+  ...['asynchronous', 'overlapBlend linear', 'temporalEnsemble', 'openLoop'].map((mode) => ({
+    name: `one row too few dropped (${mode})`,
+    file: policy,
+    from: 'question = { observation, first: executedBefore }',
+    to: 'question = { observation, first: executedBefore + 1 }',
+    mode,
+  })),
+  {
+    name: 'no rows dropped',
+    file: policy,
+    from: 'request.observedAt, request.first, this.#rules.rows',
+    to: 'request.observedAt, this.#executed.total, this.#rules.rows',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'rows counted from the question, not from the observation',
+    file: policy,
+    from: 'this.#executed.countBefore(observedAt)',
+    to: 'this.#executed.countBefore(now)',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'a reset leaves the plan',
+    file: policy,
+    from: 'this.#plan.clear();\n    this.#drop();',
+    to: 'this.#drop();',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'a reset leaves the question',
+    file: policy,
+    from: 'this.#plan.clear();\n    this.#drop();',
+    to: 'this.#plan.clear();',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'a change of instruction is not noticed',
+    file: policy,
+    from: 'task.instruction !== instruction ||',
+    to: 'false ||',
+    mode: 'overlapBlend average',
+  },
+  {
+    name: 'pictures of the episode before',
+    file: policy,
+    from: 'Math.max(tick.oldest, this.#notBefore)',
+    to: 'tick.oldest',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'a picture of the instant of a reset',
+    file: policy,
+    from: 'this.#notBefore = now + clockStep',
+    to: 'this.#notBefore = now',
+    mode: 'temporalEnsemble',
+  },
+  ...['openLoop', 'asynchronous', 'overlapBlend conservative', 'temporalEnsemble', 'futureState'].map(
+    (mode) => ({
+      name: `old chunks stay (${mode})`,
+      file: policy,
+      from: 'observedAt >= oldest && end >',
+      to: 'end >',
+      mode,
+    }),
+  ),
+  {
+    name: 'lost questions are waited for',
+    file: policy,
+    from: 'this.#request.observedAt < oldest',
+    to: 'false',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'chunks that are not finite',
+    file: policy,
+    from: 'if (bad < 0) return null;',
+    to: 'return null;',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'one instant counts twice',
+    file: 'executedRows.ts',
+    from: 'this.#times[middle]! < time',
+    to: 'this.#times[middle]! <= time',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'deltas are not re-anchored',
+    file: 'overlapBlend.ts',
+    from: 'anchors: true',
+    to: 'anchors: false',
+    mode: 'overlapBlend linear',
+  },
+  {
+    name: 're-anchored without what was executed',
+    file: 'plan.ts',
+    from: 'sum - moved[d]!',
+    to: 'sum',
+    mode: 'temporalEnsemble',
+  },
+  {
+    name: 'shares that do not sum to 1',
+    file: 'temporalEnsemble.ts',
+    from: 'weights[i]! / total',
+    to: 'weights[i]!',
+    mode: 'temporalEnsemble',
+  },
+  {
+    name: 'angles averaged across the wrap',
+    file: 'mixing.ts',
+    from: 'wrapped(row[d]! - around, period)',
+    to: '(row[d]! - around)',
+    mode: 'overlapBlend average',
+  },
+  {
+    name: 'grippers averaged',
+    file: 'mixing.ts',
+    from: "case 'gripper':\n        return newest.row[d]!;\n      case 'binaryGripper':",
+    to: "case 'gripper':\n        return newest.row[d]!;\n      case 'binaryGripper':\n        if (d > 0) return sum(contributions, ({ row, weight }) => weight * row[d]!);",
+    mode: 'overlapBlend average',
+  },
+  {
+    name: 'the future row comes too early',
+    file: 'futureState.ts',
+    from: 'return { observation: { ...observation, state }, first };',
+    to: 'return { observation: { ...observation, state }, first: now };',
+    mode: 'futureState',
+  },
+  {
+    name: 'the state is not rolled',
+    file: 'futureState.ts',
+    from: 'state[index]! += scale * moved[d]!',
+    to: 'state[index]! += 0',
+    mode: 'futureState',
+  },
+  {
+    name: 'a held tick counts as executed',
+    file: 'controlLoop.ts',
+    from: 'this.#limiter.held();',
+    to: 'this.#limiter.held();\n    if (this.#last !== null) scheduler.executed(this.#last, now);',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'HOLD repeats deltas',
+    file: 'controlLoop.ts',
+    from: "kind === 'delta' ? 0 : value",
+    to: "kind === 'delta' ? value : value",
+    mode: 'openLoop',
+  },
+  {
+    name: 'no braking',
+    file: 'stepBounds.ts',
+    from: 'if (room <= 0) return 0;',
+    to: 'if (room > 0) return room;',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'a stop is forgotten',
+    file: 'limits.ts',
+    from: 'held(): void {\n    this.#lastStep = new',
+    to: 'held(): void {\n    new',
+    mode: 'openLoop',
+  },
+  {
+    name: 'the first step of an episode is not counted',
+    file: 'limits.ts',
+    from: 'const step = value - this.#from[d]!;',
+    to: 'const step = this.#last === null ? 0 : value - this.#from[d]!;',
+    mode: 'temporalEnsemble',
+  },
+  {
+    name: 'workspace ignores deltas under way',
+    file: 'limits.ts',
+    from: 'measured + scale * this.#executed.movedSince(count)[d]!',
+    to: 'measured',
+    mode: 'asynchronous',
+  },
+  {
+    name: 'ranges are not kept',
+    file: 'limits.ts',
+    from: 'const both: Bounds = [Math.max(lowest, bounds[0]), Math.min(highest, bounds[1])]',
+    to: 'const both: Bounds = [lowest, highest]',
+    mode: 'asynchronous',
+  },
+];
+
+const { values } = parseArgs({ options: { episodes: { type: 'string', default: '400' } } });
+const root = fileURLToPath(new URL('../..', import.meta.url));
+let survivors = 0;
+for (const { name, file, from, to, mode } of mutants) {
+  const dir = mkdtempSync(join(tmpdir(), 'semanticvla-mutant-'));
+  try {
+    for (const part of ['lib', 'test/schedule', 'package.json', 'tsconfig.json']) {
+      cpSync(join(root, part), join(dir, part), { recursive: true });
+    }
+    symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'));
+    const path = join(dir, 'lib/schedule', file);
+    const source = readFileSync(path, 'utf8');
+    if (source.split(from).length !== 2) throw new Error(`${name}: ${file} does not hold once: ${from}`);
+    writeFileSync(
+      path,
+      source.replace(from, () => to),
+    );
+    const args = [
+      '--import',
+      'tsx',
+      'test/schedule/simulate.ts',
+      '--mode',
+      mode,
+      '--episodes',
+      values.episodes,
+    ];
+    const run = spawnSync(process.execPath, args, { cwd: dir, encoding: 'utf8' });
+    const isCaught = run.status === 1 && run.stderr.includes('FAILED');
+    if (!isCaught) survivors++;
+    const why = isCaught
+      ? /FAILED [^\n]*?--episodes 1: ([^;\n]*)/.exec(run.stderr)?.[1]
+      : run.stderr.slice(0, 200);
+    console.log(`${isCaught ? 'caught  ' : 'SURVIVED'} ${name}: ${why ?? ''}`);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+console.log(`${mutants.length - survivors} of ${mutants.length} caught`);
+process.exitCode = survivors === 0 ? 0 : 1;

@@ -50,6 +50,18 @@ export type ErrorCode =
   | 'PACKAGE_UNAVAILABLE'
   | 'RUNTIME_FAILED'
   | 'CLOSED'
+  // serving
+  | 'REQUEST_INVALID'
+  | 'REQUEST_TOO_LARGE'
+  | 'UNAUTHORIZED'
+  | 'OVERLOADED'
+  | 'DRAINING'
+  | 'ADDRESS_UNAVAILABLE'
+  // a policy on another machine
+  | 'REMOTE_UNREACHABLE'
+  | 'REMOTE_FAILED'
+  | 'REMOTE_CHANGED'
+  | 'DEADLINE_EXCEEDED'
   // command line and tools
   | 'OUTPUT_UNWRITABLE'
   | 'OUTPUT_NO_SPACE'

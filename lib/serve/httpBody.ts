@@ -1,0 +1,79 @@
+/** The body of an HTTP request into one buffer, within the limits, and never more memory than has arrived. */
+
+import type { IncomingMessage } from 'node:http';
+import { SemanticVlaError } from '../errors.ts';
+import { invalidRequest } from './ndarray.ts';
+import type { PolicyService } from './policyService.ts';
+
+/** A length that a client claims is believed up to here; beyond it the buffer grows with what arrives. */
+const firstBytes = 2 ** 20;
+
+/** The client went away while it sent. */
+export class UploadAborted extends Error {}
+
+export interface HeldBody {
+  readonly bytes: Buffer;
+  /** To be called once, when nothing needs the bytes any more. */
+  release(): void;
+}
+
+/**
+ * @throws (rejects) REQUEST_TOO_LARGE, REQUEST_INVALID, OVERLOADED, or UploadAborted
+ */
+export function readBody(request: IncomingMessage, service: PolicyService): Promise<HeldBody> {
+  const { bodyBytes } = service.limits;
+  const claimed = request.headers['content-length'];
+  const declared = claimed === undefined ? null : Number(claimed);
+  if (declared !== null && declared > bodyBytes) return Promise.reject(tooLarge(bodyBytes));
+  return new Promise((resolve, reject) => {
+    let buffer: Buffer = Buffer.alloc(0);
+    let length = 0;
+    const stop = (): void => {
+      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+    };
+    const fail = (error: unknown): void => {
+      stop();
+      service.release(length);
+      // What is still to come is dropped as it comes, so that the client gets to read its answer.
+      request.on('error', () => {}).resume();
+      reject(error);
+    };
+    const onData = (chunk: Buffer): void => {
+      try {
+        if (length + chunk.length > bodyBytes) throw tooLarge(bodyBytes);
+        service.hold(chunk.length);
+      } catch (error) {
+        fail(error);
+        return;
+      }
+      buffer = withRoom(buffer, length, chunk.length, declared ?? bodyBytes);
+      length += chunk.copy(buffer, length);
+    };
+    const onEnd = (): void => {
+      stop();
+      if (length === 0) {
+        reject(invalidRequest('a JSON body', 'none'));
+        return;
+      }
+      const held = length;
+      resolve({ bytes: buffer.subarray(0, length), release: () => service.release(held) });
+    };
+    const onGone = (): void => fail(new UploadAborted());
+    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+  });
+}
+
+function withRoom(buffer: Buffer, length: number, more: number, most: number): Buffer {
+  if (length + more <= buffer.length) return buffer;
+  const size = Math.max(length + more, Math.min(most, Math.max(firstBytes, 2 * buffer.length)));
+  const grown = Buffer.allocUnsafeSlow(size);
+  buffer.copy(grown, 0, 0, length);
+  return grown;
+}
+
+function tooLarge(limit: number): SemanticVlaError {
+  return new SemanticVlaError(
+    'REQUEST_TOO_LARGE',
+    `Request: expected a body of at most ${limit} bytes, found more.`,
+  );
+}

@@ -57,14 +57,15 @@ async function act(
     if (!reply.raw.writableFinished) gone.abort(new UploadAborted());
   };
   reply.raw.once('close', onClose);
-  let bytes = 0;
+  let phase: 'upload' | 'inference' = 'upload';
   try {
     if (!isJson(request)) {
       return refuse(reply, { status: 415, code: 'REQUEST_INVALID', message: `Expected ${json}.` });
     }
     const body = await readBody(request.raw, service);
     try {
-      bytes = body.bytes.length;
+      phase = 'inference';
+      const bytes = body.bytes.length;
       const start = performance.now();
       const { fields, encoded } = decodeActRequest(body.bytes);
       const { chunk, inferMs } = await service.infer(fields, gone.signal);
@@ -78,10 +79,20 @@ async function act(
       body.release();
     }
   } catch (error) {
-    return answerFailure(error, reply, service, compat, gone.signal.aborted);
+    if (gone.signal.aborted || error instanceof UploadAborted) return leave(reply, service, phase);
+    return answerFailure(error, reply, service, compat);
   } finally {
     reply.raw.off('close', onClose);
   }
+}
+
+/** Nobody is there to be answered. */
+function leave(reply: FastifyReply, service: PolicyService, phase: 'upload' | 'inference'): FastifyReply {
+  service.metrics.disconnected('act', phase);
+  service.log.warn({ protocol: 'act', phase }, 'client gone');
+  reply.hijack();
+  reply.raw.destroy();
+  return reply;
 }
 
 function answerFailure(
@@ -89,16 +100,7 @@ function answerFailure(
   reply: FastifyReply,
   service: PolicyService,
   compat: boolean,
-  gone: boolean,
 ): FastifyReply {
-  if (gone || error instanceof UploadAborted) {
-    service.metrics.disconnected('act', error instanceof UploadAborted && !gone ? 'upload' : 'inference');
-    service.log.warn({ protocol: 'act' }, 'client gone');
-    // Nothing can be sent any more; `hijack` keeps Fastify from trying.
-    reply.hijack();
-    reply.raw.destroy();
-    return reply;
-  }
   const failure = service.failed('act', error);
   if (!compat || failure.code === 'REQUEST_TOO_LARGE') return refuse(reply, failure);
   // FastAPI refuses these before the reference's handler, which answers "error" to all the rest.

@@ -73,6 +73,11 @@ export function makeListener(service: PolicyService, gate: Gate): FastifyInstanc
     service.log.warn({ code: denied, path: request.routeOptions.url ?? 'unknown' }, 'request refused');
     void refuse(reply, denials[denied]);
   });
+  // Otherwise the connection of an answer that was under way would idle on, and `close` wait for it.
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (service.draining) reply.header('connection', 'close');
+    done(null, payload);
+  });
   app.setNotFoundHandler((_request, reply) =>
     refuse(reply, { status: 404, code: 'NOT_FOUND', message: 'Nothing is here.' }),
   );

@@ -62,6 +62,7 @@ function decodeMap(map: Map<unknown, unknown>): WireValue {
   const binary = new Set<string>();
   for (const [key, value] of map) {
     const name = keyText(key);
+    // A key twice in one form is the decoder's to settle: the last counts, as in Python.
     if (fields.has(name)) throw invalidRequest('each key once', `${JSON.stringify(name.slice(0, 40))} twice`);
     if (name === '__proto__') throw invalidRequest('plain keys', '__proto__');
     if (typeof key !== 'string') binary.add(name);

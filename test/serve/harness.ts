@@ -1,6 +1,5 @@
 /** A server on a free port of this machine, requests to it, and waiting without a clock. */
 
-import { once } from 'node:events';
 import { type Logger, pino } from 'pino';
 import { WebSocket } from 'ws';
 import { encodeArray } from '../../lib/serve/jsonNumpy.ts';
@@ -130,7 +129,8 @@ export function connect(url: string, headers: Record<string, string> = {}): Peer
     else waiter(frame);
   });
   socket.on('error', () => {});
-  const closed = once(socket, 'close').then(([code]) => code as number);
+  // `once` of node:events would reject with the error that comes before it.
+  const closed = new Promise<number>((resolve) => socket.once('close', resolve));
   const next = (): Promise<WireMap | string> => {
     const frame = frames.shift();
     return inTime(

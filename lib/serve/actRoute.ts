@@ -6,7 +6,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ActionChunk } from '../types.ts';
 import { readBody, UploadAborted } from './httpBody.ts';
-import { refuse } from './httpListener.ts';
+import { policyHeader, refuse } from './httpListener.ts';
 import { JsonSyntaxError } from './jsonBytes.ts';
 import { decodeActRequest, encodeActions } from './jsonNumpy.ts';
 import { float64Array, type NdArray } from './ndarray.ts';
@@ -50,7 +50,7 @@ async function act(
   service: PolicyService,
   compat: boolean,
 ): Promise<FastifyReply> {
-  reply.header('x-semanticvla-policy', service.fingerprint);
+  reply.header(policyHeader, service.fingerprint);
   // `close` before the answer is written: the client is gone, and its inference is for nobody.
   const gone = new AbortController();
   const onClose = (): void => {

@@ -14,6 +14,8 @@ import type { PolicyService } from './policyService.ts';
 import { metadataJson } from './serverMetadata.ts';
 
 const json = 'application/json';
+/** Which policy answers: a client asks for no second one. */
+export const policyHeader = 'x-semanticvla-policy';
 
 /** Open to everybody, like openpi's server: an orchestrator has no token. */
 const openPaths = new Set(['/healthz', '/readyz']);
@@ -114,7 +116,10 @@ function addHealth(app: FastifyInstance, service: PolicyService): void {
     reply.type(service.metrics.contentType).send(await service.metrics.text()),
   );
   app.get('/metadata', (_request, reply) =>
-    reply.header('content-type', json).send(Buffer.from(metadataJson(service.metadata))),
+    reply
+      .header(policyHeader, service.fingerprint)
+      .header('content-type', json)
+      .send(Buffer.from(metadataJson(service.metadata))),
   );
 }
 

@@ -10,6 +10,7 @@ import { exportCommand } from './export.ts';
 import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { ProgressLine } from './progressLine.ts';
+import { serveCommand } from './serve.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
@@ -23,6 +24,7 @@ const commands = [
   synthCommand,
   exportCommand,
   predictCommand,
+  serveCommand,
   stagesCommand,
   compareCommand,
   viewCommand,

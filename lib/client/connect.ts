@@ -1,10 +1,8 @@
-/** Policies on other machines, by protocol. */
+/** Policies on other machines, by protocol. Loaded at the first connection: who only predicts needs none of it. */
 
 import { expected } from '../options.ts';
 import { checkToken } from '../serve/access.ts';
-import { ActTransport } from './actTransport.ts';
-import { OpenpiTransport } from './openpiTransport.ts';
-import { checkRemoteOptions, openRemote, type RemoteOptions, type RemotePolicy } from './remotePolicy.ts';
+import type { RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 
 /**
  * A policy behind `POST /act`: a server of this project, or the reference's.
@@ -12,9 +10,11 @@ import { checkRemoteOptions, openRemote, type RemoteOptions, type RemotePolicy }
  * @throws (rejects) OPTION_*, REMOTE_UNREACHABLE, DEADLINE_EXCEEDED, UNAUTHORIZED, REMOTE_FAILED, the signal's reason
  */
 export async function connectAct(url: string, options: RemoteOptions): Promise<RemotePolicy> {
+  const { checkRemoteOptions, openRemote } = await import('./remotePolicy.ts');
   checkRemoteOptions(options, 'connectAct');
   checkToken(options.token);
   const parsed = checkUrl(url, ['http:', 'https:']);
+  const { ActTransport } = await import('./actTransport.ts');
   return openRemote(new ActTransport({ url: parsed, token: options.token }), parsed, options, 'instruction');
 }
 
@@ -24,9 +24,11 @@ export async function connectAct(url: string, options: RemoteOptions): Promise<R
  * @throws (rejects) OPTION_*, REMOTE_UNREACHABLE, DEADLINE_EXCEEDED, UNAUTHORIZED, REMOTE_FAILED, the signal's reason
  */
 export async function connectOpenpi(url: string, options: RemoteOptions): Promise<RemotePolicy> {
+  const { checkRemoteOptions, openRemote } = await import('./remotePolicy.ts');
   checkRemoteOptions(options, 'connectOpenpi');
   checkToken(options.token);
   const parsed = checkUrl(url, ['ws:', 'wss:']);
+  const { OpenpiTransport } = await import('./openpiTransport.ts');
   return openRemote(new OpenpiTransport({ url: parsed, token: options.token }), parsed, options, 'prompt');
 }
 

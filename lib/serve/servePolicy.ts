@@ -1,17 +1,12 @@
 /** A policy on the network: both protocols in one process, on one port each, until `close`. */
 
-import type { FastifyInstance } from 'fastify';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
 import type { Policy } from '../types.ts';
-import { checkAddress, checkToken, makeGate } from './access.ts';
-import { addActRoute } from './actRoute.ts';
-import { listen, makeListener } from './httpListener.ts';
+import { checkAddress, checkToken } from './access.ts';
 import { resolveLimits, type ServeLimits } from './limits.ts';
 import type { ObservationKeys } from './observationMap.ts';
-import { OpenpiSocket } from './openpiSocket.ts';
-import { PolicyService } from './policyService.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 
 export interface ServeOptions {
@@ -63,9 +58,6 @@ export interface PolicyServer extends AsyncDisposable {
 /** Ports of openpi's and the reference's servers. */
 const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };
 
-/** Of the time to drain, what the running inference gets before it is aborted; the rest is for its answer. */
-const inferenceShare = 0.75;
-
 /**
  * Serves `policy` until `close`.
  * @throws (rejects) OPTION_INVALID, OPTION_UNKNOWN, CAMERA_UNKNOWN; OPTION_REQUIRED an address that other machines reach
@@ -89,113 +81,24 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     openpi: openpi === false ? null : checkPort('openpi.port', openpi.port ?? defaultPorts.openpi),
   };
   await checkAddress(host, token);
-  const service = new PolicyService({
+  const limits = resolveLimits(options.limits);
+  // Loaded here: who only predicts shall not wait for a web server.
+  const { startServer } = await import('./policyServer.ts');
+  return startServer({
     policy,
+    host,
+    ports,
+    token,
+    compat: act !== false && act.compat === true,
     keys: options.keys ?? {},
     unnormKey: options.unnormKey,
     metadata: options.metadata ?? {},
-    limits: resolveLimits(options.limits),
-    log: options.logger ?? pino(pino.destination(2)),
+    limits,
+    logger: options.logger,
   });
-  const server = new Server(service, token, act !== false && act.compat === true);
-  try {
-    await server.listen(host, ports);
-  } catch (error) {
-    await server.close();
-    throw error;
-  }
-  return server;
 }
 
 function checkPort(name: string, port: unknown): number {
   if (Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65535) return port as number;
   throw expected('OPTION_INVALID', 'a port in 0..65535', name, port);
-}
-
-class Server implements PolicyServer {
-  readonly #service: PolicyService;
-  readonly #token: string | undefined;
-  readonly #compat: boolean;
-  readonly #apps: FastifyInstance[] = [];
-  #socket: OpenpiSocket | null = null;
-  #closed: Promise<void> | null = null;
-  #actUrl: string | null = null;
-  #openpiUrl: string | null = null;
-
-  constructor(service: PolicyService, token: string | undefined, compat: boolean) {
-    this.#service = service;
-    this.#token = token;
-    this.#compat = compat;
-  }
-
-  get actUrl(): string | null {
-    return this.#actUrl;
-  }
-
-  get openpiUrl(): string | null {
-    return this.#openpiUrl;
-  }
-
-  async listen(
-    host: string,
-    ports: { readonly act: number | null; readonly openpi: number | null },
-  ): Promise<void> {
-    const service = this.#service;
-    const gate = makeGate(this.#token);
-    const name = host.includes(':') ? `[${host}]` : host;
-    if (ports.act !== null) {
-      const app = makeListener(service, gate);
-      this.#apps.push(app);
-      addActRoute(app, service, this.#compat);
-      let connections = 0;
-      app.server.on('connection', (socket) => {
-        connections++;
-        socket.once('close', () => connections--);
-      });
-      service.countConnections('act', () => connections);
-      this.#actUrl = `http://${name}:${await listen(app, host, ports.act)}`;
-    }
-    if (ports.openpi !== null) {
-      const app = makeListener(service, gate);
-      this.#apps.push(app);
-      const socket = new OpenpiSocket(app, service, gate);
-      this.#socket = socket;
-      service.countConnections('openpi', () => socket.connections);
-      this.#openpiUrl = `ws://${name}:${await listen(app, host, ports.openpi)}`;
-    }
-    service.log.info(
-      { act: this.#actUrl, openpi: this.#openpiUrl, token: this.#token !== undefined },
-      'serving',
-    );
-  }
-
-  metrics(): Promise<string> {
-    return this.#service.metrics.text();
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
-  async #close(): Promise<void> {
-    const { drainMs } = this.#service.limits;
-    this.#service.log.info('draining');
-    // A policy that does not heed its signal, or a client that does not read, ends here.
-    const force = setTimeout(() => {
-      this.#socket?.terminate();
-      for (const app of this.#apps) app.server.closeAllConnections();
-    }, drainMs);
-    const drained = this.#service.drain(drainMs * inferenceShare);
-    this.#socket?.drain();
-    await Promise.all(this.#apps.map((app) => app.close()));
-    clearTimeout(force);
-    this.#socket?.terminate();
-    void drained;
-    this.#service.log.info('closed');
-  }
 }

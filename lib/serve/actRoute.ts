@@ -3,6 +3,7 @@
  * status codes; with `compat` they are what the reference answers: status 200 and the JSON string "error".
  */
 
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ActionChunk } from '../types.ts';
 import { readBody, UploadAborted } from './httpBody.ts';
@@ -73,8 +74,7 @@ async function act(
       const totalMs = performance.now() - start;
       service.metrics.request('act', 'OK', totalMs / 1000);
       service.log.info({ protocol: 'act', code: 'OK', bytes, inferMs, totalMs }, 'request');
-      // As bytes: to text Fastify appends a charset, which JSON has none of.
-      return reply.header('content-type', json).send(Buffer.from(text));
+      return sendText(reply, text, service.draining);
     } finally {
       body.release();
     }
@@ -84,6 +84,19 @@ async function act(
   } finally {
     reply.raw.off('close', onClose);
   }
+}
+
+/**
+ * Past Fastify, which would append a charset to the type and write head and body apart: as one text they are one system
+ * call.
+ */
+function sendText(reply: FastifyReply, text: string, last: boolean): FastifyReply {
+  reply.hijack();
+  const headers: OutgoingHttpHeaders = { 'content-type': json, 'content-length': text.length };
+  for (const [name, value] of Object.entries(reply.getHeaders())) headers[name] = value;
+  if (last) headers.connection = 'close';
+  reply.raw.writeHead(200, headers).end(text, 'latin1');
+  return reply;
 }
 
 /** Nobody is there to be answered. */

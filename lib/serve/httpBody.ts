@@ -13,7 +13,7 @@ export class UploadAborted extends Error {}
 
 export interface HeldBody {
   readonly bytes: Buffer;
-  /** To be called once, when nothing needs the bytes any more. */
+  /** To be called once, when nothing needs the bytes any more: they are another request's then. */
   release(): void;
 }
 
@@ -26,7 +26,7 @@ export function readBody(request: IncomingMessage, service: PolicyService): Prom
   const declared = claimed === undefined ? null : Number(claimed);
   if (declared !== null && declared > bodyBytes) return Promise.reject(tooLarge(bodyBytes));
   return new Promise((resolve, reject) => {
-    let buffer: Buffer = Buffer.alloc(0);
+    let buffer = takeSpare(service, declared ?? 0);
     let length = 0;
     const stop = (): void => {
       request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
@@ -34,6 +34,7 @@ export function readBody(request: IncomingMessage, service: PolicyService): Prom
     const fail = (error: unknown): void => {
       stop();
       service.release(length);
+      service.spareBody ??= poolable(buffer);
       // What is still to come is dropped as it comes, so that the client gets to read its answer.
       request.on('error', () => {}).resume();
       reject(error);
@@ -56,11 +57,30 @@ export function readBody(request: IncomingMessage, service: PolicyService): Prom
         return;
       }
       const held = length;
-      resolve({ bytes: buffer.subarray(0, length), release: () => service.release(held) });
+      const release = (): void => {
+        service.release(held);
+        service.spareBody ??= poolable(buffer);
+      };
+      resolve({ bytes: buffer.subarray(0, length), release });
     };
     const onGone = (): void => fail(new UploadAborted());
     request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
   });
+}
+
+/**
+ * The buffer of an earlier request, if one is free and large enough. Fresh memory costs more than all the reading of JSON:
+ * the kernel hands it out page by page, at the first touch.
+ */
+function takeSpare(service: PolicyService, bytes: number): Buffer {
+  const spare = service.spareBody;
+  if (spare === null || spare.length < bytes) return Buffer.alloc(0);
+  service.spareBody = null;
+  return spare;
+}
+
+function poolable(buffer: Buffer): Buffer | null {
+  return buffer.length > 0 && buffer.length <= firstBytes ? buffer : null;
 }
 
 function withRoom(buffer: Buffer, length: number, more: number, most: number): Buffer {

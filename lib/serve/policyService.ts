@@ -35,6 +35,8 @@ export class PolicyService {
   readonly log: Logger;
   readonly metadata: WireMap;
   readonly fingerprint: string;
+  /** A buffer that no request uses at the moment; see httpBody.ts. */
+  spareBody: Buffer | null = null;
   readonly #policy: Policy;
   readonly #read: ReadObservation;
   readonly #unnormKey: string | undefined;

@@ -1,11 +1,11 @@
-/** The body of an HTTP request into one buffer, within the limits, and never more memory than has arrived. */
+/** The body of an HTTP request into one buffer, within the limits. Only what has arrived is counted, and only that is memory. */
 
 import type { IncomingMessage } from 'node:http';
 import { SemanticVlaError } from '../errors.ts';
 import { invalidRequest } from './ndarray.ts';
 import type { PolicyService } from './policyService.ts';
 
-/** A length that a client claims is believed up to here; beyond it the buffer grows with what arrives. */
+/** Of a body without a length; and the largest buffer that is kept for the next request. */
 const firstBytes = 2 ** 20;
 
 /** The client went away while it sent. */
@@ -34,7 +34,7 @@ export function readBody(request: IncomingMessage, service: PolicyService): Prom
     const fail = (error: unknown): void => {
       stop();
       service.release(length);
-      service.spareBody ??= poolable(buffer);
+      giveBack(buffer, service);
       // What is still to come is dropped as it comes, so that the client gets to read its answer.
       request.on('error', () => {}).resume();
       reject(error);
@@ -47,7 +47,7 @@ export function readBody(request: IncomingMessage, service: PolicyService): Prom
         fail(error);
         return;
       }
-      buffer = withRoom(buffer, length, chunk.length, declared ?? bodyBytes);
+      buffer = withRoom(buffer, length, length + chunk.length, declared ?? bodyBytes);
       length += chunk.copy(buffer, length);
     };
     const onEnd = (): void => {
@@ -59,7 +59,7 @@ export function readBody(request: IncomingMessage, service: PolicyService): Prom
       const held = length;
       const release = (): void => {
         service.release(held);
-        service.spareBody ??= poolable(buffer);
+        giveBack(buffer, service);
       };
       resolve({ bytes: buffer.subarray(0, length), release });
     };
@@ -79,14 +79,23 @@ function takeSpare(service: PolicyService, bytes: number): Buffer {
   return spare;
 }
 
-function poolable(buffer: Buffer): Buffer | null {
-  return buffer.length > 0 && buffer.length <= firstBytes ? buffer : null;
+/** Large buffers go back to the system at once: left to the collector, two or three of them would be there together. */
+function giveBack(buffer: Buffer, service: PolicyService): void {
+  if (buffer.length > firstBytes) (buffer.buffer as ArrayBuffer).resize(0);
+  else if (buffer.length > 0) service.spareBody ??= buffer;
 }
 
-function withRoom(buffer: Buffer, length: number, more: number, most: number): Buffer {
-  if (length + more <= buffer.length) return buffer;
-  const size = Math.max(length + more, Math.min(most, Math.max(firstBytes, 2 * buffer.length)));
-  const grown = Buffer.allocUnsafeSlow(size);
+/**
+ * A buffer of at least `needed` bytes that begins with the first `length` of this one. The most there can be is taken at
+ * once: the system gives pages as they are written to, so that a claimed length costs addresses, not memory.
+ */
+function withRoom(buffer: Buffer, length: number, needed: number, most: number): Buffer {
+  if (needed <= buffer.length) return buffer;
+  const size = needed <= firstBytes ? Math.min(most, firstBytes) : most;
+  const grown =
+    size <= firstBytes
+      ? Buffer.allocUnsafeSlow(size)
+      : Buffer.from(new ArrayBuffer(size, { maxByteLength: size }), 0, size);
   buffer.copy(grown, 0, 0, length);
   return grown;
 }

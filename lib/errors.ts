@@ -61,6 +61,18 @@ export type ErrorCode =
   | 'DEVICE_FAILED'
   | 'CLOSED'
   | 'SUPERSEDED'
+  // serving
+  | 'REQUEST_INVALID'
+  | 'REQUEST_TOO_LARGE'
+  | 'UNAUTHORIZED'
+  | 'OVERLOADED'
+  | 'DRAINING'
+  | 'ADDRESS_UNAVAILABLE'
+  // a policy on another machine
+  | 'REMOTE_UNREACHABLE'
+  | 'REMOTE_FAILED'
+  | 'REMOTE_CHANGED'
+  | 'DEADLINE_EXCEEDED'
   // command line and tools
   | 'OUTPUT_UNWRITABLE'
   | 'OUTPUT_NO_SPACE'

@@ -3,6 +3,8 @@
 export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { PolicyConfig } from './checkpoint/policyConfig.ts';
+export { connectAct, connectOpenpi } from './client/connect.ts';
+export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
 export {
   type Check,
   type CheckStatus,
@@ -18,6 +20,9 @@ export { type Normalization, type Platform, type PlatformName, resolvePlatform }
 export { loadPolicy } from './policy.ts';
 export { type PolicySizes, policySizes } from './policyParts.ts';
 export * from './schedule/index.ts';
+export type { ServeLimits } from './serve/limits.ts';
+export type { ObservationKeys } from './serve/observationMap.ts';
+export { type PolicyServer, type ServeOptions, servePolicy } from './serve/servePolicy.ts';
 export {
   type CompareOptions,
   compareStages,

@@ -12,6 +12,7 @@ import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { ProgressLine } from './progressLine.ts';
 import { simulateCommand } from './simulate.ts';
+import { serveCommand } from './serve.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
@@ -26,6 +27,7 @@ const commands = [
   exportCommand,
   buildCommand,
   predictCommand,
+  serveCommand,
   stagesCommand,
   compareCommand,
   viewCommand,

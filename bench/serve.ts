@@ -1,0 +1,228 @@
+/**
+ * What serving costs, on loopback, each figure beside its baseline in the same run:
+ *
+ *   node --import tsx bench/serve.ts overhead [--requests 300]    p50 and p99 of an empty policy, ours beside the reference's
+ *                                                               and beside a server that only reads the bytes (floor)
+ *   node --import tsx bench/serve.ts overload [--seconds 6]       accepted p99 at ten times the load a policy can take
+ *   node --import tsx bench/serve.ts health [--seconds 5]         /healthz while a real inference runs
+ *   node --import tsx bench/serve.ts connections [--cycles 10000] memory after connects and disconnects
+ *
+ * Without a name: all four. Requests of the two servers of `overhead` alternate, so that a busy machine is busy for both.
+ */
+
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { WebSocket } from 'ws';
+import { pythonPeers } from '../test/serve/pythonPeers.ts';
+import {
+  ask,
+  BareClient,
+  keptAgent,
+  liberoBody,
+  pause,
+  percentile,
+  type Started,
+  startFloor,
+  startOurs,
+  startReference,
+  stop,
+} from './serve/peer.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    requests: { type: 'string', default: '300' },
+    seconds: { type: 'string', default: '6' },
+    cycles: { type: 'string', default: '10000' },
+  },
+});
+
+const golden = join(import.meta.dirname, '../test/golden/libero-tiny/checkpoint');
+
+function print(name: string, figures: Record<string, number | string>): void {
+  const texts = Object.entries(figures).map(([key, value]) => {
+    return `${key} ${typeof value === 'number' ? Number(value.toPrecision(4)) : value}`;
+  });
+  process.stdout.write(`${name.padEnd(12)} ${texts.join(', ')}\n`);
+}
+
+async function timed(run: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await run();
+  return performance.now() - start;
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+async function overhead(): Promise<void> {
+  const { python, reason } = pythonPeers();
+  if (python === null) {
+    process.stdout.write(`overhead     SKIPPED: ${reason}\n`);
+    return;
+  }
+  const body = liberoBody();
+  const servers: [string, Started][] = [
+    ['floor', await startFloor()],
+    ['ours', await startOurs()],
+    ['reference', await startReference(python, await freePort())],
+  ];
+  const times = new Map(servers.map(([name]) => [name, [] as number[]]));
+  const clients = new Map<string, BareClient>();
+  for (const [name, { act }] of servers) clients.set(name, await BareClient.open(act, body));
+  const warmUp = 50;
+  for (let i = 0; i < warmUp + Number(values.requests); i++) {
+    for (const [name] of servers) {
+      const ms = await timed(async () => {
+        const { status, body: answer } = await clients.get(name)!.ask();
+        if (status !== 200 || answer.length < 100) throw new Error(`${name} answered ${status}: ${answer}`);
+      });
+      if (i >= warmUp) times.get(name)!.push(ms);
+    }
+  }
+  for (const [name, server] of servers) {
+    const all = times.get(name)!;
+    print('overhead', { server: name, p50_ms: percentile(all, 0.5), p99_ms: percentile(all, 0.99) });
+    clients.get(name)!.close();
+    await stop(server);
+  }
+  const p50 = (name: string): number => percentile(times.get(name)!, 0.5);
+  print('overhead', {
+    p50_ratio: p50('reference') / p50('ours'),
+    p50_ratio_above_floor: (p50('reference') - p50('floor')) / (p50('ours') - p50('floor')),
+    goal: '>= 5',
+  });
+}
+
+async function overload(): Promise<void> {
+  const serviceMs = 50;
+  const factor = 10;
+  const server = await startOurs('--latency', String(serviceMs));
+  const body = liberoBody();
+  const agent = keptAgent(32);
+  const unloaded: number[] = [];
+  const seconds = Number(values.seconds);
+  for (let i = 0; i < (seconds * 1000) / serviceMs; i++) {
+    unloaded.push(await timed(() => ask(agent, `${server.act}/act`, body)));
+  }
+  const accepted: number[] = [];
+  let refused = 0;
+  let sent = 0;
+  const pending: Promise<void>[] = [];
+  const begin = performance.now();
+  const end = begin + seconds * 1000;
+  while (performance.now() < end) {
+    // Open loop: requests leave by the clock, however long the answers take.
+    const due = begin + (sent * serviceMs) / factor;
+    if (due > performance.now()) await pause(due - performance.now());
+    sent++;
+    const start = performance.now();
+    pending.push(
+      ask(agent, `${server.act}/act`, body).then(({ status }) => {
+        if (status === 200) accepted.push(performance.now() - start);
+        else refused++;
+      }),
+    );
+  }
+  await Promise.all(pending);
+  agent.destroy();
+  await stop(server);
+  const [before, under] = [percentile(unloaded, 0.99), percentile(accepted, 0.99)];
+  const rate = sent / seconds / (1000 / serviceMs);
+  print('overload', { load: `${rate.toFixed(1)}x`, sent, accepted: accepted.length, refused });
+  print('overload', {
+    unloaded_p99_ms: before,
+    accepted_p99_ms: under,
+    ratio: under / before,
+    goal: '<= 1.2',
+  });
+}
+
+async function health(): Promise<void> {
+  const server = await startOurs('--checkpoint', golden, '--unnorm-key', 'libero_spatial_no_noops');
+  const body = liberoBody();
+  const agent = keptAgent(1);
+  const end = performance.now() + Number(values.seconds) * 1000;
+  let inferences = 0;
+  const idle: number[] = [];
+  const busy: number[] = [];
+  const probe = keptAgent(1);
+  for (let i = 0; i < 200; i++) idle.push(await timed(() => ask(probe, `${server.act}/healthz`, null)));
+  const work = (async () => {
+    while (performance.now() < end) {
+      const { status } = await ask(agent, `${server.act}/act`, body);
+      if (status !== 200) throw new Error(`/act answered ${status}`);
+      inferences++;
+    }
+  })();
+  while (performance.now() < end) {
+    busy.push(await timed(() => ask(probe, `${server.act}/healthz`, null)));
+    await pause(5);
+  }
+  await work;
+  agent.destroy();
+  probe.destroy();
+  await stop(server);
+  print('health', { idle_p99_ms: percentile(idle, 0.99), inferences });
+  print('health', {
+    inferring_p50_ms: percentile(busy, 0.5),
+    inferring_p99_ms: percentile(busy, 0.99),
+    goal: '<= 10',
+  });
+}
+
+async function residentMiB({ child, act }: Started): Promise<number> {
+  child.kill('SIGUSR2');
+  await pause(300);
+  const agent = keptAgent(1);
+  const { body } = await ask(agent, `${act}/metrics`, null);
+  agent.destroy();
+  const bytes = /^process_resident_memory_bytes (\S+)$/m.exec(body.toString())?.[1];
+  return Number(bytes) / 2 ** 20;
+}
+
+function webSocketCycle(url: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(url, { perMessageDeflate: false });
+    socket.on('message', () => socket.terminate());
+    socket.on('close', () => resolve());
+    socket.on('error', reject);
+  });
+}
+
+async function connections(): Promise<void> {
+  const server = await startOurs();
+  const body = liberoBody();
+  const cycle = async (i: number): Promise<void> => {
+    if (i % 2 === 0) return webSocketCycle(server.openpi);
+    const agent = keptAgent(1);
+    await ask(agent, `${server.act}/${i % 20 === 1 ? 'act' : 'healthz'}`, i % 20 === 1 ? body : null);
+    agent.destroy();
+  };
+  const run = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i += 8) await Promise.all(Array.from({ length: 8 }, (_, j) => cycle(i + j)));
+  };
+  const cycles = Number(values.cycles);
+  await run(Math.ceil(cycles / 5));
+  const before = await residentMiB(server);
+  await run(cycles);
+  const after = await residentMiB(server);
+  await stop(server);
+  const perCycle = ((after - before) * 1024) / cycles;
+  print('connections', { cycles, before_mib: before, after_mib: after, kib_a_cycle: perCycle });
+}
+
+const parts = { overhead, overload, health, connections };
+const names = positionals.length === 0 ? Object.keys(parts) : positionals;
+for (const name of names) {
+  if (!Object.hasOwn(parts, name))
+    throw new Error(`Expected one of ${Object.keys(parts).join(', ')}, found ${name}`);
+  await parts[name as keyof typeof parts]();
+}

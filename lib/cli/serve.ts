@@ -1,0 +1,182 @@
+/** `semanticvla serve`: a policy on the network, until a signal. */
+
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { SemanticVlaError } from '../errors.ts';
+import { loadPolicy } from '../policy.ts';
+import type { ObservationKeys } from '../serve/observationMap.ts';
+import { servePolicy } from '../serve/servePolicy.ts';
+import { type CommandContext, exitCodes } from './context.ts';
+import {
+  addCheckpointFlags,
+  addPlatformFlags,
+  type PolicyFlags,
+  policyOptions,
+  wholeNumber,
+} from './flags.ts';
+import type { Run } from './main.ts';
+
+interface ServeFlags extends Partial<PolicyFlags> {
+  readonly host: string;
+  /** `false`: not served. */
+  readonly act: number | boolean;
+  readonly openpi: number | boolean;
+  readonly compat?: boolean;
+  readonly tokenFile?: string;
+  readonly camera?: Readonly<Record<string, string>>;
+  readonly stateKey?: string;
+  readonly instructionKey?: string;
+  readonly logLevel: string;
+  readonly json?: boolean;
+}
+
+const example = `
+POST /act takes json_numpy arrays as OpenVLA-OFT's clients send them; the WebSocket is openpi's. Both ports answer
+GET /healthz (it lives), /readyz (it would serve), /metrics (Prometheus) and /metadata. Logs go to standard error, one
+JSON object a line. One inference runs, one waits, and the newest request takes the waiting place.
+An address that other machines reach needs a token: --token-file, or SEMANTICVLA_TOKEN in the environment.
+SIGTERM and SIGINT: no new requests, the running one is answered, and all is closed within 2 s.
+
+Example:
+  $ semanticvla serve policy --unnorm-key libero_spatial_no_noops --camera full_image=observation/image`;
+
+/** For commander: `camera=key`, several times. */
+function cameraKey(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('Expected CAMERA=KEY.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function port(text: string): number {
+  const value = wholeNumber(0)(text);
+  if (value > 65535) throw new InvalidArgumentError('Expected a port.');
+  return value;
+}
+
+/** Not a flag: arguments are readable by every process of the machine. */
+async function readToken(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return process.env.SEMANTICVLA_TOKEN || undefined;
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option --token-file: expected a readable file, found ${code}.`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** Settings and statistics by content, weights by name and size: tells a client that another policy is behind the address. */
+async function checkpointDigest(dir: string): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of (await readdir(dir)).sort()) {
+    const file = join(dir, name);
+    const { size } = await stat(file);
+    hash.update(`${name}\0${size}\0`);
+    if (name === 'config.json' || name === 'dataset_statistics.json') hash.update(await readFile(file));
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+function observationKeys({ camera, stateKey, instructionKey }: ServeFlags): ObservationKeys {
+  return {
+    ...(camera === undefined ? {} : { cameras: camera }),
+    ...(stateKey === undefined ? {} : { state: stateKey }),
+    ...(instructionKey === undefined ? {} : { instruction: instructionKey }),
+  };
+}
+
+/** Resolves at SIGTERM, or at SIGINT through `signal`. */
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = (): void => {
+      process.off('SIGTERM', stop);
+      signal.removeEventListener('abort', stop);
+      resolve();
+    };
+    process.on('SIGTERM', stop);
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+  });
+}
+
+async function serve(context: CommandContext, checkpoint: string, flags: ServeFlags): Promise<number> {
+  const { signal } = context;
+  const token = await readToken(flags.tokenFile);
+  // Not loaded for any other command.
+  const { pino } = await import('pino');
+  const logger = pino({ level: flags.logLevel }, pino.destination(2));
+  const policy = await loadPolicy(checkpoint, {
+    ...policyOptions(flags),
+    onProgress: context.onProgress,
+    signal,
+  });
+  try {
+    const stop = stopped(signal);
+    const compat = flags.compat === true;
+    const server = await servePolicy(policy, {
+      host: flags.host,
+      act:
+        flags.act === false
+          ? false
+          : { compat, ...(typeof flags.act === 'number' ? { port: flags.act } : {}) },
+      openpi: flags.openpi === false ? false : typeof flags.openpi === 'number' ? { port: flags.openpi } : {},
+      keys: observationKeys(flags),
+      metadata: { checkpoint: await checkpointDigest(checkpoint) },
+      logger,
+      ...(token === undefined ? {} : { token }),
+      ...(flags.unnormKey === undefined ? {} : { unnormKey: flags.unnormKey }),
+    });
+    const { actUrl, openpiUrl } = server;
+    if (flags.json) context.json({ act: actUrl, openpi: openpiUrl });
+    else {
+      const urls = [actUrl === null ? null : `${actUrl}/act`, openpiUrl].filter((url) => url !== null);
+      context.print(`serving       ${urls.join(', ')}`);
+    }
+    await stop;
+    await server.close();
+    return exitCodes.ok;
+  } finally {
+    await policy.close();
+  }
+}
+
+export function serveCommand(program: Command, run: Run): void {
+  const command = program
+    .command('serve')
+    .description('Serves the policy: POST /act and the openpi WebSocket.')
+    .argument('<checkpoint>', 'folder of a trained policy')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--act <port>', 'port of POST /act; default: 8777, for ALOHA 20101', port)
+    .option('--no-act', 'no POST /act')
+    .option('--openpi <port>', 'port of the WebSocket; default: 8000', port)
+    .option('--no-openpi', 'no WebSocket')
+    .option('--compat', 'failures of POST /act as the reference answers them: status 200 and "error"')
+    .option('--token-file <file>', 'file that holds the token; default: $SEMANTICVLA_TOKEN')
+    .option('--camera <camera=key>', 'key of a request that holds a camera; may be given for each', cameraKey)
+    .option('--state-key <key>', 'key that holds the joint state; default: state')
+    .option('--instruction-key <key>', 'key that holds the instruction; default: instruction, or prompt')
+    .addOption(
+      new Option('--log-level <level>', 'least level of the log')
+        .choices(['error', 'warn', 'info', 'debug', 'silent'])
+        .default('info'),
+    )
+    .option('--json', 'print the addresses as JSON');
+  addPlatformFlags(command)
+    .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
+    .option('--threads <n>', 'CPU threads', wholeNumber(1))
+    .addOption(
+      new Option('--weights <how>', 'as in predict; default: by size').choices(['folded', 'mapped']),
+    );
+  addCheckpointFlags(command)
+    .addHelpText('after', example)
+    .action((checkpoint: string, flags: ServeFlags) =>
+      run((context, given) => serve(context, checkpoint, given), flags),
+    );
+}

@@ -1,0 +1,353 @@
+/**
+ * A policy on another machine is a policy. While it cannot be reached every call is refused at once, so that the loop
+ * above holds within the same tick, and the server is tried again behind its back. It goes on only with the same policy:
+ * a server that comes back with other metadata has other units, cameras or limits, and is refused for good.
+ */
+
+import { SemanticVlaError } from '../errors.ts';
+import { checkOptions, expected } from '../options.ts';
+import type { Platform } from '../platform.ts';
+import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
+import type { WireMap } from '../serve/ndarray.ts';
+import type { ObservationKeys } from '../serve/observationMap.ts';
+import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
+import { type InstructionKey, requestFields } from './requestFields.ts';
+import { retryDelay } from './retryDelay.ts';
+import type { RemoteAnswer, Transport } from './transport.ts';
+
+export type RemoteEvent =
+  /** The server is out of reach: hold. */
+  | { readonly kind: 'hold'; readonly error: SemanticVlaError }
+  /** It is back with the same policy. */
+  | { readonly kind: 'resume'; readonly downMs: number; readonly attempts: number }
+  /** It is back with another policy; this one stays refused. */
+  | { readonly kind: 'changed'; readonly error: SemanticVlaError };
+
+export interface RemoteOptions {
+  /** Longest time from a call of `predict` to its answer, waiting for earlier calls included. Milliseconds. */
+  readonly deadlineMs: number;
+  /** Longest time for a connection. Default: `deadlineMs`. */
+  readonly connectMs?: number;
+  readonly token?: string;
+  /** Keys that the server reads cameras, state and instruction from. */
+  readonly keys?: ObservationKeys;
+  /** For a server that does not describe its policy: the reference's, or openpi's own. */
+  readonly policy?: GivenFacts;
+  readonly onEvent?: (event: RemoteEvent) => void;
+  readonly signal?: AbortSignal;
+}
+
+const optionNames = [
+  'deadlineMs',
+  'connectMs',
+  'token',
+  'keys',
+  'policy',
+  'onEvent',
+  'signal',
+] as const satisfies readonly (keyof RemoteOptions)[];
+
+export function checkRemoteOptions(options: RemoteOptions, what: string): void {
+  checkOptions(options, optionNames, what);
+  for (const name of ['deadlineMs', 'connectMs'] as const) {
+    const value: unknown = options[name];
+    if (value === undefined && name === 'connectMs') continue;
+    if (typeof value !== 'number' || !(value > 0 && value < 2 ** 31)) {
+      throw expected('OPTION_INVALID', 'milliseconds above 0', name, value);
+    }
+  }
+}
+
+/**
+ * Reaches the server once and learns what it serves.
+ * @throws (rejects) REMOTE_UNREACHABLE, DEADLINE_EXCEEDED, UNAUTHORIZED, REMOTE_FAILED, OPTION_REQUIRED, the signal's reason
+ */
+export async function openRemote(
+  transport: Transport,
+  url: URL,
+  options: RemoteOptions,
+  instructionKey: InstructionKey,
+): Promise<RemotePolicy> {
+  const late = deadline(options.connectMs ?? options.deadlineMs, `the connection to ${url.origin}`);
+  const signal = options.signal === undefined ? late.signal : AbortSignal.any([late.signal, options.signal]);
+  try {
+    const metadata = await transport.connect(signal);
+    const facts = remoteFacts(url, metadata, options.policy);
+    return new RemotePolicy({ transport, url, options, facts, metadata, instructionKey });
+  } catch (error) {
+    transport.close();
+    throw error;
+  } finally {
+    late.clear();
+  }
+}
+
+interface Parts {
+  readonly transport: Transport;
+  readonly url: URL;
+  readonly options: RemoteOptions;
+  readonly facts: RemoteFacts;
+  readonly metadata: WireMap | null;
+  readonly instructionKey: InstructionKey;
+}
+
+export class RemotePolicy implements Policy {
+  readonly #parts: Parts;
+  readonly #metadata: Buffer;
+  readonly #closed = new AbortController();
+  /** Ends when the call before has ended. */
+  #turn: Promise<void> = Promise.resolve();
+  /** Why calls are refused; null while the server is in reach. */
+  #refusal: SemanticVlaError | null = null;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#metadata = encodeMsgpackNumpy(parts.metadata);
+    parts.transport.onLost = (error) => this.#hold(error);
+  }
+
+  get platform(): Platform {
+    return this.#parts.facts.platform;
+  }
+
+  get dimensions(): readonly string[] {
+    return this.#parts.facts.dimensions;
+  }
+
+  get variant(): string {
+    return this.#parts.facts.variant;
+  }
+
+  /** 0 from a server that does not say. */
+  get imageSize(): number {
+    return this.#parts.facts.imageSize;
+  }
+
+  /** 0 from a server that does not say. */
+  get patchGrid(): number {
+    return this.#parts.facts.patchGrid;
+  }
+
+  /** Whether a call would reach the server. */
+  get reachable(): boolean {
+    return this.#refusal === null && !this.#closed.signal.aborted;
+  }
+
+  /**
+   * `keptPatches` and `similarity` are empty: no protocol carries them; `normalized` is empty where the server sends none.
+   * @throws (rejects) REMOTE_UNREACHABLE at once while the server is out of reach; REMOTE_CHANGED; DEADLINE_EXCEEDED;
+   *   OVERLOADED and codes about the observation from the server; REMOTE_FAILED; CLOSED; the signal's reason
+   */
+  async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
+    const start = performance.now();
+    checkOptions(options, ['instruction', 'unnormKey', 'signal'], 'predict');
+    const unnormKey = this.#unnormKey(options.unnormKey);
+    const { facts, options: remote, instructionKey } = this.#parts;
+    // Made now: the caller may reuse its buffers once this call has returned its promise.
+    const fields = requestFields(observation, options.instruction, {
+      platform: facts.platform,
+      keys: remote.keys ?? {},
+      instructionKey,
+    });
+    const late = deadline(remote.deadlineMs, 'the answer');
+    const signals = [
+      late.signal,
+      this.#closed.signal,
+      ...(options.signal === undefined ? [] : [options.signal]),
+    ];
+    try {
+      const answer = await this.#inTurn(fields, AbortSignal.any(signals));
+      return this.#chunk(answer, options.instruction, unnormKey, performance.now() - start);
+    } finally {
+      late.clear();
+    }
+  }
+
+  /** @throws (rejects) BACKEND_UNAVAILABLE, always: no protocol carries them */
+  stages(): Promise<Map<string, StageTensor>> {
+    return Promise.reject(
+      new SemanticVlaError(
+        'BACKEND_UNAVAILABLE',
+        'A remote policy has no stages. Compute them where the checkpoint is.',
+      ),
+    );
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    this.#closed.abort(new SemanticVlaError('CLOSED', 'This remote policy is closed. Connect again.'));
+    this.#parts.transport.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #unnormKey(asked: string | undefined): string {
+    const { unnormKey } = this.#parts.facts;
+    if (asked === undefined || asked === unnormKey) return unnormKey ?? 'remote';
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option unnormKey: the server chose ${unnormKey ?? 'it'} when it started, found ${asked}. Leave the option out.`,
+    );
+  }
+
+  /** One after the other: the protocols do not number their requests. */
+  async #inTurn(fields: WireMap, signal: AbortSignal): Promise<RemoteAnswer> {
+    const before = this.#turn;
+    let done: () => void = () => {};
+    this.#turn = new Promise((resolve) => {
+      done = resolve;
+    });
+    try {
+      this.#check(signal);
+      await settledOrAborted(before, signal);
+      this.#check(signal);
+      return await this.#ask(fields, signal);
+    } finally {
+      void before.then(done);
+    }
+  }
+
+  #check(signal: AbortSignal): void {
+    signal.throwIfAborted();
+    if (this.#refusal !== null) throw this.#refusal;
+  }
+
+  async #ask(fields: WireMap, signal: AbortSignal): Promise<RemoteAnswer> {
+    const { transport } = this.#parts;
+    try {
+      return await transport.request(fields, signal);
+    } catch (error) {
+      if (error instanceof SemanticVlaError && error.code === 'REMOTE_CHANGED') this.#change(error);
+      else if (error instanceof SemanticVlaError && error.code === 'REMOTE_UNREACHABLE') this.#hold(error);
+      else if (!transport.connected && error instanceof SemanticVlaError) this.#hold(error);
+      throw error;
+    }
+  }
+
+  #chunk(answer: RemoteAnswer, instruction: string, unnormKey: string, totalMs: number): ActionChunk {
+    const { facts, url } = this.#parts;
+    const { actions, shape, normalized, inferMs } = answer;
+    const bad = actions.findIndex((value) => !Number.isFinite(value));
+    if (shape[1] !== facts.dimensions.length || shape[0] === 0) {
+      throw new SemanticVlaError(
+        'REMOTE_FAILED',
+        `Server ${url.origin}: expected actions of ${facts.dimensions.length} dimensions, found shape (${shape.join(', ')}).`,
+      );
+    }
+    if (bad >= 0) {
+      throw new SemanticVlaError(
+        'ACTION_NOT_FINITE',
+        `Server ${url.origin}: expected finite actions, found ${actions[bad]} at ${bad}.`,
+      );
+    }
+    return {
+      actions,
+      normalized: normalized ?? new Float32Array(0),
+      shape,
+      dimensions: facts.dimensions,
+      keptPatches: {},
+      similarity: {},
+      timings:
+        inferMs === null
+          ? { total: totalMs }
+          : { policy: inferMs, network: Math.max(0, totalMs - inferMs), total: totalMs },
+      instruction,
+      unnormKey,
+    };
+  }
+
+  #hold(error: SemanticVlaError): void {
+    if (this.#refusal !== null || this.#closed.signal.aborted) return;
+    this.#refusal =
+      error.code === 'REMOTE_UNREACHABLE'
+        ? error
+        : new SemanticVlaError(
+            'REMOTE_UNREACHABLE',
+            `${error.message} The server ended the connection; it is tried again.`,
+          );
+    this.#emit({ kind: 'hold', error: this.#refusal });
+    void this.#reconnect(performance.now());
+  }
+
+  #change(error: SemanticVlaError): void {
+    if (this.#refusal?.code === 'REMOTE_CHANGED') return;
+    this.#refusal = error;
+    this.#parts.transport.close();
+    this.#emit({ kind: 'changed', error });
+  }
+
+  /** Until it is back, changed, or this is closed. Never rejects. */
+  async #reconnect(since: number): Promise<void> {
+    const { transport, url, options } = this.#parts;
+    for (let attempt = 0; !this.#closed.signal.aborted; attempt++) {
+      await pause(retryDelay(attempt, Math.random()), this.#closed.signal);
+      const late = deadline(options.connectMs ?? options.deadlineMs, 'the connection');
+      try {
+        const metadata = await transport.connect(AbortSignal.any([late.signal, this.#closed.signal]));
+        if (!encodeMsgpackNumpy(metadata).equals(this.#metadata)) {
+          this.#change(
+            new SemanticVlaError(
+              'REMOTE_CHANGED',
+              `Server ${url.origin}: expected the policy of before, found other metadata. Connect anew if it is meant.`,
+            ),
+          );
+          return;
+        }
+        this.#refusal = null;
+        this.#emit({ kind: 'resume', downMs: performance.now() - since, attempts: attempt + 1 });
+        return;
+      } catch {
+        // Still away; the next attempt tells.
+      } finally {
+        late.clear();
+      }
+    }
+  }
+
+  #emit(event: RemoteEvent): void {
+    this.#parts.options.onEvent?.(event);
+  }
+}
+
+interface Deadline {
+  readonly signal: AbortSignal;
+  clear(): void;
+}
+
+/** Unlike `AbortSignal.timeout` it can be cleared, and its reason has a code. */
+function deadline(ms: number, what: string): Deadline {
+  const controller = new AbortController();
+  const timer = setTimeout(() => {
+    const message = `Expected ${what} within ${ms} ms, found none. Hold, and ask again with a newer observation.`;
+    controller.abort(new SemanticVlaError('DEADLINE_EXCEEDED', message));
+  }, ms);
+  return { signal: controller.signal, clear: () => clearTimeout(timer) };
+}
+
+/** @throws (rejects) the signal's reason */
+function settledOrAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    void promise.then(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    });
+  });
+}
+
+/** Ends early, without an error, when aborted. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end, { once: true });
+  });
+}

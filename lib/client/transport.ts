@@ -1,0 +1,78 @@
+/** What the two protocols have in common for a client: one connection, one request at a time. */
+
+import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import type { WireMap } from '../serve/ndarray.ts';
+
+/** What a server answered to one observation. */
+export interface RemoteAnswer {
+  /** [C, A] row-major. */
+  readonly actions: Float64Array;
+  readonly shape: readonly [number, number];
+  /** [C, A]; null from servers that do not send them. */
+  readonly normalized: Float32Array | null;
+  /** Milliseconds in the policy; null from servers that do not tell. */
+  readonly inferMs: number | null;
+}
+
+export interface Transport {
+  /**
+   * Reaches the server, anew each time.
+   * @returns what it says of its policy; null when it does not say
+   * @throws (rejects) REMOTE_UNREACHABLE, UNAUTHORIZED, REMOTE_FAILED, or the signal's reason
+   */
+  connect(signal: AbortSignal): Promise<WireMap | null>;
+  /**
+   * @throws (rejects) REMOTE_UNREACHABLE the connection is lost; REMOTE_CHANGED another policy answered; REMOTE_FAILED or
+   *   a code about the request: the server refused; the signal's reason
+   */
+  request(fields: WireMap, signal: AbortSignal): Promise<RemoteAnswer>;
+  /** Called when the connection ends while no request is under way. */
+  onLost: ((error: SemanticVlaError) => void) | null;
+  /** False when a connection has ended and `connect` must come first. */
+  readonly connected: boolean;
+  close(): void;
+}
+
+export interface TransportOptions {
+  readonly url: URL;
+  readonly token: string | undefined;
+}
+
+/** Larger answers are no actions. */
+export const maxAnswerBytes = 32 * 2 ** 20;
+
+export function unreachable(url: URL, why: string, cause?: unknown): SemanticVlaError {
+  return new SemanticVlaError(
+    'REMOTE_UNREACHABLE',
+    `Server ${url.origin}: expected a connection, found ${why}. Hold; it is tried again.`,
+    { cause },
+  );
+}
+
+export function remoteFailed(url: URL, expected: string, found: string): SemanticVlaError {
+  return new SemanticVlaError('REMOTE_FAILED', `Server ${url.origin}: expected ${expected}, found ${found}.`);
+}
+
+/** Codes of a server of ours that are about the request or its moment; all others become REMOTE_FAILED. */
+const passedOn: ReadonlySet<string> = new Set<ErrorCode>([
+  'REQUEST_INVALID',
+  'REQUEST_TOO_LARGE',
+  'UNAUTHORIZED',
+  'OVERLOADED',
+  'DRAINING',
+  'OBSERVATION_INVALID',
+  'CAMERA_MISSING',
+  'IMAGE_INVALID',
+  'IMAGE_DTYPE',
+  'IMAGE_TOO_LARGE',
+  'STATE_INVALID',
+  'INSTRUCTION_INVALID',
+  'INSTRUCTION_TOO_LONG',
+]);
+
+/** An error that a server reported, as ours. */
+export function reported(url: URL, code: string, message: string): SemanticVlaError {
+  const known = passedOn.has(code) ? (code as ErrorCode) : 'REMOTE_FAILED';
+  const detail = known === code ? message : `${code}: ${message}`;
+  return new SemanticVlaError(known, `Server ${url.origin}: ${detail.slice(0, 500)}`);
+}

@@ -1,0 +1,237 @@
+/**
+ * JSON (RFC 8259) from bytes, for requests that are almost nothing but two long strings of base64. `JSON.parse` would copy
+ * each of them three times and would build whatever a hostile body describes; here strings stay where they are until they
+ * are asked for, and depth, number of values and length of keys are bounded. Duplicate keys and `__proto__` are refused.
+ */
+
+import { SemanticVlaError } from '../errors.ts';
+import { invalidRequest } from './ndarray.ts';
+
+export type JsonValue = null | boolean | number | JsonText | JsonValue[] | Map<string, JsonValue>;
+
+/** Deep enough for `{"images": {"camera": {"shape": [...]}}}`, with room. */
+const maxDepth = 16;
+/** A request has some 20 values; a state written as a plain list some more. */
+const maxValues = 10_000;
+const maxKeyBytes = 256;
+const maxNumberBytes = 64;
+/** Of a text that is decoded as a whole: an instruction, a type string. Longer ones can only be arrays or `encoded`. */
+const maxTextBytes = 64 * 2 ** 10;
+
+const quote = 0x22;
+const backslash = 0x5c;
+
+/** Not JSON at all; other refusals of this reader are about its bounds. Code REQUEST_INVALID. */
+export class JsonSyntaxError extends SemanticVlaError {
+  constructor(expected: string, found: string) {
+    super('REQUEST_INVALID', `Request: expected ${expected}, found ${found}.`);
+  }
+}
+
+/** A string of the document: its bytes between the quotes, still escaped. */
+export class JsonText {
+  readonly raw: Buffer;
+  readonly escaped: boolean;
+
+  constructor(raw: Buffer, escaped: boolean) {
+    this.raw = raw;
+    this.escaped = escaped;
+  }
+
+  /** @throws REQUEST_INVALID not UTF-8, a bad escape, a control character, or too long */
+  toString(limit = maxTextBytes): string {
+    if (this.raw.length > limit) throw invalidRequest(`text of at most ${limit} bytes`, `${this.raw.length}`);
+    const text = decodeUtf8(this.raw);
+    // JSON.parse knows what a string may hold: escapes, and no control characters.
+    try {
+      return JSON.parse(`"${text}"`) as string;
+    } catch {
+      throw invalidRequest('a JSON string', 'a bad escape or a control character');
+    }
+  }
+
+  /** The bytes without escapes. Written over the document's own where there are any, so this document ends with it. */
+  unescapeInPlace(): Buffer {
+    return this.escaped ? unescapeOver(this.raw) : this.raw;
+  }
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw invalidRequest('UTF-8', 'other bytes');
+  }
+}
+
+const shortEscapes: Readonly<Record<string, number>> = {
+  '"': 0x22,
+  '\\': 0x5c,
+  '/': 0x2f,
+  b: 8,
+  f: 12,
+  n: 10,
+  r: 13,
+  t: 9,
+};
+
+/** Never longer than what it replaces: `\u` takes 6 bytes for at most 3 of UTF-8, a pair 12 for 4. */
+function unescapeOver(bytes: Buffer): Buffer {
+  let from = 0;
+  let to = 0;
+  for (;;) {
+    const next = bytes.indexOf(backslash, from);
+    const end = next < 0 ? bytes.length : next;
+    bytes.copyWithin(to, from, end);
+    to += end - from;
+    if (next < 0) return bytes.subarray(0, to);
+    const letter = String.fromCharCode(bytes[next + 1] ?? 0);
+    const short = shortEscapes[letter];
+    if (short !== undefined) {
+      bytes[to++] = short;
+      from = next + 2;
+      continue;
+    }
+    const hex = /^\\u[0-9a-fA-F]{4}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?/.exec(
+      bytes.toString('latin1', next, Math.min(next + 12, bytes.length)),
+    );
+    if (hex === null) throw invalidRequest('a JSON string', 'a bad escape');
+    const first = Number.parseInt(hex[0].slice(2, 6), 16);
+    const isPair = first >= 0xd800 && first < 0xdc00 && hex[1] !== undefined;
+    const literal = isPair ? hex[0] : hex[0].slice(0, 6);
+    to += bytes.write(JSON.parse(`"${literal}"`) as string, to, 'utf8');
+    from = next + literal.length;
+  }
+}
+
+/**
+ * @param bytes a whole document
+ * @throws REQUEST_INVALID not JSON, or beyond the bounds
+ */
+export function parseJsonBytes(bytes: Buffer): JsonValue {
+  return new Parser(bytes).document();
+}
+
+class Parser {
+  readonly #bytes: Buffer;
+  #at = 0;
+  #values = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  document(): JsonValue {
+    const value = this.#value(0);
+    this.#space();
+    if (this.#at < this.#bytes.length) throw this.#unexpected('the end');
+    return value;
+  }
+
+  #value(depth: number): JsonValue {
+    if (depth > maxDepth) throw invalidRequest(`JSON of at most ${maxDepth} levels`, 'more');
+    if (++this.#values > maxValues) throw invalidRequest(`JSON of at most ${maxValues} values`, 'more');
+    this.#space();
+    switch (this.#bytes[this.#at]) {
+      case quote:
+        return this.#text();
+      case 0x7b:
+        return this.#object(depth);
+      case 0x5b:
+        return this.#array(depth);
+      case 0x74:
+        return this.#word('true', true);
+      case 0x66:
+        return this.#word('false', false);
+      case 0x6e:
+        return this.#word('null', null);
+      default:
+        return this.#number();
+    }
+  }
+
+  #object(depth: number): Map<string, JsonValue> {
+    const object = new Map<string, JsonValue>();
+    this.#at++;
+    if (this.#next(0x7d)) return object;
+    do {
+      this.#space();
+      if (this.#bytes[this.#at] !== quote) throw this.#unexpected('a key');
+      const key = this.#text().toString(maxKeyBytes);
+      if (key === '__proto__') throw invalidRequest('plain keys', '__proto__');
+      if (object.has(key)) throw invalidRequest('each key once', `${JSON.stringify(key.slice(0, 40))} twice`);
+      if (!this.#next(0x3a)) throw this.#unexpected('a colon');
+      object.set(key, this.#value(depth + 1));
+    } while (this.#next(0x2c));
+    if (!this.#next(0x7d)) throw this.#unexpected('a comma or }');
+    return object;
+  }
+
+  #array(depth: number): JsonValue[] {
+    const array: JsonValue[] = [];
+    this.#at++;
+    if (this.#next(0x5d)) return array;
+    do array.push(this.#value(depth + 1));
+    while (this.#next(0x2c));
+    if (!this.#next(0x5d)) throw this.#unexpected('a comma or ]');
+    return array;
+  }
+
+  #text(): JsonText {
+    const start = this.#at + 1;
+    let from = start;
+    for (;;) {
+      const end = this.#bytes.indexOf(quote, from);
+      if (end < 0) throw this.#unexpected('the end of a string');
+      // A quote behind an odd number of backslashes belongs to the string. Runs are looked at once: they end at quotes.
+      let run = end - 1;
+      while (run >= start && this.#bytes[run] === backslash) run--;
+      if ((end - 1 - run) % 2 === 0) {
+        const raw = this.#bytes.subarray(start, end);
+        this.#at = end + 1;
+        return new JsonText(raw, raw.includes(backslash));
+      }
+      from = end + 1;
+    }
+  }
+
+  #number(): number {
+    const text = this.#bytes.toString(
+      'latin1',
+      this.#at,
+      Math.min(this.#at + maxNumberBytes + 1, this.#bytes.length),
+    );
+    const found = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/.exec(text)?.[0];
+    if (found === undefined || found.length > maxNumberBytes) throw this.#unexpected('a value');
+    this.#at += found.length;
+    return Number(found);
+  }
+
+  #word<T>(word: string, value: T): T {
+    if (this.#bytes.toString('latin1', this.#at, this.#at + word.length) !== word)
+      throw this.#unexpected('a value');
+    this.#at += word.length;
+    return value;
+  }
+
+  /** Past `byte`, if it comes next. */
+  #next(byte: number): boolean {
+    this.#space();
+    if (this.#bytes[this.#at] !== byte) return false;
+    this.#at++;
+    return true;
+  }
+
+  #space(): void {
+    for (;;) {
+      const byte = this.#bytes[this.#at];
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return;
+      this.#at++;
+    }
+  }
+
+  #unexpected(what: string): Error {
+    const found = this.#at < this.#bytes.length ? 'something else' : 'the end';
+    return new JsonSyntaxError(`JSON with ${what} at byte ${this.#at}`, found);
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * json_numpy's form of arrays: `{"__numpy__": base64, "dtype": "<f8", "shape": [7]}` (spec, Serving protocol of the
+ * reference).
+ */
+
+import { JsonSyntaxError, type JsonText, type JsonValue, parseJsonBytes } from './jsonBytes.ts';
+import {
+  arrayBytes,
+  checkDtype,
+  checkShape,
+  invalidRequest,
+  NdArray,
+  type WireMap,
+  type WireValue,
+} from './ndarray.ts';
+
+/** A multiple of 4, so that every piece of base64 decodes by itself. */
+const pieceBytes = 64 * 2 ** 10;
+
+export interface ActRequest {
+  readonly fields: WireMap;
+  /** It came as `{"encoded": "<json>"}` and is answered in kind. */
+  readonly encoded: boolean;
+}
+
+/**
+ * The body of `POST /act`.
+ * @param body taken over: an `encoded` one is unescaped in place
+ * @throws REQUEST_INVALID
+ */
+export function decodeActRequest(body: Buffer): ActRequest {
+  const outer = parseObject(body);
+  const inner = outer.get('encoded');
+  if (inner === undefined) return { fields: decodeFields(outer), encoded: false };
+  if (outer.size !== 1) throw invalidRequest('`encoded` to be the only key', `${outer.size} keys`);
+  if (!isText(inner)) throw invalidRequest('`encoded` to be a string that holds JSON', 'something else');
+  return { fields: decodeFields(parseInner(inner.unescapeInPlace())), encoded: true };
+}
+
+/** Any JSON with arrays in it; a message of a server too. @throws REQUEST_INVALID */
+export function decodeJsonNumpy(bytes: Buffer): WireValue {
+  return decode(parseJsonBytes(bytes));
+}
+
+function parseObject(bytes: Buffer): Map<string, JsonValue> {
+  const value = parseJsonBytes(bytes);
+  if (value instanceof Map) return value;
+  throw invalidRequest('a JSON object', 'something else');
+}
+
+/** Malformed in here is another failure than a malformed body: the reference tells them apart. */
+function parseInner(bytes: Buffer): Map<string, JsonValue> {
+  try {
+    return parseObject(bytes);
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) throw invalidRequest('`encoded` to hold JSON', 'something else');
+    throw error;
+  }
+}
+
+function decodeFields(object: Map<string, JsonValue>): WireMap {
+  const value = decode(object);
+  if (value instanceof Map) return value;
+  throw invalidRequest('an object of observation fields', 'an array');
+}
+
+function isText(value: JsonValue | undefined): value is JsonText {
+  return typeof value === 'object' && value !== null && 'raw' in value;
+}
+
+function decode(value: JsonValue): WireValue {
+  if (isText(value)) return value.toString();
+  if (Array.isArray(value)) return value.map(decode);
+  if (!(value instanceof Map)) return value;
+  const data = value.get('__numpy__');
+  if (data === undefined) return new Map([...value].map(([key, item]) => [key, decode(item)]));
+  if (!isText(data)) throw invalidRequest('`__numpy__` to be base64', 'something else');
+  const { dtype, shape } = { dtype: value.get('dtype'), shape: value.get('shape') };
+  const type = checkDtype(isText(dtype) ? dtype.toString(64) : dtype);
+  const sizes = checkShape(shape);
+  return new NdArray(type, sizes, decodeBase64(data, arrayBytes(type, sizes)));
+}
+
+/** Strict: exactly the padded length, and every character of it base64's. Nothing is allocated before the length fits. */
+function decodeBase64(text: JsonText, bytes: number): Uint8Array {
+  // Some writers escape the slash; a base64 string has no other use for a backslash.
+  const raw = text.escaped ? text.unescapeInPlace() : text.raw;
+  if (raw.length !== 4 * Math.ceil(bytes / 3)) {
+    throw invalidRequest(
+      `${4 * Math.ceil(bytes / 3)} characters of base64 for ${bytes} bytes`,
+      `${raw.length}`,
+    );
+  }
+  const out = Buffer.allocUnsafeSlow(bytes);
+  let written = 0;
+  // In pieces, since Node decodes base64 only from text: a copy of all of it would double the memory of a body.
+  for (let at = 0; at < raw.length; at += pieceBytes) {
+    written += out.write(
+      raw.toString('latin1', at, Math.min(at + pieceBytes, raw.length)),
+      written,
+      'base64',
+    );
+  }
+  // Node passes over characters that are none of base64's, so that too few bytes come out.
+  if (written !== bytes) throw invalidRequest('base64', 'other characters');
+  return out;
+}
+
+/** How Python's `json.dumps` writes by default, and how FastAPI does. */
+export type JsonSpacing = 'spaced' | 'compact';
+
+/** One array as JSON text. */
+export function encodeArray(array: NdArray, spacing: JsonSpacing): string {
+  const [comma, colon] = spacing === 'spaced' ? [', ', ': '] : [',', ':'];
+  const { data, dtype, shape } = array;
+  const base64 = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
+  return `{"__numpy__"${colon}"${base64}"${comma}"dtype"${colon}"${dtype}"${comma}"shape"${colon}[${shape.join(comma)}]}`;
+}
+
+/**
+ * C actions as the reference's server answers them: a list of C arrays `<f8` [A]; to an `encoded` request the same list as
+ * JSON inside a JSON string.
+ */
+export function encodeActions(rows: readonly NdArray[], encoded: boolean): string {
+  if (!encoded) return `[${rows.map((row) => encodeArray(row, 'compact')).join(',')}]`;
+  return JSON.stringify(`[${rows.map((row) => encodeArray(row, 'spaced')).join(', ')}]`);
+}

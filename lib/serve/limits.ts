@@ -1,0 +1,50 @@
+/** What a server holds or waits for at most. Every figure can be set; none can be switched off. */
+
+import { checkOptions, expected } from '../options.ts';
+
+export interface ServeLimits {
+  /** Bytes of one HTTP body or WebSocket message. */
+  readonly bodyBytes: number;
+  /** Bytes of HTTP bodies held at once, over all connections; a body beyond it is refused as overload. */
+  readonly heldBytes: number;
+  /** Bytes that may wait in one connection for a client that does not read; beyond it the connection ends. */
+  readonly unsentBytes: number;
+  /** Connections at once, per protocol. */
+  readonly connections: number;
+  /** Milliseconds for the headers of a request. */
+  readonly headersMs: number;
+  /** Milliseconds for a whole request, headers and body. */
+  readonly requestMs: number;
+  /** Milliseconds that a connection may idle: HTTP keep-alive, and a WebSocket that answers no ping. */
+  readonly idleMs: number;
+  /** Milliseconds that `close` waits for the running inference and for answers under way. */
+  readonly drainMs: number;
+}
+
+export const defaultLimits: ServeLimits = {
+  bodyBytes: 32 * 2 ** 20,
+  heldBytes: 32 * 2 ** 20,
+  unsentBytes: 4 * 2 ** 20,
+  connections: 64,
+  headersMs: 5_000,
+  requestMs: 15_000,
+  idleMs: 60_000,
+  drainMs: 2_000,
+};
+
+const names = Object.keys(defaultLimits) as (keyof ServeLimits)[];
+
+/**
+ * The defaults with `given` over them.
+ * @throws OPTION_UNKNOWN, OPTION_INVALID
+ */
+export function resolveLimits(given: Partial<ServeLimits> = {}): ServeLimits {
+  checkOptions(given, names, 'limits');
+  for (const name of names) {
+    const value: unknown = given[name];
+    if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) > 0)) {
+      throw expected('OPTION_INVALID', 'a positive integer', `limits.${name}`, value);
+    }
+  }
+  return { ...defaultLimits, ...given };
+}

@@ -1,0 +1,90 @@
+/**
+ * A look over a msgpack message before anything is built from it. A decoder believes the lengths that it reads: an array
+ * that claims 30 million items costs 240 MB before the first is missing. Here each length is held against the bytes that
+ * are left, and depth and number of values are bounded. Extension types are refused: neither protocol has any, and
+ * msgpackr's own define records, for which it compiles code.
+ */
+
+import { invalidRequest } from './ndarray.ts';
+
+const maxDepth = 16;
+const maxValues = 10_000;
+
+/** Payload bytes of the types of one size, by first byte 0xc0..0xd3; -1: another kind. */
+const fixedBytes = [0, -1, 0, 0, -1, -1, -1, -1, -1, -1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8];
+
+type Kind = 'plain' | 'array' | 'map';
+interface Item {
+  readonly kind: Kind;
+  /** Values inside, for an array or a map. */
+  readonly count: number;
+  /** Where the next value, or the first inside, begins. */
+  readonly next: number;
+}
+
+/** @throws REQUEST_INVALID */
+export function checkMsgpack(bytes: Uint8Array): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  // Values still to come, one entry a level.
+  const open = [1];
+  let values = 0;
+  let at = 0;
+  while (open.length > 0) {
+    const left = open.at(-1)!;
+    if (left === 0) {
+      open.pop();
+      continue;
+    }
+    open[open.length - 1] = left - 1;
+    if (++values > maxValues) throw invalidRequest(`msgpack of at most ${maxValues} values`, 'more');
+    const item = readItem(view, at);
+    at = item.next;
+    if (at > bytes.length) throw truncated(at - bytes.length);
+    if (item.kind === 'plain') continue;
+    const inside = item.kind === 'map' ? 2 * item.count : item.count;
+    // Each takes a byte at least.
+    if (inside > bytes.length - at) throw truncated(inside - (bytes.length - at));
+    if (open.length > maxDepth) throw invalidRequest(`msgpack of at most ${maxDepth} levels`, 'more');
+    open.push(inside);
+  }
+  if (at !== bytes.length) throw invalidRequest('one msgpack value', `${bytes.length - at} bytes behind it`);
+}
+
+function truncated(missing: number): Error {
+  return invalidRequest('a whole msgpack message', `one that claims ${missing} bytes more than it has`);
+}
+
+function readItem(view: DataView, at: number): Item {
+  const type = readLength(view, at, 1);
+  const plain = (next: number): Item => ({ kind: 'plain', count: 0, next });
+  if (type < 0x80 || type >= 0xe0) return plain(at + 1);
+  if (type < 0x90) return { kind: 'map', count: type & 0x0f, next: at + 1 };
+  if (type < 0xa0) return { kind: 'array', count: type & 0x0f, next: at + 1 };
+  if (type < 0xc0) return plain(at + 1 + (type & 0x1f));
+  const fixed = fixedBytes[type - 0xc0] ?? -1;
+  if (fixed >= 0) return plain(at + 1 + fixed);
+  switch (type) {
+    case 0xc4:
+    case 0xd9:
+      return plain(at + 2 + readLength(view, at + 1, 1));
+    case 0xc5:
+    case 0xda:
+      return plain(at + 3 + readLength(view, at + 1, 2));
+    case 0xc6:
+    case 0xdb:
+      return plain(at + 5 + readLength(view, at + 1, 4));
+    case 0xdc:
+    case 0xde:
+      return { kind: type === 0xdc ? 'array' : 'map', count: readLength(view, at + 1, 2), next: at + 3 };
+    case 0xdd:
+    case 0xdf:
+      return { kind: type === 0xdd ? 'array' : 'map', count: readLength(view, at + 1, 4), next: at + 5 };
+    default:
+      throw invalidRequest('plain msgpack types', `type 0x${type.toString(16)}`);
+  }
+}
+
+function readLength(view: DataView, at: number, bytes: 1 | 2 | 4): number {
+  if (at + bytes > view.byteLength) throw truncated(at + bytes - view.byteLength);
+  return bytes === 1 ? view.getUint8(at) : bytes === 2 ? view.getUint16(at) : view.getUint32(at);
+}

@@ -1,0 +1,111 @@
+/**
+ * openpi's msgpack: one binary frame a message, arrays as maps with binary keys
+ * `{b"__ndarray__": true, b"data": bytes, b"dtype": "<f4", b"shape": [...]}`, NumPy scalars as
+ * `{b"__npgeneric__": true, b"data": item, b"dtype": "<f4"}` (openpi_client/msgpack_numpy.py).
+ */
+
+import { Packr, Unpackr } from 'msgpackr';
+import { checkMsgpack } from './msgpackCheck.ts';
+import { checkDtype, checkShape, invalidRequest, NdArray, type WireMap, type WireValue } from './ndarray.ts';
+
+/** `useRecords` would write msgpackr's own extension; with `mapsAsObjects` binary keys would become "1,2,3". */
+const options = { useRecords: false, mapsAsObjects: false, moreTypes: false, int64AsType: 'number' } as const;
+
+const keys = {
+  ndarray: Buffer.from('__ndarray__'),
+  data: Buffer.from('data'),
+  dtype: Buffer.from('dtype'),
+  shape: Buffer.from('shape'),
+};
+
+/**
+ * @param bytes one message; arrays in the result are views of it
+ * @throws REQUEST_INVALID
+ */
+export function decodeMsgpackNumpy(bytes: Uint8Array): WireValue {
+  checkMsgpack(bytes);
+  let value: unknown;
+  try {
+    value = new Unpackr(options).unpack(bytes);
+  } catch {
+    throw invalidRequest('msgpack', 'other bytes');
+  }
+  return decode(value);
+}
+
+/** A message that must be a map. @throws REQUEST_INVALID */
+export function decodeMsgpackMap(bytes: Uint8Array): WireMap {
+  const value = decodeMsgpackNumpy(bytes);
+  if (value instanceof Map) return value;
+  throw invalidRequest('a msgpack map', 'something else');
+}
+
+function decode(value: unknown): WireValue {
+  if (
+    value === null ||
+    typeof value === 'boolean' ||
+    typeof value === 'number' ||
+    typeof value === 'string'
+  ) {
+    return value;
+  }
+  if (Array.isArray(value)) return value.map(decode);
+  // Bytes outside of an array: nothing in the protocol has any, but they are no fault. They read as |u1.
+  if (value instanceof Uint8Array) return new NdArray('|u1', [value.length], value);
+  if (value instanceof Map) return decodeMap(value);
+  throw invalidRequest('plain msgpack types', typeof value);
+}
+
+function decodeMap(map: Map<unknown, unknown>): WireValue {
+  const fields = new Map<string, unknown>();
+  // Binary and text keys of one name are two keys in Python; only the binary ones mark an array.
+  const binary = new Set<string>();
+  for (const [key, value] of map) {
+    const name = keyText(key);
+    // A key twice in one form is the decoder's to settle: the last counts, as in Python.
+    if (fields.has(name)) throw invalidRequest('each key once', `${JSON.stringify(name.slice(0, 40))} twice`);
+    if (name === '__proto__') throw invalidRequest('plain keys', '__proto__');
+    if (typeof key !== 'string') binary.add(name);
+    fields.set(name, value);
+  }
+  if (binary.has('__ndarray__')) return decodeArray(fields);
+  if (binary.has('__npgeneric__')) return decodeScalar(fields);
+  return new Map([...fields].map(([key, value]) => [key, decode(value)]));
+}
+
+function keyText(key: unknown): string {
+  if (typeof key === 'string') return key;
+  if (key instanceof Uint8Array) return Buffer.from(key).toString('latin1');
+  throw invalidRequest('keys of text or bytes', typeof key);
+}
+
+function decodeArray(fields: ReadonlyMap<string, unknown>): NdArray {
+  const data = fields.get('data');
+  if (!(data instanceof Uint8Array)) throw invalidRequest('`data` of an array to be bytes', typeof data);
+  return new NdArray(checkDtype(fields.get('dtype')), checkShape(fields.get('shape')), data);
+}
+
+function decodeScalar(fields: ReadonlyMap<string, unknown>): WireValue {
+  const data = fields.get('data');
+  if (typeof data === 'number' || typeof data === 'boolean' || typeof data === 'string') return data;
+  throw invalidRequest('`data` of a scalar to be one number', typeof data);
+}
+
+/** Any value of the protocol as one message. Plain numbers are written as msgpack's own. */
+export function encodeMsgpackNumpy(value: WireValue): Buffer {
+  return new Packr(options).pack(encode(value));
+}
+
+function encode(value: WireValue): unknown {
+  if (value instanceof NdArray) {
+    const { data, dtype, shape } = value;
+    return new Map<Buffer, unknown>([
+      [keys.ndarray, true],
+      [keys.data, Buffer.from(data.buffer, data.byteOffset, data.byteLength)],
+      [keys.dtype, dtype],
+      [keys.shape, shape],
+    ]);
+  }
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, encode(item)]));
+  return Array.isArray(value) ? value.map(encode) : value;
+}

@@ -1,0 +1,195 @@
+/**
+ * openpi's WebSocket protocol: a metadata frame first, then one binary msgpack frame for each request and each answer; an
+ * error is a text frame and a close (openpi, websocket_policy_server.py). The text here is `CODE: message`, not a trace.
+ */
+
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { FastifyInstance } from 'fastify';
+import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import type { ActionChunk } from '../types.ts';
+import type { Gate } from './access.ts';
+import { type Failure, failureBody } from './failure.ts';
+import { decodeMsgpackMap, encodeMsgpackNumpy } from './msgpackNumpy.ts';
+import { float64Array, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
+import type { PolicyService } from './policyService.ts';
+
+/** RFC 6455: 1011 internal error, which openpi uses for all; 1013 try again later; 1001 going away. */
+function closeCode({ code }: Failure): number {
+  if (code === 'DRAINING') return 1001;
+  return code === 'OVERLOADED' ? 1013 : 1011;
+}
+
+export class OpenpiSocket {
+  readonly #service: PolicyService;
+  readonly #server: WebSocketServer;
+  /** Requests under way. */
+  readonly #open = new WeakMap<WebSocket, number>();
+  /** Heard from since the last ping. */
+  readonly #alive = new WeakSet<WebSocket>();
+  readonly #pings: NodeJS.Timeout;
+
+  constructor(app: FastifyInstance, service: PolicyService, gate: Gate) {
+    const { limits, metrics, log } = service;
+    this.#service = service;
+    // Compression costs 10 ms on two frames of 224 x 224 and wins nothing on camera noise.
+    this.#server = new WebSocketServer({
+      noServer: true,
+      maxPayload: limits.bodyBytes,
+      perMessageDeflate: false,
+    });
+    app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      socket.on('error', () => socket.destroy());
+      const denied = gate(request.headers);
+      if (denied !== null) {
+        metrics.rejected('token');
+        log.warn({ protocol: 'openpi', code: denied }, 'connection refused');
+        return refuseUpgrade(socket, denied === 'UNAUTHORIZED' ? 401 : 403, denied);
+      }
+      if (service.draining) return refuseUpgrade(socket, 503, 'DRAINING');
+      if (this.#server.clients.size >= limits.connections) return refuseUpgrade(socket, 503, 'OVERLOADED');
+      this.#server.handleUpgrade(request, socket, head, (connection) => this.#serve(connection));
+    });
+    this.#pings = setInterval(() => this.#ping(), limits.idleMs / 2);
+    this.#pings.unref();
+  }
+
+  get connections(): number {
+    return this.#server.clients.size;
+  }
+
+  /** Ends connections without a request under way; the others end with their answer. */
+  drain(): void {
+    clearInterval(this.#pings);
+    for (const connection of this.#server.clients)
+      if (!this.#isBusy(connection)) connection.close(1001, 'DRAINING');
+  }
+
+  terminate(): void {
+    clearInterval(this.#pings);
+    for (const connection of this.#server.clients) connection.terminate();
+    this.#server.close();
+  }
+
+  #isBusy(connection: WebSocket): boolean {
+    return (this.#open.get(connection) ?? 0) > 0;
+  }
+
+  #ping(): void {
+    for (const connection of this.#server.clients) {
+      if (!this.#alive.has(connection) && !this.#isBusy(connection)) {
+        this.#service.metrics.disconnected('openpi', 'idle');
+        connection.terminate();
+        continue;
+      }
+      this.#alive.delete(connection);
+      connection.ping();
+    }
+  }
+
+  #serve(connection: WebSocket): void {
+    const { metrics, log, metadata } = this.#service;
+    const gone = new AbortController();
+    let prevTotalMs: number | null = null;
+    this.#alive.add(connection);
+    log.info({ protocol: 'openpi' }, 'connected');
+    connection.on('pong', () => this.#alive.add(connection));
+    // Also a message over maxPayload ends here; ws closes with 1009 itself.
+    connection.on('error', (error) =>
+      log.warn({ protocol: 'openpi', reason: error.message }, 'connection failed'),
+    );
+    connection.on('close', (code) => {
+      log.info({ protocol: 'openpi', closeCode: code }, 'disconnected');
+      if (this.#isBusy(connection)) metrics.disconnected('openpi', 'inference');
+      gone.abort(new Error('the client is gone'));
+    });
+    connection.on('message', (data, isBinary) => {
+      this.#alive.add(connection);
+      this.#open.set(connection, (this.#open.get(connection) ?? 0) + 1);
+      const start = performance.now();
+      this.#answer(connection, data, isBinary, prevTotalMs, gone.signal)
+        .then((answered) => {
+          if (answered) prevTotalMs = performance.now() - start;
+        })
+        .finally(() => {
+          this.#open.set(connection, (this.#open.get(connection) ?? 1) - 1);
+          if (this.#service.draining && !this.#isBusy(connection)) connection.close(1001, 'DRAINING');
+        });
+    });
+    this.#send(connection, encodeMsgpackNumpy(metadata));
+  }
+
+  /** Never rejects. Resolves to true when the answer is on its way. */
+  async #answer(
+    connection: WebSocket,
+    data: RawData,
+    isBinary: boolean,
+    prevTotalMs: number | null,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const service = this.#service;
+    const start = performance.now();
+    try {
+      const bytes = messageBytes(data, isBinary);
+      const { chunk, inferMs } = await service.infer(decodeMsgpackMap(bytes), signal);
+      if (!this.#send(connection, encodeAnswer(chunk, inferMs, prevTotalMs))) return false;
+      const totalMs = performance.now() - start;
+      service.metrics.request('openpi', 'OK', totalMs / 1000);
+      service.log.info({ protocol: 'openpi', code: 'OK', bytes: bytes.length, inferMs, totalMs }, 'request');
+      return true;
+    } catch (error) {
+      if (signal.aborted) return false;
+      const failure = service.failed('openpi', error);
+      if (this.#send(connection, `${failure.code}: ${failure.message}`)) {
+        connection.close(closeCode(failure), failure.code);
+      }
+      return false;
+    }
+  }
+
+  /** False when the client reads too slowly and its connection has ended for it. */
+  #send(connection: WebSocket, data: Buffer | string): boolean {
+    if (connection.bufferedAmount + data.length > this.#service.limits.unsentBytes) {
+      this.#service.metrics.disconnected('openpi', 'slow');
+      this.#service.log.warn({ protocol: 'openpi', unsent: connection.bufferedAmount }, 'slow consumer');
+      connection.terminate();
+      return false;
+    }
+    // Errors of a send arrive as `close`.
+    connection.send(data, { binary: typeof data !== 'string' }, () => {});
+    return true;
+  }
+}
+
+function messageBytes(data: RawData, isBinary: boolean): Uint8Array {
+  if (!isBinary) throw invalidRequest('a binary frame', 'a text frame');
+  if (Array.isArray(data)) return Buffer.concat(data);
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+}
+
+/** `normalized` is ours: a client of this project needs it, others do not look for it. */
+function encodeAnswer(chunk: ActionChunk, inferMs: number, prevTotalMs: number | null): Buffer {
+  const { normalized, shape } = chunk;
+  const timing = new Map<string, WireValue>([['infer_ms', inferMs]]);
+  if (prevTotalMs !== null) timing.set('prev_total_ms', prevTotalMs);
+  const answer = new Map<string, WireValue>([['actions', float64Array(chunk.actions, shape)]]);
+  if (normalized.length === chunk.actions.length) {
+    const { buffer, byteOffset, byteLength } = normalized;
+    answer.set('normalized', new NdArray('<f4', shape, new Uint8Array(buffer, byteOffset, byteLength)));
+  }
+  return encodeMsgpackNumpy(answer.set('server_timing', timing));
+}
+
+const statusText: Readonly<Record<number, string>> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  503: 'Service Unavailable',
+};
+
+function refuseUpgrade(socket: Duplex, status: number, code: Failure['code']): void {
+  const body = failureBody({ code, message: 'The connection is refused.' });
+  socket.end(
+    `HTTP/1.1 ${status} ${statusText[status]}\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,155 @@
+/** One policy behind both protocols: reads a request, takes the slot, predicts, checks, counts. */
+
+import type { Logger } from 'pino';
+import { SemanticVlaError } from '../errors.ts';
+import type { ActionChunk, Policy } from '../types.ts';
+import { type Failure, failureOf } from './failure.ts';
+import { InferenceSlot } from './inferenceSlot.ts';
+import type { ServeLimits } from './limits.ts';
+import type { WireMap } from './ndarray.ts';
+import { type ObservationKeys, observationReader, type ReadObservation } from './observationMap.ts';
+import { describePolicy, type ExtraMetadata, fingerprint } from './serverMetadata.ts';
+import { type Protocol, ServerMetrics } from './serverMetrics.ts';
+
+export interface ServiceOptions {
+  readonly policy: Policy;
+  readonly keys: ObservationKeys;
+  readonly unnormKey: string | undefined;
+  readonly metadata: ExtraMetadata;
+  readonly limits: ServeLimits;
+  readonly log: Logger;
+}
+
+export interface Inference {
+  readonly chunk: ActionChunk;
+  /** Milliseconds in the policy, without waiting for a turn. */
+  readonly inferMs: number;
+}
+
+/** Failures of the policy in a row after which the server says that it is not ready. */
+const failuresUntilNotReady = 3;
+
+export class PolicyService {
+  readonly metrics: ServerMetrics;
+  readonly limits: ServeLimits;
+  readonly log: Logger;
+  readonly metadata: WireMap;
+  readonly fingerprint: string;
+  /** A buffer that no request uses at the moment; see httpBody.ts. */
+  spareBody: Buffer | null = null;
+  readonly #policy: Policy;
+  readonly #read: ReadObservation;
+  readonly #unnormKey: string | undefined;
+  readonly #slot: InferenceSlot;
+  readonly #connections = new Map<Protocol, () => number>();
+  #draining = false;
+  #failures = 0;
+  #held = 0;
+
+  constructor({ policy, keys, unnormKey, metadata, limits, log }: ServiceOptions) {
+    this.#policy = policy;
+    this.#unnormKey = unnormKey;
+    this.#read = observationReader(policy, keys);
+    this.limits = limits;
+    this.log = log;
+    this.metadata = describePolicy(policy, unnormKey, metadata);
+    this.fingerprint = fingerprint(this.metadata);
+    this.metrics = new ServerMetrics({
+      connections: (protocol) => this.#connections.get(protocol)?.() ?? 0,
+      busy: () => this.#slot.busy,
+      waiting: () => this.#slot.waiting,
+      ready: () => this.ready,
+      heldBytes: () => this.#held,
+    });
+    this.#slot = new InferenceSlot((why) => this.metrics.rejected(why));
+  }
+
+  /** Whether a request would be served: not on the way out, and the policy does not fail time after time. */
+  get ready(): boolean {
+    return !this.#draining && this.#failures < failuresUntilNotReady;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Whose connections `/metrics` shows. */
+  countConnections(protocol: Protocol, count: () => number): void {
+    this.#connections.set(protocol, count);
+  }
+
+  /**
+   * Counts bytes of bodies in memory, over all connections.
+   * @throws OVERLOADED they would be more than `limits.heldBytes`
+   */
+  hold(bytes: number): void {
+    if (this.#held + bytes > this.limits.heldBytes) {
+      this.metrics.rejected('memory');
+      throw new SemanticVlaError(
+        'OVERLOADED',
+        'Too many bodies are being received at once. Ask again later.',
+      );
+    }
+    this.#held += bytes;
+  }
+
+  release(bytes: number): void {
+    this.#held -= bytes;
+  }
+
+  /**
+   * @param fields decoded request
+   * @param signal aborted when the client is gone
+   * @throws (rejects) what `observationReader` throws, OVERLOADED, DRAINING, ACTION_NOT_FINITE, or the policy's error
+   */
+  async infer(fields: WireMap, signal: AbortSignal): Promise<Inference> {
+    const { observation, instruction } = this.#read(fields);
+    const unnormKey = this.#unnormKey;
+    return this.#slot.run(async (inner) => {
+      const start = performance.now();
+      try {
+        const chunk = await this.#policy.predict(observation, {
+          instruction,
+          signal: inner,
+          ...(unnormKey === undefined ? {} : { unnormKey }),
+        });
+        checkFinite(chunk);
+        const inferMs = performance.now() - start;
+        this.metrics.inference(inferMs / 1000);
+        this.#failures = 0;
+        return { chunk, inferMs };
+      } catch (error) {
+        if (!inner.aborted && failureOf(error).status >= 500) this.#failures++;
+        throw error;
+      }
+    }, signal);
+  }
+
+  /** Logs and counts a request that failed. What the client is not told stands in the log. */
+  failed(protocol: Protocol, error: unknown): Failure {
+    const failure = failureOf(error);
+    this.metrics.request(protocol, failure.code, null);
+    const fields = { protocol, code: failure.code, status: failure.status };
+    if (failure.status >= 500 && failure.status !== 503)
+      this.log.error({ ...fields, err: error }, 'request failed');
+    else this.log.warn({ ...fields, reason: failure.message }, 'request refused');
+    return failure;
+  }
+
+  /** No new work from here on; resolves when nothing runs, for which it sees after `patienceMs` itself. */
+  async drain(patienceMs: number): Promise<void> {
+    this.#draining = true;
+    const timer = setTimeout(() => this.#slot.abort(), patienceMs);
+    await this.#slot.drain();
+    clearTimeout(timer);
+  }
+}
+
+function checkFinite({ actions, shape }: ActionChunk): void {
+  const bad = actions.findIndex((value) => !Number.isFinite(value));
+  if (bad < 0) return;
+  throw new SemanticVlaError(
+    'ACTION_NOT_FINITE',
+    `Actions: expected finite numbers, found ${actions[bad]} in row ${Math.floor(bad / shape[1])}, column ${bad % shape[1]}.`,
+  );
+}

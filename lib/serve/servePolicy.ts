@@ -1,0 +1,104 @@
+/** A policy on the network: both protocols in one process, on one port each, until `close`. */
+
+import type { Logger } from 'pino';
+import { SemanticVlaError } from '../errors.ts';
+import { checkOptions, expected } from '../options.ts';
+import type { Policy } from '../types.ts';
+import { checkAddress, checkToken } from './access.ts';
+import { resolveLimits, type ServeLimits } from './limits.ts';
+import type { ObservationKeys } from './observationMap.ts';
+import type { ExtraMetadata } from './serverMetadata.ts';
+
+export interface ServeOptions {
+  /** Address to listen on; default 127.0.0.1. One that other machines reach needs a token. */
+  readonly host?: string;
+  /** `POST /act`; default port 8777, and 20101 for ALOHA, as the reference's scripts use. `false`: not served. */
+  readonly act?: { readonly port?: number; readonly compat?: boolean } | false;
+  /** openpi's WebSocket; default port 8000. `false`: not served. */
+  readonly openpi?: { readonly port?: number } | false;
+  /** At least 16 characters. Without one only this machine is served, and no web pages on it. */
+  readonly token?: string;
+  /** Which key of a request holds which camera, the state and the instruction. */
+  readonly keys?: ObservationKeys;
+  /** Dataset whose statistics (un)normalize; default: the policy's. */
+  readonly unnormKey?: string;
+  /** More for the metadata that clients get and compare, e.g. a name or a digest of the checkpoint. */
+  readonly metadata?: ExtraMetadata;
+  readonly limits?: Partial<ServeLimits>;
+  /** Default: JSON lines of level `info` to standard error. */
+  readonly logger?: Logger;
+}
+
+const optionNames = [
+  'host',
+  'act',
+  'openpi',
+  'token',
+  'keys',
+  'unnormKey',
+  'metadata',
+  'limits',
+  'logger',
+] as const satisfies readonly (keyof ServeOptions)[];
+
+export interface PolicyServer extends AsyncDisposable {
+  /** e.g. `http://127.0.0.1:8777`; null when not served. */
+  readonly actUrl: string | null;
+  /** e.g. `ws://127.0.0.1:8000`; null when not served. */
+  readonly openpiUrl: string | null;
+  /** What `GET /metrics` answers. */
+  metrics(): Promise<string>;
+  /**
+   * Refuses new requests, lets the running one end, and closes every connection within `limits.drainMs`. Idempotent. The
+   * policy stays open: it is the caller's.
+   */
+  close(): Promise<void>;
+}
+
+/** Ports of openpi's and the reference's servers. */
+const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };
+
+/**
+ * Serves `policy` until `close`.
+ * @throws (rejects) OPTION_INVALID, OPTION_UNKNOWN, CAMERA_UNKNOWN; OPTION_REQUIRED an address that other machines reach
+ *   without a token; ADDRESS_UNAVAILABLE
+ */
+export async function servePolicy(policy: Policy, options: ServeOptions = {}): Promise<PolicyServer> {
+  checkOptions(options, optionNames, 'servePolicy');
+  const { host = '127.0.0.1', act = {}, openpi = {}, token } = options;
+  if (act === false && openpi === false) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      'Expected act or openpi to be served, found both switched off.',
+    );
+  }
+  checkToken(token);
+  if (act !== false) checkOptions(act, ['port', 'compat'], 'act');
+  if (openpi !== false) checkOptions(openpi, ['port'], 'openpi');
+  const actPort = policy.platform.name === 'aloha' ? defaultPorts.aloha : defaultPorts.act;
+  const ports = {
+    act: act === false ? null : checkPort('act.port', act.port ?? actPort),
+    openpi: openpi === false ? null : checkPort('openpi.port', openpi.port ?? defaultPorts.openpi),
+  };
+  await checkAddress(host, token);
+  const limits = resolveLimits(options.limits);
+  // Loaded here: who only predicts shall not wait for a web server.
+  const { startServer } = await import('./policyServer.ts');
+  return startServer({
+    policy,
+    host,
+    ports,
+    token,
+    compat: act !== false && act.compat === true,
+    keys: options.keys ?? {},
+    unnormKey: options.unnormKey,
+    metadata: options.metadata ?? {},
+    limits,
+    logger: options.logger,
+  });
+}
+
+function checkPort(name: string, port: unknown): number {
+  if (Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65535) return port as number;
+  throw expected('OPTION_INVALID', 'a port in 0..65535', name, port);
+}

@@ -1,0 +1,115 @@
+/** What Prometheus reads from `GET /metrics`. A registry a server: nothing is shared between two in one process. */
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export type Protocol = 'act' | 'openpi';
+
+/** Seconds; a chunk lasts 160 ms to 1 s on a robot, and an inference some milliseconds to seconds. */
+const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
+
+/** What is counted outside of the registry and read when it is asked for. */
+export interface Gauges {
+  connections(protocol: Protocol): number;
+  busy(): boolean;
+  waiting(): boolean;
+  ready(): boolean;
+  heldBytes(): number;
+}
+
+export class ServerMetrics {
+  readonly #registry = new Registry();
+  readonly #requests: Counter<'protocol' | 'code'>;
+  readonly #requestSeconds: Histogram<'protocol'>;
+  readonly #inferenceSeconds: Histogram;
+  readonly #rejections: Counter<'reason'>;
+  readonly #disconnects: Counter<'protocol' | 'reason'>;
+
+  constructor(gauges: Gauges) {
+    const registers = [this.#registry];
+    this.#requests = new Counter({
+      name: 'semanticvla_requests_total',
+      help: 'Requests for actions, by how they ended: OK or an error code.',
+      labelNames: ['protocol', 'code'],
+      registers,
+    });
+    this.#requestSeconds = new Histogram({
+      name: 'semanticvla_request_seconds',
+      help: 'From the whole request received to its answer written, answered requests only.',
+      labelNames: ['protocol'],
+      buckets,
+      registers,
+    });
+    this.#inferenceSeconds = new Histogram({
+      name: 'semanticvla_inference_seconds',
+      help: 'Time in the policy.',
+      buckets,
+      registers,
+    });
+    this.#rejections = new Counter({
+      name: 'semanticvla_rejected_total',
+      help: 'Requests refused before the policy: superseded by a newer one, draining, no memory held for bodies, no token.',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.#disconnects = new Counter({
+      name: 'semanticvla_disconnects_total',
+      help: 'Connections that ended with a request open: gone at upload, inference or answer, or too slow to read.',
+      labelNames: ['protocol', 'reason'],
+      registers,
+    });
+    const gauge = (name: string, help: string, read: () => number): Gauge =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    gauge('semanticvla_ready', '1 when a request would be served.', () => Number(gauges.ready()));
+    gauge('semanticvla_busy', '1 while an inference runs.', () => Number(gauges.busy()));
+    gauge('semanticvla_waiting', 'Requests that wait for the running one, at most 1.', () =>
+      Number(gauges.waiting()),
+    );
+    gauge('semanticvla_held_bytes', 'Bytes of HTTP bodies in memory.', () => gauges.heldBytes());
+    gauge('process_resident_memory_bytes', 'Resident memory of the process.', () =>
+      process.memoryUsage.rss(),
+    );
+    new Gauge({
+      name: 'semanticvla_connections',
+      help: 'Open connections.',
+      labelNames: ['protocol'],
+      registers,
+      collect() {
+        for (const protocol of ['act', 'openpi'] as const)
+          this.set({ protocol }, gauges.connections(protocol));
+      },
+    });
+  }
+
+  /** @param seconds null when it was not answered with actions */
+  request(protocol: Protocol, code: string, seconds: number | null): void {
+    this.#requests.inc({ protocol, code });
+    if (seconds !== null) this.#requestSeconds.observe({ protocol }, seconds);
+  }
+
+  inference(seconds: number): void {
+    this.#inferenceSeconds.observe(seconds);
+  }
+
+  rejected(reason: 'superseded' | 'draining' | 'memory' | 'token'): void {
+    this.#rejections.inc({ reason });
+  }
+
+  disconnected(protocol: Protocol, reason: 'upload' | 'inference' | 'slow' | 'idle'): void {
+    this.#disconnects.inc({ protocol, reason });
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}

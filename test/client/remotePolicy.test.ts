@@ -1,0 +1,313 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { WebSocketServer } from 'ws';
+import { connectAct, connectOpenpi } from '../../lib/client/connect.ts';
+import type { RemoteEvent, RemoteOptions, RemotePolicy } from '../../lib/client/remotePolicy.ts';
+import { retryDelay } from '../../lib/client/retryDelay.ts';
+import { SemanticVlaError } from '../../lib/errors.ts';
+import { encodeActions } from '../../lib/serve/jsonNumpy.ts';
+import { decodeMsgpackMap, encodeMsgpackNumpy } from '../../lib/serve/msgpackNumpy.ts';
+import { float64Array, type WireValue } from '../../lib/serve/ndarray.ts';
+import { type PolicyServer, servePolicy } from '../../lib/serve/servePolicy.ts';
+import type { Observation, Policy } from '../../lib/types.ts';
+import { defaultActions, FakePolicy, liberoPlatform } from '../serve/fakePolicy.ts';
+import { inTime, served, silent, until } from '../serve/harness.ts';
+
+const test = suite('remote policies');
+
+type Protocol = 'act' | 'openpi';
+const protocols: readonly Protocol[] = ['act', 'openpi'];
+const options: RemoteOptions = { deadlineMs: 15_000 };
+const token = 'correct-horse-battery-staple-0451';
+
+function observe(first = 0): Observation {
+  const frame = (level: number) => ({ data: new Uint8Array(48).fill(level), width: 4, height: 4 });
+  return { images: { full_image: frame(10), wrist_image: frame(200) }, state: [first, 1, 2] };
+}
+
+const words = { instruction: 'pick up the bowl' };
+
+function connect(protocol: Protocol, url: string, given: Partial<RemoteOptions> = {}): Promise<RemotePolicy> {
+  return (protocol === 'act' ? connectAct : connectOpenpi)(url, { ...options, ...given });
+}
+
+async function code(promise: Promise<unknown>): Promise<string> {
+  try {
+    await inTime(promise, 'an error');
+  } catch (error) {
+    if (error instanceof SemanticVlaError) return error.code;
+    throw error;
+  }
+  return 'none';
+}
+
+/** A server on a given port, so that it can come back on it. */
+function serveOn(policy: Policy, protocol: Protocol, port: number, chunk = 'a'): Promise<PolicyServer> {
+  return servePolicy(policy, {
+    act: protocol === 'act' ? { port } : false,
+    openpi: protocol === 'openpi' ? { port } : false,
+    logger: silent,
+    metadata: { checkpoint: chunk },
+    limits: { drainMs: 200 },
+  });
+}
+
+function portOf(server: PolicyServer): number {
+  return Number(new URL(server.actUrl ?? server.openpiUrl ?? '').port);
+}
+
+function urlOf(server: PolicyServer): string {
+  return server.actUrl ?? server.openpiUrl ?? '';
+}
+
+test('a remote policy is a policy: facts, actions, units, times', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy({ immediate: true });
+    await served(policy, { unnormKey: 'bowls', token }, async (server) => {
+      await using remote = await connect(protocol, server[protocol], { token });
+      assert.equal(remote.platform, policy.platform);
+      assert.equal(remote.dimensions, policy.dimensions);
+      assert.equal([remote.variant, remote.imageSize, remote.patchGrid], ['SemanticVLA', 224, 16]);
+      const chunk = await remote.predict(observe(0.25), words);
+      assert.equal([...chunk.actions], [...defaultActions([2, 3], 0.25)]);
+      assert.equal(chunk.shape, [2, 3]);
+      assert.is(chunk.unnormKey, 'bowls');
+      assert.is(chunk.normalized.length, protocol === 'openpi' ? 6 : 0);
+      assert.ok(chunk.timings.total! >= 0);
+      const { observation } = policy.calls[0]!;
+      assert.is(observation.images.full_image?.data[0], 10);
+      assert.is(observation.images.wrist_image?.data[0], 200);
+      assert.is(await code(remote.predict(observe(), { ...words, unnormKey: 'cups' })), 'OPTION_INVALID');
+      assert.is(await code(remote.stages()), 'BACKEND_UNAVAILABLE');
+    });
+  }
+});
+
+test('bgr frames arrive as rgb, and the caller may reuse its buffers at once', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy({ immediate: true });
+    await served(policy, {}, async (server) => {
+      await using remote = await connect(protocol, server[protocol]);
+      const data = Uint8Array.from({ length: 12 }, (_, i) => i);
+      const frame = { data, width: 2, height: 2, order: 'bgr' as const };
+      const state = [1, 2, 3];
+      const pending = remote.predict({ images: { full_image: frame, wrist_image: frame }, state }, words);
+      data.fill(99);
+      state.fill(99);
+      await pending;
+      const { images, state: arrived } = policy.calls[0]!.observation;
+      assert.equal([...images.full_image!.data], [2, 1, 0, 5, 4, 3, 8, 7, 6, 11, 10, 9]);
+      assert.equal(Array.from(arrived!), [1, 2, 3]);
+    });
+  }
+});
+
+test('calls run one after the other, and each gets its own answer', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy({ immediate: true });
+    await served(policy, {}, async (server) => {
+      await using remote = await connect(protocol, server[protocol]);
+      const chunks = await Promise.all(
+        Array.from({ length: 16 }, (_, i) => remote.predict(observe(i), words)),
+      );
+      assert.equal(
+        chunks.map(({ actions }) => actions[0]),
+        Array.from({ length: 16 }, (_, i) => i),
+      );
+      assert.is(policy.mostRunning, 1);
+    });
+  }
+});
+
+test('what the server refuses keeps its code, and the policy goes on', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy();
+    const events: RemoteEvent[] = [];
+    // The server looks for a key that this client does not send.
+    await served(policy, { keys: { state: 'joints' } }, async (server) => {
+      await using remote = await connect(protocol, server[protocol], {
+        onEvent: (event) => events.push(event),
+      });
+      assert.is(await code(remote.predict(observe(), words)), 'STATE_INVALID');
+      await until(() => remote.reachable, 'its return');
+      await using right = await connect(protocol, server[protocol], { keys: { state: 'joints' } });
+      const pending = code(right.predict(observe(), words));
+      (await policy.called(1)).fail(new Error('out of memory'));
+      assert.is(await pending, 'REMOTE_FAILED');
+    });
+    if (protocol === 'act') assert.equal(events.filter(({ kind }) => kind === 'resume').length, 0);
+  }
+});
+
+test('out of reach: refused at once, HOLD told, and back with jitter', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy();
+    const events: RemoteEvent[] = [];
+    let server = await serveOn(policy, protocol, 0);
+    const port = portOf(server);
+    await using remote = await connect(protocol, urlOf(server), { onEvent: (event) => events.push(event) });
+    const pending = code(remote.predict(observe(), words));
+    await policy.called(1);
+    // The inference does not end: draining aborts it.
+    await server.close();
+    assert.ok(['REMOTE_UNREACHABLE', 'DRAINING'].includes(await pending));
+    await until(
+      async () => (await code(remote.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
+      'the hold',
+    );
+    assert.not.ok(remote.reachable);
+    assert.is(await code(remote.predict(observe(), words)), 'REMOTE_UNREACHABLE');
+    server = await serveOn(policy, protocol, port);
+    await until(() => remote.reachable, 'the return');
+    const calls = policy.calls.length;
+    const again = remote.predict(observe(7), words);
+    (await policy.called(calls + 1)).finish();
+    assert.is((await again).actions[0], 7);
+    assert.equal(
+      events.map(({ kind }) => kind),
+      ['hold', 'resume'],
+    );
+    await remote.close();
+    await server.close();
+  }
+});
+
+test('another policy behind the same address is refused for good', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy({ immediate: true });
+    const events: RemoteEvent[] = [];
+    let server = await serveOn(policy, protocol, 0, 'a');
+    const port = portOf(server);
+    await using remote = await connect(protocol, urlOf(server), { onEvent: (event) => events.push(event) });
+    await remote.predict(observe(), words);
+    await server.close();
+    server = await serveOn(policy, protocol, port, 'b');
+    // Over HTTP the change shows in the answer itself, which is dropped.
+    await until(
+      async () => (await code(remote.predict(observe(), words))) === 'REMOTE_CHANGED',
+      'the refusal',
+    );
+    assert.is(await code(remote.predict(observe(), words)), 'REMOTE_CHANGED');
+    assert.is(events.at(-1)?.kind, 'changed');
+    await remote.close();
+    await server.close();
+  }
+});
+
+test('deadlines and aborts leave the next call its own answer', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy();
+    await served(policy, {}, async (server) => {
+      await using remote = await connect(protocol, server[protocol]);
+      const controller = new AbortController();
+      const aborted = code(remote.predict(observe(1), { ...words, signal: controller.signal }));
+      const first = await policy.called(1);
+      controller.abort(new SemanticVlaError('OBSERVATION_INVALID', 'a newer one is there'));
+      assert.is(await aborted, 'OBSERVATION_INVALID');
+      const next = remote.predict(observe(2), words);
+      // Over HTTP the server has seen the client go; over the WebSocket the old answer comes first, and is dropped.
+      if (protocol === 'openpi') first.finish();
+      (await policy.called(2)).finish();
+      assert.is((await next).actions[0], 2);
+
+      await using hasty = await connect(protocol, server[protocol], { deadlineMs: 50, connectMs: 15_000 });
+      assert.is(await code(hasty.predict(observe(3), words)), 'DEADLINE_EXCEEDED');
+      policy.calls.at(-1)?.finish();
+    });
+  }
+});
+
+test('close: calls under way and later ones reject, twice is fine', async () => {
+  for (const protocol of protocols) {
+    const policy = new FakePolicy();
+    await served(policy, {}, async (server) => {
+      const remote = await connect(protocol, server[protocol]);
+      const pending = code(remote.predict(observe(), words));
+      await policy.called(1);
+      await remote.close();
+      assert.is(await pending, 'CLOSED');
+      assert.is(await code(remote.predict(observe(), words)), 'CLOSED');
+      await remote.close();
+      await until(() => policy.aborted === 1, 'the abort on the server');
+    });
+  }
+});
+
+test('no server, a wrong token, a wrong address', async () => {
+  for (const protocol of protocols) {
+    const server = await serveOn(new FakePolicy(), protocol, 0);
+    const url = urlOf(server);
+    await server.close();
+    assert.is(await code(connect(protocol, url)), 'REMOTE_UNREACHABLE');
+    await served(new FakePolicy(), { token }, async (guarded) => {
+      assert.is(await code(connect(protocol, guarded[protocol])), 'UNAUTHORIZED');
+    });
+    const bad = ['gpu:8777', 'ftp://gpu', `${url}/act`, url.replace('//', '//me:secret@')];
+    for (const address of bad) assert.is(await code(connect(protocol, address)), 'OPTION_INVALID', address);
+  }
+  assert.is(await code(connectAct('http://127.0.0.1:1', {} as RemoteOptions)), 'OPTION_INVALID');
+});
+
+/** A server of somebody else, without metadata of ours. */
+async function foreign(protocol: Protocol, answer: () => string): Promise<{ url: string; server: Server }> {
+  const server = createServer((request, response) => {
+    if (request.url !== '/act') response.writeHead(404).end();
+    else
+      request.resume().on('end', () => response.setHeader('content-type', 'application/json').end(answer()));
+  });
+  if (protocol === 'openpi') {
+    new WebSocketServer({ server }).on('connection', (socket) => {
+      socket.send(encodeMsgpackNumpy(new Map<string, WireValue>([['env', 'droid']])));
+      socket.on('message', (data: Buffer) => {
+        const { length } = decodeMsgpackMap(data).get('prompt') as string;
+        const rows = float64Array(
+          Float64Array.from({ length: 3 }, () => length),
+          [1, 3],
+        );
+        socket.send(encodeMsgpackNumpy(new Map([['actions', rows]])));
+      });
+    });
+  }
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `${protocol === 'act' ? 'http' : 'ws'}://127.0.0.1:${port}`, server };
+}
+
+test("the reference's server and openpi's, which do not describe their policies", async () => {
+  const rows = [float64Array(Float64Array.of(1, 2, 3), [3])];
+  let answer = encodeActions(rows, false);
+  const policy = { platform: liberoPlatform, dimensions: ['x', 'y', 'gripper'] };
+  for (const protocol of protocols) {
+    const { url, server } = await foreign(protocol, () => answer);
+    assert.is(await code(connect(protocol, url)), 'OPTION_REQUIRED');
+    await using remote = await connect(protocol, url, { policy });
+    const chunk = await remote.predict(observe(), words);
+    assert.equal([...chunk.actions], protocol === 'act' ? [1, 2, 3] : [16, 16, 16]);
+    if (protocol === 'act') {
+      answer = '"error"';
+      assert.is(await code(remote.predict(observe(), words)), 'REMOTE_FAILED');
+      answer = '<html>';
+      assert.is(await code(remote.predict(observe(), words)), 'REMOTE_FAILED');
+      answer = encodeActions([float64Array(Float64Array.of(1, 2), [2])], false);
+      assert.is(await code(remote.predict(observe(), words)), 'REMOTE_FAILED');
+      answer = encodeActions([float64Array(Float64Array.of(1, 2, Number.NaN), [3])], false);
+      assert.is(await code(remote.predict(observe(), words)), 'ACTION_NOT_FINITE');
+    }
+    await remote.close();
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test('waits grow from 0.1 s to 2 s and are drawn', () => {
+  for (let attempt = 0; attempt < 12; attempt++) {
+    assert.is(retryDelay(attempt, 0), 100);
+    assert.ok(retryDelay(attempt, 0.999) <= 2000);
+    assert.ok(retryDelay(attempt + 1, 0.5) >= retryDelay(attempt, 0.5));
+  }
+  assert.ok(retryDelay(10, 0.999) > 1990);
+});
+
+test.run();

@@ -1,0 +1,86 @@
+/**
+ * The Python clients and servers that this project must work with, from PyPI, in a venv of their own: made once, under a
+ * lock, in `${XDG_CACHE_HOME:-~/.cache}/semanticvla/serve-venv`.
+ *
+ *   node --import tsx test/serve/pythonPeers.ts    make it, and print its interpreter
+ */
+
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+export interface Peers {
+  /** Path of the interpreter; null when the venv cannot be had. */
+  readonly python: string | null;
+  /** Why it cannot. */
+  readonly reason: string;
+}
+
+const requirements = join(import.meta.dirname, 'peers', 'requirements.txt');
+const installSeconds = 150;
+/** A lock this old is of a process that died. */
+const staleMs = 2 * installSeconds * 1000;
+
+export function pythonPeers(): Peers {
+  const root = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'semanticvla');
+  const venv = join(root, 'serve-venv');
+  const python = join(venv, 'bin', 'python');
+  const stamp = join(venv, 'requirements.sha256');
+  const digest = createHash('sha256').update(readFileSync(requirements)).digest('hex');
+  const done = (): boolean =>
+    existsSync(python) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest;
+  if (done()) return { python, reason: '' };
+
+  mkdirSync(root, { recursive: true });
+  const release = lock(`${venv}.lock`, done);
+  if (release === null)
+    return { python: null, reason: 'another process is making the venv and does not finish' };
+  try {
+    if (done()) return { python, reason: '' };
+    rmSync(venv, { recursive: true, force: true });
+    const steps: [string, string[]][] = [
+      ['python3', ['-m', 'venv', venv]],
+      [python, ['-m', 'pip', 'install', '--quiet', '--only-binary', ':all:', '-r', requirements]],
+    ];
+    for (const [command, args] of steps) {
+      const { status, stderr, error } = spawnSync(command, args, {
+        encoding: 'utf8',
+        timeout: installSeconds * 1000,
+      });
+      if (status !== 0) {
+        const why = error?.message ?? stderr.trim().split('\n').at(-1) ?? '';
+        return { python: null, reason: `${command} ${args.slice(0, 3).join(' ')} failed: ${why}` };
+      }
+    }
+    writeFileSync(stamp, digest);
+    return { python, reason: '' };
+  } finally {
+    release();
+  }
+}
+
+/** Null when it is neither free nor done in time. */
+function lock(path: string, done: () => boolean): (() => void) | null {
+  const deadline = Date.now() + installSeconds * 1000;
+  for (;;) {
+    try {
+      mkdirSync(path);
+      return () => rmSync(path, { recursive: true, force: true });
+    } catch {
+      if (done()) return () => {};
+    }
+    if (existsSync(path) && Date.now() - statSync(path).mtimeMs > staleMs)
+      rmSync(path, { recursive: true, force: true });
+    if (Date.now() > deadline) return null;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  }
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { python, reason } = pythonPeers();
+  process.stdout.write(`${python ?? reason}\n`);
+  process.exitCode = python === null ? 1 : 0;
+}

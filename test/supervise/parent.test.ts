@@ -51,7 +51,9 @@ test('a checkpoint behind it gives the reference actions, and this process has m
   });
   const folder = join(goldenRoot, 'libero-tiny', sample.observation);
   const { observation } = await readObservation(folder);
-  const { actions, shape, dimensions } = await policy.predict(observation, { instruction: sample.instruction });
+  const { actions, shape, dimensions } = await policy.predict(observation, {
+    instruction: sample.instruction,
+  });
   assert.equal(shape, [8, 7]);
   assert.is(dimensions.length, 7);
   // as in test/policy.test.ts: float32 sums in another order than the reference's

@@ -8,6 +8,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { superviseEngine } from '../../lib/supervise/superviseEngine.ts';
@@ -75,15 +76,27 @@ const ways: readonly {
 ];
 const observation0 = observation();
 const rounds = Number(values.rounds);
-for (let round = -50; round < rounds; round++) {
-  for (const { times, call } of ways) {
-    const start = performance.now();
-    await call();
-    if (round >= 0) times.push(performance.now() - start);
+
+/** `block` calls of one way, then of the next; each after a pause. */
+async function measure(title: string, calls: number, block: number, pauseMs: number): Promise<void> {
+  for (const { times } of ways) times.length = 0;
+  for (let done = -block; done < calls; done += block) {
+    for (const { times, call } of ways) {
+      for (let i = 0; i < block; i++) {
+        if (pauseMs > 0) await sleep(pauseMs);
+        const start = performance.now();
+        await call();
+        if (done >= 0) times.push(performance.now() - start);
+      }
+    }
   }
+  console.log(title);
+  for (const { name, times } of ways) row(name, times);
 }
-console.log(`Round trip of a prediction, ${rounds} rounds in turns; wanted of shared memory: p50 <= 0.5 ms`);
-for (const { name, times } of ways) row(name, times);
+
+console.log('Round trip of a prediction; wanted of shared memory: p50 <= 0.5 ms');
+await measure(`one after the other, ${rounds} calls in blocks of 50`, rounds, 50, 0);
+await measure(`one every 10 ms, as a robot asks, ${rounds / 5} calls in turns`, rounds / 5, 1, 10);
 ipc.kill();
 await pipe!.close();
 

@@ -86,7 +86,7 @@ export class EngineChild {
     this.lost = new Promise((resolve) => {
       this.#settleLost = resolve;
     });
-    this.#child = spawn(process.execPath, [...entry(), options.transport], {
+    this.#child = spawn(process.execPath, [...entry(), options.transport, `${process.pid}`], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe', ...(sharedFd === null ? [] : [sharedFd])],
       env: { ...process.env, ...options.env },
     });

@@ -18,6 +18,7 @@ type DtypeName = keyof typeof constructors;
 /** Where the engine's half of the shared file begins. The file is sparse: the distance costs nothing. */
 const engineHalf = 2 ** 32;
 const headerBytes = 8;
+const zeros = new Uint8Array(8);
 const align = (bytes: number): number => (bytes + 7) & ~7;
 
 /** A message longer than this is no message of ours. */
@@ -73,12 +74,18 @@ export class EngineLink<Out, In> {
     frame.writeUInt32LE(json.length, 0);
     frame.writeUInt32LE(inline, 4);
     frame.set(json, headerBytes);
-    let offset = 0;
-    for (const array of arrays) {
+    const parts = arrays.flatMap((array) => {
       const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-      if (this.#mine === null) frame.set(bytes, headerBytes + json.length + offset);
-      else this.#mine.write(bytes, offset);
-      offset += align(array.byteLength);
+      const padding = align(bytes.length) - bytes.length;
+      return padding === 0 ? [bytes] : [bytes, zeros.subarray(0, padding)];
+    });
+    if (this.#mine !== null) this.#mine.write(parts);
+    else {
+      let offset = headerBytes + json.length;
+      for (const bytes of parts) {
+        frame.set(bytes, offset);
+        offset += bytes.length;
+      }
     }
     if (!this.#socket.destroyed) this.#socket.write(frame);
   }
@@ -130,19 +137,19 @@ export class EngineLink<Out, In> {
     this.#part = 'header';
     this.#target = this.#header;
     const [message, shapes] = JSON.parse(Buffer.from(this.#json).toString()) as [In, [DtypeName, number][]];
+    const lengths = shapes.map(([dtype, length]) => length * constructors[dtype].BYTES_PER_ELEMENT);
+    let bytes = body;
+    if (bytes === null) {
+      // a buffer of its own: the other side writes the next message over the shared one
+      bytes = Buffer.allocUnsafeSlow(lengths.reduce((sum, n) => sum + align(n), 0));
+      if (bytes.length > 0) this.#theirs?.read(bytes);
+    }
+    const { buffer, byteOffset } = bytes;
     let offset = 0;
-    const arrays = shapes.map(([dtype, length]) => {
-      const make = constructors[dtype];
-      const byteLength = length * make.BYTES_PER_ELEMENT;
-      let bytes: Uint8Array;
-      if (body !== null) bytes = body.subarray(offset, offset + byteLength);
-      else {
-        // a buffer of its own: the other side writes the next message over the shared one
-        bytes = Buffer.allocUnsafeSlow(byteLength);
-        this.#theirs?.read(bytes, offset);
-      }
-      offset += align(byteLength);
-      return new make(bytes.buffer as ArrayBuffer, bytes.byteOffset, length);
+    const arrays = shapes.map(([dtype, length], i) => {
+      const array = new constructors[dtype](buffer as ArrayBuffer, byteOffset + offset, length);
+      offset += align(lengths[i]!);
+      return array;
     });
     this.#onMessage(message, arrays);
   }

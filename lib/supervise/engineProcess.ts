@@ -24,14 +24,15 @@ const linkFd = 3;
 const sharedFd = process.argv[2] === 'shared' ? 4 : null;
 
 /**
- * Ends this process when its parent is gone, also while the main thread hangs. `process.ppid` is asked anew each time:
- * an orphan gets another parent.
+ * Ends this process when its parent is gone, also while the main thread hangs: an orphan gets another parent. The parent
+ * says its own id, as it may be gone before this thread first looks.
  */
 const orphanGuard = `
-  const parent = process.ppid;
-  setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL'); }, 1000);
+  const look = () => { if (process.ppid !== ${Number(process.argv[3])}) process.kill(process.pid, 'SIGKILL'); };
+  look();
+  setInterval(look, 1000);
 `;
-new Worker(orphanGuard, { eval: true, name: 'semanticvla-orphan-guard' }).unref();
+new Worker(orphanGuard, { eval: true, execArgv: [], name: 'semanticvla-orphan-guard' }).unref();
 
 // a terminal sends its interrupt to the whole group; the supervisor decides when the engine ends
 process.on('SIGINT', () => {});

@@ -4,11 +4,14 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import { openSync, readSync, unlinkSync, writevSync } from 'node:fs';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 
 const folder = '/dev/shm';
+
+/** Parts of one system call; the kernel takes 1024. */
+const mostParts = 512;
 
 /**
  * Creates the file and unlinks it at once: nothing is left behind however the processes end.
@@ -41,33 +44,39 @@ export class SharedRegion {
     this.#start = start;
   }
 
-  /** @throws RUNTIME_FAILED when the memory file system is full */
-  write(bytes: Uint8Array, offset: number): void {
-    let done = 0;
-    while (done < bytes.length) {
+  /**
+   * Writes all parts, one after the other, from the region's beginning.
+   * @throws RUNTIME_FAILED when the memory file system is full
+   */
+  write(parts: readonly Uint8Array[]): void {
+    let at = this.#start;
+    for (let from = 0; from < parts.length; from += mostParts) {
+      const some = parts.slice(from, from + mostParts);
+      const bytes = some.reduce((sum, { length }) => sum + length, 0);
+      let found = 'a write that ended early';
       try {
-        done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#start + offset + done);
-      } catch (cause) {
+        if (writevSync(this.#fd, some, at) === bytes) found = '';
+      } catch (error) {
+        found = (error as NodeJS.ErrnoException).code ?? String(error);
+      }
+      if (found !== '') {
         throw new SemanticVlaError(
           'RUNTIME_FAILED',
-          `Transport shared: expected room for ${bytes.length} bytes in ${folder}, found ${(cause as NodeJS.ErrnoException).code}. ` +
+          `Transport shared: expected room for ${bytes} bytes in ${folder}, found ${found}. ` +
             "Give it more memory, or pass transport: 'pipe'.",
-          { cause },
         );
       }
+      at += bytes;
     }
   }
 
-  read(into: Uint8Array, offset: number): void {
+  /** Fills `into` from the region's beginning. */
+  read(into: Uint8Array): void {
     let done = 0;
     while (done < into.length) {
-      const n = readSync(this.#fd, into, done, into.length - done, this.#start + offset + done);
+      const n = readSync(this.#fd, into, done, into.length - done, this.#start + done);
       if (n === 0) throw new Error(`the shared file ends ${into.length - done} bytes early`);
       done += n;
     }
-  }
-
-  close(): void {
-    closeSync(this.#fd);
   }
 }

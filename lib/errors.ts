@@ -34,11 +34,16 @@ export type ErrorCode =
   | 'PLATFORM_REQUIRED'
   // observations and instructions
   | 'OBSERVATION_INVALID'
+  | 'OBSERVATION_REPEATED'
   | 'CAMERA_MISSING'
   | 'CAMERA_UNKNOWN'
+  | 'CAMERA_EXCHANGED'
+  | 'CAMERA_DUPLICATE'
   | 'IMAGE_INVALID'
   | 'IMAGE_DTYPE'
   | 'IMAGE_TOO_LARGE'
+  | 'IMAGE_BLACK'
+  | 'IMAGE_FROZEN'
   | 'NPY_INVALID'
   | 'STATE_INVALID'
   | 'INSTRUCTION_INVALID'
@@ -73,6 +78,10 @@ export type ErrorCode =
   | 'REMOTE_FAILED'
   | 'REMOTE_CHANGED'
   | 'DEADLINE_EXCEEDED'
+  // supervision
+  | 'ENGINE_UNAVAILABLE'
+  | 'ENGINE_LOST'
+  | 'ENGINE_DEADLINE'
   // command line and tools
   | 'OUTPUT_UNWRITABLE'
   | 'OUTPUT_NO_SPACE'

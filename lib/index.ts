@@ -15,6 +15,12 @@ export {
 export { type ErrorCode, SemanticVlaError } from './errors.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './graph/exportPolicy.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
+export { type GuardedPolicy, type GuardPolicyOptions, guardPolicy } from './observation/guardPolicy.ts';
+export {
+  type ObservationGuard,
+  type ObservationGuardOptions,
+  observationGuard,
+} from './observation/observationGuard.ts';
 export { type FolderObservation, readObservation } from './observation/readObservation.ts';
 export { type Normalization, type Platform, type PlatformName, resolvePlatform } from './platform.ts';
 export { loadPolicy } from './policy.ts';
@@ -23,6 +29,7 @@ export * from './schedule/index.ts';
 export type { ServeLimits } from './serve/limits.ts';
 export type { ObservationKeys } from './serve/observationMap.ts';
 export { type PolicyServer, type ServeOptions, servePolicy } from './serve/servePolicy.ts';
+export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
 export {
   type CompareOptions,
   compareStages,
@@ -32,6 +39,13 @@ export {
   type StageTolerances,
 } from './stages/compareStages.ts';
 export { readStages, type Stages, writeStages } from './stages/stageFile.ts';
+export type {
+  EngineCounters,
+  EngineEvent,
+  EngineState,
+  SupervisedPolicy,
+} from './supervise/supervisedPolicy.ts';
+export { type SuperviseOptions, superviseEngine } from './supervise/superviseEngine.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
 export type { SynthPreset } from './synth/presets.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';

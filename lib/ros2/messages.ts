@@ -1,0 +1,126 @@
+/** ROS messages -> what a policy sees; actions -> a trajectory message. Pure, but for decoding compressed images. */
+
+import { SemanticVlaError } from '../errors.ts';
+import { loadSharp } from '../sharp.ts';
+import type { ImageFrame } from '../types.ts';
+import type { RosCompressedImage, RosImage, RosJointState, RosTime, RosTrajectory } from './rosInterface.ts';
+
+/** Channels a pixel and the place of red, green and blue in it; 8 bits a channel. */
+const encodings: Readonly<Record<string, { readonly channels: number; readonly order: 'rgb' | 'bgr' }>> = {
+  rgb8: { channels: 3, order: 'rgb' },
+  bgr8: { channels: 3, order: 'bgr' },
+  rgba8: { channels: 4, order: 'rgb' },
+  bgra8: { channels: 4, order: 'bgr' },
+};
+
+/**
+ * sensor_msgs/Image -> frame. Copies: the message's memory is the middleware's. Padding between rows and the alpha channel
+ * are dropped.
+ * @throws IMAGE_INVALID another encoding, or fewer bytes than the sizes say
+ */
+export function frameOf(message: RosImage, camera: string): ImageFrame {
+  const { width, height, encoding, step, data } = message;
+  const format = encodings[encoding];
+  if (format === undefined) {
+    throw new SemanticVlaError(
+      'IMAGE_INVALID',
+      `Image ${camera}: expected an encoding of ${Object.keys(encodings).join(', ')}, found ${JSON.stringify(encoding)}. ` +
+        "Set the driver's encoding, or convert with image_proc.",
+    );
+  }
+  const { channels, order } = format;
+  const isWhole = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
+  if (!isWhole || step < width * channels || data.length < step * (height - 1) + width * channels) {
+    throw new SemanticVlaError(
+      'IMAGE_INVALID',
+      `Image ${camera}: expected ${height} rows of ${width} pixels in ${encoding}, found ${data.length} bytes with a step of ${step}. ` +
+        'Check the driver that publishes it.',
+    );
+  }
+  const out = new Uint8Array(width * height * 3);
+  for (let row = 0; row < height; row++) {
+    const from = row * step;
+    const to = row * width * 3;
+    if (channels === 3) {
+      out.set(data.subarray(from, from + width * 3), to);
+      continue;
+    }
+    for (let x = 0; x < width; x++) {
+      out[to + x * 3] = data[from + x * 4]!;
+      out[to + x * 3 + 1] = data[from + x * 4 + 1]!;
+      out[to + x * 3 + 2] = data[from + x * 4 + 2]!;
+    }
+  }
+  return { width, height, data: out, order };
+}
+
+/**
+ * sensor_msgs/CompressedImage (JPEG or PNG) -> frame, RGB.
+ * @throws (rejects) IMAGE_INVALID not an image; PACKAGE_UNAVAILABLE
+ */
+export async function decodedFrameOf(message: RosCompressedImage, camera: string): Promise<ImageFrame> {
+  const sharp = await loadSharp();
+  try {
+    const { data, info } = await sharp(message.data)
+      .removeAlpha()
+      .toColourspace('srgb')
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    return { width: info.width, height: info.height, data: new Uint8Array(data), order: 'rgb' };
+  } catch (cause) {
+    throw new SemanticVlaError(
+      'IMAGE_INVALID',
+      `Image ${camera}: expected a JPEG or PNG image, found ${message.data.length} bytes (${message.format}) that do not decode: ` +
+        `${(cause as Error).message}. Check image_transport of its driver.`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * sensor_msgs/JointState -> [joints] positions in the order of `joints`; other joints in the message are left out.
+ * @throws STATE_INVALID a joint is missing
+ */
+export function jointPositions(message: RosJointState, joints: readonly string[]): Float64Array {
+  return Float64Array.from(joints, (joint) => {
+    const position = message.position[message.name.indexOf(joint)];
+    if (position !== undefined) return position;
+    throw new SemanticVlaError(
+      'STATE_INVALID',
+      `Joint states: expected a position of ${joint}, found joints ${message.name.join(', ') || 'none'}. ` +
+        'Set the parameter joint_names as the robot names them.',
+    );
+  });
+}
+
+/** 0 in both fields: not stamped. */
+export function stampOf({ sec, nanosec }: RosTime): string | null {
+  return sec === 0 && nanosec === 0 ? null : `${sec}.${nanosec}`;
+}
+
+/**
+ * One point, to be reached one period after the message is received. The stamp is zero, which for a trajectory means
+ * "from now on": no clock of two machines is compared.
+ * @param values [A] in the dataset's units
+ */
+export function trajectoryOf(
+  values: ArrayLike<number>,
+  names: readonly string[],
+  periodMs: number,
+): RosTrajectory {
+  const sec = Math.floor(periodMs / 1000);
+  const nanosec = Math.round((periodMs - sec * 1000) * 1e6);
+  return {
+    header: { stamp: { sec: 0, nanosec: 0 }, frame_id: '' },
+    joint_names: [...names],
+    points: [
+      {
+        positions: Array.from(values),
+        velocities: [],
+        accelerations: [],
+        effort: [],
+        time_from_start: { sec, nanosec },
+      },
+    ],
+  };
+}

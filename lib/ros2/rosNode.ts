@@ -1,0 +1,301 @@
+/**
+ * A policy as a ROS 2 node: images, joint states and the instruction come in, one trajectory point a tick goes out. The
+ * control loop is the one of lib/schedule: fresh observations of the present instruction only, limits, HOLD.
+ */
+
+import { SemanticVlaError } from '../errors.ts';
+import { observationGuard } from '../observation/observationGuard.ts';
+import { checkOptions } from '../options.ts';
+import type { ActionSpace } from '../schedule/actionSpace.ts';
+import { asynchronous } from '../schedule/asynchronous.ts';
+import type { Clock } from '../schedule/clock.ts';
+import { monotonicClock } from '../schedule/clock.ts';
+import { type ControlLoop, startControlLoop } from '../schedule/controlLoop.ts';
+import type { LimitOptions } from '../schedule/limits.ts';
+import type { LoopEvent, SentAction } from '../schedule/loopEvents.ts';
+import { openLoop } from '../schedule/openLoop.ts';
+import { overlapBlend } from '../schedule/overlapBlend.ts';
+import type { ActionScheduler, ScheduleOptions } from '../schedule/scheduler.ts';
+import { temporalEnsemble } from '../schedule/temporalEnsemble.ts';
+import type { Policy } from '../types.ts';
+import { decodedFrameOf, frameOf, jointPositions, stampOf, trajectoryOf } from './messages.ts';
+import { type NodeParameters, readParameters } from './nodeParameters.ts';
+import type {
+  RosCompressedImage,
+  RosImage,
+  RosJointState,
+  RosModule,
+  RosNode,
+  RosNumbers,
+} from './rosInterface.ts';
+import { SensorInbox } from './sensorInbox.ts';
+
+export interface RosNodeOptions {
+  readonly policy: Policy;
+  /** The package rclnodejs, already initialised or not; see `loadRclnodejs`. */
+  readonly ros: RosModule;
+  /** Default `semanticvla`. */
+  readonly name?: string;
+  /** Default: none. */
+  readonly namespace?: string;
+  readonly limits?: LimitOptions;
+  /** Needed for a platform without a preset. */
+  readonly space?: ActionSpace;
+  /** Default: the process's monotonic clock. */
+  readonly clock?: Clock;
+}
+
+/** What repeats every tick is said at most this often, milliseconds. */
+const warnEveryMs = 5000;
+
+/**
+ * Makes the node on an initialised rclnodejs, and spins it. Parameters are read once, here (docs/ros2.md). Without an
+ * instruction it waits for one; an empty one makes it hold and wait again.
+ *
+ * @throws OPTION_REQUIRED, OPTION_INVALID a parameter or an option
+ */
+export function startRosNode(options: RosNodeOptions): RosPolicyNode {
+  checkOptions(options, ['policy', 'ros', 'name', 'namespace', 'limits', 'space', 'clock'], 'startRosNode');
+  const node = new options.ros.Node(options.name ?? 'semanticvla', options.namespace ?? '');
+  try {
+    return new RosPolicyNode(options, node);
+  } catch (error) {
+    node.destroy();
+    throw error;
+  }
+}
+
+/**
+ * The package rclnodejs.
+ * @throws (rejects) PACKAGE_UNAVAILABLE it is not installed, or no ROS 2 is sourced
+ */
+export async function loadRclnodejs(): Promise<RosModule> {
+  const name = 'rclnodejs';
+  try {
+    return ((await import(name)) as { default: RosModule }).default;
+  } catch (cause) {
+    throw new SemanticVlaError(
+      'PACKAGE_UNAVAILABLE',
+      `The package rclnodejs: expected to load, found: ${(cause as Error).message}. Source your ROS 2 ` +
+        '(`source /opt/ros/$ROS_DISTRO/setup.bash`), then install it with `npm i rclnodejs` (docs/ros2.md).',
+      { cause },
+    );
+  }
+}
+
+export class RosPolicyNode implements AsyncDisposable {
+  readonly parameters: NodeParameters;
+  readonly scheduler: ActionScheduler;
+  readonly #node: RosNode;
+  readonly #options: RosNodeOptions;
+  readonly #clock: Clock;
+  readonly #inbox: SensorInbox;
+  readonly #send: (action: SentAction) => void;
+  #loop: ControlLoop | null = null;
+  #warnedAt = Number.NEGATIVE_INFINITY;
+  #stopped = false;
+
+  /** Made by `startRosNode`. */
+  constructor(options: RosNodeOptions, node: RosNode) {
+    const { ros, policy } = options;
+    this.#options = options;
+    this.#node = node;
+    this.#clock = options.clock ?? monotonicClock(1.5);
+    this.parameters = readParameters(ros, node, policy);
+    const { cameras, proprio } = policy.platform;
+    const { frozenMs, rate, actionNames } = this.parameters;
+    const guard = observationGuard({ cameras, frozenMs, ...(proprio ? {} : { stateLength: 'none' }) });
+    this.#inbox = new SensorInbox(cameras, proprio, guard);
+    this.scheduler = scheduled(policy, this.parameters, {
+      clock: this.#clock,
+      ...(options.space === undefined ? {} : { space: options.space }),
+      onEvent: (event) => {
+        if (event.type === 'failure' || event.type === 'refused') this.#warn(event.error);
+      },
+    });
+    const { reliable, sensor } = qualities(ros);
+    const publisher = node.createPublisher(
+      'trajectory_msgs/msg/JointTrajectory',
+      this.parameters.actionTopic,
+      {
+        qos: reliable,
+      },
+    );
+    this.#send = ({ values }) => publisher.publish(trajectoryOf(values, actionNames, 1000 / rate));
+    this.#subscribe(sensor, reliable);
+    node.spin();
+    this.setInstruction(this.parameters.instruction);
+  }
+
+  /** The loop that runs for the present instruction; null while there is none. */
+  get loop(): ControlLoop | null {
+    return this.#loop;
+  }
+
+  /** Empty: hold and wait for another. */
+  setInstruction(instruction: string): void {
+    const sentence = instruction.trim();
+    if (sentence === '') {
+      void this.#endLoop();
+      return;
+    }
+    if (this.#loop?.running) this.#loop.setInstruction(sentence);
+    else this.#startLoop(sentence);
+  }
+
+  /** A new episode: nothing seen or planned before counts. */
+  reset(): void {
+    this.#inbox.reset();
+    if (this.#loop?.running) this.#loop.reset();
+  }
+
+  /** Holds once, ends the loop and destroys the node; policy and rclnodejs are the caller's. Idempotent. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    await this.#endLoop();
+    this.#node.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #subscribe(sensor: unknown, reliable: unknown): void {
+    const { imageTopics, imageTransport, stateTopic, stateType, jointNames, instructionTopic } =
+      this.parameters;
+    const { cameras, proprio } = this.#options.policy.platform;
+    const on = (type: string, topic: string, qos: unknown, take: (message: never) => void): void => {
+      this.#node.createSubscription(type, topic, { qos }, (message) => {
+        if (this.#stopped) return;
+        try {
+          take(message);
+        } catch (error) {
+          this.#warn(error);
+        }
+      });
+    };
+    for (const [i, camera] of cameras.entries()) {
+      const topic = imageTopics[i]!;
+      if (imageTransport === 'raw') {
+        on('sensor_msgs/msg/Image', topic, sensor, (message: RosImage) =>
+          this.#inbox.putFrame(
+            camera,
+            frameOf(message, camera),
+            this.#clock.now(),
+            stampOf(message.header.stamp),
+          ),
+        );
+      } else {
+        on('sensor_msgs/msg/CompressedImage', topic, sensor, this.#decoding(camera));
+      }
+    }
+    if (proprio && stateType === 'joint_state') {
+      on('sensor_msgs/msg/JointState', stateTopic, sensor, (message: RosJointState) =>
+        this.#inbox.putState(
+          jointPositions(message, jointNames),
+          this.#clock.now(),
+          stampOf(message.header.stamp),
+        ),
+      );
+    } else if (proprio) {
+      on('std_msgs/msg/Float64MultiArray', stateTopic, sensor, ({ data }: RosNumbers) =>
+        this.#inbox.putState(Float64Array.from(data), this.#clock.now(), null),
+      );
+    }
+    on('std_msgs/msg/String', instructionTopic, reliable, ({ data }: { data: string }) =>
+      this.setInstruction(data),
+    );
+    on('std_msgs/msg/Empty', '~/reset', reliable, () => this.reset());
+  }
+
+  /** An image that decodes after a newer one is dropped; its time is that of its arrival, not of its decoding. */
+  #decoding(camera: string): (message: RosCompressedImage) => void {
+    let newest = Number.NEGATIVE_INFINITY;
+    return (message) => {
+      const at = this.#clock.now();
+      decodedFrameOf(message, camera).then(
+        (frame) => {
+          if (at < newest || this.#stopped) return;
+          newest = at;
+          this.#inbox.putFrame(camera, frame, at, stampOf(message.header.stamp));
+        },
+        (error) => this.#warn(error),
+      );
+    };
+  }
+
+  #startLoop(instruction: string): void {
+    const { rate, maxAgeMs, unnormKey } = this.parameters;
+    const { limits } = this.#options;
+    const loop = startControlLoop({
+      scheduler: this.scheduler,
+      rate,
+      maxAge: maxAgeMs,
+      instruction,
+      observe: () => this.#inbox.observe(),
+      act: this.#send,
+      clock: this.#clock,
+      onEvent: (event) => this.#hear(event),
+      ...(unnormKey === null ? {} : { unnormKey }),
+      ...(limits === undefined ? {} : { limits }),
+    });
+    this.#loop = loop;
+    loop.done.catch((error) => this.#node.getLogger().error(`The control loop ended: ${text(error)}`));
+    this.#node.getLogger().info(`${this.parameters.mode} at ${rate} Hz: ${instruction}`);
+  }
+
+  async #endLoop(): Promise<void> {
+    const loop = this.#loop;
+    this.#loop = null;
+    try {
+      await loop?.stop();
+    } catch {
+      // said when it happened
+    }
+    if (loop !== null) this.scheduler.reset();
+  }
+
+  #hear(event: LoopEvent): void {
+    if (event.type === 'observation') this.#warn(event.error);
+    else if (event.type === 'hold' && event.reason !== 'idle' && event.reason !== 'stopped') {
+      this.#warn(`holding: ${event.reason}`);
+    }
+  }
+
+  #warn(problem: unknown): void {
+    const now = this.#clock.now();
+    if (now - this.#warnedAt < warnEveryMs) return;
+    this.#warnedAt = now;
+    this.#node.getLogger().warn(text(problem));
+  }
+}
+
+function text(problem: unknown): string {
+  if (problem instanceof SemanticVlaError) return `${problem.code}: ${problem.message}`;
+  return problem instanceof Error ? problem.message : String(problem);
+}
+
+function scheduled(policy: Policy, parameters: NodeParameters, options: ScheduleOptions): ActionScheduler {
+  switch (parameters.mode) {
+    case 'open_loop':
+      return openLoop(policy, options);
+    case 'asynchronous':
+      return asynchronous(policy, options);
+    case 'overlap_blend':
+      return overlapBlend(policy, { ...options, rule: parameters.blendRule! });
+    case 'temporal_ensemble':
+      return temporalEnsemble(policy, options);
+  }
+}
+
+/** Sensors: the newest one only, losses allowed. Instructions and actions: reliable, no late joiners' history. */
+function qualities({ QoS }: RosModule): { sensor: unknown; reliable: unknown } {
+  const { RMW_QOS_POLICY_HISTORY_KEEP_LAST: last } = QoS.HistoryPolicy;
+  const {
+    RMW_QOS_POLICY_RELIABILITY_RELIABLE: reliable,
+    RMW_QOS_POLICY_RELIABILITY_BEST_EFFORT: bestEffort,
+  } = QoS.ReliabilityPolicy;
+  const { RMW_QOS_POLICY_DURABILITY_VOLATILE: volatile } = QoS.DurabilityPolicy;
+  return { sensor: new QoS(last, 1, bestEffort, volatile), reliable: new QoS(last, 1, reliable, volatile) };
+}

@@ -1,0 +1,86 @@
+/** The newest of each sensor, made into observations: one when every camera and the state have news. */
+
+import type { ObservationGuard } from '../observation/observationGuard.ts';
+import type { TimedObservation } from '../schedule/loopEvents.ts';
+import type { ImageFrame } from '../types.ts';
+
+interface Newest<T> {
+  value: T | null;
+  /** Monotonic milliseconds of its arrival. */
+  at: number;
+  isNew: boolean;
+  stamp: string | null;
+}
+
+export class SensorInbox {
+  /** Messages that repeated the stamp of the one before. */
+  repeated = 0;
+  readonly #cameras: readonly string[];
+  readonly #takesState: boolean;
+  readonly #guard: ObservationGuard;
+  readonly #frames: Map<string, Newest<ImageFrame>>;
+  readonly #state: Newest<Float64Array> = { value: null, at: 0, isNew: false, stamp: null };
+  #observation: TimedObservation | null = null;
+
+  constructor(cameras: readonly string[], takesState: boolean, guard: ObservationGuard) {
+    this.#cameras = cameras;
+    this.#takesState = takesState;
+    this.#guard = guard;
+    this.#frames = new Map(
+      cameras.map((camera) => [camera, { value: null, at: 0, isNew: false, stamp: null }]),
+    );
+  }
+
+  /** @param stamp of the message's header; null when it has none. The same one twice in a row is no news. */
+  putFrame(camera: string, frame: ImageFrame, at: number, stamp: string | null): void {
+    this.#put(this.#frames.get(camera)!, frame, at, stamp);
+  }
+
+  putState(state: Float64Array, at: number, stamp: string | null): void {
+    this.#put(this.#state, state, at, stamp);
+  }
+
+  /** Nothing seen before counts any more. */
+  reset(): void {
+    for (const newest of [...this.#frames.values(), this.#state]) {
+      newest.value = null;
+      newest.isNew = false;
+    }
+    this.#observation = null;
+    this.#guard.reset();
+  }
+
+  /**
+   * The newest observation there is, as old as its oldest part; null before the first. Asked again without news it is the
+   * same object.
+   * @throws what the guard refuses; the refused observation is refused again until there is news
+   */
+  observe(): TimedObservation | null {
+    const parts: Newest<unknown>[] = [...this.#frames.values(), ...(this.#takesState ? [this.#state] : [])];
+    if (parts.every(({ isNew }) => isNew)) {
+      for (const part of parts) part.isNew = false;
+      const images = Object.fromEntries(
+        this.#cameras.map((camera) => [camera, this.#frames.get(camera)!.value!]),
+      );
+      const state = this.#state.value;
+      this.#observation = {
+        observation: this.#takesState && state !== null ? { images, state } : { images },
+        at: Math.min(...parts.map(({ at }) => at)),
+      };
+    }
+    const newest = this.#observation;
+    if (newest !== null) this.#guard.check(newest.observation, newest.at);
+    return newest;
+  }
+
+  #put<T>(newest: Newest<T>, value: T, at: number, stamp: string | null): void {
+    if (stamp !== null && stamp === newest.stamp) {
+      this.repeated++;
+      return;
+    }
+    newest.value = value;
+    newest.at = at;
+    newest.isNew = true;
+    newest.stamp = stamp;
+  }
+}

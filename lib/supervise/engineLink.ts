@@ -1,0 +1,163 @@
+/**
+ * The link between supervisor and engine: framed messages on a socket pair, with the arrays either inline (`pipe`) or in
+ * shared memory (`shared`). The same code on both ends.
+ *
+ * A frame is: u32 length of the JSON, u32 length of the inline bytes, the JSON, the inline bytes; little endian. The JSON is
+ * `[message, [[dtype, elements], ...]]`; arrays follow each other, each at a multiple of 8 bytes.
+ */
+
+import type { Socket } from 'node:net';
+import type { WireArray } from './engineMessages.ts';
+import { SharedRegion } from './sharedFile.ts';
+
+export type TransportName = 'shared' | 'pipe';
+
+const constructors = { u8: Uint8Array, i32: Int32Array, f32: Float32Array, f64: Float64Array } as const;
+type DtypeName = keyof typeof constructors;
+
+/** Where the engine's half of the shared file begins. The file is sparse: the distance costs nothing. */
+const engineHalf = 2 ** 32;
+const headerBytes = 8;
+const zeros = new Uint8Array(8);
+const align = (bytes: number): number => (bytes + 7) & ~7;
+
+/** A message longer than this is no message of ours. */
+const longestJson = 64 * 2 ** 20;
+const longestBody = 2 ** 32;
+
+export interface LinkOptions {
+  /** Descriptor of the shared file; null for the transport `pipe`. */
+  readonly sharedFd: number | null;
+  readonly side: 'supervisor' | 'engine';
+}
+
+export class EngineLink<Out, In> {
+  readonly #socket: Socket;
+  readonly #mine: SharedRegion | null;
+  readonly #theirs: SharedRegion | null;
+  readonly #header = new Uint8Array(headerBytes);
+  readonly #onMessage: (message: In, arrays: readonly WireArray[]) => void;
+  readonly #onBroken: (error: Error) => void;
+  #part: 'header' | 'json' | 'body' = 'header';
+  #target: Uint8Array = this.#header;
+  #filled = 0;
+  #json: Uint8Array = this.#header;
+  #bodyBytes = 0;
+
+  constructor(
+    socket: Socket,
+    options: LinkOptions,
+    onMessage: (message: In, arrays: readonly WireArray[]) => void,
+    onBroken: (error: Error) => void,
+  ) {
+    const { sharedFd, side } = options;
+    const [mine, theirs] = side === 'supervisor' ? [0, engineHalf] : [engineHalf, 0];
+    this.#socket = socket;
+    this.#mine = sharedFd === null ? null : new SharedRegion(sharedFd, mine);
+    this.#theirs = sharedFd === null ? null : new SharedRegion(sharedFd, theirs);
+    this.#onMessage = onMessage;
+    this.#onBroken = onBroken;
+    socket.on('data', (bytes: Buffer) => this.#take(bytes));
+  }
+
+  /**
+   * The arrays are copied before this returns. With `shared`, arrays of an earlier message may be overwritten: a side
+   * sends arrays only when the other has answered the last ones.
+   * @throws RUNTIME_FAILED shared memory is full
+   */
+  send(message: Out, arrays: readonly WireArray[]): void {
+    const shapes = arrays.map((array) => [dtypeOf(array), array.length] as const);
+    const json = Buffer.from(JSON.stringify([message, shapes]));
+    const body = arrays.reduce((sum, { byteLength }) => sum + align(byteLength), 0);
+    const inline = this.#mine === null ? body : 0;
+    const frame = Buffer.allocUnsafeSlow(headerBytes + json.length + inline);
+    frame.writeUInt32LE(json.length, 0);
+    frame.writeUInt32LE(inline, 4);
+    frame.set(json, headerBytes);
+    const parts = arrays.flatMap((array) => {
+      const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+      const padding = align(bytes.length) - bytes.length;
+      return padding === 0 ? [bytes] : [bytes, zeros.subarray(0, padding)];
+    });
+    if (this.#mine !== null) this.#mine.write(parts);
+    else {
+      let offset = headerBytes + json.length;
+      for (const bytes of parts) {
+        frame.set(bytes, offset);
+        offset += bytes.length;
+      }
+    }
+    if (!this.#socket.destroyed) this.#socket.write(frame);
+  }
+
+  #take(bytes: Uint8Array): void {
+    let from = 0;
+    while (from < bytes.length) {
+      const n = Math.min(bytes.length - from, this.#target.length - this.#filled);
+      this.#target.set(bytes.subarray(from, from + n), this.#filled);
+      this.#filled += n;
+      from += n;
+      if (this.#filled < this.#target.length) return;
+      try {
+        this.#advance();
+      } catch (error) {
+        this.#socket.destroy();
+        this.#onBroken(error instanceof Error ? error : new Error(String(error)));
+        return;
+      }
+    }
+  }
+
+  /** `#target` is full. */
+  #advance(): void {
+    this.#filled = 0;
+    if (this.#part === 'header') {
+      const view = new DataView(this.#header.buffer);
+      const jsonBytes = view.getUint32(0, true);
+      this.#bodyBytes = view.getUint32(4, true);
+      if (jsonBytes === 0 || jsonBytes > longestJson || this.#bodyBytes >= longestBody) {
+        throw new Error(`a frame of ${jsonBytes} + ${this.#bodyBytes} bytes`);
+      }
+      this.#part = 'json';
+      this.#target = new Uint8Array(jsonBytes);
+    } else if (this.#part === 'json') {
+      this.#json = this.#target;
+      if (this.#bodyBytes === 0) {
+        this.#deliver(null);
+      } else {
+        this.#part = 'body';
+        this.#target = Buffer.allocUnsafeSlow(this.#bodyBytes);
+      }
+    } else {
+      this.#deliver(this.#target);
+    }
+  }
+
+  #deliver(body: Uint8Array | null): void {
+    this.#part = 'header';
+    this.#target = this.#header;
+    const [message, shapes] = JSON.parse(Buffer.from(this.#json).toString()) as [In, [DtypeName, number][]];
+    const lengths = shapes.map(([dtype, length]) => length * constructors[dtype].BYTES_PER_ELEMENT);
+    let bytes = body;
+    if (bytes === null) {
+      // a buffer of its own: the other side writes the next message over the shared one
+      bytes = Buffer.allocUnsafeSlow(lengths.reduce((sum, n) => sum + align(n), 0));
+      if (bytes.length > 0) this.#theirs?.read(bytes);
+    }
+    const { buffer, byteOffset } = bytes;
+    let offset = 0;
+    const arrays = shapes.map(([dtype, length], i) => {
+      const array = new constructors[dtype](buffer as ArrayBuffer, byteOffset + offset, length);
+      offset += align(lengths[i]!);
+      return array;
+    });
+    this.#onMessage(message, arrays);
+  }
+}
+
+function dtypeOf(array: WireArray): DtypeName {
+  if (array instanceof Uint8Array) return 'u8';
+  if (array instanceof Int32Array) return 'i32';
+  if (array instanceof Float32Array) return 'f32';
+  return 'f64';
+}

@@ -1,0 +1,82 @@
+/**
+ * Memory that two processes share without an addon: a file in the kernel's memory file system, without a name, whose
+ * descriptor the child inherits. Reading and writing it are one system call and one copy each.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { openSync, readSync, unlinkSync, writevSync } from 'node:fs';
+import { join } from 'node:path';
+import { SemanticVlaError } from '../errors.ts';
+
+const folder = '/dev/shm';
+
+/** Parts of one system call; the kernel takes 1024. */
+const mostParts = 512;
+
+/**
+ * Creates the file and unlinks it at once: nothing is left behind however the processes end.
+ * @returns its descriptor, to be given to the child
+ * @throws BACKEND_UNAVAILABLE the folder is not there or not writable
+ */
+export function createSharedFile(): number {
+  const path = join(folder, `semanticvla-${process.pid}-${randomBytes(8).toString('hex')}`);
+  try {
+    const fd = openSync(path, 'wx+', 0o600);
+    unlinkSync(path);
+    return fd;
+  } catch (cause) {
+    throw new SemanticVlaError(
+      'BACKEND_UNAVAILABLE',
+      `Transport shared: expected to create a file in ${folder}, found ${(cause as NodeJS.ErrnoException).code}. ` +
+        "Mount it (containers: --shm-size), or pass transport: 'pipe'.",
+      { cause },
+    );
+  }
+}
+
+/** Half of a shared file: one side writes it, the other reads. Only pages that were written take memory. */
+export class SharedRegion {
+  readonly #fd: number;
+  readonly #start: number;
+
+  constructor(fd: number, start: number) {
+    this.#fd = fd;
+    this.#start = start;
+  }
+
+  /**
+   * Writes all parts, one after the other, from the region's beginning.
+   * @throws RUNTIME_FAILED when the memory file system is full
+   */
+  write(parts: readonly Uint8Array[]): void {
+    let at = this.#start;
+    for (let from = 0; from < parts.length; from += mostParts) {
+      const some = parts.slice(from, from + mostParts);
+      const bytes = some.reduce((sum, { length }) => sum + length, 0);
+      let found = 'a write that ended early';
+      try {
+        if (writevSync(this.#fd, some, at) === bytes) found = '';
+      } catch (error) {
+        found = (error as NodeJS.ErrnoException).code ?? String(error);
+      }
+      if (found !== '') {
+        throw new SemanticVlaError(
+          'RUNTIME_FAILED',
+          `Transport shared: expected room for ${bytes} bytes in ${folder}, found ${found}. ` +
+            "Give it more memory, or pass transport: 'pipe'.",
+        );
+      }
+      at += bytes;
+    }
+  }
+
+  /** Fills `into` from the region's beginning. */
+  read(into: Uint8Array): void {
+    let done = 0;
+    while (done < into.length) {
+      const n = readSync(this.#fd, into, done, into.length - done, this.#start + done);
+      if (n === 0) throw new Error(`the shared file ends ${into.length - done} bytes early`);
+      done += n;
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The engine in a process of its own: a crash, a hang or a device error that nothing in the process can cure costs one
+ * prediction, not the robot's controller. This process loads no model, no addon and no CUDA; it can always say HOLD.
+ *
+ * A supervised policy is a policy. While the engine is away every call is refused at once, so that the loop above holds
+ * within the same tick; another engine is started with back-off.
+ */
+
+import { checkOptions, expected } from '../options.ts';
+import { type Backoff, defaultBackoff } from './backoff.ts';
+import { EngineChild } from './engineChild.ts';
+import type { TransportName } from './engineLink.ts';
+import type { EngineSource } from './engineMessages.ts';
+import { type EngineEvent, type EngineSettings, SupervisedPolicy } from './supervisedPolicy.ts';
+
+export interface SuperviseOptions {
+  /** What the engine's process loads. `module` is a path or file URL of a module that exports `createPolicy(options)`. */
+  readonly engine: EngineSource;
+  /** An engine that has not answered a prediction by then counts as hung: it is killed and replaced. Milliseconds. */
+  readonly deadlineMs: number;
+  /** The same for the first prediction of each instruction in an engine's life, which also encodes it. Default `startMs`. */
+  readonly firstDeadlineMs?: number;
+  /** Longest time from start to ready. Default 60,000. */
+  readonly startMs?: number;
+  /** Interval of the engine's signs of life. Default 100. */
+  readonly heartbeatMs?: number;
+  /** Longest silence of an engine. Default 2,000. */
+  readonly silenceMs?: number;
+  /** How images and results travel. Default `shared`: memory of both processes. `pipe`: a socket pair. */
+  readonly transport?: TransportName;
+  readonly backoff?: Partial<Backoff>;
+  /** Environment variables of the engine on top of this process's, e.g. `CUDA_VISIBLE_DEVICES`. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly onEvent?: (event: EngineEvent) => void;
+  readonly signal?: AbortSignal;
+}
+
+const optionNames = [
+  'engine',
+  'deadlineMs',
+  'firstDeadlineMs',
+  'startMs',
+  'heartbeatMs',
+  'silenceMs',
+  'transport',
+  'backoff',
+  'env',
+  'onEvent',
+  'signal',
+] as const satisfies readonly (keyof SuperviseOptions)[];
+
+/**
+ * Starts an engine in a process of its own and waits until it is ready.
+ *
+ * @throws (rejects) OPTION_*; what the engine threw when it does not load; ENGINE_LOST when its process ended or took
+ *   longer than `startMs`; the signal's reason
+ */
+export async function superviseEngine(options: SuperviseOptions): Promise<SupervisedPolicy> {
+  const settings = resolve(options);
+  options.signal?.throwIfAborted();
+  const child = new EngineChild(settings.child);
+  const started = performance.now();
+  const onAbort = (): void => child.kill();
+  options.signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    const facts = await child.ready;
+    return new SupervisedPolicy(settings, child, facts, performance.now() - started);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+function resolve(options: SuperviseOptions): EngineSettings {
+  checkOptions(options, optionNames, 'superviseEngine');
+  const { engine, deadlineMs, transport = 'shared', env = {}, onEvent, startMs = 60_000 } = options;
+  const { firstDeadlineMs = Math.max(startMs, deadlineMs), heartbeatMs = 100, silenceMs = 2000 } = options;
+  if (typeof engine !== 'object' || engine === null) {
+    throw expected('OPTION_INVALID', 'an object { checkpoint } or { module }', 'engine', engine);
+  }
+  checkOptions(engine, ['checkpoint', 'module', 'options'], 'superviseEngine engine');
+  if ('checkpoint' in engine === 'module' in engine) {
+    throw expected('OPTION_INVALID', 'either a checkpoint or a module', 'engine', engine);
+  }
+  const numbers = { deadlineMs, firstDeadlineMs, startMs, heartbeatMs, silenceMs };
+  for (const [name, value] of Object.entries(numbers)) {
+    if (!(typeof value === 'number' && value > 0 && value < 2 ** 31)) {
+      throw expected('OPTION_INVALID', 'milliseconds above 0', name, value);
+    }
+  }
+  if (transport !== 'shared' && transport !== 'pipe') {
+    throw expected('OPTION_INVALID', 'shared or pipe', 'transport', transport);
+  }
+  if (silenceMs < 2 * heartbeatMs) {
+    throw expected('OPTION_INVALID', `at least twice heartbeatMs (${heartbeatMs})`, 'silenceMs', silenceMs);
+  }
+  if (options.backoff !== undefined) {
+    checkOptions(options.backoff, Object.keys(defaultBackoff), 'superviseEngine backoff');
+  }
+  const emit = (event: EngineEvent): void => onEvent?.(event);
+  return {
+    child: {
+      source: engine,
+      transport,
+      beatMs: heartbeatMs,
+      silenceMs,
+      startMs,
+      env,
+      onOutput: (text) => emit({ kind: 'output', text }),
+    },
+    deadlineMs,
+    firstDeadlineMs,
+    startMs,
+    backoff: { ...defaultBackoff, ...options.backoff },
+    emit,
+  };
+}

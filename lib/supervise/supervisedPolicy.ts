@@ -1,0 +1,396 @@
+/** A policy whose engine lives in a process of its own; see superviseEngine.ts. */
+
+import { SemanticVlaError } from '../errors.ts';
+import { checkOptions, expected } from '../options.ts';
+import type { Platform } from '../platform.ts';
+import { checkFrame } from '../transforms/imageFrame.ts';
+import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import { type Backoff, restartDelay } from './backoff.ts';
+import {
+  EngineChild,
+  type EngineChildOptions,
+  type EngineReply,
+  engineError,
+  type Loss,
+  type LossReason,
+} from './engineChild.ts';
+import {
+  type EngineFacts,
+  packObservation,
+  type ToEngine,
+  unpackChunk,
+  unpackStages,
+  type WireArray,
+} from './engineMessages.ts';
+
+export type EngineEvent =
+  | { readonly kind: 'ready'; readonly pid: number; readonly startMs: number; readonly restarts: number }
+  | { readonly kind: 'lost'; readonly reason: LossReason; readonly message: string }
+  | { readonly kind: 'restarting'; readonly inMs: number; readonly losses: number }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'output'; readonly text: string };
+
+/** `ready` predicts; `starting` refuses until another engine is there; `failed` gave up; `closed` was closed. */
+export type EngineState = 'starting' | 'ready' | 'failed' | 'closed';
+
+export interface EngineCounters {
+  readonly restarts: number;
+  readonly losses: Readonly<Record<LossReason, number>>;
+  readonly predictions: number;
+  /** Calls refused because no engine was there. */
+  readonly refused: number;
+}
+
+/** Options of `superviseEngine`, checked and complete. */
+export interface EngineSettings {
+  readonly child: EngineChildOptions;
+  readonly deadlineMs: number;
+  readonly firstDeadlineMs: number;
+  readonly startMs: number;
+  readonly backoff: Backoff;
+  readonly emit: (event: EngineEvent) => void;
+}
+
+const predictOptionNames = ['instruction', 'unnormKey', 'signal'] as const;
+
+/** Long enough for a policy to close its session; then it is killed. */
+const closeMs = 2000;
+
+interface Job {
+  readonly kind: 'predict' | 'stages';
+  readonly instruction: string;
+  readonly message: Extract<ToEngine, { observation: unknown }>;
+  readonly arrays: readonly WireArray[];
+  readonly resolve: (answer: { reply: EngineReply; arrays: readonly WireArray[]; ms: number }) => void;
+  readonly reject: (error: unknown) => void;
+  settled: boolean;
+}
+
+export class SupervisedPolicy implements Policy {
+  readonly platform: Platform;
+  readonly dimensions: readonly string[];
+  readonly variant: string;
+  readonly imageSize: number;
+  readonly patchGrid: number;
+  readonly #settings: EngineSettings;
+  readonly #facts: string;
+  readonly #queue: Job[] = [];
+  /** Instructions that the present engine has encoded. */
+  readonly #encoded = new Set<string>();
+  readonly #losses: Record<LossReason, number> = {
+    start: 0,
+    exit: 0,
+    crash: 0,
+    deadline: 0,
+    heartbeat: 0,
+    failure: 0,
+    protocol: 0,
+  };
+  #child: EngineChild;
+  #state: EngineState = 'ready';
+  #current: Job | null = null;
+  #readyAt = performance.now();
+  #inARow = 0;
+  #restarts = 0;
+  #predictions = 0;
+  #refused = 0;
+  #nextId = 1;
+  #lastLoss: Loss | null = null;
+  #restartTimer: NodeJS.Timeout | null = null;
+  #waiting: { resolve: () => void; reject: (error: SemanticVlaError) => void }[] = [];
+  #closing: Promise<void> | null = null;
+  readonly #listeners = new Set<(event: EngineEvent) => void>();
+
+  /** Made by `superviseEngine`. */
+  constructor(settings: EngineSettings, child: EngineChild, facts: EngineFacts, startMs: number) {
+    this.#settings = settings;
+    this.#facts = JSON.stringify(facts);
+    this.platform = facts.platform;
+    this.dimensions = facts.dimensions;
+    this.variant = facts.variant;
+    this.imageSize = facts.imageSize;
+    this.patchGrid = facts.patchGrid;
+    this.#child = child;
+    this.#watch(child);
+    child.hold(false);
+    this.#emit({ kind: 'ready', pid: child.pid!, startMs, restarts: 0 });
+  }
+
+  get state(): EngineState {
+    return this.#state;
+  }
+
+  /** Process id of the present engine; undefined while there is none. */
+  get pid(): number | undefined {
+    return this.#state === 'ready' ? this.#child.pid : undefined;
+  }
+
+  get counters(): EngineCounters {
+    return {
+      restarts: this.#restarts,
+      losses: { ...this.#losses },
+      predictions: this.#predictions,
+      refused: this.#refused,
+    };
+  }
+
+  /**
+   * Hears every event from now on, `lost` in the same turn as the call that was lost. A loop that must not go on with what
+   * a lost engine has planned calls its `reset` on it.
+   * @returns stops listening
+   */
+  listen(listener: (event: EngineEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * @throws (rejects) as the engine's policy does; ENGINE_UNAVAILABLE at once while there is no engine; ENGINE_LOST or
+   *   ENGINE_DEADLINE when it is lost on this call; CLOSED; the signal's reason
+   */
+  async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
+    const { reply, arrays, ms } = await this.#submit('predict', observation, options);
+    if (reply.kind !== 'chunk') throw new Error(`the engine answered a prediction with ${reply.kind}`);
+    this.#predictions++;
+    const chunk = unpackChunk(reply.chunk, arrays);
+    const { total = reply.ms, ...stages } = chunk.timings;
+    const timings = { ...stages, transport: Math.max(0, ms - total), total: Math.max(total, ms) };
+    return { ...chunk, timings };
+  }
+
+  async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
+    const { reply, arrays } = await this.#submit('stages', observation, options);
+    if (reply.kind !== 'stages') throw new Error(`the engine answered stages with ${reply.kind}`);
+    return unpackStages(reply.stages, arrays);
+  }
+
+  /** Resolves when an engine is ready; rejects with ENGINE_UNAVAILABLE or CLOSED when none will be, or the signal's reason. */
+  whenReady(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      if (this.#state === 'ready') return resolve();
+      if (this.#state !== 'starting') return reject(this.#unavailable());
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+      this.#waiting.push({ resolve, reject });
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      this.#state = 'closed';
+      if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
+      this.#dropJobs(this.#unavailable());
+      for (const { reject } of this.#waiting.splice(0)) reject(this.#unavailable());
+      await this.#child.close(closeMs);
+    })();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #submit(
+    kind: Job['kind'],
+    observation: Observation,
+    options: PredictOptions,
+  ): Promise<{ reply: EngineReply; arrays: readonly WireArray[]; ms: number }> {
+    return new Promise((resolve, reject) => {
+      checkOptions(options, predictOptionNames, kind);
+      const { signal, ...rest } = options;
+      signal?.throwIfAborted();
+      if (this.#state !== 'ready') {
+        this.#refused++;
+        throw this.#unavailable();
+      }
+      checkObservation(observation, this.platform.cameras);
+      const arrays: WireArray[] = [];
+      const packed = packObservation(observation, this.platform.cameras, arrays);
+      const id = this.#nextId++;
+      const job: Job = {
+        kind,
+        instruction: options.instruction,
+        message: { kind, id, observation: packed, options: rest },
+        // a call that has to wait keeps its own copy: the caller may reuse its buffers at once
+        arrays: this.#current === null ? arrays : arrays.map((array) => array.slice()),
+        settled: false,
+        resolve: (answer) => {
+          job.settled = true;
+          signal?.removeEventListener('abort', onAbort);
+          resolve(answer);
+        },
+        reject: (error) => {
+          job.settled = true;
+          signal?.removeEventListener('abort', onAbort);
+          reject(error);
+        },
+      };
+      const onAbort = (): void => {
+        const waiting = this.#queue.indexOf(job);
+        if (waiting >= 0) this.#queue.splice(waiting, 1);
+        else if (this.#current === job) this.#child.abort(id);
+        job.reject(signal!.reason);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#queue.push(job);
+      this.#next();
+    });
+  }
+
+  /** The engine gets one call at a time: it would run them one after the other anyway. */
+  #next(): void {
+    const job = this.#current === null && this.#state === 'ready' ? this.#queue.shift() : undefined;
+    if (job === undefined) return;
+    this.#current = job;
+    const { child, limitMs } = { child: this.#child, limitMs: this.#limit(job) };
+    const started = performance.now();
+    child.hold(true);
+    child
+      .ask(job.message, job.arrays, limitMs)
+      .then(
+        ({ reply, arrays }) => {
+          if (reply.kind === 'error') {
+            const error = engineError(reply.error);
+            const live = !job.settled;
+            job.reject(error);
+            // an aborted call ends in an error too; that is no failure of the engine
+            if (live && error.code === 'RUNTIME_FAILED') child.fail(error);
+          } else {
+            this.#encoded.add(job.instruction);
+            job.resolve({ reply, arrays, ms: performance.now() - started });
+          }
+        },
+        (error) => job.reject(error),
+      )
+      .finally(() => {
+        if (this.#current === job) this.#current = null;
+        if (this.#queue.length === 0 && this.#state === 'ready') child.hold(false);
+        this.#next();
+      });
+  }
+
+  #limit({ kind, instruction }: Job): number {
+    const { deadlineMs, firstDeadlineMs, startMs } = this.#settings;
+    if (kind === 'stages') return startMs;
+    return this.#encoded.has(instruction) ? deadlineMs : firstDeadlineMs;
+  }
+
+  #watch(child: EngineChild): void {
+    void child.lost.then((loss) => {
+      if (this.#state === 'closed' || this.#state === 'failed' || child !== this.#child) return;
+      this.#onLost(loss);
+    });
+  }
+
+  #onLost(loss: Loss): void {
+    const { backoff } = this.#settings;
+    const stable = this.#state === 'ready' && performance.now() - this.#readyAt >= backoff.stableMs;
+    this.#state = 'starting';
+    this.#lastLoss = loss;
+    this.#losses[loss.reason]++;
+    this.#inARow = stable ? 1 : this.#inARow + 1;
+    this.#encoded.clear();
+    this.#emit({ kind: 'lost', reason: loss.reason, message: loss.message });
+    this.#dropJobs(this.#unavailable());
+    if (this.#inARow >= backoff.giveUpAfter) {
+      this.#giveUp(loss.message);
+      return;
+    }
+    const inMs = restartDelay(backoff, this.#inARow);
+    this.#emit({ kind: 'restarting', inMs, losses: this.#inARow });
+    this.#restartTimer = setTimeout(() => void this.#restart(), inMs);
+  }
+
+  async #restart(): Promise<void> {
+    this.#restartTimer = null;
+    const started = performance.now();
+    // one engine at a time: two do not fit on one device
+    await this.#child.exited;
+    if (this.#state !== 'starting') return;
+    let child: EngineChild;
+    try {
+      child = new EngineChild(this.#settings.child);
+    } catch (error) {
+      this.#onLost({ reason: 'start', message: String(error), error: error as SemanticVlaError });
+      return;
+    }
+    this.#child = child;
+    this.#watch(child);
+    let facts: EngineFacts;
+    try {
+      facts = await child.ready;
+    } catch {
+      return; // `lost` says it
+    }
+    if (this.#state !== 'starting') return;
+    if (JSON.stringify(facts) !== this.#facts) {
+      child.kill();
+      return this.#giveUp(
+        'Engine: the policy on disk is another than at the start. Start the program again.',
+      );
+    }
+    this.#state = 'ready';
+    this.#readyAt = performance.now();
+    this.#restarts++;
+    child.hold(false);
+    this.#emit({
+      kind: 'ready',
+      pid: child.pid!,
+      startMs: performance.now() - started,
+      restarts: this.#restarts,
+    });
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+  }
+
+  #giveUp(message: string): void {
+    this.#state = 'failed';
+    this.#emit({ kind: 'failed', message });
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#unavailable());
+  }
+
+  #emit(event: EngineEvent): void {
+    this.#settings.emit(event);
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #dropJobs(error: SemanticVlaError): void {
+    for (const job of this.#queue.splice(0)) job.reject(error);
+    if (this.#state === 'closed' && this.#current !== null) this.#current.reject(error);
+  }
+
+  #unavailable(): SemanticVlaError {
+    if (this.#state === 'closed') {
+      return new SemanticVlaError(
+        'CLOSED',
+        'This supervised policy is closed. Start another with superviseEngine.',
+      );
+    }
+    const next =
+      this.#state === 'failed'
+        ? `Given up after ${this.#inARow} losses in a row; start the program again when the cause is gone.`
+        : 'Another one is being started; hold the robot until then.';
+    return new SemanticVlaError(
+      'ENGINE_UNAVAILABLE',
+      `Engine: expected one that is ready, found none. ${this.#lastLoss?.message ?? ''} ${next}`,
+    );
+  }
+}
+
+/** What would not cross unharmed is refused here, in the words that the policy itself would use. */
+function checkObservation(observation: Observation, cameras: readonly string[]): void {
+  const { images, state } = observation ?? {};
+  if (typeof images !== 'object' || images === null) {
+    throw expected('OBSERVATION_INVALID', 'an object of camera frames by name', 'observation.images', images);
+  }
+  for (const camera of cameras) {
+    if (Object.hasOwn(images, camera) && images[camera] !== undefined) checkFrame(images[camera], camera);
+  }
+  if (state === undefined) return;
+  if (!Array.isArray(state) && !ArrayBuffer.isView(state)) {
+    throw expected('STATE_INVALID', 'a list of numbers', 'observation.state', state);
+  }
+  for (let i = 0; i < state.length; i++) {
+    if (typeof state[i] !== 'number')
+      throw expected('STATE_INVALID', 'a number', `observation.state[${i}]`, state[i]);
+  }
+}

@@ -1,0 +1,124 @@
+import { EventEmitter } from 'node:events';
+import { closeSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import fc from 'fast-check';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { EngineLink, type LinkOptions } from '../../lib/supervise/engineLink.ts';
+import type { WireArray } from '../../lib/supervise/engineMessages.ts';
+import { createSharedFile } from '../../lib/supervise/sharedFile.ts';
+
+const test = suite('engine link');
+
+/** The socket's two calls and one event that a link uses. */
+class FakeSocket extends EventEmitter {
+  readonly written: Buffer[] = [];
+  destroyed = false;
+  write(bytes: Buffer): void {
+    this.written.push(bytes);
+  }
+  destroy(): void {
+    this.destroyed = true;
+  }
+}
+
+interface Got {
+  readonly message: unknown;
+  readonly arrays: readonly WireArray[];
+}
+
+function ends(fd: number | null) {
+  const [there, here] = [new FakeSocket(), new FakeSocket()];
+  const got: Got[] = [];
+  const broken: Error[] = [];
+  const options = (side: LinkOptions['side']): LinkOptions => ({ sharedFd: fd, side });
+  const sender = new EngineLink<unknown, unknown>(
+    there as unknown as Socket,
+    options('supervisor'),
+    () => {},
+    () => {},
+  );
+  new EngineLink<unknown, unknown>(
+    here as unknown as Socket,
+    options('engine'),
+    (message, arrays) => got.push({ message, arrays }),
+    (error) => broken.push(error),
+  );
+  return { sender, there, here, got, broken };
+}
+
+const anyArray = fc.oneof(
+  fc.uint8Array({ maxLength: 40 }),
+  fc.int32Array({ maxLength: 9 }),
+  fc.float32Array({ maxLength: 9, noNaN: true }),
+  fc.float64Array({ maxLength: 9, noNaN: true }),
+) as fc.Arbitrary<WireArray>;
+
+for (const transport of ['pipe', 'shared'] as const) {
+  test(`${transport}: messages arrive whole and unchanged, however the socket cuts them`, () => {
+    const fd = transport === 'shared' ? createSharedFile() : null;
+    try {
+      fc.assert(
+        fc.property(
+          fc.array(fc.tuple(fc.json(), fc.array(anyArray, { maxLength: 4 })), { minLength: 1, maxLength: 4 }),
+          fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 20 }),
+          (messages, cuts) => {
+            const { sender, there, here, got, broken } = ends(fd);
+            for (const [text, arrays] of messages) {
+              sender.send({ text }, arrays);
+              // one at a time, as the shared half is written anew by the next
+              const bytes = Buffer.concat(there.written.splice(0));
+              for (let at = 0, i = 0; at < bytes.length; i++) {
+                const n = cuts[i % cuts.length]!;
+                here.emit('data', bytes.subarray(at, at + n));
+                at += n;
+              }
+            }
+            assert.equal(broken, []);
+            assert.equal(
+              got.map(({ message }) => message),
+              messages.map(([text]) => ({ text })),
+            );
+            for (const [i, { arrays }] of got.entries()) {
+              // -0 and types too: bytes are compared
+              const flat = (list: readonly WireArray[]) =>
+                list.map((a) => [
+                  a.constructor.name,
+                  Buffer.from(a.buffer, a.byteOffset, a.byteLength).toString('hex'),
+                ]);
+              assert.equal(flat(arrays), flat(messages[i]![1]));
+            }
+          },
+        ),
+        { numRuns: 60 },
+      );
+    } finally {
+      if (fd !== null) closeSync(fd);
+    }
+  });
+}
+
+test('several messages in one read, without arrays', () => {
+  const { sender, there, here, got } = ends(null);
+  for (let i = 0; i < 5; i++) sender.send(i, []);
+  here.emit('data', Buffer.concat(there.written));
+  assert.equal(
+    got.map(({ message }) => message),
+    [0, 1, 2, 3, 4],
+  );
+});
+
+test('what is no frame breaks the link and nothing else', () => {
+  const lying = Buffer.alloc(8);
+  lying.writeUInt32LE(2 ** 31, 0);
+  const noJson = Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3]);
+  for (const bytes of [lying, Buffer.alloc(8), noJson]) {
+    const { here, broken, got } = ends(null);
+    here.emit('data', bytes);
+    assert.is(broken.length, 1);
+    assert.is(here.destroyed, true);
+    assert.equal(got, []);
+  }
+});
+
+test.run();

@@ -25,11 +25,11 @@ export { type FolderObservation, readObservation } from './observation/readObser
 export { type Normalization, type Platform, type PlatformName, resolvePlatform } from './platform.ts';
 export { loadPolicy } from './policy.ts';
 export { type PolicySizes, policySizes } from './policyParts.ts';
+export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
 export * from './schedule/index.ts';
 export type { ServeLimits } from './serve/limits.ts';
 export type { ObservationKeys } from './serve/observationMap.ts';
 export { type PolicyServer, type ServeOptions, servePolicy } from './serve/servePolicy.ts';
-export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
 export {
   type CompareOptions,
   compareStages,

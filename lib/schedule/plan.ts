@@ -33,7 +33,7 @@ export class Plan {
     return this.#chunks.at(-1);
   }
 
-  /** Chunks with a row for now. */
+  /** Chunks with a row for this tick. */
   current(): PlacedChunk[] {
     const now = this.executed.total;
     return this.#chunks.filter(({ first, end }) => first <= now && now < end);

@@ -25,7 +25,7 @@ export interface Rules {
   wants(plan: Plan): boolean;
   /**
    * The chunks that make the action of now.
-   * @param current chunks with a row for now, oldest observation first, at least one
+   * @param current chunks with a row for this tick, oldest observation first, at least one
    */
   shares(current: readonly PlacedChunk[], plan: Plan): Share[];
   /**

@@ -1,5 +1,5 @@
 /**
- * Temporal ensembling (ACT, arXiv 2304.13705): ask every tick; everything that was predicted for now is averaged. With a
+ * Temporal ensembling (ACT, arXiv 2304.13705): ask every tick; everything that was predicted for this tick is averaged. With a
  * policy slower than a tick it asks as often as the policy answers.
  */
 

@@ -141,7 +141,7 @@ test('failures of the policy: 500 and its code, not its message', async () => {
   const policy = new FakePolicy();
   await served(policy, {}, async ({ act, server }) => {
     const first = post(act, actBody());
-    (await policy.called(1)).fail(new Error('cannot read /home/robot/secret.safetensors'));
+    (await policy.called(1)).fail(new Error('cannot read /var/lib/robot/secret.safetensors'));
     const broken = await first;
     assert.is(broken.status, 500);
     assert.equal(await broken.json(), {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 namespace fake {
 
@@ -81,9 +82,8 @@ Failure failureOf(const std::function<void()>& body) {
 }
 
 SmallPolicy::SmallPolicy() {
-  char path[] = "/tmp/semanticvla-weights-XXXXXX";
-  const int fd = mkstemp(path);
-  file_ = path;
+  file_ = (std::filesystem::temp_directory_path() / "semanticvla-weights-XXXXXX").string();
+  const int fd = mkstemp(file_.data());
   for (size_t i = 0; i < kEmbed + kFilm + kQkv + kPlain; ++i) {
     weights_.push_back(static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 33.0f);
   }

@@ -1,0 +1,244 @@
+/**
+ * What a measurement says: the contract between what measures (`bench`, `profile`), what judges (the regression gate) and
+ * what shows (tables, exports, the HTML report). Only types of plain JSON; no behaviour. Times are milliseconds on the
+ * monotonic clock, counted from the start of the run, unless a name says otherwise.
+ */
+
+/** Statistics of one series. Percentiles by trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
+export interface Summary {
+  readonly count: number;
+  readonly min: number;
+  readonly max: number;
+  readonly mean: number;
+  readonly median: number;
+  readonly p90: number;
+  readonly p95: number;
+  readonly p99: number;
+}
+
+/**
+ * Where the time of a chunk goes. `total` is end to end: frames in host memory to actions in host memory. Stages may
+ * overlap (tokenizing runs while images are resized) and a stage that did not run is not there.
+ *
+ * host      decode, resize, crop, tokenize, normalize, unnormalize; preprocess is decode + resize + crop together
+ * runtime   instruction (the instruction graph), policy (the policy graph, host's view), enqueue, h2d, compute, d2h
+ */
+export type StageName =
+  | 'total'
+  | 'preprocess'
+  | 'decode'
+  | 'resize'
+  | 'crop'
+  | 'tokenize'
+  | 'normalize'
+  | 'instruction'
+  | 'policy'
+  | 'enqueue'
+  | 'h2d'
+  | 'compute'
+  | 'd2h'
+  | 'unnormalize';
+
+export type StageTimes = Readonly<Partial<Record<StageName, number>>>;
+
+/** One action chunk that was measured. */
+export interface ChunkRecord {
+  /** When it was asked for. */
+  readonly startMs: number;
+  readonly stages: StageTimes;
+}
+
+/** What was measured, in the words a table needs. */
+export interface SubjectFacts {
+  /** Unique in a report: `libero cpu float32`, or as the user named it. */
+  readonly name: string;
+  /** `SemanticVLA`, `OpenVLA-OFT+`, ... */
+  readonly variant: string;
+  /** Folder as given, or `preset libero`. */
+  readonly source: string;
+  readonly backend: 'cpu' | 'tensorrt';
+  /** Library and version that computes: `ONNX Runtime 1.30.0`, `TensorRT 10.3.0.26`. */
+  readonly runtime: string;
+  readonly precision: 'float32' | 'bfloat16' | 'float16';
+  /** How the weights are held: folded, mapped, bound, baked. */
+  readonly weights: string;
+  /** P, Llama tokens of the prompt without the stop token. */
+  readonly promptTokens: number;
+  readonly cameras: readonly string[];
+  readonly chunk: number;
+  readonly actionDim: number;
+  readonly parameters: number;
+  readonly threads: number | null;
+}
+
+export interface SubjectResult {
+  readonly subject: SubjectFacts;
+  /** The first time in this process: load, the instruction, the first chunk. */
+  readonly cold: { readonly loadMs: number; readonly instructionMs: number; readonly firstChunkMs: number };
+  readonly warmUp: {
+    readonly chunks: number;
+    readonly ms: number;
+    /** Whether the rule for a steady state was met before the limit. */
+    readonly stable: boolean;
+    /** The rule and what was seen, in one sentence. */
+    readonly because: string;
+  };
+  /** Every chunk after warm-up in the order measured; outliers stay. */
+  readonly chunks: readonly ChunkRecord[];
+  /** By stage. */
+  readonly summary: Readonly<Partial<Record<StageName, Summary>>>;
+  /** Chunks a second, one after the other, over the time this subject ran. */
+  readonly throughput: number;
+  /** Largest resident memory of the process while it ran, bytes; null where it is shared with other subjects. */
+  readonly peakMemoryBytes: number | null;
+}
+
+/** Two subjects that alternated in one run. */
+export interface Comparison {
+  readonly subject: string;
+  readonly baseline: string;
+  /** baseline median / subject median: above 1, the subject is faster. */
+  readonly ratio: number;
+  /** Interval of the ratio, see `confidence`. */
+  readonly low: number;
+  readonly high: number;
+  /** e.g. 0.95 */
+  readonly confidence: number;
+  /** Rounds in which both were measured, one after the other. */
+  readonly rounds: number;
+}
+
+/** One thing the reader must know before believing a number. */
+export interface Warning {
+  /** Stable, kebab-case: `clocks-unlocked`, `throttled`, `warm-up-short`, `background-load`, `governor-powersave`, ... */
+  readonly code: string;
+  /** What was seen, what it does to the figures, and the command that changes it. */
+  readonly text: string;
+}
+
+/** A sensor that was read at a moment. */
+export interface Reading {
+  readonly name: string;
+  readonly value: number;
+}
+
+/** The machine at one moment. Fields that the board does not tell are null, never guessed. */
+export interface MachineSnapshot {
+  readonly at: string;
+  /** Degrees Celsius by zone. */
+  readonly temperatures: readonly Reading[];
+  /** MHz by clock domain (`cpu0`, `gpu`, `emc`). */
+  readonly clocks: readonly Reading[];
+  /** Watts by rail, `total` where the board tells it. */
+  readonly power: readonly Reading[];
+  /** Names of throttle reasons or alarms that were active. */
+  readonly throttling: readonly string[];
+  /** Load average of the last minute per core. */
+  readonly load: number | null;
+  readonly memoryFreeBytes: number | null;
+}
+
+/** What the machine is, and how it was at the start and the end of a run. */
+export interface MachineState {
+  /** `NVIDIA Jetson AGX Orin Developer Kit`, or the product name of the machine. */
+  readonly board: string;
+  readonly cpu: { readonly model: string; readonly cores: number; readonly governor: string | null };
+  readonly gpu: {
+    readonly name: string;
+    readonly computeCapability: string | null;
+    readonly driver: string | null;
+    readonly memoryBytes: number | null;
+  } | null;
+  /** `L4T 36.4.3, JetPack 6.2`; null where it is no Jetson. */
+  readonly jetpack: string | null;
+  /** `MAXN`, `15W`; null where the board has none. */
+  readonly powerMode: string | null;
+  /** null where it cannot be told. */
+  readonly clocksLocked: boolean | null;
+  readonly os: string;
+  readonly start: MachineSnapshot;
+  readonly end: MachineSnapshot | null;
+  /** Watts over the run and joules per chunk by what was sampled; null without a power sensor. */
+  readonly energy: {
+    readonly meanWatts: number;
+    readonly joulesPerChunk: number;
+    readonly samples: number;
+    readonly source: string;
+  } | null;
+}
+
+/** The recorder against a known busy-wait (lib/profile/measure/selfCheck.ts). */
+export interface SelfCheck {
+  readonly expectedMs: number;
+  readonly measuredMs: number;
+  readonly errorPercent: number;
+  /** What recording one chunk costs, microseconds. */
+  readonly overheadUs: number;
+  /** That as a share of a 5 ms chunk, percent. */
+  readonly overheadPercent: number;
+  /** Event-loop delay while measuring, apart from inference. */
+  readonly eventLoopDelay: Summary;
+}
+
+/** One layer or kernel of a profile. */
+export interface LayerTime {
+  /** As the runtime names it. */
+  readonly name: string;
+  /** The policy's own block: `siglip block 11`, `llama layer 3 mlp`, `pruner`, `action head`. */
+  readonly block: string;
+  /** Which of the two graphs. */
+  readonly graph: 'instruction' | 'policy';
+  /** What runs: operator or kernel. */
+  readonly kind: string;
+  readonly count: number;
+  readonly averageMs: number;
+  readonly medianMs: number;
+  readonly percent: number;
+}
+
+/** Work of one stage of the policy, computed from the graph, against a device's peaks. */
+export interface RooflineRow {
+  /** `vision`, `pruner`, `llm`, `heads`, `instruction`. */
+  readonly stage: string;
+  /** Floating-point operations, a multiply-add counted as two. */
+  readonly flops: number;
+  /** Bytes of weights, and of activations that must go through memory. */
+  readonly weightBytes: number;
+  readonly activationBytes: number;
+  /** max(flops / peak, bytes / bandwidth). */
+  readonly limitMs: number;
+  readonly boundBy: 'compute' | 'memory';
+  /** What was measured, and limit / measured; null where the stage was not measured. */
+  readonly measuredMs: number | null;
+  readonly fraction: number | null;
+}
+
+export interface Roofline {
+  readonly device: string;
+  readonly precision: string;
+  readonly peakTflops: number;
+  readonly bandwidthGBs: number;
+  /** Where the peaks were read. */
+  readonly source: string;
+  readonly rows: readonly RooflineRow[];
+  readonly limitMs: number;
+}
+
+/** What `bench` and `profile` write with --json, and the report and the gate read. */
+export interface BenchReport {
+  readonly format: 'semanticvla-bench';
+  readonly version: 1;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly command: readonly string[];
+  readonly software: Readonly<Record<string, string>>;
+  readonly machine: MachineState;
+  readonly selfCheck: SelfCheck;
+  readonly subjects: readonly SubjectResult[];
+  readonly comparisons: readonly Comparison[];
+  /** By subject name. */
+  readonly rooflines: Readonly<Record<string, Roofline>>;
+  /** By subject name; from a run of its own, since a profiler slows what it watches. */
+  readonly layers: Readonly<Record<string, readonly LayerTime[]>>;
+  readonly warnings: readonly Warning[];
+}

@@ -136,6 +136,35 @@ export interface MachineSnapshot {
   /** Load average of the last minute per core. */
   readonly load: number | null;
   readonly memoryFreeBytes: number | null;
+  /** Counts since boot, whose growth over a run tells what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
+  readonly counters?: readonly Reading[];
+}
+
+/** The range that a clock may move in; equal ends: it is held. MHz. */
+export interface ClockRange {
+  /** As in `MachineSnapshot.clocks`. */
+  readonly name: string;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** What was sampled while a run went on. */
+export interface MachineSampling {
+  readonly samples: number;
+  readonly intervalMs: number;
+  /** What one sample costs the sampling thread, milliseconds (mean), and the share of one core that all took, percent. */
+  readonly costMs: number;
+  readonly costPercent: number;
+  /** Highest temperature by zone. */
+  readonly hottest: readonly Reading[];
+  /** Lowest and highest by clock domain. */
+  readonly clocks: readonly ClockRange[];
+  /** Throttle reasons and alarms that any sample saw. */
+  readonly throttling: readonly string[];
+  /** Share of all cores that other processes took, percent; null where it cannot be told. */
+  readonly othersPercent: number | null;
+  /** Of these, the busiest by name, percent of one core. */
+  readonly others: readonly Reading[];
 }
 
 /** What the machine is, and how it was at the start and the end of a run. */
@@ -155,6 +184,13 @@ export interface MachineState {
   readonly powerMode: string | null;
   /** null where it cannot be told. */
   readonly clocksLocked: boolean | null;
+  readonly clockRanges?: readonly ClockRange[];
+  /** Degrees Celsius at which the machine slows down, by zone. */
+  readonly temperatureLimits?: readonly Reading[];
+  /** `KVM`, `container`; null: neither is visible. */
+  readonly virtual?: string | null;
+  /** Runs on its battery; null: it has none, or does not tell. */
+  readonly onBattery?: boolean | null;
   readonly os: string;
   readonly start: MachineSnapshot;
   readonly end: MachineSnapshot | null;
@@ -165,6 +201,7 @@ export interface MachineState {
     readonly samples: number;
     readonly source: string;
   } | null;
+  readonly sampling?: MachineSampling | null;
 }
 
 /** The recorder against a known busy-wait (lib/profile/measure/selfCheck.ts). */

@@ -14,6 +14,8 @@ export interface Summary {
   readonly p90: number;
   readonly p95: number;
   readonly p99: number;
+  /** Further percentiles that were asked for, by number: `{"99.9": 12.3}`. */
+  readonly percentiles?: Readonly<Record<string, number>>;
 }
 
 /**
@@ -46,6 +48,8 @@ export interface ChunkRecord {
   /** When it was asked for. */
   readonly startMs: number;
   readonly stages: StageTimes;
+  /** The turn it was measured in; subjects of one run take turns, and chunks of one turn are neighbours in time. */
+  readonly round?: number;
 }
 
 /** What was measured, in the words a table needs. */
@@ -69,6 +73,10 @@ export interface SubjectFacts {
   readonly actionDim: number;
   readonly parameters: number;
   readonly threads: number | null;
+  /** Size of the camera frames that were given, pixels. */
+  readonly frame?: { readonly width: number; readonly height: number };
+  /** The sentence that was measured. */
+  readonly instruction?: string;
 }
 
 export interface SubjectResult {
@@ -85,7 +93,12 @@ export interface SubjectResult {
   };
   /** Every chunk after warm-up in the order measured; outliers stay. */
   readonly chunks: readonly ChunkRecord[];
-  /** By stage. */
+  /**
+   * Chunks that began a sentence of the same length that was not encoded before: the ones with `tokenize` and
+   * `instruction`. Measured between the others and apart from them, since a robot changes its task rarely.
+   */
+  readonly newInstruction?: readonly ChunkRecord[];
+  /** By stage; `tokenize` and `instruction` are of `newInstruction`, everything else of `chunks`. */
   readonly summary: Readonly<Partial<Record<StageName, Summary>>>;
   /** Chunks a second, one after the other, over the time this subject ran. */
   readonly throughput: number;
@@ -215,6 +228,30 @@ export interface SelfCheck {
   readonly overheadPercent: number;
   /** Event-loop delay while measuring, apart from inference. */
   readonly eventLoopDelay: Summary;
+  /** Within 1 % and below 1 % of a 5 ms chunk. */
+  readonly passed?: boolean;
+  /** The clock that the busy-wait ran on: `CLOCK_MONOTONIC_RAW`, `cntvct_el0 at 1000 MHz`. */
+  readonly clock?: string;
+  readonly trials?: number;
+}
+
+/** What the regression gate said about one condition. */
+export interface GateVerdict {
+  /** As written: `p50 > 1.05x`. A condition says what must not be. */
+  readonly condition: string;
+  readonly subject: string;
+  /** Name of the subject or file that it was held against; null for a limit in milliseconds. */
+  readonly baseline: string | null;
+  /** `noisy`: the interval holds the limit, so neither can be said. */
+  readonly outcome: 'pass' | 'fail' | 'noisy';
+  /** Value of the condition's left side: a ratio, or milliseconds, or chunks a second. */
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+  readonly limit: number;
+  readonly confidence: number;
+  /** One sentence for people. */
+  readonly because: string;
 }
 
 /** One layer or kernel of a profile. */
@@ -278,4 +315,6 @@ export interface BenchReport {
   /** By subject name; from a run of its own, since a profiler slows what it watches. */
   readonly layers: Readonly<Record<string, readonly LayerTime[]>>;
   readonly warnings: readonly Warning[];
+  /** With `--fail-if`. */
+  readonly gate?: readonly GateVerdict[];
 }

@@ -5,7 +5,8 @@ set_target_properties(semanticvla_addon PROPERTIES PREFIX "" OUTPUT_NAME semanti
 # cmake-js names Node's headers; they are not ours to warn about.
 target_include_directories(semanticvla_addon SYSTEM PRIVATE ${CMAKE_JS_INC})
 target_compile_definitions(semanticvla_addon PRIVATE
-  NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS_ALL NAPI_CPP_EXCEPTIONS)
+  NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS_ALL NAPI_CPP_EXCEPTIONS
+  NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 # With the checks for null GCC takes the address of a function for no constant, and node-addon-api compares them.
 if(CMAKE_BUILD_TYPE STREQUAL Sanitize)
   target_compile_options(semanticvla_addon PRIVATE

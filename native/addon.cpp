@@ -1,8 +1,6 @@
 #include <napi.h>
 
-#include <algorithm>
 #include <array>
-#include <atomic>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -183,38 +181,15 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   Napi::Value openSession(const Napi::CallbackInfo& info) { return napi::openSession(info); }
   Napi::Value tryLock(const Napi::CallbackInfo& info) { return napi::tryLock(info); }
 
-  /// { done: Promise, cancel: Function }
   Napi::Value buildEngine(const Napi::CallbackInfo& info) {
-    if (!builds_) startBuilds(info.Env());
-    auto job = std::make_unique<napi::EngineBuildJob>(info);
-    const auto cancelled = job->cancelled;
-    const auto isOver = [](const auto& flag) { return flag.expired(); };
-    running_.erase(std::remove_if(running_.begin(), running_.end(), isOver), running_.end());
-    running_.push_back(cancelled);
-    Napi::Object build = Napi::Object::New(info.Env());
-    build.Set("cancel", Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) {
-                cancelled->store(true);
-              }));
-    build.Set("done", builds_->submit(std::move(job)));
-    return build;
-  }
-
-  /// A worker that ends waits for the queue's thread, and that for the build: cancel it first.
-  /// Hooks run last in, first out, so this one comes before the queue's own.
-  void startBuilds(Napi::Env env) {
-    builds_ = std::make_unique<napi::Queue>(env);
-    env.AddCleanupHook([this] {
-      for (const auto& flag : running_) {
-        if (const auto cancelled = flag.lock()) cancelled->store(true);
-      }
-    });
+    if (!builds_) builds_ = std::make_unique<napi::EngineBuilds>(info.Env());
+    return builds_->start(info);
   }
 
   reference::Preprocessor preprocessor_;
   BufferPool pool_;
   /// Apart from the other, since a build takes seconds to minutes. Started by the first build.
-  std::unique_ptr<napi::Queue> builds_;
-  std::vector<std::weak_ptr<std::atomic<bool>>> running_;
+  std::unique_ptr<napi::EngineBuilds> builds_;
   /// Started by the first job. Last member: its thread uses the ones above and ends first.
   std::unique_ptr<napi::Queue> queue_;
 };

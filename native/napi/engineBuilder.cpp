@@ -1,6 +1,6 @@
 #include "napi/engineBuilder.h"
 
-#include <mutex>
+#include <algorithm>
 #include <utility>
 
 #include "napi/settle.h"
@@ -133,55 +133,15 @@ Napi::Uint8Array fromByteVector(Napi::Env env, const std::vector<uint8_t>& bytes
 
 }  // namespace
 
-/// Progress from the builder's threads to JS. Thousands of steps a second would flood the event
-/// loop, so at most one call is on its way and carries the newest.
-class EngineBuildJob::Reporter {
- public:
-  Reporter(Napi::Env env, const Napi::Function& callback) {
-    bridge_ = Bridge::New(env, callback, "semanticvla build progress", 0, 1, this);
-    bridge_.Unref(env);
-  }
-  ~Reporter() { bridge_.Release(); }
-  Reporter(const Reporter&) = delete;
-  Reporter& operator=(const Reporter&) = delete;
-
-  void report(const runtime::BuildProgress& progress) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    newest_ = progress;
-    ++steps_;
-    if (isOnItsWay_) return;
-    isOnItsWay_ = bridge_.NonBlockingCall() == napi_ok;
-  }
-
- private:
-  static void call(Napi::Env env, Napi::Function callback, Reporter* reporter, void*) {
-    runtime::BuildProgress progress;
-    int steps = 0;
-    // Without an environment the bridge only empties its queue.
-    if (env == nullptr) return;
-    {
-      const std::lock_guard<std::mutex> lock(reporter->mutex_);
-      reporter->isOnItsWay_ = false;
-      progress = reporter->newest_;
-      steps = reporter->steps_;
-    }
-    Napi::HandleScope scope(env);
-    Napi::Object object = Napi::Object::New(env);
-    object.Set("phase", progress.phase);
-    object.Set("parent", progress.parent);
-    object.Set("step", progress.step);
-    object.Set("steps", progress.steps);
-    object.Set("stepsDone", steps);
-    callback.Call({object});
-  }
-  using Bridge = Napi::TypedThreadSafeFunction<Reporter, void, call>;
-
-  Bridge bridge_;
-  std::mutex mutex_;
-  runtime::BuildProgress newest_;
-  int steps_ = 0;
-  bool isOnItsWay_ = false;
-};
+Napi::Value fromBuildProgress(Napi::Env env, const CountedProgress& progress) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("phase", progress.step.phase);
+  object.Set("parent", progress.step.parent);
+  object.Set("step", progress.step.step);
+  object.Set("steps", progress.step.steps);
+  object.Set("stepsDone", progress.done);
+  return object;
+}
 
 EngineBuildJob::EngineBuildJob(const Napi::CallbackInfo& info) : Job(info.Env()) {
   const Napi::Object request = toObject(info[0], "request");
@@ -191,9 +151,10 @@ EngineBuildJob::EngineBuildJob(const Napi::CallbackInfo& info) : Job(info.Env())
   request_ = toRequest(request);
   if (!info[1].IsFunction())
     throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
-  reporter_ = std::make_shared<Reporter>(info.Env(), info[1].As<Napi::Function>());
+  reporter_ = std::make_unique<BuildReporter>(info.Env(), info[1].As<Napi::Function>(), "semanticvla build progress");
+  // one call at a time, from whatever thread of TensorRT's
   request_.progress = [this](const runtime::BuildProgress& progress) {
-    reporter_->report(progress);
+    reporter_->report({progress, ++steps_});
     return !cancelled->load();
   };
   request_.log = [this](runtime::Severity severity, const char* message) {
@@ -223,6 +184,29 @@ Napi::Value EngineBuildJob::result(Napi::Env env) {
   object.Set("networkLayers", result_.networkLayers);
   object.Set("warnings", fromStrings(env, warnings_));
   return object;
+}
+
+/// A worker that ends waits for the queue's thread, and that for the build: cancel it first. Hooks run last in, first out,
+/// so this one comes before the queue's own.
+EngineBuilds::EngineBuilds(Napi::Env env) : queue_(env) {
+  env.AddCleanupHook([this] {
+    for (const auto& flag : running_) {
+      if (const auto cancelled = flag.lock()) cancelled->store(true);
+    }
+  });
+}
+
+Napi::Value EngineBuilds::start(const Napi::CallbackInfo& info) {
+  auto job = std::make_unique<EngineBuildJob>(info);
+  const auto cancelled = job->cancelled;
+  const auto isOver = [](const auto& flag) { return flag.expired(); };
+  running_.erase(std::remove_if(running_.begin(), running_.end(), isOver), running_.end());
+  running_.push_back(cancelled);
+  Napi::Object build = Napi::Object::New(info.Env());
+  build.Set("cancel", Napi::Function::New(info.Env(),
+                                          [cancelled](const Napi::CallbackInfo&) { cancelled->store(true); }));
+  build.Set("done", queue_.submit(std::move(job)));
+  return build;
 }
 
 Napi::Value inspectTensorRt(const Napi::CallbackInfo& info) {

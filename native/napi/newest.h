@@ -2,54 +2,76 @@
 
 #include <napi.h>
 
+#include <memory>
 #include <mutex>
-#include <utility>
 
 namespace semanticvla::napi {
 
 /// Reports from any thread to one JS function, `Convert` making the argument. Thousands a second would flood the event loop:
 /// at most one call is on its way, and it carries the newest.
+///
+/// The reporter and the bridge end at different moments: calls that are on their way outlive the reporter, and when the
+/// environment ends the bridge goes first. So what both touch belongs to both.
 template <typename Report, Napi::Value (*Convert)(Napi::Env, const Report&)>
 class NewestReporter {
  public:
-  NewestReporter(Napi::Env env, const Napi::Function& callback, const char* name) : state_(new State()) {
-    bridge_ = Bridge::New(env, callback, name, 0, 1, state_, finalize);
-    bridge_.Unref(env);
+  NewestReporter(Napi::Env env, const Napi::Function& callback, const char* name) : state_(std::make_shared<State>()) {
+    auto shared = std::make_unique<Shared>(state_);
+    state_->bridge = Bridge::New(env, callback, name, 0, 1, shared.get(), finalize);
+    state_->isOpen = true;
+    // the bridge's from here on; `finalize` ends it
+    static_cast<void>(shared.release());
+    state_->bridge.Unref(env);
   }
-  /// Calls that are on their way still arrive; the state ends behind the last of them.
-  ~NewestReporter() { bridge_.Release(); }
+  ~NewestReporter() { state_->leave(); }
   NewestReporter(const NewestReporter&) = delete;
   NewestReporter& operator=(const NewestReporter&) = delete;
 
   void report(const Report& report) {
     const std::lock_guard<std::mutex> lock(state_->mutex);
     state_->newest = report;
-    if (!state_->isOnItsWay) state_->isOnItsWay = bridge_.NonBlockingCall() == napi_ok;
+    if (state_->isOpen && !state_->isOnItsWay) state_->isOnItsWay = state_->bridge.NonBlockingCall() == napi_ok;
   }
 
  private:
-  struct State {
-    std::mutex mutex;
-    Report newest{};
-    bool isOnItsWay = false;
-  };
-  static void finalize(Napi::Env, void*, State* state) { delete state; }
-  static void call(Napi::Env env, Napi::Function callback, State* state, void*) {
-    // Without an environment the bridge only empties its queue.
+  struct State;
+  using Shared = std::shared_ptr<State>;
+
+  static void finalize(Napi::Env, void*, Shared* shared) {
+    (*shared)->leave();
+    delete shared;
+  }
+  static void call(Napi::Env env, Napi::Function callback, Shared* shared, void*) {
+    // Without an environment the bridge only empties its queue, and what it was given is gone.
     if (env == nullptr) return;
     Report report;
     {
-      const std::lock_guard<std::mutex> lock(state->mutex);
-      state->isOnItsWay = false;
-      report = state->newest;
+      State& state = **shared;
+      const std::lock_guard<std::mutex> lock(state.mutex);
+      state.isOnItsWay = false;
+      report = state.newest;
     }
     Napi::HandleScope scope(env);
     callback.Call({Convert(env, report)});
   }
-  using Bridge = Napi::TypedThreadSafeFunction<State, void, call>;
+  using Bridge = Napi::TypedThreadSafeFunction<Shared, void, call>;
 
-  State* state_;
-  Bridge bridge_;
+  struct State {
+    std::mutex mutex;
+    Report newest{};
+    bool isOnItsWay = false;
+    /// false: released, and perhaps gone.
+    bool isOpen = false;
+    Bridge bridge;
+
+    void leave() {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (isOpen) bridge.Release();
+      isOpen = false;
+    }
+  };
+
+  Shared state_;
 };
 
 }  // namespace semanticvla::napi

@@ -17,7 +17,7 @@ const native = join(root, 'native');
 /** Digest of everything that the fakes are compiled from. */
 function sourceDigest(): string {
   const hash = createHash('sha256');
-  for (const folder of [fakes, join(native, 'runtime')]) {
+  for (const folder of [fakes, join(native, 'runtime'), join(native, 'napi')]) {
     for (const name of readdirSync(folder).sort()) hash.update(name).update(readFileSync(join(folder, name)));
   }
   return hash.digest('hex').slice(0, 16);
@@ -55,6 +55,7 @@ const inRuntime = (...names: readonly string[]): string[] =>
 
 export interface FakeTensorRt {
   readonly library: string;
+  readonly parser: string;
   readonly module: string;
 }
 
@@ -67,6 +68,7 @@ export function fakeTensorRt(version: readonly [number, number] = [10, 3]): Fake
       `-DFAKE_MINOR=${version[1]}`,
       ...inFakes('fakeLibrary'),
     ]),
+    parser: compile('parser.so', ['-shared', ...inFakes('fakeParser')]),
     module: compile('module.so', [
       '-shared',
       '-fvisibility=hidden',
@@ -83,6 +85,32 @@ export function sessionTests(sanitize: boolean): string {
     ...inFakes('fakeDevice', 'fakeEngine', 'fixture', 'main', 'sessionTests', 'refusalTests'),
     ...inRuntime('convertWeights', 'device', 'engine', 'graph', 'session', 'staging', 'weights'),
   ]);
+}
+
+/** An addon that has `buildEngine` only, with the address sanitizer: for a process that has it too (`underAddressSanitizer`). */
+export function sanitizedBuildAddon(): string {
+  const headers = ['node-addon-api', 'node-api-headers/include'].map((name) =>
+    join(root, 'node_modules', name),
+  );
+  return compile('buildAddon.node', [
+    '-shared',
+    '-O0',
+    '-fsanitize=address',
+    ...headers.flatMap((folder) => ['-isystem', folder]),
+    '-DNAPI_VERSION=9',
+    '-DNODE_ADDON_API_CPP_EXCEPTIONS_ALL',
+    '-DNAPI_CPP_EXCEPTIONS',
+    '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+    ...inFakes('buildAddon'),
+    ...['engineBuilder', 'queue'].map((name) => join(native, 'napi', `${name}.cpp`)),
+    ...inRuntime('library'),
+  ]);
+}
+
+/** Environment in which Node can load it; Node's own leaks at exit are not looked for. */
+export function underAddressSanitizer(): NodeJS.ProcessEnv {
+  const { stdout } = spawnSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' });
+  return { ...process.env, LD_PRELOAD: stdout.trim(), ASAN_OPTIONS: 'detect_leaks=0' };
 }
 
 /** A plan with the inputs and outputs of a graph; its sizes of P as the graph's symbols say. */

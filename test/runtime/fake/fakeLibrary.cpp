@@ -7,5 +7,6 @@ int32_t getInferLibMajorVersion() { return FAKE_MAJOR; }
 int32_t getInferLibMinorVersion() { return FAKE_MINOR; }
 int32_t getInferLibPatchVersion() { return 0; }
 int32_t getInferLibBuildVersion() { return 7; }
+void* createInferBuilder_INTERNAL(void*, int32_t) { return nullptr; }
 void* createInferRuntime_INTERNAL(void*, int32_t) { return nullptr; }
 }

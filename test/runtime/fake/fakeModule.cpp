@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "fakeEngine.h"
 #include "runtime/module.h"
@@ -67,7 +68,24 @@ std::unique_ptr<Engine> loadEngine(const EntryPoints&, Device& device, const std
   return loadFakeEngine(static_cast<FakeDevice&>(device), plan);
 }
 
-BuildResult build(const EntryPoints&, const BuildRequest&) { throw std::runtime_error("the fake module builds nothing"); }
+/// The model is text: `fake model`, then `steps N`, how many steps of progress it takes. The plan is the model again.
+BuildResult build(const EntryPoints&, const BuildRequest& request) {
+  std::istringstream words(std::string(request.model.begin(), request.model.end()));
+  std::string first, second, name;
+  int steps = 0;
+  if (!(words >> first >> second >> name >> steps) || first + second + name != "fakemodelsteps") {
+    throw std::runtime_error("fake model: not one");
+  }
+  BuildResult result;
+  // as TensorRT does: not on the thread that builds
+  std::thread([&] {
+    for (int step = 1; step <= steps && !result.isCancelled; ++step) {
+      result.isCancelled = request.progress && !request.progress({"Building engine", "", step, steps});
+    }
+  }).join();
+  if (!result.isCancelled) result.plan = request.model;
+  return result;
+}
 
 const Module kModule{kModuleAbi, "trt10", {10, 3, 0, 0}, false, build, listDevices, openDevice, loadEngine, nullptr};
 

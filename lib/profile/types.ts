@@ -272,19 +272,34 @@ export interface LayerTime {
 
 /** Work of one stage of the policy, computed from the graph, against a device's peaks. */
 export interface RooflineRow {
-  /** `vision`, `pruner`, `llm`, `heads`, `instruction`. */
+  /**
+   * `instruction` (once a sentence), `vision`, `pruner`, `fuser`, `llm`, `heads`; `policy`: all of a chunk, whose limit is
+   * the sum of theirs.
+   */
   readonly stage: string;
   /** Floating-point operations, a multiply-add counted as two. */
   readonly flops: number;
   /** Bytes of weights, and of activations that must go through memory. */
   readonly weightBytes: number;
   readonly activationBytes: number;
-  /** max(flops / peak, bytes / bandwidth). */
+  /** max(flops / peak, weight bytes / bandwidth); activations are stated only, since caches keep much of them. */
   readonly limitMs: number;
   readonly boundBy: 'compute' | 'memory';
   /** What was measured, and limit / measured; null where the stage was not measured. */
   readonly measuredMs: number | null;
   readonly fraction: number | null;
+  /** Peak that this stage's arithmetic has; absent for `policy`, whose stages may differ. */
+  readonly peakTflops?: number;
+}
+
+/** Whether a policy's weights are at home on a device. */
+export interface RooflineMemory {
+  /** All weights of both graphs, whole embedding tables included, in this precision. */
+  readonly neededBytes: number;
+  readonly deviceBytes: number;
+  /** Share of it that weights may take; the rest is for activations, work space, the driver and the system. */
+  readonly usableShare: number;
+  readonly fits: boolean;
 }
 
 export interface Roofline {
@@ -296,6 +311,7 @@ export interface Roofline {
   readonly source: string;
   readonly rows: readonly RooflineRow[];
   readonly limitMs: number;
+  readonly memory?: RooflineMemory;
 }
 
 /** What `bench` and `profile` write with --json, and the report and the gate read. */

@@ -1,9 +1,10 @@
-// Two launches instead of one: between scores and ranks every block of an image must have finished,
-// and a barrier over a grid needs atomics or a cooperative launch; inside a CUDA graph a second
-// launch costs less than either. Each output element is one thread's sum in an order that depends
-// on nothing but the shapes, so results are the same bits from run to run.
+// One launch. The blocks of an image score their patches and then take a ticket; the one that gets
+// the last finds all scores there, ranks them and gathers the kept rows. A ticket decides only who
+// does that: each output element is one thread's sum in an order that depends on nothing but the
+// shapes, so results are the same bits from run to run.
 
 #include "kernels/convert.cuh"
+#include "kernels/copyRows.cuh"
 #include "kernels/instructionTopK.h"
 #include "kernels/launch.cuh"
 #include "kernels/rank.cuh"
@@ -40,9 +41,18 @@ struct Reduced {
   float partial[kWarps][kTilePatches][kMaxTextTokens + 1];
 };
 
-union SimilarityShared {
+struct Selection {
+  uint32_t keys[kMaxPatches];
+  /// One bit a patch: it is kept.
+  uint32_t keptBits[kMaxPatches / 32];
+  int32_t chosen[kMaxTopk];
+};
+
+/// What the block works with, one after the other.
+union Scratch {
   Staged staged;
   Reduced reduced;
+  Selection selection;
 };
 
 struct Lengths {
@@ -90,10 +100,10 @@ __device__ inline float lengthOf(float squared) {
   return fmaxf(sqrtf(squared), 1e-12f);
 }
 
+/// Similarities of a tile of patches, and their scores to the workspace.
 template <typename T, bool InFours>
-__global__ void __launch_bounds__(kThreads) similarityKernel(const InstructionTopKParams p) {
-  __shared__ SimilarityShared shared;
-  __shared__ Lengths lengths;
+__device__ inline void scoreTile(const InstructionTopKParams& p, Scratch& shared,
+                                 Lengths& lengths) {
   const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
   const int firstPatch = blockIdx.x * kTilePatches;
   const int64_t imageRow = static_cast<int64_t>(blockIdx.y) * p.patches;
@@ -183,40 +193,62 @@ __global__ void __launch_bounds__(kThreads) similarityKernel(const InstructionTo
   }
 }
 
+// ---- who goes on ----
+
+/// True in every thread of the image's last block, once the scores of all others can be read. The
+/// counter wraps to zero, which is what the next launch expects.
+__device__ inline bool isLastOfImage(uint32_t* tickets, int& last) {
+  // All scores of this block are written; the fence puts them before the ticket for everyone.
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    const unsigned ticket = atomicInc(&tickets[blockIdx.y], gridDim.x - 1);
+    // And what the others wrote before their tickets comes before this block's reads.
+    __threadfence();
+    last = ticket == gridDim.x - 1;
+  }
+  __syncthreads();
+  return last != 0;
+}
+
 // ---- selection and gather ----
 
-struct SelectShared {
-  uint32_t keys[kMaxPatches];
-  /// One bit a patch: it is kept.
-  uint32_t keptBits[kMaxPatches / 32];
-  int32_t chosen[kMaxTopk];
-};
-
-template <typename T, bool InFours>
-__device__ inline void copyRow(const T* from, T* to, int width, int lane) {
-  if (InFours) {
-    const Four<T>* in = reinterpret_cast<const Four<T>*>(from);
-    Four<T>* out = reinterpret_cast<Four<T>*>(to);
-    for (int i = lane; i < width / 4; i += 32) out[i] = in[i];
-  } else {
-    for (int i = lane; i < width; i += 32) to[i] = from[i];
+/// Copies `rows` rows of `units` units, row i from row `chosen[i]`. Several loads are under way
+/// before the first store: one block moves all rows of an image.
+template <typename Unit>
+__device__ inline void gatherRows(const void* from, const int32_t* chosen, int rows, int units,
+                                  void* to) {
+  constexpr int kAtOnce = 6;
+  const Unit* in = static_cast<const Unit*>(from);
+  Unit* out = static_cast<Unit*>(to);
+  const int total = rows * units;
+  for (int first = threadIdx.x; first < total; first += kAtOnce * kThreads) {
+    Unit held[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at = first + i * kThreads;
+      if (at < total) held[i] = in[static_cast<int64_t>(chosen[at / units]) * units + at % units];
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int at = first + i * kThreads;
+      if (at < total) out[at] = held[i];
+    }
   }
 }
 
-/// Each block ranks all patches of its image, which takes less time than telling it the result, and
-/// copies its share of the kept rows.
-template <typename T, bool InFours>
-__global__ void __launch_bounds__(kThreads) selectKernel(const InstructionTopKParams p) {
-  __shared__ SelectShared shared;
-  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+/// Ranks all patches of the block's image and writes the kept ones.
+template <typename T>
+__device__ inline void selectPatches(const InstructionTopKParams& p, Selection& shared) {
+  const int thread = threadIdx.x, lane = thread % 32;
   const int64_t imageRow = static_cast<int64_t>(blockIdx.y) * p.patches;
   const float* scores = static_cast<const float*>(p.workspace) + imageRow;
 
-  // 1. Scores as keys.
+  // 6. Scores as keys.
   for (int i = thread; i < p.patches; i += kThreads) shared.keys[i] = scoreKey(scores[i]);
   __syncthreads();
 
-  // 2. Rank by counting. Whole warps go through, so that the ballot has all its lanes.
+  // 7. Rank by counting. Whole warps go through, so that the ballot has all its lanes.
   for (int i = thread; i - lane < p.patches; i += kThreads) {
     const bool kept = i < p.patches && rankOf(shared.keys, p.patches, i) < p.topk;
     const uint32_t bits = __ballot_sync(0xffffffffu, kept);
@@ -224,7 +256,7 @@ __global__ void __launch_bounds__(kThreads) selectKernel(const InstructionTopKPa
   }
   __syncthreads();
 
-  // 3. A kept patch's place is the number of kept patches before it.
+  // 8. A kept patch's place is the number of kept patches before it.
   for (int i = thread; i < p.patches; i += kThreads) {
     const uint32_t bits = shared.keptBits[i / 32];
     if ((bits >> (i % 32) & 1u) == 0) continue;
@@ -234,32 +266,38 @@ __global__ void __launch_bounds__(kThreads) selectKernel(const InstructionTopKPa
   }
   __syncthreads();
 
-  // 4. Indices, by the first block; rows, one warp each.
+  // 9. Indices and rows, in sixteen bytes at a time where all rows begin at a multiple of that.
   const int64_t imageKept = static_cast<int64_t>(blockIdx.y) * p.topk;
-  if (blockIdx.x == 0) {
-    for (int i = thread; i < p.topk; i += kThreads) p.indices[imageKept + i] = shared.chosen[i];
+  for (int i = thread; i < p.topk; i += kThreads) p.indices[imageKept + i] = shared.chosen[i];
+  const T* from = static_cast<const T*>(p.patchRows) + imageRow * p.width;
+  T* to = static_cast<T*>(p.kept) + imageKept * p.width;
+  const size_t rowBytes = static_cast<size_t>(p.width) * sizeof(T);
+  const uintptr_t addresses =
+      reinterpret_cast<uintptr_t>(p.patchRows) | reinterpret_cast<uintptr_t>(p.kept) | rowBytes;
+  if (addresses % sizeof(Chunk16) == 0) {
+    gatherRows<Chunk16>(from, shared.chosen, p.topk, static_cast<int>(rowBytes / sizeof(Chunk16)),
+                        to);
+  } else {
+    gatherRows<T>(from, shared.chosen, p.topk, p.width, to);
   }
-  const int row = blockIdx.x * kWarps + warp;
-  if (row >= p.topk) return;
-  copyRow<T, InFours>(
-      static_cast<const T*>(p.patchRows) + (imageRow + shared.chosen[row]) * p.width,
-      static_cast<T*>(p.kept) + (imageKept + row) * p.width, p.width, lane);
 }
 
 template <typename T, bool InFours>
-Status launchBoth(const InstructionTopKParams& p, cudaStream_t stream) {
-  const dim3 tiles(ceilDivide(p.patches, kTilePatches), p.images);
-  const Status status = launch(similarityKernel<T, InFours>, tiles, dim3(kThreads), 0, stream, p);
-  if (status != kOk) return status;
-  const dim3 shares(ceilDivide(p.topk, kWarps), p.images);
-  return launch(selectKernel<T, InFours>, shares, dim3(kThreads), 0, stream, p);
+__global__ void __launch_bounds__(kThreads) instructionTopKKernel(const InstructionTopKParams p) {
+  __shared__ Scratch scratch;
+  __shared__ Lengths lengths;
+  __shared__ int last;
+  scoreTile<T, InFours>(p, scratch, lengths);
+  if (isLastOfImage(p.tickets, last)) selectPatches<T>(p, scratch.selection);
 }
 
 template <typename T>
 Status launchTyped(const InstructionTopKParams& p, cudaStream_t stream) {
-  const bool fours = inFours<T>(p.patchRows, p.width) && inFours<T>(p.textRows, p.width) &&
-                     inFours<T>(p.kept, p.width);
-  return fours ? launchBoth<T, true>(p, stream) : launchBoth<T, false>(p, stream);
+  const dim3 tiles(ceilDivide(p.patches, kTilePatches), p.images);
+  const bool fours = inFours<T>(p.patchRows, p.width) && inFours<T>(p.textRows, p.width);
+  return fours
+             ? launch(instructionTopKKernel<T, true>, tiles, dim3(kThreads), 0, stream, p)
+             : launch(instructionTopKKernel<T, false>, tiles, dim3(kThreads), 0, stream, p);
 }
 
 }  // namespace
@@ -267,6 +305,7 @@ Status launchTyped(const InstructionTopKParams& p, cudaStream_t stream) {
 Status launchInstructionTopK(const InstructionTopKParams& params, cudaStream_t stream) {
   const Status status = checkInstructionTopK(params);
   if (status != kOk) return status;
+  if (!isAligned(params.tickets, sizeof(uint32_t))) return kBadPointer;
   switch (params.type) {
     case DataType::kFloat16:
       return launchTyped<__half>(params, stream);

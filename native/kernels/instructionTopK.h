@@ -8,6 +8,8 @@ namespace semanticvla::kernels {
 constexpr int32_t kMaxPatches = 1024;
 constexpr int32_t kMaxTextTokens = 64;
 constexpr int32_t kMaxTopk = 256;
+/// Images of one launch. The plugin keeps one ticket for each.
+constexpr int32_t kMaxImages = 256;
 
 /// ID-Pruner, patch side (spec, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
 /// contiguous.
@@ -31,6 +33,9 @@ struct InstructionTopKParams {
   float* similarity = nullptr;
   void* workspace = nullptr;
   size_t workspaceBytes = 0;
+  /// [I] in device memory: zero before the first launch, and every launch leaves them zero. No two
+  /// launches that may run at the same time share them. The twin does not look at them.
+  uint32_t* tickets = nullptr;
 };
 
 /// Bytes of `workspace`, aligned to 4: the scores [I, N].
@@ -40,7 +45,7 @@ constexpr size_t instructionTopKWorkspace(int32_t images, int32_t patches) {
 
 inline Status checkInstructionTopK(const InstructionTopKParams& p) {
   if (!isDataType(p.type)) return kBadValue;
-  if (p.images < 1 || p.images > 65535 || p.width < 1) return kBadSize;
+  if (p.images < 1 || p.images > kMaxImages || p.width < 1) return kBadSize;
   if (p.patches < 1 || p.patches > kMaxPatches) return kBadSize;
   if (p.textTokens < 1 || p.textTokens > kMaxTextTokens) return kBadSize;
   if (p.topk < 1 || p.topk > kMaxTopk || p.topk > p.patches) return kBadTopk;
@@ -59,6 +64,7 @@ inline Status checkInstructionTopK(const InstructionTopKParams& p) {
 /// - the score is the sum over the columns in ascending order, divided by M;
 /// - a NaN score ranks last; equal scores, two NaN too, rank the lower index first;
 /// - with every token masked all scores are -1 and the first `topk` patches are kept.
+/// One launch of one kernel.
 Status launchInstructionTopK(const InstructionTopKParams& params, cudaStream_t stream);
 
 }  // namespace semanticvla::kernels

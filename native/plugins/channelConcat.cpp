@@ -43,7 +43,7 @@ void ChannelConcat::checkShapes(const nvinfer1::Dims* inputs) const {
 size_t ChannelConcat::workspace(const nvinfer1::PluginTensorDesc*) const { return 0; }
 
 void ChannelConcat::enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
-                            void* const* outputs, void*, cudaStream_t stream) const {
+                            void* const* outputs, void*, cudaStream_t stream) {
   kernels::callChannelConcat(inputDesc, inputs, outputs, stream);
 }
 

@@ -1,7 +1,6 @@
 #include "plugins/instructionTopK.h"
 
 #include "plugins/fields.h"
-#include "plugins/kernelCalls.h"
 #include "plugins/limits.h"
 #include "plugins/tensors.h"
 
@@ -68,6 +67,7 @@ void InstructionTopK::checkShapes(const nvinfer1::Dims* inputs) const {
   requireRank(inputs[0], 3, "patches");
   requireRank(inputs[1], 2, "text");
   requireRank(inputs[2], 1, "mask");
+  requireRange(inputs[0].d[0], 1, kMostImages, "images");
   requireRange(inputs[0].d[1], topk_, kMostPatches, "patches an image");
   requireEqual(inputs[0].d[2], inputs[1].d[1], "width of patches and text");
   requireEqual(inputs[1].d[0], inputs[2].d[0], "text rows and mask");
@@ -78,10 +78,15 @@ size_t InstructionTopK::workspace(const nvinfer1::PluginTensorDesc* inputs) cons
   return kernels::instructionTopKWorkspace(inputs[0].dims, inputs[1].dims);
 }
 
+void InstructionTopK::attach() { tickets_ = kernels::makeTickets(kMostImages); }
+
 void InstructionTopK::enqueue(const nvinfer1::PluginTensorDesc* inputDesc,
                               const void* const* inputs, void* const* outputs, void* workspace,
-                              cudaStream_t stream) const {
-  kernels::callInstructionTopK(inputDesc, topk_, inputs, outputs, workspace, stream);
+                              cudaStream_t stream) {
+  // A builder that tries the plugin out may run a copy that belongs to no context.
+  if (!tickets_) attach();
+  kernels::callInstructionTopK(inputDesc, topk_, inputs, outputs, workspace, tickets_.get(),
+                               stream);
 }
 
 }  // namespace semanticvla::plugins

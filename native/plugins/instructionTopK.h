@@ -1,5 +1,6 @@
 #pragma once
 
+#include "plugins/kernelCalls.h"
 #include "plugins/operation.h"
 
 namespace semanticvla::plugins {
@@ -23,11 +24,14 @@ class InstructionTopK final : public Operation {
                     nvinfer1::IExprBuilder& expressions) const override;
   void checkShapes(const nvinfer1::Dims* inputs) const override;
   size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const override;
+  void attach() override;
   void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
-               void* const* outputs, void* workspace, cudaStream_t stream) const override;
+               void* const* outputs, void* workspace, cudaStream_t stream) override;
 
  private:
   int32_t topk_;
+  /// Of this copy alone; none before `attach` or the first run.
+  kernels::Tickets tickets_ = kernels::noTickets();
 };
 
 }  // namespace semanticvla::plugins

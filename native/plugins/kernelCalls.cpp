@@ -1,5 +1,7 @@
 #include "plugins/kernelCalls.h"
 
+#include <cuda_runtime_api.h>
+
 #include <stdexcept>
 #include <string>
 
@@ -20,6 +22,8 @@ using semanticvla::kernels::TextGuidedPoolingParams;
 static_assert(kMostPatches == semanticvla::kernels::kMaxPatches,
               "limits.h states the kernels' limits");
 static_assert(kMostTextTokens == semanticvla::kernels::kMaxTextTokens,
+              "limits.h states the kernels' limits");
+static_assert(kMostImages == semanticvla::kernels::kMaxImages,
               "limits.h states the kernels' limits");
 static_assert(kMostTopk == semanticvla::kernels::kMaxTopk, "limits.h states the kernels' limits");
 
@@ -48,7 +52,24 @@ void check(Status status) {
                            std::to_string(status) + ")");
 }
 
+void checkCuda(cudaError_t error, size_t bytes) {
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::to_string(bytes) + " bytes of device memory for counters: " +
+                           cudaGetErrorString(error));
+}
+
 }  // namespace
+
+Tickets makeTickets(int64_t count) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(uint32_t);
+  void* memory = nullptr;
+  checkCuda(cudaMalloc(&memory, bytes), bytes);
+  Tickets tickets(static_cast<uint32_t*>(memory), [](uint32_t* at) { cudaFree(at); });
+  checkCuda(cudaMemset(memory, 0, bytes), bytes);
+  // The plugin's stream need not wait for the one that has just zeroed them.
+  checkCuda(cudaStreamSynchronize(nullptr), bytes);
+  return tickets;
+}
 
 size_t instructionTopKWorkspace(const nvinfer1::Dims& patches, const nvinfer1::Dims&) {
   return semanticvla::kernels::instructionTopKWorkspace(size(patches, 0), size(patches, 1));
@@ -56,7 +77,7 @@ size_t instructionTopKWorkspace(const nvinfer1::Dims& patches, const nvinfer1::D
 
 void callInstructionTopK(const nvinfer1::PluginTensorDesc* inputDesc, int32_t topk,
                          const void* const* inputs, void* const* outputs, void* workspace,
-                         cudaStream_t stream) {
+                         uint32_t* tickets, cudaStream_t stream) {
   const nvinfer1::Dims& patches = inputDesc[0].dims;
   InstructionTopKParams params;
   params.type = toKernelType(inputDesc[0].type);
@@ -74,6 +95,7 @@ void callInstructionTopK(const nvinfer1::PluginTensorDesc* inputDesc, int32_t to
   params.workspace = workspace;
   params.workspaceBytes =
       semanticvla::kernels::instructionTopKWorkspace(params.images, params.patches);
+  params.tickets = tickets;
   check(semanticvla::kernels::launchInstructionTopK(params, stream));
 }
 

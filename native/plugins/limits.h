@@ -9,5 +9,6 @@ namespace semanticvla::plugins {
 constexpr int64_t kMostPatches = 1024;
 constexpr int64_t kMostTextTokens = 64;
 constexpr int64_t kMostTopk = 256;
+constexpr int64_t kMostImages = 256;
 
 }  // namespace semanticvla::plugins

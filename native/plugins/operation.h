@@ -42,8 +42,11 @@ class Operation {
   virtual void checkShapes(const nvinfer1::Dims* inputs) const = 0;
   /// Bytes; shapes are the largest of the profile.
   virtual size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const = 0;
+  /// Called once on the copy that belongs to an execution context, which runs one `enqueue` at a
+  /// time: the place for device memory that outlives a run. A workspace is shared and not zeroed.
+  virtual void attach() {}
   virtual void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
-                       void* const* outputs, void* workspace, cudaStream_t stream) const = 0;
+                       void* const* outputs, void* workspace, cudaStream_t stream) = 0;
 };
 
 }  // namespace semanticvla::plugins

@@ -145,7 +145,11 @@ int32_t PluginShell::enqueue(const nvinfer1::PluginTensorDesc* inputDesc,
 }
 
 nvinfer1::IPluginV3* PluginShell::attachToContext(nvinfer1::IPluginResourceContext*) noexcept {
-  return clone();
+  return guarded<nvinfer1::IPluginV3*>(operation_->name(), "attachToContext", nullptr, [&] {
+    auto own = std::make_unique<PluginShell>(operation_->clone());
+    own->operation_->attach();
+    return own.release();
+  });
 }
 
 const nvinfer1::PluginFieldCollection* PluginShell::getFieldsToSerialize() noexcept {

@@ -84,7 +84,7 @@ size_t TextGuidedPooling::workspace(const nvinfer1::PluginTensorDesc* inputs) co
 
 void TextGuidedPooling::enqueue(const nvinfer1::PluginTensorDesc* inputDesc,
                                 const void* const* inputs, void* const* outputs, void* workspace,
-                                cudaStream_t stream) const {
+                                cudaStream_t stream) {
   kernels::callTextGuidedPooling(inputDesc, topk_, temperature_, inputs, outputs, workspace,
                                  stream);
 }

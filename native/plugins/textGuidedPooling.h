@@ -24,7 +24,7 @@ class TextGuidedPooling final : public Operation {
   void checkShapes(const nvinfer1::Dims* inputs) const override;
   size_t workspace(const nvinfer1::PluginTensorDesc* inputs) const override;
   void enqueue(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
-               void* const* outputs, void* workspace, cudaStream_t stream) const override;
+               void* const* outputs, void* workspace, cudaStream_t stream) override;
 
  private:
   int32_t topk_;

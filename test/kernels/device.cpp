@@ -38,9 +38,10 @@ void fail(const std::string& message) { throw Failure{message}; }
 #ifdef KERNEL_SHIM
 int variantCount() { return 3; }
 void selectVariant(int variant) {
+  // The third has three blocks under way at a time.
   constexpr shim::Mode kModes[] = {{shim::Order::kForward, 0xff, 1},
                                    {shim::Order::kReverse, 0x7f, 2},
-                                   {shim::Order::kRandom, 0x00, 3}};
+                                   {shim::Order::kRandom, 0x00, 3, 3}};
   shim::setMode(kModes[variant]);
 }
 #else

@@ -81,6 +81,8 @@ Outputs onDevice(const Case& c, int variant) {
   const Buffer similarity(sizes.similarity.size() * 4, 0, fill);
   p.workspaceBytes = kernels::instructionTopKWorkspace(p.images, p.patches);
   const Buffer workspace(p.workspaceBytes, 0, fill);
+  const Buffer tickets(std::vector<uint8_t>(static_cast<size_t>(p.images) * 4), 0);
+  p.tickets = tickets.data<uint32_t>();
   p.patchRows = patchRows.data();
   p.textRows = textRows.data();
   p.mask = mask.data<uint8_t>();
@@ -91,6 +93,9 @@ Outputs onDevice(const Case& c, int variant) {
   selectVariant(variant);
   finish(kernels::launchInstructionTopK(p, nullptr));
   workspace.download("workspace");
+  for (const uint8_t byte : tickets.download("tickets")) {
+    if (byte != 0) fail("a ticket counter is not back at zero");
+  }
   if (patchRows.download("patches") != c.patchRows) fail("the patches were written");
   return {kept.download("kept"), valuesOf<int64_t>(indices.download("indices")),
           valuesOf<float>(similarity.download("similarity"))};
@@ -324,6 +329,7 @@ KERNEL_TEST(instructionTopKRefusals) {
     p.topk = 2;
     p.patchRows = p.textRows = p.kept = p.workspace = memory;
     p.mask = reinterpret_cast<uint8_t*>(memory);
+    p.tickets = reinterpret_cast<uint32_t*>(memory);
     p.indices = reinterpret_cast<int64_t*>(memory);
     p.similarity = reinterpret_cast<float*>(memory);
     p.workspaceBytes = 16;
@@ -337,7 +343,9 @@ KERNEL_TEST(instructionTopKRefusals) {
   refused(kernels::kBadSize, [](InstructionTopKParams& p) { p.textTokens = 65; });
   refused(kernels::kBadSize, [](InstructionTopKParams& p) { p.width = 0; });
   refused(kernels::kBadSize, [](InstructionTopKParams& p) { p.images = 0; });
+  refused(kernels::kBadSize, [](InstructionTopKParams& p) { p.images = kernels::kMaxImages + 1; });
   refused(kernels::kBadPointer, [](InstructionTopKParams& p) { p.mask = nullptr; });
+  refused(kernels::kBadPointer, [](InstructionTopKParams& p) { p.tickets = nullptr; });
   refused(kernels::kBadPointer, [](InstructionTopKParams& p) {
     p.patchRows = static_cast<const char*>(p.patchRows) + 1;
   });

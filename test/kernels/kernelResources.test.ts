@@ -51,9 +51,9 @@ testWhen(
       usages: { kernel: string; variant: string; arch: string; spills: number }[];
     };
     console.log(stderr.trim());
-    // Selection and similarity: three types, rows in fours or not.
+    // Three types, rows in fours or not.
     assert.is(
-      usages.filter(({ kernel, arch }) => kernel === 'similarityKernel' && arch === 'sm_87').length,
+      usages.filter(({ kernel, arch }) => kernel === 'instructionTopKKernel' && arch === 'sm_87').length,
       6,
     );
     assert.ok(usages.every(({ spills }) => spills === 0));
@@ -69,7 +69,7 @@ testWhen(
     const budgets = JSON.parse(readFileSync(join(root, 'native/kernels/budgets.json'), 'utf8')) as {
       kernels: Record<string, { registers: number }>;
     };
-    budgets.kernels.similarityKernel!.registers = 32;
+    budgets.kernels.instructionTopKKernel!.registers = 32;
     delete budgets.kernels.filmKernel;
     const folder = mkdtempSync(join(tmpdir(), 'semanticvla-budgets-'));
     try {
@@ -79,7 +79,7 @@ testWhen(
       assert.is(code, 1);
       assert.match(
         stderr,
-        /similarityKernel<float, true> on sm_89: expected at most 32 registers but found \d+/,
+        /instructionTopKKernel<float, true> on sm_89: expected at most 32 registers but found \d+/,
       );
       assert.match(stderr, /filmKernel<float> on sm_89: expected a budget/);
     } finally {

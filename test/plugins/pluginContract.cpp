@@ -157,7 +157,7 @@ void checkShapes(IPluginV3* plugin, const std::string& name, const Case& one) {
 
 /// What the plan keeps must make the same plugin again.
 void checkSerialization(IPluginV3* plugin, IPluginCreatorV3One* creator, const std::string& name,
-                        const Case& one) {
+                        const Case& one, Log& log) {
   auto* runtime = capability<IPluginV3OneRuntime>(plugin, PluginCapabilityType::kRUNTIME);
   const PluginFieldCollection* saved = runtime->getFieldsToSerialize();
   expect(saved != nullptr && saved->nbFields == static_cast<int32_t>(one.fields.size()),
@@ -177,8 +177,14 @@ void checkSerialization(IPluginV3* plugin, IPluginCreatorV3One* creator, const s
                    ? nullptr
                    : capability<IPluginV3OneCore>(copy.get(), PluginCapabilityType::kCORE);
   expect(core != nullptr && name == core->getPluginName(), name + ": name of the clone");
+  log.last.clear();
   std::unique_ptr<IPluginV3> attached(runtime->attachToContext(nullptr));
-  expect(attached != nullptr && attached.get() != plugin, name + ": one plugin a context");
+  // Where a context's copy has counters in device memory and there is no device, it is refused
+  // with the reason.
+  const bool isRefused = name == "instructionTopK" && attached == nullptr &&
+                         log.last.find("bytes of device memory") != std::string::npos;
+  expect(isRefused || (attached != nullptr && attached.get() != plugin),
+         name + ": one plugin a context, found: " + log.last);
 }
 
 void checkRefusals(IPluginCreatorV3One* creator, const std::string& name, const Case& one,
@@ -219,8 +225,10 @@ void checkEnqueue(IPluginV3* plugin, const std::string& name, const Case& one, L
   const int32_t status =
       runtime->enqueue(in.data(), out.data(), inputs.data(), outputs.data(), nullptr, nullptr);
   expect(status != 0, name + ": runs on null pointers");
-  // The launcher refuses the pointers, or there is no launcher in a module built without nvcc.
+  // The launcher refuses the pointers, or there is no device for its counters, or there is no
+  // launcher in a module built without nvcc.
   expect(log.last.find("pointer") != std::string::npos ||
+             log.last.find("bytes of device memory") != std::string::npos ||
              log.last.find("without nvcc") != std::string::npos,
          name + ": says why it did not run, found: " + log.last);
 }
@@ -262,7 +270,7 @@ int main(int, char** argv) {
       checkTypes(capability<IPluginV3OneBuild>(plugin.get(), PluginCapabilityType::kBUILD), name,
                  one);
       checkShapes(plugin.get(), name, one);
-      checkSerialization(plugin.get(), creator, name, one);
+      checkSerialization(plugin.get(), creator, name, one, log);
       checkRefusals(creator, name, one, log);
       checkEnqueue(plugin.get(), name, one, log);
     }

@@ -24,6 +24,9 @@ struct Mode {
   /// Byte that fills shared memory before each block: 0xff makes NaN of a float, -1 of an integer.
   unsigned char poison = 0xff;
   uint64_t seed = 1;
+  /// Blocks under way at the same time; with more than one they take turns, at random, at barriers,
+  /// fences and atomics.
+  size_t resident = 1;
 };
 void setMode(const Mode& mode);
 
@@ -39,6 +42,13 @@ int launch(const std::function<void()>& body, dim3 grid, dim3 block, size_t shar
 
 /// Waits until every thread of the block is here, at this `line`.
 void blockBarrier(int line);
+
+/// Another block may go on here. The stand-in's memory is always in order, so it can only ask that
+/// fences are there: whoever uses an atomic has a fence just before it, and just after it before
+/// the block's next barrier. That is stricter than CUDA.
+void fence();
+/// `atomicInc`: the old value; the counter goes to zero after `last`.
+unsigned ticket(unsigned* counter, unsigned last);
 
 int laneOf();
 

@@ -1,8 +1,7 @@
 #pragma once
 
-// Stand-in for CUDA's header: lets g++ compile the kernels' sources for the CPU. One block at a
-// time, its threads as fibers that change places only at barriers and warp operations (block.h).
-// Test only.
+// Stand-in for CUDA's header: lets g++ compile the kernels' sources for the CPU. Threads are fibers
+// that change places only at barriers, warp operations, fences and atomics (block.h). Test only.
 //
 // Shared variables are thread_local: a function's own ones are then static by themselves, an extern
 // one may be declared, and all of them lie in one segment that can be filled with a pattern.
@@ -79,6 +78,11 @@ inline uint32_t ballot(uint32_t mask, bool predicate, int line) {
 inline void warpBarrier(int line) { exchange(0xffffffffu, 0, line); }
 
 }  // namespace shim
+
+// ---- between blocks ----
+
+inline void __threadfence() { shim::fence(); }
+inline unsigned atomicInc(unsigned* counter, unsigned last) { return shim::ticket(counter, last); }
 
 // ---- arithmetic ----
 

@@ -72,6 +72,33 @@ __global__ void butterfly(const Params p) {
 }
 
 constexpr size_t kThreads = 64;
+constexpr unsigned kBlocks = 5;
+
+/// Each block adds up its threads' numbers; the last one adds up the blocks'. `out`: the sum, the
+/// counter, one number a block.
+template <bool TicketFirst, bool Fences>
+__global__ void addsUp(const Params p) {
+  __shared__ int last, sum;
+  const auto takeTicket = [&] {
+    if (threadIdx.x == 0) {
+      if (Fences) __threadfence();
+      last = atomicInc(reinterpret_cast<unsigned*>(&p.out[1]), gridDim.x - 1) == gridDim.x - 1;
+      __threadfence();
+    }
+    __syncthreads();
+  };
+  if (TicketFirst) takeTicket();
+  if (threadIdx.x == 0) sum = 0;
+  __syncthreads();
+  int value = static_cast<int>(threadIdx.x);
+  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
+  if (threadIdx.x == 0) p.out[2 + blockIdx.x] = value + static_cast<int>(blockIdx.x);
+  __syncthreads();
+  if (!TicketFirst) takeTicket();
+  if (!last || threadIdx.x != 0) return;
+  for (unsigned i = 0; i < gridDim.x; ++i) sum += p.out[2 + i];
+  p.out[0] = sum;
+}
 
 int run(void (*kernel)(const Params), int variant, size_t shared, std::vector<uint8_t>& out) {
   const Buffer buffer(kThreads * sizeof(int), 0, 0);
@@ -133,6 +160,29 @@ KERNEL_TEST(shimFindsFaults) {
   }
   if (!seen) fail("a write behind a buffer is not seen");
 #endif
+}
+
+KERNEL_TEST(shimBlocksTakeTurns) {
+  const int expected = 496 * static_cast<int>(kBlocks) + 10;
+  const auto sumOf = [&](void (*kernel)(const Params), uint64_t seed) {
+    ++count.launches;
+    const Buffer out(kThreads * sizeof(int), 0, 0);
+    Params params{out.data<int>(), 0};
+    void* arguments[] = {&params};
+    shim::setMode({shim::Order::kRandom, 0xff, seed, 3});
+    finish(cudaLaunchKernel(kernel, dim3(kBlocks), dim3(kThreads), arguments, 0, nullptr));
+    const std::vector<int> numbers = valuesOf<int>(out.download("out"));
+    if (numbers[1] != 0) fail("the counter was left at " + std::to_string(numbers[1]));
+    return numbers[0];
+  };
+  int found = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    if (sumOf(addsUp<false, true>, seed) != expected) fail("the last block's sum is another");
+    found += sumOf(addsUp<true, true>, seed) != expected;
+  }
+  if (found == 0) fail("a ticket that is taken before the block has written gives the right sum");
+  expectFault(addsUp<false, false>, "an atomic without a fence before it", count);
+  count.cases += 2;
 }
 
 KERNEL_TEST(shimWarpOperations) {

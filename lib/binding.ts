@@ -32,6 +32,18 @@ export interface NativePreprocessed {
   readonly images: Uint8Array;
   /** With `keepSteps`, per frame [224, 224, 3] after JPEG and resize; null where the frame has that size already. */
   readonly resized?: readonly (Uint8Array | null)[];
+  /** Milliseconds of the steps; together the time that the arithmetic took (native/reference/preprocessor.h). */
+  readonly times: { readonly decode: number; readonly resize: number; readonly crop: number };
+}
+
+/** A wait that keeps the thread busy (native/support/busyWait.h). */
+export interface NativeBusyWait {
+  /** By its own clock; at least what was asked. */
+  readonly ms: number;
+  /** `hardware`: the processor's counter at the frequency it states itself; `system`: CLOCK_MONOTONIC_RAW. */
+  readonly clock: 'hardware' | 'system';
+  /** 0 with `system`. */
+  readonly frequencyMHz: number;
 }
 
 export interface NativeVersion {
@@ -236,6 +248,8 @@ export interface NativeAddon {
   tryLock(fd: number): boolean;
   /** Opens a TensorRT library, and a module unless its path is empty. Throws with the loader's reason. */
   inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
+  /** Blocks the JS thread, at most a second: for checking its clock. */
+  busyWait(microseconds: number): NativeBusyWait;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
   buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
@@ -272,6 +286,7 @@ export interface NativeAddon {
 /** The keys of `NativeAddon`, for the test that compares them with what the compiled file exports. */
 export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   buildEngine: true,
+  busyWait: true,
   inspectTensorRt: true,
   jpegRoundTrip: true,
   lanczosResize: true,

@@ -17,7 +17,7 @@ import { OnnxSession } from './runtime/onnxRuntime.ts';
 import { openTensorRt } from './runtime/openTensorRt.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
-import { preprocessImages } from './transforms/image.ts';
+import { preprocessTimed, type TimedImages } from './transforms/image.ts';
 import { pickFrames } from './transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
 import { normalizeProprio } from './transforms/proprio.ts';
@@ -167,22 +167,36 @@ class CheckpointPolicy implements Policy {
     const start = performance.now();
     const { unnormKey, signal } = this.#check(options);
     const frames = pickFrames(observation, this.platform.cameras);
+    const beforeProprio = performance.now();
     const proprio = this.#proprio(observation, unnormKey);
+    const normalizeMs = performance.now() - beforeProprio;
+    // told only to the caller that encodes
+    let tokenizeMs: number | undefined;
     // both copy what they need before they first wait, so the caller may reuse its buffers at once
     const imagesReady = preprocess(this.#parts, frames);
     const output = this.#instructions.use(
       options.instruction,
-      () => this.#encode(options.instruction),
+      () =>
+        this.#encode(options.instruction, (ms) => {
+          tokenizeMs = ms;
+        }),
       async ({ state, encodeMs }) => {
         const images = await imagesReady;
         const result = await this.#session.run({ images: images.data, proprio }, state, signal);
-        return { result, encodeMs, preprocessMs: images.ms };
+        return { result, encodeMs };
       },
       signal,
     );
     // whichever fails first is reported; the other must not become an unhandled rejection
-    const [{ result, encodeMs, preprocessMs }] = await Promise.all([output, imagesReady]);
-    return this.#chunk(result, options.instruction, unnormKey, { start, preprocessMs, encodeMs });
+    const [{ result, encodeMs }, images] = await Promise.all([output, imagesReady]);
+    const stages = {
+      ...(proprio === null ? {} : { normalize: normalizeMs }),
+      preprocess: images.ms,
+      ...images.times,
+      ...(tokenizeMs === undefined ? {} : { tokenize: tokenizeMs }),
+      instruction: encodeMs,
+    };
+    return this.#chunk(result, options.instruction, unnormKey, start, stages);
   }
 
   async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
@@ -238,8 +252,10 @@ class CheckpointPolicy implements Policy {
     return encodePrompt(this.#parts.tokenizers, instruction, this.#parts.promptLimits);
   }
 
-  async #encode(instruction: string): Promise<InstructionState> {
+  async #encode(instruction: string, onTokenized: (ms: number) => void): Promise<InstructionState> {
+    const start = performance.now();
     const { promptIds, siglipIds } = this.#prompt(instruction);
+    onTokenized(performance.now() - start);
     const { endId: stopId } = this.#parts.tokenizers.llama;
     return this.#session.encodeInstruction({ promptIds: [...promptIds, stopId], siglipIds });
   }
@@ -248,7 +264,8 @@ class CheckpointPolicy implements Policy {
     output: PolicyOutput,
     instruction: string,
     unnormKey: string,
-    times: { readonly start: number; readonly preprocessMs: number; readonly encodeMs: number },
+    start: number,
+    stages: Readonly<Record<string, number>>,
   ): ActionChunk {
     const { checkpoint, platform, sizes } = this.#parts;
     const before = performance.now();
@@ -263,11 +280,10 @@ class CheckpointPolicy implements Policy {
       keptPatches: perCamera(output.keptPatches, platform.cameras),
       similarity: perCamera(output.similarity, platform.cameras),
       timings: {
-        preprocess: times.preprocessMs,
-        instruction: times.encodeMs,
+        ...stages,
         ...output.timings,
         unnormalize: end - before,
-        total: end - times.start,
+        total: end - start,
       },
       instruction,
       unnormKey,
@@ -278,17 +294,17 @@ class CheckpointPolicy implements Policy {
 async function preprocess(
   parts: PolicyParts,
   frames: ReturnType<typeof pickFrames>,
-): Promise<{ readonly data: Uint8Array; readonly ms: number }> {
+): Promise<{ readonly data: Uint8Array; readonly ms: number; readonly times: TimedImages['times'] }> {
   const start = performance.now();
   const { platform, checkpoint, threads } = parts;
-  const data = await preprocessImages(frames, {
+  const { images, times } = await preprocessTimed(frames, {
     imageSize: checkpoint.config.imageSize,
     centerCrop: platform.centerCrop,
     jpeg: platform.jpeg,
     threads,
     names: platform.cameras,
   });
-  return { data, ms: performance.now() - start };
+  return { data: images, ms: performance.now() - start, times };
 }
 
 /** Cuts [I, n] into one array a camera. */

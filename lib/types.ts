@@ -66,7 +66,11 @@ export interface ActionChunk {
   readonly keptPatches: Readonly<Record<string, Int32Array>>;
   /** By camera: [patches, text positions] cosine similarity, masked columns -1. Empty without a pruner. */
   readonly similarity: Readonly<Record<string, Float32Array>>;
-  /** Milliseconds by stage, in the order they ran: `preprocess`, `instruction`, `policy`, `unnormalize`, `total`. */
+  /**
+   * Milliseconds by stage: `normalize` (joint state), `preprocess` and within it `decode`, `resize` and `crop` (the rest is
+   * copying and waiting for a thread), `tokenize` (only in the prediction that encoded the instruction), `instruction` (0
+   * when it was encoded before), `policy`, what the runtime tells beyond, `unnormalize`, `total`. Stages may overlap.
+   */
   readonly timings: Readonly<Record<string, number>>;
   readonly instruction: string;
   readonly unnormKey: string;

@@ -15,6 +15,7 @@
 #include "reference/normalizePixels.h"
 #include "reference/pillowBicubic.h"
 #include "reference/preprocessor.h"
+#include "support/busyWait.h"
 #include "support/team.h"
 
 namespace semanticvla {
@@ -89,6 +90,11 @@ class PreprocessJob : public napi::Job {
       }
       object.Set("resized", resized);
     }
+    Napi::Object times = Napi::Object::New(env);
+    times.Set("decode", output.times.decode);
+    times.Set("resize", output.times.resize);
+    times.Set("crop", output.times.crop);
+    object.Set("times", times);
     pool_.give(std::move(buffers_));
     return object;
   }
@@ -116,6 +122,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("listDevices", &SemanticVlaAddon::listDevices),
                     InstanceMethod("openSession", &SemanticVlaAddon::openSession),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
+                    InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
                     InstanceMethod("lanczosResize", &SemanticVlaAddon::lanczosResize),
                     InstanceMethod("normalizePixels", &SemanticVlaAddon::normalizePixels),
@@ -181,6 +188,18 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   Napi::Value openSession(const Napi::CallbackInfo& info) { return napi::openSession(info); }
   Napi::Value tryLock(const Napi::CallbackInfo& info) { return napi::tryLock(info); }
 
+  /// On the JS thread, which is the one whose clock is checked.
+  Napi::Value busyWait(const Napi::CallbackInfo& info) {
+    const int microseconds = napi::toInt(info[0], "microseconds", 0, 1000000);
+    const BusyWait wait = semanticvla::busyWait(microseconds * 1e-3);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("ms", wait.ms);
+    object.Set("clock", wait.clock);
+    object.Set("frequencyMHz", wait.frequencyMHz);
+    return object;
+  }
+
+  /// { done: Promise, cancel: Function }
   Napi::Value buildEngine(const Napi::CallbackInfo& info) {
     if (!builds_) builds_ = std::make_unique<napi::EngineBuilds>(info.Env());
     return builds_->start(info);

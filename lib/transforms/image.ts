@@ -40,6 +40,26 @@ export async function preprocessImages(
   return (await run(frames, options, false)).images;
 }
 
+/** Policy images and where the time went. */
+export interface TimedImages {
+  /** As `preprocessImages` gives them. */
+  readonly images: Uint8Array;
+  /** Milliseconds by step; together the arithmetic's time, without the wait for a thread. */
+  readonly times: { readonly decode: number; readonly resize: number; readonly crop: number };
+}
+
+/**
+ * The same with the times of its steps.
+ *
+ * @throws (rejects) as `preprocessImages`
+ */
+export async function preprocessTimed(
+  frames: readonly ImageFrame[],
+  options: PreprocessOptions,
+): Promise<TimedImages> {
+  return run(frames, options, false);
+}
+
 /**
  * The same, each step kept, one entry a frame.
  *

@@ -1,6 +1,7 @@
 #include "reference/preprocessor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "reference/pillowBicubic.h"
@@ -22,6 +23,16 @@ void swapChannels(const uint8_t* bgr, size_t count, uint8_t* rgb) {
     rgb[3 * i + 1] = bgr[3 * i + 1];
     rgb[3 * i + 2] = bgr[3 * i];
   }
+}
+
+using Clock = std::chrono::steady_clock;
+
+/// Milliseconds since `mark`, which moves to now.
+double lap(Clock::time_point& mark) {
+  const Clock::time_point now = Clock::now();
+  const double ms = std::chrono::duration<double, std::milli>(now - mark).count();
+  mark = now;
+  return ms;
 }
 
 }  // namespace
@@ -67,13 +78,19 @@ void Preprocessor::run(const std::vector<Frame>& frames, const PreprocessOptions
   // Whole frames in parallel while there is one for each member; the frames left over are split by
   // rows.
   const int whole = count / members.size() * members.size();
+  result.times = StepTimes();
+  Clock::time_point mark = Clock::now();
   members.run(whole, [&](int i) {
     processFrame(frames[i], options, workspaces_[i], alone_, result.resized[i],
                  result.images.data() + i * imageBytes);
   });
+  StepTimes together;
+  for (int i = 0; i < whole; ++i) together.add(workspaces_[i].times, 1);
+  if (together.sum() > 0) result.times.add(together, lap(mark) / together.sum());
   for (int i = whole; i < count; ++i) {
     processFrame(frames[i], options, workspaces_[i], members, result.resized[i],
                  result.images.data() + i * imageBytes);
+    result.times.add(workspaces_[i].times, 1);
   }
   for (Workspace& work : workspaces_) {
     if (work.bytes() > kMaxWorkspace) work = Workspace();
@@ -87,6 +104,8 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
   constexpr size_t kBytes = static_cast<size_t>(kSize) * kSize * 3;
   const size_t pixels = static_cast<size_t>(frame.width) * frame.height;
   resized.clear();
+  work.times = StepTimes();
+  Clock::time_point mark = Clock::now();
   const uint8_t* rgb = frame.pixels;
   if (frame.bgr) {
     work.rgb.resize(pixels * 3);
@@ -99,9 +118,11 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
       jpegRoundTrip(rgb, frame.width, frame.height, work.jpeg, team, work.decoded.data());
       rgb = work.decoded.data();
     }
+    work.times.decode = lap(mark);
     resized.resize(kBytes);
     lanczosResize(rgb, *resizeAxis(frame.height), *resizeAxis(frame.width), team, resized.data());
     rgb = resized.data();
+    work.times.resize = lap(mark);
   }
   const bool resizeAgain = options.imageSize != kSize;
   if (options.centerCrop) {
@@ -117,6 +138,7 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
   } else if (!options.centerCrop) {
     std::memcpy(out, rgb, kBytes);
   }
+  work.times.crop = lap(mark);
 }
 
 }  // namespace semanticvla::reference

@@ -37,11 +37,29 @@ struct PreprocessOptions {
   int threads = 1;
 };
 
+/// Milliseconds of the steps. Where frames are worked on at once, what they took together is shared
+/// out in proportion, so that the three add up to the time that passed.
+struct StepTimes {
+  /// JPEG round trip, and the exchange of the channels before it.
+  double decode = 0;
+  double resize = 0;
+  /// Crop, and the second resize of a policy whose towers take another size.
+  double crop = 0;
+
+  double sum() const { return decode + resize + crop; }
+  void add(const StepTimes& other, double scale) {
+    decode += other.decode * scale;
+    resize += other.resize * scale;
+    crop += other.crop * scale;
+  }
+};
+
 struct Preprocessed {
   /// [I, S, S, 3] uint8 RGB: what enters the normalization.
   std::vector<uint8_t> images;
   /// Per frame [224, 224, 3] after JPEG and Lanczos; empty where the frame has that size already.
   std::vector<std::vector<uint8_t>> resized;
+  StepTimes times;
 };
 
 /// Frames to policy images (spec, Input 1). Keeps its threads, tables and buffers between calls;
@@ -59,6 +77,8 @@ class Preprocessor {
     std::vector<uint8_t> decoded;
     std::vector<uint8_t> cropped;
     JpegWorkspace jpeg;
+    /// Of the frame's latest way through.
+    StepTimes times;
     size_t bytes() const;
   };
 

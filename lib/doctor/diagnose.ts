@@ -5,6 +5,8 @@ import { createRequire } from 'node:module';
 import { availableParallelism, cpus, freemem, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { loadAddon } from '../binding.ts';
+import { settingRows } from '../profile/machine/machineRows.ts';
+import { readMachine } from '../profile/machine/readMachine.ts';
 import { checkGpu } from './gpu.ts';
 import { machineProbe, type Probe } from './probe.ts';
 import { checkEngineCache } from './tensorRt.ts';
@@ -147,6 +149,14 @@ function checkPackage(name: string, label: string): Check {
   }
 }
 
+/** Settings that decide how fast it is: board, power mode, clocks. What the machine does not tell has no row. */
+function boardChecks(probe: Probe): Check[] {
+  const rows = settingRows(readMachine({ probe }));
+  return rows
+    .filter(([label]) => ['board', 'power mode', 'clocks'].includes(label))
+    .map(([name, found]) => ({ name, status: 'ok', found, fix: null }));
+}
+
 /** Looks at everything; installs nothing, leaves nothing behind, and never throws for what it finds. */
 export function diagnose(options: DoctorOptions = {}): DoctorReport {
   const probe = options.probe ?? machineProbe;
@@ -156,6 +166,7 @@ export function diagnose(options: DoctorOptions = {}): DoctorReport {
     checkSystem(probe),
     checkCpu(probe),
     checkMemory(probe),
+    ...boardChecks(probe),
     checkCache(cacheFolder(options, probe)),
     checkAddon(),
     checkPackage('onnxruntime-node', 'ONNX Runtime'),

@@ -1,0 +1,84 @@
+/** What the machine is: board, processor, operating system, and whether it is one at all. */
+
+import { availableParallelism } from 'node:os';
+import { type MachineProbe, readNumber, readWord } from './machineProbe.ts';
+
+const cpuRoot = '/sys/devices/system/cpu';
+
+/** `NVIDIA Jetson AGX Orin Developer Kit`; elsewhere what the firmware says; `unknown` where nothing does. */
+export function readBoard(probe: MachineProbe): string {
+  const model = readWord(probe, '/proc/device-tree/model');
+  if (model !== null) return model;
+  const dmi = ['sys_vendor', 'product_name'].map((name) => readWord(probe, `/sys/class/dmi/id/${name}`));
+  return dmi.filter((word) => word !== null).join(' ') || 'unknown';
+}
+
+/** Arm cores do not tell their name, only their part number (MIDR): those of Orin and Thor. */
+const armParts: Readonly<Record<string, string>> = { '0xd42': 'Cortex-A78AE', '0xd83': 'Neoverse-V3AE' };
+
+export function readCpuModel(probe: MachineProbe): string {
+  const info = probe.readText('/proc/cpuinfo') ?? '';
+  const model = /^model name\s*:\s*(.*\S)/m.exec(info)?.[1];
+  const part = /^CPU part\s*:\s*(\S+)/m.exec(info)?.[1];
+  return model ?? (part === undefined ? 'unknown' : (armParts[part] ?? `Arm part ${part}`));
+}
+
+/** Cores that are switched on. */
+export function countCores(probe: MachineProbe): number {
+  const cores = probe
+    .list(cpuRoot)
+    .filter((entry) => /^cpu\d+$/.test(entry) && readNumber(probe, `${cpuRoot}/${entry}/online`) !== 0);
+  return cores.length === 0 ? availableParallelism() : cores.length;
+}
+
+/** `Ubuntu 22.04.5 LTS, Linux 5.15.148-tegra` */
+export function readOs(probe: MachineProbe): string {
+  const name = /^PRETTY_NAME="?([^"\n]*)/m.exec(probe.readText('/etc/os-release') ?? '')?.[1];
+  const kernel = readWord(probe, '/proc/sys/kernel/osrelease');
+  return (
+    [name, kernel === null ? undefined : `Linux ${kernel}`].filter((part) => part).join(', ') ||
+    process.platform
+  );
+}
+
+/** `virtual machine`, `container`, both; null: neither is visible. */
+export function readVirtual(probe: MachineProbe): string | null {
+  const flags = /^flags\s*:(.*)$/m.exec(probe.readText('/proc/cpuinfo') ?? '')?.[1] ?? '';
+  const kinds = [
+    /\bhypervisor\b/.test(flags) ? 'virtual machine' : null,
+    ['/.dockerenv', '/run/.containerenv', '/run/systemd/container'].some(
+      (path) => probe.readText(path) !== null,
+    )
+      ? 'container'
+      : null,
+  ].filter((kind) => kind !== null);
+  return kinds.length === 0 ? null : kinds.join(', ');
+}
+
+/** Whether it runs on its battery; null: it has none. Batteries of mice and the like do not count. */
+export function readOnBattery(probe: MachineProbe): boolean | null {
+  const root = '/sys/class/power_supply';
+  const batteries = probe
+    .list(root)
+    .map((entry) => `${root}/${entry}`)
+    .filter(
+      (dir) => readWord(probe, `${dir}/type`) === 'Battery' && readWord(probe, `${dir}/scope`) !== 'Device',
+    );
+  return batteries.length === 0
+    ? null
+    : batteries.some((dir) => readWord(probe, `${dir}/status`) === 'Discharging');
+}
+
+/** GPUs inside a Jetson's chip, by what the device tree is compatible with. Thor's is 11.0 since CUDA 13. */
+const tegraGpus: Readonly<Record<string, { readonly name: string; readonly computeCapability: string }>> = {
+  'nvidia,tegra234': { name: 'Orin (integrated)', computeCapability: '8.7' },
+  'nvidia,tegra264': { name: 'Thor (integrated)', computeCapability: '11.0' },
+};
+
+export function readTegraGpu(
+  probe: MachineProbe,
+): { readonly name: string; readonly computeCapability: string } | null {
+  const compatible = (probe.readText('/proc/device-tree/compatible') ?? '').split('\0');
+  const chip = compatible.find((name) => name in tegraGpus);
+  return chip === undefined ? null : tegraGpus[chip]!;
+}

@@ -1,0 +1,144 @@
+/** The machine at one moment: what it is, and how warm, fast, loaded and throttled. Nothing here throws or guesses. */
+
+import { machineProbe as thisMachine } from '../../doctor/probe.ts';
+import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
+import {
+  countCores,
+  readBoard,
+  readCpuModel,
+  readOnBattery,
+  readOs,
+  readTegraGpu,
+  readVirtual,
+} from './board.ts';
+import { areClocksHeld, readClockRanges, readClocks, readGovernor } from './clocks.ts';
+import { readCounters } from './counters.ts';
+import { parseJetsonClocks } from './jetsonClocks.ts';
+import type { MachineProbe } from './machineProbe.ts';
+import { type GpuReading, readNvidiaSmi } from './nvidiaSmi.ts';
+import { parseNvpmodel } from './nvpmodel.ts';
+import { valueIn } from './parsed.ts';
+import { inputPower, readPowerRails } from './powerRails.ts';
+import { parseTegraRelease, releaseName } from './tegraRelease.ts';
+import { parseTegrastats, type TegraSample } from './tegrastats.ts';
+import { readTemperatureLimits, readTemperatures } from './thermalZones.ts';
+
+export interface ReadMachineOptions {
+  /** For tests: another machine to look at. */
+  readonly probe?: MachineProbe;
+}
+
+/** `end`, `energy` and `sampling` are null: finishMachine.ts fills them in. Takes up to some seconds where tools are slow. */
+export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): MachineState {
+  const smi = valueIn(readNvidiaSmi(probe));
+  const release = valueIn(parse(probe.readText('/etc/nv_tegra_release'), parseTegraRelease));
+  // both are Jetson's; asking elsewhere would only cost time
+  const mode = release && valueIn(parse(probe.run('nvpmodel', ['-q']), parseNvpmodel));
+  const shown = release && valueIn(parse(probe.run('jetson_clocks', ['--show']), parseJetsonClocks));
+  const ranges = readClockRanges(probe);
+  const missing = (shown?.ranges ?? []).filter(({ name }) => !ranges.some((range) => range.name === name));
+  const tegra = readTegraGpu(probe);
+  return {
+    board: readBoard(probe),
+    cpu: { model: readCpuModel(probe), cores: countCores(probe), governor: readGovernor(probe) },
+    gpu: smi === null ? tegra && { ...tegra, driver: null, memoryBytes: null } : gpuOf(smi, tegra),
+    jetpack: release && releaseName(release),
+    powerMode: mode ?? shown?.powerMode ?? null,
+    clocksLocked: shown?.locked ?? areClocksHeld(ranges),
+    clockRanges: [...ranges, ...missing],
+    temperatureLimits: readTemperatureLimits(probe),
+    virtual: readVirtual(probe),
+    onBattery: readOnBattery(probe),
+    os: readOs(probe),
+    start: snapshot(probe, smi),
+    end: null,
+    energy: null,
+    sampling: null,
+  };
+}
+
+function gpuOf(smi: GpuReading, tegra: ReturnType<typeof readTegraGpu>): NonNullable<MachineState['gpu']> {
+  const { name, driver, memoryBytes, computeCapability } = smi;
+  return {
+    name,
+    driver,
+    memoryBytes,
+    computeCapability: computeCapability ?? tegra?.computeCapability ?? null,
+  };
+}
+
+function parse<T>(text: string | null, parser: (text: string) => T): T | null {
+  return text === null ? null : parser(text);
+}
+
+/** The machine now. `nvidia-smi` (tens of milliseconds) is asked only where sysfs shows no GPU clock. */
+export function readSnapshot(probe: MachineProbe): MachineSnapshot {
+  const clocks = readClocks(probe);
+  return snapshot(probe, hasGpuClock(clocks) ? null : valueIn(readNvidiaSmi(probe)), clocks);
+}
+
+/** For many snapshots of one machine: what is not there is not looked for again. */
+export function snapshotReader(probe: MachineProbe): () => MachineSnapshot {
+  const asksSmi = !hasGpuClock(readClocks(probe)) && readNvidiaSmi(probe) !== null;
+  return () => snapshot(probe, asksSmi ? valueIn(readNvidiaSmi(probe)) : null);
+}
+
+const hasGpuClock = (clocks: readonly Reading[]): boolean =>
+  clocks.some(({ name }) => name.startsWith('gpu'));
+
+function snapshot(
+  probe: MachineProbe,
+  smi: GpuReading | null,
+  clocks: readonly Reading[] = readClocks(probe),
+): MachineSnapshot {
+  const rails = readPowerRails(probe);
+  const temperatures = readTemperatures(probe);
+  // a container may see the command and not the sensors
+  const tegra = rails === null && temperatures.length === 0 ? readTegrastats(probe) : null;
+  const [load] = (probe.readText('/proc/loadavg') ?? '').split(' ', 1);
+  const available = /^MemAvailable:\s*(\d+) kB/m.exec(probe.readText('/proc/meminfo') ?? '')?.[1];
+  return {
+    at: new Date().toISOString(),
+    temperatures: withGpu(tegra?.temperatures ?? temperatures, smi?.temperature ?? null),
+    clocks: gpuClocks(clocks, smi, tegra),
+    power: powerOf(rails?.rails ?? tegra?.power ?? [], smi?.watts ?? null),
+    throttling: [...(rails?.alarms ?? []), ...(smi?.reasons ?? [])],
+    load: load === undefined || !/^\d+\.\d+$/.test(load) ? null : Number(load) / countCores(probe),
+    memoryFreeBytes: available === undefined ? null : Number(available) * 1024,
+    counters: readCounters(probe),
+  };
+}
+
+function withGpu(readings: readonly Reading[], value: number | null): Reading[] {
+  const known = value === null || readings.some(({ name }) => name === 'gpu');
+  return known ? [...readings] : [...readings, { name: 'gpu', value }];
+}
+
+function gpuClocks(clocks: readonly Reading[], smi: GpuReading | null, tegra: TegraSample | null): Reading[] {
+  const all = [...clocks];
+  const add = (name: string, value: number | null | undefined): void => {
+    if (value !== null && value !== undefined && !all.some((reading) => reading.name === name))
+      all.push({ name, value });
+  };
+  if (!all.some(({ name }) => name.startsWith('gpu'))) add('gpu', smi?.clock ?? tegra?.gpu?.mhz[0]);
+  add('gpu-memory', smi?.memoryClock);
+  add('emc', tegra?.emc?.mhz);
+  return all;
+}
+
+/** Rails, and `total` where they tell what goes in; `gpu-board` is what an add-in card draws. */
+function powerOf(rails: readonly Reading[], card: number | null): Reading[] {
+  const input = inputPower(rails);
+  return [
+    ...rails,
+    ...(card === null || rails.length > 0 ? [] : [{ name: 'gpu-board', value: card }]),
+    ...(input === null ? [] : [{ name: 'total', value: input.watts }]),
+  ];
+}
+
+/** One line; the command never ends by itself, `head` ends it. null where there is none, or its line is malformed. */
+function readTegrastats(probe: MachineProbe): TegraSample | null {
+  if (probe.readText('/etc/nv_tegra_release') === null) return null;
+  const text = probe.run('sh', ['-c', 'tegrastats --interval 100 | head -n 1']);
+  return text?.endsWith('\n') === true ? valueIn(parseTegrastats(text.trimEnd())) : null;
+}

@@ -1,0 +1,90 @@
+/**
+ * Watches the machine while something is measured. Reading sensors takes up to milliseconds (each is a bus transfer), so a
+ * thread of its own reads them and keeps what it saw to itself until the end: the measuring thread does nothing meanwhile.
+ * What the sampling costs is measured and reported with it.
+ */
+
+import type { Worker } from 'node:worker_threads';
+import { machineProbe } from '../../doctor/probe.ts';
+import { expected } from '../../options.ts';
+import { startWorker } from '../../runtime/startWorker.ts';
+import { readCounters } from './counters.ts';
+import type { MachineProbe } from './machineProbe.ts';
+import { type ProcessTime, readProcesses } from './processes.ts';
+import type { MachineSamples } from './sampleAccumulator.ts';
+
+/** What finishMachine.ts needs of a run. */
+export interface SampledRun extends MachineSamples {
+  readonly seconds: number;
+  readonly before: ProcessTimes;
+  readonly after: ProcessTimes;
+}
+
+export interface ProcessTimes {
+  readonly processes: readonly ProcessTime[];
+  /** Of all cores since boot, seconds; null where the kernel does not tell. */
+  readonly busySeconds: number | null;
+}
+
+export interface MachineSampler extends AsyncDisposable {
+  /** Ends the thread. Idempotent: the second call gives the same. */
+  stop(): Promise<SampledRun>;
+}
+
+export interface SampleMachineOptions {
+  /** For who is busy besides; default: this machine. The thread always reads this machine. */
+  readonly probe?: MachineProbe;
+}
+
+/**
+ * Resolves when the thread has taken its first sample.
+ * @param intervalMs between samples, >= 10; stretched where a sample takes more than a tenth of it
+ * @throws (rejects) OPTION_INVALID
+ */
+export async function sampleMachine(
+  intervalMs: number,
+  { probe = machineProbe }: SampleMachineOptions = {},
+): Promise<MachineSampler> {
+  if (!Number.isFinite(intervalMs) || intervalMs < 10)
+    throw expected('OPTION_INVALID', 'milliseconds >= 10', 'intervalMs', intervalMs);
+  const worker = startWorker('./samplerWorker', import.meta.url, 'machine sampler');
+  const first = nextMessage(worker);
+  worker.postMessage({ intervalMs });
+  await first;
+  worker.unref();
+  const before = processTimes(probe);
+  const start = performance.now();
+  let done: Promise<SampledRun> | null = null;
+  const stop = async (): Promise<SampledRun> => {
+    const seconds = (performance.now() - start) / 1000;
+    const after = processTimes(probe);
+    worker.ref();
+    const samples = nextMessage(worker) as Promise<MachineSamples>;
+    worker.postMessage('stop');
+    const run = { ...(await samples), seconds, before, after };
+    await worker.terminate();
+    return run;
+  };
+  const sampler = {
+    stop: () => {
+      done ??= stop();
+      return done;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await sampler.stop();
+    },
+  };
+  return sampler;
+}
+
+function nextMessage(worker: Worker): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+  });
+}
+
+function processTimes(probe: MachineProbe): ProcessTimes {
+  const busy = readCounters(probe).find(({ name }) => name === 'cpu-busy');
+  return { processes: readProcesses(probe), busySeconds: busy?.value ?? null };
+}

@@ -1,0 +1,42 @@
+/** Temperatures, and the temperature from which the kernel slows the machine down. */
+
+import type { Reading } from '../types.ts';
+import { type MachineProbe, readNumber, readWord } from './machineProbe.ts';
+
+const root = '/sys/class/thermal';
+
+/** `cpu-thermal` -> `cpu`, as tegrastats calls it. */
+const zoneName = (type: string): string => type.replace(/[-_]thermal$/i, '').toLowerCase();
+
+function zones(probe: MachineProbe): { readonly dir: string; readonly name: string }[] {
+  return probe.list(root).flatMap((entry) => {
+    const dir = `${root}/${entry}`;
+    const type = /^thermal_zone\d+$/.test(entry) ? readWord(probe, `${dir}/type`) : null;
+    return type === null ? [] : [{ dir, name: zoneName(type) }];
+  });
+}
+
+/** Degrees Celsius by zone. The zone of a part that is switched off cannot be read, and is left out. */
+export function readTemperatures(probe: MachineProbe): Reading[] {
+  return zones(probe).flatMap(({ dir, name }) => {
+    const value = readNumber(probe, `${dir}/temp`);
+    return value === null || value <= -250_000 ? [] : [{ name, value: value / 1000 }];
+  });
+}
+
+/** By zone, the lowest trip at which something is slowed (`passive`, `hot`) or switched off (`critical`); fans do not count. */
+export function readTemperatureLimits(probe: MachineProbe): Reading[] {
+  return zones(probe).flatMap(({ dir, name }) => {
+    const limits = probe.list(dir).flatMap((file) => {
+      const trip = /^(trip_point_\d+)_type$/.exec(file)?.[1];
+      if (trip === undefined) return [];
+      const kind = readWord(probe, `${dir}/${file}`);
+      const value = readNumber(probe, `${dir}/${trip}_temp`);
+      // an unset trip reads as 0 or below
+      return value !== null && value > 0 && ['passive', 'hot', 'critical'].includes(kind ?? '')
+        ? [value]
+        : [];
+    });
+    return limits.length === 0 ? [] : [{ name, value: Math.min(...limits) / 1000 }];
+  });
+}

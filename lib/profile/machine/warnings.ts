@@ -1,0 +1,184 @@
+/** What the reader must know of the machine before believing a number: what was seen, what it does, what changes it. */
+
+import type { MachineState, Reading, SubjectResult, Warning } from '../types.ts';
+import { throttlingOf } from './finishMachine.ts';
+
+/** Above these a figure is no longer the program's own. */
+const limits = {
+  /** Percent of all cores. */
+  othersPercent: 5,
+  /** Load average per core before anything was measured. */
+  load: 0.3,
+  /** Degrees below the limit. */
+  degrees: 5,
+  /** Percent of all cores. */
+  stealPercent: 1,
+  /** Percent of one core. */
+  samplingPercent: 2,
+  /** Highest over lowest clock. */
+  clockMove: 1.05,
+};
+
+type Rule = (machine: MachineState) => string | null;
+
+const percent = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} %`;
+const isJetson = ({ jetpack }: MachineState): boolean => jetpack !== null;
+
+function holdCommand(machine: MachineState): string {
+  return isJetson(machine)
+    ? 'sudo jetson_clocks   (a restart undoes it)'
+    : 'sudo nvidia-smi -lgc MHZ,MHZ   (undone by sudo nvidia-smi -rgc)';
+}
+
+const rules: Readonly<Record<string, Rule>> = {
+  'clocks-unlocked': (machine) => {
+    const { clocksLocked, clockRanges = [], sampling } = machine;
+    if (clocksLocked === true) return null;
+    const isMain = ({ name }: { readonly name: string }): boolean => /^(cpu0|gpu|gpu-gpc-0|emc)$/.test(name);
+    const free = clockRanges.filter((range) => isMain(range) && range.min < range.max);
+    const moved = (sampling?.clocks ?? []).filter(
+      (range) => isMain(range) && range.min > 0 && range.max > range.min * limits.clockMove,
+    );
+    // a desktop does not tell whether its clocks are held, but shows it when they are not
+    if (clocksLocked === null && moved.length === 0) return null;
+    const shown = (clocksLocked === false ? free : moved)
+      .map(({ name, min, max }) => `${name} ${Math.round(min)}..${Math.round(max)} MHz`)
+      .join(', ');
+    const seen = clocksLocked === false ? 'The clocks are free to move' : 'The clocks moved during the run';
+    return `${seen}${shown === '' ? '' : ` (${shown})`}: the same program is slower after a pause than under load, short runs look slow and the spread grows. ${holdCommand(machine)}`;
+  },
+  throttled: (machine) => {
+    const reasons = throttlingOf(machine);
+    if (reasons.length === 0) return null;
+    return `The machine was slowed down: ${reasons.join(', ')}. The figures are those of the slowed machine and change with cooling and supply. Cool it, use the supply that came with it, or take a lower power mode${isJetson(machine) ? ': sudo nvpmodel -m ID' : ''}; then measure again`;
+  },
+  'power-mode': ({ powerMode }) =>
+    powerMode === null || powerMode.startsWith('MAXN')
+      ? null
+      : `The power mode is ${powerMode}, not MAXN: cores are off or clocks are capped, and figures of another mode are not comparable. What modes there are: sudo nvpmodel -p --verbose; to change: sudo nvpmodel -m 0 (it may ask for a restart)`,
+  'governor-powersave': ({ cpu: { governor } }) =>
+    governor?.split(',').includes('powersave')
+      ? 'The CPU governor is powersave: the host stages (decode, resize, tokenize) and each launch are slower and vary. sudo cpupower frequency-set -g performance'
+      : null,
+  'governor-scaling': ({ cpu: { governor }, clocksLocked }) =>
+    clocksLocked !== true && governor !== null && /ondemand|conservative|schedutil/.test(governor)
+      ? `The CPU governor is ${governor}: cores slow down between chunks, so a chunk after a pause takes longer. sudo cpupower frequency-set -g performance`
+      : null,
+  'background-load': ({ start: { load }, sampling }) => {
+    const others = sampling?.othersPercent ?? null;
+    const names = (sampling?.others ?? [])
+      .map(({ name, value }) => `${name} ${value} % of a core`)
+      .join(', ');
+    const during = others !== null && others > limits.othersPercent;
+    const before = load !== null && load > limits.load;
+    if (!during && !before) return null;
+    const seen = [
+      during
+        ? `other processes took ${percent(others)} of all cores${names === '' ? '' : ` (${names})`}`
+        : null,
+      before ? `the load was ${load.toFixed(2)} a core before the run` : null,
+    ].filter((part) => part !== null);
+    return `The machine had other work: ${seen.join('; ')}. p95 and above are then mostly theirs. Stop it (systemctl isolate multi-user.target ends a desktop) and measure again`;
+  },
+  'temperature-near-limit': ({ temperatureLimits = [], start, end, sampling }) => {
+    const seen = [...start.temperatures, ...(end?.temperatures ?? []), ...(sampling?.hottest ?? [])];
+    const near = temperatureLimits.flatMap(({ name, value: limit }) => {
+      const hottest = Math.max(...seen.filter((reading) => reading.name === name).map(({ value }) => value));
+      return hottest >= limit - limits.degrees
+        ? [`${name} ${hottest.toFixed(1)} °C, slowed at ${limit.toFixed(1)} °C`]
+        : [];
+    });
+    return near.length === 0
+      ? null
+      : `A temperature came near its limit (${near.join('; ')}): a longer run, or a warmer room, is slower than this one. Fan at full speed: sudo jetson_clocks --fan, or set its profile in /etc/nvfancontrol.conf`;
+  },
+  'on-battery': ({ onBattery }) =>
+    onBattery === true
+      ? 'The machine runs on its battery: clocks and power are capped. Connect its supply and measure again'
+      : null,
+  'shared-machine': ({ virtual, cpu, start, end, sampling }) => {
+    if (virtual?.includes('virtual machine') !== true) return null;
+    const steal = growth(start.counters, end?.counters, 'cpu-steal');
+    const busy = growth(start.counters, end?.counters, 'cpu-busy');
+    const stolen =
+      steal !== null && busy !== null && steal > 0 && steal + busy > 0 && sampling
+        ? (100 * steal) / Math.max(steal + busy, 1e-9)
+        : 0;
+    const seen =
+      stolen > limits.stealPercent
+        ? `A virtual machine whose host took ${percent(stolen)} of its computing time for others`
+        : 'A virtual machine: its cores are shared with others that it does not see';
+    return `${seen}; clocks and temperatures of the host are hidden (${cpu.model}). Compare only what alternated in one run, or measure on a machine of its own`;
+  },
+  'sampling-cost': ({ sampling }) =>
+    sampling && sampling.costPercent > limits.samplingPercent
+      ? `Reading the sensors took ${percent(sampling.costPercent)} of a core (${sampling.costMs.toFixed(1)} ms a sample). Sample less often where cores are short: a longer interval`
+      : null,
+};
+
+function growth(
+  before: readonly Reading[] | undefined,
+  after: readonly Reading[] | undefined,
+  name: string,
+): number | null {
+  const [first, last] = [before, after].map(
+    (readings) => readings?.find((reading) => reading.name === name)?.value,
+  );
+  return first === undefined || last === undefined ? null : last - first;
+}
+
+/** In the order of `rules`, the machine's own first. */
+export function machineWarnings(machine: MachineState): Warning[] {
+  return Object.entries(rules).flatMap(([code, rule]) => {
+    const text = rule(machine);
+    return text === null ? [] : [{ code, text: `${text}.` }];
+  });
+}
+
+/** Whether a subject was measured before it was warm. */
+export function warmUpWarnings(subjects: readonly Pick<SubjectResult, 'subject' | 'warmUp'>[]): Warning[] {
+  return subjects.flatMap(({ subject, warmUp }) =>
+    warmUp.stable
+      ? []
+      : [
+          {
+            code: 'warm-up-short',
+            text: `${subject.name}: still getting faster or slower after ${warmUp.chunks} warm-up chunks (${warmUp.because}). Mean and p99 hold the warming up. More of it: --warmUp MS.`,
+          },
+        ],
+  );
+}
+
+/** What differs between the machines of two reports: their figures then compare machines, not programs. */
+export function machineDifferences(machine: MachineState, baseline: MachineState): Warning[] {
+  const compared: readonly (readonly [
+    code: string,
+    what: string,
+    of: (state: MachineState) => string | null,
+  ])[] = [
+    ['different-board', 'board', ({ board, cpu }) => `${board}, ${cpu.model}`],
+    ['different-gpu', 'GPU', ({ gpu }) => gpu?.name ?? null],
+    ['different-driver', 'driver', ({ gpu, jetpack }) => jetpack ?? gpu?.driver ?? null],
+    ['different-power-mode', 'power mode', ({ powerMode }) => powerMode],
+    ['different-cores', 'number of cores', ({ cpu }) => String(cpu.cores)],
+    ['different-governor', 'CPU governor', ({ cpu }) => cpu.governor],
+    ['different-clocks', 'clocks', clocksOf],
+  ];
+  return compared.flatMap(([code, what, of]) => {
+    const [now, then] = [of(machine), of(baseline)];
+    if (now === then) return [];
+    const shown = (value: string | null): string => value ?? 'not told';
+    const text = `The ${what} differs: ${shown(now)} here, ${shown(then)} in the baseline. The ratio compares the machines as well; measure both in the same state.`;
+    return [{ code, text }];
+  });
+}
+
+/** Held or not, and how high they may go: what decides the speed. */
+function clocksOf({ clocksLocked, clockRanges = [] }: MachineState): string | null {
+  if (clocksLocked === null && clockRanges.length === 0) return null;
+  const tops = clockRanges
+    .filter(({ name }) => !/^cpu[1-9]/.test(name))
+    .map(({ name, max }) => `${name} up to ${Math.round(max)} MHz`);
+  const held = clocksLocked === null ? [] : [clocksLocked ? 'held' : 'free'];
+  return [...held, ...tops].join(', ');
+}

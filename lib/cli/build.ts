@@ -6,7 +6,7 @@ import { auditTable } from '../engine/auditTable.ts';
 import { type CachedEngines, type CachedEnginesOptions, cachedEngines } from '../engine/cachedEngines.ts';
 import { EngineCache } from '../engine/engineCache.ts';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
-import { type Architecture, presetArchitecture } from '../engine/presetArchitecture.ts';
+import { type Architecture, presetArchitecture, presetSizes } from '../engine/presetArchitecture.ts';
 import { type Recipe, readRecipe, recipeNames } from '../engine/recipes.ts';
 import { SemanticVlaError } from '../errors.ts';
 import type { Precision } from '../graph/onnxModel.ts';
@@ -83,9 +83,7 @@ async function openSource(
     );
   }
   if (dir === undefined) {
-    const { actionDim, proprioDim, platform } = synthPresets[flags.preset!];
-    const chunk = flags.chunk ?? ({ libero: 8, aloha: 25, bridge: 5 } as const)[platform.name];
-    const sizes = { images: platform.cameras.length, chunk, actionDim, proprio: proprioDim > 0 };
+    const sizes = presetSizes(flags.preset!, flags.chunk === undefined ? {} : { chunk: flags.chunk });
     return { architecture: presetArchitecture(flags.preset!), sizes };
   }
   const { weights: _, ...shared } = flags;

@@ -43,7 +43,7 @@ export function tolerance(text: string): number {
 }
 
 /** For commander: `a,b` -> ['a', 'b']. */
-function nameList(text: string): string[] {
+export function nameList(text: string): string[] {
   const names = text.split(',').map((name) => name.trim());
   if (names.some((name) => name === ''))
     throw new InvalidArgumentError('Expected names with commas between.');

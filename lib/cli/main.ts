@@ -11,6 +11,7 @@ import { exportCommand } from './export.ts';
 import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { ProgressLine } from './progressLine.ts';
+import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
 import { simulateCommand } from './simulate.ts';
 import { stagesCommand } from './stages.ts';
@@ -32,6 +33,7 @@ const commands = [
   compareCommand,
   viewCommand,
   simulateCommand,
+  rooflineCommand,
 ];
 
 /** After SIGINT a command has this long to remove what it left half done. */

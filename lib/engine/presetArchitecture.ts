@@ -19,8 +19,25 @@ export interface Architecture {
 /** Action heads as the reference's training code makes them. */
 const headBlocks = 2;
 
+/** Actions of a chunk (spec, Variants). */
+const platformChunks = { libero: 8, aloha: 25, bridge: 5 } as const;
+
 export function presetArchitecture(name: keyof typeof synthPresets): Architecture {
   return specArchitecture(synthPresets[name]);
+}
+
+/** Sizes that no checkpoint holds, as the preset's platform has them (../platform.ts); `given` ones replace them. */
+export function presetSizes(
+  name: keyof typeof synthPresets,
+  given: { readonly cameras?: number; readonly chunk?: number; readonly proprio?: boolean } = {},
+): { images: number; chunk: number; actionDim: number; proprio: boolean } {
+  const { actionDim, proprioDim, platform } = synthPresets[name];
+  return {
+    images: given.cameras ?? platform.cameras.length,
+    chunk: given.chunk ?? platformChunks[platform.name],
+    actionDim,
+    proprio: given.proprio ?? proprioDim > 0,
+  };
 }
 
 export function specArchitecture(spec: SynthSpec): Architecture {

@@ -1,0 +1,177 @@
+/**
+ * The work of a graph, node by node, from its shapes: operations of the matrix products (a multiply-add counts as two),
+ * elements of the weights that are read, and of the activations that must pass through memory. Pure; nothing runs.
+ *
+ * Counted as operations are Gemm and MatMul alone, attention's two products among them. What lies between (norms, GELU,
+ * softmax, rotation) is a fraction of a percent here and takes no time that a roofline could show.
+ *
+ * Activations: each product reads its operands and writes its result once, all between them is taken as fused, and
+ * attention's scores as never leaving the chip. On a large cache much of this never reaches memory either, so it is
+ * stated beside the weights and no limit is made of it.
+ */
+
+import type { NodeProto, OnnxModel } from '../../graph/onnxModel.ts';
+import { type Attributes, attributesOf, elements, type Known, outputsOf, productOf } from './shapeRules.ts';
+
+/** One node that computes or reads weights. */
+export interface NodeWork {
+  /** Its path in the graph: `llama/layer3/mlp/gate`. */
+  readonly name: string;
+  readonly flops: number;
+  /** Elements of weights that this node is the first to read; of an embedding table the gathered rows. */
+  readonly weightElements: number;
+  /** Bytes of the same as the checkpoint holds them; 2 an element where a graph input carries them. */
+  readonly storedBytes: number;
+  /** Elements of activations read and written. */
+  readonly activationElements: number;
+}
+
+/** Sizes of a graph's symbolic dimensions: `{ L: 130, T: 54, P1: 31 }`. */
+export type SymbolSizes = Readonly<Record<string, number>>;
+
+interface Weight {
+  readonly elements: number;
+  readonly bytes: number;
+}
+
+class Walk {
+  readonly #model: OnnxModel;
+  /** Weights that no node has read yet, by every name they go by. */
+  readonly #weights = new Map<string, { readonly weight: Weight; read: boolean }>();
+  readonly work: NodeWork[] = [];
+
+  constructor(model: OnnxModel) {
+    this.#model = model;
+  }
+
+  run(sizes: SymbolSizes): void {
+    const known = new Map<string, Known>();
+    for (const { name, dims, type, source } of this.#model.initializers) {
+      if ('view' in source) {
+        this.#addWeight(name, { elements: elements(dims), bytes: source.view.byteLength });
+        known.set(name, { shape: dims, isConstant: true });
+      } else {
+        known.set(name, {
+          shape: dims,
+          isConstant: true,
+          ...(type === 'int64' ? { ints: int64s(source.bytes) } : {}),
+        });
+      }
+    }
+    const bound = new Set(this.#model.bindings.map(({ name }) => name));
+    for (const { name, shape } of this.#model.inputs) {
+      const fixed = shape.map((n) => (typeof n === 'number' ? n : sizeOf(n, sizes)));
+      known.set(name, { shape: fixed, isConstant: bound.has(name) });
+    }
+    for (const { name, dims, parts } of this.#model.bindings) {
+      const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      this.#addWeight(name, { elements: elements(dims), bytes });
+    }
+    this.#nodes(this.#model.nodes, known, new Map(), null);
+  }
+
+  #addWeight(name: string, weight: Weight): void {
+    this.#weights.set(name, { weight, read: false });
+  }
+
+  /** @param caller name of the function call that these nodes are the body of */
+  #nodes(
+    nodes: readonly NodeProto[],
+    known: Map<string, Known>,
+    given: Attributes,
+    caller: string | null,
+  ): void {
+    for (const node of nodes) {
+      const names = node.input.filter((name) => name !== '');
+      const inputs = names.map((name) => {
+        const value = known.get(name);
+        if (value === undefined) throw new Error(`node ${node.name}: nothing is known of its input ${name}`);
+        return value;
+      });
+      const attributes = attributesOf(node, given);
+      const body = this.#model.functions.find(
+        ({ name, domain }) => name === node.opType && domain === node.domain && domain !== '',
+      );
+      if (body !== undefined) {
+        const inner = new Map(body.input.map((name, i) => [name, inputs[i]!]));
+        this.#nodes(body.node, inner, attributes, node.name);
+        node.output.forEach((name, i) => {
+          known.set(name, inner.get(body.output[i]!)!);
+        });
+        continue;
+      }
+      const outputs = outputsOf(node, inputs, attributes);
+      outputs.forEach((output, i) => {
+        if (node.output[i] !== undefined) known.set(node.output[i], output);
+      });
+      if (caller === null && node.opType === 'Cast' && this.#weights.has(names[0]!)) {
+        // the same weight under another name: whoever uses that reads it
+        this.#weights.set(node.output[0]!, this.#weights.get(names[0]!)!);
+        continue;
+      }
+      this.#count(node, caller === null ? node.name : `${caller}/${node.name}`, {
+        names,
+        inputs,
+        outputs,
+        attributes,
+      });
+    }
+  }
+
+  #count(
+    node: NodeProto,
+    name: string,
+    call: {
+      readonly names: readonly string[];
+      readonly inputs: readonly Known[];
+      readonly outputs: readonly Known[];
+      readonly attributes: Attributes;
+    },
+  ): void {
+    const { names, inputs, outputs, attributes } = call;
+    let weightElements = 0;
+    let storedBytes = 0;
+    for (const input of names) {
+      const entry = this.#weights.get(input);
+      if (entry === undefined || entry.read) continue;
+      entry.read = true;
+      const { weight } = entry;
+      const share = node.opType === 'Gather' ? elements(outputs[0]!.shape) / weight.elements : 1;
+      weightElements += weight.elements * share;
+      storedBytes += weight.bytes * share;
+    }
+    const product = productOf(node, inputs, attributes);
+    if (product === null && weightElements === 0) return;
+    const flops = product === null ? 0 : 2 * product.batch * product.m * product.k * product.n;
+    const activationElements = product === null ? 0 : activations(node.name, inputs, outputs[0]!);
+    this.work.push({ name, flops, weightElements, storedBytes, activationElements });
+  }
+}
+
+/** Operands that are no weights, and the result. */
+function activations(name: string, inputs: readonly Known[], output: Known): number {
+  const operands = inputs.slice(0, 2).map((x) => (x.isConstant ? 0 : elements(x.shape)));
+  const [a, b] = operands as [number, number];
+  // attentionCore's two products (lib/graph/layers.ts): the scores stay on the chip between them
+  if (name.endsWith('/scores')) return a + b;
+  if (name.endsWith('/context')) return b + elements(output.shape);
+  return a + b + elements(output.shape);
+}
+
+function sizeOf(symbol: string, sizes: SymbolSizes): number {
+  const size = sizes[symbol];
+  if (size === undefined) throw new Error(`nobody says how long ${symbol} is`);
+  return size;
+}
+
+function int64s(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from({ length: bytes.byteLength / 8 }, (_, i) => Number(view.getBigInt64(8 * i, true)));
+}
+
+/** Every node that computes or reads weights, in the graph's order. */
+export function graphWork(model: OnnxModel, sizes: SymbolSizes): NodeWork[] {
+  const walk = new Walk(model);
+  walk.run(sizes);
+  return walk.work;
+}

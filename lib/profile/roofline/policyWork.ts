@@ -1,0 +1,121 @@
+/** The work of a policy by stage, from the graphs that lib/graph writes for its architecture. */
+
+import type { Architecture } from '../../engine/presetArchitecture.ts';
+import type { GraphOptions } from '../../graph/graphContext.ts';
+import { buildInstructionGraph } from '../../graph/instructionGraph.ts';
+import { buildPolicyGraph } from '../../graph/policyGraph.ts';
+import { countTokens } from '../../tokenCounts.ts';
+import { graphWork, type NodeWork, type SymbolSizes } from './graphWork.ts';
+
+/** In the order they run. `instruction` runs once a sentence, the others once a chunk. */
+export const workStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads'] as const;
+export type WorkStage = (typeof workStages)[number];
+
+export interface StageWork {
+  readonly stage: WorkStage;
+  readonly flops: number;
+  readonly weightElements: number;
+  readonly storedBytes: number;
+  readonly activationElements: number;
+}
+
+export interface PolicyWork {
+  readonly variant: string;
+  readonly images: number;
+  readonly chunk: number;
+  /** P, prompt tokens without the stop token. */
+  readonly promptTokens: number;
+  /** L, rows that the language model computes. */
+  readonly sequence: number;
+  readonly stages: readonly StageWork[];
+  /** Elements of all weights that must be in memory, whole embedding tables included. */
+  readonly residentElements: number;
+  /** Those of the language model's layers among them. */
+  readonly residentLlmElements: number;
+}
+
+export type WorkSizes = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'> & {
+  readonly promptTokens: number;
+};
+
+/** Paths of the policy graph's nodes (lib/graph) by stage; nodes elsewhere compute nothing. */
+const stagePaths: readonly (readonly [WorkStage, RegExp])[] = [
+  ['pruner', /^(dinov2|siglip)_pruner\//],
+  ['vision', /^(patches|dinov2|siglip|exchange\d+)\//],
+  ['fuser', /^(fuser|proprio)\//],
+  ['llm', /^llama\//],
+  ['heads', /^head\//],
+];
+
+/** Stage of a node of the policy graph by its path. */
+export function stageOfNode(path: string): WorkStage | null {
+  return stagePaths.find(([, pattern]) => pattern.test(path))?.[0] ?? null;
+}
+
+/**
+ * @param options `complete`: every row of every block, as the reference computes it; default: what our graph computes
+ * @throws TENSOR_MISSING
+ */
+export function policyWork(
+  architecture: Architecture,
+  sizes: WorkSizes,
+  options: { readonly complete?: boolean } = {},
+): PolicyWork {
+  const { config, tensors, pixelNormalization } = architecture;
+  const { promptTokens, images, chunk, actionDim, proprio } = sizes;
+  const graphOptions: GraphOptions = {
+    images,
+    chunk,
+    actionDim,
+    proprio,
+    stages: options.complete ?? false,
+    mergeWeights: false,
+  };
+  const tokens = countTokens(config, graphOptions);
+  const sequence = tokens.besidePrompt + promptTokens;
+  const symbols: SymbolSizes = {
+    P1: promptTokens + 1,
+    T: promptTokens + tokens.placeholders,
+    L: sequence,
+  };
+  const instruction = buildInstructionGraph(config, tensors, graphOptions);
+  const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
+  const byStage = new Map<WorkStage, NodeWork[]>(workStages.map((stage) => [stage, []]));
+  byStage.set('instruction', graphWork(instruction, symbols));
+  for (const node of graphWork(policy, symbols)) {
+    const stage = stageOfNode(node.name);
+    if (stage === null) throw new Error(`node ${node.name}: computes, and belongs to no stage`);
+    byStage.get(stage)!.push(node);
+  }
+  let residentElements = 0;
+  let residentLlmElements = 0;
+  const seen = new Set<string>();
+  for (const { name, dims, source } of [...instruction.initializers, ...policy.initializers]) {
+    if (!('view' in source) || seen.has(name)) continue;
+    seen.add(name);
+    const count = dims.reduce((product, n) => product * n, 1);
+    residentElements += count;
+    if (name.startsWith('language_model.model.layers.')) residentLlmElements += count;
+  }
+  return {
+    variant: config.variant,
+    images,
+    chunk,
+    promptTokens,
+    sequence,
+    stages: workStages.map((stage) => ({ stage, ...sum(byStage.get(stage)!) })),
+    residentElements,
+    residentLlmElements,
+  };
+}
+
+function sum(nodes: readonly NodeWork[]): Omit<StageWork, 'stage'> {
+  const total = (key: keyof Omit<NodeWork, 'name'>): number =>
+    nodes.reduce((all, node) => all + node[key], 0);
+  return {
+    flops: total('flops'),
+    weightElements: total('weightElements'),
+    storedBytes: total('storedBytes'),
+    activationElements: total('activationElements'),
+  };
+}

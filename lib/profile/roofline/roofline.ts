@@ -1,0 +1,175 @@
+/**
+ * What a device could do at best: limit = max(operations / peak, bytes of weights / bandwidth) for each stage, and their sum,
+ * since the stages wait for each other (design: Performance). Nothing is measured here.
+ */
+
+import { SemanticVlaError } from '../../errors.ts';
+import type { Roofline, RooflineMemory, RooflineRow } from '../types.ts';
+import type { Device, PeakKind } from './devices.ts';
+import type { PolicyWork, StageWork, WorkStage } from './policyWork.ts';
+
+interface Arithmetic {
+  readonly peak: PeakKind;
+  /** Bits a weight takes in memory, scales included. */
+  readonly weightBits: number;
+  readonly activationBits: number;
+}
+
+interface PrecisionPlan {
+  readonly text: string;
+  readonly llm: Arithmetic;
+  readonly rest: Arithmetic;
+}
+
+const plain = (peak: PeakKind, bits: number): Arithmetic => ({
+  peak,
+  weightBits: bits,
+  activationBits: bits,
+});
+
+const everywhere = (text: string, arithmetic: Arithmetic): PrecisionPlan => ({
+  text,
+  llm: arithmetic,
+  rest: arithmetic,
+});
+
+/** NVFP4: an FP8 scale for 16 weights. Group-wise INT4: a 16-bit scale for 128. */
+const nvfp4Bits = 4 + 8 / 16;
+const int4Bits = 4 + 16 / 128;
+
+export const rooflinePrecisions = {
+  fp32: everywhere('float32', plain('fp32', 32)),
+  bf16: everywhere('bfloat16', plain('bf16', 16)),
+  fp16: everywhere('float16', plain('fp16', 16)),
+  fp8: everywhere('FP8', plain('fp8', 8)),
+  int8: everywhere('INT8', plain('int8', 8)),
+  'int8-llm': { text: 'INT8 language model, float16 rest', llm: plain('int8', 8), rest: plain('fp16', 16) },
+  nvfp4: {
+    text: 'NVFP4 language model, FP8 rest',
+    llm: { peak: 'fp4', weightBits: nvfp4Bits, activationBits: nvfp4Bits },
+    rest: plain('fp8', 8),
+  },
+  'int4-llm': {
+    text: 'INT4 weights of the language model computed in float16, float16 rest',
+    llm: { peak: 'fp16', weightBits: int4Bits, activationBits: 16 },
+    rest: plain('fp16', 16),
+  },
+} satisfies Readonly<Record<string, PrecisionPlan>>;
+
+export type RooflinePrecision = keyof typeof rooflinePrecisions;
+export const rooflinePrecisionNames = Object.keys(rooflinePrecisions) as readonly RooflinePrecision[];
+
+/** Those that a device computes in. */
+export function precisionsOf({ peaks }: Device): RooflinePrecision[] {
+  return rooflinePrecisionNames.filter((name) => {
+    const { llm, rest } = rooflinePrecisions[name];
+    return peaks[llm.peak] !== undefined && peaks[rest.peak] !== undefined;
+  });
+}
+
+export interface RooflineOptions {
+  readonly precision: RooflinePrecision;
+  /** Milliseconds that stages took; `policy` is the whole graph of a chunk. */
+  readonly measured?: Readonly<Partial<Record<WorkStage | 'policy', number>>>;
+  /** true: weights are read as the checkpoint holds them, whatever they are computed in (`mapped`). */
+  readonly storedWeights?: boolean;
+}
+
+/** Share of a memory that weights may take; the rest is for activations, work space, the driver and the system. */
+const usable = 0.85;
+
+/**
+ * Rows in the order of the stages, then `policy`: a chunk as a whole. The instruction's row is not part of a chunk.
+ * @throws OPTION_INVALID the device does not compute in this precision
+ */
+export function rooflineOf(work: PolicyWork, device: Device, options: RooflineOptions): Roofline {
+  const plan = rooflinePrecisions[options.precision];
+  if (!precisionsOf(device).includes(options.precision)) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Precision ${options.precision} on ${device.name}: expected one that it computes in (${precisionsOf(device).join(', ')}). Choose one of them.`,
+    );
+  }
+  const { measured = {}, storedWeights = false } = options;
+  const rows = work.stages.map((stage) =>
+    stageRow(
+      stage,
+      device,
+      stage.stage === 'llm' ? plan.llm : plan.rest,
+      storedWeights,
+      measured[stage.stage],
+    ),
+  );
+  const perChunk = rows.filter(({ stage }) => stage !== 'instruction');
+  const limitMs = sum(perChunk, 'limitMs');
+  const byMemory = sum(
+    perChunk.filter(({ boundBy }) => boundBy === 'memory'),
+    'limitMs',
+  );
+  const policy = measured.policy ?? null;
+  const whole: RooflineRow = {
+    stage: 'policy',
+    flops: sum(perChunk, 'flops'),
+    weightBytes: sum(perChunk, 'weightBytes'),
+    activationBytes: sum(perChunk, 'activationBytes'),
+    limitMs,
+    boundBy: byMemory > limitMs / 2 ? 'memory' : 'compute',
+    measuredMs: policy,
+    fraction: policy === null ? null : limitMs / policy,
+  };
+  return {
+    device: device.title,
+    precision: plan.text,
+    peakTflops: device.peaks[plan.llm.peak]!,
+    bandwidthGBs: device.bandwidthGBs,
+    source: device.source,
+    rows: [...rows, whole],
+    limitMs,
+    memory: memoryOf(work, device, plan),
+  };
+}
+
+function stageRow(
+  work: StageWork,
+  device: Device,
+  { peak, weightBits, activationBits }: Arithmetic,
+  storedWeights: boolean,
+  measuredMs: number | undefined,
+): RooflineRow {
+  const weightBytes = storedWeights ? work.storedBytes : (work.weightElements * weightBits) / 8;
+  const peakTflops = device.peaks[peak]!;
+  const computeMs = work.flops / (peakTflops * 1e9);
+  const memoryMs = weightBytes / (device.bandwidthGBs * 1e6);
+  const limitMs = Math.max(computeMs, memoryMs);
+  return {
+    stage: work.stage,
+    flops: work.flops,
+    weightBytes,
+    activationBytes: (work.activationElements * activationBits) / 8,
+    limitMs,
+    boundBy: computeMs > memoryMs ? 'compute' : 'memory',
+    measuredMs: measuredMs ?? null,
+    fraction: measuredMs === undefined ? null : limitMs / measuredMs,
+    peakTflops,
+  };
+}
+
+function memoryOf(work: PolicyWork, device: Device, { llm, rest }: PrecisionPlan): RooflineMemory {
+  const weights =
+    (work.residentLlmElements * llm.weightBits) / 8 +
+    ((work.residentElements - work.residentLlmElements) * rest.weightBits) / 8;
+  const neededBytes = Math.round(weights);
+  return {
+    neededBytes,
+    deviceBytes: device.memoryBytes,
+    usableShare: usable,
+    fits: neededBytes <= usable * device.memoryBytes,
+  };
+}
+
+function sum(
+  rows: readonly RooflineRow[],
+  key: 'flops' | 'weightBytes' | 'activationBytes' | 'limitMs',
+): number {
+  return rows.reduce((total, row) => total + row[key], 0);
+}

@@ -5,6 +5,7 @@ import { EnergyMeter, energyPerChunk } from '../../../lib/profile/machine/energy
 import { readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
 import { SampleAccumulator } from '../../../lib/profile/machine/sampleAccumulator.ts';
 import { sampleMachine } from '../../../lib/profile/machine/sampleMachine.ts';
+import { watchMachine } from '../../../lib/profile/machine/watchMachine.ts';
 import { fakeOrin, fakeThor, probeOf } from './fakeMachines.ts';
 
 const test = suite('machine sampling');
@@ -71,6 +72,15 @@ test('this machine is sampled on a thread of its own, which ends', async () => {
   assert.ok(run.extremes.samples >= 3, String(run.extremes.samples));
   assert.ok(run.extremes.costMs > 0 && run.seconds >= 0.149);
   assert.is(await sampler.stop(), run, 'stopping twice is one end');
+});
+
+test('watching: before, during and after in one', async () => {
+  const watch = await watchMachine({ intervalMs: 20, probe: probeOf(fakeOrin) });
+  const { machine, warnings } = await watch.finish(5);
+  assert.is(machine.board, 'NVIDIA Jetson AGX Orin Developer Kit');
+  assert.ok(machine.end !== null && machine.sampling!.samples >= 2);
+  assert.ok(warnings.some(({ code }) => code === 'clocks-unlocked'));
+  await watch[Symbol.asyncDispose]();
 });
 
 test('an interval that cannot be kept is refused', async () => {

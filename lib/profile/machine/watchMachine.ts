@@ -1,0 +1,40 @@
+/** The machine before, during and after a run, and what it says against the figures: all of this folder in two calls. */
+
+import { machineProbe } from '../../doctor/probe.ts';
+import type { MachineState, Warning } from '../types.ts';
+import { finishMachine } from './finishMachine.ts';
+import type { MachineProbe } from './machineProbe.ts';
+import { readMachine } from './readMachine.ts';
+import { sampleMachine } from './sampleMachine.ts';
+import { machineWarnings } from './warnings.ts';
+
+export interface MachineWatch extends AsyncDisposable {
+  /**
+   * Once, when the run is over.
+   * @param chunks that were computed meanwhile, of all subjects together
+   */
+  finish(chunks: number): Promise<{ readonly machine: MachineState; readonly warnings: readonly Warning[] }>;
+}
+
+export interface WatchMachineOptions {
+  /** Between samples; default 250: power monitors average over tens of milliseconds, and each sample has its cost. */
+  readonly intervalMs?: number;
+  /** For tests: another machine to look at before and after; the samples are of this one. */
+  readonly probe?: MachineProbe;
+}
+
+/** Resolves when the first sample is taken. Disposing without `finish` only ends the sampling. */
+export async function watchMachine({
+  intervalMs = 250,
+  probe = machineProbe,
+}: WatchMachineOptions = {}): Promise<MachineWatch> {
+  const start = readMachine({ probe });
+  const sampler = await sampleMachine(intervalMs, { probe });
+  return {
+    finish: async (chunks) => {
+      const machine = finishMachine(start, await sampler.stop(), { chunks, probe });
+      return { machine, warnings: machineWarnings(machine) };
+    },
+    [Symbol.asyncDispose]: () => sampler[Symbol.asyncDispose](),
+  };
+}

@@ -86,6 +86,7 @@ export type ErrorCode =
   | 'OUTPUT_UNWRITABLE'
   | 'OUTPUT_NO_SPACE'
   | 'STAGES_INVALID'
+  | 'PROFILE_INVALID'
   | 'COMPARE_FAILED';
 
 export class SemanticVlaError extends Error {

@@ -25,6 +25,8 @@ export { type FolderObservation, readObservation } from './observation/readObser
 export { type Normalization, type Platform, type PlatformName, resolvePlatform } from './platform.ts';
 export { loadPolicy } from './policy.ts';
 export { type PolicySizes, policySizes } from './policyParts.ts';
+export type { ProfileOptions } from './profile/layers/profileOptions.ts';
+export { type PolicyProfile, profilePolicy } from './profile/layers/profilePolicy.ts';
 export type { Device } from './profile/roofline/devices.ts';
 export {
   type EstimatedRoofline,
@@ -34,7 +36,9 @@ export {
 } from './profile/roofline/estimateRoofline.ts';
 export type { PolicyWork, StageWork } from './profile/roofline/policyWork.ts';
 export type { RooflinePrecision } from './profile/roofline/roofline.ts';
-export type { Roofline, RooflineMemory, RooflineRow } from './profile/types.ts';
+export { encodeTrace } from './profile/trace/encodeTrace.ts';
+export type { Timeline } from './profile/trace/timeline.ts';
+export type { LayerTime, ProfileReport, Roofline, RooflineMemory, RooflineRow } from './profile/types.ts';
 export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
 export * from './schedule/index.ts';
 export type { ServeLimits } from './serve/limits.ts';

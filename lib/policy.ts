@@ -5,13 +5,10 @@
 
 import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
-import type { GraphOptions } from './graph/graphContext.ts';
-import { buildInstructionGraph } from './graph/instructionGraph.ts';
-import { buildPolicyGraph } from './graph/policyGraph.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal, expected } from './options.ts';
 import { type Platform, resolveUnnormKey } from './platform.ts';
-import { gatherParts, type PolicyParts, weightBytes } from './policyParts.ts';
+import { cpuSessionOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { OnnxSession } from './runtime/onnxRuntime.ts';
 import { openTensorRt } from './runtime/openTensorRt.ts';
@@ -56,9 +53,6 @@ const predictOptionNames = [
   'signal',
 ] as const satisfies readonly (keyof PredictOptions)[];
 
-/** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
-const foldedWeightsLimit = 2 * 2 ** 30;
-
 /**
  * Opens a trained checkpoint and makes it ready to predict.
  *
@@ -84,7 +78,9 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   const parts = await gatherParts(checkpoint, options);
   signal?.throwIfAborted();
   const session = await openSession(parts, options);
-  return new CheckpointPolicy(parts, session, options);
+  const policy = new CheckpointPolicy(parts, session, options);
+  rememberParts(policy, { parts, options });
+  return policy;
 }
 
 function checkBackend({ backend = 'cpu', weights }: PolicyOptions): void {
@@ -126,14 +122,8 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
       ...(signal === undefined ? {} : { signal }),
     });
   }
-  const { config, tensors, pixelNormalization } = checkpoint;
-  const weights = options.weights ?? (weightBytes(checkpoint) < foldedWeightsLimit ? 'folded' : 'mapped');
-  const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: weights === 'folded' };
   return OnnxSession.open({
-    instruction: buildInstructionGraph(config, tensors, graphOptions),
-    policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
-    threads,
-    weights,
+    ...cpuSessionOptions(parts, options),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
 }

@@ -3,10 +3,13 @@
 import { availableParallelism } from 'node:os';
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import type { GraphOptions } from './graph/graphContext.ts';
+import { buildInstructionGraph } from './graph/instructionGraph.ts';
+import { buildPolicyGraph } from './graph/policyGraph.ts';
 import { type Platform, resolvePlatform, resolveUnnormKey } from './platform.ts';
+import type { OnnxSessionOptions } from './runtime/onnxRuntime.ts';
 import { type PromptLimits, promptLimits } from './transforms/prompt.ts';
 import { loadTokenizers, type Tokenizers } from './transforms/tokenizer/tokenizers.ts';
-import type { PolicyOptions } from './types.ts';
+import type { Policy, PolicyOptions } from './types.ts';
 
 /** Sizes that both graphs are built with. */
 export type PolicySizes = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
@@ -52,8 +55,52 @@ function actionDimOf(checkpoint: Checkpoint, unnormKey: string | undefined): num
 }
 
 /** Bytes of the weights that the graphs may read. */
-export function weightBytes(checkpoint: Checkpoint): number {
+export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
   let bytes = 0;
   for (const view of checkpoint.tensors.values()) bytes += view.byteLength;
   return bytes;
+}
+
+/** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
+const foldedWeightsLimit = 2 * 2 ** 30;
+
+/** How the CPU runtime holds the weights when nobody says. */
+export function defaultWeights(
+  checkpoint: Pick<Checkpoint, 'tensors'>,
+): NonNullable<PolicyOptions['weights']> {
+  return weightBytes(checkpoint) < foldedWeightsLimit ? 'folded' : 'mapped';
+}
+
+/** Both graphs as the CPU runtime runs them. */
+export function cpuSessionOptions(
+  { checkpoint, sizes, threads }: Pick<PolicyParts, 'checkpoint' | 'sizes' | 'threads'>,
+  options: Pick<PolicyOptions, 'weights'>,
+): OnnxSessionOptions {
+  const { config, tensors, pixelNormalization } = checkpoint;
+  const weights = options.weights ?? defaultWeights(checkpoint);
+  const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: weights === 'folded' };
+  return {
+    instruction: buildInstructionGraph(config, tensors, graphOptions),
+    policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
+    threads,
+    weights,
+  };
+}
+
+/** What a policy of this process was made of. */
+export interface OpenedPolicy {
+  readonly parts: PolicyParts;
+  readonly options: PolicyOptions;
+}
+
+const opened = new WeakMap<Policy, OpenedPolicy>();
+
+/** For tools that look inside (profilePolicy): remembers what `loadPolicy` made a policy of, as long as it lives. */
+export function rememberParts(policy: Policy, made: OpenedPolicy): void {
+  opened.set(policy, made);
+}
+
+/** null for a policy that `loadPolicy` of this process did not make: a scheduled, remote or supervised one. */
+export function partsOf(policy: Policy): OpenedPolicy | null {
+  return opened.get(policy) ?? null;
 }

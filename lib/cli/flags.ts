@@ -84,12 +84,9 @@ export function addPlatformFlags(command: Command): Command {
     .option('--no-jpeg', 'no JPEG round trip');
 }
 
-/** Everything that makes one prediction: `predict`, `stages` and `view`. */
-export function addPolicyFlags(command: Command): Command {
-  command
-    .requiredOption('--observation <dir>', 'folder with observation.json and its images')
-    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json');
-  addPlatformFlags(command)
+/** What computes, and how it holds the weights. */
+export function addRuntimeFlags(command: Command): Command {
+  return command
     .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
     .option('--threads <n>', 'CPU threads', wholeNumber(1))
     .addOption(
@@ -98,7 +95,14 @@ export function addPolicyFlags(command: Command): Command {
         'folded: widened to float32 at load (fast); mapped: left in their files (little memory); default: by size',
       ).choices(['folded', 'mapped']),
     );
-  return addCheckpointFlags(command);
+}
+
+/** Everything that makes one prediction: `predict`, `stages` and `view`. */
+export function addPolicyFlags(command: Command): Command {
+  command
+    .requiredOption('--observation <dir>', 'folder with observation.json and its images')
+    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json');
+  return addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)));
 }
 
 /** The flags as options of `loadPolicy`; what was not given stays absent. */

@@ -10,6 +10,7 @@ import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
 import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
+import { profileCommand } from './profile.ts';
 import { ProgressLine } from './progressLine.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
@@ -34,6 +35,7 @@ const commands = [
   viewCommand,
   simulateCommand,
   rooflineCommand,
+  profileCommand,
 ];
 
 /** After SIGINT a command has this long to remove what it left half done. */

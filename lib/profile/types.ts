@@ -334,3 +334,69 @@ export interface BenchReport {
   /** With `--fail-if`. */
   readonly gate?: readonly GateVerdict[];
 }
+
+/**
+ * All layers of one block, a run. Percentages here and of `LayerTime` are shares of the sum over all layers of the graph of
+ * their medians: they add up to 100, and one interrupted run moves none of them.
+ */
+export interface BlockTime {
+  readonly block: string;
+  /** `instruction`, `vision`, `pruner`, `fuser`, `llm`, `heads`, `other` (lib/profile/layers/blocks.ts). */
+  readonly stage: string;
+  readonly graph: 'instruction' | 'policy';
+  /** Layers of the runtime that belong to it. */
+  readonly layers: number;
+  readonly averageMs: number;
+  readonly medianMs: number;
+  readonly percent: number;
+}
+
+export interface StageShare {
+  readonly stage: string;
+  readonly averageMs: number;
+  readonly medianMs: number;
+  readonly percent: number;
+}
+
+/** One of the two graphs under the runtime's profiler, and without it in the same run of the program. */
+export interface GraphProfile {
+  readonly graph: 'instruction' | 'policy';
+  /** Runs after warm-up. */
+  readonly runs: number;
+  /** Median of a run without the profiler, and with it: the runs took turns. */
+  readonly plainMs: number;
+  readonly profiledMs: number;
+  /** profiledMs / plainMs: what watching costs. */
+  readonly slowDown: number;
+  /** Median of the sum over all layers of a run. */
+  readonly layerMs: number;
+  /** Median of what a run took beyond its layers: the runtime's own work between them, and the profiler's. */
+  readonly betweenMs: number;
+  /** Share of the layers' time that has a block; the rest is block `other`. */
+  readonly attributedPercent: number;
+  readonly blocks: readonly BlockTime[];
+  readonly stages: readonly StageShare[];
+}
+
+/** What `profile --json` writes. */
+export interface ProfileReport {
+  readonly format: 'semanticvla-profile';
+  readonly version: 1;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly variant: string;
+  readonly source: string;
+  readonly backend: 'cpu' | 'tensorrt';
+  /** Library and version that computes. */
+  readonly runtime: string;
+  readonly threads: number | null;
+  readonly promptTokens: number;
+  readonly cameras: readonly string[];
+  readonly iterations: number;
+  /** Policy first. */
+  readonly graphs: readonly GraphProfile[];
+  /** In the order in which they ran, the policy graph's first. */
+  readonly layers: readonly LayerTime[];
+  /** Medians of the host's stages around the graphs, without the profiler. */
+  readonly stages: StageTimes;
+}

@@ -13,6 +13,8 @@ export type NamedTensors = Readonly<Record<string, TensorData>>;
 export interface OnnxWorkerOptions {
   readonly threads: number;
   readonly weights: 'folded' | 'mapped';
+  /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */
+  readonly profileFolder?: string;
 }
 
 export type Request =
@@ -25,10 +27,13 @@ export type Request =
   | { readonly kind: 'encode'; readonly state: number; readonly inputs: NamedTensors }
   | { readonly kind: 'run'; readonly state: number; readonly inputs: NamedTensors }
   | { readonly kind: 'release'; readonly state: number }
+  /** Ends the profiling of both sessions: the files are complete when it is answered. */
+  | { readonly kind: 'endProfiling' }
   | { readonly kind: 'close' };
 
 export type Reply =
-  | { readonly ok: true; readonly outputs: NamedTensors; readonly ms: number }
+  /** `at`: when the thread began with it, milliseconds of the monotonic clock that all threads share (process.hrtime). */
+  | { readonly ok: true; readonly outputs: NamedTensors; readonly ms: number; readonly at: number }
   | { readonly ok: false; readonly message: string };
 
 export interface RequestEnvelope {

@@ -24,6 +24,8 @@ export interface OnnxSessionOptions extends OnnxWorkerOptions {
 export class OnnxInstructionState implements InstructionState {
   readonly promptLength: number;
   readonly computeMs: number;
+  /** When the inference thread began with it, milliseconds of process.hrtime. */
+  readonly at: number;
   /** Number of the state in the worker. */
   readonly id: number;
   /** Intermediates of the instruction graph; empty unless it was built with `stages`. */
@@ -31,11 +33,12 @@ export class OnnxInstructionState implements InstructionState {
   #release: (() => void) | null;
 
   constructor(
-    fields: Pick<OnnxInstructionState, 'promptLength' | 'computeMs' | 'id' | 'stages'>,
+    fields: Pick<OnnxInstructionState, 'promptLength' | 'computeMs' | 'at' | 'id' | 'stages'>,
     release: () => void,
   ) {
     this.promptLength = fields.promptLength;
     this.computeMs = fields.computeMs;
+    this.at = fields.at;
     this.id = fields.id;
     this.stages = fields.stages;
     this.#release = release;
@@ -51,6 +54,8 @@ export class OnnxInstructionState implements InstructionState {
 export interface RawOutputs {
   readonly outputs: NamedTensors;
   readonly ms: number;
+  /** When the inference thread began, milliseconds of process.hrtime. */
+  readonly at: number;
 }
 
 export class OnnxSession implements Session {
@@ -78,7 +83,11 @@ export class OnnxSession implements Session {
           kind: 'load',
           instruction: encodeModel(options.instruction, rootRelative),
           policy: encodeModel(options.policy, rootRelative),
-          options: { threads: options.threads, weights: options.weights },
+          options: {
+            threads: options.threads,
+            weights: options.weights,
+            ...(options.profileFolder === undefined ? {} : { profileFolder: options.profileFolder }),
+          },
         },
         options.signal,
       );
@@ -100,9 +109,12 @@ export class OnnxSession implements Session {
       });
     };
     try {
-      const { outputs, ms } = await this.#ask({ kind: 'encode', state, inputs }, signal);
+      const { outputs, ms, at } = await this.#ask({ kind: 'encode', state, inputs }, signal);
       const promptLength = input.promptIds.length - 1;
-      return new OnnxInstructionState({ promptLength, computeMs: ms, id: state, stages: outputs }, release);
+      return new OnnxInstructionState(
+        { promptLength, computeMs: ms, at, id: state, stages: outputs },
+        release,
+      );
     } catch (error) {
       // an aborted caller never gets the state; the worker may still make it
       release();
@@ -134,6 +146,11 @@ export class OnnxSession implements Session {
       throw new TypeError('the instruction was encoded by another session');
     }
     return this.#ask({ kind: 'run', state: instruction.id, inputs }, signal);
+  }
+
+  /** Completes the profiles in `profileFolder`; of sessions that were opened with one, once. */
+  async endProfiling(): Promise<void> {
+    await this.#ask({ kind: 'endProfiling' });
   }
 
   /** What runs is finished, what waits is rejected with code CLOSED. */

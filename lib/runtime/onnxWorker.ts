@@ -3,6 +3,7 @@
  * onnxruntime-node runs a model on the thread that calls it, so that thread must not be the caller's event loop.
  */
 
+import { join } from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import * as ort from 'onnxruntime-node';
 import { stagePrefix } from '../graph/graphContext.ts';
@@ -31,6 +32,7 @@ function sessionOptions(request: Request & { kind: 'load' }): ort.InferenceSessi
     intraOpNumThreads: request.options.threads,
     executionMode: 'sequential',
     logSeverityLevel: 3,
+    ...(request.options.profileFolder === undefined ? {} : { enableProfiling: true }),
   } as const;
   // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
   // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
@@ -66,14 +68,20 @@ function fromOrt(tensor: ort.Tensor): TensorData {
   return { type: tensor.type, data: data.slice(), dims: tensor.dims } as TensorData;
 }
 
-async function handle(request: Request): Promise<{ outputs: NamedTensors; ms: number }> {
+async function handle(request: Request): Promise<{ outputs: NamedTensors; ms: number; at: number }> {
+  const at = Number(process.hrtime.bigint()) / 1e6;
   const start = performance.now();
-  const done = (outputs: NamedTensors) => ({ outputs, ms: performance.now() - start });
+  const done = (outputs: NamedTensors) => ({ outputs, ms: performance.now() - start, at });
   switch (request.kind) {
     case 'load': {
       const options = sessionOptions(request);
-      const instruction = await ort.InferenceSession.create(request.instruction, options);
-      const policy = await ort.InferenceSession.create(request.policy, options);
+      // the runtime adds a date to the prefix, and does not say the name
+      const named = (graph: 'instruction' | 'policy') => {
+        const folder = request.options.profileFolder;
+        return folder === undefined ? options : { ...options, profileFilePrefix: join(folder, graph) };
+      };
+      const instruction = await ort.InferenceSession.create(request.instruction, named('instruction'));
+      const policy = await ort.InferenceSession.create(request.policy, named('policy'));
       loaded = { instruction, policy };
       return done({});
     }
@@ -101,8 +109,13 @@ async function handle(request: Request): Promise<{ outputs: NamedTensors; ms: nu
       return {
         outputs: Object.fromEntries(Object.entries(results).map(([name, t]) => [name, fromOrt(t)])),
         ms,
+        at,
       };
     }
+    case 'endProfiling':
+      ready().instruction.endProfiling();
+      ready().policy.endProfiling();
+      return done({});
     case 'release':
       states.delete(request.state);
       return done({});

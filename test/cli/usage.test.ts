@@ -7,7 +7,18 @@ import * as assert from 'uvu/assert';
 import { cli, inFolder, root, startCli } from '../helpers/cli.ts';
 
 const test = suite('command line');
-const commands = ['doctor', 'inspect', 'synth', 'export', 'build', 'predict', 'stages', 'compare', 'view'];
+const commands = [
+  'doctor',
+  'inspect',
+  'synth',
+  'export',
+  'build',
+  'predict',
+  'stages',
+  'compare',
+  'view',
+  'profile',
+];
 
 test('every command explains itself, with an example, on standard output', () => {
   const overview = cli('--help');

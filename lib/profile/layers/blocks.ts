@@ -13,7 +13,7 @@ export type PolicyStage = (typeof policyStages)[number];
 /** What cannot be named. */
 export const otherBlock = 'other';
 
-type Rule = readonly [pattern: RegExp, block: string];
+type Rule = readonly [pattern: RegExp, block: string | ((match: RegExpExecArray) => string)];
 
 const tower = '(dinov2|siglip)';
 
@@ -51,6 +51,11 @@ const policyRules: readonly Rule[] = [
   [/^vision_backbone\.featurizer\.blocks\.(\d+)\.(?:norm1|attn|ls1)\b/, 'dinov2 block $1 attention'],
   [/^vision_backbone\.featurizer\.blocks\.(\d+)\./, 'dinov2 block $1 mlp'],
   [/^vision_backbone\.(?:featurizer\.|vision_queries\b)/, 'dinov2 embedding'],
+  [
+    // two projections an exchange, one a tower
+    /^vision_backbone\.cross_vit_model\.aggregate_proj\.(\d+)\./,
+    (match) => `fuser exchange ${Math.floor(Number(match[1]) / 2)}`,
+  ],
   [/^projector\./, 'projector'],
   [/^featurizer_proj\./, 'projector dinov2'],
   [/^fused_featurizer_proj\./, 'projector siglip'],
@@ -105,7 +110,9 @@ export function blockOf(node: string, graph: GraphName): string | null {
   }
   for (const [pattern, block] of graph === 'policy' ? policyRules : instructionRules) {
     const match = pattern.exec(node);
-    if (match !== null) return block.replace(/\$(\d)/g, (_, group: string) => match[Number(group)]!);
+    if (match === null) continue;
+    if (typeof block === 'function') return block(match);
+    return block.replace(/\$(\d)/g, (_, group: string) => match[Number(group)]!);
   }
   return null;
 }

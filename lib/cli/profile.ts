@@ -1,0 +1,127 @@
+/** `semanticvla profile`: where the time of a chunk goes, layer by layer. */
+
+import { type Command, Option } from 'commander';
+import { readObservation } from '../observation/readObservation.ts';
+import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
+import type { GraphName } from '../profile/layers/blocks.ts';
+import { layersCsv } from '../profile/layers/layersCsv.ts';
+import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
+import { encodeTrace } from '../profile/trace/encodeTrace.ts';
+import { type CommandContext, exitCodes } from './context.ts';
+import {
+  addCheckpointFlags,
+  addPlatformFlags,
+  addRuntimeFlags,
+  type PolicyFlags,
+  policyOptions,
+  wholeNumber,
+} from './flags.ts';
+import type { Run } from './main.ts';
+import { writeOutput } from './outputFile.ts';
+import { profileText } from './profileText.ts';
+
+interface ProfileFlags extends Partial<PolicyFlags> {
+  readonly iterations?: number;
+  readonly warmUp: number;
+  readonly graph: GraphName;
+  readonly top: number;
+  readonly json?: boolean;
+  readonly csv?: string;
+  readonly exportProfile?: string;
+  readonly exportLayerInfo?: string;
+  readonly trace?: string;
+}
+
+const example = `
+The runtime's profiler slows what it watches, so it runs in a session of its own and takes turns with one without it; the
+factor is printed. Layers are told by the policy's own blocks; what cannot be told is block "other". Without --observation
+the cameras show noise, on which no time depends.
+
+--exportProfile and --exportLayerInfo are written as trtexec writes them, for one graph (--graph). --trace writes a Perfetto
+trace (open it at ui.perfetto.dev), or Chrome's JSON where the file ends in .json.
+
+Example:
+  $ semanticvla profile policy --platform libero --unnorm-key libero_spatial_no_noops --trace chunk.perfetto-trace`;
+
+async function profile(context: CommandContext, checkpoint: string, flags: ProfileFlags): Promise<number> {
+  const { onProgress, signal } = context;
+  // wrong more often than a checkpoint, and read faster
+  const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
+  const instruction = flags.instruction ?? folder?.instruction;
+  const result = await profilePolicy(checkpoint, {
+    policy: policyOptions(flags),
+    ...(folder === null ? {} : { observation: folder.observation }),
+    ...(instruction === undefined ? {} : { instruction }),
+    ...(flags.iterations === undefined ? {} : { iterations: flags.iterations }),
+    warmUp: flags.warmUp,
+    onProgress,
+    signal,
+  });
+  const written = await writeFiles(result, flags);
+  if (flags.json) {
+    context.json(result.report);
+    return exitCodes.ok;
+  }
+  context.print(profileText(result.report, flags.top));
+  for (const [what, file] of written) context.print(`${what.padEnd(13)} ${file}`);
+  return exitCodes.ok;
+}
+
+async function writeFiles(result: PolicyProfile, flags: ProfileFlags): Promise<[string, string][]> {
+  const { report, timeline, layerInfo } = result;
+  const { graph } = flags;
+  const written: [string, string][] = [];
+  const write = async (
+    what: string,
+    file: string | undefined,
+    bytes: () => Uint8Array | string,
+  ): Promise<void> => {
+    if (file === undefined) return;
+    const content = bytes();
+    await writeOutput(file, typeof content === 'string' ? Buffer.from(content, 'utf8') : content);
+    written.push([what, file]);
+  };
+  await write('layers', flags.csv, () => layersCsv(report.layers));
+  await write('profile', flags.exportProfile, () => {
+    const layers = report.layers.filter((layer) => layer.graph === graph);
+    const runs = report.graphs.find((one) => one.graph === graph)!.runs;
+    return `${JSON.stringify(trtexecProfile(layers, runs), null, 1)}\n`;
+  });
+  await write('layer info', flags.exportLayerInfo, () => `${JSON.stringify(layerInfo[graph], null, 1)}\n`);
+  await write('trace', flags.trace, () => encodeTrace(timeline, flags.trace!));
+  return written;
+}
+
+export function profileCommand(program: Command, run: Run): void {
+  const command = program
+    .command('profile')
+    .description('Where the time of a chunk goes: layers, blocks, stages.')
+    .argument('<checkpoint>', 'folder of a trained policy')
+    .option('--observation <dir>', 'folder with observation.json and its images; default: noise')
+    .option(
+      '--instruction <text>',
+      "what the robot shall do; default: the observation's, else a usual sentence",
+    );
+  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
+    .option(
+      '--iterations <n>',
+      'runs that are counted; default: 20, fewer where they would take over 20 s',
+      wholeNumber(1),
+    )
+    .option('--warm-up <n>', 'runs before them', wholeNumber(0), 3)
+    .option('--top <n>', 'rows of the tables of blocks and layers', wholeNumber(1), 15)
+    .addOption(
+      new Option('--graph <name>', 'graph of the exports')
+        .choices(['policy', 'instruction'])
+        .default('policy'),
+    )
+    .option('--csv <file>', 'write every layer')
+    .option('--exportProfile <file.json>', "write layer times in trtexec's form")
+    .option('--exportLayerInfo <file.json>', "write the layers in trtexec's form")
+    .option('--trace <file>', 'write a time line of host and device: .perfetto-trace, or .json for Chrome')
+    .option('--json', 'print JSON')
+    .addHelpText('after', example)
+    .action((checkpoint: string, flags: ProfileFlags) =>
+      run((context, given) => profile(context, checkpoint, given), flags),
+    );
+}

@@ -27,6 +27,8 @@ export { loadPolicy } from './policy.ts';
 export { type PolicySizes, policySizes } from './policyParts.ts';
 export type { ProfileOptions } from './profile/layers/profileOptions.ts';
 export { type PolicyProfile, profilePolicy } from './profile/layers/profilePolicy.ts';
+export { type BenchOptions, benchPolicies } from './profile/measure/benchPolicies.ts';
+export type { BenchSubject } from './profile/measure/subjects.ts';
 export type { Device } from './profile/roofline/devices.ts';
 export {
   type EstimatedRoofline,
@@ -38,7 +40,25 @@ export type { PolicyWork, StageWork } from './profile/roofline/policyWork.ts';
 export type { RooflinePrecision } from './profile/roofline/roofline.ts';
 export { encodeTrace } from './profile/trace/encodeTrace.ts';
 export type { Timeline } from './profile/trace/timeline.ts';
-export type { LayerTime, ProfileReport, Roofline, RooflineMemory, RooflineRow } from './profile/types.ts';
+export type {
+  BenchReport,
+  ChunkRecord,
+  Comparison,
+  GateVerdict,
+  LayerTime,
+  MachineState,
+  ProfileReport,
+  Roofline,
+  RooflineMemory,
+  RooflineRow,
+  SelfCheck,
+  StageName,
+  StageTimes,
+  SubjectFacts,
+  SubjectResult,
+  Summary,
+  Warning,
+} from './profile/types.ts';
 export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
 export * from './schedule/index.ts';
 export type { ServeLimits } from './serve/limits.ts';

@@ -191,7 +191,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   /// On the JS thread, which is the one whose clock is checked.
   Napi::Value busyWait(const Napi::CallbackInfo& info) {
     const int microseconds = napi::toInt(info[0], "microseconds", 0, 1000000);
-    const BusyWait wait = semanticvla::busyWait(microseconds * 1e-3);
+    const BusyWait wait = busyClock_.wait(microseconds * 1e-3);
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("ms", wait.ms);
     object.Set("clock", wait.clock);
@@ -207,6 +207,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
 
   reference::Preprocessor preprocessor_;
   BufferPool pool_;
+  BusyClock busyClock_;
   /// Apart from the other, since a build takes seconds to minutes. Started by the first build.
   std::unique_ptr<napi::EngineBuilds> builds_;
   /// Started by the first job. Last member: its thread uses the ones above and ends first.

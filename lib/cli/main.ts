@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
 import { type CommandBody, type CommandContext, exitCodes } from './context.ts';
@@ -36,6 +37,7 @@ const commands = [
   simulateCommand,
   rooflineCommand,
   profileCommand,
+  benchCommand,
 ];
 
 /** After SIGINT a command has this long to remove what it left half done. */
@@ -152,7 +154,8 @@ export async function main(args: readonly string[]): Promise<number> {
       process.off('SIGINT', onInterrupt);
     }
   });
-  const asJson = args.includes('--json');
+  // `bench --json FILE` leaves standard output to the text
+  const asJson = args.includes('--json') && (args[0] !== 'bench' || args[args.indexOf('--json') + 1] === '-');
   try {
     const done = await Promise.race([program.parseAsync(args, { from: 'user' }), cancelled]);
     if (done === 'cancelled') throw controller.signal.reason;

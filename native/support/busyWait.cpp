@@ -60,16 +60,17 @@ double rawMs() {
 
 }  // namespace
 
-BusyWait busyWait(double ms) {
-  const double hz = counterHz();
+BusyClock::BusyClock() : hz_(counterHz()) {}
+
+BusyWait BusyClock::wait(double ms) const {
   BusyWait wait;
-  if (hz > 0) {
+  if (hz_ > 0) {
     const uint64_t start = readCounter();
     do {
-      wait.ms = static_cast<double>(readCounter() - start) * 1e3 / hz;
+      wait.ms = static_cast<double>(readCounter() - start) * 1e3 / hz_;
     } while (wait.ms < ms);
     wait.clock = "hardware";
-    wait.frequencyMHz = hz * 1e-6;
+    wait.frequencyMHz = hz_ * 1e-6;
     return wait;
   }
   const double start = rawMs();

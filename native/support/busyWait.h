@@ -14,7 +14,18 @@ struct BusyWait {
   double frequencyMHz = 0;
 };
 
-/// Keeps the calling thread busy for `ms` milliseconds.
-BusyWait busyWait(double ms);
+/// Keeps the calling thread busy for a known time.
+class BusyClock {
+ public:
+  /// Asks the processor for its counter's frequency, once: in a virtual machine that takes longer
+  /// than many a wait.
+  BusyClock();
+
+  BusyWait wait(double ms) const;
+
+ private:
+  /// Of the hardware counter; 0: the processor states none.
+  double hz_;
+};
 
 }  // namespace semanticvla

@@ -18,6 +18,7 @@ const commands = [
   'compare',
   'view',
   'profile',
+  'bench',
 ];
 
 test('every command explains itself, with an example, on standard output', () => {

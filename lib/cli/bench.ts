@@ -1,0 +1,234 @@
+/** `semanticvla bench`: latency of policies, side by side. */
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { SemanticVlaError } from '../errors.ts';
+import { readObservation } from '../observation/readObservation.ts';
+import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
+import { chunksCsv, trtexecTimes } from '../profile/measure/exports.ts';
+import type { BenchSubject } from '../profile/measure/subjects.ts';
+import type { BenchReport } from '../profile/types.ts';
+import { type SynthPreset, synthPresets } from '../synth/presets.ts';
+import type { PolicyOptions } from '../types.ts';
+import { benchText } from './benchText.ts';
+import { type CommandContext, exitCodes } from './context.ts';
+import {
+  addCheckpointFlags,
+  addPlatformFlags,
+  type PolicyFlags,
+  policyOptions,
+  wholeNumber,
+} from './flags.ts';
+import type { Run } from './main.ts';
+import { writeOutput } from './outputFile.ts';
+
+type Backend = NonNullable<PolicyOptions['backend']>;
+type Weights = NonNullable<PolicyOptions['weights']>;
+
+interface BenchFlags extends Omit<PolicyFlags, 'backend' | 'threads' | 'weights' | 'observation'> {
+  readonly preset: readonly SynthPreset[];
+  readonly observation?: string;
+  readonly frame?: NonNullable<BenchOptions['frame']>;
+  readonly backend?: readonly Backend[];
+  readonly weights?: readonly Weights[];
+  readonly threads?: readonly number[];
+  readonly promptLengths?: readonly number[];
+  readonly warmUp?: number;
+  readonly duration?: number;
+  readonly iterations?: number;
+  readonly limit?: number;
+  readonly percentile?: readonly number[];
+  readonly json?: string;
+  readonly csv?: string;
+  readonly exportTimes?: string;
+}
+
+const example = `
+Several checkpoints, presets, or values of a list flag are subjects that take turns in one run; all others are compared with
+the first one. The same one twice shows the noise. Latency is end to end: frames in memory to actions in memory. Percentiles
+follow trtexec's rule, and every chunk counts. Without --warmUp, warm-up goes on until the median is steady (at least 300
+chunks, at most 30 s); without --iterations and --duration at least 1000 chunks and 3 s are measured, at most --limit seconds
+a subject; the report says when there were fewer. What is measured with random weights is as fast as with trained ones.
+
+Example:
+  $ semanticvla bench --preset tiny
+  $ semanticvla bench policy --threads 1,2,4 --json bench.json`;
+
+/** For commander: `1,2` -> [1, 2] with each checked by `parse`. */
+function listOf<T>(parse: (text: string) => T): (text: string) => T[] {
+  return (text) => text.split(',').map((part) => parse(part.trim()));
+}
+
+function oneOf<T extends string>(...choices: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = choices.find((choice) => choice === text);
+    if (found === undefined) throw new InvalidArgumentError(`Expected ${choices.join(' or ')}.`);
+    return found;
+  };
+}
+
+function percentile(text: string): number {
+  const value = Number(text);
+  if (text === '' || !(value >= 0 && value <= 100))
+    throw new InvalidArgumentError('Expected numbers in 0..100.');
+  return value;
+}
+
+/** For commander: `640x480`. */
+function frameSize(text: string): NonNullable<BenchOptions['frame']> {
+  const [, width, height] = /^(\d{1,4})x(\d{1,4})$/.exec(text) ?? [];
+  if (width === undefined || Number(width) < 1 || Number(height) < 1)
+    throw new InvalidArgumentError('Expected WIDTHxHEIGHT like 640x480.');
+  return { width: Number(width), height: Number(height) };
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new InvalidArgumentError('Expected a number >= 0.');
+  return value;
+}
+
+function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[]) => T[] {
+  return (text, before) => [...before, parse(text)];
+}
+
+/** Every combination of what was listed, sources first. */
+export function subjectsOf(checkpoints: readonly string[], flags: BenchFlags): BenchSubject[] {
+  const sources: Pick<BenchSubject, 'checkpoint' | 'preset'>[] = [
+    ...checkpoints.map((checkpoint) => ({ checkpoint })),
+    ...flags.preset.map((preset) => ({ preset })),
+  ];
+  if (sources.length === 0) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `Expected a checkpoint folder or --preset (${Object.keys(synthPresets).join(', ')}), found neither.`,
+    );
+  }
+  const shared = policyOptions(withoutLists(flags));
+  const { cacheDir: _, ...policy } = shared;
+  return sources.flatMap((source) =>
+    each(flags.backend).flatMap((backend) =>
+      each(flags.weights).flatMap((weights) =>
+        each(flags.threads).flatMap((threads) =>
+          each(flags.promptLengths).flatMap((promptTokens) =>
+            each(cameraCounts(flags)).map((cameraCount) => ({
+              ...source,
+              options: {
+                ...policy,
+                ...(backend === undefined ? {} : { backend }),
+                ...(weights === undefined || backend === 'tensorrt' ? {} : { weights }),
+                ...(threads === undefined ? {} : { threads }),
+              },
+              ...(promptTokens === undefined ? {} : { promptTokens }),
+              ...(cameraCount === undefined ? {} : { cameraCount }),
+            })),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+function withoutLists(flags: BenchFlags): Partial<PolicyFlags> {
+  const { backend: _b, weights: _w, threads: _t, observation: _o, cameras, ...rest } = flags;
+  return { ...rest, ...(cameras === undefined || cameraCounts(flags) !== undefined ? {} : { cameras }) };
+}
+
+/** `--cameras 1,2` counts them; names are the same for every subject. */
+function cameraCounts({ cameras }: Pick<BenchFlags, 'cameras'>): readonly number[] | undefined {
+  if (cameras === undefined || !cameras.every((name) => /^[1-9]\d?$/.test(name))) return undefined;
+  return cameras.map(Number);
+}
+
+function each<T>(values: readonly T[] | undefined): readonly (T | undefined)[] {
+  return values ?? [undefined];
+}
+
+/** Limits as given; a warm-up or a number of iterations that is given is taken at its word. */
+export function limitsOf(flags: BenchFlags): Partial<BenchOptions> {
+  const { warmUp, duration, iterations, limit } = flags;
+  return {
+    ...(warmUp === undefined ? {} : { warmUpMs: warmUp, warmUpChunks: 1, warmUpLimitMs: warmUp }),
+    ...(iterations === undefined ? {} : { iterations }),
+    ...(duration === undefined
+      ? iterations === undefined
+        ? {}
+        : { durationMs: 0 }
+      : { durationMs: 1000 * duration }),
+    ...(duration !== undefined && iterations === undefined ? { iterations: 10 } : {}),
+    ...(limit === undefined ? {} : { limitMs: 1000 * limit }),
+  };
+}
+
+async function bench(
+  context: CommandContext,
+  checkpoints: readonly string[],
+  flags: BenchFlags,
+): Promise<number> {
+  const subjects = subjectsOf(checkpoints, flags);
+  const given = flags.observation === undefined ? null : await readObservation(flags.observation);
+  const instruction = flags.instruction ?? given?.instruction;
+  const report = await benchPolicies(subjects, {
+    ...limitsOf(flags),
+    ...(given === null ? {} : { observation: given.observation }),
+    ...(instruction === undefined ? {} : { instruction }),
+    ...(flags.frame === undefined ? {} : { frame: flags.frame }),
+    ...(flags.percentile === undefined ? {} : { percentiles: flags.percentile }),
+    ...(flags.cache === undefined ? {} : { cacheDir: flags.cache }),
+    onProgress: context.onProgress,
+    signal: context.signal,
+  });
+  if (flags.json !== '-') context.print(benchText(report));
+  await writeFiles(context, report, flags);
+  return exitCodes.ok;
+}
+
+async function writeFiles(context: CommandContext, report: BenchReport, flags: BenchFlags): Promise<void> {
+  const files: [string | undefined, () => string][] = [
+    [flags.json === '-' ? undefined : flags.json, () => `${JSON.stringify(report)}\n`],
+    [flags.csv, () => chunksCsv(report)],
+    [flags.exportTimes, () => `${JSON.stringify(trtexecTimes(report.subjects[0]!), null, 1)}\n`],
+  ];
+  for (const [file, text] of files) {
+    if (file !== undefined) await writeOutput(file, Buffer.from(text()));
+  }
+  if (flags.json === '-') context.json(report);
+}
+
+export function benchCommand(program: Command, run: Run): void {
+  const command = program
+    .command('bench')
+    .description('Latency of policies, side by side: throughput, percentiles, every stage.')
+    .argument('[checkpoint...]', 'folders of trained policies')
+    .addOption(
+      new Option(
+        '--preset <name>',
+        'random weights instead of a checkpoint, made in the cache folder; several allowed',
+      )
+        .argParser(collect(oneOf(...(Object.keys(synthPresets) as SynthPreset[]))))
+        .default([], 'none'),
+    )
+    .option('--observation <dir>', 'folder with observation.json and its images; default: random frames')
+    .option('--frame <size>', 'size of the random frames; default: 256x256', frameSize)
+    .option('--instruction <text>', 'what to tell the policies')
+    .option('--prompt-lengths <list>', 'tokens of the prompt, e.g. 20,40', listOf(wholeNumber(1)))
+    .option('--backend <list>', 'cpu, tensorrt', listOf(oneOf('cpu', 'tensorrt')))
+    .option('--weights <list>', 'folded, mapped; CPU runtime', listOf(oneOf('folded', 'mapped')))
+    .option('--threads <list>', 'CPU threads, e.g. 1,2,4', listOf(wholeNumber(1)))
+    .option('--warmUp <ms>', 'warm up for exactly so long; default: until steady', seconds)
+    .option('--duration <s>', 'measure at least so long', seconds)
+    .option('--iterations <n>', 'measure at least so many chunks', wholeNumber(1))
+    .option('--limit <s>', 'measure at most so long a subject; default: 60', seconds)
+    .option('--percentile <list>', 'further percentiles, e.g. 99.9', listOf(percentile));
+  addPlatformFlags(command);
+  command.options.find(({ long }) => long === '--cameras')!.description =
+    'numbers of cameras, e.g. 1,2; or names in input order';
+  addCheckpointFlags(command)
+    .option('--json <file>', 'the whole report as JSON; - is standard output')
+    .option('--csv <file>', 'every chunk as a line')
+    .option('--exportTimes <file>', "every chunk of the first subject in trtexec's form")
+    .addHelpText('after', example)
+    .action((checkpoints: string[], flags: BenchFlags) =>
+      run((context, given) => bench(context, checkpoints, given), flags),
+    );
+}

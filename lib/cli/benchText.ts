@@ -1,0 +1,184 @@
+/** A bench report as a person reads it. */
+
+import { stageOrder } from '../profile/measure/stageTimes.ts';
+import type {
+  BenchReport,
+  GateVerdict,
+  SelfCheck,
+  StageName,
+  SubjectResult,
+  Summary,
+} from '../profile/types.ts';
+import { formatCount, formatMs, formatTable } from './format.ts';
+
+/** What a stage is called in the table, in the words of trtexec where it has one. */
+const labels: Readonly<Record<StageName, string>> = {
+  total: 'latency, end to end',
+  preprocess: 'preprocess',
+  decode: '  decode (JPEG)',
+  resize: '  resize',
+  crop: '  crop',
+  normalize: 'normalize',
+  tokenize: 'tokenize',
+  instruction: 'instruction',
+  policy: 'policy',
+  enqueue: '  enqueue',
+  h2d: '  H2D',
+  compute: '  compute',
+  d2h: '  D2H',
+  unnormalize: 'unnormalize',
+};
+
+/** 4 significant digits, at least microseconds. */
+function ms(value: number): string {
+  return value.toFixed(value < 10 ? 3 : value < 100 ? 2 : 1);
+}
+
+export function benchText(report: BenchReport): string {
+  const { subjects, comparisons, selfCheck, warnings, gate } = report;
+  return [
+    ...(selfCheck.passed === false
+      ? [loud(warnings.find(({ code }) => code === 'self-check-failed')!.text)]
+      : []),
+    ...subjects.map(subjectText),
+    ...(comparisons.length === 0 ? [] : [comparisonText(report)]),
+    [selfCheckText(selfCheck), machineText(report)].join('\n'),
+    ...(warnings.length === 0
+      ? []
+      : [warnings.map(({ code, text }) => `WARNING ${code}: ${text}`).join('\n')]),
+    ...(gate === undefined ? [] : [gateText(gate)]),
+  ].join('\n\n');
+}
+
+function loud(text: string): string {
+  const line = '!'.repeat(100);
+  return `${line}\n${text}\n${line}`;
+}
+
+function subjectText({
+  subject,
+  cold,
+  warmUp,
+  chunks,
+  summary,
+  throughput,
+  newInstruction = [],
+  peakMemoryBytes,
+}: SubjectResult): string {
+  const { frame } = subject;
+  const size = frame === undefined ? '' : ` ${frame.width} x ${frame.height}`;
+  const threads = subject.threads === null ? '' : `, ${subject.threads} threads`;
+  const seconds = chunks.length / throughput;
+  const memory =
+    peakMemoryBytes === null ? '' : `; peak memory ${(peakMemoryBytes / 2 ** 30).toFixed(2)} GiB`;
+  const head = [
+    [
+      subject.name,
+      `${subject.variant}, ${formatCount(subject.parameters)} parameters, ${subject.source}; ${subject.runtime}, ${subject.precision}, weights ${subject.weights}${threads}`,
+    ],
+    [
+      '',
+      `${subject.cameras.length} ${subject.cameras.length === 1 ? 'camera' : 'cameras'}${size}, ${subject.promptTokens} prompt tokens -> ${subject.chunk} x ${subject.actionDim} actions`,
+    ],
+    [
+      'cold',
+      `load ${formatMs(cold.loadMs)}, instruction ${formatMs(cold.instructionMs)}, first chunk ${formatMs(cold.firstChunkMs)}`,
+    ],
+    [
+      'warm-up',
+      `${warmUp.chunks} chunks in ${formatMs(warmUp.ms)}; ${warmUp.stable ? 'steady' : 'NOT STEADY'}: ${warmUp.because}`,
+    ],
+    [
+      'throughput',
+      `${throughput.toFixed(throughput < 10 ? 3 : 1)} chunks/s over ${chunks.length} chunks in ${seconds.toFixed(1)} s${memory}`,
+    ],
+  ];
+  const asked = Object.keys(summary.total?.percentiles ?? {});
+  const columns = ['ms', 'min', 'mean', 'median', 'p90', 'p95', 'p99', ...asked.map((p) => `p${p}`), 'max'];
+  const row = (stage: StageName): string[][] => {
+    const of = summary[stage];
+    if (of === undefined) return [];
+    return [
+      [
+        labels[stage],
+        ...[of.min, of.mean, of.median, of.p90, of.p95, of.p99].map(ms),
+        ...further(of, asked),
+        ms(of.max),
+      ],
+    ];
+  };
+  const isNew = (stage: StageName): boolean => stage === 'tokenize' || stage === 'instruction';
+  const rows = stageOrder.filter((stage) => !isNew(stage)).flatMap(row);
+  const newRows = stageOrder.filter(isNew).flatMap(row);
+  const table = formatTable(
+    [
+      columns,
+      ...rows,
+      ...(newRows.length === 0
+        ? []
+        : [
+            [`new instruction (${newInstruction.length})`],
+            ...newRows.map(([name, ...cells]) => [`  ${name}`, ...cells]),
+          ]),
+    ],
+    ['left'],
+  );
+  return `${formatTable(head, ['left', 'left'])}\n${table}`;
+}
+
+function further({ percentiles = {} }: Summary, asked: readonly string[]): string[] {
+  return asked.map((p) => ms(percentiles[p]!));
+}
+
+function comparisonText({ comparisons }: BenchReport): string {
+  const [first] = comparisons;
+  const rows = comparisons.map(({ subject, ratio, low, high, rounds }) => [
+    subject,
+    `${ratio.toFixed(3)}x`,
+    `${low.toFixed(3)} .. ${high.toFixed(3)}`,
+    String(rounds),
+    low > 1 ? 'faster' : high < 1 ? 'slower' : 'no difference seen',
+  ]);
+  const columns = [
+    `against ${first!.baseline}`,
+    'ratio',
+    `${100 * first!.confidence} % interval`,
+    'rounds',
+    '',
+  ];
+  return (
+    `${formatTable([columns, ...rows], ['left', 'right', 'right', 'right', 'left'])}\n` +
+    'ratio: its median over the subject’s; they took turns, and rounds are drawn together (paired bootstrap)'
+  );
+}
+
+export function selfCheckText(check: SelfCheck): string {
+  const { eventLoopDelay: delay } = check;
+  return (
+    `self-check ${check.passed === false ? 'FAILED' : 'passed'}: a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed ${Math.abs(check.errorPercent).toFixed(3)} % off; ` +
+    `recording a chunk costs ${check.overheadUs.toFixed(2)} us (${check.overheadPercent.toFixed(3)} % of a 5 ms chunk); ` +
+    `event-loop delay median ${delay.median.toFixed(2)} ms, p99 ${delay.p99.toFixed(2)} ms, max ${delay.max.toFixed(2)} ms`
+  );
+}
+
+function machineText({ machine, software }: BenchReport): string {
+  const { board, cpu, gpu, powerMode, clocksLocked, jetpack, os } = machine;
+  const facts = [
+    board,
+    `${cpu.model}, ${cpu.cores} cores${cpu.governor === null ? '' : `, governor ${cpu.governor}`}`,
+    ...(gpu === null ? [] : [`${gpu.name}${gpu.driver === null ? '' : `, driver ${gpu.driver}`}`]),
+    ...(jetpack === null ? [] : [jetpack]),
+    ...(powerMode === null ? [] : [`power mode ${powerMode}`]),
+    ...(clocksLocked === null ? [] : [`clocks ${clocksLocked ? 'locked' : 'not locked'}`]),
+    os,
+    `Node ${software.node}`,
+  ];
+  return `machine: ${facts.join('; ')}`;
+}
+
+export function gateText(gate: readonly GateVerdict[]): string {
+  const words = { pass: 'PASS', fail: 'FAIL', noisy: 'TOO NOISY TO TELL' } as const;
+  return gate
+    .map(({ outcome, condition, because }) => `${words[outcome]}  ${condition}  ${because}`)
+    .join('\n');
+}

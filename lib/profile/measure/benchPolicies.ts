@@ -1,0 +1,235 @@
+/** `bench` as a function: policies measured side by side in one run, with everything that a reader needs to believe it. */
+
+import { createRequire } from 'node:module';
+import { SemanticVlaError } from '../../errors.ts';
+import { checkOptions, checkSignal } from '../../options.ts';
+import type { Policy } from '../../types.ts';
+import { watchMachine } from '../machine/watchMachine.ts';
+import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
+import { pairedRatio } from './bootstrap.ts';
+import { summarize } from './percentiles.ts';
+import { type RunLimits, type RunResult, runInTurns } from './runner.ts';
+import { checkRecorder, EventLoopDelay, selfCheckWarning } from './selfCheck.ts';
+import { stageOrder } from './stageTimes.ts';
+import { packageVersion } from './subjectFacts.ts';
+import { type BenchSubject, type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
+import { subjectWarnings } from './warnings.ts';
+
+export interface BenchOptions
+  extends Partial<RunLimits>,
+    Pick<LoadOptions, 'observation' | 'cacheDir' | 'onProgress' | 'signal'> {
+  /** What to tell policies that are given no sentence. */
+  readonly instruction?: string;
+  /** Size of the random frames; default 256 x 256, LIBERO's. */
+  readonly frame?: LoadOptions['frame'];
+  /** Percentiles beyond 90, 95 and 99. */
+  readonly percentiles?: readonly number[];
+  /** Of the intervals; default 0.95. */
+  readonly confidence?: number;
+  /** What the report says it was made by; default: the process's arguments. */
+  readonly command?: readonly string[];
+}
+
+export const benchOptionNames = [
+  'warmUpMs',
+  'warmUpChunks',
+  'warmUpLimitMs',
+  'iterations',
+  'durationMs',
+  'limitMs',
+  'newInstructions',
+  'observation',
+  'cacheDir',
+  'onProgress',
+  'signal',
+  'instruction',
+  'frame',
+  'percentiles',
+  'confidence',
+  'command',
+] as const satisfies readonly (keyof BenchOptions)[];
+
+/**
+ * Enough for a claim about a GPU (1000 chunks after 300), in a minute and a half at most a subject: a slow policy on a CPU
+ * ends earlier, and the report says so.
+ */
+export const defaultLimits: RunLimits = {
+  warmUpMs: 200,
+  warmUpChunks: 300,
+  warmUpLimitMs: 30_000,
+  iterations: 1000,
+  durationMs: 3000,
+  limitMs: 60_000,
+  newInstructions: 30,
+};
+
+export const defaultInstruction = 'pick up the black bowl on the stove and place it on the plate';
+
+/**
+ * Loads the subjects, warms them up until steady, and lets them take turns. The first subject is what the others are
+ * compared with.
+ *
+ * @throws (rejects) OPTION_*, the codes of loadPolicy and synthesizeCheckpoint, OUTPUT_NO_SPACE, the signal's reason
+ */
+export async function benchPolicies(
+  subjects: readonly BenchSubject[],
+  options: BenchOptions = {},
+): Promise<BenchReport> {
+  checkOptions(options, benchOptionNames, 'benchPolicies');
+  checkSignal(options.signal);
+  const limits = checkLimits(options);
+  const check = await checkRecorder();
+  const policies: Policy[] = [];
+  try {
+    const loaded = await loadSubjects(subjects, loadOptions(options), policies);
+    await using watch = await watchMachine();
+    const delay = new EventLoopDelay();
+    let results: readonly RunResult[];
+    let eventLoopDelay: Summary;
+    try {
+      results = await runInTurns(
+        loaded.map(({ runner }) => runner),
+        {
+          ...limits,
+          ...(options.signal === undefined ? {} : { signal: options.signal }),
+          ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+        },
+      );
+    } finally {
+      eventLoopDelay = delay.finish();
+    }
+    const chunks = results.reduce(
+      (sum, { warmUp, chunks, newInstruction, uncounted }) =>
+        sum + warmUp.chunks + chunks.length + newInstruction.length + uncounted,
+      0,
+    );
+    const { machine, warnings } = await watch.finish(chunks);
+    const subjectResults = loaded.map((one, i) => resultOf(one, results[i]!, options, loaded.length));
+    const failed = selfCheckWarning(check);
+    return {
+      format: 'semanticvla-bench',
+      version: 1,
+      createdAt: new Date().toISOString(),
+      command: options.command ?? process.argv.slice(1),
+      software: software(),
+      machine,
+      selfCheck: { ...check, eventLoopDelay },
+      subjects: subjectResults,
+      comparisons: comparisonsOf(subjectResults, results, options.confidence ?? 0.95),
+      rooflines: {},
+      layers: {},
+      warnings: [
+        ...(failed === null ? [] : [failed]),
+        ...warnings,
+        ...subjectResults.flatMap(subjectWarnings),
+      ],
+    };
+  } finally {
+    for (const policy of policies) await policy.close();
+  }
+}
+
+function loadOptions(options: BenchOptions): LoadOptions {
+  const { observation, cacheDir, onProgress, signal } = options;
+  return {
+    instruction: options.instruction ?? defaultInstruction,
+    frame: options.frame ?? { width: 256, height: 256 },
+    ...(observation === undefined ? {} : { observation }),
+    ...(cacheDir === undefined ? {} : { cacheDir }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+}
+
+function checkLimits(options: BenchOptions): RunLimits {
+  const limits = Object.fromEntries(
+    Object.entries(defaultLimits).map(([name, usual]) => {
+      const value = options[name as keyof RunLimits] ?? usual;
+      if (!(Number.isFinite(value) && value >= 0)) {
+        throw new SemanticVlaError(
+          'OPTION_INVALID',
+          `Option ${name}: expected a number >= 0, found ${value}.`,
+        );
+      }
+      return [name, value];
+    }),
+  ) as unknown as RunLimits;
+  if (limits.iterations < 1 || limits.limitMs <= 0) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Options iterations and limitMs: expected at least one chunk and a limit above 0, found ${limits.iterations} and ${limits.limitMs}.`,
+    );
+  }
+  return limits;
+}
+
+function resultOf(
+  { facts, cold }: LoadedSubject,
+  run: RunResult,
+  { percentiles = [] }: BenchOptions,
+  subjects: number,
+): SubjectResult {
+  return {
+    subject: facts,
+    cold,
+    warmUp: run.warmUp,
+    chunks: run.chunks,
+    newInstruction: run.newInstruction,
+    summary: summaryOf(run.chunks, run.newInstruction, percentiles),
+    throughput: (1000 * run.chunks.length) / run.ranMs,
+    // of the whole process since its start: only one subject can claim it
+    peakMemoryBytes: subjects === 1 ? process.resourceUsage().maxRSS * 1024 : null,
+  };
+}
+
+/** Statistics by stage. `tokenize` and `instruction` are of the chunks with a new sentence; all else is of the others. */
+export function summaryOf(
+  chunks: readonly ChunkRecord[],
+  newInstruction: readonly ChunkRecord[],
+  percentiles: readonly number[] = [],
+): Readonly<Partial<Record<StageName, Summary>>> {
+  const summary: Partial<Record<StageName, Summary>> = {};
+  for (const stage of stageOrder) {
+    const records = stage === 'tokenize' || stage === 'instruction' ? newInstruction : chunks;
+    const values = records.flatMap(({ stages }) => stages[stage] ?? []);
+    if (values.length > 0) summary[stage] = summarize(values, percentiles);
+  }
+  return summary;
+}
+
+/** Every other subject against the first, round by round. */
+function comparisonsOf(
+  results: readonly SubjectResult[],
+  runs: readonly RunResult[],
+  confidence: number,
+): Comparison[] {
+  const [baseline, ...others] = results;
+  if (baseline === undefined || others.length === 0) return [];
+  const { rounds } = runs[0]!;
+  const base = byRound(baseline.chunks, rounds);
+  return others.map((result) => {
+    const interval = pairedRatio(
+      base,
+      byRound(result.chunks, rounds),
+      { kind: 'percentile', percentile: 50 },
+      confidence,
+    );
+    return { subject: result.subject.name, baseline: baseline.subject.name, ...interval, confidence, rounds };
+  });
+}
+
+/** Totals by round. */
+export function byRound(chunks: readonly ChunkRecord[], rounds: number): number[][] {
+  const values: number[][] = Array.from({ length: rounds }, () => []);
+  for (const { round, stages } of chunks) values[round!]!.push(stages.total!);
+  return values;
+}
+
+function software(): Record<string, string> {
+  const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+  return {
+    semanticvla: version,
+    node: process.versions.node,
+    'onnxruntime-node': packageVersion('onnxruntime-node'),
+  };
+}

@@ -1,0 +1,51 @@
+/** Random weights of a preset in the cache folder, made once: what measures a policy without a checkpoint. */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Progress } from '../../checkpoint/checkpoint.ts';
+import { cacheFolder } from '../../checkpoint/loraMerge.ts';
+import { SemanticVlaError } from '../../errors.ts';
+import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
+import { synthesizeCheckpoint } from '../../synth/synthesize.ts';
+
+export interface PresetFolderOptions {
+  readonly cacheDir?: string;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Part of the folder's name: a change of what `synth` writes makes new folders. */
+const formatVersion = 1;
+
+/**
+ * @returns the folder of the checkpoint, complete: it appears in one step when all is written
+ * @throws (rejects) OPTION_INVALID, OUTPUT_NO_SPACE before anything is written, OUTPUT_UNWRITABLE, the signal's reason
+ */
+export async function presetFolder(preset: SynthPreset, options: PresetFolderOptions): Promise<string> {
+  if (!Object.hasOwn(synthPresets, preset)) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Preset: expected one of ${Object.keys(synthPresets).join(', ')}, found ${String(preset)}.`,
+    );
+  }
+  const { cacheDir, onProgress, signal } = options;
+  const folder = cacheFolder(cacheDir === undefined ? {} : { cacheDir });
+  const dir = join(folder, 'presets', `${preset}-v${formatVersion}`);
+  if (isComplete(dir)) return dir;
+  try {
+    await synthesizeCheckpoint(preset, dir, {
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  } catch (error) {
+    // another process made it meanwhile, and ours cannot take its place
+    if (isComplete(dir) && !signal?.aborted) return dir;
+    throw error;
+  }
+  return dir;
+}
+
+/** `synth` renames a finished folder into place, so a folder that is there is whole. */
+function isComplete(dir: string): boolean {
+  return existsSync(join(dir, 'synth.json'));
+}

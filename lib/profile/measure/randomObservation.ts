@@ -1,0 +1,36 @@
+/** What a robot might see, for measuring: the work of a chunk does not depend on the values. */
+
+import { Random } from '../../schedule/random.ts';
+import type { ImageFrame, Observation } from '../../types.ts';
+
+export interface FrameSize {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Frames with slopes and grain, one a camera, and a joint state of small numbers. The same at every call. */
+export function randomObservation(
+  cameras: readonly string[],
+  frame: FrameSize,
+  stateLength: number,
+): Observation {
+  const random = new Random(1);
+  const images = Object.fromEntries(cameras.map((camera) => [camera, randomFrame(frame, random)]));
+  if (stateLength === 0) return { images };
+  return { images, state: Array.from({ length: stateLength }, () => random.between(-0.1, 0.1)) };
+}
+
+function randomFrame({ width, height }: FrameSize, random: Random): ImageFrame {
+  const data = new Uint8Array(width * height * 3);
+  const slopes = [random.between(0.2, 0.8), random.between(0.2, 0.8), random.between(0.2, 0.8)];
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const grain = random.integer(-12, 12);
+      for (let c = 0; c < 3; c++) {
+        const ramp = 40 + 170 * (slopes[c]! * (x / width) + (1 - slopes[c]!) * (y / height));
+        data[at++] = Math.max(0, Math.min(255, Math.round(ramp + grain)));
+      }
+    }
+  }
+  return { data, width, height };
+}

@@ -1,0 +1,224 @@
+/**
+ * Measuring what takes turns: each subject runs a few chunks, then the next one does, round after round, so that whatever the
+ * machine does meanwhile befalls all of them alike. Knows no policy; the clock is passed in, so that tests run it in
+ * virtual time.
+ */
+
+import type { Progress } from '../../checkpoint/checkpoint.ts';
+import type { ChunkRecord, StageTimes } from '../types.ts';
+import { median } from './percentiles.ts';
+import { steadyState } from './steadyState.ts';
+
+/** Something that makes action chunks. */
+export interface Runner {
+  readonly name: string;
+  /** One chunk; resolves to the times of its stages, without `total`. */
+  chunk(signal: AbortSignal | undefined): Promise<StageTimes>;
+  /** One chunk with a sentence that was not encoded before; absent where there is none. */
+  newInstruction?(signal: AbortSignal | undefined): Promise<StageTimes>;
+}
+
+export interface RunLimits {
+  /** Warm-up lasts at least this long and this many chunks, then until steady, at most `warmUpLimitMs`. */
+  readonly warmUpMs: number;
+  readonly warmUpChunks: number;
+  readonly warmUpLimitMs: number;
+  /** Measuring lasts at least this many chunks and this long a subject, at most `limitMs`. */
+  readonly iterations: number;
+  readonly durationMs: number;
+  readonly limitMs: number;
+  /** Chunks with a new instruction a subject at most, and the time for them. */
+  readonly newInstructions: number;
+}
+
+export interface RunOptions extends RunLimits {
+  readonly now?: () => number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface RunResult {
+  readonly warmUp: {
+    readonly chunks: number;
+    readonly ms: number;
+    readonly stable: boolean;
+    readonly because: string;
+  };
+  readonly chunks: readonly ChunkRecord[];
+  readonly newInstruction: readonly ChunkRecord[];
+  /** Milliseconds that its counted chunks took, one after the other. */
+  readonly ranMs: number;
+  readonly rounds: number;
+  /** Chunks at the start of its turns that were not counted: another subject had the caches. */
+  readonly uncounted: number;
+}
+
+/** A turn should last so long, and hold so many chunks at most. */
+const turnMs = 100;
+const mostPerTurn = 25;
+/** Turns that the intervals need, at least. */
+const wantedRounds = 20;
+/** Above this a chunk is far longer than it takes to get the caches back. */
+const settleBelowMs = 100;
+const newInstructionMs = 3000;
+
+class Subject {
+  readonly runner: Runner;
+  readonly chunks: ChunkRecord[] = [];
+  readonly newInstruction: ChunkRecord[] = [];
+  readonly warmUpTimes: number[] = [];
+  ranMs = 0;
+  uncounted = 0;
+  perTurn = 1;
+  settles = false;
+  warmUpMs = 0;
+
+  constructor(runner: Runner) {
+    this.runner = runner;
+  }
+}
+
+/** One chunk, timed from its call to its result. This is the recorder that the self-check checks. */
+export async function recordChunk(
+  chunk: (signal: AbortSignal | undefined) => Promise<StageTimes>,
+  records: ChunkRecord[],
+  round: number,
+  origin: number,
+  now: () => number,
+  signal?: AbortSignal,
+): Promise<number> {
+  const start = now();
+  const stages = await chunk(signal);
+  const total = now() - start;
+  records.push({ startMs: start - origin, stages: { ...stages, total }, round });
+  return total;
+}
+
+/** Measures all runners in turns. Rejects with the signal's reason, or with what a runner rejected with. */
+export async function runInTurns(
+  runners: readonly Runner[],
+  options: RunOptions,
+): Promise<readonly RunResult[]> {
+  const now = options.now ?? (() => performance.now());
+  const origin = now();
+  const subjects = runners.map((runner) => new Subject(runner));
+  for (const subject of subjects) {
+    await warmUp(subject, options, now);
+    plan(subject, options, subjects.length);
+  }
+  const rounds = await measure(subjects, options, origin, now);
+  await measureNewInstructions(subjects, options, origin, now);
+  return subjects.map((subject) => ({
+    warmUp: {
+      chunks: subject.warmUpTimes.length,
+      ms: subject.warmUpMs,
+      ...steadyState(subject.warmUpTimes),
+    },
+    chunks: subject.chunks,
+    newInstruction: subject.newInstruction,
+    ranMs: subject.ranMs,
+    rounds,
+    uncounted: subject.uncounted,
+  }));
+}
+
+async function warmUp(subject: Subject, options: RunOptions, now: () => number): Promise<void> {
+  const start = now();
+  const { warmUpMs, warmUpChunks, warmUpLimitMs, signal, onProgress } = options;
+  for (;;) {
+    const ms = now() - start;
+    subject.warmUpMs = ms;
+    const count = subject.warmUpTimes.length;
+    if (ms >= warmUpLimitMs) return;
+    if (ms >= warmUpMs && count >= warmUpChunks && steadyState(subject.warmUpTimes).stable) return;
+    signal?.throwIfAborted();
+    const before = now();
+    await subject.runner.chunk(signal);
+    subject.warmUpTimes.push(now() - before);
+    onProgress?.({
+      step: `${subject.runner.name}: warm-up`,
+      done: count + 1,
+      total: Math.max(warmUpChunks, count + 1),
+      unit: 'steps',
+    });
+  }
+}
+
+function plan(subject: Subject, { iterations }: RunOptions, subjects: number): void {
+  const recent = subject.warmUpTimes.slice(-50);
+  const typical = recent.length === 0 ? turnMs : median(recent);
+  const byTime = Math.min(mostPerTurn, Math.max(1, Math.round(turnMs / Math.max(typical, 1e-6))));
+  subject.perTurn = Math.max(1, Math.min(byTime, Math.floor(iterations / wantedRounds)));
+  subject.settles = subjects > 1 && typical < settleBelowMs;
+}
+
+function isDone({ chunks, ranMs }: Subject, { iterations, durationMs, limitMs }: RunOptions): boolean {
+  return ranMs >= limitMs || (chunks.length >= iterations && ranMs >= durationMs);
+}
+
+async function measure(
+  subjects: readonly Subject[],
+  options: RunOptions,
+  origin: number,
+  now: () => number,
+): Promise<number> {
+  const { signal, onProgress } = options;
+  let round = 0;
+  // all go on until the last one is done: a round without one of them would compare nothing
+  while (subjects.some((subject) => !isDone(subject, options))) {
+    for (let turn = 0; turn < subjects.length; turn++) {
+      // who begins changes, so that nobody always follows the same one
+      const subject = subjects[(turn + round) % subjects.length]!;
+      if (subject.settles) {
+        signal?.throwIfAborted();
+        await subject.runner.chunk(signal);
+        subject.uncounted += 1;
+      }
+      for (let i = 0; i < subject.perTurn; i++) {
+        signal?.throwIfAborted();
+        const { chunk } = subject.runner;
+        subject.ranMs += await recordChunk(
+          chunk.bind(subject.runner),
+          subject.chunks,
+          round,
+          origin,
+          now,
+          signal,
+        );
+      }
+    }
+    round += 1;
+    const slowest = subjects.reduce((a, b) => (share(a, options) <= share(b, options) ? a : b));
+    onProgress?.({
+      step: 'measuring',
+      done: Math.min(slowest.chunks.length, options.iterations),
+      total: options.iterations,
+      unit: 'steps',
+    });
+  }
+  return round;
+}
+
+function share({ chunks, ranMs }: Subject, { iterations, limitMs }: RunOptions): number {
+  return Math.max(chunks.length / iterations, ranMs / limitMs);
+}
+
+async function measureNewInstructions(
+  subjects: readonly Subject[],
+  options: RunOptions,
+  origin: number,
+  now: () => number,
+): Promise<void> {
+  for (const subject of subjects) {
+    const newInstruction = subject.runner.newInstruction?.bind(subject.runner);
+    if (newInstruction === undefined) continue;
+    const records: ChunkRecord[] = [];
+    const end = now() + newInstructionMs;
+    // what ran before was another subject, or the same sentence again and again: one chunk to get used to it
+    for (let i = 0; i <= options.newInstructions && (i < 2 || now() < end); i++) {
+      options.signal?.throwIfAborted();
+      await recordChunk(newInstruction, records, i, origin, now, options.signal);
+    }
+    subject.newInstruction.push(...records.slice(1));
+  }
+}

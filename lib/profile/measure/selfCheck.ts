@@ -1,0 +1,142 @@
+/**
+ * Whether the recorder can be believed: it times a busy-wait of known length through the very path that times chunks, and
+ * says what recording costs. "Known" means by another clock than the one that is checked: the processor's own counter at the
+ * frequency that the processor states, or CLOCK_MONOTONIC_RAW, which no time server bends (native/support/busyWait.h).
+ */
+
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { loadAddon } from '../../binding.ts';
+import type { ChunkRecord, SelfCheck, StageTimes, Summary, Warning } from '../types.ts';
+import { median, summarize } from './percentiles.ts';
+import { recordChunk } from './runner.ts';
+
+/** The chunk that the overhead is held against. */
+const chunkMs = 5;
+/** Short, so that on a busy machine some of the waits are not interrupted. */
+const waitMs = 2;
+/** A wait that took longer than asked was interrupted: what comes between the two clocks then is not the recorder's. */
+const interrupted = 1.02;
+/** Uninterrupted waits that are wanted, and waits at most. */
+const wantedTrials = 11;
+const mostTrials = 300;
+/** Largest error and overhead that pass, percent. */
+const allowedPercent = 1;
+/** Recordings of nothing, in batches whose median counts: a batch during which the thread was taken away says nothing. */
+const overheadBatches = 21;
+const overheadBatch = 200;
+
+export type RecorderCheck = Omit<SelfCheck, 'eventLoopDelay'> & Required<Pick<SelfCheck, 'passed'>>;
+
+/** What is checked; tests pass wrong ones. */
+export interface CheckedParts {
+  readonly now?: () => number;
+  /** Keeps the thread busy and tells, by a clock of its own, for how many milliseconds it did. */
+  readonly wait?: (microseconds: number) => {
+    readonly ms: number;
+    readonly clock: string;
+    readonly frequencyMHz: number;
+  };
+}
+
+/** Takes about 40 ms, on a busy machine up to a second or two. @throws (rejects) ADDON_NOT_BUILT */
+export async function checkRecorder({
+  now = () => performance.now(),
+  wait = (microseconds) => loadAddon().busyWait(microseconds),
+}: CheckedParts = {}): Promise<RecorderCheck> {
+  const trials: { readonly waited: number; readonly measured: number }[] = [];
+  const records: ChunkRecord[] = [];
+  let clock = '';
+  let calm = trials;
+  for (let i = 0; i < mostTrials && calm.length < wantedTrials; i++) {
+    let waited = 0;
+    const chunk = async (): Promise<StageTimes> => {
+      const { ms, clock: name, frequencyMHz } = wait(1000 * waitMs);
+      clock =
+        name === 'hardware'
+          ? `the processor's counter at ${frequencyMHz.toFixed(0)} MHz`
+          : 'CLOCK_MONOTONIC_RAW';
+      waited = ms;
+      return {};
+    };
+    const measured = await recordChunk(chunk, records, 0, 0, now);
+    trials.push({ waited, measured });
+    calm = trials.filter((trial) => trial.waited <= interrupted * waitMs);
+  }
+  // without a calm wait the interrupted ones have to do; the report then says how far they are off
+  const middle = (calm.length > 0 ? calm : trials)
+    .map(({ waited, measured }) => ({ waited, measured, error: measured / waited - 1 }))
+    .sort((a, b) => a.error - b.error);
+  const { waited, measured, error } = middle[middle.length >> 1]!;
+  const overheadUs = await recordingCost(now);
+  const errorPercent = 100 * error;
+  const overheadPercent = (100 * overheadUs) / (1000 * chunkMs);
+  return {
+    expectedMs: waited,
+    measuredMs: measured,
+    errorPercent,
+    overheadUs,
+    overheadPercent,
+    passed: Math.abs(errorPercent) <= allowedPercent && overheadPercent < allowedPercent,
+    clock,
+    trials: middle.length,
+  };
+}
+
+/** Microseconds that a recorded chunk takes beyond one that is only awaited. */
+async function recordingCost(now: () => number): Promise<number> {
+  const chunk = async (): Promise<StageTimes> => stages;
+  const stages: StageTimes = { preprocess: 1, policy: 3, unnormalize: 0.01 };
+  const costs: number[] = [];
+  for (let batch = 0; batch < overheadBatches; batch++) {
+    const records: ChunkRecord[] = [];
+    const start = performance.now();
+    for (let i = 0; i < overheadBatch; i++) await chunk();
+    const between = performance.now();
+    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, records, 0, 0, now);
+    const end = performance.now();
+    costs.push((1000 * (end - between - (between - start))) / overheadBatch);
+  }
+  return Math.max(0, median(costs));
+}
+
+/** Event-loop delay over a time, apart from inference, which runs on other threads. */
+export class EventLoopDelay {
+  /** A timer every so many milliseconds tells how late it came. */
+  static readonly #resolutionMs = 10;
+  readonly #histogram: IntervalHistogram;
+
+  constructor() {
+    this.#histogram = monitorEventLoopDelay({ resolution: EventLoopDelay.#resolutionMs });
+    this.#histogram.enable();
+  }
+
+  /** Ends it. Milliseconds; Node counts the timer's own interval in, which is taken off here. */
+  finish(): Summary {
+    this.#histogram.disable();
+    const { count } = this.#histogram;
+    if (count === 0) return { ...summarize([0]), count: 0 };
+    const late = (nanoseconds: number): number =>
+      Math.max(0, nanoseconds / 1e6 - EventLoopDelay.#resolutionMs);
+    return {
+      count,
+      min: late(this.#histogram.min),
+      max: late(this.#histogram.max),
+      mean: late(this.#histogram.mean),
+      median: late(this.#histogram.percentile(50)),
+      p90: late(this.#histogram.percentile(90)),
+      p95: late(this.#histogram.percentile(95)),
+      p99: late(this.#histogram.percentile(99)),
+    };
+  }
+}
+
+/** A recorder that is off is the first thing to know about every number after it. */
+export function selfCheckWarning(check: RecorderCheck): Warning | null {
+  if (check.passed) return null;
+  const error = `a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed as ${check.measuredMs.toFixed(3)} ms, ${check.errorPercent.toFixed(2)} % off`;
+  const cost = `recording a chunk costs ${check.overheadUs.toFixed(1)} us, ${check.overheadPercent.toFixed(2)} % of a ${chunkMs} ms chunk`;
+  return {
+    code: 'self-check-failed',
+    text: `The recorder failed its self-check: ${error}; ${cost}; at most ${allowedPercent} % is allowed for each. Do not believe the times below: end what else runs on this machine and measure again.`,
+  };
+}

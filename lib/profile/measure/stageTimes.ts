@@ -1,0 +1,56 @@
+/** What a prediction says about its time, in the words of a report. */
+
+import type { ActionChunk } from '../../types.ts';
+import type { StageName, StageTimes } from '../types.ts';
+
+const measured: readonly StageName[] = [
+  'preprocess',
+  'decode',
+  'resize',
+  'crop',
+  'tokenize',
+  'normalize',
+  'policy',
+  'enqueue',
+  'h2d',
+  'compute',
+  'd2h',
+  'unnormalize',
+];
+
+/** Stages in the order of a table. */
+export const stageOrder: readonly StageName[] = [
+  'total',
+  'preprocess',
+  'decode',
+  'resize',
+  'crop',
+  'normalize',
+  'tokenize',
+  'instruction',
+  'policy',
+  'enqueue',
+  'h2d',
+  'compute',
+  'd2h',
+  'unnormalize',
+];
+
+/**
+ * A stage that did not run is left out, not given as zero: the instruction that was encoded before, the decoding of a frame
+ * that has the policy's size already.
+ *
+ * @param timings of an ActionChunk
+ * @returns without `total`, which the recorder measures from outside
+ */
+export function stageTimes(timings: ActionChunk['timings']): StageTimes {
+  const stages: Partial<Record<StageName, number>> = {};
+  for (const name of measured) {
+    const ms = timings[name];
+    if (ms !== undefined) stages[name] = ms;
+  }
+  const { instruction, decode } = timings;
+  if (instruction !== undefined && instruction > 0) stages.instruction = instruction;
+  if (decode === 0) delete stages.decode;
+  return stages;
+}

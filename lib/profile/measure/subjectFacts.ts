@@ -1,0 +1,108 @@
+/** What a report says about a subject, and what it is called. */
+
+import { createRequire } from 'node:module';
+import { SemanticVlaError } from '../../errors.ts';
+import { defaultWeights, type PolicyParts } from '../../policyParts.ts';
+import { engineOptions, findMachine, labelOf } from '../../runtime/openTensorRt.ts';
+import type { Policy } from '../../types.ts';
+import type { SubjectFacts } from '../types.ts';
+import type { FrameSize } from './randomObservation.ts';
+import type { BenchSubject } from './subjects.ts';
+
+export interface Measured {
+  readonly name: string;
+  readonly instruction: string;
+  readonly promptTokens: number;
+  readonly frame: FrameSize;
+}
+
+export function subjectFacts(
+  { preset, checkpoint, options = {}, version }: BenchSubject,
+  parts: PolicyParts,
+  policy: Policy,
+  { name, instruction, promptTokens, frame }: Measured,
+): SubjectFacts {
+  const backend = options.backend ?? 'cpu';
+  const { runtime, precision, weights } =
+    backend === 'tensorrt'
+      ? tensorRtFacts()
+      : {
+          runtime: `ONNX Runtime ${packageVersion('onnxruntime-node')}`,
+          precision: 'float32' as const,
+          weights: options.weights ?? defaultWeights(parts.checkpoint),
+        };
+  let parameters = 0;
+  for (const { shape } of parts.checkpoint.tensors.values()) parameters += shape.reduce((a, b) => a * b, 1);
+  return {
+    name,
+    variant: policy.variant,
+    source: preset === undefined ? checkpoint! : `preset ${preset}`,
+    backend,
+    runtime: version === undefined ? runtime : `${version}, ${runtime}`,
+    precision,
+    weights,
+    promptTokens,
+    cameras: policy.platform.cameras,
+    chunk: policy.platform.chunk,
+    actionDim: policy.dimensions.length,
+    parameters,
+    threads: backend === 'cpu' ? parts.threads : null,
+    frame,
+    instruction,
+  };
+}
+
+/** As the engines of the device at hand are built. */
+function tensorRtFacts(): Pick<SubjectFacts, 'runtime' | 'precision' | 'weights'> {
+  const machine = findMachine({});
+  const { precision, weights } = engineOptions(machine, {});
+  return { runtime: labelOf(machine.tensorRt), precision, weights };
+}
+
+export function packageVersion(name: string): string {
+  const { version } = createRequire(import.meta.url)(`${name}/package.json`) as { version: string };
+  return version;
+}
+
+/** Words that tell subjects apart: only what differs among them is named. */
+export function subjectNames(subjects: readonly BenchSubject[]): string[] {
+  const parts = subjects.map((subject) => ({
+    source: subject.preset ?? (subject.checkpoint ?? '').replace(/\/+$/, '').split('/').slice(-2).join('/'),
+    version: subject.version ?? '',
+    backend: subject.options?.backend ?? 'cpu',
+    precision: precisionOf(subject),
+    weights: subject.options?.weights ?? '',
+    threads: subject.options?.threads === undefined ? '' : `${subject.options.threads} threads`,
+    prompt: subject.promptTokens === undefined ? '' : `P ${subject.promptTokens}`,
+    cameras: subject.cameraCount === undefined ? '' : `${subject.cameraCount} cameras`,
+    instruction: subject.instruction === undefined ? '' : JSON.stringify(subject.instruction),
+  }));
+  const fields = Object.keys(parts[0] ?? {}) as (keyof (typeof parts)[number])[];
+  const telling = fields.filter(
+    (field) =>
+      field === 'source' || field === 'backend' || new Set(parts.map((part) => part[field])).size > 1,
+  );
+  const names = subjects.map(
+    ({ name }, i) =>
+      name ??
+      telling
+        .map((field) => parts[i]![field])
+        .filter((word) => word !== '')
+        .join(' '),
+  );
+  const seen = new Set<string>();
+  return names.map((name, i) => {
+    // the same twice is a way to see the noise: A against A
+    let unique = name;
+    for (let again = 2; seen.has(unique); again++) unique = `${name} (${again})`;
+    if (unique !== name && subjects[i]!.name !== undefined) {
+      throw new SemanticVlaError('OPTION_INVALID', `Bench: expected each name once, found ${name} twice.`);
+    }
+    seen.add(unique);
+    return unique;
+  });
+}
+
+function precisionOf({ options }: BenchSubject): string {
+  return (options as { readonly precision?: string } | undefined)?.precision ?? '';
+}

@@ -1,0 +1,238 @@
+/** From what a caller wants measured to policies that are loaded, with everything that a chunk needs at hand. */
+
+import type { Checkpoint, Progress } from '../../checkpoint/checkpoint.ts';
+import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
+import { SemanticVlaError } from '../../errors.ts';
+import { resolvePlatform } from '../../platform.ts';
+import { loadPolicy } from '../../policy.ts';
+import { gatherParts, type PolicyParts } from '../../policyParts.ts';
+import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
+import { encodePrompt } from '../../transforms/prompt.ts';
+import type { Observation, Policy, PolicyOptions } from '../../types.ts';
+import type { StageTimes, SubjectFacts } from '../types.ts';
+import { presetFolder } from './presetFolder.ts';
+import { type FrameSize, randomObservation } from './randomObservation.ts';
+import type { Runner } from './runner.ts';
+import { othersLike, sentenceOf } from './sentences.ts';
+import { stageTimes } from './stageTimes.ts';
+import { subjectFacts, subjectNames } from './subjectFacts.ts';
+
+/** One thing to measure. */
+export interface BenchSubject {
+  /** Folder of a trained policy; or `preset`, whose random weights are made in the cache folder. */
+  readonly checkpoint?: string;
+  readonly preset?: SynthPreset;
+  /** Unique among the subjects; default: made of what tells them apart. */
+  readonly name?: string;
+  /** As for `loadPolicy`. */
+  readonly options?: Omit<PolicyOptions, 'onProgress' | 'signal' | 'instructionCache'>;
+  /** The first n cameras of the platform, or more of them under further names. */
+  readonly cameraCount?: number;
+  /** What to tell the policy; default: `instruction` of the options of `benchPolicies`. */
+  readonly instruction?: string;
+  /** P, tokens of the prompt; a sentence of that length is made. Not with `instruction`. */
+  readonly promptTokens?: number;
+  /** Another version's `loadPolicy`. */
+  readonly load?: (dir: string, options: PolicyOptions) => Promise<Policy>;
+  /** What to write for `load` in the report: `semanticvla 0.0.9`. */
+  readonly version?: string;
+}
+
+export interface LoadOptions {
+  /** Default sentence. */
+  readonly instruction: string;
+  readonly frame: FrameSize;
+  /** Instead of random frames; only for subjects whose cameras it has. */
+  readonly observation?: Observation;
+  readonly cacheDir?: string;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A subject that is loaded and has made its first chunk. */
+export interface LoadedSubject {
+  readonly facts: SubjectFacts;
+  readonly cold: { readonly loadMs: number; readonly instructionMs: number; readonly firstChunkMs: number };
+  readonly runner: Runner;
+  readonly policy: Policy;
+}
+
+/** One policy in memory; subjects that differ in the sentence alone share it. */
+interface Loaded {
+  readonly policy: Policy;
+  readonly parts: PolicyParts;
+  readonly loadMs: number;
+  readonly unnormKey: string;
+}
+
+/** Sentences that take turns as the new one: more than are kept encoded (see `load`), so that each is new in its turn. */
+const otherSentences = (subjects: number): number => subjects + 3;
+
+/**
+ * Loads all subjects, one after the other, and runs each once.
+ * @param policies receives every loaded policy at once, so that the caller can close them whatever happens
+ */
+export async function loadSubjects(
+  subjects: readonly BenchSubject[],
+  options: LoadOptions,
+  policies: Policy[],
+): Promise<readonly LoadedSubject[]> {
+  if (subjects.length === 0) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      'Expected a checkpoint folder or a preset to measure, found neither.',
+    );
+  }
+  const loaded = new Map<string, Promise<Loaded>>();
+  const results: LoadedSubject[] = [];
+  const names = subjectNames(subjects);
+  for (const [i, subject] of subjects.entries()) {
+    options.signal?.throwIfAborted();
+    const key = JSON.stringify([
+      subject.checkpoint,
+      subject.preset,
+      subject.options,
+      subject.cameraCount,
+      subject.version,
+    ]);
+    let one = loaded.get(key);
+    if (one === undefined) {
+      one = load(subject, options, subjects.length, policies);
+      loaded.set(key, one);
+    }
+    results.push(await firstChunk(subject, names[i]!, await one, options, otherSentences(subjects.length)));
+  }
+  return results;
+}
+
+async function load(
+  subject: BenchSubject,
+  options: LoadOptions,
+  subjects: number,
+  policies: Policy[],
+): Promise<Loaded> {
+  const { onProgress, signal, cacheDir } = options;
+  const dir = await folderOf(subject, options);
+  const shared = {
+    ...(cacheDir === undefined ? {} : { cacheDir }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+  const policyOptions = { ...presetOptions(subject), ...subject.options };
+  const cameras = await camerasOf(subject, dir, { ...policyOptions, ...shared });
+  const all: PolicyOptions = { ...policyOptions, ...shared, ...(cameras === null ? {} : { cameras }) };
+  const start = performance.now();
+  // every subject's own sentence stays encoded while the others have their turns; of the new ones, which are more, none does
+  const policy = await (subject.load ?? loadPolicy)(dir, { ...all, instructionCache: subjects + 1 });
+  const loadMs = performance.now() - start;
+  policies.push(policy);
+  // opened after loading: before it, it would have warmed what the cold start is about
+  const checkpoint = await openCheckpoint(dir, {
+    ...shared,
+    ...(all.siglipText === undefined ? {} : { siglipText: all.siglipText }),
+  });
+  const unnormKey = all.unnormKey ?? firstKey(checkpoint);
+  const parts = await gatherParts(checkpoint, { ...all, unnormKey });
+  return { policy, parts, loadMs, unnormKey };
+}
+
+async function folderOf(subject: BenchSubject, options: LoadOptions): Promise<string> {
+  const { checkpoint, preset } = subject;
+  if ((checkpoint === undefined) === (preset === undefined)) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `Bench: expected a checkpoint folder or a preset for each subject, found ${checkpoint === undefined ? 'neither' : 'both'}.`,
+    );
+  }
+  return checkpoint ?? presetFolder(preset!, options);
+}
+
+/** What a random checkpoint does not say and its preset does. */
+function presetOptions({ preset }: BenchSubject): Pick<PolicyOptions, 'platform'> {
+  return preset === undefined ? {} : { platform: synthPresets[preset].platform.name };
+}
+
+async function camerasOf(
+  { cameraCount }: BenchSubject,
+  dir: string,
+  options: PolicyOptions,
+): Promise<readonly string[] | null> {
+  if (cameraCount === undefined) return null;
+  const { siglipText, cacheDir, signal } = options;
+  const checkpoint = await openCheckpoint(dir, {
+    ...(siglipText === undefined ? {} : { siglipText }),
+    ...(cacheDir === undefined ? {} : { cacheDir }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const { cameras } = resolvePlatform(checkpoint, options);
+  return Array.from({ length: cameraCount }, (_, i) => cameras[i] ?? `camera_${i}`);
+}
+
+/** Which dataset's bounds unnormalize makes no difference to the time, and the actions are thrown away. */
+function firstKey({ statistics }: Checkpoint): string {
+  return [...statistics.keys()].toSorted()[0]!;
+}
+
+async function firstChunk(
+  subject: BenchSubject,
+  name: string,
+  { policy, parts, loadMs, unnormKey }: Loaded,
+  options: LoadOptions,
+  otherCount: number,
+): Promise<LoadedSubject> {
+  const promptTokens = (sentence: string): number =>
+    encodePrompt(parts.tokenizers, sentence, parts.promptLimits).promptIds.length;
+  if (subject.promptTokens !== undefined && subject.promptTokens > parts.promptLimits.promptTokens) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Prompt length ${subject.promptTokens}: expected at most ${parts.promptLimits.promptTokens} tokens, which fit beside images and actions.`,
+    );
+  }
+  const instruction =
+    subject.promptTokens === undefined
+      ? (subject.instruction ?? options.instruction)
+      : sentenceOf(subject.promptTokens, promptTokens);
+  const observation = observationOf(parts, options, unnormKey);
+  const predict = async (sentence: string, signal: AbortSignal | undefined): Promise<StageTimes> => {
+    const given = { instruction: sentence, unnormKey, ...(signal === undefined ? {} : { signal }) };
+    return stageTimes((await policy.predict(observation, given)).timings);
+  };
+  const start = performance.now();
+  const stages = await predict(instruction, options.signal);
+  const firstChunkMs = performance.now() - start;
+  const others = othersLike(instruction, otherCount, promptTokens);
+  let turn = 0;
+  const facts = subjectFacts(subject, parts, policy, {
+    name,
+    instruction,
+    promptTokens: promptTokens(instruction),
+    frame: frameOf(observation),
+  });
+  return {
+    facts,
+    cold: { loadMs, instructionMs: stages.instruction ?? 0, firstChunkMs },
+    policy,
+    runner: {
+      name: facts.name,
+      chunk: (signal) => predict(instruction, signal),
+      ...(others.length < otherCount
+        ? {}
+        : { newInstruction: (signal) => predict(others[turn++ % others.length]!, signal) }),
+    },
+  };
+}
+
+function observationOf(
+  { platform, checkpoint }: PolicyParts,
+  options: LoadOptions,
+  unnormKey: string,
+): Observation {
+  if (options.observation !== undefined) return options.observation;
+  const proprio = platform.proprio ? checkpoint.statistics.get(unnormKey)?.proprio : null;
+  return randomObservation(platform.cameras, options.frame, proprio?.min.length ?? 0);
+}
+
+function frameOf({ images }: Observation): FrameSize {
+  const { width, height } = Object.values(images)[0]!;
+  return { width, height };
+}

@@ -9,8 +9,15 @@
  *   setTimeout     a bare setTimeout to the same deadlines, nothing else: the platform's error, early or late
  *   setInterval    a bare setInterval, whose errors add up
  * CPU is the share of one core that the process used meanwhile. On a machine that is not idle all of them are later.
+ *
+ * The latest ticks of the loop are listed with what happened since the tick before: CPU time of this process, time its
+ * garbage collector took, and time it stood ready in the kernel's queue without a core. A tick that is late with little
+ * of the first two was late for want of a core or of the machine, whatever this process does. `chrt -r` leaves 5 % of
+ * each second to others (kernel.sched_rt_runtime_us): a process that was busy for 950 ms then waits 50 ms.
  */
 
+import { readFileSync } from 'node:fs';
+import { PerformanceObserver } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { asynchronous } from '../lib/schedule/asynchronous.ts';
 import { type Clock, monotonicClock } from '../lib/schedule/clock.ts';
@@ -37,7 +44,33 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-async function loop(clock: Clock): Promise<number[]> {
+/** What this process had used and waited for, in milliseconds since its start. */
+interface Used {
+  readonly cpu: number;
+  readonly queue: number;
+  readonly collector: number;
+}
+
+interface LateTick {
+  readonly way: string;
+  readonly tick: number;
+  readonly late: number;
+  readonly since: Used;
+}
+
+let collector = 0;
+new PerformanceObserver((list) => {
+  for (const { duration } of list.getEntries()) collector += duration;
+}).observe({ entryTypes: ['gc'] });
+
+function used(): Used {
+  const [cpu, queue] = readFileSync('/proc/self/schedstat', 'utf8').split(' ').map(Number);
+  return { cpu: cpu! / 1e6, queue: queue! / 1e6, collector };
+}
+
+const lateTicks: LateTick[] = [];
+
+async function loop(way: string, clock: Clock): Promise<number[]> {
   await using policy = simulatedPolicy({
     dimensions: ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper'],
     chunk: 8,
@@ -54,6 +87,7 @@ async function loop(clock: Clock): Promise<number[]> {
   });
   const starts: number[] = [];
   const due: number[] = [];
+  let before = used();
   await using running = startControlLoop({
     scheduler: asynchronous(policy),
     rate,
@@ -62,6 +96,14 @@ async function loop(clock: Clock): Promise<number[]> {
     observe: () => {
       const at = performance.now();
       starts.push(at);
+      const after = used();
+      const since = {
+        cpu: after.cpu - before.cpu,
+        queue: after.queue - before.queue,
+        collector: after.collector - before.collector,
+      };
+      before = after;
+      lateTicks.push({ way, tick: starts.length, late: at - due.at(-1)!, since });
       return { observation: { images: {}, state: new Float64Array(8) }, at };
     },
     act: () => {},
@@ -79,8 +121,8 @@ async function loop(clock: Clock): Promise<number[]> {
 }
 
 const ways: Readonly<Record<string, Way>> = {
-  loop: () => loop(monotonicClock(1.5)),
-  'loop, timer': () => loop(monotonicClock()),
+  loop: () => loop('loop', monotonicClock(1.5)),
+  'loop, timer': () => loop('loop, timer', monotonicClock()),
   setTimeout: async () => {
     const begin = performance.now();
     const late: number[] = [];
@@ -134,7 +176,8 @@ const rows = [...all].map(([name, { late, cpu }]) => {
     cpu: cpu.reduce((a, b) => a + b) / cpu.length,
   };
 });
-if (values.json) console.log(JSON.stringify({ rate, rows }));
+const latest = lateTicks.toSorted((a, b) => b.late - a.late).slice(0, 5);
+if (values.json) console.log(JSON.stringify({ rate, rows, latest }));
 else {
   console.log(
     `${rate} Hz, lateness in ms\n${'way'.padEnd(14)}${['ticks', 'p50', 'p90', 'p99', 'max', 'CPU'].map((head) => head.padStart(9)).join('')}`,
@@ -146,5 +189,12 @@ else {
       `${(100 * cpu).toFixed(1)} %`,
     ];
     console.log(name.padEnd(14) + cells.map((cell) => cell.padStart(9)).join(''));
+  }
+  console.log(
+    '\nThe latest ticks, and since the tick before (ms): own CPU, own collector, waiting for a core',
+  );
+  for (const { way, tick, late, since } of latest) {
+    const cells = [late, since.cpu, since.collector, since.queue].map((ms) => ms.toFixed(3).padStart(9));
+    console.log(`${way.padEnd(14)}${String(tick).padStart(9)}${cells.join('')}`);
   }
 }

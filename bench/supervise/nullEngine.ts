@@ -22,7 +22,9 @@ export function nullChunk(instruction: string): ActionChunk {
   };
 }
 
-export function createPolicy(): Policy {
+/** @param options.megabytes that the engine holds, as a real one does: the kernel takes time to free them when it dies */
+export function createPolicy({ megabytes = 0 }: { readonly megabytes?: number } = {}): Policy {
+  const held = Array.from({ length: megabytes }, () => Buffer.alloc(2 ** 20, 1));
   return {
     platform: {
       name: 'libero',
@@ -39,7 +41,9 @@ export function createPolicy(): Policy {
     patchGrid: 16,
     predict: async (_observation, { instruction }) => nullChunk(instruction),
     stages: async () => new Map(),
-    close: async () => {},
+    close: async () => {
+      held.length = 0;
+    },
     async [Symbol.asyncDispose]() {},
   };
 }

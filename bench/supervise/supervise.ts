@@ -1,13 +1,14 @@
 /**
  * What a process of its own costs the engine: one prediction of a policy that computes nothing, two frames of 224 x 224
  * there, a chunk with similarities back; in turns with Node's own channel. Then faults: from the end of the engine to the
- * refusal of the call and to the next engine.
+ * refusal of the call and to the next engine, for one that holds nothing and for one that holds memory, as a real one does.
  *
  *   node --import tsx bench/supervise/supervise.ts [--rounds 1000] [--faults 5]
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -35,9 +36,9 @@ function quantile(times: readonly number[], q: number): string {
 }
 
 function row(name: string, times: readonly number[], unit = 'ms'): void {
-  const cells = [0, 0.5, 0.9, 0.99].map((q) => quantile(times, q).padStart(8));
+  const cells = [0, 0.5, 0.9, 0.99, 1].map((q) => quantile(times, q).padStart(8));
   console.log(
-    `${name.padEnd(34)} min ${cells[0]}  p50 ${cells[1]}  p90 ${cells[2]}  p99 ${cells[3]} ${unit}`,
+    `${name.padEnd(34)} min ${cells[0]}  p50 ${cells[1]}  p90 ${cells[2]}  p99 ${cells[3]}  max ${cells[4]} ${unit}`,
   );
 }
 
@@ -100,29 +101,50 @@ await measure(`one every 10 ms, as a robot asks, ${rounds / 5} calls in turns`, 
 ipc.kill();
 await pipe!.close();
 
-const faults = Number(values.faults);
-const [refused, ready]: [number[], number[]] = [[], []];
-for (let i = 0; i < faults; i++) {
-  await shared!.whenReady();
-  const lost = new Promise<void>((resolve) => {
-    const stop = shared!.listen((event) => {
-      if (event.kind !== 'lost') return;
-      stop();
-      resolve();
-    });
+await shared!.close();
+
+/** A tick of 50 ms is the limit for every single one: the largest is printed too. */
+async function faultsOf(title: string, megabytes: number): Promise<void> {
+  const [known, gone, ready]: [number[], number[], number[]] = [[], [], []];
+  await using policy = await superviseEngine({
+    engine: { module: engine.module, options: { megabytes } },
+    deadlineMs: 60_000,
+    silenceMs: 60_000,
   });
   const alive = setInterval(() => {}, 1000);
-  const start = performance.now();
-  process.kill(shared!.pid!, 'SIGKILL');
-  await lost;
-  refused.push(performance.now() - start);
-  await shared!.whenReady();
-  ready.push(performance.now() - start);
+  for (let i = 0; i < Number(values.faults); i++) {
+    await policy.whenReady();
+    // an engine that loads keeps a core busy: with real-time priority it uses up what the kernel grants in a second
+    await sleep(1500);
+    const lost = new Promise<void>((resolve) => {
+      const stop = policy.listen((event) => {
+        if (event.kind !== 'lost') return;
+        stop();
+        resolve();
+      });
+    });
+    const { pid } = policy;
+    const start = performance.now();
+    process.kill(pid!, 'SIGKILL');
+    const ended = end(pid!).then(() => gone.push(performance.now() - start));
+    await lost;
+    known.push(performance.now() - start);
+    await Promise.all([ended, policy.whenReady()]);
+    ready.push(performance.now() - start);
+  }
   clearInterval(alive);
+  console.log(title);
+  row('known to the supervisor', known);
+  row('its process gone', gone);
+  row('another one ready', ready);
 }
+
+async function end(pid: number): Promise<void> {
+  while (existsSync(`/proc/${pid}`)) await sleep(1);
+}
+
 console.log(
-  `\nThe engine is killed, ${faults} times; wanted: known within a tick of 50 ms, ready within 5 s`,
+  `\nThe engine is killed, ${values.faults} times; wanted: known within a tick of 50 ms, ready within 5 s`,
 );
-row('known to the supervisor', refused);
-row('another one ready', ready);
-await shared!.close();
+await faultsOf('an engine that holds nothing', 0);
+await faultsOf('an engine that holds 2 GB', 2048);

@@ -56,9 +56,10 @@ const translation = ['x', 'y', 'z'];
 const rotation = ['roll', 'pitch', 'yaw'];
 
 /**
- * LIBERO: robosuite's OSC_POSE controller takes pose changes in units of its own, -1..1, which are 5 cm and 0.5 rad. The
- * rotation part of its state is an axis-angle vector; changes do not add up in it, so it is not rolled forward. The
- * dataset's gripper is 0 (closed) to 1 (open).
+ * LIBERO: robosuite's OSC_POSE controller takes pose changes in units of its own, -1..1, which are 5 cm and 0.5 rad
+ * (ARISE-Initiative/robosuite, controllers/config/osc_pose.json, output_max; chosen by Lifelong-Robot-Learning/LIBERO,
+ * envs/env_wrapper.py). The rotation part of its state is an axis-angle vector; changes do not add up in it, so it is not
+ * rolled forward. The dataset's gripper is 0 (closed) to 1 (open).
  */
 const libero: ActionSpace = {
   name: 'libero',
@@ -80,15 +81,18 @@ const bridge: ActionSpace = {
 };
 
 /**
- * ALOHA: absolute joint targets of two ViperX 300 arms. Positions, not angles: every joint has hard stops (the servos take
- * one turn), so that the short way round the circle does not exist. Ranges: the maker's data sheet, in radians.
+ * ALOHA: absolute joint targets of two ViperX 300 S arms. Positions, not angles: every joint has hard stops (the servos
+ * take one turn), so that the short way round the circle does not exist. Ranges in degrees, those of the maker's model
+ * (Interbotix/interbotix_ros_manipulators, aloha_vx300s.urdf.xacro; the same in vx300s.urdf.xacro). The gripper is
+ * normalized, 0 (closed) to 1 (open), by constants of each robot (MarkFzp/mobile-aloha, aloha_scripts/constants.py), and
+ * so has no range of its own: a leader's hand that is pressed together gives values below 0.
  */
 const viperJoints: readonly (readonly [string, number, number])[] = [
   ['waist', -180, 180],
-  ['shoulder', -101, 101],
+  ['shoulder', -106, 72],
   ['elbow', -101, 92],
   ['forearm_roll', -180, 180],
-  ['wrist_angle', -107, 130],
+  ['wrist_angle', -107, 128],
   ['wrist_rotate', -180, 180],
 ];
 

@@ -5,6 +5,7 @@ import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type Ending, watchDeath } from './deathWatch.ts';
 import { EngineLink, type TransportName } from './engineLink.ts';
 import type {
   EngineFacts,
@@ -64,6 +65,7 @@ export class EngineChild {
   readonly #socket: Socket;
   readonly #link: EngineLink<ToEngine, FromEngine>;
   readonly #silenceMs: number;
+  readonly #stopDeathWatch: () => void;
   #startLimit: Watchdog | null;
   #silence: Watchdog | null = null;
   #call: Call | null = null;
@@ -98,7 +100,9 @@ export class EngineChild {
       this.#child.once('error', () => resolve());
     });
     this.#child.on('error', (error) => this.#lose('start', `its process did not start (${error.message})`));
-    this.#child.on('exit', (code, signal) => this.#onExit(code, signal));
+    this.#child.on('exit', (code, signal) => this.#onEnd(signal === null ? { code: code! } : { signal }));
+    const { pid } = this.#child;
+    this.#stopDeathWatch = pid === undefined ? () => {} : watchDeath(pid, (ending) => this.#onEnd(ending));
     this.#socket = this.#child.stdio[3] as Socket;
     this.#link = new EngineLink<ToEngine, FromEngine>(
       this.#socket,
@@ -205,9 +209,11 @@ export class EngineChild {
     }
   }
 
-  #onExit(code: number | null, signal: NodeJS.Signals | null): void {
-    if (signal !== null) this.#lose('crash', `it was ended by ${signal}`);
-    else this.#lose('exit', `it ended with code ${code}`);
+  #onEnd(ending: Ending): void {
+    this.#stopDeathWatch();
+    if ('code' in ending) this.#lose('exit', `it ended with code ${ending.code}`);
+    else
+      this.#lose('crash', `it was ended by ${ending.signal ?? 'a signal, and its memory is being dumped'}`);
   }
 
   /** The engine answered, but with a failure that it may not recover from. */
@@ -221,6 +227,7 @@ export class EngineChild {
     const message = `Engine process ${this.#child.pid ?? ''}: ${what}.${tail === '' ? '' : ` It last printed: ${tail}`}`;
     const loss: Loss = { reason, message, error };
     this.#loss = loss;
+    this.#stopDeathWatch();
     this.#startLimit?.stop();
     this.#silence?.stop();
     this.#call?.watchdog.stop();

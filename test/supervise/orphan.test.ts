@@ -28,7 +28,7 @@ for (const doing of ['idle', 'hang']) {
     });
     const [text] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string];
     const pid = Number(text);
-    assert.not(isGone(pid));
+    assert.not(isGone(pid), text);
     const shared = readdirSync(`/proc/${pid}/fd`)
       .map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
       .filter((target) => target.startsWith('/dev/shm/semanticvla-'));

@@ -11,5 +11,6 @@ const policy = await superviseEngine({
 if (process.argv[2] === 'hang') {
   policy.predict({ images: {} }, { instruction: 'hang' }).catch(() => {});
 }
-console.log(policy.pid);
+// as text: a console colours numbers where colours are on
+console.log(String(policy.pid));
 setInterval(() => {}, 1000);

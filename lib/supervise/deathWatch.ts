@@ -1,0 +1,76 @@
+/**
+ * Knows that a process is dying before its end can be waited for. The kernel first gives back its memory, and only then
+ * closes its sockets and tells its parent: 30 ms for each GB, longer with device memory or a core dump. For as long as
+ * that takes the process's flags say that it is on its way out, and how it ends.
+ */
+
+import { closeSync, openSync, readSync } from 'node:fs';
+import { constants } from 'node:os';
+
+/** Linux, include/linux/sched.h: exiting; exiting or waiting for a core dump (5.16 and later); writing a core dump. */
+const exiting = 0x4;
+const dying = exiting | 0x8 | 0x200;
+
+/** Reading the file takes some 10 us. A tick of 50 ms has room for several looks. */
+const lookMs = 10;
+
+/** Fields of /proc/PID/stat (proc_pid_stat(5), where they are numbered 9 and 52) behind the name in parentheses. */
+const flagsField = 9 - 3;
+const exitCodeField = 52 - 3;
+
+/** How a process ends: with a code, or by a signal, whose name is null when it is not known yet. */
+export type Ending = { readonly code: number } | { readonly signal: string | null };
+
+/** How the process of this /proc/PID/stat ends; null: it lives. */
+export function endingOf(stat: string): Ending | null {
+  // the name may hold spaces and parentheses of its own
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const flags = Number(fields[flagsField]);
+  if ((flags & dying) === 0) return null;
+  // a core dump is written before the exit code is
+  if ((flags & exiting) === 0) return { signal: null };
+  const status = Number(fields[exitCodeField]);
+  const number = status & 0x7f;
+  if (number === 0) return { code: status >> 8 };
+  const named = Object.entries(constants.signals).find(([, value]) => value === number);
+  return { signal: named?.[0] ?? `signal ${number}` };
+}
+
+/**
+ * Calls `onDying` once when the process is on its way out. Does not keep this process alive. Where /proc does not show the
+ * process (a sandbox that hides it), it is never called: the end itself is then all there is to wait for.
+ *
+ * @returns stops watching; harmless afterwards
+ */
+export function watchDeath(pid: number, onDying: (ending: Ending) => void): () => void {
+  let fd: number | null;
+  try {
+    // kept open: it stays this process's, whoever gets the number next
+    fd = openSync(`/proc/${pid}/stat`, 'r');
+  } catch {
+    return () => {};
+  }
+  const bytes = Buffer.alloc(2048);
+  const timer = setInterval(() => {
+    const ending = look();
+    if (ending === null) return;
+    stop();
+    // what it printed last is read before it is said to be lost
+    setImmediate(() => onDying(ending));
+  }, lookMs).unref();
+  const stop = (): void => {
+    clearInterval(timer);
+    if (fd !== null) closeSync(fd);
+    fd = null;
+  };
+  const look = (): Ending | null => {
+    try {
+      return endingOf(bytes.toString('latin1', 0, readSync(fd!, bytes, 0, bytes.length, 0)));
+    } catch {
+      // it was waited for already; its `exit` has been told, or is about to be
+      stop();
+      return null;
+    }
+  };
+  return stop;
+}

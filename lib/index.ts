@@ -27,8 +27,21 @@ export { loadPolicy } from './policy.ts';
 export { type PolicySizes, policySizes } from './policyParts.ts';
 export type { ProfileOptions } from './profile/layers/profileOptions.ts';
 export { type PolicyProfile, profilePolicy } from './profile/layers/profilePolicy.ts';
+export { machineRows, settingRows } from './profile/machine/machineRows.ts';
+export { readMachine } from './profile/machine/readMachine.ts';
+export { machineDifferences, machineWarnings } from './profile/machine/warnings.ts';
+export { type MachineWatch, watchMachine } from './profile/machine/watchMachine.ts';
 export { type BenchOptions, benchPolicies } from './profile/measure/benchPolicies.ts';
 export type { BenchSubject } from './profile/measure/subjects.ts';
+export {
+  type FlightEvent,
+  type FlightRecorder,
+  type FlightRecorderOptions,
+  startFlightRecorder,
+} from './profile/recorder/flightRecorder.ts';
+export { Recorder, type RecorderOptions } from './profile/recorder/recorder.ts';
+export { recordLoop, recordSchedule } from './profile/recorder/recordLoop.ts';
+export { recordPolicy } from './profile/recorder/recordPolicy.ts';
 export type { Device } from './profile/roofline/devices.ts';
 export {
   type EstimatedRoofline,

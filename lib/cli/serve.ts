@@ -4,8 +4,12 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Logger } from 'pino';
 import { SemanticVlaError } from '../errors.ts';
 import { loadPolicy } from '../policy.ts';
+import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
+import { Recorder } from '../profile/recorder/recorder.ts';
+import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { type CommandContext, exitCodes } from './context.ts';
@@ -28,6 +32,8 @@ interface ServeFlags extends Partial<PolicyFlags> {
   readonly camera?: Readonly<Record<string, string>>;
   readonly stateKey?: string;
   readonly instructionKey?: string;
+  readonly flightRecorder?: string;
+  readonly deadline?: number;
   readonly logLevel: string;
   readonly json?: boolean;
 }
@@ -36,6 +42,8 @@ const example = `
 POST /act takes json_numpy arrays as OpenVLA-OFT's clients send them; the WebSocket is openpi's. Both ports answer
 GET /healthz (it lives), /readyz (it would serve), /metrics (Prometheus) and /metadata. Logs go to standard error, one
 JSON object a line. One inference runs, one waits, and the newest request takes the waiting place.
+With --flight-recorder a trace of the last predictions is written when one took longer than --deadline (a file a minute at
+most, the newest 20 are kept), and on SIGUSR2: a signal needs no port, and reaches a server whose ports are busy.
 An address that other machines reach needs a token: --token-file, or SEMANTICVLA_TOKEN in the environment.
 SIGTERM and SIGINT: no new requests, the running one is answered, and all is closed within 2 s.
 
@@ -106,6 +114,24 @@ function stopped(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Writes on misses and on SIGUSR2, until what it resolves to is called. */
+async function armFlightRecorder(recorder: Recorder, dir: string, log: Logger): Promise<() => Promise<void>> {
+  const flights = await startFlightRecorder(recorder, {
+    dir,
+    title: 'semanticvla serve',
+    onEvent: (event) => {
+      if (event.type === 'written') log.info({ file: event.file, why: event.why }, 'flight recorded');
+      else log.warn({ why: event.why, code: event.code, reason: event.message }, 'flight not recorded');
+    },
+  });
+  const onRequest = (): void => void flights.dump();
+  process.on('SIGUSR2', onRequest);
+  return async () => {
+    process.off('SIGUSR2', onRequest);
+    await flights.close();
+  };
+}
+
 async function serve(context: CommandContext, checkpoint: string, flags: ServeFlags): Promise<number> {
   const { signal } = context;
   const token = await readToken(flags.tokenFile);
@@ -117,10 +143,14 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
     onProgress: context.onProgress,
     signal,
   });
+  const recorder = new Recorder(flags.deadline === undefined ? {} : { deadlineMs: flags.deadline });
+  let disarm: (() => Promise<void>) | null = null;
   try {
     const stop = stopped(signal);
+    if (flags.flightRecorder !== undefined)
+      disarm = await armFlightRecorder(recorder, flags.flightRecorder, logger);
     const compat = flags.compat === true;
-    const server = await servePolicy(policy, {
+    const server = await servePolicy(recordPolicy(policy, recorder), {
       host: flags.host,
       act:
         flags.act === false
@@ -130,6 +160,7 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
       keys: observationKeys(flags),
       metadata: { checkpoint: await checkpointDigest(checkpoint) },
       logger,
+      recorder,
       ...(token === undefined ? {} : { token }),
       ...(flags.unnormKey === undefined ? {} : { unnormKey: flags.unnormKey }),
     });
@@ -143,6 +174,7 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
     await server.close();
     return exitCodes.ok;
   } finally {
+    await disarm?.();
     await policy.close();
   }
 }
@@ -161,6 +193,8 @@ export function serveCommand(program: Command, run: Run): void {
     .option('--token-file <file>', 'file that holds the token; default: $SEMANTICVLA_TOKEN')
     .option('--camera <camera=key>', 'key of a request that holds a camera; may be given for each', cameraKey)
     .option('--state-key <key>', 'key that holds the joint state; default: state')
+    .option('--flight-recorder <dir>', 'folder for traces of missed deadlines; default: none are written')
+    .option('--deadline <ms>', 'what a prediction may take; default: nothing is a miss', wholeNumber(1))
     .option('--instruction-key <key>', 'key that holds the instruction; default: instruction, or prompt')
     .addOption(
       new Option('--log-level <level>', 'least level of the log')

@@ -12,6 +12,7 @@ import { OpenpiSocket } from './openpiSocket.ts';
 import { PolicyService } from './policyService.ts';
 import type { PolicyServer } from './servePolicy.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
+import type { ServeRecorder } from './serverMetrics.ts';
 
 /** Every option resolved; a port of null is not served. */
 export interface ServerSettings {
@@ -25,6 +26,7 @@ export interface ServerSettings {
   readonly metadata: ExtraMetadata;
   readonly limits: ServeLimits;
   readonly logger: Logger | undefined;
+  readonly recorder: ServeRecorder | undefined;
 }
 
 /** Of the time to drain, what the running inference gets before it is aborted; the rest is for its answer. */

@@ -9,7 +9,7 @@ import type { ServeLimits } from './limits.ts';
 import type { WireMap } from './ndarray.ts';
 import { type ObservationKeys, observationReader, type ReadObservation } from './observationMap.ts';
 import { describePolicy, type ExtraMetadata, fingerprint } from './serverMetadata.ts';
-import { type Protocol, ServerMetrics } from './serverMetrics.ts';
+import { type Protocol, type ServeRecorder, ServerMetrics } from './serverMetrics.ts';
 
 export interface ServiceOptions {
   readonly policy: Policy;
@@ -18,6 +18,7 @@ export interface ServiceOptions {
   readonly metadata: ExtraMetadata;
   readonly limits: ServeLimits;
   readonly log: Logger;
+  readonly recorder?: ServeRecorder | undefined;
 }
 
 export interface Inference {
@@ -46,7 +47,7 @@ export class PolicyService {
   #failures = 0;
   #held = 0;
 
-  constructor({ policy, keys, unnormKey, metadata, limits, log }: ServiceOptions) {
+  constructor({ policy, keys, unnormKey, metadata, limits, log, recorder }: ServiceOptions) {
     this.#policy = policy;
     this.#unnormKey = unnormKey;
     this.#read = observationReader(policy, keys);
@@ -54,13 +55,16 @@ export class PolicyService {
     this.log = log;
     this.metadata = describePolicy(policy, unnormKey, metadata);
     this.fingerprint = fingerprint(this.metadata);
-    this.metrics = new ServerMetrics({
-      connections: (protocol) => this.#connections.get(protocol)?.() ?? 0,
-      busy: () => this.#slot.busy,
-      waiting: () => this.#slot.waiting,
-      ready: () => this.ready,
-      heldBytes: () => this.#held,
-    });
+    this.metrics = new ServerMetrics(
+      {
+        connections: (protocol) => this.#connections.get(protocol)?.() ?? 0,
+        busy: () => this.#slot.busy,
+        waiting: () => this.#slot.waiting,
+        ready: () => this.ready,
+        heldBytes: () => this.#held,
+      },
+      recorder,
+    );
     this.#slot = new InferenceSlot((why) => this.metrics.rejected(why));
   }
 

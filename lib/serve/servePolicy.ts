@@ -8,6 +8,7 @@ import { checkAddress, checkToken } from './access.ts';
 import { resolveLimits, type ServeLimits } from './limits.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
+import type { ServeRecorder } from './serverMetrics.ts';
 
 export interface ServeOptions {
   /** Address to listen on; default 127.0.0.1. One that other machines reach needs a token. */
@@ -27,6 +28,8 @@ export interface ServeOptions {
   readonly limits?: Partial<ServeLimits>;
   /** Default: JSON lines of level `info` to standard error. */
   readonly logger?: Logger;
+  /** Gets what the server refuses and adds its metrics; record the policy itself with `recordPolicy`. Default: none. */
+  readonly recorder?: ServeRecorder;
 }
 
 const optionNames = [
@@ -39,6 +42,7 @@ const optionNames = [
   'metadata',
   'limits',
   'logger',
+  'recorder',
 ] as const satisfies readonly (keyof ServeOptions)[];
 
 export interface PolicyServer extends AsyncDisposable {
@@ -95,6 +99,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     metadata: options.metadata ?? {},
     limits,
     logger: options.logger,
+    recorder: options.recorder,
   });
 }
 

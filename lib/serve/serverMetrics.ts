@@ -7,6 +7,16 @@ export type Protocol = 'act' | 'openpi';
 /** Seconds; a chunk lasts 160 ms to 1 s on a robot, and an inference some milliseconds to seconds. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
+export type Rejection = 'superseded' | 'draining' | 'memory' | 'token';
+
+/** Records what happens inside the server and its policy; lib/profile/recorder has one. */
+export interface ServeRecorder {
+  /** Further metrics, whole lines of Prometheus's text format, of names that are not used here. */
+  metricsText(): string;
+  /** @param at milliseconds of `performance.now()` */
+  event(kind: 'rejected', at: number, value: number, reason: Rejection): void;
+}
+
 /** What is counted outside of the registry and read when it is asked for. */
 export interface Gauges {
   connections(protocol: Protocol): number;
@@ -23,8 +33,10 @@ export class ServerMetrics {
   readonly #inferenceSeconds: Histogram;
   readonly #rejections: Counter<'reason'>;
   readonly #disconnects: Counter<'protocol' | 'reason'>;
+  readonly #recorder: ServeRecorder | undefined;
 
-  constructor(gauges: Gauges) {
+  constructor(gauges: Gauges, recorder?: ServeRecorder) {
+    this.#recorder = recorder;
     const registers = [this.#registry];
     this.#requests = new Counter({
       name: 'semanticvla_requests_total',
@@ -97,8 +109,9 @@ export class ServerMetrics {
     this.#inferenceSeconds.observe(seconds);
   }
 
-  rejected(reason: 'superseded' | 'draining' | 'memory' | 'token'): void {
+  rejected(reason: Rejection): void {
     this.#rejections.inc({ reason });
+    this.#recorder?.event('rejected', performance.now(), Number.NaN, reason);
   }
 
   disconnected(protocol: Protocol, reason: 'upload' | 'inference' | 'slow' | 'idle'): void {
@@ -109,7 +122,7 @@ export class ServerMetrics {
     return this.#registry.contentType;
   }
 
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  async text(): Promise<string> {
+    return (await this.#registry.metrics()) + (this.#recorder?.metricsText() ?? '');
   }
 }

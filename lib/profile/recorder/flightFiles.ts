@@ -1,0 +1,46 @@
+/** Files of a flight recorder: whole or not there, and never more than so many. */
+
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const extension = '.perfetto-trace';
+const ownName = /^flight-\d{4}-\d\d-\d\dT[\d-]+\.\d{3}Z-[\w-]+\.perfetto-trace$/;
+
+/** `flight-2026-11-22T18-51-12.345Z-hold.perfetto-trace`: names in order are times in order. */
+export function flightName(at: Date, why: string): string {
+  return `flight-${at.toISOString().replaceAll(':', '-')}-${why.replace(/\W+/g, '-')}${extension}`;
+}
+
+/**
+ * Writes under another name first, so that what has the name is whole even when the disk is full or the power fails; then
+ * removes the oldest files beyond `limit`, of this recorder's own names only.
+ * @returns the file's path
+ * @throws (rejects) what the system says (`ENOSPC`, `EACCES`); nothing is left behind then
+ */
+export async function writeFlight(
+  dir: string,
+  name: string,
+  bytes: Uint8Array,
+  limit: number,
+): Promise<string> {
+  await mkdir(dir, { recursive: true });
+  const temporary = join(dir, `.${name}.${process.pid}`);
+  let handle: FileHandle | null = null;
+  try {
+    handle = await open(temporary, 'wx');
+    await handle.writeFile(bytes);
+    await handle.sync();
+    await handle.close();
+    handle = null;
+    await rename(temporary, join(dir, name));
+  } catch (error) {
+    await handle?.close().catch(() => {});
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  const own = (await readdir(dir)).filter((entry) => ownName.test(entry)).sort();
+  await Promise.all(
+    own.slice(0, Math.max(0, own.length - limit)).map((entry) => rm(join(dir, entry), { force: true })),
+  );
+  return join(dir, name);
+}

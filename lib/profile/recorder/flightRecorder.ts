@@ -1,0 +1,202 @@
+/**
+ * The last seconds before a missed deadline, and what came right after it, as a trace in a file. The loop's thread copies
+ * some arrays (bench/recorder.ts says what that costs); another thread encodes and writes. A disk that is full, or a folder
+ * that is gone, is told and changes nothing for the robot.
+ */
+
+import { constants } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
+import type { Worker } from 'node:worker_threads';
+import { SemanticVlaError } from '../../errors.ts';
+import { checkOptions, expected } from '../../options.ts';
+import { startWorker } from '../../runtime/startWorker.ts';
+import { monotonicMs } from '../trace/timeline.ts';
+import type { FlightJob, FlightReply } from './flightWorker.ts';
+import type { Recorder } from './recorder.ts';
+
+export type FlightEvent =
+  | { readonly type: 'written'; readonly file: string; readonly why: string }
+  | { readonly type: 'failed'; readonly why: string; readonly code: string; readonly message: string };
+
+export interface FlightRecorderOptions {
+  /** Made if need be. */
+  readonly dir: string;
+  /** Files that are kept, the newest; default 20. */
+  readonly files?: number;
+  /** After a file that a miss has caused, further misses cause none for so long; default 60000. */
+  readonly quietMs?: number;
+  /** What still belongs into the file after the miss; default 500. */
+  readonly afterMs?: number;
+  /** For the viewer; default `semanticvla`. */
+  readonly title?: string;
+  readonly onEvent?: (event: FlightEvent) => void;
+}
+
+const optionNames = [
+  'dir',
+  'files',
+  'quietMs',
+  'afterMs',
+  'title',
+  'onEvent',
+] as const satisfies readonly (keyof FlightRecorderOptions)[];
+
+export interface FlightRecorder extends AsyncDisposable {
+  /** Misses since the last file that were kept quiet. */
+  readonly quieted: number;
+  /** Writes now, whether anything was missed or not; resolves to the file, or null when it could not be written. */
+  dump(why?: string): Promise<string | null>;
+  /** Writes what a miss has asked for and ends the thread. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Writes a file when `recorder` is told of a miss. It takes the recorder's `onMiss`.
+ * @throws (rejects) OPTION_UNKNOWN, OPTION_INVALID, OUTPUT_UNWRITABLE the folder cannot be made or written
+ */
+export async function startFlightRecorder(
+  recorder: Recorder,
+  options: FlightRecorderOptions,
+): Promise<FlightRecorder> {
+  checkOptions(options, optionNames, 'startFlightRecorder');
+  const { dir, files = 20, quietMs = 60_000, afterMs = 500 } = options;
+  if (typeof dir !== 'string' || dir === '') throw expected('OPTION_INVALID', 'a folder', 'dir', dir);
+  if (!Number.isSafeInteger(files) || files < 1)
+    throw expected('OPTION_INVALID', 'a whole number >= 1', 'files', files);
+  for (const [name, value] of Object.entries({ quietMs, afterMs })) {
+    if (!(value >= 0 && value < 2 ** 31)) throw expected('OPTION_INVALID', 'milliseconds >= 0', name, value);
+  }
+  try {
+    await mkdir(dir, { recursive: true });
+    await access(dir, constants.W_OK);
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
+    throw new SemanticVlaError(
+      'OUTPUT_UNWRITABLE',
+      `Flight recorder ${dir}: expected a folder that can be written, found ${code}. Choose another, or change its rights.`,
+      { cause },
+    );
+  }
+  return new Flights(recorder, { ...options, dir, files, quietMs, afterMs });
+}
+
+type Resolved = FlightRecorderOptions &
+  Required<Pick<FlightRecorderOptions, 'files' | 'quietMs' | 'afterMs'>>;
+
+class Flights implements FlightRecorder {
+  readonly #recorder: Recorder;
+  readonly #options: Resolved;
+  /** Started before it is needed: starting a thread takes longer than a tick. */
+  readonly #worker: Worker;
+  /** Why the thread has ended; null: it runs. */
+  #ended: string | null = null;
+  #jobs: Promise<unknown> = Promise.resolve();
+  #pending: { readonly why: string; readonly timer: NodeJS.Timeout } | null = null;
+  #lastMiss = Number.NEGATIVE_INFINITY;
+  #closed: Promise<void> | null = null;
+  quieted = 0;
+
+  constructor(recorder: Recorder, options: Resolved) {
+    this.#recorder = recorder;
+    this.#options = options;
+    this.#worker = startWorker('./flightWorker', import.meta.url, 'flight recorder');
+    this.#worker.unref();
+    this.#worker.on('error', ({ message }) => {
+      this.#ended = message;
+    });
+    recorder.onMiss = (why) => this.#onMiss(why);
+  }
+
+  dump(why = 'request'): Promise<string | null> {
+    if (this.#closed !== null) {
+      return Promise.reject(new SemanticVlaError('CLOSED', 'This flight recorder is closed. Start another.'));
+    }
+    return this.#write(why);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#recorder.onMiss = undefined;
+    if (this.#pending !== null) {
+      clearTimeout(this.#pending.timer);
+      this.#write(this.#pending.why);
+    }
+    await this.#jobs;
+    await this.#worker.terminate();
+  }
+
+  #onMiss(why: string): void {
+    const now = performance.now();
+    if (this.#pending !== null) return;
+    if (now - this.#lastMiss < this.#options.quietMs) {
+      this.quieted++;
+      return;
+    }
+    this.#lastMiss = now;
+    this.quieted = 0;
+    const timer = setTimeout(() => {
+      this.#pending = null;
+      void this.#write(why);
+    }, this.#options.afterMs);
+    timer.unref();
+    this.#pending = { why, timer };
+  }
+
+  /** Copies at once; one file after the other. Never rejects. */
+  #write(why: string): Promise<string | null> {
+    const { dir, files, title = 'semanticvla' } = this.#options;
+    const recording = this.#recorder.copy();
+    const nowMs = performance.now();
+    const facts = {
+      title,
+      pid: process.pid,
+      why,
+      nowMs,
+      toMonotonicMs: monotonicMs() - nowMs,
+      realtimeMs: Date.now(),
+    };
+    const job: FlightJob = { recording, facts, dir, files };
+    const written = this.#jobs.then(() => this.#send(job));
+    this.#jobs = written;
+    return written;
+  }
+
+  async #send(job: FlightJob): Promise<string | null> {
+    const { chunks, events } = job.recording;
+    const arrays = [...Object.values(chunks), ...Object.values(events)].filter(
+      (value) => typeof value !== 'number',
+    );
+    const worker = this.#worker;
+    const { why } = job.facts;
+    const reply = await new Promise<FlightReply>((resolve) => {
+      if (this.#ended !== null) {
+        resolve({ code: 'DEFECT', message: this.#ended });
+        return;
+      }
+      const settle = (answer: FlightReply): void => {
+        worker.off('message', settle).off('error', onError).unref();
+        resolve(answer);
+      };
+      const onError = (error: Error): void => settle({ code: 'DEFECT', message: error.message });
+      worker.on('message', settle).on('error', onError).ref();
+      worker.postMessage(
+        job,
+        arrays.map(({ buffer }) => buffer as ArrayBuffer),
+      );
+    });
+    if ('file' in reply) {
+      this.#options.onEvent?.({ type: 'written', file: reply.file, why });
+      return reply.file;
+    }
+    this.#options.onEvent?.({ type: 'failed', why, ...reply });
+    return null;
+  }
+}

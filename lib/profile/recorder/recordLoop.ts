@@ -1,0 +1,67 @@
+/** A control loop whose ticks are recorded, by its own listeners: the loop knows nothing of it. */
+
+import type { ControlLoopOptions } from '../../schedule/controlLoop.ts';
+import type { LoopEvent, SentAction } from '../../schedule/loopEvents.ts';
+import type { ScheduleEvent, ScheduleOptions } from '../../schedule/scheduler.ts';
+import type { Recorder } from './recorder.ts';
+
+/**
+ * Options of `startControlLoop` that record what it sends and why it holds. The loop's clock must be the default one, or one
+ * that tells the time of `performance.now()`.
+ *
+ * Told as a miss (`Recorder.onMiss`): ticks that were skipped, and a HOLD after the robot had moved. Waiting for the first
+ * chunk of an episode or of an instruction is none.
+ */
+export function recordLoop(options: ControlLoopOptions, recorder: Recorder): ControlLoopOptions {
+  const { act, onEvent } = options;
+  let hasMoved = false;
+  return {
+    ...options,
+    act: (action: SentAction) => {
+      if (action.held === null) {
+        hasMoved = true;
+        recorder.event('executed', action.at, action.at - action.observedAt!);
+      }
+      return act(action);
+    },
+    onEvent: (event: LoopEvent) => {
+      switch (event.type) {
+        case 'hold':
+          recorder.event('hold', event.at, Number.NaN, event.reason);
+          if (hasMoved && event.reason !== 'stopped') recorder.miss('hold');
+          break;
+        case 'missed':
+          recorder.event('missed', event.at, event.ticks);
+          recorder.miss('missed tick');
+          break;
+        case 'limited':
+          recorder.event('limited', event.at, event.dimensions.length);
+          break;
+        case 'observation':
+          recorder.event('observation refused', event.at);
+          break;
+        default:
+          hasMoved = false;
+          recorder.event(event.type, event.at);
+      }
+      onEvent?.(event);
+    },
+  };
+}
+
+/** Options of a scheduler (`asynchronous(policy, recordSchedule({}, recorder))`) that record what it asks and gets. */
+export function recordSchedule<Options extends ScheduleOptions>(
+  options: Options,
+  recorder: Recorder,
+): Options {
+  const { onEvent } = options;
+  return {
+    ...options,
+    onEvent: (event: ScheduleEvent) => {
+      if (event.type === 'chunk' || event.type === 'late')
+        recorder.event(event.type, event.at, event.dropped);
+      else recorder.event(event.type === 'refused' ? 'chunk refused' : event.type, event.at);
+      onEvent?.(event);
+    },
+  };
+}

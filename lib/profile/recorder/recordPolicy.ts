@@ -1,0 +1,37 @@
+/** A policy whose predictions are recorded. */
+
+import type { ActionChunk, Observation, Policy, PredictOptions } from '../../types.ts';
+import type { StageTimes } from '../types.ts';
+import type { Recorder } from './recorder.ts';
+
+/**
+ * The wrapper gives the same answers and the same errors; its `close` closes the policy. A prediction counts from the call
+ * to its answer, waiting for one before it included.
+ */
+export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
+  return {
+    platform: policy.platform,
+    dimensions: policy.dimensions,
+    variant: policy.variant,
+    imageSize: policy.imageSize,
+    patchGrid: policy.patchGrid,
+    predict: (observation: Observation, options: PredictOptions): Promise<ActionChunk> => {
+      const start = performance.now();
+      const number = recorder.begin(start);
+      return policy.predict(observation, options).then(
+        (chunk) => {
+          recorder.end(number, start, performance.now(), 'done', chunk.timings as StageTimes);
+          return chunk;
+        },
+        (error: unknown) => {
+          const outcome = options.signal?.aborted === true ? 'aborted' : 'failed';
+          recorder.end(number, start, performance.now(), outcome, null);
+          throw error;
+        },
+      );
+    },
+    stages: (observation, options) => policy.stages(observation, options),
+    close: () => policy.close(),
+    [Symbol.asyncDispose]: () => policy[Symbol.asyncDispose](),
+  };
+}

@@ -168,20 +168,25 @@ test('a loop that runs out of actions writes one file by itself; one is written 
       ),
     );
     await first;
+    // on a busy machine the first miss may come before the first action
+    while (recorder.events.totals('executed').length === 0)
+      await new Promise((resolve) => setTimeout(resolve, 10));
     await loop.stop();
     const [event] = events;
     assert.is(event?.type, 'written', JSON.stringify(event));
     const file = (event as { file: string }).file;
     assert.match(file, /flight-.*-(hold|missed-tick)\.perfetto-trace$/);
     const names = namesIn(file);
-    for (const name of ['action', 'prediction']) assert.ok(names.has(name), [...names].join());
     assert.ok(names.has('HOLD idle') || names.has('missed'), [...names].join());
+    assert.ok(names.has('prediction') || names.has('prediction, still running'), [...names].join());
     // more misses within the minute: told by a count, not by a file
     recorder.miss('hold');
     recorder.miss('hold');
     assert.ok(flights.quieted >= 2);
     const asked = await flights.dump();
     assert.match(asked!, /-request\.perfetto-trace$/);
+    for (const name of ['action', 'prediction', 'HOLD stopped'])
+      assert.ok(namesIn(asked!).has(name), `${name}: ${[...namesIn(asked!)].join()}`);
     assert.is(readdirSync(join(dir, 'made', 'here')).length, 2);
     await policy.close();
   });

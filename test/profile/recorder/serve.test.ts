@@ -17,16 +17,29 @@ async function request(): Promise<string> {
   const { observation } = await readObservation(join(golden, 'obs0'));
   const state = float64Array(Float64Array.from(observation.state!), [observation.state!.length]);
   const images = Object.entries(observation.images).map(
-    ([camera, { data, width, height }]): [string, WireValue] => [camera, new NdArray('|u1', [height, width, 3], data)],
+    ([camera, { data, width, height }]): [string, WireValue] => [
+      camera,
+      new NdArray('|u1', [height, width, 3], data),
+    ],
   );
-  return toJson(new Map<string, WireValue>([...images, ['state', state], ['instruction', 'pick up the bowl']]));
+  return toJson(
+    new Map<string, WireValue>([...images, ['state', state], ['instruction', 'pick up the bowl']]),
+  );
 }
 
 test('stages in /metrics, a file when the deadline passes, another on SIGUSR2, and a quiet end', async () => {
   await inFolder(async (dir) => {
     const flights = join(dir, 'flights');
     const child = startCli(
-      ...['serve', join(golden, 'checkpoint'), '--unnorm-key', 'libero_spatial_no_noops', '--act', '0', '--no-openpi'],
+      ...[
+        'serve',
+        join(golden, 'checkpoint'),
+        '--unnorm-key',
+        'libero_spatial_no_noops',
+        '--act',
+        '0',
+        '--no-openpi',
+      ],
       ...['--json', '--log-level', 'info', '--flight-recorder', flights, '--deadline', '1'],
     );
     let log = '';
@@ -55,7 +68,12 @@ test('stages in /metrics, a file when the deadline passes, another on SIGUSR2, a
 });
 
 test('a folder that cannot be made is an error at the start', () => {
-  const args = ['--unnorm-key', 'libero_spatial_no_noops', '--flight-recorder', join(root, 'package.json', 'x')];
+  const args = [
+    '--unnorm-key',
+    'libero_spatial_no_noops',
+    '--flight-recorder',
+    join(root, 'package.json', 'x'),
+  ];
   const { code, stderr } = cli('serve', join(golden, 'checkpoint'), ...args, '--log-level', 'silent');
   assert.is(code, 2);
   assert.match(stderr, /^OUTPUT_UNWRITABLE: .*ENOTDIR/m);

@@ -87,7 +87,8 @@ export type ErrorCode =
   | 'OUTPUT_NO_SPACE'
   | 'STAGES_INVALID'
   | 'PROFILE_INVALID'
-  | 'COMPARE_FAILED';
+  | 'COMPARE_FAILED'
+  | 'REPORT_INVALID';
 
 export class SemanticVlaError extends Error {
   readonly code: ErrorCode;

@@ -42,6 +42,9 @@ export {
 export { Recorder, type RecorderOptions } from './profile/recorder/recorder.ts';
 export { recordLoop, recordSchedule } from './profile/recorder/recordLoop.ts';
 export { recordPolicy } from './profile/recorder/recordPolicy.ts';
+export { joinReports, type NamedReport } from './profile/report/joinReports.ts';
+export { readReport } from './profile/report/readReport.ts';
+export { writeReport } from './profile/report/writeReport.ts';
 export type { Device } from './profile/roofline/devices.ts';
 export {
   type EstimatedRoofline,

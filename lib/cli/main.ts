@@ -13,6 +13,7 @@ import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { profileCommand } from './profile.ts';
 import { ProgressLine } from './progressLine.ts';
+import { reportCommand } from './report.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
 import { simulateCommand } from './simulate.ts';
@@ -38,6 +39,7 @@ const commands = [
   rooflineCommand,
   profileCommand,
   benchCommand,
+  reportCommand,
 ];
 
 /** After SIGINT a command has this long to remove what it left half done. */

@@ -1,8 +1,100 @@
 /** A measurement as one HTML file that needs nothing else: no network, no script, no other file. */
 
+import { escaped } from '../../plots/escaped.ts';
 import type { BenchReport } from '../types.ts';
+import { comparisonFigure } from './comparisonFigure.ts';
+import {
+  gateTable,
+  machineTable,
+  selfCheckText,
+  softwareTable,
+  startTable,
+  subjectTable,
+  summaryTable,
+  warningList,
+} from './factTables.ts';
+import { type Figure, paragraph, plotFigure, section } from './html.ts';
+import { histogramFigure, percentileFigure, timelineFigure } from './latencyFigures.ts';
+import { pageStyle } from './pageStyle.ts';
+import { rooflineFigure } from './rooflineFigure.ts';
+import { totals } from './seriesData.ts';
+import { blocksFigure, layersFigure, waterfallFigure } from './stageFigures.ts';
 
-/** @returns the page; writing it is the caller's */
+/** No request can leave, whatever a name in the report holds. */
+const policy =
+  "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/** @returns the page as text; writing it is the caller's */
 export async function writeReport(report: BenchReport): Promise<string> {
-  return `<!doctype html><html lang="en"><title>${report.createdAt}</title></html>`;
+  const { subjects, comparisons, rooflines, layers, warnings, gate, machine, selfCheck } = report;
+  const names = subjects.map(({ subject }) => subject.name);
+  const title =
+    names.length === 1 ? `Latency of ${names[0]}` : `Latency of ${names.length} policies compared`;
+  const sections = [
+    section('summary', 'Summary', [
+      summaryTable(subjects),
+      ...(gate === undefined || gate.length === 0 ? [] : [gateTable(gate)]),
+      subjectTable(subjects),
+      startTable(subjects),
+    ]),
+    section('machine', 'Machine', [machineTable(machine), paragraph(selfCheckText(selfCheck))]),
+    ...(await plots(report)),
+    section('made', 'How it was made', [softwareTable(report)]),
+  ];
+  const measured = Object.keys(rooflines).length + Object.keys(layers).length + comparisons.length;
+  const missing = measured === 0 ? ' No layers and no roofline were asked for.' : '';
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<title>${escaped(title)}</title>
+<link rel="icon" href="data:,">
+<style>${pageStyle}</style>
+</head>
+<body>
+<main>
+<h1>${escaped(title)}</h1>
+<p class="quiet">${escaped(`${machine.board}, ${report.createdAt}.${missing}`)}</p>
+${warningList(warnings)}
+${sections.join('\n')}
+</main>
+</body>
+</html>
+`;
+}
+
+/** Sections with pictures; one whose data is not there is left out. */
+async function plots({ subjects, comparisons, rooflines, layers }: BenchReport): Promise<string[]> {
+  const timed = subjects.filter(({ chunks }) => totals(chunks).length > 1);
+  const drawn = async (id: string, title: string, figures: readonly Figure[]): Promise<string[]> => {
+    if (figures.length === 0) return [];
+    const parts: string[] = [];
+    for (const figure of figures) parts.push(await plotFigure(figure));
+    return [section(id, title, parts)];
+  };
+  const latency =
+    timed.length === 0 ? [] : [histogramFigure(timed), percentileFigure(timed), timelineFigure(timed)];
+  const staged = subjects.filter(({ summary }) => summary.total !== undefined);
+  const layered = Object.entries(layers).filter(([, list]) => list.length > 0);
+  return [
+    ...(await drawn(
+      'compared',
+      'Comparison',
+      comparisons.length === 0 ? [] : [comparisonFigure(comparisons)],
+    )),
+    ...(await drawn('latency', 'Latency', latency)),
+    ...(await drawn('stages', 'Stages', staged.length === 0 ? [] : [waterfallFigure(staged)])),
+    ...(await drawn(
+      'layers',
+      'Layers',
+      layered.flatMap(([name, list], i) => [layersFigure(name, i, list), blocksFigure(name, i, list)]),
+    )),
+    ...(await drawn(
+      'roofline',
+      'Roofline',
+      Object.entries(rooflines).map(([name, roofline], i) => rooflineFigure(name, i, roofline)),
+    )),
+  ];
 }

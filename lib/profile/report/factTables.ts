@@ -1,0 +1,122 @@
+/** What the page says without pictures: warnings, verdicts, the summary, the machine, how it was measured. */
+
+import { escaped } from '../../plots/escaped.ts';
+import { machineRows } from '../machine/machineRows.ts';
+import type { BenchReport, GateVerdict, MachineState, SelfCheck, SubjectResult, Warning } from '../types.ts';
+import { type Cell, figure, table } from './html.ts';
+
+export function warningList(warnings: readonly Warning[]): string {
+  if (warnings.length === 0) return '<p class="calm">Nothing was seen that makes these figures doubtful.</p>';
+  const items = warnings.map(({ code, text }) => `<li><b>${escaped(code)}</b> ${escaped(text)}</li>`);
+  return `<ul class="warnings" aria-label="Warnings">${items.join('')}</ul>`;
+}
+
+export function gateTable(verdicts: readonly GateVerdict[]): string {
+  return table({
+    caption: 'regression gate; a condition says what must not be',
+    head: ['condition', 'subject', 'against', 'outcome', 'value', 'low', 'high', 'limit', 'because'],
+    rows: verdicts.map(({ condition, subject, baseline, outcome, value, low, high, limit, because }) => [
+      condition,
+      subject,
+      baseline ?? 'a fixed limit',
+      outcome,
+      value,
+      low,
+      high,
+      limit,
+      because,
+    ]),
+  });
+}
+
+/** The figures that people quote. */
+export function summaryTable(subjects: readonly SubjectResult[]): string {
+  return table({
+    caption: 'latency of a chunk, ms: frames in host memory to actions in host memory',
+    head: ['subject', 'median', 'p90', 'p95', 'p99', 'mean', 'min', 'max', 'chunks', 'a second'],
+    rows: subjects.map(({ subject, summary: { total }, throughput }): Cell[] => [
+      subject.name,
+      ...(total === undefined
+        ? new Array<Cell>(7).fill(null)
+        : [total.median, total.p90, total.p95, total.p99, total.mean, total.min, total.max]),
+      total?.count ?? 0,
+      throughput,
+    ]),
+  });
+}
+
+/** One column a subject: the names of what is compared stand above what differs. */
+function sideBySide(
+  caption: string,
+  subjects: readonly SubjectResult[],
+  rows: readonly (readonly [string, (result: SubjectResult) => string])[],
+): string {
+  return table({
+    caption,
+    head: ['', ...subjects.map(({ subject }) => subject.name)],
+    rows: rows.map(([label, of]) => [label, ...subjects.map(of)]),
+  });
+}
+
+export function subjectTable(subjects: readonly SubjectResult[]): string {
+  return sideBySide('what was measured', subjects, [
+    ['policy', ({ subject }) => `${subject.variant}, ${subject.source}`],
+    ['parameters', ({ subject }) => `${figure(subject.parameters / 1e6)} M`],
+    ['runtime', ({ subject }) => `${subject.runtime} (${subject.backend})`],
+    ['precision', ({ subject }) => `${subject.precision}, weights ${subject.weights}`],
+    ['prompt', ({ subject }) => `${subject.promptTokens} tokens`],
+    ['cameras', ({ subject }) => subject.cameras.join(', ')],
+    [
+      'actions',
+      ({ subject, throughput }) =>
+        `${subject.chunk} of ${subject.actionDim} numbers a chunk, ${figure(throughput * subject.chunk)} a second`,
+    ],
+    ['threads', ({ subject }) => (subject.threads === null ? 'on the device' : String(subject.threads))],
+  ]);
+}
+
+/** Cold start and warm-up: what a robot waits for at boot, and whether the run was steady before it was measured. */
+export function startTable(subjects: readonly SubjectResult[]): string {
+  const ms = (value: number): string => `${figure(value)} ms`;
+  return sideBySide('cold start and warm-up', subjects, [
+    ['load', ({ cold }) => ms(cold.loadMs)],
+    ['first sentence', ({ cold }) => ms(cold.instructionMs)],
+    ['first chunk', ({ cold }) => ms(cold.firstChunkMs)],
+    ['warm-up', ({ warmUp }) => `${warmUp.chunks} chunks, ${ms(warmUp.ms)}`],
+    ['steady', ({ warmUp }) => `${warmUp.stable ? 'yes' : 'NO'}: ${warmUp.because}`],
+    [
+      'peak memory',
+      ({ peakMemoryBytes }) =>
+        peakMemoryBytes === null ? 'shared with the others' : `${figure(peakMemoryBytes / 1e9)} GB`,
+    ],
+  ]);
+}
+
+/** Label and text, one a row, wrapped. */
+function facts(caption: string, rows: readonly (readonly [string, string])[]): string {
+  const body = rows.map(
+    ([label, value]) => `<tr><th scope="row">${escaped(label)}</th><td>${escaped(value)}</td></tr>`,
+  );
+  return `<div class="table"><table class="facts"><caption>${escaped(caption)}</caption><tbody>${body.join('')}</tbody></table></div>`;
+}
+
+export function machineTable(machine: MachineState): string {
+  return facts('', machineRows(machine));
+}
+
+export function selfCheckText(check: SelfCheck): string {
+  const { expectedMs, measuredMs, errorPercent, overheadUs, overheadPercent, eventLoopDelay } = check;
+  return (
+    `The recorder timed a known busy-wait of ${expectedMs.toFixed(3)} ms as ${measuredMs.toFixed(3)} ms (${figure(errorPercent)} % off). ` +
+    `Recording a chunk costs ${figure(overheadUs)} µs, ${figure(overheadPercent)} % of a chunk of 5 ms. ` +
+    `Event-loop delay beside inference: median ${figure(eventLoopDelay.median)} ms, p99 ${figure(eventLoopDelay.p99)} ms, max ${figure(eventLoopDelay.max)} ms.`
+  );
+}
+
+export function softwareTable({ software, command, createdAt }: BenchReport): string {
+  return facts('', [
+    ['command', command.join(' ')],
+    ['at', createdAt],
+    ...Object.entries(software).map(([name, version]) => [name, version] as const),
+  ]);
+}

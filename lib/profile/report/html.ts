@@ -1,0 +1,81 @@
+/** The few pieces that the page is made of. All text is escaped here. */
+
+import { drawPlot, type PlotSpec } from '../../plots/drawPlot.ts';
+import { escaped } from '../../plots/escaped.ts';
+
+/** Cells of a row: text, or a number that is shown with `digits`. */
+export type Cell = string | number | null;
+
+export interface Table {
+  readonly caption: string;
+  readonly head: readonly string[];
+  /** The first cell of a row is its name. */
+  readonly rows: readonly (readonly Cell[])[];
+}
+
+/** Three digits that matter, thousands apart: `12.3`, `0.0123`, `28,600`. */
+export function figure(value: number): string {
+  if (!Number.isFinite(value)) return 'none';
+  const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toLocaleString('en-US', { maximumFractionDigits: Math.min(digits, 4) });
+}
+
+export function percent(share: number): string {
+  return `${figure(100 * share)} %`;
+}
+
+function cellText(cell: Cell): string {
+  if (cell === null) return '<span class="none">not known</span>';
+  return escaped(typeof cell === 'number' ? figure(cell) : cell);
+}
+
+export function table({ caption, head, rows }: Table): string {
+  const isText = head.map((_, i) => i > 0 && rows.every((row) => typeof row[i] === 'string'));
+  const heads = head
+    .map((name, i) => `<th scope="col"${isText[i] ? ' class="text"' : ''}>${escaped(name)}</th>`)
+    .join('');
+  const body = rows.map(([name, ...cells]) => {
+    const columns = cells.map(
+      (cell, i) => `<td${isText[i + 1] ? ' class="text"' : ''}>${cellText(cell)}</td>`,
+    );
+    return `<tr><th scope="row">${cellText(name ?? null)}</th>${columns.join('')}</tr>`;
+  });
+  return (
+    `<div class="table"><table><caption>${escaped(caption)}</caption>` +
+    `<thead><tr>${heads}</tr></thead><tbody>${body.join('')}</tbody></table></div>`
+  );
+}
+
+export interface Figure {
+  readonly id: string;
+  readonly title: string;
+  readonly description: string;
+  readonly spec: PlotSpec;
+  readonly caption: string;
+  /** What the picture shows, as numbers. */
+  readonly table: Table;
+  /** true: the numbers stand open, and on paper too. */
+  readonly isTableOpen?: boolean;
+}
+
+/** A picture, what it means, and its numbers behind a summary. */
+export async function plotFigure({
+  table: numbers,
+  isTableOpen = false,
+  caption,
+  ...plot
+}: Figure): Promise<string> {
+  const svg = await drawPlot(plot);
+  return (
+    `<figure id="${plot.id}">${svg}<figcaption>${escaped(caption)}</figcaption>` +
+    `<details${isTableOpen ? ' open' : ''}><summary>Numbers: ${escaped(numbers.caption)}</summary>${table(numbers)}</details></figure>`
+  );
+}
+
+export function section(id: string, title: string, parts: readonly string[]): string {
+  return `<section id="${id}" aria-labelledby="${id}-heading"><h2 id="${id}-heading">${escaped(title)}</h2>\n${parts.join('\n')}</section>`;
+}
+
+export function paragraph(text: string): string {
+  return `<p>${escaped(text)}</p>`;
+}

@@ -1,0 +1,111 @@
+/** Measurements of several runs as one, for a comparison that says what it cannot know. */
+
+import { machineRows } from '../machine/machineRows.ts';
+import type { BenchReport, Comparison, SubjectResult, Warning } from '../types.ts';
+import { quantile, sorted, totals } from './seriesData.ts';
+
+export interface NamedReport {
+  /** Tells equal subjects of different runs apart: the file's name. */
+  readonly name: string;
+  readonly report: BenchReport;
+}
+
+/**
+ * The first run's machine and self-check, all subjects, and every subject against the first. Runs that did not alternate
+ * share neither temperature nor clocks nor neighbours, which no interval covers: a warning says so, and what differs.
+ */
+export function joinReports(named: readonly NamedReport[]): BenchReport {
+  const [first, ...others] = named;
+  if (first === undefined) throw new RangeError('no report to join');
+  if (others.length === 0) return first.report;
+  const taken = new Map<string, number>();
+  for (const { report } of named)
+    for (const { subject } of report.subjects) taken.set(subject.name, (taken.get(subject.name) ?? 0) + 1);
+  const nameOf = (name: string, run: string): string => (taken.get(name)! > 1 ? `${name} (${run})` : name);
+  const subjects: SubjectResult[] = [];
+  const rooflines: Record<string, BenchReport['rooflines'][string]> = {};
+  const layers: Record<string, BenchReport['layers'][string]> = {};
+  const comparisons: Comparison[] = [];
+  for (const { name: run, report } of named) {
+    const rename = (name: string): string => nameOf(name, run);
+    for (const result of report.subjects)
+      subjects.push({ ...result, subject: { ...result.subject, name: rename(result.subject.name) } });
+    for (const [name, roofline] of Object.entries(report.rooflines)) rooflines[rename(name)] = roofline;
+    for (const [name, list] of Object.entries(report.layers)) layers[rename(name)] = list;
+    for (const comparison of report.comparisons)
+      comparisons.push({
+        ...comparison,
+        subject: rename(comparison.subject),
+        baseline: rename(comparison.baseline),
+      });
+  }
+  const [baseline] = subjects;
+  const fromOthers = subjects.slice(first.report.subjects.length);
+  return {
+    ...first.report,
+    subjects,
+    rooflines,
+    layers,
+    comparisons: [...comparisons, ...fromOthers.map((result) => separateRuns(result, baseline!))],
+    warnings: [
+      ...joinWarnings(named),
+      ...named.flatMap(({ name, report }) =>
+        report.warnings.map((warning) => ({ ...warning, text: `${name}: ${warning.text}` })),
+      ),
+    ],
+  };
+}
+
+function joinWarnings(named: readonly NamedReport[]): Warning[] {
+  const runs = named.map(({ name, report }) => `${name} (${report.createdAt})`).join(', ');
+  const warnings: Warning[] = [
+    {
+      code: 'separate-runs',
+      text: `${runs} are runs of their own: temperature, clocks and other load may differ between them, and no interval covers that. For a ratio to rely on, measure the subjects side by side in one bench.`,
+    },
+  ];
+  const [first, ...others] = named;
+  const settings = ({ report }: NamedReport): Map<string, string> =>
+    new Map(machineRows({ ...report.machine, end: null, energy: null, sampling: null }));
+  const ours = settings(first!);
+  for (const other of others) {
+    const different = [...settings(other)].filter(
+      ([label, value]) => label !== 'at the start' && ours.get(label) !== value,
+    );
+    if (different.length === 0) continue;
+    const list = different.map(([label, value]) => `${label} ${ours.get(label) ?? 'not told'} / ${value}`);
+    warnings.push({
+      code: 'different-machine',
+      text: `${first!.name} and ${other.name} ran on machines that are not set alike: ${list.join('; ')}.`,
+    });
+  }
+  return warnings;
+}
+
+const confidence = 0.95;
+/** Normal quantile of 1 - 0.05 / 4: two medians, two sides each, so that both intervals hold at once. */
+const z = 2.241;
+
+/** [low, high] around the median by order statistics: no shape of the distribution is assumed. */
+function medianInterval(values: readonly number[]): readonly [number, number] {
+  const n = values.length;
+  const half = (z * Math.sqrt(n)) / 2;
+  const at = (position: number): number => values[Math.min(n - 1, Math.max(0, Math.round(position)))]!;
+  return [at(n / 2 - half - 1), at(n / 2 + half)];
+}
+
+function separateRuns(result: SubjectResult, baseline: SubjectResult): Comparison {
+  const ours = sorted(totals(result.chunks));
+  const theirs = sorted(totals(baseline.chunks));
+  const [ourLow, ourHigh] = medianInterval(ours);
+  const [theirLow, theirHigh] = medianInterval(theirs);
+  return {
+    subject: result.subject.name,
+    baseline: baseline.subject.name,
+    ratio: quantile(theirs, 0.5) / quantile(ours, 0.5),
+    low: theirLow / ourHigh,
+    high: theirHigh / ourLow,
+    confidence,
+    rounds: 0,
+  };
+}

@@ -1,0 +1,245 @@
+/** Where the time of a chunk goes: the stages end to end, the layers that cost most, the model's blocks. */
+
+import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { color, series } from '../../plots/palette.ts';
+import { stageOfBlock, wholeBlock } from '../layers/blocks.ts';
+import type { LayerTime, StageName, SubjectResult } from '../types.ts';
+import { type Figure, figure } from './html.ts';
+import { colorOf, plotWidth } from './latencyFigures.ts';
+import { waterfall } from './seriesData.ts';
+
+const meaning: Readonly<Record<string, string>> = {
+  total: 'frames in host memory to actions in host memory',
+  preprocess: 'decode, resize and crop together',
+  decode: 'encoded camera images to pixels',
+  resize: 'to the size of the vision towers',
+  crop: 'center crop',
+  tokenize: 'the sentence to ids; new sentences only',
+  normalize: 'joint state to [-1, 1]',
+  instruction: 'the instruction graph; new sentences only',
+  policy: "the policy graph, host's view",
+  enqueue: 'host time to hand the work to the device',
+  h2d: 'host to device copies',
+  compute: 'on the device',
+  d2h: 'device to host copies',
+  unnormalize: "to the robot's units",
+  rest: 'what no stage accounts for: waiting, copying, events',
+};
+
+const stageNames: readonly StageName[] = [
+  ...(['total', 'preprocess', 'decode', 'resize', 'crop', 'tokenize', 'normalize', 'instruction'] as const),
+  ...(['policy', 'enqueue', 'h2d', 'compute', 'd2h', 'unnormalize'] as const),
+];
+
+export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
+  const rows = subjects.map((result, i) => {
+    const steps = waterfall(result).map((step) => ({ ...step, label: `${figure(step.to - step.from)} ms` }));
+    const y = { field: 'stage', type: 'ordinal', sort: null, title: null };
+    const end = Math.max(...steps.map(({ to }) => to));
+    return {
+      title: result.subject.name,
+      width: plotWidth - 60,
+      height: { step: 22 },
+      data: { values: steps },
+      encoding: { y },
+      layer: [
+        {
+          mark: { type: 'bar', color: colorOf(i), height: { band: 0.72 }, minBandSize: 2 },
+          encoding: {
+            x: {
+              field: 'from',
+              type: 'quantitative',
+              title: 'ms since the frames arrived (medians)',
+              // room for the label of the bar that ends last
+              scale: { domain: [0, 1.16 * end], nice: false },
+            },
+            x2: { field: 'to' },
+          },
+        },
+        {
+          mark: { type: 'text', align: 'left', dx: 5, baseline: 'middle', color: color.ink },
+          encoding: { x: { field: 'to', type: 'quantitative' }, text: { field: 'label' } },
+        },
+      ],
+    };
+  });
+  return {
+    id: 'waterfall',
+    title: 'Stage waterfall',
+    description: `Median time of each stage of a chunk, laid end to end in the order in which they run, for ${subjects.map(({ subject }) => subject.name).join(', ')}.`,
+    spec: { vconcat: rows, spacing: 16 } as unknown as PlotSpec,
+    caption:
+      'Medians of the stages end to end, in the order in which they run. Some overlap in truth (tokenizing runs while images are resized), so the end need not be the median of the whole; what is missing from it is the rest.',
+    isTableOpen: true,
+    table: {
+      caption: 'stages, ms',
+      head: ['stage', 'what', 'min', 'median', 'p90', 'p99', 'max', 'of the total'],
+      rows: subjects.flatMap(({ subject, summary }) =>
+        stageNames.flatMap((stage) => {
+          const found = summary[stage];
+          if (found === undefined) return [];
+          const name = subjects.length === 1 ? stage : `${subject.name}: ${stage}`;
+          const share = summary.total === undefined ? null : found.median / summary.total.median;
+          const once = stage === 'tokenize' || stage === 'instruction';
+          const { min, median, p90, p99, max } = found;
+          const part = share === null || once ? 'once a sentence' : `${figure(100 * share)} %`;
+          return [[name, meaning[stage]!, min, median, p90, p99, max, part]];
+        }),
+      ),
+    },
+  };
+}
+
+/** Stages of the model in the order they run, and the colour of each. */
+const modelStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads', 'other'] as const;
+const stageColor = {
+  title: null,
+  scale: { domain: [...modelStages], range: [5, 0, 3, 4, 1, 2, 6].map((i) => series[i]!) },
+};
+
+const shortened = (name: string): string =>
+  name.length <= 44 ? name : `${name.slice(0, 20)}…${name.slice(-23)}`;
+
+const topCount = 20;
+
+export function layersFigure(subject: string, index: number, layers: readonly LayerTime[]): Figure {
+  const top = [...layers].sort((a, b) => b.averageMs - a.averageMs).slice(0, topCount);
+  const rows = top.map(({ name, block, averageMs }, i) => ({
+    // a runtime may name two layers alike
+    key: `${i + 1}  ${shortened(name)}`,
+    ms: averageMs,
+    stage: stageOfBlock(block),
+    label: figure(averageMs),
+  }));
+  const used = modelStages.filter((stage) => rows.some((row) => row.stage === stage));
+  const spec = {
+    width: plotWidth - 200,
+    height: { step: 18 },
+    data: { values: rows },
+    encoding: { y: { field: 'key', type: 'ordinal', sort: null, title: null } },
+    layer: [
+      {
+        mark: { type: 'bar' },
+        encoding: {
+          x: { field: 'ms', type: 'quantitative', title: 'ms a chunk' },
+          color: { field: 'stage', type: 'nominal', ...stageColor, legend: { columns: 7, values: used } },
+        },
+      },
+      {
+        mark: { type: 'text', align: 'left', dx: 4, color: color.ink },
+        encoding: { x: { field: 'ms', type: 'quantitative' }, text: { field: 'label' } },
+      },
+    ],
+  };
+  const share = top.reduce((sum, { percent }) => sum + percent, 0);
+  return {
+    id: `layers-${index}`,
+    title: `Top layers of ${subject}`,
+    description: `The ${top.length} layers that take most of a chunk, longest first, coloured by stage.`,
+    spec: spec as unknown as PlotSpec,
+    caption: `The ${top.length} of ${layers.length} layers that take most, ${figure(share)} % of all. From a run of its own: a profiler slows what it watches, so compare layers with each other, not with the latency above.`,
+    table: {
+      caption: `top layers of ${subject}`,
+      head: ['layer', 'block', 'kind', 'runs', 'average ms', 'median ms', 'share %'],
+      rows: top.map((layer) => [
+        layer.name,
+        layer.block,
+        layer.kind,
+        layer.count,
+        layer.averageMs,
+        layer.medianMs,
+        layer.percent,
+      ]),
+    },
+  };
+}
+
+interface BlockTime {
+  readonly block: string;
+  readonly ms: number;
+}
+
+/** Milliseconds by whole block, in the order in which the blocks first run. */
+function blockTimes(layers: readonly LayerTime[]): BlockTime[] {
+  const times = new Map<string, number>();
+  for (const { block, averageMs } of layers) {
+    const name = wholeBlock(block);
+    times.set(name, (times.get(name) ?? 0) + averageMs);
+  }
+  return [...times].map(([block, ms]) => ({ block, ms }));
+}
+
+/** `llama layer 3` -> llama and 3. */
+const numbered = /^(.*?) (?:block|layer) (\d+)$/;
+
+export function blocksFigure(subject: string, index: number, layers: readonly LayerTime[]): Figure {
+  const blocks = blockTimes(layers.filter(({ graph }) => graph === 'policy'));
+  const rows = blocks.flatMap(({ block, ms }) => {
+    const match = numbered.exec(block);
+    return match === null
+      ? []
+      : [{ tower: match[1]!, number: Number(match[2]), ms, stage: stageOfBlock(block) }];
+  });
+  const towers = [...new Set(rows.map(({ tower }) => tower))];
+  const others = blocks
+    .filter(({ block }) => !numbered.test(block))
+    .sort((a, b) => b.ms - a.ms)
+    .slice(0, 12)
+    .map(({ block, ms }) => ({ block, ms, stage: stageOfBlock(block), label: figure(ms) }));
+  const most = Math.max(...rows.map(({ ms }) => ms), 0);
+  const colorBy = { field: 'stage', type: 'nominal', ...stageColor, legend: null };
+  const panels = towers.map((tower) => ({
+    title: tower === 'llama' ? 'llama, by layer' : `${tower}, by block`,
+    width: plotWidth,
+    height: 70,
+    data: { values: rows.filter((row) => row.tower === tower) },
+    mark: { type: 'bar', width: { band: 0.8 } },
+    encoding: {
+      x: {
+        field: 'number',
+        type: 'ordinal',
+        title: null,
+        axis: { labelAngle: 0, labelOverlap: 'greedy', ticks: false },
+      },
+      y: {
+        field: 'ms',
+        type: 'quantitative',
+        title: 'ms',
+        scale: { domain: [0, most] },
+        axis: { tickCount: 3 },
+      },
+      color: colorBy,
+    },
+  }));
+  const rest = {
+    title: 'everything else',
+    width: plotWidth - 140,
+    height: { step: 18 },
+    data: { values: others },
+    encoding: { y: { field: 'block', type: 'ordinal', sort: null, title: null } },
+    layer: [
+      {
+        mark: { type: 'bar' },
+        encoding: { x: { field: 'ms', type: 'quantitative', title: 'ms a chunk' }, color: colorBy },
+      },
+      {
+        mark: { type: 'text', align: 'left', dx: 4, color: color.ink },
+        encoding: { x: { field: 'ms', type: 'quantitative' }, text: { field: 'label' } },
+      },
+    ],
+  };
+  return {
+    id: `blocks-${index}`,
+    title: `Blocks of ${subject}`,
+    description:
+      "Time of each block of the vision towers and each layer of the language model, and of everything else, in the policy's own words.",
+    spec: { vconcat: [...panels, ...(others.length > 0 ? [rest] : [])], spacing: 12 } as unknown as PlotSpec,
+    caption:
+      "The same layers gathered into the policy's own blocks, all panels of blocks on one scale. Blocks of a tower do equal work, so one that stands out is worth a look.",
+    table: {
+      caption: `blocks of ${subject}, ms a chunk`,
+      head: ['block', 'ms', 'stage'],
+      rows: blocks.map(({ block, ms }) => [block, ms, stageOfBlock(block)]),
+    },
+  };
+}

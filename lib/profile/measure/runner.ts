@@ -5,6 +5,7 @@
  */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
+import { ChunkRing } from '../recorder/chunkRing.ts';
 import type { ChunkRecord, StageTimes } from '../types.ts';
 import { median } from './percentiles.ts';
 import { steadyState } from './steadyState.ts';
@@ -64,7 +65,8 @@ const newInstructionMs = 3000;
 
 class Subject {
   readonly runner: Runner;
-  readonly chunks: ChunkRecord[] = [];
+  /** Grows between turns, so that it keeps all. */
+  readonly chunks = new ChunkRing(2 * mostPerTurn);
   readonly newInstruction: ChunkRecord[] = [];
   readonly warmUpTimes: number[] = [];
   ranMs = 0;
@@ -81,16 +83,17 @@ class Subject {
 /** One chunk, timed from its call to its result. This is the recorder that the self-check checks. */
 export async function recordChunk(
   chunk: (signal: AbortSignal | undefined) => Promise<StageTimes>,
-  records: ChunkRecord[],
+  ring: ChunkRing,
   round: number,
   origin: number,
   now: () => number,
   signal?: AbortSignal,
 ): Promise<number> {
   const start = now();
+  const number = ring.begin(start - origin, round);
   const stages = await chunk(signal);
   const total = now() - start;
-  records.push({ startMs: start - origin, stages: { ...stages, total }, round });
+  ring.end(number, total, 'done', stages);
   return total;
 }
 
@@ -114,7 +117,7 @@ export async function runInTurns(
       ms: subject.warmUpMs,
       ...steadyState(subject.warmUpTimes),
     },
-    chunks: subject.chunks,
+    chunks: subject.chunks.records(),
     newInstruction: subject.newInstruction,
     ranMs: subject.ranMs,
     rounds,
@@ -153,7 +156,7 @@ function plan(subject: Subject, { iterations }: RunOptions, subjects: number): v
 }
 
 function isDone({ chunks, ranMs }: Subject, { iterations, durationMs, limitMs }: RunOptions): boolean {
-  return ranMs >= limitMs || (chunks.length >= iterations && ranMs >= durationMs);
+  return ranMs >= limitMs || (chunks.count >= iterations && ranMs >= durationMs);
 }
 
 async function measure(
@@ -174,6 +177,7 @@ async function measure(
         await subject.runner.chunk(signal);
         subject.uncounted += 1;
       }
+      subject.chunks.reserve(subject.perTurn);
       for (let i = 0; i < subject.perTurn; i++) {
         signal?.throwIfAborted();
         const { chunk } = subject.runner;
@@ -191,7 +195,7 @@ async function measure(
     const slowest = subjects.reduce((a, b) => (share(a, options) <= share(b, options) ? a : b));
     onProgress?.({
       step: 'measuring',
-      done: Math.min(slowest.chunks.length, options.iterations),
+      done: Math.min(slowest.chunks.count, options.iterations),
       total: options.iterations,
       unit: 'steps',
     });
@@ -200,7 +204,7 @@ async function measure(
 }
 
 function share({ chunks, ranMs }: Subject, { iterations, limitMs }: RunOptions): number {
-  return Math.max(chunks.length / iterations, ranMs / limitMs);
+  return Math.max(chunks.count / iterations, ranMs / limitMs);
 }
 
 async function measureNewInstructions(
@@ -212,13 +216,13 @@ async function measureNewInstructions(
   for (const subject of subjects) {
     const newInstruction = subject.runner.newInstruction?.bind(subject.runner);
     if (newInstruction === undefined) continue;
-    const records: ChunkRecord[] = [];
+    const ring = new ChunkRing(options.newInstructions + 2);
     const end = now() + newInstructionMs;
     // what ran before was another subject, or the same sentence again and again: one chunk to get used to it
     for (let i = 0; i <= options.newInstructions && (i < 2 || now() < end); i++) {
       options.signal?.throwIfAborted();
-      await recordChunk(newInstruction, records, i, origin, now, options.signal);
+      await recordChunk(newInstruction, ring, i, origin, now, options.signal);
     }
-    subject.newInstruction.push(...records.slice(1));
+    subject.newInstruction.push(...ring.records().slice(1));
   }
 }

@@ -6,7 +6,8 @@
 
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { loadAddon } from '../../binding.ts';
-import type { ChunkRecord, SelfCheck, StageTimes, Summary, Warning } from '../types.ts';
+import { ChunkRing } from '../recorder/chunkRing.ts';
+import type { SelfCheck, StageTimes, Summary, Warning } from '../types.ts';
 import { median, summarize } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
 
@@ -44,7 +45,7 @@ export async function checkRecorder({
   wait = (microseconds) => loadAddon().busyWait(microseconds),
 }: CheckedParts = {}): Promise<RecorderCheck> {
   const trials: { readonly waited: number; readonly measured: number }[] = [];
-  const records: ChunkRecord[] = [];
+  const ring = new ChunkRing(mostTrials);
   let clock = '';
   let calm = trials;
   for (let i = 0; i < mostTrials && calm.length < wantedTrials; i++) {
@@ -58,7 +59,7 @@ export async function checkRecorder({
       waited = ms;
       return {};
     };
-    const measured = await recordChunk(chunk, records, 0, 0, now);
+    const measured = await recordChunk(chunk, ring, 0, 0, now);
     trials.push({ waited, measured });
     calm = trials.filter((trial) => trial.waited <= interrupted * waitMs);
   }
@@ -88,11 +89,11 @@ async function recordingCost(now: () => number): Promise<number> {
   const stages: StageTimes = { preprocess: 1, policy: 3, unnormalize: 0.01 };
   const costs: number[] = [];
   for (let batch = 0; batch < overheadBatches; batch++) {
-    const records: ChunkRecord[] = [];
+    const ring = new ChunkRing(overheadBatch);
     const start = performance.now();
     for (let i = 0; i < overheadBatch; i++) await chunk();
     const between = performance.now();
-    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, records, 0, 0, now);
+    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, ring, 0, 0, now);
     const end = performance.now();
     costs.push((1000 * (end - between - (between - start))) / overheadBatch);
   }

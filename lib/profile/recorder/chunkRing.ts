@@ -25,18 +25,52 @@ export interface ChunkRows {
 }
 
 export class ChunkRing {
-  readonly capacity: number;
-  readonly #start: Float64Array;
-  readonly #stages: Float64Array;
-  readonly #outcome: Uint8Array;
+  #capacity: number;
+  #start: Float64Array;
+  #stages: Float64Array;
+  #outcome: Uint8Array;
+  /** Turn of a benchmark; -1: none. */
+  #round: Int32Array;
   #count = 0;
+  /** What was overwritten before more room was made. */
+  #lost = 0;
 
   /** @param capacity rows, >= 1 */
   constructor(capacity: number) {
-    this.capacity = capacity;
+    this.#capacity = capacity;
     this.#start = new Float64Array(capacity);
     this.#stages = new Float64Array(capacity * width);
     this.#outcome = new Uint8Array(capacity);
+    this.#round = new Int32Array(capacity);
+  }
+
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  /**
+   * Makes room so that the next `rows` predictions overwrite none: for who keeps all, a benchmark, between two turns. What
+   * is overwritten already stays so.
+   */
+  reserve(rows: number): void {
+    const needed = this.#count + rows;
+    if (needed <= this.#capacity) return;
+    const old = this.copy();
+    const capacity = Math.max(needed, 2 * this.#capacity);
+    const grown = new ChunkRing(capacity);
+    for (const [i, startMs] of old.start.entries()) {
+      const row = (old.first + i) % capacity;
+      grown.#start[row] = startMs;
+      grown.#outcome[row] = old.outcome[i]!;
+      grown.#round[row] = this.#round[(old.first + i) % this.#capacity]!;
+      grown.#stages.set(old.stages.subarray(i * width, (i + 1) * width), row * width);
+    }
+    this.#lost = old.first;
+    this.#capacity = capacity;
+    this.#start = grown.#start;
+    this.#stages = grown.#stages;
+    this.#outcome = grown.#outcome;
+    this.#round = grown.#round;
   }
 
   /** Predictions that began since the recorder did. */
@@ -44,11 +78,15 @@ export class ChunkRing {
     return this.#count;
   }
 
-  /** @returns the row's number, for `end` */
-  begin(startMs: number): number {
-    const row = this.#count % this.capacity;
+  /**
+   * @param round the turn that it belongs to, if any
+   * @returns the row's number, for `end`
+   */
+  begin(startMs: number, round = -1): number {
+    const row = this.#count % this.#capacity;
     this.#start[row] = startMs;
     this.#outcome[row] = running;
+    this.#round[row] = round;
     this.#stages.fill(Number.NaN, row * width, (row + 1) * width);
     return this.#count++;
   }
@@ -59,8 +97,8 @@ export class ChunkRing {
    *   `instruction` and `decode` of 0, which say that there was nothing to do
    */
   end(number: number, totalMs: number, outcome: Outcome, timings: StageTimes | null): void {
-    if (number < this.#count - this.capacity) return;
-    const row = number % this.capacity;
+    if (number < Math.max(this.#lost, this.#count - this.#capacity)) return;
+    const row = number % this.#capacity;
     this.#outcome[row] = outcomes.indexOf(outcome);
     const at = row * width;
     this.#stages[at] = totalMs;
@@ -76,8 +114,8 @@ export class ChunkRing {
 
   /** The rows from the oldest to the newest, copied. */
   copy(): ChunkRows {
-    const rows = Math.min(this.#count, this.capacity);
-    const first = this.#count - rows;
+    const first = Math.max(this.#lost, this.#count - this.#capacity);
+    const rows = this.#count - first;
     const copy = {
       first,
       start: new Float64Array(rows),
@@ -85,8 +123,8 @@ export class ChunkRing {
       outcome: new Uint8Array(rows),
     };
     // two stretches: from the oldest to the end of the arrays, and from their beginning
-    const split = first % this.capacity;
-    const head = Math.min(rows, this.capacity - split);
+    const split = first % this.#capacity;
+    const head = Math.min(rows, this.#capacity - split);
     copy.start.set(this.#start.subarray(split, split + head));
     copy.start.set(this.#start.subarray(0, rows - head), head);
     copy.outcome.set(this.#outcome.subarray(split, split + head));
@@ -98,10 +136,12 @@ export class ChunkRing {
 
   /** Finished predictions as a report has them, oldest first. */
   records(): ChunkRecord[] {
-    const { start, stages, outcome } = this.copy();
-    return Array.from(start).flatMap((startMs, row) =>
-      outcome[row] === done ? [{ startMs, stages: stagesOf(stages, row) }] : [],
-    );
+    const { first, start, stages, outcome } = this.copy();
+    return Array.from(start).flatMap((startMs, row) => {
+      if (outcome[row] !== done) return [];
+      const round = this.#round[(first + row) % this.#capacity]!;
+      return [{ startMs, stages: stagesOf(stages, row), ...(round < 0 ? {} : { round }) }];
+    });
   }
 }
 

@@ -39,6 +39,31 @@ test('a ring keeps the newest predictions, each with its own stages', () => {
   assert.is(ring.copy().first, 7);
 });
 
+test('a benchmark keeps all: room is made between turns, rounds stay with their predictions', () => {
+  const ring = new ChunkRing(2);
+  for (let round = 0; round < 5; round++) {
+    ring.reserve(3);
+    for (let i = 0; i < 3; i++) ring.end(ring.begin(10 * round + i, round), 1 + i, 'done', { policy: round });
+  }
+  const records = ring.records();
+  assert.is(records.length, 15);
+  assert.equal(records[13], { startMs: 41, stages: { total: 2, policy: 4 }, round: 4 });
+  assert.equal(
+    records.map(({ round }) => round),
+    [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4],
+  );
+  // a ring that has turned over keeps what it has
+  const turned = new ChunkRing(2);
+  for (let i = 0; i < 5; i++) turned.end(turned.begin(i), i, 'done', null);
+  turned.reserve(2);
+  turned.end(turned.begin(5), 5, 'done', null);
+  assert.equal([...turned.copy().start], [3, 4, 5]);
+  assert.equal(
+    turned.records().map(({ startMs }) => startMs),
+    [3, 4, 5],
+  );
+});
+
 test('what runs is seen; what failed, was aborted or was overwritten is no record', () => {
   const ring = new ChunkRing(3);
   const [lost, failed, aborted] = [ring.begin(1), ring.begin(2), ring.begin(3)];

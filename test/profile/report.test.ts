@@ -54,7 +54,9 @@ report('one file: no script, no address, a policy that forbids both', async () =
   ]) {
     assert.match(
       page,
-      new RegExp(`<figure id="${id}"><svg[^>]+role="img" aria-labelledby="${id}-title ${id}-desc"`),
+      new RegExp(
+        `<figure id="${id}"><svg[^>]+role="img" aria-labelledby="${id}-title" aria-describedby="${id}-desc"`,
+      ),
     );
   }
 });

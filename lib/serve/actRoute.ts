@@ -1,34 +1,22 @@
-/**
- * `POST /act` (spec, Serving protocol of the reference): json_numpy arrays in, a list of C arrays out. Failures have honest
- * status codes; with `compat` they are what the reference answers: status 200 and the JSON string "error".
- */
+/** `POST /act` on Node's HTTP server: whatever is HTTP. What robots usually send does not get here; see actConnection.ts. */
 
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { ActionChunk } from '../types.ts';
-import { readBody, UploadAborted } from './httpBody.ts';
-import { policyHeader, refuse } from './httpListener.ts';
-import { JsonSyntaxError } from './jsonBytes.ts';
-import { decodeActRequest, encodeActions } from './jsonNumpy.ts';
-import { float64Array, type NdArray } from './ndarray.ts';
+import { answerAct, clientLeft, failedAnswer, type HttpAnswer, policyHeader } from './actAnswer.ts';
+import type { Body } from './bodyPool.ts';
+import { ClientGone } from './clientGone.ts';
+import { readHttpBody } from './httpBody.ts';
+import { refuse } from './httpListener.ts';
+import { isJsonType, jsonType } from './jsonType.ts';
 import type { PolicyService } from './policyService.ts';
 
-const json = 'application/json';
-
-/** What FastAPI says to another method, and to a body that is not JSON. */
+/** What FastAPI says to another method. */
 const methodNotAllowed = '{"detail":"Method Not Allowed"}';
-const jsonInvalid =
-  '{"detail":[{"type":"json_invalid","loc":["body",0],"msg":"JSON decode error","input":{},"ctx":{"error":"Expecting value"}}]}';
 
-/** Reads nothing: the handler does, within the limits. A missing type is JSON: some clients set none. */
+/** Reads nothing: the handler does, within the limits. */
 function addBodyParser(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
-}
-
-function isJson(request: FastifyRequest): boolean {
-  const type = request.headers['content-type'];
-  return type === undefined || /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(type);
 }
 
 export function addActRoute(app: FastifyInstance, service: PolicyService, compat: boolean): void {
@@ -39,7 +27,7 @@ export function addActRoute(app: FastifyInstance, service: PolicyService, compat
     url: '/act',
     handler: (_request, reply) => {
       reply.header('allow', 'POST');
-      if (compat) return reply.code(405).header('content-type', json).send(Buffer.from(methodNotAllowed));
+      if (compat) return reply.code(405).header('content-type', jsonType).send(Buffer.from(methodNotAllowed));
       return refuse(reply, { status: 405, code: 'METHOD_NOT_ALLOWED', message: 'Expected POST.' });
     },
   });
@@ -52,79 +40,46 @@ async function act(
   compat: boolean,
 ): Promise<FastifyReply> {
   reply.header(policyHeader, service.fingerprint);
-  // `close` before the answer is written: the client is gone, and its inference is for nobody.
-  const gone = new AbortController();
-  const onClose = (): void => {
-    if (!reply.raw.writableFinished) gone.abort(new UploadAborted());
-  };
-  reply.raw.once('close', onClose);
-  let phase: 'upload' | 'inference' = 'upload';
-  try {
-    if (!isJson(request)) {
-      return refuse(reply, { status: 415, code: 'REQUEST_INVALID', message: `Expected ${json}.` });
-    }
-    const body = await readBody(request.raw, service);
-    try {
-      phase = 'inference';
-      const bytes = body.bytes.length;
-      const start = performance.now();
-      const { fields, encoded } = decodeActRequest(body.bytes);
-      const { chunk, inferMs } = await service.infer(fields, gone.signal);
-      const text = encodeActions(actionRows(chunk), encoded);
-      const totalMs = performance.now() - start;
-      service.metrics.request('act', 'OK', totalMs / 1000);
-      service.log.info({ protocol: 'act', code: 'OK', bytes, inferMs, totalMs }, 'request');
-      return sendText(reply, text, service.draining);
-    } finally {
-      body.release();
-    }
-  } catch (error) {
-    if (gone.signal.aborted || error instanceof UploadAborted) return leave(reply, service, phase);
-    return answerFailure(error, reply, service, compat);
-  } finally {
-    reply.raw.off('close', onClose);
+  if (!isJsonType(request.headers['content-type'])) {
+    return refuse(reply, { status: 415, code: 'REQUEST_INVALID', message: `Expected ${jsonType}.` });
   }
+  let body: Body;
+  try {
+    body = await readHttpBody(request.raw, service.bodies);
+  } catch (error) {
+    if (!(error instanceof ClientGone)) return send(reply, failedAnswer(error, service, compat), service);
+    clientLeft(service, 'upload');
+    return drop(reply);
+  }
+  const caller = new AbortController();
+  // `close` before the answer is written: the client is gone, and its inference is for nobody.
+  const onClose = (): void => caller.abort(new ClientGone());
+  reply.raw.once('close', onClose);
+  const answer = await answerAct(body, service, compat, caller);
+  reply.raw.off('close', onClose);
+  return answer === null ? drop(reply) : send(reply, answer, service);
 }
 
-/**
- * Past Fastify, which would append a charset to the type and write head and body apart: as one text they are one system
- * call.
- */
-function sendText(reply: FastifyReply, text: string, last: boolean): FastifyReply {
+/** Past Fastify, which would append a charset to the type. */
+function send(
+  reply: FastifyReply,
+  { status, headers, text }: HttpAnswer,
+  service: PolicyService,
+): FastifyReply {
   reply.hijack();
-  const headers: OutgoingHttpHeaders = { 'content-type': json, 'content-length': text.length };
-  for (const [name, value] of Object.entries(reply.getHeaders())) headers[name] = value;
-  if (last) headers.connection = 'close';
-  reply.raw.writeHead(200, headers).end(text, 'latin1');
+  const all: OutgoingHttpHeaders = {
+    ...headers,
+    'content-type': jsonType,
+    'content-length': Buffer.byteLength(text),
+  };
+  if (service.draining) all.connection = 'close';
+  reply.raw.writeHead(status, all).end(text);
   return reply;
 }
 
 /** Nobody is there to be answered. */
-function leave(reply: FastifyReply, service: PolicyService, phase: 'upload' | 'inference'): FastifyReply {
-  service.metrics.disconnected('act', phase);
-  service.log.warn({ protocol: 'act', phase }, 'client gone');
+function drop(reply: FastifyReply): FastifyReply {
   reply.hijack();
   reply.raw.destroy();
   return reply;
-}
-
-function answerFailure(
-  error: unknown,
-  reply: FastifyReply,
-  service: PolicyService,
-  compat: boolean,
-): FastifyReply {
-  const failure = service.failed('act', error);
-  if (!compat || failure.code === 'REQUEST_TOO_LARGE') return refuse(reply, failure);
-  // FastAPI refuses these before the reference's handler, which answers "error" to all the rest.
-  if (error instanceof JsonSyntaxError)
-    return reply.code(422).header('content-type', json).send(Buffer.from(jsonInvalid));
-  return reply.code(200).header('content-type', json).send(Buffer.from('"error"'));
-}
-
-/** [C, A] -> C arrays [A], views. */
-function actionRows({ actions, shape: [count, width] }: ActionChunk): NdArray[] {
-  return Array.from({ length: count }, (_, i) =>
-    float64Array(actions.subarray(i * width, (i + 1) * width), [width]),
-  );
 }

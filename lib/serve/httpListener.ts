@@ -4,34 +4,23 @@
  */
 
 import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
 import { SemanticVlaError } from '../errors.ts';
 import type { Gate } from './access.ts';
-import { type Failure, failureBody, failureOf } from './failure.ts';
+import { failureAnswer, policyHeader } from './actAnswer.ts';
+import { answerBrokenRequest, timeoutCheckMs } from './brokenRequest.ts';
+import { type Failure, failureOf } from './failure.ts';
+import { jsonType } from './jsonType.ts';
 import type { ServeLimits } from './limits.ts';
 import type { PolicyService } from './policyService.ts';
 import { metadataJson } from './serverMetadata.ts';
 
-const json = 'application/json';
-/** Which policy answers: a client asks for no second one. */
-export const policyHeader = 'x-semanticvla-policy';
-
 /** Open to everybody, like openpi's server: an orchestrator has no token. */
 const openPaths = new Set(['/healthz', '/readyz']);
 
-/**
- * How often Node looks for connections past their time. Its default of 30 s would make every timeout below it a lie.
- */
-const timeoutCheckMs = 500;
-
 export function refuse(reply: FastifyReply, failure: Failure): FastifyReply {
-  if (failure.status === 503) reply.header('retry-after', '1');
-  if (failure.status === 401) reply.header('www-authenticate', 'Bearer');
-  return reply
-    .code(failure.status)
-    .header('content-type', json)
-    .send(Buffer.from(failureBody(failure)));
+  const { status, headers, text } = failureAnswer(failure);
+  return reply.code(status).headers(headers).header('content-type', jsonType).send(Buffer.from(text));
 }
 
 const denials: Readonly<Record<'UNAUTHORIZED' | 'FORBIDDEN', Failure>> = {
@@ -67,7 +56,6 @@ export function makeListener(service: PolicyService, gate: Gate): FastifyInstanc
     },
   });
   app.server.maxConnections = limits.connections;
-  app.server.on('connection', (socket: Socket) => socket.setNoDelay(true));
   app.addHook('onRequest', (request, reply, done) => {
     const denied = openPaths.has(request.url) ? null : gate(request.headers);
     if (denied === null) return done();
@@ -118,30 +106,9 @@ function addHealth(app: FastifyInstance, service: PolicyService): void {
   app.get('/metadata', (_request, reply) =>
     reply
       .header(policyHeader, service.fingerprint)
-      .header('content-type', json)
+      .header('content-type', jsonType)
       .send(Buffer.from(metadataJson(service.metadata))),
   );
-}
-
-const brokenStatus: Readonly<Record<string, readonly [number, string, Failure['code']]>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout', 'TIMEOUT'],
-  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large', 'REQUEST_TOO_LARGE'],
-};
-
-/** Bytes that are no HTTP, headers too large or too slow: there is no request to answer, only a socket. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const [status, text, code] = brokenStatus[error.code ?? ''] ?? [400, 'Bad Request', 'REQUEST_INVALID'];
-  const body = failureBody({ code, message: text });
-  socket.end(
-    `HTTP/1.1 ${status} ${text}\r\ncontent-type: ${json}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-      `connection: close\r\n\r\n${body}`,
-  );
-  // A peer that neither reads nor closes would keep the socket.
-  socket.setTimeout(timeoutCheckMs, () => socket.destroy());
 }
 
 /** Resolves to the port. @throws (rejects) ADDRESS_UNAVAILABLE */

@@ -7,16 +7,15 @@ import { SemanticVlaError } from '../errors.ts';
 
 export type Rejection = 'superseded' | 'draining';
 
-/** One who waits, or whose turn it is. */
+/** One who waits for a turn. */
 interface Turn {
-  readonly controller: AbortController;
   start(): void;
   refuse(reason: unknown): void;
 }
 
 export class InferenceSlot {
   readonly #onReject: (why: Rejection) => void;
-  #running: Turn | null = null;
+  #running: AbortController | null = null;
   #waiting: Turn | null = null;
   #draining = false;
   readonly #whenIdle: (() => void)[] = [];
@@ -36,42 +35,52 @@ export class InferenceSlot {
 
   /**
    * Runs `work` when it is its turn. The slot is taken until `work` settles: it must heed the signal that it is given.
-   * @param signal aborted when nobody waits for the result any more; whoever has no turn yet gives the place up
+   * @param caller of this request alone; to be aborted when nobody waits for the result any more, and aborted here when the
+   *   time to drain is over. Whoever has no turn yet gives the place up
    * @throws (rejects) OVERLOADED a newer one took the place; DRAINING; the signal's reason; or what `work` rejects with
    */
-  run<T>(work: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
-    if (signal.aborted) return Promise.reject(signal.reason);
+  run<T>(work: (signal: AbortSignal) => Promise<T>, caller: AbortController): Promise<T> {
+    if (caller.signal.aborted) return Promise.reject(caller.signal.reason);
     if (this.#draining) {
       this.#onReject('draining');
       return Promise.reject(drainingError());
     }
+    if (this.#running === null) return this.#execute(work, caller);
+    this.#refuseWaiting(
+      'superseded',
+      new SemanticVlaError(
+        'OVERLOADED',
+        'The policy is busy and a newer observation took the waiting place. Ask again with a newer one.',
+      ),
+    );
+    return this.#wait(work, caller);
+  }
+
+  #wait<T>(work: (signal: AbortSignal) => Promise<T>, caller: AbortController): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const controller = new AbortController();
-      const onAbort = (): void => {
-        controller.abort(signal.reason);
-        if (this.#waiting !== turn) return;
+      const { signal } = caller;
+      const leave = (): void => {
         this.#waiting = null;
         reject(signal.reason);
       };
-      const forget = (): void => signal.removeEventListener('abort', onAbort);
-      const turn: Turn = {
-        controller,
+      this.#waiting = {
         start: () => {
-          this.#execute(controller.signal, work).then(resolve, reject).finally(forget);
+          signal.removeEventListener('abort', leave);
+          resolve(this.#execute(work, caller));
         },
         refuse: (reason) => {
-          forget();
+          signal.removeEventListener('abort', leave);
           reject(reason);
         },
       };
-      signal.addEventListener('abort', onAbort, { once: true });
-      this.#enter(turn);
+      signal.addEventListener('abort', leave, { once: true });
     });
   }
 
-  async #execute<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #execute<T>(work: (signal: AbortSignal) => Promise<T>, caller: AbortController): Promise<T> {
+    this.#running = caller;
     try {
-      return await work(signal);
+      return await work(caller.signal);
     } finally {
       this.#leave();
     }
@@ -87,29 +96,14 @@ export class InferenceSlot {
 
   /** Tells what runs that its time is over. */
   abort(): void {
-    this.#running?.controller.abort(drainingError());
-  }
-
-  #enter(turn: Turn): void {
-    if (this.#running === null) {
-      this.#running = turn;
-      turn.start();
-      return;
-    }
-    this.#refuseWaiting(
-      'superseded',
-      new SemanticVlaError(
-        'OVERLOADED',
-        'The policy is busy and a newer observation took the waiting place. Ask again with a newer one.',
-      ),
-    );
-    this.#waiting = turn;
+    this.#running?.abort(drainingError());
   }
 
   #leave(): void {
-    this.#running = this.#waiting;
+    const next = this.#waiting;
+    this.#running = null;
     this.#waiting = null;
-    if (this.#running !== null) this.#running.start();
+    if (next !== null) next.start();
     else for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 

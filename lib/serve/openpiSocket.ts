@@ -9,6 +9,7 @@ import type { FastifyInstance } from 'fastify';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { ActionChunk } from '../types.ts';
 import type { Gate } from './access.ts';
+import { ClientGone } from './clientGone.ts';
 import { type Failure, failureBody } from './failure.ts';
 import { decodeMsgpackMap, encodeMsgpackNumpy } from './msgpackNumpy.ts';
 import { float64Array, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
@@ -24,7 +25,7 @@ export class OpenpiSocket {
   readonly #service: PolicyService;
   readonly #server: WebSocketServer;
   /** Requests under way. */
-  readonly #open = new WeakMap<WebSocket, number>();
+  readonly #open = new WeakMap<WebSocket, Set<AbortController>>();
   /** Heard from since the last ping. */
   readonly #alive = new WeakSet<WebSocket>();
   readonly #pings: NodeJS.Timeout;
@@ -72,7 +73,7 @@ export class OpenpiSocket {
   }
 
   #isBusy(connection: WebSocket): boolean {
-    return (this.#open.get(connection) ?? 0) > 0;
+    return (this.#open.get(connection)?.size ?? 0) > 0;
   }
 
   #ping(): void {
@@ -89,7 +90,8 @@ export class OpenpiSocket {
 
   #serve(connection: WebSocket): void {
     const { metrics, log, metadata } = this.#service;
-    const gone = new AbortController();
+    const callers = new Set<AbortController>();
+    this.#open.set(connection, callers);
     let prevTotalMs: number | null = null;
     this.#alive.add(connection);
     log.info({ protocol: 'openpi' }, 'connected');
@@ -100,20 +102,21 @@ export class OpenpiSocket {
     );
     connection.on('close', (code) => {
       log.info({ protocol: 'openpi', closeCode: code }, 'disconnected');
-      if (this.#isBusy(connection)) metrics.disconnected('openpi', 'inference');
-      gone.abort(new Error('the client is gone'));
+      if (callers.size > 0) metrics.disconnected('openpi', 'inference');
+      for (const caller of callers) caller.abort(new ClientGone());
     });
     connection.on('message', (data, isBinary) => {
       this.#alive.add(connection);
-      this.#open.set(connection, (this.#open.get(connection) ?? 0) + 1);
       const start = performance.now();
-      this.#answer(connection, data, isBinary, prevTotalMs, gone.signal)
+      const caller = new AbortController();
+      callers.add(caller);
+      this.#answer(connection, data, isBinary, prevTotalMs, caller)
         .then((answered) => {
           if (answered) prevTotalMs = performance.now() - start;
         })
         .finally(() => {
-          this.#open.set(connection, (this.#open.get(connection) ?? 1) - 1);
-          if (this.#service.draining && !this.#isBusy(connection)) connection.close(1001, 'DRAINING');
+          callers.delete(caller);
+          if (this.#service.draining && callers.size === 0) connection.close(1001, 'DRAINING');
         });
     });
     this.#send(connection, encodeMsgpackNumpy(metadata));
@@ -125,20 +128,20 @@ export class OpenpiSocket {
     data: RawData,
     isBinary: boolean,
     prevTotalMs: number | null,
-    signal: AbortSignal,
+    caller: AbortController,
   ): Promise<boolean> {
     const service = this.#service;
     const start = performance.now();
     try {
       const bytes = messageBytes(data, isBinary);
-      const { chunk, inferMs } = await service.infer(decodeMsgpackMap(bytes), signal);
+      const { chunk, inferMs } = await service.infer(decodeMsgpackMap(bytes), caller);
       if (!this.#send(connection, encodeAnswer(chunk, inferMs, prevTotalMs))) return false;
       const totalMs = performance.now() - start;
       service.metrics.request('openpi', 'OK', totalMs / 1000);
       service.log.info({ protocol: 'openpi', code: 'OK', bytes: bytes.length, inferMs, totalMs }, 'request');
       return true;
     } catch (error) {
-      if (signal.aborted) return false;
+      if (caller.signal.reason instanceof ClientGone) return false;
       const failure = service.failed('openpi', error);
       if (this.#send(connection, `${failure.code}: ${failure.message}`)) {
         connection.close(closeCode(failure), failure.code);

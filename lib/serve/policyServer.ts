@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Logger, pino } from 'pino';
 import type { Policy } from '../types.ts';
 import { makeGate } from './access.ts';
+import { ActConnections } from './actConnections.ts';
 import { addActRoute } from './actRoute.ts';
 import { listen, makeListener } from './httpListener.ts';
 import type { ServeLimits } from './limits.ts';
@@ -51,6 +52,7 @@ class Server implements PolicyServer {
   readonly #token: string | undefined;
   readonly #compat: boolean;
   readonly #apps: FastifyInstance[] = [];
+  #acts: ActConnections | null = null;
   #socket: OpenpiSocket | null = null;
   #closed: Promise<void> | null = null;
   #actUrl: string | null = null;
@@ -81,6 +83,7 @@ class Server implements PolicyServer {
       const app = makeListener(service, gate);
       this.#apps.push(app);
       addActRoute(app, service, this.#compat);
+      this.#acts = new ActConnections(app.server, { service, gate, compat: this.#compat });
       let connections = 0;
       app.server.on('connection', (socket) => {
         connections++;
@@ -121,13 +124,16 @@ class Server implements PolicyServer {
     this.#service.log.info('draining');
     // A policy that does not heed its signal, or a client that does not read, ends here.
     const force = setTimeout(() => {
+      this.#acts?.terminate();
       this.#socket?.terminate();
       for (const app of this.#apps) app.server.closeAllConnections();
     }, drainMs);
     const drained = this.#service.drain(drainMs * inferenceShare);
+    this.#acts?.drain();
     this.#socket?.drain();
     await Promise.all(this.#apps.map((app) => app.close()));
     clearTimeout(force);
+    this.#acts?.terminate();
     this.#socket?.terminate();
     void drained;
     this.#service.log.info('closed');

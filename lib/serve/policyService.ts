@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import { SemanticVlaError } from '../errors.ts';
 import type { ActionChunk, Policy } from '../types.ts';
+import { BodyPool } from './bodyPool.ts';
 import { type Failure, failureOf } from './failure.ts';
 import { InferenceSlot } from './inferenceSlot.ts';
 import type { ServeLimits } from './limits.ts';
@@ -36,8 +37,7 @@ export class PolicyService {
   readonly log: Logger;
   readonly metadata: WireMap;
   readonly fingerprint: string;
-  /** A buffer that no request uses at the moment; see httpBody.ts. */
-  spareBody: Buffer | null = null;
+  readonly bodies: BodyPool;
   readonly #policy: Policy;
   readonly #read: ReadObservation;
   readonly #unnormKey: string | undefined;
@@ -45,7 +45,6 @@ export class PolicyService {
   readonly #connections = new Map<Protocol, () => number>();
   #draining = false;
   #failures = 0;
-  #held = 0;
 
   constructor({ policy, keys, unnormKey, metadata, limits, log, recorder }: ServiceOptions) {
     this.#policy = policy;
@@ -61,10 +60,11 @@ export class PolicyService {
         busy: () => this.#slot.busy,
         waiting: () => this.#slot.waiting,
         ready: () => this.ready,
-        heldBytes: () => this.#held,
+        heldBytes: () => this.bodies.held,
       },
       recorder,
     );
+    this.bodies = new BodyPool(limits, () => this.metrics.rejected('memory'));
     this.#slot = new InferenceSlot((why) => this.metrics.rejected(why));
   }
 
@@ -83,38 +83,19 @@ export class PolicyService {
   }
 
   /**
-   * Counts bytes of bodies in memory, over all connections.
-   * @throws OVERLOADED they would be more than `limits.heldBytes`
-   */
-  hold(bytes: number): void {
-    if (this.#held + bytes > this.limits.heldBytes) {
-      this.metrics.rejected('memory');
-      throw new SemanticVlaError(
-        'OVERLOADED',
-        'Too many bodies are being received at once. Ask again later.',
-      );
-    }
-    this.#held += bytes;
-  }
-
-  release(bytes: number): void {
-    this.#held -= bytes;
-  }
-
-  /**
    * @param fields decoded request
-   * @param signal aborted when the client is gone
+   * @param caller to be aborted when the client is gone
    * @throws (rejects) what `observationReader` throws, OVERLOADED, DRAINING, ACTION_NOT_FINITE, or the policy's error
    */
-  async infer(fields: WireMap, signal: AbortSignal): Promise<Inference> {
+  async infer(fields: WireMap, caller: AbortController): Promise<Inference> {
     const { observation, instruction } = this.#read(fields);
     const unnormKey = this.#unnormKey;
-    return this.#slot.run(async (inner) => {
+    return this.#slot.run(async (signal) => {
       const start = performance.now();
       try {
         const chunk = await this.#policy.predict(observation, {
           instruction,
-          signal: inner,
+          signal,
           ...(unnormKey === undefined ? {} : { unnormKey }),
         });
         checkFinite(chunk);
@@ -123,10 +104,10 @@ export class PolicyService {
         this.#failures = 0;
         return { chunk, inferMs };
       } catch (error) {
-        if (!inner.aborted && failureOf(error).status >= 500) this.#failures++;
+        if (!signal.aborted && failureOf(error).status >= 500) this.#failures++;
         throw error;
       }
-    }, signal);
+    }, caller);
   }
 
   /** Logs and counts a request that failed. What the client is not told stands in the log. */

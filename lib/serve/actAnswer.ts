@@ -1,0 +1,91 @@
+/**
+ * What `POST /act` answers to a body (spec, Serving protocol of the reference): a list of C arrays. Failures have honest
+ * status codes; with `compat` they are what the reference answers: status 200 and the JSON string "error".
+ */
+
+import type { ActionChunk } from '../types.ts';
+import type { Body } from './bodyPool.ts';
+import { ClientGone } from './clientGone.ts';
+import { type Failure, failureBody } from './failure.ts';
+import { JsonSyntaxError } from './jsonBytes.ts';
+import { decodeActRequest, encodeActions } from './jsonNumpy.ts';
+import { float64Array, type NdArray } from './ndarray.ts';
+import type { PolicyService } from './policyService.ts';
+
+/** Which policy answers: a client asks for no second one. */
+export const policyHeader = 'x-semanticvla-policy';
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** JSON. */
+  readonly text: string;
+}
+
+/** What FastAPI says to a body that is not JSON. */
+const jsonInvalid =
+  '{"detail":[{"type":"json_invalid","loc":["body",0],"msg":"JSON decode error","input":{},"ctx":{"error":"Expecting value"}}]}';
+
+/**
+ * @param body released here
+ * @param caller aborted with ClientGone when the client leaves
+ * @returns null: nobody is there to be answered
+ */
+export async function answerAct(
+  body: Body,
+  service: PolicyService,
+  compat: boolean,
+  caller: AbortController,
+): Promise<HttpAnswer | null> {
+  try {
+    const bytes = body.length;
+    const start = performance.now();
+    const { fields, encoded } = decodeActRequest(body.bytes());
+    const { chunk, inferMs } = await service.infer(fields, caller);
+    if (caller.signal.reason instanceof ClientGone) throw caller.signal.reason;
+    const text = encodeActions(actionRows(chunk), encoded);
+    const totalMs = performance.now() - start;
+    service.metrics.request('act', 'OK', totalMs / 1000);
+    service.log.info({ protocol: 'act', code: 'OK', bytes, inferMs, totalMs }, 'request');
+    return { status: 200, headers: { [policyHeader]: service.fingerprint }, text };
+  } catch (error) {
+    if (caller.signal.reason instanceof ClientGone) {
+      clientLeft(service, 'inference');
+      return null;
+    }
+    return failedAnswer(error, service, compat);
+  } finally {
+    body.release();
+  }
+}
+
+export function clientLeft(service: PolicyService, phase: 'upload' | 'inference'): void {
+  service.metrics.disconnected('act', phase);
+  service.log.warn({ protocol: 'act', phase }, 'client gone');
+}
+
+export function failedAnswer(error: unknown, service: PolicyService, compat: boolean): HttpAnswer {
+  const failure = service.failed('act', error);
+  const headers = { [policyHeader]: service.fingerprint };
+  if (!compat || failure.code === 'REQUEST_TOO_LARGE') {
+    const { status, headers: more, text } = failureAnswer(failure);
+    return { status, headers: { ...headers, ...more }, text };
+  }
+  // FastAPI refuses these before the reference's handler, which answers "error" to all the rest.
+  if (error instanceof JsonSyntaxError) return { status: 422, headers, text: jsonInvalid };
+  return { status: 200, headers, text: '"error"' };
+}
+
+export function failureAnswer(failure: Failure): HttpAnswer {
+  const headers: Record<string, string> = {};
+  if (failure.status === 503) headers['retry-after'] = '1';
+  if (failure.status === 401) headers['www-authenticate'] = 'Bearer';
+  return { status: failure.status, headers, text: failureBody(failure) };
+}
+
+/** [C, A] -> C arrays [A], views. */
+function actionRows({ actions, shape: [count, width] }: ActionChunk): NdArray[] {
+  return Array.from({ length: count }, (_, i) =>
+    float64Array(actions.subarray(i * width, (i + 1) * width), [width]),
+  );
+}

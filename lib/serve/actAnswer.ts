@@ -85,7 +85,8 @@ export function failureAnswer(failure: Failure): HttpAnswer {
 
 /** [C, A] -> C arrays [A], views. */
 function actionRows({ actions, shape: [count, width] }: ActionChunk): NdArray[] {
-  return Array.from({ length: count }, (_, i) =>
-    float64Array(actions.subarray(i * width, (i + 1) * width), [width]),
-  );
+  const rows: NdArray[] = [];
+  for (let at = 0; at < count * width; at += width)
+    rows.push(float64Array(actions.subarray(at, at + width), [width]));
+  return rows;
 }

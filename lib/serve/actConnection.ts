@@ -7,7 +7,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Gate } from './access.ts';
 import { answerAct, clientLeft, failedAnswer, type HttpAnswer } from './actAnswer.ts';
-import { type ActHead, readActHead } from './actHead.ts';
+import { type ActHead, isSameHead, readActHead } from './actHead.ts';
 import { type Body, keptBytes } from './bodyPool.ts';
 import { endWith, requestTimeout } from './brokenRequest.ts';
 import { ClientGone } from './clientGone.ts';
@@ -36,6 +36,8 @@ interface Upload {
 export class ActConnection {
   readonly #socket: Socket;
   readonly #options: ActConnectionOptions;
+  /** The last that was served. */
+  #head: { readonly bytes: Buffer; readonly head: ActHead } | null = null;
   /** Between two requests this and `#caller` are null. */
   #upload: Upload | null = null;
   /** Of the request that is being answered. */
@@ -102,8 +104,8 @@ export class ActConnection {
 
   #begin(bytes: Buffer): void {
     const { service } = this.#options;
-    const head = readActHead(bytes);
-    if (head === null || !this.#isServed(head)) {
+    const head = this.#readHead(bytes);
+    if (head === null || service.draining) {
       this.#handOver(bytes);
       return;
     }
@@ -113,15 +115,20 @@ export class ActConnection {
     if (bytes.length > head.size) this.#take(upload, bytes.subarray(head.size));
   }
 
-  /** What is refused before its body is Node's to refuse. */
+  /** null: not for here; what is refused before its body is Node's to refuse. */
+  #readHead(bytes: Buffer): ActHead | null {
+    const before = this.#head;
+    if (before !== null && isSameHead(bytes, before.bytes)) return before.head;
+    const head = readActHead(bytes);
+    if (head === null || !this.#isServed(head)) return null;
+    this.#head = { bytes: Buffer.from(bytes.subarray(0, head.size)), head };
+    return head;
+  }
+
   #isServed({ headers, bodyBytes }: ActHead): boolean {
     const { service, gate } = this.#options;
-    return (
-      bodyBytes <= Math.min(service.limits.bodyBytes, keptBytes) &&
-      isJsonType(headers['content-type']) &&
-      gate(headers) === null &&
-      !service.draining
-    );
+    const isSmall = bodyBytes <= Math.min(service.limits.bodyBytes, keptBytes);
+    return isSmall && isJsonType(headers['content-type']) && gate(headers) === null;
   }
 
   #take(upload: Upload, bytes: Buffer): void {

@@ -25,6 +25,11 @@ const header =
 /** Headers that change what comes next on the connection. */
 const special = new Set(['transfer-encoding', 'expect', 'upgrade', 'trailer', 'te', 'http2-settings']);
 
+/** The same head again, as a client sends it time after time. */
+export function isSameHead(bytes: Buffer, before: Buffer): boolean {
+  return bytes.length >= before.length && bytes.compare(before, 0, before.length, 0, before.length) === 0;
+}
+
 /** @param bytes what a connection delivers at once; null: not this form, or not all of it */
 export function readActHead(bytes: Buffer): ActHead | null {
   if (bytes.length < start.length || bytes.toString('latin1', 0, start.length) !== start) return null;

@@ -28,19 +28,24 @@ export class JsonSyntaxError extends SemanticVlaError {
   }
 }
 
+/** Most keys and type strings: nothing to undo, and one byte a character. */
+const plainText = /^[ !#-[\]-~]*$/;
+
 /** A string of the document: its bytes between the quotes, still escaped. */
 export class JsonText {
   readonly raw: Buffer;
-  readonly escaped: boolean;
 
-  constructor(raw: Buffer, escaped: boolean) {
+  constructor(raw: Buffer) {
     this.raw = raw;
-    this.escaped = escaped;
   }
 
   /** @throws REQUEST_INVALID not UTF-8, a bad escape, a control character, or too long */
   toString(limit = maxTextBytes): string {
     if (this.raw.length > limit) throw invalidRequest(`text of at most ${limit} bytes`, `${this.raw.length}`);
+    if (this.raw.length <= maxKeyBytes) {
+      const text = this.raw.toString('latin1');
+      if (plainText.test(text)) return text;
+    }
     const text = decodeUtf8(this.raw);
     // JSON.parse knows what a string may hold: escapes, and no control characters.
     try {
@@ -52,7 +57,7 @@ export class JsonText {
 
   /** The bytes without escapes. Written over the document's own where there are any, so this document ends with it. */
   unescapeInPlace(): Buffer {
-    return this.escaped ? unescapeOver(this.raw) : this.raw;
+    return unescapeOver(this.raw);
   }
 }
 
@@ -82,7 +87,7 @@ function unescapeOver(bytes: Buffer): Buffer {
   for (;;) {
     const next = bytes.indexOf(backslash, from);
     const end = next < 0 ? bytes.length : next;
-    bytes.copyWithin(to, from, end);
+    if (to !== from) bytes.copyWithin(to, from, end);
     to += end - from;
     if (next < 0) return bytes.subarray(0, to);
     const letter = String.fromCharCode(bytes[next + 1] ?? 0);
@@ -189,7 +194,7 @@ class Parser {
       if ((end - 1 - run) % 2 === 0) {
         const raw = this.#bytes.subarray(start, end);
         this.#at = end + 1;
-        return new JsonText(raw, raw.includes(backslash));
+        return new JsonText(raw);
       }
       from = end + 1;
     }

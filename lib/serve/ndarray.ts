@@ -52,7 +52,9 @@ export class NdArray {
   numbers(): Float64Array {
     const { size, read } = types[this.dtype]!;
     const view = new DataView(this.data.buffer, this.data.byteOffset, this.data.byteLength);
-    return Float64Array.from({ length: this.data.length / size }, (_, i) => read(view, i * size));
+    const values = new Float64Array(this.data.length / size);
+    for (let i = 0; i < values.length; i++) values[i] = read(view, i * size);
+    return values;
   }
 }
 
@@ -64,6 +66,7 @@ export function float64Array(values: Float64Array, shape: readonly number[]): Nd
 /** NumPy writes `|` for types of one byte, some other writers `<`. */
 function canonical(dtype: unknown): string | null {
   if (typeof dtype !== 'string') return null;
+  if (Object.hasOwn(types, dtype)) return dtype;
   const name = dtype.replace(/^[<=](?=[uib]1$)/, '|').replace(/^=/, '<');
   return Object.hasOwn(types, name) ? name : null;
 }

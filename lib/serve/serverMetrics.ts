@@ -16,6 +16,8 @@ export interface ServeRecorder {
   /** @param at milliseconds of `performance.now()` */
   event(kind: 'rejected', at: number, value: number, reason: Rejection): void;
 }
+/** Counted at once; some 50 microseconds. */
+const mostPending = 64;
 
 /** What is counted outside of the registry and read when it is asked for. */
 export interface Gauges {
@@ -34,6 +36,9 @@ export class ServerMetrics {
   readonly #rejections: Counter<'reason'>;
   readonly #disconnects: Counter<'protocol' | 'reason'>;
   readonly #recorder: ServeRecorder | undefined;
+  /** Not yet in the registry, which takes longer to count than all the rest of an answer; added when somebody asks. */
+  #answered: (readonly [Protocol, code: string, seconds: number | null])[] = [];
+  #inferences: number[] = [];
 
   constructor(gauges: Gauges, recorder?: ServeRecorder) {
     this.#recorder = recorder;
@@ -101,12 +106,13 @@ export class ServerMetrics {
 
   /** @param seconds null when it was not answered with actions */
   request(protocol: Protocol, code: string, seconds: number | null): void {
-    this.#requests.inc({ protocol, code });
-    if (seconds !== null) this.#requestSeconds.observe({ protocol }, seconds);
+    this.#answered.push([protocol, code, seconds]);
+    if (this.#answered.length >= mostPending) this.#count();
   }
 
   inference(seconds: number): void {
-    this.#inferenceSeconds.observe(seconds);
+    this.#inferences.push(seconds);
+    if (this.#inferences.length >= mostPending) this.#count();
   }
 
   rejected(reason: Rejection): void {
@@ -118,11 +124,22 @@ export class ServerMetrics {
     this.#disconnects.inc({ protocol, reason });
   }
 
+  #count(): void {
+    for (const [protocol, code, seconds] of this.#answered) {
+      this.#requests.inc({ protocol, code });
+      if (seconds !== null) this.#requestSeconds.observe({ protocol }, seconds);
+    }
+    for (const seconds of this.#inferences) this.#inferenceSeconds.observe(seconds);
+    this.#answered = [];
+    this.#inferences = [];
+  }
+
   get contentType(): string {
     return this.#registry.contentType;
   }
 
   async text(): Promise<string> {
+    this.#count();
     return (await this.#registry.metrics()) + (this.#recorder?.metricsText() ?? '');
   }
 }

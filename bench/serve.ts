@@ -2,12 +2,14 @@
  * What serving costs, on loopback, each figure beside its baseline in the same run:
  *
  *   node --import tsx bench/serve.ts overhead [--requests 300]    p50 and p99 of an empty policy, ours beside the reference's
- *                                                               and beside a server that only reads the bytes (floor)
+ *                                                               and beside two that only read the bytes: Node's HTTP
+ *                                                               server (http floor) and a bare socket (socket floor)
  *   node --import tsx bench/serve.ts overload [--seconds 6]       accepted p99 at ten times the load a policy can take
  *   node --import tsx bench/serve.ts health [--seconds 5]         /healthz while a real inference runs
+ *   node --import tsx bench/serve.ts disconnects [--rounds 100]   a client goes; how soon the next one is answered
  *   node --import tsx bench/serve.ts connections [--cycles 10000] memory after connects and disconnects
  *
- * Without a name: all four. Requests of the two servers of `overhead` alternate, so that a busy machine is busy for both.
+ * Without a name: all five. Requests to the servers of `overhead` alternate, so that a busy machine is busy for all.
  */
 
 import { createServer } from 'node:net';
@@ -15,6 +17,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { WebSocket } from 'ws';
 import { pythonPeers } from '../test/serve/pythonPeers.ts';
+import { disconnectTimes, phases } from './serve/disconnects.ts';
 import {
   ask,
   BareClient,
@@ -28,12 +31,14 @@ import {
   startReference,
   stop,
 } from './serve/peer.ts';
+import { BareWebSocket, liberoMessage } from './serve/webSocketClient.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     requests: { type: 'string', default: '300' },
     seconds: { type: 'string', default: '6' },
+    rounds: { type: 'string', default: '100' },
     cycles: { type: 'string', default: '10000' },
   },
 });
@@ -69,34 +74,43 @@ async function overhead(): Promise<void> {
     return;
   }
   const body = liberoBody();
-  const servers: [string, Started][] = [
-    ['floor', await startFloor()],
-    ['ours', await startOurs()],
-    ['reference', await startReference(python, await freePort())],
+  const ours = await startOurs();
+  const reference = await startReference(python, await freePort());
+  const httpFloor = await startFloor('http');
+  const socketFloor = await startFloor('socket');
+  const clients: [string, BareClient | BareWebSocket][] = [
+    ['socket floor', await BareClient.open(socketFloor.act, body)],
+    ['http floor', await BareClient.open(httpFloor.act, body)],
+    ['ours', await BareClient.open(ours.act, body)],
+    ['ours, openpi', await BareWebSocket.open(ours.openpi, liberoMessage())],
+    ['reference', await BareClient.open(reference.act, body)],
   ];
-  const times = new Map(servers.map(([name]) => [name, [] as number[]]));
-  const clients = new Map<string, BareClient>();
-  for (const [name, { act }] of servers) clients.set(name, await BareClient.open(act, body));
+  const times = new Map(clients.map(([name]) => [name, [] as number[]]));
   const warmUp = 50;
   for (let i = 0; i < warmUp + Number(values.requests); i++) {
-    for (const [name] of servers) {
+    for (const [name, client] of clients) {
       const ms = await timed(async () => {
-        const { status, body: answer } = await clients.get(name)!.ask();
+        const { status, body: answer } = await client.ask();
         if (status !== 200 || answer.length < 100) throw new Error(`${name} answered ${status}: ${answer}`);
       });
       if (i >= warmUp) times.get(name)!.push(ms);
     }
   }
-  for (const [name, server] of servers) {
-    const all = times.get(name)!;
-    print('overhead', { server: name, p50_ms: percentile(all, 0.5), p99_ms: percentile(all, 0.99) });
-    clients.get(name)!.close();
-    await stop(server);
-  }
+  for (const [, client] of clients) client.close();
+  for (const server of [ours, reference, httpFloor, socketFloor]) await stop(server);
   const p50 = (name: string): number => percentile(times.get(name)!, 0.5);
+  for (const [name, all] of times) {
+    print('overhead', {
+      server: name,
+      p50_ms: percentile(all, 0.5),
+      p99_ms: percentile(all, 0.99),
+      reference_is: `${(p50('reference') / p50(name)).toFixed(2)}x`,
+    });
+  }
   print('overhead', {
     p50_ratio: p50('reference') / p50('ours'),
-    p50_ratio_above_floor: (p50('reference') - p50('floor')) / (p50('ours') - p50('floor')),
+    p50_ratio_above_socket_floor:
+      (p50('reference') - p50('socket floor')) / (p50('ours') - p50('socket floor')),
     goal: '>= 5',
   });
 }
@@ -219,7 +233,25 @@ async function connections(): Promise<void> {
   print('connections', { cycles, before_mib: before, after_mib: after, kib_a_cycle: perCycle });
 }
 
-const parts = { overhead, overload, health, connections };
+async function disconnects(): Promise<void> {
+  const server = await startOurs();
+  for (const protocol of ['act', 'openpi'] as const) {
+    for (const phase of phases) {
+      const times = await disconnectTimes(server, protocol, phase, Number(values.rounds));
+      print('disconnects', {
+        protocol,
+        phase,
+        rounds: times.length,
+        p50_ms: percentile(times, 0.5),
+        max_ms: Math.max(...times),
+        goal: '<= 100',
+      });
+    }
+  }
+  await stop(server);
+}
+
+const parts = { overhead, overload, health, disconnects, connections };
 const names = positionals.length === 0 ? Object.keys(parts) : positionals;
 for (const name of names) {
   if (!Object.hasOwn(parts, name))

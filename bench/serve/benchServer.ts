@@ -10,6 +10,7 @@ import { pino } from 'pino';
 import { loadPolicy } from '../../lib/policy.ts';
 import { servePolicy } from '../../lib/serve/servePolicy.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions } from '../../lib/types.ts';
+import { endless, long, longRows } from './instructions.ts';
 
 const { values } = parseArgs({
   options: {
@@ -50,6 +51,20 @@ function nullPolicy(latencyMs: number): Policy {
     imageSize: 224,
     patchGrid: 16,
     predict: (_observation: Observation, { instruction, signal }: PredictOptions): Promise<ActionChunk> => {
+      if (instruction === long) {
+        const [, width] = shape;
+        const actions = new Float64Array(longRows * width);
+        return Promise.resolve({
+          ...chunk,
+          instruction,
+          actions,
+          normalized: new Float32Array(0),
+          shape: [longRows, width],
+        });
+      }
+      if (instruction === endless) {
+        return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+      }
       if (latencyMs === 0) return Promise.resolve({ ...chunk, instruction });
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => resolve({ ...chunk, instruction }), latencyMs);

@@ -86,16 +86,18 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
+export function noise(): Uint8Array {
+  return Uint8Array.from({ length: 224 * 224 * 3 }, () => Math.random() * 256);
+}
+
 /** The body of a LIBERO robot: two cameras of 224 x 224, drawn noise, state and instruction. */
-export function liberoBody(): Buffer {
-  const image = (): string => {
-    const pixels = Buffer.from(Uint8Array.from({ length: 224 * 224 * 3 }, () => Math.random() * 256));
-    return `{"__numpy__": "${pixels.toString('base64')}", "dtype": "|u1", "shape": [224, 224, 3]}`;
-  };
+export function liberoBody(instruction = 'pick up the black bowl'): Buffer {
+  const image = (): string =>
+    `{"__numpy__": "${Buffer.from(noise()).toString('base64')}", "dtype": "|u1", "shape": [224, 224, 3]}`;
   const state = Buffer.from(new Float64Array(8).buffer).toString('base64');
   return Buffer.from(
     `{"full_image": ${image()}, "wrist_image": ${image()}, "state": {"__numpy__": "${state}", "dtype": "<f8", ` +
-      '"shape": [8]}, "instruction": "pick up the black bowl"}',
+      `"shape": [8]}, "instruction": ${JSON.stringify(instruction)}}`,
   );
 }
 
@@ -109,8 +111,8 @@ export function startOurs(...args: string[]): Promise<Started> {
   return startNode('benchServer.ts', args);
 }
 
-export function startFloor(): Promise<Started> {
-  return startNode('floorServer.ts', []);
+export function startFloor(kind: 'http' | 'socket'): Promise<Started> {
+  return startNode('floorServer.ts', [kind]);
 }
 
 async function startNode(script: string, args: readonly string[]): Promise<Started> {

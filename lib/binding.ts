@@ -250,6 +250,11 @@ export interface NativeAddon {
   inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
   /** Blocks the JS thread, at most a second: for checking its clock. */
   busyWait(microseconds: number): NativeBusyWait;
+  /**
+   * Base64 over itself, on the JS thread; standard and URL alphabet, padding at the end. Returns the number of bytes; -1:
+   * another character, and `text` is partly overwritten. The length must be a multiple of 4.
+   */
+  decodeBase64(text: Uint8Array): number;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
   buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
@@ -287,6 +292,7 @@ export interface NativeAddon {
 export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   buildEngine: true,
   busyWait: true,
+  decodeBase64: true,
   inspectTensorRt: true,
   jpegRoundTrip: true,
   lanczosResize: true,

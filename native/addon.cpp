@@ -15,6 +15,7 @@
 #include "reference/normalizePixels.h"
 #include "reference/pillowBicubic.h"
 #include "reference/preprocessor.h"
+#include "support/base64.h"
 #include "support/busyWait.h"
 #include "support/team.h"
 
@@ -122,6 +123,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("listDevices", &SemanticVlaAddon::listDevices),
                     InstanceMethod("openSession", &SemanticVlaAddon::openSession),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
+                    InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
                     InstanceMethod("lanczosResize", &SemanticVlaAddon::lanczosResize),
@@ -189,6 +191,12 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   Napi::Value tryLock(const Napi::CallbackInfo& info) { return napi::tryLock(info); }
 
   /// On the JS thread, which is the one whose clock is checked.
+  Napi::Value decodeBase64(const Napi::CallbackInfo& info) {
+    const napi::BytesView text = napi::toWritableBytes(info[0], "text");
+    const int64_t bytes = semanticvla::decodeBase64(text.data, text.length);
+    return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  }
+
   Napi::Value busyWait(const Napi::CallbackInfo& info) {
     const int microseconds = napi::toInt(info[0], "microseconds", 0, 1000000);
     const BusyWait wait = busyClock_.wait(microseconds * 1e-3);

@@ -3,6 +3,7 @@
  * reference).
  */
 
+import { decodeBase64 } from './base64.ts';
 import { JsonSyntaxError, type JsonText, type JsonValue, parseJsonBytes } from './jsonBytes.ts';
 import {
   arrayBytes,
@@ -13,9 +14,6 @@ import {
   type WireMap,
   type WireValue,
 } from './ndarray.ts';
-
-/** A multiple of 4, so that every piece of base64 decodes by itself. */
-const pieceBytes = 16 * 2 ** 10;
 
 export interface ActRequest {
   readonly fields: WireMap;
@@ -78,25 +76,17 @@ function decode(value: JsonValue): WireValue {
   const { dtype, shape } = { dtype: value.get('dtype'), shape: value.get('shape') };
   const type = checkDtype(isText(dtype) ? dtype.toString(64) : dtype);
   const sizes = checkShape(shape);
-  return new NdArray(type, sizes, decodeBase64(data, arrayBytes(type, sizes)));
+  return new NdArray(type, sizes, decodeBytes(data, arrayBytes(type, sizes)));
 }
 
 /** Strict: exactly the padded length, and every character of it base64's. Written over the text itself. */
-function decodeBase64(text: JsonText, bytes: number): Uint8Array {
+function decodeBytes(text: JsonText, bytes: number): Uint8Array {
   const wanted = 4 * Math.ceil(bytes / 3);
   // Some writers escape the slash; a base64 string has no other use for a backslash.
   const raw = text.raw.length === wanted ? text.raw : text.unescapeInPlace();
   if (raw.length !== wanted)
     throw invalidRequest(`${wanted} characters of base64 for ${bytes} bytes`, `${raw.length}`);
-  let written = 0;
-  // Node decodes base64 only from text. Pieces of this size are young garbage; larger ones would make the collector walk
-  // the whole heap every few requests.
-  for (let at = 0; at < raw.length; at += pieceBytes) {
-    const piece = raw.toString('latin1', at, Math.min(at + pieceBytes, raw.length));
-    written += raw.write(piece, written, bytes - written, 'base64');
-  }
-  // Node passes over characters that are none of base64's, so that too few bytes come out.
-  if (written !== bytes) throw invalidRequest('base64', 'other characters');
+  if (decodeBase64(raw) !== bytes) throw invalidRequest('base64', 'other characters');
   return raw.subarray(0, bytes);
 }
 

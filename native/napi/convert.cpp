@@ -49,17 +49,22 @@ ImageView toImage(const Napi::CallbackInfo& info, size_t first) {
   return image;
 }
 
-const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length) {
+BytesView toWritableBytes(const Napi::Value& value, const char* name) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     throw Napi::TypeError::New(value.Env(), std::string("expected a Uint8Array for ") + name);
   }
-  const Napi::Uint8Array array = value.As<Napi::Uint8Array>();
-  if (array.ElementLength() != length) {
+  Napi::Uint8Array array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ElementLength()};
+}
+
+const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length) {
+  const BytesView bytes = toWritableBytes(value, name);
+  if (bytes.length != length) {
     throw Napi::RangeError::New(value.Env(), std::string("expected ") + std::to_string(length) +
                                                  " bytes for " + name + " but received " +
-                                                 std::to_string(array.ElementLength()));
+                                                 std::to_string(bytes.length));
   }
-  return array.Data();
+  return bytes.data;
 }
 
 std::array<float, 3> toChannels(const Napi::Value& value, const char* name) {

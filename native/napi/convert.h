@@ -29,6 +29,12 @@ struct ImageView {
   size_t bytes() const { return static_cast<size_t>(width) * height * 3; }
 };
 
+/// A caller's bytes, where they are.
+struct BytesView {
+  uint8_t* data = nullptr;
+  size_t length = 0;
+};
+
 /// Images of one call.
 constexpr int kMaxImages = 1024;
 
@@ -40,6 +46,8 @@ int toSide(const Napi::Value& value, const char* name);
 ImageView toImage(const Napi::CallbackInfo& info, size_t first);
 /// `length` bytes of a Uint8Array.
 const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length);
+/// All of a Uint8Array, in place: only for work that ends before the call returns.
+BytesView toWritableBytes(const Napi::Value& value, const char* name);
 /// Three numbers, one a channel.
 std::array<float, 3> toChannels(const Napi::Value& value, const char* name);
 /// Writes into `frames`, whose buffers are reused.

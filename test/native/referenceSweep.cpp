@@ -13,6 +13,7 @@
 #include "reference/normalizePixels.h"
 #include "reference/pillowBicubic.h"
 #include "reference/preprocessor.h"
+#include "support/base64.h"
 #include "support/team.h"
 
 using namespace semanticvla;
@@ -67,6 +68,22 @@ void sweep(std::mt19937& random, int width, int height, Team& alone, Team& three
                   {0.5f, 0.5f, 0.5f}, values.data());
 }
 
+/// Texts of every length up to some steps of the wide loop, at the end of their memory, with and
+/// without a character that is none of base64's.
+void sweepBase64(std::mt19937& random) {
+  const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (size_t length = 0; length <= 200; ++length) {
+    std::vector<uint8_t> text(length);
+    for (uint8_t& character : text) character = static_cast<uint8_t>(alphabet[random() % 64]);
+    std::vector<uint8_t> spoilt = text;
+    const int64_t written = decodeBase64(text.data(), text.size());
+    check(written == static_cast<int64_t>(length / 4 * 3), "base64", static_cast<int>(length), 0);
+    if (length < 4) continue;
+    spoilt[random() % (length / 4 * 4)] = static_cast<uint8_t>(128 + random() % 128);
+    check(decodeBase64(spoilt.data(), spoilt.size()) == -1, "base64", static_cast<int>(length), 1);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -80,6 +97,7 @@ int main() {
     sweep(random, 1 + static_cast<int>(random() % 150), 1 + static_cast<int>(random() % 150), alone,
           three);
   }
+  sweepBase64(random);
   Preprocessor preprocessor;
   Preprocessed single;
   Preprocessed shared;

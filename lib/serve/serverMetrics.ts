@@ -7,6 +7,9 @@ export type Protocol = 'act' | 'openpi';
 /** Seconds; a chunk lasts 160 ms to 1 s on a robot, and an inference some milliseconds to seconds. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
+/** Requests that are counted at once; some 50 microseconds. */
+const mostPending = 64;
+
 export type Rejection = 'superseded' | 'draining' | 'memory' | 'token';
 
 /** Records what happens inside the server and its policy; lib/profile/recorder has one. */
@@ -16,9 +19,6 @@ export interface ServeRecorder {
   /** @param at milliseconds of `performance.now()` */
   event(kind: 'rejected', at: number, value: number, reason: Rejection): void;
 }
-/** Counted at once; some 50 microseconds. */
-const mostPending = 64;
-
 /** What is counted outside of the registry and read when it is asked for. */
 export interface Gauges {
   connections(protocol: Protocol): number;

@@ -1,6 +1,6 @@
 /** What the reader must know of the machine before believing a number: what was seen, what it does, what changes it. */
 
-import type { MachineState, Reading, SubjectResult, Warning } from '../types.ts';
+import type { MachineState, Reading, Warning } from '../types.ts';
 import { throttlingOf } from './finishMachine.ts';
 
 /** Above these a figure is no longer the program's own. */
@@ -133,20 +133,6 @@ export function machineWarnings(machine: MachineState): Warning[] {
     const text = rule(machine);
     return text === null ? [] : [{ code, text: `${text}.` }];
   });
-}
-
-/** Whether a subject was measured before it was warm. */
-export function warmUpWarnings(subjects: readonly Pick<SubjectResult, 'subject' | 'warmUp'>[]): Warning[] {
-  return subjects.flatMap(({ subject, warmUp }) =>
-    warmUp.stable
-      ? []
-      : [
-          {
-            code: 'warm-up-short',
-            text: `${subject.name}: still getting faster or slower after ${warmUp.chunks} warm-up chunks (${warmUp.because}). Mean and p99 hold the warming up. More of it: --warmUp MS.`,
-          },
-        ],
-  );
 }
 
 /** What differs between the machines of two reports: their figures then compare machines, not programs. */

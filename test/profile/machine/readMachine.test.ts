@@ -6,11 +6,7 @@ import { machineProbe } from '../../../lib/doctor/probe.ts';
 import { finishMachine, throttlingOf } from '../../../lib/profile/machine/finishMachine.ts';
 import { machineRows } from '../../../lib/profile/machine/machineRows.ts';
 import { readMachine, readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
-import {
-  machineDifferences,
-  machineWarnings,
-  warmUpWarnings,
-} from '../../../lib/profile/machine/warnings.ts';
+import { machineDifferences, machineWarnings } from '../../../lib/profile/machine/warnings.ts';
 import type { MachineState, Reading } from '../../../lib/profile/types.ts';
 import { type FakeMachine, fakeDesktop, fakeNothing, fakeOrin, fakeThor, probeOf } from './fakeMachines.ts';
 import { orin, thor } from './recorded.ts';
@@ -166,7 +162,7 @@ test('what happens in a run: alarms, counters, heat, others, steal', () => {
   assert.match(row(machine, 'energy')!, /4\.00 J a chunk, 20\.0 W \(VDD_IN, 3 samples\)/);
 });
 
-test('power mode, battery, shared machine, warm-up: each says what changes it', () => {
+test('power mode, battery, shared machine: each says what changes it', () => {
   const slow = read({ ...fakeOrin, commands: { 'nvpmodel -q': thor.nvpmodel120W } });
   assert.match(
     machineWarnings(slow).find(({ code }) => code === 'power-mode')!.text,
@@ -197,10 +193,6 @@ test('power mode, battery, shared machine, warm-up: each says what changes it', 
     { chunks: 1, probe: probeOf(changed(guest, { '/proc/stat': 'cpu  190 0 0 0 0 0 0 10 0 0\n' })) },
   );
   assert.match(machineWarnings(stolen).find(({ code }) => code === 'shared-machine')!.text, /host took 10 %/);
-  const warm = { chunks: 3, ms: 10, stable: false, because: 'the last three differ by 12 %' };
-  const subject = { name: 'tiny cpu' } as Parameters<typeof warmUpWarnings>[0][number]['subject'];
-  assert.is(warmUpWarnings([{ subject, warmUp: warm }])[0]?.code, 'warm-up-short');
-  assert.equal(warmUpWarnings([{ subject, warmUp: { ...warm, stable: true } }]), []);
 });
 
 test('two reports of different clocks or power modes are told apart', () => {

@@ -1,5 +1,6 @@
 /** A bench report as a person reads it. */
 
+import { machineRows } from '../profile/machine/machineRows.ts';
 import { stageOrder } from '../profile/measure/stageTimes.ts';
 import type {
   BenchReport,
@@ -161,19 +162,13 @@ export function selfCheckText(check: SelfCheck): string {
   );
 }
 
+/** What it is, how it was before and after, throttling, energy: what decides whether the figures mean anything. */
 function machineText({ machine, software }: BenchReport): string {
-  const { board, cpu, gpu, powerMode, clocksLocked, jetpack, os } = machine;
-  const facts = [
-    board,
-    `${cpu.model}, ${cpu.cores} cores${cpu.governor === null ? '' : `, governor ${cpu.governor}`}`,
-    ...(gpu === null ? [] : [`${gpu.name}${gpu.driver === null ? '' : `, driver ${gpu.driver}`}`]),
-    ...(jetpack === null ? [] : [jetpack]),
-    ...(powerMode === null ? [] : [`power mode ${powerMode}`]),
-    ...(clocksLocked === null ? [] : [`clocks ${clocksLocked ? 'locked' : 'not locked'}`]),
-    os,
-    `Node ${software.node}`,
-  ];
-  return `machine: ${facts.join('; ')}`;
+  const rows = [...machineRows(machine), ['Node', software.node ?? 'unknown'] as const];
+  return formatTable(
+    rows.map(([label, value], i) => [i === 0 ? 'machine:' : '', label, value]),
+    ['left', 'left', 'left'],
+  );
 }
 
 export function gateText(gate: readonly GateVerdict[]): string {

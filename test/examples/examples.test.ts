@@ -12,10 +12,21 @@ const test = suite('examples');
 const root = resolve(goldenRoot, '../..');
 const key = 'libero_spatial_no_noops';
 
-function run(example: string, ...args: string[]): Promise<{ code: number | null; out: string; err: string }> {
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function run(example: string, ...args: string[]): Promise<Ended> {
+  return runIn({}, example, ...args);
+}
+
+function runIn(env: Record<string, string>, example: string, ...args: string[]): Promise<Ended> {
   return new Promise((settle) => {
     const child = spawn(process.execPath, ['--import', 'tsx', join('examples', example), ...args], {
       cwd: root,
+      env: { ...process.env, ...env },
     });
     let [out, err] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -72,6 +83,25 @@ test('liberoEpisode: recorded observations give the reference actions, the gripp
     });
   assert.ok(runs.length >= 2, 'two recorded observations');
   await Promise.all(runs);
+});
+
+test('ros2: a node on a robot that is all fake, with the example parameters, until it is told to end', async () => {
+  const env = {
+    NODE_OPTIONS: `--import ${new URL('../ros2/rclnodejsHook.mjs', import.meta.url).href}`,
+    RCLNODEJS: new URL('../ros2/fakeRclnodejs.ts', import.meta.url).href,
+    FAKE_TRAJECTORIES: '12',
+  };
+  const parameters = ['--ros-args', '--params-file', 'examples/ros2/libero.yaml'];
+  const { code, out, err } = await runIn(env, 'ros2/node.ts', goldenCheckpoint('libero-tiny'), ...parameters);
+  assert.is(code, 0, err);
+  const report = JSON.parse(out.trim().split('\n').at(-1)!) as Record<string, unknown>;
+  // twelve, and the hold that it ends with
+  assert.ok((report.trajectories as number) >= 13, out);
+  assert.ok((report.moved as number) >= 1, out);
+  assert.equal(report.topics, ['/semanticvla/trajectory']);
+  assert.equal(report.names, ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper']);
+  assert.equal(report.undeclared, [], 'the example sets parameters that the node has');
+  assert.is(report.destroyed, 1);
 });
 
 test('ros2: without rclnodejs it says what to install', async () => {

@@ -1,12 +1,13 @@
 /** The node in a real ROS 2: rclnodejs on one side, rclpy on the other, DDS on the loopback between them. */
 
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { goldenCheckpoint } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 
 const test = suite('real ROS 2');
@@ -18,7 +19,7 @@ interface Ended {
   readonly out: string;
 }
 
-function start(command: string, args: readonly string[]) {
+function start(command: string, args: readonly string[], more: Readonly<Record<string, string>> = {}) {
   const ros = JSON.parse(readFileSync(join(folder, 'environment.json'), 'utf8')) as Record<string, string>;
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -28,6 +29,7 @@ function start(command: string, args: readonly string[]) {
       // a domain of this process's own, on the loopback only
       ROS_DOMAIN_ID: String(1 + (process.pid % 100)),
       ROS_AUTOMATIC_DISCOVERY_RANGE: 'LOCALHOST',
+      ...more,
     },
   });
   let out = '';
@@ -70,6 +72,41 @@ testWhen(
     const report = JSON.parse(robot.out.trim().split('\n').at(-1)!) as Record<string, unknown>;
     assert.equal(report.joint_names, ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper']);
     assert.equal(report.time_from_start, [0, 50_000_000]);
+    assert.is(ended.code, 0, ended.out);
+  },
+);
+
+testWhen(
+  existsSync(join(folder, 'ready')) && existsSync(join(folder, 'launch-ready')),
+  'no ROS 2 with `ros2 launch` is there (test/ros2/setUpRealRos.sh makes one; its head says what for the launch file)',
+  test,
+  'the launch file of the example starts the tiny policy, which moves a robot on rclpy and ends when it is told to',
+  async () => {
+    const python = join(folder, 'ros/bin/python');
+    const logs = mkdtempSync(join(tmpdir(), 'semanticvla-launch-'));
+    const launch = start(
+      python,
+      [
+        here('./realRosLaunch.py'),
+        here('../../examples/ros2/semanticvla.launch.py'),
+        `checkpoint:=${goldenCheckpoint('libero-tiny')}`,
+      ],
+      {
+        NODE_OPTIONS: `--import ${new URL('./rclnodejsHook.mjs', import.meta.url).href}`,
+        RCLNODEJS: pathToFileURL(join(folder, 'node/node_modules/rclnodejs/dist/index.js')).href,
+        ROS_LOG_DIR: logs,
+      },
+    );
+    const peer = start(python, [here('./realRosPeer.py'), 'libero']);
+    const robot = await peer.ended;
+    launch.child.kill('SIGINT');
+    const ended = await launch.ended;
+    rmSync(logs, { recursive: true });
+    assert.is(robot.code, 0, `${robot.out}\n${ended.out}`);
+    const report = JSON.parse(robot.out.trim().split('\n').at(-1)!) as Record<string, unknown>;
+    assert.equal(report.joint_names, ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper']);
+    assert.match(ended.out, /asynchronous at 20 Hz: pick up the cup/);
+    assert.match(ended.out, /process has finished cleanly/);
     assert.is(ended.code, 0, ended.out);
   },
 );

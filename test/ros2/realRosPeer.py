@@ -1,20 +1,27 @@
 """A robot on rclpy: publishes two cameras, joint states and an instruction, and prints the trajectories it gets.
 
-Ends by itself: with code 0 after ten trajectories that carry what it published, else with code 1 after sixty seconds.
+Without an argument on the node's own topics, with joint states, for a policy that answers with what it saw; with `libero`
+on the topics of examples/ros2/libero.yaml, with the state as numbers, for any policy.
+Ends by itself: with code 0 after ten trajectories that are right, else with code 1 after sixty seconds.
 """
 
 import json
+import math
 import sys
 import time
 
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 SIDE = 224
 INSTRUCTION = 'pick up the cup'
+EXPECTED = [0.25, 0.04, 0.09, len(INSTRUCTION) / 1000, 0.0, 0.0, 1.0]
+LIBERO = sys.argv[1:] == ['libero']
+CAMERAS = (('/camera/full/image_raw', '/camera/wrist/image_raw') if LIBERO
+           else ('/semanticvla/full_image', '/semanticvla/wrist_image'))
 
 
 def image(first, shot, stamp):
@@ -24,32 +31,45 @@ def image(first, shot, stamp):
     return message
 
 
+def is_right(positions):
+    if LIBERO:
+        # a hold moves by zero
+        return len(positions) == 7 and all(map(math.isfinite, positions)) and any(positions[:6])
+    return all(abs(a - b) < 1e-12 for a, b in zip(positions, EXPECTED))
+
+
+def joint_state(stamp):
+    message = JointState(name=[f'j{i}' for i in range(8, 0, -1)], position=[float(i) for i in range(7, 0, -1)] + [0.25])
+    message.header.stamp = stamp
+    return message
+
+
 def main():
     rclpy.init()
     node = rclpy.create_node('robot')
     got = []
     node.create_subscription(JointTrajectory, '/semanticvla/trajectory', got.append, 1)
-    cameras = {name: node.create_publisher(Image, f'/semanticvla/{name}', qos_profile_sensor_data)
-               for name in ('full_image', 'wrist_image')}
+    full, wrist = (node.create_publisher(Image, topic, qos_profile_sensor_data) for topic in CAMERAS)
     joints = node.create_publisher(JointState, '/joint_states', 10)
+    numbers = node.create_publisher(Float64MultiArray, '/eef_state', 10)
     instruction = node.create_publisher(String, '/semanticvla/instruction', 1)
-    expected = [0.25, 0.04, 0.09, len(INSTRUCTION) / 1000, 0.0, 0.0, 1.0]
     end = time.monotonic() + 60
     shot = 0
     right = []
     while time.monotonic() < end and len(right) < 10:
         shot += 1
         stamp = node.get_clock().now().to_msg()
-        cameras['full_image'].publish(image(40, shot, stamp))
-        cameras['wrist_image'].publish(image(90, shot, stamp))
-        state = JointState(name=[f'j{i}' for i in range(8, 0, -1)], position=[float(i) for i in range(7, 0, -1)] + [0.25])
-        state.header.stamp = stamp
-        joints.publish(state)
+        full.publish(image(40, shot, stamp))
+        wrist.publish(image(90, shot, stamp))
+        if LIBERO:
+            numbers.publish(Float64MultiArray(data=[i / 10 for i in range(8)]))
+        else:
+            joints.publish(joint_state(stamp))
         instruction.publish(String(data=INSTRUCTION))
         until = time.monotonic() + 0.1
         while time.monotonic() < until:
             rclpy.spin_once(node, timeout_sec=0.02)
-        right = [t for t in got if all(abs(a - b) < 1e-12 for a, b in zip(t.points[0].positions, expected))]
+        right = [trajectory for trajectory in got if is_right(trajectory.points[0].positions)]
     last = right[-1] if right else None
     print(json.dumps({
         'got': len(got),

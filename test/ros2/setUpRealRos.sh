@@ -2,6 +2,8 @@
 # A real ROS 2 (Kilted) without root and without a ROS package server: its libraries and rclpy as wheels from PyPI, rclnodejs
 # from npm, built against them. Needs Python 3.11 with its shared library, g++, Node >= 20.20.2; 300 MB, a few minutes.
 # Prints the folder. Once made it is used again; two at a time wait for each other.
+# `ros2 launch` is in no registry: its Python package is installed from source, by default from GitHub; ROS_LAUNCH names
+# another source that pip takes, such as the folder `launch` of a checkout of ros2/launch. Without it the rest still works.
 set -euo pipefail
 
 folder="${XDG_CACHE_HOME:-$HOME/.cache}/semanticvla/ros2-kilted"
@@ -9,7 +11,21 @@ python="${PYTHON:-python3.11}"
 mkdir -p "$folder"
 exec 9>"$folder/lock"
 flock 9
+
+# What a launch file needs: pure Python.
+installLaunch() {
+  local source="${ROS_LAUNCH:-git+https://github.com/ros2/launch@kilted#subdirectory=launch}" pip="$folder/ros/bin/pip"
+  if [ -f "$folder/launch-ready" ]; then return; fi
+  if "$pip" install --quiet wheel setuptools pyyaml lark importlib_metadata osrf-pycommon &&
+    "$pip" install --quiet --no-build-isolation --no-deps "$source"; then
+    touch "$folder/launch-ready"
+  else
+    echo "setUpRealRos: expected ros2/launch at $source, found none; set ROS_LAUNCH. The launch file is not tested." >&2
+  fi
+}
+
 if [ -f "$folder/ready" ]; then
+  installLaunch >&2
   echo "$folder"
   exit 0
 fi
@@ -51,5 +67,6 @@ JSON
   npx node-gyp -j 2 rebuild
   LD_PRELOAD="$libpython" node scripts/generate_messages.cjs
   touch "$folder/ready"
+  installLaunch
 } >&2
 echo "$folder"

@@ -1,7 +1,8 @@
 /**
  * `npm run simulate`: random episodes through every scheduler, checking what leaves for the robot.
  *
- *   npm run simulate                          100,000 episodes of each mode
+ *   npm run simulate                          100,000 episodes of each mode: a row of the table each, and the sums
+ *   npm run simulate -- --mode overlapBlend   the modes whose names begin so
  *   npm run simulate -- --episodes 1000 --mode asynchronous --seed 17 --bail
  *
  * Exit code 1 when any episode breaks the invariant; its mode and seed are printed, and repeat it.
@@ -20,15 +21,26 @@ const { values } = parseArgs({
 });
 const episodes = Number(values.episodes);
 const firstSeed = Number(values.seed);
-const modes = values.mode === undefined ? Object.keys(makers) : [values.mode];
-let failed = 0;
-const heads = ['episodes', 'ticks', 'executed', 'held', 'dropped', 'superseded', 'failed'];
-console.log('mode'.padEnd(28) + heads.map((head) => head.padStart(11)).join(''));
+const modes = Object.keys(makers).filter((name) => name.startsWith(values.mode ?? ''));
+if (modes.length === 0) {
+  console.error(`simulate: expected --mode of ${Object.keys(makers).join(', ')}, found ${values.mode}`);
+  process.exit(2);
+}
+const heads = ['episodes', 'ticks', 'executed', 'held', 'dropped', 'superseded', 'failed', 'seconds'];
+const all = heads.map(() => 0);
+
+function print(name: string, columns: readonly (string | number)[]): void {
+  console.log(name.padEnd(30) + columns.map((column) => String(column).padStart(12)).join(''));
+}
+
+print('mode', heads);
 for (const mode of modes) {
   const sums = { ticks: 0, executed: 0, held: 0, droppedRows: 0, superseded: 0 };
-  let failures = 0;
+  let [played, failures] = [0, 0];
+  const start = performance.now();
   for (let seed = firstSeed; seed < firstSeed + episodes; seed++) {
     const report = await runEpisode(mode, seed);
+    played++;
     for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += report[key];
     if (report.problems.length === 0) continue;
     failures++;
@@ -36,8 +48,12 @@ for (const mode of modes) {
       console.error(`FAILED --mode "${mode}" --seed ${seed} --episodes 1: ${report.problems.join('; ')}`);
     if (values.bail) break;
   }
-  failed += failures;
-  const columns = [episodes, ...Object.values(sums), failures];
-  console.log(mode.padEnd(28) + columns.map((n) => String(n).padStart(11)).join(''));
+  const seconds = Math.round((performance.now() - start) / 1000);
+  const columns = [played, ...Object.values(sums), failures, seconds];
+  columns.forEach((value, i) => {
+    all[i]! += value;
+  });
+  print(mode, columns);
 }
-process.exitCode = failed === 0 ? 0 : 1;
+if (modes.length > 1) print('all', all);
+process.exitCode = all[heads.indexOf('failed')] === 0 ? 0 : 1;

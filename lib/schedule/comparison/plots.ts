@@ -87,10 +87,11 @@ export function tradePlot({ modes, ideal }: Comparison): string {
     line(best, frame.top, best, frame.top + frame.height, ink.axis, 1, '4 4'),
     dot(best, y(ideal.jerk), ink.axis, 6, true),
     text(best + 6, frame.top + 12, 'no latency', { size: 11, color: ink.quiet }),
-    ...modes.flatMap(({ figures: { jerk, reaction } }, i) => [
+    // no bar over another mode's dot
+    ...modes.map(({ figures: { jerk, reaction } }, i) =>
       line(x(reaction.median), y(jerk), x(reaction.p90), y(jerk), colorOf(i), 2),
-      dot(x(reaction.median), y(jerk), colorOf(i), 6),
-    ]),
+    ),
+    ...modes.map(({ figures: { jerk, reaction } }, i) => dot(x(reaction.median), y(jerk), colorOf(i), 6)),
     ...legend(modes, frame.left + frame.width + 36, frame.top + 10),
   ];
   return picture(960, frame.top + frame.height + 52, 'Jerk against reaction time for each mode', parts);
@@ -148,13 +149,14 @@ export function costPlot({ modes }: Comparison): string {
   modes.forEach(({ name, figures }, i) => {
     const y = top + i * rowHeight + (rowHeight - barHeight) / 2;
     const share = 100 * figures.idle;
+    const ages = [...new Set([figures.newestAge, figures.oldestAge].map(Math.round))];
     parts.push(
       text(label - 12, y + 13, name, { anchor: 'end' }),
       bar(left.idle, y, idle(share) - left.idle, barHeight, colorOf(i)),
       text(idle(share) + 6, y + 13, figure(Math.round(share * 10) / 10), { size: 11 }),
       bar(left.age, y, age(figures.oldestAge) - left.age, barHeight, colorOf(i), 0.3),
       bar(left.age, y, age(figures.newestAge) - left.age, barHeight, colorOf(i)),
-      text(age(figures.oldestAge) + 6, y + 13, figure(Math.round(figures.newestAge)), { size: 11 }),
+      text(age(figures.oldestAge) + 6, y + 13, ages.map(figure).join(' to '), { size: 11 }),
     );
   });
   return picture(960, bottom + 30, 'Idle ticks and age of observations for each mode', parts);

@@ -240,7 +240,7 @@ export class ControlLoop implements AsyncDisposable {
     this.#refuseObservation(
       new SemanticVlaError(
         'OBSERVATION_INVALID',
-        `Observation: expected a time at of the loop's clock that has passed (${now} ms), found ${seen.at}. ` +
+        `Observation: expected a time of the loop's clock that has passed (${now} ms), found ${seen.at}. ` +
           'Take performance.now(), not the wall clock, when the sensors are read.',
       ),
     );

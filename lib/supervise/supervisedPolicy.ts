@@ -242,11 +242,12 @@ export class SupervisedPolicy implements Policy {
     const job = this.#current === null && this.#state === 'ready' ? this.#queue.shift() : undefined;
     if (job === undefined) return;
     this.#current = job;
-    const { child, limitMs } = { child: this.#child, limitMs: this.#limit(job) };
+    // another engine may be there when the answer comes
+    const child = this.#child;
     const started = performance.now();
     child.hold(true);
     child
-      .ask(job.message, job.arrays, limitMs)
+      .ask(job.message, job.arrays, this.#limit(job))
       .then(
         ({ reply, arrays }) => {
           if (reply.kind === 'error') {

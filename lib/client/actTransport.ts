@@ -116,7 +116,10 @@ export class ActTransport implements Transport {
       signal,
       headers: {
         ...this.#headers,
-        ...(body === null ? {} : { 'content-type': 'application/json', 'content-length': body.length }),
+        // A server of this project takes a connection that only asks for actions past its HTTP server, which is faster.
+        ...(body === null
+          ? { connection: 'close' }
+          : { 'content-type': 'application/json', 'content-length': body.length }),
       },
     });
     request.on('error', (error: NodeJS.ErrnoException) => {

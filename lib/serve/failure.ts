@@ -13,7 +13,7 @@ export interface Failure {
 }
 
 /** Errors about a request, with their status. Their messages quote at most a few characters of the request. */
-const clientErrors: Partial<Record<ErrorCode, number>> = {
+export const clientErrors: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
   UNAUTHORIZED: 401,
   REQUEST_TOO_LARGE: 413,

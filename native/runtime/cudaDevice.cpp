@@ -4,6 +4,12 @@
 
 #include "runtime/cudaDriver.h"
 
+// Header-only, with CUDA's toolkit: without a listening tool a range is one test of a pointer.
+#if __has_include(<nvtx3/nvToolsExt.h>)
+#include <nvtx3/nvToolsExt.h>
+#define SEMANTICVLA_HAS_NVTX 1
+#endif
+
 namespace semanticvla::runtime {
 
 namespace {
@@ -83,6 +89,9 @@ class CudaDevice final : public Device {
   }
   void destroy(Event event) noexcept override { driver_.eventDestroy(event); }
   void record(Event event, Stream stream) override { check(driver_, driver_.eventRecord(event, stream), "cuEventRecord"); }
+  void recordCaptured(Event event, Stream stream) override {
+    check(driver_, driver_.eventRecordWithFlags(event, stream, CU_EVENT_RECORD_EXTERNAL), "cuEventRecordWithFlags");
+  }
   void synchronize(Event event) override { check(driver_, driver_.eventSynchronize(event), "cuEventSynchronize"); }
   double milliseconds(Event begin, Event end) override {
     float value = 0;
@@ -119,6 +128,11 @@ class CudaDevice final : public Device {
   }
   void launch(Graph graph, Stream stream) override { check(driver_, driver_.graphLaunch(graph, stream), "cuGraphLaunch"); }
   void destroy(Graph graph) noexcept override { driver_.graphExecDestroy(graph); }
+
+#ifdef SEMANTICVLA_HAS_NVTX
+  void beginRange(const char* name) noexcept override { nvtxRangePushA(name); }
+  void endRange() noexcept override { nvtxRangePop(); }
+#endif
 
  protected:
   void* doAllocate(size_t bytes) override {

@@ -61,6 +61,7 @@ CudaDriver openDriver() {
   names.find(driver.eventCreate, "cuEventCreate");
   names.find(driver.eventDestroy, "cuEventDestroy_v2");
   names.find(driver.eventRecord, "cuEventRecord");
+  names.find(driver.eventRecordWithFlags, "cuEventRecordWithFlags");
   names.find(driver.eventSynchronize, "cuEventSynchronize");
   names.find(driver.eventElapsedTime, "cuEventElapsedTime");
   names.find(driver.graphInstantiate, "cuGraphInstantiateWithFlags");

@@ -35,6 +35,7 @@ struct CudaDriver {
   CUresult (*eventCreate)(CUevent*, unsigned int);
   CUresult (*eventDestroy)(CUevent);
   CUresult (*eventRecord)(CUevent, CUstream);
+  CUresult (*eventRecordWithFlags)(CUevent, CUstream, unsigned int);
   CUresult (*eventSynchronize)(CUevent);
   CUresult (*eventElapsedTime)(float*, CUevent, CUevent);
   CUresult (*graphInstantiate)(CUgraphExec*, CUgraph, unsigned long long);

@@ -74,6 +74,8 @@ class Device {
   virtual Event createEvent() = 0;
   virtual void destroy(Event event) noexcept = 0;
   virtual void record(Event event, Stream stream) = 0;
+  /// Within a capture: a node of the graph, which records at each launch what `milliseconds` can read from outside of it.
+  virtual void recordCaptured(Event event, Stream stream) = 0;
   virtual void synchronize(Event event) = 0;
   /// Between two events that are over.
   virtual double milliseconds(Event begin, Event end) = 0;
@@ -90,6 +92,10 @@ class Device {
   virtual void dropCapture(Stream stream) noexcept = 0;
   virtual void launch(Graph graph, Stream stream) = 0;
   virtual void destroy(Graph graph) noexcept = 0;
+
+  /// A range of this thread for a tool that listens (NVTX); nothing where none does. Ranges nest.
+  virtual void beginRange(const char*) noexcept {}
+  virtual void endRange() noexcept {}
 
  protected:
   virtual void* doAllocate(size_t bytes) = 0;

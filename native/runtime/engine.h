@@ -23,6 +23,12 @@ struct TensorInfo {
   bool isInput = false;
 };
 
+/// What one layer took in one run, by the runtime's own profiler.
+struct LayerTime {
+  std::string name;
+  float ms = 0;
+};
+
 /// The engine at fixed shapes and addresses. Calls throw Failure.
 class Context {
  public:
@@ -35,6 +41,10 @@ class Context {
   virtual void setScratch(void* memory, size_t bytes) = 0;
   virtual void bind(const std::string& tensor, void* memory) = 0;
   virtual void enqueue(Stream stream) = 0;
+  /// From now on every `enqueue` waits for the device and times each layer. Not for captures.
+  virtual void watchLayers() = 0;
+  /// Of the runs since it was asked last, in their order.
+  virtual std::vector<LayerTime> takeLayers() = 0;
 };
 
 class Engine {
@@ -43,6 +53,8 @@ class Engine {
   virtual const std::vector<TensorInfo>& tensors() const = 0;
   /// A context in the profile that admits these sizes; kRequest when none does, with the sizes that one would.
   virtual std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) = 0;
+  /// What the plan was compiled to: the inspector's JSON.
+  virtual std::string describeLayers() = 0;
 };
 
 /// Bytes of one element of a type; kPlan when unknown.

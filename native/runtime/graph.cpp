@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/range.h"
+
 namespace semanticvla::runtime {
 
 void Arena::add(const std::string& name, const std::string& type, const Dims& dims) {
@@ -45,6 +47,7 @@ Step::Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipel
   }
   context_ = parts_.engine.createContext(dims, parts_.stream);
   context_->setInputDims(dims);
+  if (parts_.watchesLayers) context_->watchLayers();
   for (const TensorInfo& tensor : parts_.engine.tensors()) {
     if (!tensor.isInput) outputs_.add(tensor.name, tensor.type, context_->dims(tensor.name));
   }
@@ -95,33 +98,52 @@ void Step::upload(const uint8_t* inputs, size_t bytes) {
   if (bytes > 0) parts_.device.copyToDevice(input_.data(), inputs, bytes, parts_.stream);
 }
 
-void Step::enqueue() {
+void Step::enqueue(bool capturing) {
   if (images_.pipeline) {
+    const Range range(parts_.device, "preprocess");
     std::vector<const uint8_t*> frames;
     for (const size_t offset : frameOffsets_) frames.push_back(input_.data() + offset);
     uint8_t* resized = image_.data() + image_.bytes() / 2;
     images_.pipeline->enqueue(frames, pipelineMemory_.data(), pipelineMemory_.data() + tableBytes_, resized,
                               image_.data(), parts_.stream);
   }
-  context_->enqueue(parts_.stream);
+  {
+    const Range range(parts_.device, "compute");
+    context_->enqueue(parts_.stream);
+  }
+  if (capturing) {
+    parts_.device.recordCaptured(parts_.computed, parts_.stream);
+  } else {
+    parts_.device.record(parts_.computed, parts_.stream);
+  }
+  const Range range(parts_.device, "d2h");
   parts_.device.copyToHost(outputHost_.data(), output_.data(), outputs_.bytes, parts_.stream);
 }
 
-void Step::run(bool capture) {
+std::vector<LayerTime> Step::takeLayers() {
+  return parts_.watchesLayers ? context_->takeLayers() : std::vector<LayerTime>();
+}
+
+bool Step::run(bool capture) {
   Device& device = parts_.device;
-  if (graph_.get() != nullptr) return device.launch(graph_.get(), parts_.stream);
-  enqueue();
-  if (!capture) return;
+  if (graph_.get() != nullptr) {
+    const Range range(device, "graph");
+    device.launch(graph_.get(), parts_.stream);
+    return false;
+  }
+  enqueue(false);
+  if (!capture) return std::exchange(isFirst_, false);
   // The first run may allocate and compile; it must be over before the capture, which allows neither.
   device.synchronize(parts_.stream);
   device.beginCapture(parts_.stream);
   try {
-    enqueue();
+    enqueue(true);
   } catch (...) {
     device.dropCapture(parts_.stream);
     throw;
   }
   graph_ = Owned<Graph>(device, device.endCapture(parts_.stream));
+  return true;
 }
 
 }  // namespace semanticvla::runtime

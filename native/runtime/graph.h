@@ -49,6 +49,10 @@ struct StepParts {
   Device& device;
   Engine& engine;
   Stream stream;
+  /// Between the engine and the copy of its outputs.
+  Event computed;
+  /// The runtime's profiler times every layer; such steps are never captured.
+  bool watchesLayers;
   const std::map<std::string, void*>& weights;
   /// Contexts run one after the other, so one scratch memory serves all. Grows it; steps made before are rebound.
   const DeviceBuffer& scratch;
@@ -78,7 +82,10 @@ class Step {
   /// `inputs` (pinned, laid out as in the shapes, then the frames) to the device.
   void upload(const uint8_t* inputs, size_t bytes);
   /// Once uncaptured, as TensorRT wants it after a change of shapes; captured then, if `capture`; the graph from then on.
-  void run(bool capture);
+  /// @returns whether it was prepared for the calls to come, which takes its time: its first run, and a capture
+  bool run(bool capture);
+  /// Of the runs since it was asked last; empty unless layers are watched.
+  std::vector<LayerTime> takeLayers();
   bool isCaptured() const { return graph_.get() != nullptr; }
   size_t inputBytes() const { return inputBytes_; }
   /// The scratch memory moves: what was captured with its address is void, and runs uncaptured once more.
@@ -86,7 +93,7 @@ class Step {
   void rebindScratch();
 
  private:
-  void enqueue();
+  void enqueue(bool capturing);
 
   StepParts parts_;
   std::string key_;
@@ -105,6 +112,7 @@ class Step {
   PinnedBuffer outputHost_;
   Owned<Graph> graph_;
   uint64_t boundState_ = 0;
+  bool isFirst_ = true;
 };
 
 /// Bytes of the inputs and frames of a call, and where each begins: written on one thread, read on another.

@@ -1,9 +1,12 @@
 #include "runtime/session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <set>
 #include <utility>
+
+#include "runtime/range.h"
 
 namespace semanticvla::runtime {
 
@@ -87,9 +90,12 @@ void Session::open(SessionRequest& request) {
   info_ = device.info();
   stream_ = Owned<Stream>(device, device.createStream());
   begin_ = Owned<Event>(device, device.createEvent());
+  uploaded_ = Owned<Event>(device, device.createEvent());
+  computed_ = Owned<Event>(device, device.createEvent());
   end_ = Owned<Event>(device, device.createEvent());
   imageInput_ = request.imageInput;
-  usesGraphs_ = request.usesGraphs;
+  watchesLayers_ = request.watchesLayers;
+  usesGraphs_ = request.usesGraphs && !watchesLayers_;
   keptSteps_ = std::max<size_t>(request.keptSteps, 1);
 
   const uint64_t first = bytesOfWeights(request.prepare);
@@ -195,6 +201,7 @@ PreparedState Session::prepare(const std::vector<HostTensor>& inputs) {
 
 PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
   Device& device = *parts_.device;
+  const Range range(device, "instruction");
   Arena given;
   std::map<std::string, Dims> dims;
   std::map<std::string, const TensorInfo*> declared;
@@ -221,6 +228,7 @@ PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
 
   const std::unique_ptr<Context> context = prepareEngine_->createContext(dims, stream_.get());
   context->setInputDims(dims);
+  if (watchesLayers_) context->watchLayers();
   State state;
   Arena unread;
   for (const TensorInfo& tensor : prepareEngine_->tensors()) {
@@ -260,7 +268,8 @@ PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
     }
     throw;
   }
-  PreparedState prepared{nextState_++, device.milliseconds(begin_.get(), end_.get())};
+  PreparedState prepared{nextState_++, device.milliseconds(begin_.get(), end_.get()), {}};
+  if (watchesLayers_) prepared.layers = context->takeLayers();
   states_.emplace(prepared.id, std::move(state));
   return prepared;
 }
@@ -273,9 +282,9 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs) {
   const auto found = states_.find(id);
   if (found == states_.end()) refuse("the prepared state was released");
   Device& device = *parts_.device;
+  const Range range(device, "policy");
   Stream stream = stream_.get();
-  bool isNew = false;
-  Step& step = stepFor(found->second, inputs, isNew);
+  Step& step = stepFor(found->second, inputs);
   const uint8_t* source = inputs.staged.data();
   if (!inputs.staged.isPinned() && step.inputBytes() > 0) {
     if (ownInputs_.bytes() < step.inputBytes()) ownInputs_ = PinnedBuffer(device, step.inputBytes());
@@ -284,12 +293,24 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs) {
     // the next call of this size finds a pinned slot
     staging_.reserve(device, 2, step.inputBytes());
   }
+  StepResult result;
   try {
     device.record(begin_.get(), stream);
-    if (step.boundState() != id) step.bindState(id, found->second.memory);
-    step.upload(source, step.inputBytes());
-    step.run(usesGraphs_);
+    {
+      const Range upload(device, "h2d");
+      if (step.boundState() != id) step.bindState(id, found->second.memory);
+      step.upload(source, step.inputBytes());
+    }
+    device.record(uploaded_.get(), stream);
+    {
+      const Range enqueue(device, "enqueue");
+      const auto start = std::chrono::steady_clock::now();
+      result.isFirst = step.run(usesGraphs_);
+      const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+      result.enqueueMs = took.count();
+    }
     device.record(end_.get(), stream);
+    const Range wait(device, "wait");
     device.synchronize(stream);
   } catch (...) {
     try {
@@ -301,9 +322,13 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs) {
     steps_.pop_front();
     throw;
   }
-  StepResult result;
-  result.isFirst = isNew;
   result.deviceMs = device.milliseconds(begin_.get(), end_.get());
+  if (!result.isFirst) {
+    result.h2dMs = device.milliseconds(begin_.get(), uploaded_.get());
+    result.computeMs = device.milliseconds(uploaded_.get(), computed_.get());
+    result.d2hMs = device.milliseconds(computed_.get(), end_.get());
+  }
+  result.layers = step.takeLayers();
   for (const auto& [name, tensor] : step.outputs().tensors) {
     const uint8_t* bytes = step.outputBytes() + tensor.offset;
     result.outputs.push_back({name, tensor.type, tensor.dims, {bytes, bytes + tensor.bytes}});
@@ -311,7 +336,7 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs) {
   return result;
 }
 
-Step& Session::stepFor(const State& state, const StepInputs& inputs, bool& isNew) {
+Step& Session::stepFor(const State& state, const StepInputs& inputs) {
   StepShapes shapes = shapesOf(inputs.tensors, inputs.images);
   std::string key = state.key + shapes.callKey();
   for (auto it = steps_.begin(); it != steps_.end(); ++it) {
@@ -341,10 +366,11 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs, bool& isNew
   }
   // room first: the new one may need what the oldest holds
   while (steps_.size() >= keptSteps_) steps_.pop_back();
-  const StepParts parts{*parts_.device,         *stepEngine_, stream_.get(), stepWeights_.addresses, scratch_,
-                        [this](size_t bytes) { growScratch(bytes); }};
+  const StepParts parts{*parts_.device,          *stepEngine_,
+                        stream_.get(),           computed_.get(),
+                        watchesLayers_,          stepWeights_.addresses,
+                        scratch_,                [this](size_t bytes) { growScratch(bytes); }};
   steps_.push_front(std::make_unique<Step>(parts, std::move(key), std::move(shapes), std::move(pipeline)));
-  isNew = true;
   return *steps_.front();
 }
 
@@ -365,6 +391,10 @@ void Session::growScratch(size_t bytes) {
 
 void Session::release(uint64_t state) {
   guarded([&] { states_.erase(state); });
+}
+
+LayerInfo Session::layerInfo() {
+  return guarded([&] { return LayerInfo{prepareEngine_->describeLayers(), stepEngine_->describeLayers()}; });
 }
 
 MemoryReport Session::memory() {
@@ -390,6 +420,8 @@ void Session::close() noexcept {
   prepareWeights_ = {};
   prepareEngine_.reset();
   end_ = Owned<Event>();
+  computed_ = Owned<Event>();
+  uploaded_ = Owned<Event>();
   begin_ = Owned<Event>();
   stream_ = Owned<Stream>();
   parts_.device.reset();

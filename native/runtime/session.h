@@ -36,6 +36,8 @@ struct SessionRequest {
   /// Input of `step` that frames can be given for.
   std::string imageInput;
   bool usesGraphs = true;
+  /// Every layer is timed by the runtime's profiler, which slows the run and allows no graph.
+  bool watchesLayers = false;
   /// Shapes that are kept ready, least recently used out first.
   size_t keptSteps = 4;
   /// Bytes of each of the two pinned buffers that weights go through.
@@ -70,13 +72,30 @@ struct StepResult {
   std::vector<OutputTensor> outputs;
   /// From the first byte uploaded to the last one back, by the device's clock.
   double deviceMs = 0;
-  /// The shapes were new, and this call prepared them.
+  /// Its parts by events on the stream, 0 of a first call: inputs (and the state, where it is another than before) to the device, the engine
+  /// (and the preprocessing of frames), outputs to the host.
+  double h2dMs = 0;
+  double computeMs = 0;
+  double d2hMs = 0;
+  /// Host time of putting the engine, or the graph, on the stream.
+  double enqueueMs = 0;
+  /// This call prepared or captured its shapes, or captured them again: its times are not those of later ones.
   bool isFirst = false;
+  /// With `watchesLayers`.
+  std::vector<LayerTime> layers;
+};
+
+/// The inspector's JSON of both engines.
+struct LayerInfo {
+  std::string prepare;
+  std::string step;
 };
 
 struct PreparedState {
   uint64_t id = 0;
   double deviceMs = 0;
+  /// With `watchesLayers`.
+  std::vector<LayerTime> layers;
 };
 
 /// Two engines with their weights on one device. Everything but `inputs` is for one thread. Calls throw Failure; after a
@@ -99,6 +118,7 @@ class Session {
   /// Of states that were released already nothing happens.
   void release(uint64_t state);
   MemoryReport memory();
+  LayerInfo layerInfo();
   /// Gives everything back; idempotent. Later calls fail.
   void close() noexcept;
 
@@ -116,7 +136,7 @@ class Session {
   auto guarded(Body body) -> decltype(body());
   PreparedState prepareState(const std::vector<HostTensor>& inputs);
   StepResult runStep(uint64_t state, StepInputs& inputs);
-  Step& stepFor(const State& state, const StepInputs& inputs, bool& isNew);
+  Step& stepFor(const State& state, const StepInputs& inputs);
   void growScratch(size_t bytes);
   StepShapes shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors, const ImagePipelineRequest& images) const;
 
@@ -125,6 +145,8 @@ class Session {
   DeviceInfo info_;
   Owned<Stream> stream_;
   Owned<Event> begin_;
+  Owned<Event> uploaded_;
+  Owned<Event> computed_;
   Owned<Event> end_;
   std::unique_ptr<Engine> prepareEngine_;
   UploadedWeights prepareWeights_;
@@ -141,6 +163,7 @@ class Session {
   std::map<std::string, TensorInfo> stepInputs_;
   std::string imageInput_;
   bool usesGraphs_ = true;
+  bool watchesLayers_ = false;
   size_t keptSteps_ = 0;
   uint64_t nextState_ = 1;
   std::string broken_;

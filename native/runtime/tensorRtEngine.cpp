@@ -110,6 +110,30 @@ Dims fromDims(const nvinfer1::Dims& dims) {
   return dims.nbDims < 0 ? Dims() : Dims(dims.d, dims.d + dims.nbDims);
 }
 
+/// TensorRT calls it from within `enqueueV3`, once a layer.
+class LayerProfiler final : public nvinfer1::IProfiler {
+ public:
+  void reportLayerTime(const char* name, float ms) noexcept override {
+    try {
+      layers_.push_back({name == nullptr ? "" : name, ms});
+    } catch (...) {
+      // without memory a layer is missing, and `take` says so
+      isIncomplete_ = true;
+    }
+  }
+  std::vector<LayerTime> take() {
+    if (std::exchange(isIncomplete_, false)) {
+      layers_.clear();
+      throw Failure(FailureKind::kMemory, "host memory ran out while layers were timed");
+    }
+    return std::exchange(layers_, {});
+  }
+
+ private:
+  std::vector<LayerTime> layers_;
+  bool isIncomplete_ = false;
+};
+
 class TensorRtContext final : public Context {
  public:
   TensorRtContext(std::shared_ptr<Shared> shared, std::unique_ptr<nvinfer1::IExecutionContext> context)
@@ -146,9 +170,16 @@ class TensorRtContext final : public Context {
   void enqueue(Stream stream) override {
     if (!context_->enqueueV3(stream)) shared_->fail(FailureKind::kDevice, "TensorRT did not run the engine");
   }
+  void watchLayers() override {
+    context_->setEnqueueEmitsProfile(true);
+    context_->setProfiler(&profiler_);
+  }
+  std::vector<LayerTime> takeLayers() override { return profiler_.take(); }
 
  private:
   std::shared_ptr<Shared> shared_;
+  // longer than the context that may call it
+  LayerProfiler profiler_;
   std::unique_ptr<nvinfer1::IExecutionContext> context_;
 };
 
@@ -173,6 +204,14 @@ class TensorRtEngine final : public Engine {
       shared_->fail(FailureKind::kPlan, "TensorRT refused profile " + std::to_string(profile));
     }
     return std::make_unique<TensorRtContext>(shared_, std::move(context));
+  }
+
+  std::string describeLayers() override {
+    const std::unique_ptr<nvinfer1::IEngineInspector> inspector(shared_->engine->createEngineInspector());
+    const char* text =
+        inspector == nullptr ? nullptr : inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON);
+    if (text == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not describe the plan's layers");
+    return text;
   }
 
  private:

@@ -160,13 +160,35 @@ void FakeDevice::destroy(Event event) noexcept {
 
 void FakeDevice::record(Event handle, Stream stream) {
   step("record");
-  FakeEvent* event = as<FakeEvent>(handle);
-  event->stream = as<FakeStream>(stream);
+  // a real one could not be timed afterwards
+  if (as<FakeStream>(stream)->isCapturing) fault("recorded an event of the outside in a capture");
+  put(as<FakeEvent>(handle), as<FakeStream>(stream));
+}
+
+void FakeDevice::recordCaptured(Event handle, Stream stream) {
+  step("recordCaptured");
+  if (!as<FakeStream>(stream)->isCapturing) fault("recorded an event of a graph outside of a capture");
+  put(as<FakeEvent>(handle), as<FakeStream>(stream));
+}
+
+void FakeDevice::put(FakeEvent* event, FakeStream* stream) {
+  event->stream = stream;
   event->isOver = false;
-  enqueue(stream, [this, event] {
+  enqueue(as<CUstream_st>(stream), [this, event] {
     event->isOver = true;
     event->time = ++clock_;
   });
+}
+
+void FakeDevice::beginRange(const char* name) noexcept {
+  std::vector<std::string>& open = record_->openRanges;
+  open.push_back(open.empty() ? name : open.back() + "/" + name);
+  record_->ranges.push_back(open.back());
+}
+
+void FakeDevice::endRange() noexcept {
+  if (record_->openRanges.empty()) return fault("ended a range that was never begun");
+  record_->openRanges.pop_back();
 }
 
 void FakeDevice::synchronize(Event handle) {

@@ -34,6 +34,9 @@ struct DeviceRecord {
   uint64_t copiedToDevice = 0;
   int captures = 0;
   int launches = 0;
+  /// Ranges that were begun, each as its path: `policy/h2d`.
+  std::vector<std::string> ranges;
+  std::vector<std::string> openRanges;
   /// What no correct program does: use of memory that is not there, pageable memory in an asynchronous copy, ...
   std::vector<std::string> faults;
 };
@@ -54,6 +57,7 @@ class FakeDevice final : public Device {
   Event createEvent() override;
   void destroy(Event event) noexcept override;
   void record(Event event, Stream stream) override;
+  void recordCaptured(Event event, Stream stream) override;
   void synchronize(Event event) override;
   double milliseconds(Event begin, Event end) override;
   void copyToDevice(void* device, const void* host, size_t bytes, Stream stream) override;
@@ -64,6 +68,8 @@ class FakeDevice final : public Device {
   void dropCapture(Stream stream) noexcept override;
   void launch(Graph graph, Stream stream) override;
   void destroy(Graph graph) noexcept override;
+  void beginRange(const char* name) noexcept override;
+  void endRange() noexcept override;
 
   using Work = std::function<void()>;
   /// Counts a call that may fail.
@@ -92,6 +98,7 @@ class FakeDevice final : public Device {
   struct FakeGraph {
     std::vector<Work> work;
   };
+  void put(FakeEvent* event, FakeStream* stream);
   void usePinned(const void* memory, size_t bytes);
   void fault(const std::string& text) { record_->faults.push_back(text); }
   static bool covers(const std::map<uint8_t*, size_t>& regions, const void* memory, size_t bytes);

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <sstream>
+#include <utility>
 
 namespace fake {
 
@@ -89,7 +90,15 @@ class FakeContext final : public Context {
         std::memcpy(one.memory, output.data(), output.size());
       }
     });
+    if (!watches_) return;
+    // one layer an output; the real one waits for the device before it reports
+    device_.synchronize(stream);
+    for (const Bound& one : bound) {
+      if (!one.tensor.isInput) layers_.push_back({one.tensor.name, 0.5F});
+    }
   }
+  void watchLayers() override { watches_ = true; }
+  std::vector<LayerTime> takeLayers() override { return std::exchange(layers_, {}); }
 
  private:
   FakeDevice& device_;
@@ -98,6 +107,8 @@ class FakeContext final : public Context {
   std::map<std::string, void*> addresses_;
   void* scratch_ = nullptr;
   size_t scratchBytes_ = 0;
+  bool watches_ = false;
+  std::vector<LayerTime> layers_;
 };
 
 class FakeEngine final : public Engine {
@@ -117,6 +128,15 @@ class FakeEngine final : public Engine {
   std::unique_ptr<Context> createContext(const std::map<std::string, Dims>&, Stream) override {
     device_.step("createContext");
     return std::make_unique<FakeContext>(device_, plan_);
+  }
+
+  std::string describeLayers() override {
+    std::string text;
+    for (const FakePlan::Tensor& tensor : plan_.tensors) {
+      if (tensor.isInput) continue;
+      text += (text.empty() ? "" : ",") + ("{\"Name\":\"" + tensor.name + "\",\"LayerType\":\"fake\",\"Metadata\":\"\"}");
+    }
+    return "{\"Layers\":[" + text + "],\"Bindings\":[]}";
   }
 
  private:

@@ -206,6 +206,7 @@ void expectClean(const DeviceRecord& record, const std::string& when) {
   expect(record.faults.empty(), "no fault " + when + ", found: " + (record.faults.empty() ? "" : record.faults.front()));
   expect(record.liveBytes == 0, "no device memory left " + when + ", found " + std::to_string(record.liveBytes));
   expect(record.livePinnedBytes == 0, "no pinned memory left " + when + ", found " + std::to_string(record.livePinnedBytes));
+  expect(record.openRanges.empty(), "no range open " + when);
   expect(record.liveHandles == 0, "no handle left " + when + ", found " + std::to_string(record.liveHandles));
 }
 

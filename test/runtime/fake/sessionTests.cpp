@@ -137,6 +137,79 @@ TEST(withoutGraphs) {
   expect(record->captures == 0, "no capture");
 }
 
+TEST(partsOfACallSumToItsTime) {
+  const SmallPolicy policy;
+  for (const bool usesGraphs : {true, false}) {
+    auto record = std::make_shared<DeviceRecord>();
+    SessionRequest request = policy.request();
+    request.usesGraphs = usesGraphs;
+    Session session(SmallPolicy::parts({}, record), std::move(request));
+    const uint64_t state = prepare(session, policy, policy.ids(10, 1));
+    const StepResult first = run(session, policy, state, 0);
+    expect(first.isFirst && first.computeMs == 0, "no parts of a first call");
+    for (int seed = 1; seed < 4; ++seed) {
+      const StepResult result = run(session, policy, state, seed);
+      expect(!result.isFirst, "a first call once");
+      // of the fake clock: one tick an event, so a missing or misplaced one shows
+      expect(result.h2dMs == 1 && result.computeMs == 1 && result.d2hMs == 1, "one tick between neighbouring events");
+      expect(result.h2dMs + result.computeMs + result.d2hMs == result.deviceMs, "the parts to sum to the whole");
+      expect(result.enqueueMs > 0, "time to enqueue");
+      expect(result.layers.empty(), "no layers unless watched");
+    }
+    session.close();
+    expectClean(*record, "after calls with and without graphs");
+  }
+}
+
+TEST(aStepThatIsCapturedAgainSaysSo) {
+  const SmallPolicy policy;
+  const Opened opened = open(policy);
+  Session& session = *opened.session;
+  const uint64_t a = prepare(session, policy, policy.ids(4, 1));
+  run(session, policy, a, 1);
+  expect(!run(session, policy, a, 2).isFirst, "the graph");
+  // larger scratch memory voids it
+  prepare(session, policy, policy.ids(4000, 2));
+  expect(run(session, policy, a, 3).isFirst, "the capture told");
+  expect(!run(session, policy, a, 4).isFirst, "the graph again");
+}
+
+TEST(watchedLayersComeWithTheirCallAndWithoutGraphs) {
+  const SmallPolicy policy;
+  auto record = std::make_shared<DeviceRecord>();
+  SessionRequest request = policy.request();
+  request.watchesLayers = true;
+  Session session(SmallPolicy::parts({}, record), std::move(request));
+  const auto ids = policy.ids(10, 1);
+  const PreparedState prepared = session.prepare(SmallPolicy::prepareInputs(ids, policy.text));
+  expect(!prepared.layers.empty(), "layers of the first engine");
+  for (int seed = 0; seed < 3; ++seed) {
+    const StepResult result = run(session, policy, prepared.id, seed);
+    expect(result.layers.size() == 2, "a layer an output, of this call alone");
+    expect(result.layers[0].name == "actions" || result.layers[1].name == "actions", "their names");
+    expectResult(session, policy, prepared.id, ids, seed);
+  }
+  expect(record->captures == 0, "no capture");
+  expect(session.layerInfo().step.find("\"Name\":\"actions\"") != std::string::npos, "the inspector's account");
+  session.close();
+  expectClean(*record, "after watched calls");
+}
+
+TEST(rangesAreNamedAsTheStages) {
+  const SmallPolicy policy;
+  const Opened opened = open(policy);
+  Session& session = *opened.session;
+  const uint64_t state = prepare(session, policy, policy.ids(10, 1));
+  run(session, policy, state, 0);
+  std::vector<std::string>& ranges = opened.record->ranges;
+  expect(ranges.front() == "instruction", "the instruction first");
+  ranges.clear();
+  run(session, policy, state, 1);
+  const std::vector<std::string> wanted{"policy", "policy/h2d", "policy/enqueue", "policy/enqueue/graph", "policy/wait"};
+  expect(ranges == wanted, "the stages of a call from its graph");
+  expect(opened.record->openRanges.empty(), "every range ended");
+}
+
 TEST(framesAreTheSameAsTheirImages) {
   const SmallPolicy policy;
   const Opened opened = open(policy);

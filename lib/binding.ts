@@ -165,6 +165,8 @@ export interface NativeSessionRequest {
   readonly imageInput: string;
   /** Capture each shape as a CUDA graph. */
   readonly graphs: boolean;
+  /** Time every layer with TensorRT's profiler: slower, and without CUDA graphs. */
+  readonly watchLayers: boolean;
   /** Shapes kept ready. */
   readonly keptSteps: number;
   /** Of each of the two pinned buffers that weights go through. */
@@ -183,6 +185,12 @@ export interface NativeFrames {
   readonly centerCrop: boolean;
 }
 
+/** What each layer took, in the order in which TensorRT reported them; empty unless they are watched. */
+export interface NativeLayers {
+  readonly names: readonly string[];
+  readonly ms: Float64Array;
+}
+
 export interface NativeStepResult {
   readonly outputs: readonly {
     readonly name: string;
@@ -190,9 +198,17 @@ export interface NativeStepResult {
     readonly dims: readonly number[];
     readonly data: Uint8Array;
   }[];
+  /** By the device's clock, from the first byte uploaded to the last one back. */
   readonly deviceMs: number;
-  /** These shapes were new, and this call prepared them. */
+  /** Host time of putting the engine, or the graph, on the stream. */
+  readonly enqueueMs: number;
+  /** The parts of deviceMs; 0 of a first call. */
+  readonly h2dMs: number;
+  readonly computeMs: number;
+  readonly d2hMs: number;
+  /** This call prepared its shapes, or captured them anew. */
   readonly isFirst: boolean;
+  readonly layers: NativeLayers;
 }
 
 /** Device bytes by use; `pinned` is host memory. */
@@ -210,10 +226,16 @@ export interface NativeMemory {
 /** Calls run one after the other on the session's own thread; inputs are copied before a call returns. */
 export interface NativeSession {
   readonly device: NativeDevice;
-  prepare(inputs: readonly NativeTensor[]): Promise<{ readonly state: number; readonly deviceMs: number }>;
+  prepare(inputs: readonly NativeTensor[]): Promise<{
+    readonly state: number;
+    readonly deviceMs: number;
+    readonly layers: NativeLayers;
+  }>;
   run(state: number, inputs: readonly NativeTensor[], frames: NativeFrames | null): Promise<NativeStepResult>;
   release(state: number): Promise<void> | undefined;
   memory(): Promise<NativeMemory>;
+  /** JSON of TensorRT's inspector for both engines. */
+  layerInfo(): Promise<{ readonly prepare: string; readonly step: string }>;
   /** Gives all memory back. */
   close(): Promise<void>;
   /** Ends the thread; after `close` has settled. */

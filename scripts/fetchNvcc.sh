@@ -20,6 +20,9 @@ packages=(
   "nvidia-cuda-cccl==13.0.85"
   "nvidia-cuda-sanitizer-api==13.0.85"
 )
+# Headers of NVTX: named ranges in profilers. Trees that were fetched before they were asked for get them alone.
+nvtx="nvidia-nvtx==13.0.85"
+packages+=("$nvtx")
 
 base=${SEMANTICVLA_TOOLCHAINS:-${XDG_CACHE_HOME:-$HOME/.cache}/semanticvla}
 tree=$base/nvcc-$version
@@ -37,7 +40,7 @@ case "${1-}" in
     exit 2 ;;
 esac
 
-if [ -x "$nvcc" ]; then
+if [ -x "$nvcc" ] && [ -e "$tree/nvidia/cu13/include/nvtx3/nvToolsExt.h" ]; then
   echo "nvcc $version is there already." >&2
   echo "$nvcc"
   exit 0
@@ -46,6 +49,20 @@ fi
 mkdir -p "$base"
 exec 9>"$base/nvcc-$version.lock"
 flock 9
+if [ -x "$nvcc" ] && [ ! -e "$tree/nvidia/cu13/include/nvtx3/nvToolsExt.h" ]; then
+  work=$(mktemp -d "$base/nvcc-$version.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  echo "Fetching $nvtx beside nvcc $version" >&2
+  if python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$work/wheels" "$nvtx" >&2; then
+    python3 -m zipfile -e "$work"/wheels/*.whl "$work/tree"
+    # in one step, so that no compiler sees half of it
+    mv "$work/tree/nvidia/cu13/include/nvtx3" "$tree/nvidia/cu13/include/nvtx3"
+  else
+    # nvcc works without; the modules are then built without ranges
+    echo "NVTX headers could not be fetched: profilers will show no named ranges." >&2
+  fi
+  rm -rf "$work"
+fi
 if [ ! -x "$nvcc" ]; then
   work=$(mktemp -d "$base/nvcc-$version.XXXXXX")
   trap 'rm -rf "$work"' EXIT

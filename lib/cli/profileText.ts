@@ -5,14 +5,14 @@ import { formatMs, formatTable } from './format.ts';
 
 /** @param top rows of the tables of blocks and of layers */
 export function profileText(report: ProfileReport, top: number): string {
-  const { variant, runtime, threads, promptTokens, cameras, iterations, graphs, stages } = report;
+  const { variant, runtime, threads, promptTokens, cameras, iterations, takesTurns, graphs, stages } = report;
   const times = Object.entries(stages)
     .map(([stage, ms]) => `${stage} ${formatMs(ms)}`)
     .join(', ');
   return [
     `policy        ${variant}, ${runtime}${threads === null ? '' : `, ${threads} thread(s)`}`,
     `input         ${cameras.join(', ')}; ${promptTokens} prompt tokens`,
-    `runs          ${iterations} with the profiler and ${iterations} without, taking turns`,
+    `runs          ${iterations} with the profiler and ${iterations} without, ${takesTurns ? 'taking turns' : 'one kind after the other'}`,
     `a chunk       ${times} (medians, without the profiler)`,
     ...graphs.flatMap((graph) => ['', ...graphText(graph, report.layers, top)]),
   ].join('\n');

@@ -393,6 +393,8 @@ export interface ProfileReport {
   readonly promptTokens: number;
   readonly cameras: readonly string[];
   readonly iterations: number;
+  /** Runs with and without the profiler alternated; else one kind came after the other (on a device, to hold weights once). */
+  readonly takesTurns: boolean;
   /** Policy first. */
   readonly graphs: readonly GraphProfile[];
   /** In the order in which they ran, the policy graph's first. */

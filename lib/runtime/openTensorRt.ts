@@ -24,7 +24,7 @@ import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { type PolicySizes, weightBytes } from '../policyParts.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import { OnnxSession } from './onnxRuntime.ts';
-import { TensorRtSession, translate } from './tensorRt.ts';
+import { TensorRtSession, type TensorRtSessionOptions, translate } from './tensorRt.ts';
 
 export interface TensorRtOptions {
   /** Library or folder; default: searched. */
@@ -36,6 +36,8 @@ export interface TensorRtOptions {
   readonly graphs?: boolean;
   readonly cacheDir?: string;
   readonly threads: number;
+  /** See TensorRtSessionOptions. */
+  readonly onLayers?: TensorRtSessionOptions['onLayers'];
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
@@ -153,6 +155,7 @@ function openSession(
     imageShape: [sizes.images, config.imageSize, config.imageSize, 3],
     device: options.device ?? 0,
     graphs: options.graphs ?? true,
+    ...(options.onLayers === undefined ? {} : { onLayers: options.onLayers }),
     ...hooks(options),
   });
 }

@@ -9,8 +9,10 @@ import {
   type NativeFailure,
   type NativeFloatType,
   type NativeFrames,
+  type NativeLayers,
   type NativeMemory,
   type NativeSession,
+  type NativeStepResult,
   type NativeTensor,
   type NativeWeight,
 } from '../binding.ts';
@@ -39,6 +41,11 @@ export interface TensorRtSessionOptions {
   readonly device?: number;
   /** CUDA graphs; default true. */
   readonly graphs?: boolean;
+  /**
+   * Given: TensorRT's profiler times every layer (slower, without CUDA graphs) and this gets them, once a run of a graph,
+   * before the run's promise resolves. `ms` is the whole run by the device's clock.
+   */
+  readonly onLayers?: (graph: 'instruction' | 'policy', layers: NativeLayers, ms: number) => void;
   /** [I, S, S, 3] */
   readonly imageShape: readonly number[];
   readonly onProgress?: (progress: Progress) => void;
@@ -81,6 +88,11 @@ export class TensorRtSession implements Session {
   readonly #options: TensorRtSessionOptions;
   #closing: Promise<void> | null = null;
 
+  /** Library and version. */
+  get label(): string {
+    return this.#options.label;
+  }
+
   private constructor(native: NativeSession, options: TensorRtSessionOptions) {
     this.#native = native;
     this.#options = options;
@@ -100,6 +112,7 @@ export class TensorRtSession implements Session {
         step: nativeEngine(options.policy),
         imageInput: names.images,
         graphs: options.graphs ?? true,
+        watchLayers: options.onLayers !== undefined,
         keptSteps,
         chunkBytes,
       },
@@ -132,7 +145,8 @@ export class TensorRtSession implements Session {
         // a broken device's memory comes back when the session is closed
       });
     };
-    const { state, deviceMs } = await raceAbort(prepared, signal, ({ state }) => release(state));
+    const { state, deviceMs, layers } = await raceAbort(prepared, signal, ({ state }) => release(state));
+    this.#options.onLayers?.('instruction', layers, deviceMs);
     const promptLength = input.promptIds.length - 1;
     return new TensorRtInstruction({ promptLength, computeMs: deviceMs, owner: this, id: state }, () =>
       release(state),
@@ -152,6 +166,12 @@ export class TensorRtSession implements Session {
     signal?: AbortSignal,
   ): Promise<PolicyOutput> {
     return this.#step(proprioInput({ proprio }), frames, instruction, signal);
+  }
+
+  /** JSON of TensorRT's inspector: what each plan was compiled to. */
+  async layerInfo(): Promise<Readonly<Record<'instruction' | 'policy', string>>> {
+    const { prepare, step } = await this.#call(() => this.#native.layerInfo());
+    return { instruction: prepare, policy: step };
   }
 
   /** Device memory by use. */
@@ -178,13 +198,14 @@ export class TensorRtSession implements Session {
       this.#call(() => this.#native.run(instruction.id, inputs, frames), signal),
       signal,
     );
+    this.#options.onLayers?.('policy', result.layers, result.deviceMs);
     const outputs = new Map(result.outputs.map((output) => [output.name, output.data]));
     const sampled = towerNames.toReversed().find((tower) => outputs.has(names.keptPatches(tower)));
     return {
       actions: floats(outputs.get(names.actions)!),
       keptPatches: sampled === undefined ? null : indices(outputs.get(names.keptPatches(sampled))!),
       similarity: sampled === undefined ? null : floats(outputs.get(names.similarity(sampled))!),
-      timings: { policy: performance.now() - start, device: result.deviceMs },
+      timings: { policy: performance.now() - start, ...timingsOf(result) },
     };
   }
 
@@ -198,6 +219,13 @@ export class TensorRtSession implements Session {
       throw translate(this.#options.label, cause);
     }
   }
+}
+
+/** The parts of a first call, which also prepares and captures, are those of no other: it has none. */
+function timingsOf(result: NativeStepResult): Record<string, number> {
+  const { deviceMs, enqueueMs, h2dMs, computeMs, d2hMs, isFirst } = result;
+  if (isFirst) return { device: deviceMs };
+  return { device: deviceMs, enqueue: enqueueMs, h2d: h2dMs, compute: computeMs, d2h: d2hMs };
 }
 
 async function closeNative(native: NativeSession): Promise<void> {

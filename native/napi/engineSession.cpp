@@ -72,6 +72,7 @@ Napi::Value fromPrepared(Napi::Env env, const runtime::PreparedState& prepared) 
   Napi::Object object = Napi::Object::New(env);
   object.Set("state", static_cast<double>(prepared.id));
   object.Set("deviceMs", prepared.deviceMs);
+  object.Set("layers", fromLayers(env, prepared.layers));
   return object;
 }
 
@@ -130,6 +131,18 @@ Napi::Value memory(const Napi::CallbackInfo& info, Handle& handle) {
       [](Napi::Env env, const runtime::MemoryReport& report) -> Napi::Value { return fromMemory(env, report); });
 }
 
+Napi::Value layerInfo(const Napi::CallbackInfo& info, Handle& handle) {
+  requireOpen(info.Env(), handle);
+  return submit<runtime::LayerInfo>(
+      info.Env(), handle, [](runtime::Session& session) { return session.layerInfo(); },
+      [](Napi::Env env, const runtime::LayerInfo& layers) -> Napi::Value {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("prepare", layers.prepare);
+        object.Set("step", layers.step);
+        return object;
+      });
+}
+
 /// Ends the thread, once nothing is on its way: garbage collection would, but late.
 Napi::Value end(const Napi::CallbackInfo& info, Handle& handle) {
   handle.isClosed = true;
@@ -160,6 +173,7 @@ Napi::Object makeSession(Napi::Env env, const std::shared_ptr<Handle>& handle) {
   add("run", run);
   add("release", release);
   add("memory", memory);
+  add("layerInfo", layerInfo);
   add("close", close);
   add("end", end);
   return object;

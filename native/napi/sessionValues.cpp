@@ -94,6 +94,7 @@ runtime::SessionRequest toSessionRequest(const Napi::Object& object) {
   request.step = toPlan(toObject(object.Get("step"), "step"));
   request.imageInput = toText(object, "imageInput");
   request.usesGraphs = toFlag(object, "graphs");
+  request.watchesLayers = toFlag(object, "watchLayers");
   request.keptSteps = static_cast<size_t>(toCount(object, "keptSteps"));
   request.chunkBytes = static_cast<size_t>(std::max<uint64_t>(toCount(object, "chunkBytes"), 4096));
   return request;
@@ -160,6 +161,19 @@ Napi::Object fromMemory(Napi::Env env, const runtime::MemoryReport& report) {
   return object;
 }
 
+Napi::Object fromLayers(Napi::Env env, const std::vector<runtime::LayerTime>& layers) {
+  Napi::Array names = Napi::Array::New(env, layers.size());
+  Napi::Float64Array times = Napi::Float64Array::New(env, layers.size());
+  for (uint32_t i = 0; i < layers.size(); ++i) {
+    names.Set(i, layers[i].name);
+    times[i] = static_cast<double>(layers[i].ms);
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("names", names);
+  object.Set("ms", times);
+  return object;
+}
+
 Napi::Object fromStep(Napi::Env env, const runtime::StepResult& result) {
   Napi::Object object = Napi::Object::New(env);
   Napi::Array outputs = Napi::Array::New(env, result.outputs.size());
@@ -178,7 +192,12 @@ Napi::Object fromStep(Napi::Env env, const runtime::StepResult& result) {
   }
   object.Set("outputs", outputs);
   object.Set("deviceMs", result.deviceMs);
+  object.Set("enqueueMs", result.enqueueMs);
+  object.Set("h2dMs", result.h2dMs);
+  object.Set("computeMs", result.computeMs);
+  object.Set("d2hMs", result.d2hMs);
   object.Set("isFirst", result.isFirst);
+  object.Set("layers", fromLayers(env, result.layers));
   return object;
 }
 

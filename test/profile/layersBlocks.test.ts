@@ -90,7 +90,7 @@ test('what TensorRT makes of names: joined, wrapped, or told in the metadata', (
     'siglip block 3 attention',
   );
   // as a build of TensorRT-RTX 1.7 writes it
-  const metadata = '[ONNX Layer: llama/layer0/mlp/gate_up]\u001e[ONNX Layer: llama/layer0/mlp/silu]';
+  const metadata = '[ONNX Layer: llama/layer0/mlp/gate_up]\u001f[ONNX Layer: llama/layer0/mlp/silu]';
   assert.is(blockOfLayer('__myl_FcSilu_myl0_12', 'policy', metadata), 'llama layer 0 mlp');
   assert.is(blockOfLayer('__myl_FcSilu_myl0_12', 'policy'), null);
 });

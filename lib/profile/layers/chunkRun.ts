@@ -27,6 +27,9 @@ export interface ChunkTimes {
   readonly promptTokens: number;
 }
 
+/** What a device tells of a run (lib/runtime/tensorRt.ts). */
+const deviceParts = ['enqueue', 'h2d', 'compute', 'd2h'] as const satisfies readonly StageName[];
+
 export async function runChunk(
   session: WatchedSession,
   input: ChunkInput,
@@ -70,6 +73,10 @@ export async function runChunk(
     const images = await preprocessed;
     const result = await session.run({ images, proprio }, encoded.value, signal);
     note('inference thread', 'policy', result.window.at, result.window.ms);
+    for (const part of deviceParts) {
+      const ms = result.timings?.[part];
+      if (ms !== undefined) stages[part] = ms;
+    }
     timed('unnormalize', () => unnormalizeActions(result.value, statistics.action, platform.normalization));
   } finally {
     encoded.value.release();

@@ -11,8 +11,8 @@ import { blockOf, type GraphName } from './blocks.ts';
 
 /** Names in metadata, when there are any, say more than the layer's own name. */
 export function nodesOf(name: string, metadata = ''): string[] {
-  // versions differ in what stands between two of them: nothing, or an ASCII record separator
-  const text = metadata.replaceAll('\u001e', ' ');
+  // versions differ in what stands between two of them: nothing, or one of ASCII's separators
+  const text = metadata.replaceAll('\u001f', ' ').replaceAll('\u001e', ' ');
   const told = [...text.matchAll(/\[ONNX Layer: (.*?)\](?=\s*(?:\[ONNX Layer: |$))/g)].map(
     (match) => match[1]!,
   );

@@ -3,11 +3,12 @@
  * watches, taking turns with a session without it, so that the slow-down is known.
  */
 
-import { createRequire } from 'node:module';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { resolveUnnormKey } from '../../platform.ts';
 import { cpuSessionOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policyParts.ts';
+import { openTensorRt, type TensorRtOptions } from '../../runtime/openTensorRt.ts';
+import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
 import { type Binding, layerInfo } from '../export/trtexecProfile.ts';
@@ -21,7 +22,7 @@ import { foldGraph, median } from './foldLayers.ts';
 import type { GraphRun } from './layerRuns.ts';
 import { checkProfileOptions, expectedRounds, isEnough, type ProfileOptions } from './profileOptions.ts';
 import { syntheticInstruction, syntheticObservation } from './syntheticInput.ts';
-import { type WatchedSession, watchCpu } from './watchedSession.ts';
+import { type WatchedSession, watchCpu, watchTensorRt } from './watchedSession.ts';
 
 export interface PolicyProfile {
   readonly report: ProfileReport;
@@ -54,13 +55,8 @@ export async function profilePolicy(
     instruction: options.instruction ?? syntheticInstruction,
     unnormKey,
   };
-  const sessions = await openBoth(opened, options);
-  try {
-    const measured = await alternate(sessions, input, options);
-    return summarize(opened, measured, sessions.bindings);
-  } finally {
-    await Promise.all([sessions.plain.close(), sessions.profiled.close()]);
-  }
+  const watched = watching(opened, options);
+  return summarize(opened, await measure(watched, input, options), watched);
 }
 
 function stateOf(state: ArrayLike<number> | undefined, isUsed: boolean): ArrayLike<number> | null {
@@ -96,88 +92,135 @@ async function open(source: string | Policy, options: ProfileOptions): Promise<O
   return { parts: await gatherParts(checkpoint, policyOptions), options: policyOptions };
 }
 
-interface Sessions {
-  readonly plain: WatchedSession;
-  readonly profiled: WatchedSession;
-  /** Inputs and outputs of each graph. */
+/** How a backend is watched. */
+interface Watching {
+  readonly open: (isProfiled: boolean) => Promise<WatchedSession>;
+  /** Both sessions at once: they take turns. On a device each holds its own weights, and there is room for one. */
+  readonly takesTurns: boolean;
+  /** Inputs and outputs of each graph, where the runtime does not list them itself. */
   readonly bindings: Readonly<Record<GraphName, readonly Binding[]>>;
 }
 
-async function openBoth({ parts, options }: OpenedPolicy, { signal }: ProfileOptions): Promise<Sessions> {
-  if (options.backend === 'tensorrt') {
-    throw new SemanticVlaError(
-      'BACKEND_UNAVAILABLE',
-      'profile of TensorRT sessions needs the native profiler.',
-    );
-  }
-  const session = { ...cpuSessionOptions(parts, options), ...(signal === undefined ? {} : { signal }) };
-  const bindings = {
-    instruction: [...session.instruction.inputs, ...session.instruction.outputs],
-    policy: [...session.policy.inputs, ...session.policy.outputs],
+function watching({ parts, options: policyOptions }: OpenedPolicy, options: ProfileOptions): Watching {
+  const { cacheDir } = policyOptions;
+  const hooks = {
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   };
-  const plain = await watchCpu(session, false);
-  try {
-    return { plain, profiled: await watchCpu(session, true), bindings };
-  } catch (error) {
-    await plain.close();
-    throw error;
+  if (policyOptions.backend === 'tensorrt') {
+    const open = (onLayers?: TensorRtOptions['onLayers']): Promise<TensorRtSession> =>
+      openTensorRt(parts.checkpoint, parts.sizes, {
+        threads: parts.threads,
+        ...(cacheDir === undefined ? {} : { cacheDir }),
+        ...(onLayers === undefined ? {} : { onLayers }),
+        ...hooks,
+      });
+    return {
+      open: (isProfiled) => watchTensorRt(open, isProfiled),
+      takesTurns: false,
+      bindings: { instruction: [], policy: [] },
+    };
   }
+  const session = { ...cpuSessionOptions(parts, policyOptions), ...hooks };
+  return {
+    open: (isProfiled) => watchCpu(session, isProfiled),
+    takesTurns: true,
+    bindings: {
+      instruction: [...session.instruction.inputs, ...session.instruction.outputs],
+      policy: [...session.policy.inputs, ...session.policy.outputs],
+    },
+  };
 }
 
 interface Measured {
-  readonly warmUp: number;
   /** After warm-up. */
   readonly plain: readonly ChunkTimes[];
   readonly profiled: readonly ChunkTimes[];
   readonly runs: Readonly<Record<GraphName, readonly GraphRun[]>>;
   readonly eventLoop: EventLoopWatch;
+  readonly runtime: string;
+  readonly layerInfo: Readonly<Record<GraphName, object>> | null;
 }
 
-/** Both sessions take turns, the first of a round changing, so that neither has the warmer machine. */
-async function alternate(
-  { plain, profiled }: Sessions,
-  input: ChunkInput,
-  options: ProfileOptions,
-): Promise<Measured> {
-  const { signal, onProgress, warmUp = 3 } = options;
-  const times: { plain: ChunkTimes[]; profiled: ChunkTimes[] } = { plain: [], profiled: [] };
+async function measure(watched: Watching, input: ChunkInput, options: ProfileOptions): Promise<Measured> {
+  const { warmUp = 3 } = options;
+  const times = { plain: [] as ChunkTimes[], profiled: [] as ChunkTimes[] };
   const eventLoop = new EventLoopWatch();
+  const finish = async (profiled: WatchedSession): Promise<Measured> => {
+    const all = await profiled.finish();
+    const runs = { instruction: all.instruction.slice(warmUp), policy: all.policy.slice(warmUp) };
+    const layerInfo = await profiled.layerInfo();
+    return { ...times, runs, eventLoop, runtime: profiled.runtime, layerInfo };
+  };
+  const plainOf = (session: WatchedSession) => async (chunk: number) => {
+    const result = await runChunk(session, input, chunk, options.signal);
+    if (chunk >= 0) times.plain.push(result);
+  };
+  const profiledOf = (session: WatchedSession) => async (chunk: number) => {
+    if (chunk >= 0) eventLoop.start();
+    try {
+      const result = await runChunk(session, input, chunk, options.signal);
+      if (chunk >= 0) times.profiled.push(result);
+    } finally {
+      eventLoop.stop();
+    }
+  };
+  return using(watched.open(false), async (plain) => {
+    if (watched.takesTurns) {
+      return using(watched.open(true), async (profiled) => {
+        await rounds([plainOf(plain), profiledOf(profiled)], options, 'profiling');
+        return finish(profiled);
+      });
+    }
+    await rounds([plainOf(plain)], options, 'measuring without the profiler');
+    await plain.close();
+    return using(watched.open(true), async (profiled) => {
+      await rounds([profiledOf(profiled)], options, 'profiling');
+      return finish(profiled);
+    });
+  });
+}
+
+async function using<T>(
+  opening: Promise<WatchedSession>,
+  body: (session: WatchedSession) => Promise<T>,
+): Promise<T> {
+  const session = await opening;
+  try {
+    return await body(session);
+  } finally {
+    await session.close();
+  }
+}
+
+/**
+ * The first of a round changes, so that none has the warmer machine. Chunks of the warm-up have negative numbers.
+ * @throws (rejects) the signal's reason
+ */
+async function rounds(
+  runs: readonly ((chunk: number) => Promise<void>)[],
+  options: ProfileOptions,
+  step: string,
+): Promise<void> {
+  const { signal, onProgress, warmUp = 3 } = options;
   const total = warmUp + expectedRounds(options);
   let began = performance.now();
-  try {
-    for (let round = 0; ; round++) {
-      signal?.throwIfAborted();
-      if (round === warmUp) began = performance.now();
-      if (round >= warmUp && isEnough(options, round - warmUp, performance.now() - began)) break;
-      const isCounted = round >= warmUp;
-      const runPlain = async (): Promise<void> => {
-        const chunk = await runChunk(plain, input, round - warmUp, signal);
-        if (isCounted) times.plain.push(chunk);
-      };
-      const runProfiled = async (): Promise<void> => {
-        if (isCounted) eventLoop.start();
-        const chunk = await runChunk(profiled, input, round - warmUp, signal);
-        eventLoop.stop();
-        if (isCounted) times.profiled.push(chunk);
-      };
-      const order = round % 2 === 0 ? [runPlain, runProfiled] : [runProfiled, runPlain];
-      for (const run of order) await run();
-      onProgress?.({ step: 'profiling', done: round + 1, total, unit: 'steps' });
-    }
-  } finally {
-    eventLoop.stop();
+  for (let chunk = -warmUp; ; chunk++) {
+    signal?.throwIfAborted();
+    if (chunk === 0) began = performance.now();
+    if (chunk >= 0 && isEnough(options, chunk, performance.now() - began)) return;
+    for (const run of chunk % 2 === 0 ? runs : runs.toReversed()) await run(chunk);
+    onProgress?.({ step, done: chunk + warmUp + 1, total, unit: 'steps' });
   }
-  const all = await profiled.finish();
-  const runs = { instruction: all.instruction.slice(warmUp), policy: all.policy.slice(warmUp) };
-  return { warmUp, ...times, runs, eventLoop };
 }
 
 function summarize(
   { parts, options }: OpenedPolicy,
   measured: Measured,
-  bindings: Sessions['bindings'],
+  { takesTurns, bindings }: Watching,
 ): PolicyProfile {
   const { checkpoint, platform, threads } = parts;
+  const { backend = 'cpu' } = options;
   const { plain, profiled, runs } = measured;
   const medianOf = (chunks: readonly ChunkTimes[], graph: GraphName): number =>
     median(chunks.map(({ stages }) => stages[graph]!));
@@ -193,12 +236,13 @@ function summarize(
     createdAt: new Date().toISOString(),
     variant: checkpoint.config.variant,
     source: checkpoint.dir,
-    backend: options.backend ?? 'cpu',
-    runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
-    threads,
+    backend,
+    runtime: measured.runtime,
+    threads: backend === 'cpu' ? threads : null,
     promptTokens: plain[0]!.promptTokens,
     cameras: platform.cameras,
     iterations: profiled.length,
+    takesTurns,
     graphs: folded.map(({ profile }): GraphProfile => profile),
     layers: folded.flatMap(({ layers }): readonly LayerTime[] => layers),
     stages: medianStages(plain),
@@ -207,7 +251,7 @@ function summarize(
   return {
     report,
     timeline: buildTimeline(title, profiled, runs, measured.eventLoop),
-    layerInfo: {
+    layerInfo: measured.layerInfo ?? {
       instruction: layerInfo(runs.instruction[0]!, bindings.instruction),
       policy: layerInfo(runs.policy[0]!, bindings.policy),
     },
@@ -215,10 +259,12 @@ function summarize(
 }
 
 function medianStages(chunks: readonly ChunkTimes[]): StageTimes {
-  const names = Object.keys(chunks[0]!.stages) as StageName[];
-  return Object.fromEntries(names.map((name) => [name, median(chunks.map(({ stages }) => stages[name]!))]));
-}
-
-function onnxRuntimeVersion(): string {
-  return (createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }).version;
+  // the first call on a device has no parts, so the last chunk names the stages
+  const names = Object.keys(chunks.at(-1)!.stages) as StageName[];
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      median(chunks.flatMap(({ stages }) => (stages[name] === undefined ? [] : [stages[name]]))),
+    ]),
+  );
 }

@@ -1,22 +1,30 @@
 /** A session under its runtime's profiler, whatever the runtime. */
 
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../../errors.ts';
 import { OnnxSession, type OnnxSessionOptions } from '../../runtime/onnxRuntime.ts';
 import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput } from '../../runtime/session.ts';
+import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
+import { monotonicMs } from '../trace/timeline.ts';
 import type { GraphName } from './blocks.ts';
-import { alignRuns, type GraphRun, type RunWindow } from './layerRuns.ts';
+import { type InspectedPlan, parseInspector } from './inspector.ts';
+import { alignRuns, type GraphRun, type LayerRun, type RunWindow } from './layerRuns.ts';
 import { parseOrtTrace } from './ortTrace.ts';
 
 /** `window`: when the inference thread was at it. */
 export interface WatchedAnswer<T> {
   readonly value: T;
   readonly window: RunWindow;
+  /** The runtime's own parts of it, milliseconds: `enqueue`, `h2d`, `compute`, `d2h`. */
+  readonly timings?: PolicyOutput['timings'];
 }
 
 export interface WatchedSession {
+  /** Library and version. */
+  readonly runtime: string;
   encode(input: InstructionInput, signal?: AbortSignal): Promise<WatchedAnswer<InstructionState>>;
   run(
     input: PolicyInput,
@@ -25,6 +33,8 @@ export interface WatchedSession {
   ): Promise<WatchedAnswer<PolicyOutput['actions']>>;
   /** What the profiler saw of every call so far, in order; once, after the last call. Empty of a session without profiler. */
   finish(): Promise<Readonly<Record<GraphName, readonly GraphRun[]>>>;
+  /** What TensorRT's inspector says of each plan; null of a runtime that has none. */
+  layerInfo(): Promise<Readonly<Record<GraphName, object>> | null>;
   close(): Promise<void>;
 }
 
@@ -49,6 +59,7 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
   }
   const windows: Record<GraphName, RunWindow[]> = { instruction: [], policy: [] };
   return {
+    runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
     encode: async (input, signal) => {
       const state = await session.encodeInstruction(input, signal);
       const window = { at: state.at, ms: state.computeMs };
@@ -71,10 +82,87 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
       await remove();
       return result;
     },
+    layerInfo: () => Promise.resolve(null),
     close: async () => {
       await session.close();
       await remove();
     },
+  };
+}
+
+function onnxRuntimeVersion(): string {
+  return (createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }).version;
+}
+
+type OnLayers = NonNullable<TensorRtSessionOptions['onLayers']>;
+
+/**
+ * TensorRT, with its profiler or without. The profiler tells how long each layer took and not when it began; it waits for
+ * the device after each run and allows no CUDA graph, so such a run is slower than the one that a robot makes.
+ * @param open a session that hands its layers to what it is given
+ */
+export async function watchTensorRt(
+  open: (onLayers?: OnLayers) => Promise<TensorRtSession>,
+  profiled: boolean,
+): Promise<WatchedSession> {
+  const runs: Record<GraphName, GraphRun[]> = { instruction: [], policy: [] };
+  let plans: Readonly<Record<GraphName, InspectedPlan>> | null = null;
+  // runs of others, such as the comparison with the CPU runtime when it is opened, are none of ours
+  let at: number | null = null;
+  const onLayers: OnLayers = (graph, { names, ms }, whole) => {
+    if (at === null || plans === null) return;
+    const known = plans[graph].layers;
+    const layers = names.map(
+      (name, i): LayerRun => ({
+        name,
+        kind: known.get(name)?.kind ?? '',
+        metadata: known.get(name)?.metadata ?? '',
+        startMs: null,
+        ms: ms[i]!,
+        inputs: [],
+        outputs: [],
+      }),
+    );
+    runs[graph].push({ at, ms: whole, layers });
+  };
+  const session = await open(profiled ? onLayers : undefined);
+  try {
+    if (profiled) plans = await inspect(session);
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  const during = async <T>(body: () => Promise<T>): Promise<WatchedAnswer<T>> => {
+    const start = monotonicMs();
+    at = start;
+    try {
+      const value = await body();
+      return { value, window: { at: start, ms: monotonicMs() - start } };
+    } finally {
+      at = null;
+    }
+  };
+  return {
+    runtime: session.label,
+    encode: (input, signal) => during(() => session.encodeInstruction(input, signal)),
+    run: async (input, state, signal) => {
+      const { value, window } = await during(() => session.run(input, state, signal));
+      return { value: value.actions, timings: value.timings, window };
+    },
+    finish: () => Promise.resolve(runs),
+    layerInfo: () =>
+      Promise.resolve(
+        plans === null ? null : { instruction: plans.instruction.info, policy: plans.policy.info },
+      ),
+    close: () => session.close(),
+  };
+}
+
+async function inspect(session: TensorRtSession): Promise<Readonly<Record<GraphName, InspectedPlan>>> {
+  const { instruction, policy } = await session.layerInfo();
+  return {
+    instruction: parseInspector(instruction, 'plan of the instruction graph'),
+    policy: parseInspector(policy, 'plan of the policy graph'),
   };
 }
 

@@ -88,7 +88,9 @@ export type ErrorCode =
   | 'STAGES_INVALID'
   | 'PROFILE_INVALID'
   | 'COMPARE_FAILED'
-  | 'REPORT_INVALID';
+  | 'REPORT_INVALID'
+  | 'BASELINE_INVALID'
+  | 'BASELINE_REFUSED';
 
 export class SemanticVlaError extends Error {
   readonly code: ErrorCode;

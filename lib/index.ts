@@ -25,6 +25,19 @@ export { type FolderObservation, readObservation } from './observation/readObser
 export { type Normalization, type Platform, type PlatformName, resolvePlatform } from './platform.ts';
 export { loadPolicy } from './policy.ts';
 export { type PolicySizes, policySizes } from './policyParts.ts';
+export {
+  type BaselineFile,
+  type MatchedBaseline,
+  matchBaselines,
+  readBaseline,
+} from './profile/gate/baseline.ts';
+export { type Condition, parseCondition } from './profile/gate/condition.ts';
+export {
+  type GateBaseline,
+  type GatePair,
+  type JudgeOptions,
+  judge as judgeBench,
+} from './profile/gate/judge.ts';
 export type { ProfileOptions } from './profile/layers/profileOptions.ts';
 export { type PolicyProfile, profilePolicy } from './profile/layers/profilePolicy.ts';
 export { machineRows, settingRows } from './profile/machine/machineRows.ts';

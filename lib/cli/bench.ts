@@ -9,8 +9,9 @@ import type { BenchSubject } from '../profile/measure/subjects.ts';
 import type { BenchReport } from '../profile/types.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import type { PolicyOptions } from '../types.ts';
+import { type GateFlags, gateExitCode, openGate, withVerdicts } from './benchGate.ts';
 import { benchText } from './benchText.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import type { CommandContext } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -24,7 +25,7 @@ import { writeOutput } from './outputFile.ts';
 type Backend = NonNullable<PolicyOptions['backend']>;
 type Weights = NonNullable<PolicyOptions['weights']>;
 
-interface BenchFlags extends Omit<PolicyFlags, 'backend' | 'threads' | 'weights' | 'observation'> {
+interface BenchFlags extends Omit<PolicyFlags, 'backend' | 'threads' | 'weights' | 'observation'>, GateFlags {
   readonly preset: readonly SynthPreset[];
   readonly observation?: string;
   readonly frame?: NonNullable<BenchOptions['frame']>;
@@ -49,9 +50,15 @@ follow trtexec's rule, and every chunk counts. Without --warmUp, warm-up goes on
 chunks, at most 30 s); without --iterations and --duration at least 1000 chunks and 3 s are measured, at most --limit seconds
 a subject; the report says when there were fewer. What is measured with random weights is as fast as with trained ones.
 
+Gate: exit code 0 when no --fail-if holds, 1 when one does, 4 when the measurement is too noisy to tell. An interval decides,
+not the value: blocks of neighbouring chunks are drawn again and again, and what runs of the same thing differ by is added.
+Least noisy is --baseline FOLDER, since both then take turns in one run. Reports of another board, GPU, number of cores or
+power mode are refused.
+
 Example:
   $ semanticvla bench --preset tiny
-  $ semanticvla bench policy --threads 1,2,4 --json bench.json`;
+  $ semanticvla bench policy --threads 1,2,4 --json bench.json
+  $ semanticvla bench policy --baseline bench.json --fail-if "p50 > 1.05x" --fail-if "p99 > 12ms"`;
 
 /** For commander: `1,2` -> [1, 2] with each checked by `parse`. */
 function listOf<T>(parse: (text: string) => T): (text: string) => T[] {
@@ -79,6 +86,12 @@ function frameSize(text: string): NonNullable<BenchOptions['frame']> {
   if (width === undefined || Number(width) < 1 || Number(height) < 1)
     throw new InvalidArgumentError('Expected WIDTHxHEIGHT like 640x480.');
   return { width: Number(width), height: Number(height) };
+}
+
+function confidence(text: string): number {
+  const value = Number(text);
+  if (!(value >= 50 && value < 100)) throw new InvalidArgumentError('Expected a number in 50..99.99.');
+  return value;
 }
 
 function seconds(text: string): number {
@@ -168,7 +181,8 @@ async function bench(
   const subjects = subjectsOf(checkpoints, flags);
   const given = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? given?.instruction;
-  const report = await benchPolicies(subjects, {
+  const gate = await openGate(flags, subjects);
+  const measured = await benchPolicies([...gate.subjects, ...subjects], {
     ...limitsOf(flags),
     ...(given === null ? {} : { observation: given.observation }),
     ...(instruction === undefined ? {} : { instruction }),
@@ -178,9 +192,10 @@ async function bench(
     onProgress: context.onProgress,
     signal: context.signal,
   });
+  const report = withVerdicts(measured, gate, flags);
   if (flags.json !== '-') context.print(benchText(report));
   await writeFiles(context, report, flags);
-  return exitCodes.ok;
+  return gateExitCode(report.gate);
 }
 
 async function writeFiles(context: CommandContext, report: BenchReport, flags: BenchFlags): Promise<void> {
@@ -224,6 +239,24 @@ export function benchCommand(program: Command, run: Run): void {
   command.options.find(({ long }) => long === '--cameras')!.description =
     'numbers of cameras, e.g. 1,2; or names in input order';
   addCheckpointFlags(command)
+    .option(
+      '--baseline <path>',
+      'what ratios are of: a report of an earlier run (several allowed), or a folder that is measured in the same run: a checkpoint, or another version of semanticvla',
+      collect(String),
+      [],
+    )
+    .option(
+      '--fail-if <condition>',
+      'e.g. "p50 > 1.05x", "compute.p99 > 12ms"; several allowed',
+      collect(String),
+      [],
+    )
+    .option('--confidence <percent>', 'of the interval that decides; default: 95', confidence)
+    .option(
+      '--between-runs <percent>',
+      'how far runs of the same thing lie apart; default: 1, or from 5 reports',
+      seconds,
+    )
     .option('--json <file>', 'the whole report as JSON; - is standard output')
     .option('--csv <file>', 'every chunk as a line')
     .option('--exportTimes <file>', "every chunk of the first subject in trtexec's form")

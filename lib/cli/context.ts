@@ -11,6 +11,8 @@ export const exitCodes = {
   error: 2,
   /** A defect of this program: not an error of the caller. */
   defect: 3,
+  /** `bench --fail-if`: the measurement cannot tell. */
+  noisy: 4,
   /** Cancelled by SIGINT (Ctrl-C). */
   cancelled: 130,
 } as const;

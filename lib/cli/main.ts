@@ -47,7 +47,7 @@ const graceMs = 3000;
 
 const help = `
 Exit codes: 0 done; 1 a check said no (compare over its tolerance, inspect --verify); 2 an error, printed as
-"CODE: message"; 3 a defect of this program; 130 cancelled. doctor has more: semanticvla doctor --help.
+"CODE: message"; 3 a defect of this program; 130 cancelled. doctor and bench have more: semanticvla doctor --help.
 With --json standard output holds one JSON value and nothing else: the result, or {"error": {"code", "message"}}.
 SEMANTICVLA_DEBUG=1 adds the stack of an error. SEMANTICVLA_CACHE names the cache folder.
 

@@ -1,0 +1,174 @@
+/** What a run is held against: earlier reports on disk, matched subject by subject, and whether they can be compared at all. */
+
+import { readFile } from 'node:fs/promises';
+import { SemanticVlaError } from '../../errors.ts';
+import { machineDifferences } from '../machine/warnings.ts';
+import type { BenchReport, SubjectFacts, SubjectResult, Warning } from '../types.ts';
+import type { GateBaseline } from './judge.ts';
+
+/** A report that was read, and where from. */
+export interface BaselineFile {
+  readonly file: string;
+  readonly report: BenchReport;
+}
+
+/** Bytes of a report at most. */
+const cap = 512 * 2 ** 20;
+
+/** @throws (rejects) BASELINE_INVALID with the file and what is wrong with it */
+export async function readBaseline(file: string): Promise<BaselineFile> {
+  const wrong = (what: string, cause?: unknown): SemanticVlaError =>
+    new SemanticVlaError(
+      'BASELINE_INVALID',
+      `${file}: expected a report as \`semanticvla bench --json FILE\` writes it, found ${what}. Measure a new one.`,
+      cause === undefined ? {} : { cause },
+    );
+  let value: unknown;
+  try {
+    const bytes = await readFile(file);
+    if (bytes.length > cap) throw new Error(`${bytes.length} bytes`);
+    value = JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw wrong(cause instanceof SyntaxError ? 'no JSON' : (cause as Error).message, cause);
+  }
+  const found = faultOf(value);
+  if (found !== null) throw wrong(found);
+  return { file, report: value as BenchReport };
+}
+
+/** What of the parts that the gate reads is not as it should be; null: nothing. */
+function faultOf(value: unknown): string | null {
+  if (!isRecord(value)) return 'no object';
+  if (value.format !== 'semanticvla-bench') return `format ${JSON.stringify(value.format)}`;
+  if (value.version !== 1) return `version ${JSON.stringify(value.version)}`;
+  if (!isRecord(value.machine) || !isRecord(value.machine.cpu)) return 'no machine state';
+  if (!Array.isArray(value.warnings) || !value.warnings.every(isRecord)) return 'no warnings';
+  if (!Array.isArray(value.subjects) || value.subjects.length === 0) return 'no subjects';
+  for (const subject of value.subjects as unknown[]) {
+    if (!isRecord(subject) || !isRecord(subject.subject) || typeof subject.subject.name !== 'string')
+      return 'a subject without a name';
+    const { name } = subject.subject;
+    if (!isRecord(subject.summary)) return `no summary of ${name}`;
+    if (!Array.isArray(subject.chunks) || !subject.chunks.every(isChunk)) return `no chunk times of ${name}`;
+  }
+  return null;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isChunk(value: unknown): boolean {
+  if (!isRecord(value) || !isRecord(value.stages)) return false;
+  const { total } = value.stages;
+  return typeof total === 'number' && total > 0 && Object.values(value.stages).every(isTime);
+}
+
+function isTime(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+
+/** Differences of the machine after which a ratio says nothing about the program. */
+const refused = ['different-board', 'different-gpu', 'different-cores', 'different-power-mode'];
+
+export interface MatchedBaseline {
+  readonly baselines: readonly GateBaseline[];
+  readonly warnings: readonly Warning[];
+}
+
+/**
+ * The baseline of each subject: by name, or the only one there is.
+ *
+ * @throws BASELINE_REFUSED another board, GPU, number of cores or power mode; BASELINE_INVALID a subject that a file lacks
+ */
+export function matchBaselines(
+  report: Pick<BenchReport, 'machine' | 'subjects' | 'software'>,
+  files: readonly BaselineFile[],
+): MatchedBaseline {
+  const warnings: Warning[] = [];
+  for (const { file, report: then } of files) {
+    const differences = machineDifferences(report.machine, then.machine);
+    const refusal = differences.find(({ code }) => refused.includes(code));
+    if (refusal !== undefined) {
+      throw new SemanticVlaError(
+        'BASELINE_REFUSED',
+        `${file}: expected a report of this machine in this state. ${refusal.text} Or give limits in ms, which need no baseline.`,
+      );
+    }
+    warnings.push(...differences.map(({ code, text }) => ({ code, text: `${file}: ${text}` })));
+    warnings.push(...softwareWarnings(report.software, then.software ?? {}, file));
+  }
+  const baselines = report.subjects.map((subject): GateBaseline => {
+    const results = files.map((file) => {
+      const result = matching(subject.subject.name, report.subjects.length, file);
+      warnings.push(...factWarnings(subject.subject, result.subject, file.file));
+      return result;
+    });
+    const name = files.length === 1 ? files[0]!.file : `${files.length} runs from ${files[0]!.file} on`;
+    const disturbed = files.map(({ report, file }) => disturbanceOf(report, file)).find(Boolean);
+    return { kind: 'runs', name, results, ...(disturbed === undefined ? {} : { disturbed }) };
+  });
+  return { baselines, warnings };
+}
+
+function matching(name: string, subjects: number, { file, report }: BaselineFile): SubjectResult {
+  const named = report.subjects.find(({ subject }) => subject.name === name);
+  if (named !== undefined) return named;
+  if (subjects === 1 && report.subjects.length === 1) return report.subjects[0]!;
+  const known = report.subjects.map(({ subject }) => subject.name).join(', ');
+  throw new SemanticVlaError(
+    'BASELINE_INVALID',
+    `${file}: expected the subject ${name}, found ${known}. Measure the same subjects.`,
+  );
+}
+
+/** Warnings of a run that was slowed by something else than the subject. */
+const disturbances = ['background-load', 'throttled'];
+
+/** Why a run was slower than its subjects are; null: nothing was seen. */
+export function disturbanceOf(
+  { warnings }: Pick<BenchReport, 'warnings'>,
+  whose: string,
+): string | undefined {
+  const found = warnings.find(({ code }) => disturbances.includes(code));
+  if (found === undefined) return undefined;
+  const what = found.code === 'throttled' ? 'was throttled' : 'had other work';
+  return `the machine ${what} during ${whose}: measure again, or use --baseline FOLDER, which takes turns`;
+}
+
+/** Facts that decide how long a chunk takes. */
+const telling = [
+  'variant',
+  'backend',
+  'runtime',
+  'precision',
+  'weights',
+  'promptTokens',
+  'cameras',
+  'chunk',
+  'parameters',
+  'threads',
+  'frame',
+] as const satisfies readonly (keyof SubjectFacts)[];
+
+function factWarnings(now: SubjectFacts, then: SubjectFacts, file: string): Warning[] {
+  return telling
+    .filter((fact) => JSON.stringify(now[fact]) !== JSON.stringify(then[fact]))
+    .map((fact) => ({
+      code: 'baseline-differs',
+      text: `${file}: ${fact} of ${now.name} is ${JSON.stringify(now[fact])} here and ${JSON.stringify(then[fact])} in the baseline: the ratio is of two different things.`,
+    }));
+}
+
+function softwareWarnings(
+  now: BenchReport['software'],
+  then: BenchReport['software'],
+  file: string,
+): Warning[] {
+  return Object.keys(now)
+    .filter((name) => name !== 'semanticvla' && now[name] !== then[name])
+    .map((name) => ({
+      code: 'different-software',
+      text: `${file}: ${name} ${now[name]} here and ${then[name] ?? 'unknown'} in the baseline: the ratio holds what that changes.`,
+    }));
+}

@@ -1,0 +1,218 @@
+/**
+ * The regression gate: whether a condition holds, said only when the measurement can tell. The decision is by an interval and
+ * not by the value: `fail` when all of the interval is beyond the limit, `pass` when none of it is, `noisy` in between.
+ */
+
+import { SemanticVlaError } from '../../errors.ts';
+import type { ChunkRecord, GateVerdict, SubjectResult } from '../types.ts';
+import type { Condition } from './condition.ts';
+import { type Estimate, estimatePaired, estimateRun, isUnknown, type Unknown } from './estimate.ts';
+import { studentQuantile } from './quantile.ts';
+
+/** A subject and what it is held against. */
+export interface GatePair {
+  readonly subject: SubjectResult;
+  /** Why the run was slower than the subject is, e.g. other work on the machine; a `fail` is then not believed. */
+  readonly disturbed?: string;
+  readonly baseline: GateBaseline | null;
+}
+
+export type GateBaseline =
+  /** Measured in the same run, taking turns. */
+  | { readonly kind: 'paired'; readonly name: string; readonly result: SubjectResult }
+  /** Earlier runs of the same thing, one a file. */
+  | {
+      readonly kind: 'runs';
+      readonly name: string;
+      readonly results: readonly SubjectResult[];
+      /** Why these were slower than they should be; a `pass` is then not believed. */
+      readonly disturbed?: string;
+    };
+
+export interface JudgeOptions {
+  /** That no verdict of all is wrong by chance; default 0.95. */
+  readonly confidence?: number;
+  /**
+   * Standard deviation of one and the same thing from run to run, beyond what a run shows of itself, as a share: 0.01. With
+   * `runsForSpread` baseline runs and more it is estimated from them instead.
+   */
+  readonly betweenRuns?: number;
+}
+
+/** Of the tiny policy from process to process (bench/falseAlarms.ts says what was seen). */
+export const defaultBetweenRuns = 0.01;
+/** Baseline runs from which their spread is taken instead of the default. */
+export const runsForSpread = 5;
+/** Of two subjects in one process: each lies elsewhere in memory. */
+const betweenLoads = 0.003;
+
+/**
+ * One verdict a condition and subject.
+ * @throws OPTION_REQUIRED a ratio without a baseline; OPTION_INVALID a stage that the subject does not have
+ */
+export function judge(
+  pairs: readonly GatePair[],
+  conditions: readonly Condition[],
+  options: JudgeOptions = {},
+): GateVerdict[] {
+  const { confidence = 0.95, betweenRuns = defaultBetweenRuns } = options;
+  // several verdicts are several chances to be wrong: each gets its share (Bonferroni), on two sides
+  const tail = (1 - confidence) / (2 * pairs.length * conditions.length);
+  return pairs.flatMap((pair) =>
+    conditions.map((condition) => {
+      requireStage(pair.subject, condition);
+      const base = condition.kind === 'ratio' ? requireBaseline(pair, condition) : null;
+      const estimate =
+        base === null
+          ? widened(estimateRun(valuesOf(pair.subject, condition), condition), betweenRuns)
+          : ratioOf(pair.subject, base, condition, betweenRuns);
+      return verdict(pair, condition, base, estimate, tail, confidence);
+    }),
+  );
+}
+
+function requireStage({ subject, summary }: SubjectResult, { text, stage }: Condition): void {
+  if (summary[stage] !== undefined) return;
+  const known = Object.keys(summary).join(', ');
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `--fail-if ${JSON.stringify(text)}: expected a stage of ${subject.name} (${known}), found ${stage}, which it did not run.`,
+  );
+}
+
+function requireBaseline({ baseline }: GatePair, { text }: Condition): GateBaseline {
+  if (baseline !== null) return baseline;
+  throw new SemanticVlaError(
+    'OPTION_REQUIRED',
+    `--fail-if ${JSON.stringify(text)}: expected --baseline for a ratio, found none. Name a report or a folder, or give the limit in ms.`,
+  );
+}
+
+function recordsOf(
+  { chunks, newInstruction = [] }: SubjectResult,
+  { stage }: Condition,
+): readonly ChunkRecord[] {
+  return stage === 'tokenize' || stage === 'instruction' ? newInstruction : chunks;
+}
+
+/** Times of the condition's stage, in order. */
+function valuesOf(result: SubjectResult, condition: Condition): number[] {
+  return recordsOf(result, condition).flatMap(({ stages }) => stages[condition.stage] ?? []);
+}
+
+/** The same, one list a round. */
+function valuesByRound(result: SubjectResult, condition: Condition): number[][] {
+  const rounds = new Map<number, number[]>();
+  for (const [i, { round = i, stages }] of recordsOf(result, condition).entries()) {
+    const values = rounds.get(round) ?? [];
+    rounds.set(round, values);
+    const ms = stages[condition.stage];
+    if (ms !== undefined) values.push(ms);
+  }
+  return [...rounds.values()];
+}
+
+function ratioOf(
+  subject: SubjectResult,
+  base: GateBaseline,
+  condition: Condition,
+  betweenRuns: number,
+): Estimate | Unknown {
+  if (base.kind === 'paired') {
+    const now = valuesByRound(subject, condition);
+    return widened(estimatePaired(now, valuesByRound(base.result, condition), condition), betweenLoads);
+  }
+  const now = estimateRun(valuesOf(subject, condition), condition);
+  if (isUnknown(now)) return now;
+  const runs: Estimate[] = [];
+  for (const result of base.results) {
+    const then = estimateRun(valuesOf(result, condition), condition);
+    if (isUnknown(then)) return { unknown: `in the baseline, ${then.unknown}` };
+    runs.push(then);
+  }
+  const count = runs.length;
+  const within = average(runs.map(({ error }) => error ** 2));
+  const between = spreadOf(runs) ?? betweenRuns;
+  const degrees = Math.min(now.degrees, ...runs.map((run) => run.degrees));
+  return {
+    log: now.log - average(runs.map(({ log }) => log)),
+    error: Math.sqrt(now.error ** 2 + within / count + between ** 2 * (1 + 1 / count)),
+    degrees: count >= runsForSpread ? Math.min(degrees, count - 1) : degrees,
+  };
+}
+
+/** From run to run, beyond what each run shows of itself; null for too few runs. */
+function spreadOf(runs: readonly Estimate[]): number | null {
+  if (runs.length < runsForSpread) return null;
+  const mean = average(runs.map(({ log }) => log));
+  const total = (average(runs.map(({ log }) => (log - mean) ** 2)) * runs.length) / (runs.length - 1);
+  return Math.sqrt(Math.max(0, total - average(runs.map(({ error }) => error ** 2))));
+}
+
+function average(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function widened(estimate: Estimate | Unknown, by: number): Estimate | Unknown {
+  return isUnknown(estimate) ? estimate : { ...estimate, error: Math.hypot(estimate.error, by) };
+}
+
+function verdict(
+  { subject: { subject }, disturbed }: GatePair,
+  condition: Condition,
+  base: GateBaseline | null,
+  estimate: Estimate | Unknown,
+  tail: number,
+  confidence: number,
+): GateVerdict {
+  const { limit, side, text } = condition;
+  const shared = {
+    condition: text,
+    subject: subject.name,
+    baseline: base?.name ?? null,
+    limit,
+    confidence,
+  };
+  if (isUnknown(estimate)) {
+    const nothing = { value: limit, low: 0, high: Number.MAX_VALUE };
+    return { ...shared, ...nothing, outcome: 'noisy', because: `${subject.name}: ${estimate.unknown}` };
+  }
+  const half = studentQuantile(1 - tail, estimate.degrees) * estimate.error;
+  const value = Math.exp(estimate.log);
+  const low = Math.exp(estimate.log - half);
+  const high = Math.exp(estimate.log + half);
+  const isBeyond = side === 'above' ? low > limit : high < limit;
+  const isWithin = side === 'above' ? high <= limit : low >= limit;
+  const seen = isBeyond ? 'fail' : isWithin ? 'pass' : 'noisy';
+  const doubt = doubtOf(seen, base, disturbed);
+  const outcome = doubt === null ? seen : 'noisy';
+  const show = (number: number): string => shown(number, condition);
+  const judged = {
+    fail: `all of it ${side} ${show(limit)}`,
+    pass: `none of it ${side} ${show(limit)}`,
+    noisy: `${show(limit)} lies in it: measure more chunks, or on a quieter machine`,
+  }[seen];
+  const against = base === null ? '' : ` against ${base.name}`;
+  const because = `${subject.name}${against}: ${show(value)}, ${Number((100 * confidence).toFixed(2))} % interval ${show(low)} .. ${show(high)}; ${judged}${doubt === null ? '' : `, but ${doubt}`}`;
+  return { ...shared, value, low, high, outcome, because };
+}
+
+/**
+ * What happened to one of two runs that did not take turns. It can only have slowed it: a run that was disturbed and is fast
+ * enough all the same is fast enough, and one that is slower than a disturbed baseline is slower.
+ */
+function doubtOf(
+  seen: 'pass' | 'fail' | 'noisy',
+  base: GateBaseline | null,
+  disturbed: string | undefined,
+): string | null {
+  if (base?.kind === 'paired') return null;
+  if (seen === 'fail' && disturbed !== undefined) return disturbed;
+  if (seen === 'pass' && base?.disturbed !== undefined) return base.disturbed;
+  return null;
+}
+
+function shown(value: number, { kind, statistic }: Condition): string {
+  if (kind === 'ratio') return `${value.toFixed(3)}x`;
+  return statistic === 'throughput' ? `${value.toPrecision(4)}/s` : `${value.toPrecision(4)} ms`;
+}

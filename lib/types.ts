@@ -93,7 +93,10 @@ export interface Policy extends AsyncDisposable {
   readonly imageSize: number;
   /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
   readonly patchGrid: number;
-  /** Off the event loop; concurrent calls are safe and run one after the other. Rejects with the signal's reason. */
+  /**
+   * Off the event loop; concurrent calls are safe and run one after the other. Rejects with the signal's reason. Frames are
+   * read until the promise settles at the latest; whoever needs them later copies them.
+   */
   predict(observation: Observation, options: PredictOptions): Promise<ActionChunk>;
   /** Every named intermediate of one prediction, computed without the savings, in reference order. Slow; for checking. */
   stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>>;

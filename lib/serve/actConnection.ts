@@ -76,7 +76,8 @@ export class ActConnection {
   expire(now: number): void {
     if (now < this.#deadline) return;
     this.#deadline = Number.POSITIVE_INFINITY;
-    if (this.#upload === null) {
+    // Nobody waits for an answer, or it has been given.
+    if (this.#upload === null || this.#upload.body === null) {
       this.#socket.destroy();
       return;
     }

@@ -5,8 +5,10 @@ import { createServer, type Socket, connect as tcp } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { isDirect } from '../../lib/serve/directSocket.ts';
+import type { WireValue } from '../../lib/serve/ndarray.ts';
+import type { ActionChunk, Observation, PredictOptions } from '../../lib/types.ts';
 import { FakePolicy } from './fakePolicy.ts';
-import { actBody, fields, inTime, metric, post, served, toJson, until } from './harness.ts';
+import { actBody, fields, image, inTime, metric, post, served, toJson, until } from './harness.ts';
 import { hostileJson } from './hostile.ts';
 
 const test = suite('connection of POST /act');
@@ -207,6 +209,50 @@ test('a connection that says nothing ends, before its first request and after on
       await inTime(Promise.all([once(silent.socket, 'close'), once(served.socket, 'close')]), 'their ends');
     },
   );
+});
+
+test('bodies that arrive in turns, in memory that is used again and again, are not mixed', async () => {
+  const levels: number[] = [];
+  class Looking extends FakePolicy {
+    override predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
+      const { data } = observation.images.full_image!;
+      // All of it, now: the memory is another request's later.
+      assert.ok(data.every((value) => value === data[0]));
+      levels.push(data[0]!);
+      assert.is(observation.state?.[0], data[0]);
+      return super.predict(observation, options);
+    }
+  }
+  await served(new Looking({ immediate: true }), {}, async ({ act }) => {
+    const wires = await Promise.all(Array.from({ length: 12 }, () => Wire.open(act)));
+    for (let round = 0; round < 5; round++) {
+      const requests = wires.map((_, i) => {
+        const level = 1 + i + round * wires.length;
+        const size = 20 + ((i * 37 + round * 11) % 180);
+        const body = new Map<string, WireValue>([...fields(level), ['full_image', image(size, level)]]);
+        return request(toJson(body));
+      });
+      const pieces = 7;
+      for (let piece = 0; piece < pieces; piece++) {
+        for (const [i, wire] of wires.entries()) {
+          const { length } = requests[i]!;
+          wire.socket.write(
+            requests[i]!.subarray(
+              Math.floor((piece * length) / pieces),
+              Math.floor(((piece + 1) * length) / pieces),
+            ),
+          );
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      for (const wire of wires) {
+        const { status } = await wire.reply();
+        assert.ok(status === 200 || status === 503);
+      }
+    }
+    for (const { socket } of wires) socket.destroy();
+  });
+  assert.ok(new Set(levels).size >= 20, `${levels.length} inferences`);
 });
 
 test('a token is looked for on every request, also behind a good one', async () => {

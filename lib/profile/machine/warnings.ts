@@ -61,7 +61,7 @@ const rules: Readonly<Record<string, Rule>> = {
       ? 'The CPU governor is powersave: the host stages (decode, resize, tokenize) and each launch are slower and vary. sudo cpupower frequency-set -g performance'
       : null,
   'governor-scaling': ({ cpu: { governor }, clocksLocked }) =>
-    clocksLocked !== true && governor !== null && /ondemand|conservative|schedutil/.test(governor)
+    clocksLocked === null && governor !== null && /ondemand|conservative|schedutil/.test(governor)
       ? `The CPU governor is ${governor}: cores slow down between chunks, so a chunk after a pause takes longer. sudo cpupower frequency-set -g performance`
       : null,
   'background-load': ({ start: { load }, sampling }) => {

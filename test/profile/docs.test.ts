@@ -152,7 +152,7 @@ const act = () => {};
     const after = `
 await new Promise((resolve) => setTimeout(resolve, 400));
 await loop.stop();
-console.log(`chunks $recorder.chunks.count`);
+console.log(String(recorder.chunks.count), 'chunks');
 console.log(await flights.dump());
 `;
     writeFileSync(
@@ -166,7 +166,10 @@ console.log(await flights.dump());
       bin,
     );
     assert.is(code, 0, stderr);
-    assert.ok(/^chunks [1-9]\d*\nflights\/flight-.*-request\.perfetto-trace$/m.test(stdout), `${stdout}${stderr}`);
+    assert.ok(
+      /^[1-9]\d* chunks\nflights\/flight-.*-request\.perfetto-trace$/m.test(stdout),
+      `${stdout}${stderr}`,
+    );
   });
 });
 

@@ -6,6 +6,7 @@ import { readObservation } from '../observation/readObservation.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import { chunksCsv, trtexecTimes } from '../profile/measure/exports.ts';
 import type { BenchSubject } from '../profile/measure/subjects.ts';
+import { writeReport } from '../profile/report/writeReport.ts';
 import type { BenchReport } from '../profile/types.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import type { PolicyOptions } from '../types.ts';
@@ -21,6 +22,7 @@ import {
 } from './flags.ts';
 import type { Run } from './main.ts';
 import { writeOutput } from './outputFile.ts';
+import { rooflineRowsText } from './rooflineRows.ts';
 
 type Backend = NonNullable<PolicyOptions['backend']>;
 type Weights = NonNullable<PolicyOptions['weights']>;
@@ -41,6 +43,9 @@ interface BenchFlags extends Omit<PolicyFlags, 'backend' | 'threads' | 'weights'
   readonly json?: string;
   readonly csv?: string;
   readonly exportTimes?: string;
+  readonly html?: string;
+  readonly layers?: boolean;
+  readonly roofline?: boolean | string;
 }
 
 const example = `
@@ -189,11 +194,17 @@ async function bench(
     ...(flags.frame === undefined ? {} : { frame: flags.frame }),
     ...(flags.percentile === undefined ? {} : { percentiles: flags.percentile }),
     ...(flags.cache === undefined ? {} : { cacheDir: flags.cache }),
+    ...(flags.layers === undefined ? {} : { layers: flags.layers }),
+    ...(flags.roofline === undefined ? {} : { roofline: flags.roofline }),
     onProgress: context.onProgress,
     signal: context.signal,
   });
   const report = withVerdicts(measured, gate, flags);
-  if (flags.json !== '-') context.print(benchText(report));
+  if (flags.json !== '-') {
+    context.print(benchText(report));
+    for (const [name, roofline] of Object.entries(report.rooflines))
+      context.print(`\n${rooflineRowsText(name, roofline)}`);
+  }
   await writeFiles(context, report, flags);
   return gateExitCode(report.gate);
 }
@@ -207,6 +218,7 @@ async function writeFiles(context: CommandContext, report: BenchReport, flags: B
   for (const [file, text] of files) {
     if (file !== undefined) await writeOutput(file, Buffer.from(text()));
   }
+  if (flags.html !== undefined) await writeOutput(flags.html, Buffer.from(await writeReport(report)));
   if (flags.json === '-') context.json(report);
 }
 
@@ -260,6 +272,12 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--json <file>', 'the whole report as JSON; - is standard output')
     .option('--csv <file>', 'every chunk as a line')
     .option('--exportTimes <file>', "every chunk of the first subject in trtexec's form")
+    .option('--html <file>', 'the report as one page with plots')
+    .option('--layers', 'profile every subject afterwards: layers and blocks in --json and --html')
+    .option(
+      '--roofline [device]',
+      'limits on the device at hand or a named one, and the share reached; by stage with --layers',
+    )
     .addHelpText('after', example)
     .action((checkpoints: string[], flags: BenchFlags) =>
       run((context, given) => bench(context, checkpoints, given), flags),

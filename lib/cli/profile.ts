@@ -6,6 +6,7 @@ import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
 import { layersCsv } from '../profile/layers/layersCsv.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
+import { writeProfile } from '../profile/report/writeProfile.ts';
 import { encodeTrace } from '../profile/trace/encodeTrace.ts';
 import { type CommandContext, exitCodes } from './context.ts';
 import {
@@ -30,6 +31,7 @@ interface ProfileFlags extends Partial<PolicyFlags> {
   readonly exportProfile?: string;
   readonly exportLayerInfo?: string;
   readonly trace?: string;
+  readonly html?: string;
 }
 
 const example = `
@@ -89,6 +91,10 @@ async function writeFiles(result: PolicyProfile, flags: ProfileFlags): Promise<[
   });
   await write('layer info', flags.exportLayerInfo, () => `${JSON.stringify(layerInfo[graph], null, 1)}\n`);
   await write('trace', flags.trace, () => encodeTrace(timeline, flags.trace!));
+  if (flags.html !== undefined) {
+    const html = await writeProfile(report);
+    await write('page', flags.html, () => html);
+  }
   return written;
 }
 
@@ -119,6 +125,7 @@ export function profileCommand(program: Command, run: Run): void {
     .option('--exportProfile <file.json>', "write layer times in trtexec's form")
     .option('--exportLayerInfo <file.json>', "write the layers in trtexec's form")
     .option('--trace <file>', 'write a time line of host and device: .perfetto-trace, or .json for Chrome')
+    .option('--html <file>', 'write layers and blocks as a page with plots')
     .option('--json', 'print JSON')
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ProfileFlags) =>

@@ -234,8 +234,16 @@ report('a picture alone has its light colours without CSS', () => {
   assert.is(inLightColors('<path fill="var(--ink, #1f2933)"/>'), '<path fill="#1f2933"/>');
 });
 
-report('quantile: the smallest value that a share is not above', () => {
-  assert.is(quantile([1, 2, 3, 4], 0.5), 2);
+report("quantiles are those of the summary: trtexec's rule", () => {
+  assert.is(quantile([1, 2, 3, 4], 0.5), 2.5);
+  assert.is(
+    quantile(
+      Array.from({ length: 1000 }, (_, i) => i + 1),
+      0.99,
+    ),
+    991,
+  );
+  assert.ok(Number.isNaN(quantile([], 0.5)));
   assert.is(quantile([1, 2, 3, 4], 1), 4);
   assert.is(quantile([1, 2, 3, 4], 0), 1);
 });

@@ -5,7 +5,9 @@ import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, checkSignal } from '../../options.ts';
 import type { Policy } from '../../types.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
+import { findDevice } from '../roofline/devices.ts';
 import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
+import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
 import { type RunLimits, type RunResult, runInTurns } from './runner.ts';
@@ -17,7 +19,8 @@ import { subjectWarnings } from './warnings.ts';
 
 export interface BenchOptions
   extends Partial<RunLimits>,
-    Pick<LoadOptions, 'observation' | 'cacheDir' | 'onProgress' | 'signal'> {
+    Pick<LoadOptions, 'observation' | 'cacheDir' | 'onProgress' | 'signal'>,
+    Pick<ExtraOptions, 'layers' | 'roofline'> {
   /** What to tell policies that are given no sentence. */
   readonly instruction?: string;
   /** Size of the random frames; default 256 x 256, LIBERO's. */
@@ -47,6 +50,8 @@ export const benchOptionNames = [
   'percentiles',
   'confidence',
   'command',
+  'layers',
+  'roofline',
 ] as const satisfies readonly (keyof BenchOptions)[];
 
 /**
@@ -77,6 +82,7 @@ export async function benchPolicies(
 ): Promise<BenchReport> {
   checkOptions(options, benchOptionNames, 'benchPolicies');
   checkSignal(options.signal);
+  if (typeof options.roofline === 'string') findDevice(options.roofline);
   const limits = checkLimits(options);
   const check = await checkRecorder();
   const policies: Policy[] = [];
@@ -106,7 +112,7 @@ export async function benchPolicies(
     const { machine, warnings } = await watch.finish(chunks);
     const subjectResults = loaded.map((one, i) => resultOf(one, results[i]!, options, loaded.length));
     const failed = selfCheckWarning(check);
-    return {
+    const report: BenchReport = {
       format: 'semanticvla-bench',
       version: 1,
       createdAt: new Date().toISOString(),
@@ -124,6 +130,7 @@ export async function benchPolicies(
         ...subjectResults.flatMap(subjectWarnings),
       ],
     };
+    return await addExtras(report, loaded, options);
   } finally {
     for (const policy of policies) await policy.close();
   }

@@ -29,6 +29,9 @@ function cellText(cell: Cell): string {
   return escaped(typeof cell === 'number' ? figure(cell) : cell);
 }
 
+/** Worth a line break rather than a column as wide as the page. */
+const isLong = (cell: Cell): boolean => typeof cell === 'string' && cell.length > 20;
+
 export function table({ caption, head, rows }: Table): string {
   const isText = head.map((_, i) => i > 0 && rows.every((row) => typeof row[i] === 'string'));
   const heads = head
@@ -36,7 +39,8 @@ export function table({ caption, head, rows }: Table): string {
     .join('');
   const body = rows.map(([name, ...cells]) => {
     const columns = cells.map(
-      (cell, i) => `<td${isText[i + 1] ? ' class="text"' : ''}>${cellText(cell)}</td>`,
+      (cell, i) =>
+        `<td${isText[i + 1] ? ` class="text${isLong(cell) ? ' long' : ''}"` : ''}>${cellText(cell)}</td>`,
     );
     return `<tr><th scope="row">${cellText(name ?? null)}</th>${columns.join('')}</tr>`;
   });
@@ -68,7 +72,7 @@ export async function plotFigure({
   const svg = await drawPlot(plot);
   return (
     `<figure id="${plot.id}">${svg}<figcaption>${escaped(caption)}</figcaption>` +
-    `<details${isTableOpen ? ' open' : ''}><summary>Numbers: ${escaped(numbers.caption)}</summary>${table(numbers)}</details></figure>`
+    `<details${isTableOpen ? ' open' : ''}><summary>Numbers: ${escaped(numbers.caption)}</summary>${table({ ...numbers, caption: '' })}</details></figure>`
   );
 }
 

@@ -31,7 +31,8 @@ caption { text-align: left; font-size: 13px; padding: 2px 0 6px; }
 th, td { text-align: right; padding: 5px 8px; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th:first-child, th.text, td.text { text-align: left; }
 thead th { white-space: normal; vertical-align: bottom; }
-td.text { white-space: normal; overflow-wrap: break-word; min-width: 17ch; }
+td.text { white-space: normal; overflow-wrap: break-word; }
+td.long { min-width: 17ch; }
 thead th { color: var(--quiet); font-weight: 600; }
 tbody th { font-weight: 500; }
 table.facts td, table.facts th { white-space: normal; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
@@ -50,6 +51,6 @@ table.facts th { white-space: nowrap; }
   .warnings li { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   table, details { font-size: 8.5pt; }
   th, td { padding: 2pt 4pt; white-space: normal; }
-  td.text { min-width: 0; }
+  td.long { min-width: 0; }
   details:not([open]) { display: none; }
 }`;

@@ -1,5 +1,6 @@
 /** What the plots draw, from the chunks of a subject. Pure. */
 
+import { medianOf, percentileOf } from '../measure/percentiles.ts';
 import type { ChunkRecord, StageName, SubjectResult } from '../types.ts';
 
 /** Latency of a chunk end to end, milliseconds. A chunk without `total` was not measured end to end and is left out. */
@@ -11,9 +12,10 @@ export function sorted(values: readonly number[]): number[] {
   return [...values].sort((a, b) => a - b);
 }
 
-/** Smallest value that a share `p` of all are not above; `values` ascend. */
+/** The same rule as the summary's (trtexec's); `values` ascend. NaN of none. */
 export function quantile(values: readonly number[], p: number): number {
-  return values[Math.max(0, Math.ceil(p * values.length) - 1)] ?? Number.NaN;
+  if (values.length === 0) return Number.NaN;
+  return p === 0.5 ? medianOf(values) : percentileOf(values, 100 * p);
 }
 
 export function median(values: readonly number[]): number {

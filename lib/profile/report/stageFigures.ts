@@ -44,7 +44,14 @@ export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
       encoding: { y },
       layer: [
         {
-          mark: { type: 'bar', color: colorOf(i), height: { band: 0.72 }, minBandSize: 2 },
+          // the stroke shows a stage that is too short for a bar
+          mark: {
+            type: 'bar',
+            color: colorOf(i),
+            stroke: colorOf(i),
+            strokeWidth: 1,
+            height: { band: 0.72 },
+          },
           encoding: {
             x: {
               field: 'from',
@@ -103,13 +110,13 @@ const shortened = (name: string): string =>
 const topCount = 20;
 
 export function layersFigure(subject: string, index: number, layers: readonly LayerTime[]): Figure {
-  const top = [...layers].sort((a, b) => b.averageMs - a.averageMs).slice(0, topCount);
-  const rows = top.map(({ name, block, averageMs }, i) => ({
+  const top = [...layers].sort((a, b) => b.medianMs - a.medianMs).slice(0, topCount);
+  const rows = top.map(({ name, block, medianMs }, i) => ({
     // a runtime may name two layers alike
     key: `${i + 1}  ${shortened(name)}`,
-    ms: averageMs,
+    ms: medianMs,
     stage: stageOfBlock(block),
-    label: figure(averageMs),
+    label: figure(medianMs),
   }));
   const used = modelStages.filter((stage) => rows.some((row) => row.stage === stage));
   const spec = {
@@ -121,7 +128,7 @@ export function layersFigure(subject: string, index: number, layers: readonly La
       {
         mark: { type: 'bar' },
         encoding: {
-          x: { field: 'ms', type: 'quantitative', title: 'ms a chunk' },
+          x: { field: 'ms', type: 'quantitative', title: 'median ms a chunk' },
           color: { field: 'stage', type: 'nominal', ...stageColor, legend: { columns: 7, values: used } },
         },
       },
@@ -162,9 +169,9 @@ interface BlockTime {
 /** Milliseconds by whole block, in the order in which the blocks first run. */
 function blockTimes(layers: readonly LayerTime[]): BlockTime[] {
   const times = new Map<string, number>();
-  for (const { block, averageMs } of layers) {
+  for (const { block, medianMs } of layers) {
     const name = wholeBlock(block);
-    times.set(name, (times.get(name) ?? 0) + averageMs);
+    times.set(name, (times.get(name) ?? 0) + medianMs);
   }
   return [...times].map(([block, ms]) => ({ block, ms }));
 }
@@ -220,7 +227,7 @@ export function blocksFigure(subject: string, index: number, layers: readonly La
     layer: [
       {
         mark: { type: 'bar' },
-        encoding: { x: { field: 'ms', type: 'quantitative', title: 'ms a chunk' }, color: colorBy },
+        encoding: { x: { field: 'ms', type: 'quantitative', title: 'median ms a chunk' }, color: colorBy },
       },
       {
         mark: { type: 'text', align: 'left', dx: 4, color: color.ink },

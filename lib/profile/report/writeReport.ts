@@ -1,6 +1,7 @@
 /** A measurement as one HTML file that needs nothing else: no network, no script, no other file. */
 
 import { escaped } from '../../plots/escaped.ts';
+import { settingRows } from '../machine/machineRows.ts';
 import type { BenchReport } from '../types.ts';
 import { comparisonFigure } from './comparisonFigure.ts';
 import {
@@ -43,6 +44,12 @@ export async function writeReport(report: BenchReport): Promise<string> {
   ];
   const measured = Object.keys(rooflines).length + Object.keys(layers).length + comparisons.length;
   const missing = measured === 0 ? ' No layers and no roofline were asked for.' : '';
+  const board = settingRows(machine)[0]?.[1] ?? machine.board;
+  return page(title, `${board}, ${report.createdAt}.${missing}`, [warningList(warnings), ...sections]);
+}
+
+/** A whole page: style, title, a quiet line below it, and its parts. */
+export function page(title: string, line: string, parts: readonly string[]): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -56,9 +63,8 @@ export async function writeReport(report: BenchReport): Promise<string> {
 <body>
 <main>
 <h1>${escaped(title)}</h1>
-<p class="quiet">${escaped(`${machine.board}, ${report.createdAt}.${missing}`)}</p>
-${warningList(warnings)}
-${sections.join('\n')}
+<p class="quiet">${escaped(line)}</p>
+${parts.join('\n')}
 </main>
 </body>
 </html>

@@ -1,0 +1,51 @@
+/** What a report shows beyond times, on request: layers, from runs of their own, and rooflines. */
+
+import type { Progress } from '../../checkpoint/checkpoint.ts';
+import { partsOf } from '../../policyParts.ts';
+import { profilePolicy } from '../layers/profilePolicy.ts';
+import { subjectRoofline } from '../roofline/subjectRoofline.ts';
+import type { BenchReport, LayerTime, Roofline } from '../types.ts';
+import type { LoadedSubject } from './subjects.ts';
+
+export interface ExtraOptions {
+  /** Profile every subject after it was measured; the profiler's session takes memory of its own. */
+  readonly layers?: boolean;
+  /** Limits of every subject: on the device that it ran on, or on one of the device table by name. */
+  readonly roofline?: boolean | string;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** @param loaded in the order of the report's subjects; one that another version loaded has no parts and gets no extras */
+export async function addExtras(
+  report: BenchReport,
+  loaded: readonly LoadedSubject[],
+  options: ExtraOptions,
+): Promise<BenchReport> {
+  const { roofline = false, onProgress, signal } = options;
+  const layers: Record<string, readonly LayerTime[]> = {};
+  const rooflines: Record<string, Roofline> = {};
+  for (const [i, { policy }] of loaded.entries()) {
+    const result = report.subjects[i]!;
+    const { name, instruction } = result.subject;
+    const opened = partsOf(policy);
+    if (opened === null) continue;
+    const { checkpoint, sizes } = opened.parts;
+    if (options.layers === true) {
+      const profile = await profilePolicy(policy, {
+        unnormKey: [...checkpoint.statistics.keys()].toSorted()[0]!,
+        ...(instruction === undefined ? {} : { instruction }),
+        ...(onProgress === undefined ? {} : { onProgress }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      layers[name] = profile.report.layers;
+    }
+    if (roofline === false) continue;
+    signal?.throwIfAborted();
+    rooflines[name] = await subjectRoofline(checkpoint, sizes, result, report.machine, {
+      ...(roofline === true ? {} : { device: roofline }),
+      layers: layers[name] ?? [],
+    });
+  }
+  return { ...report, layers, rooflines };
+}

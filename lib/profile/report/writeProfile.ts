@@ -1,0 +1,61 @@
+/** A profile as one HTML file, in the style of the report: layers, blocks and stages. */
+
+import type { GraphProfile, ProfileReport } from '../types.ts';
+import { figure, paragraph, plotFigure, section, table } from './html.ts';
+import { blocksFigure, layersFigure } from './stageFigures.ts';
+import { page } from './writeReport.ts';
+
+/** @returns the page as text; writing it is the caller's */
+export async function writeProfile(profile: ProfileReport): Promise<string> {
+  const { variant, source, runtime, backend, threads, promptTokens, cameras, graphs, layers } = profile;
+  const policy = layers.filter(({ graph }) => graph === 'policy');
+  const where = threads === null ? runtime : `${runtime}, ${threads} threads`;
+  const pictures =
+    policy.length === 0
+      ? []
+      : [
+          await plotFigure(layersFigure(source, 0, policy)),
+          await plotFigure(blocksFigure(source, 0, policy)),
+        ];
+  return page(`Profile of ${source}`, `${variant} on ${backend}: ${where}. ${profile.createdAt}.`, [
+    paragraph(`${cameras.length} camera(s), prompt of ${promptTokens} tokens, ${profile.iterations} chunks.`),
+    section('graphs', 'Graphs', [graphTable(graphs), stageTable(graphs)]),
+    section('layers', 'Layers', pictures),
+  ]);
+}
+
+function graphTable(graphs: readonly GraphProfile[]): string {
+  return table({
+    caption: 'what watching costs: the profiled and the plain session took turns',
+    head: [
+      'graph',
+      'runs',
+      'plain ms',
+      'profiled ms',
+      'slow-down',
+      'layers ms',
+      'between them ms',
+      'with a block %',
+    ],
+    rows: graphs.map((graph) => [
+      graph.graph,
+      graph.runs,
+      graph.plainMs,
+      graph.profiledMs,
+      `${figure(graph.slowDown)}x`,
+      graph.layerMs,
+      graph.betweenMs,
+      graph.attributedPercent,
+    ]),
+  });
+}
+
+function stageTable(graphs: readonly GraphProfile[]): string {
+  return table({
+    caption: 'stages of the graphs, medians of the profiled runs',
+    head: ['stage', 'ms', 'share %'],
+    rows: graphs.flatMap(({ stages }) =>
+      stages.map(({ stage, medianMs, percent }) => [stage, medianMs, percent]),
+    ),
+  });
+}

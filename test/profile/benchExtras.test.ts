@@ -17,7 +17,7 @@ extras(
     const dir = mkdtempSync(join(scratchFolder(), 'extras-'));
     const file = (name: string): string => join(dir, name);
     const { code, stdout, stderr } = cli(
-      ...['bench', '--preset', 'tiny', '--warmUp', '20', '--iterations', '6', '--limit', '5'],
+      ...['bench', '--preset', 'tiny', '--warmUp', '20', '--iterations', '3', '--limit', '5'],
       ...['--layers', '--roofline', '--html', file('page.html'), '--json', file('report.json')],
     );
     assert.is(code, 0, stderr);

@@ -12,6 +12,8 @@ export interface ExtraOptions {
   readonly layers?: boolean;
   /** Limits of every subject: on the device that it ran on, or on one of the device table by name. */
   readonly roofline?: boolean | string;
+  /** Chunks to measure; the profiler takes no more of them, and 20 at most. */
+  readonly iterations?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
@@ -22,7 +24,7 @@ export async function addExtras(
   loaded: readonly LoadedSubject[],
   options: ExtraOptions,
 ): Promise<BenchReport> {
-  const { roofline = false, onProgress, signal } = options;
+  const { roofline = false, iterations, onProgress, signal } = options;
   const layers: Record<string, readonly LayerTime[]> = {};
   const rooflines: Record<string, Roofline> = {};
   for (const [i, { policy }] of loaded.entries()) {
@@ -35,6 +37,7 @@ export async function addExtras(
       const profile = await profilePolicy(policy, {
         unnormKey: [...checkpoint.statistics.keys()].toSorted()[0]!,
         ...(instruction === undefined ? {} : { instruction }),
+        ...(iterations === undefined ? {} : { iterations: Math.min(20, iterations) }),
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       });

@@ -1,13 +1,16 @@
 /** `semanticvla profile`: where the time of a chunk goes, layer by layer. */
 
 import { type Command, Option } from 'commander';
+import { SemanticVlaError } from '../errors.ts';
 import { readObservation } from '../observation/readObservation.ts';
 import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
 import { layersCsv } from '../profile/layers/layersCsv.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
+import { presetFolder } from '../profile/measure/presetFolder.ts';
 import { writeProfile } from '../profile/report/writeProfile.ts';
 import { encodeTrace } from '../profile/trace/encodeTrace.ts';
+import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes } from './context.ts';
 import {
   addCheckpointFlags,
@@ -22,6 +25,7 @@ import { writeOutput } from './outputFile.ts';
 import { profileText } from './profileText.ts';
 
 interface ProfileFlags extends Partial<PolicyFlags> {
+  readonly preset?: SynthPreset;
   readonly iterations?: number;
   readonly warmUp: number;
   readonly graph: GraphName;
@@ -43,14 +47,20 @@ the cameras show noise, on which no time depends.
 trace (open it at ui.perfetto.dev), or Chrome's JSON where the file ends in .json.
 
 Example:
+  $ semanticvla profile --preset tiny
   $ semanticvla profile policy --platform libero --unnorm-key libero_spatial_no_noops --trace chunk.perfetto-trace`;
 
-async function profile(context: CommandContext, checkpoint: string, flags: ProfileFlags): Promise<number> {
+async function profile(
+  context: CommandContext,
+  checkpoint: string | undefined,
+  flags: ProfileFlags,
+): Promise<number> {
   const { onProgress, signal } = context;
+  const source = await sourceOf(checkpoint, flags, context);
   // wrong more often than a checkpoint, and read faster
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? folder?.instruction;
-  const result = await profilePolicy(checkpoint, {
+  const result = await profilePolicy(source, {
     policy: policyOptions(flags),
     ...(folder === null ? {} : { observation: folder.observation }),
     ...(instruction === undefined ? {} : { instruction }),
@@ -67,6 +77,22 @@ async function profile(context: CommandContext, checkpoint: string, flags: Profi
   context.print(profileText(result.report, flags.top));
   for (const [what, file] of written) context.print(`${what.padEnd(13)} ${file}`);
   return exitCodes.ok;
+}
+
+/** A folder that was named, or random weights of a preset, made once. */
+async function sourceOf(
+  checkpoint: string | undefined,
+  { preset, cache }: ProfileFlags,
+  { onProgress, signal }: CommandContext,
+): Promise<string> {
+  if (checkpoint !== undefined && preset === undefined) return checkpoint;
+  if (checkpoint === undefined && preset !== undefined) {
+    return presetFolder(preset, { ...(cache === undefined ? {} : { cacheDir: cache }), onProgress, signal });
+  }
+  throw new SemanticVlaError(
+    'OPTION_REQUIRED',
+    `profile: expected a checkpoint's folder or --preset, found ${checkpoint === undefined ? 'neither' : 'both'}.`,
+  );
 }
 
 async function writeFiles(result: PolicyProfile, flags: ProfileFlags): Promise<[string, string][]> {
@@ -102,7 +128,12 @@ export function profileCommand(program: Command, run: Run): void {
   const command = program
     .command('profile')
     .description('Where the time of a chunk goes: layers, blocks, stages.')
-    .argument('<checkpoint>', 'folder of a trained policy')
+    .argument('[checkpoint]', 'folder of a trained policy')
+    .addOption(
+      new Option('--preset <name>', 'random weights of a preset instead, made once in the cache').choices(
+        Object.keys(synthPresets),
+      ),
+    )
     .option('--observation <dir>', 'folder with observation.json and its images; default: noise')
     .option(
       '--instruction <text>',
@@ -128,7 +159,7 @@ export function profileCommand(program: Command, run: Run): void {
     .option('--html <file>', 'write layers and blocks as a page with plots')
     .option('--json', 'print JSON')
     .addHelpText('after', example)
-    .action((checkpoint: string, flags: ProfileFlags) =>
+    .action((checkpoint: string | undefined, flags: ProfileFlags) =>
       run((context, given) => profile(context, checkpoint, given), flags),
     );
 }

@@ -5,7 +5,18 @@ import { formatMs, formatTable } from './format.ts';
 
 /** @param top rows of the tables of blocks and of layers */
 export function profileText(report: ProfileReport, top: number): string {
-  const { variant, runtime, threads, promptTokens, cameras, iterations, takesTurns, graphs, stages } = report;
+  const {
+    variant,
+    runtime,
+    threads,
+    promptTokens,
+    cameras,
+    iterations,
+    takesTurns,
+    graphs,
+    stages,
+    warnings,
+  } = report;
   const times = Object.entries(stages)
     .map(([stage, ms]) => `${stage} ${formatMs(ms)}`)
     .join(', ');
@@ -15,6 +26,9 @@ export function profileText(report: ProfileReport, top: number): string {
     `runs          ${iterations} with the profiler and ${iterations} without, ${takesTurns ? 'taking turns' : 'one kind after the other'}`,
     `a chunk       ${times} (medians, without the profiler)`,
     ...graphs.flatMap((graph) => ['', ...graphText(graph, report.layers, top)]),
+    ...(warnings.length === 0
+      ? []
+      : ['', ...warnings.map(({ code, text }) => `warning       ${code}: ${text}`)]),
   ].join('\n');
 }
 

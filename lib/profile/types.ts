@@ -401,4 +401,7 @@ export interface ProfileReport {
   readonly layers: readonly LayerTime[];
   /** Medians of the host's stages around the graphs, without the profiler. */
   readonly stages: StageTimes;
+  /** While it ran. */
+  readonly machine: MachineState;
+  readonly warnings: readonly Warning[];
 }

@@ -12,7 +12,9 @@ import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
 import { type Binding, layerInfo } from '../export/trtexecProfile.ts';
+import { watchMachine } from '../machine/watchMachine.ts';
 import { EventLoopWatch } from '../trace/eventLoopWatch.ts';
+import { withMachine } from '../trace/machineCounters.ts';
 import type { Timeline } from '../trace/timeline.ts';
 import type { GraphProfile, LayerTime, ProfileReport, StageName, StageTimes } from '../types.ts';
 import type { GraphName } from './blocks.ts';
@@ -56,7 +58,10 @@ export async function profilePolicy(
     unnormKey,
   };
   const watched = watching(opened, options);
-  return summarize(opened, await measure(watched, input, options), watched);
+  await using machine = await watchMachine();
+  const measured = await measure(watched, input, options);
+  const seen = await machine.finish(measured.plain.length + measured.profiled.length);
+  return summarize(opened, measured, watched, seen);
 }
 
 function stateOf(state: ArrayLike<number> | undefined, isUsed: boolean): ArrayLike<number> | null {
@@ -218,6 +223,7 @@ function summarize(
   { parts, options }: OpenedPolicy,
   measured: Measured,
   { takesTurns, bindings }: Watching,
+  { machine, warnings }: Pick<ProfileReport, 'machine' | 'warnings'>,
 ): PolicyProfile {
   const { checkpoint, platform, threads } = parts;
   const { backend = 'cpu' } = options;
@@ -246,11 +252,13 @@ function summarize(
     graphs: folded.map(({ profile }): GraphProfile => profile),
     layers: folded.flatMap(({ layers }): readonly LayerTime[] => layers),
     stages: medianStages(plain),
+    machine,
+    warnings,
   };
   const title = `${report.variant}, ${report.runtime}`;
   return {
     report,
-    timeline: buildTimeline(title, profiled, runs, measured.eventLoop),
+    timeline: withMachine(buildTimeline(title, profiled, runs, measured.eventLoop), machine),
     layerInfo: measured.layerInfo ?? {
       instruction: layerInfo(runs.instruction[0]!, bindings.instruction),
       policy: layerInfo(runs.policy[0]!, bindings.policy),

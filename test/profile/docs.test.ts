@@ -104,7 +104,9 @@ test('every command runs, and prints the rows that the page shows', async () => 
     for (const block of blocks('sh')) {
       const script = block.replaceAll('8790', String(port));
       const { code, stdout, stderr } = await run('bash', ['-euo', 'pipefail', '-c', script], dir, bin);
-      assert.is(code, 0, `${script}\n${stdout}\n${stderr}`);
+      // four chunks are too few for a gate to say anything but that
+      const allowed = block.includes('--fail-if') ? [0, 1, 4] : [0];
+      assert.ok(allowed.includes(code!), `${code}: ${script}\n${stdout}\n${stderr}`);
       outputs.push(stdout);
     }
     const printed = new Set(labels(outputs.join('\n')));
@@ -113,6 +115,7 @@ test('every command runs, and prints the rows that the page shows', async () => 
       if (name !== 'roofline') assert.ok(shown.length >= 8, `${name}: ${shown.join()}`);
       for (const label of shown) assert.ok(printed.has(label), `${name}: ${label}\n${[...printed].join()}`);
     }
+    assert.match(outputs.join('\n'), /^(PASS|FAIL|TOO NOISY TO TELL) +p50 > 1\.05x {2}policy cpu\b/m);
     assert.ok(readdirSync(dir).includes('report.html') && readdirSync(dir).includes('chunk.perfetto-trace'));
     assert.ok(readdirSync(join(dir, 'flights')).length >= 1);
   });

@@ -88,14 +88,16 @@ function textWidth(text: string, size: number): number {
 }
 
 interface Measure {
-  width(item: { readonly fontSize?: number }, text: unknown): number;
+  width(item: { readonly fontSize?: number; readonly fontWeight?: unknown }, text: unknown): number;
 }
 
 /** Without a canvas Vega takes every character for 0.8 em, a third too wide: labels would be cut that have room. */
 function measureText(vega: object): void {
   const { textMetrics } = vega as { readonly textMetrics: Measure };
-  textMetrics.width = ({ fontSize = 11 }, text) =>
-    text === null || text === undefined ? 0 : textWidth(String(text), fontSize);
+  textMetrics.width = ({ fontSize = 11, fontWeight }, text) => {
+    const bold = fontWeight === 600 || fontWeight === 'bold' ? 1.1 : 1;
+    return text === null || text === undefined ? 0 : textWidth(String(text), bold * fontSize);
+  };
 }
 
 /** One picture with a name and a description of its own: `role="img"`, `<title>`, `<desc>`. */

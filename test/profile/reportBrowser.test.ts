@@ -115,8 +115,9 @@ const check = (name: string, body: () => Promise<void>): void =>
 let browser: Promise<Browser> | null = null;
 let file: Promise<string> | null = null;
 
-async function writePage(): Promise<string> {
-  const page = await writeReport(madeUpReport(threeSubjects.map((made) => ({ ...made, chunks: 700 }))));
+/** Address of the file. */
+async function writeFile(written: Promise<string>): Promise<string> {
+  const page = await written;
   const place = join(mkdtempSync(join(scratchFolder(), 'page-')), 'report.html');
   writeFileSync(place, page);
   return pathToFileURL(place).href;
@@ -126,10 +127,11 @@ async function writePage(): Promise<string> {
 async function opened(
   options: BrowserContextOptions,
   look: (page: Page, events: readonly string[]) => Promise<void>,
+  address?: Promise<string>,
 ): Promise<void> {
   browser ??= startBrowser(path!);
-  file ??= writePage();
-  const [started, url] = await Promise.all([browser, file]);
+  file ??= writeFile(writeReport(madeUpReport(threeSubjects.map((made) => ({ ...made, chunks: 700 })))));
+  const [started, url] = await Promise.all([browser, address ?? file]);
   const context = await started.newContext({ offline: true, javaScriptEnabled: false, ...options });
   // a machine full of other work is slow, not wrong
   context.setDefaultTimeout(120_000);
@@ -200,6 +202,33 @@ for (const colorScheme of ['light', 'dark'] as const) {
     }),
   );
 }
+
+check(
+  'nine subjects with names of any length: still nothing cut or laid over, on screen and on paper',
+  () => {
+    const made = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'mm WW ü ≤'].map((name, i) => ({
+      name,
+      baseMs: 3.7 * 1.9 ** i,
+      chunks: [2, 9, 40, 120, 30, 90, 20, 60][i]!,
+      backend: i % 2 === 0 ? ('cpu' as const) : ('tensorrt' as const),
+    }));
+    const long = 'SemanticVLA-Lite LIBERO on the second workstation, TensorRT 10.3, INT8 language model';
+    const report = madeUpReport([...made, { name: long, baseMs: 60, chunks: 50 }]);
+    const many = writeFile(writeReport({ ...report, layers: {} }));
+    return opened(
+      { viewport: screen },
+      async (page, events) => {
+        assert.equal((await figuresOf(page)).flatMap(faults), []);
+        assert.equal(events, []);
+        await page.setViewportSize({ width: 703, height: 1000 });
+        await page.emulateMedia({ media: 'print' });
+        const { scrollWidth, clientWidth } = await layoutOf(page);
+        assert.ok(scrollWidth <= clientWidth, `${scrollWidth} wide on ${clientWidth}`);
+      },
+      many,
+    );
+  },
+);
 
 check('warnings come before the summary, the machine before the first plot', () =>
   opened({ viewport: screen }, async (page) => {

@@ -45,17 +45,27 @@ export function summaryTable(subjects: readonly SubjectResult[]): string {
   });
 }
 
+/** Subjects beside each other that fit on paper. */
+const columns = 4;
+
 /** One column a subject: the names of what is compared stand above what differs. */
 function sideBySide(
   caption: string,
   subjects: readonly SubjectResult[],
   rows: readonly (readonly [string, (result: SubjectResult) => string])[],
 ): string {
-  return table({
-    caption,
-    head: ['', ...subjects.map(({ subject }) => subject.name)],
-    rows: rows.map(([label, of]) => [label, ...subjects.map(of)]),
-  });
+  const tables: string[] = [];
+  for (let i = 0; i < subjects.length; i += columns) {
+    const group = subjects.slice(i, i + columns);
+    tables.push(
+      table({
+        caption: subjects.length > columns ? `${caption}: ${i + 1} to ${i + group.length}` : caption,
+        head: ['', ...group.map(({ subject }) => subject.name)],
+        rows: rows.map(([label, of]) => [label, ...group.map(of)]),
+      }),
+    );
+  }
+  return tables.join('\n');
 }
 
 export function subjectTable(subjects: readonly SubjectResult[]): string {

@@ -21,6 +21,17 @@ import {
 /** Room for the plots of a page 780 wide, axes included. */
 export const plotWidth = 620;
 
+/** A name as a title: broken between words where it is longer than the plot. */
+export function titleLines(name: string): string[] {
+  const lines: string[] = [];
+  for (const word of name.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + word.length >= 56) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
+
 /** Subject colours repeat after seven; the legend and the order tell more of them apart. */
 export const colorOf = (i: number): string => series[i % series.length]!;
 
@@ -38,7 +49,7 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
     const x = { type: 'quantitative', scale: { domain: [low, high], nice: false, zero: false } };
     const body = {
       title: {
-        text: subject.name,
+        text: titleLines(subject.name),
         subtitle: `${figure(values.length)} chunks; dashed: median ${figure(middle)} ms and p99 ${figure(late)} ms`,
       },
       width: plotWidth,
@@ -219,7 +230,7 @@ export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
     const point = { type: 'point', filled: true, color: colorOf(i) };
     return {
       title: {
-        text: subject.name,
+        text: titleLines(subject.name),
         subtitle:
           beyond.length === 0
             ? 'line: running median'

@@ -5,7 +5,7 @@ import { color, series } from '../../plots/palette.ts';
 import { stageOfBlock, wholeBlock } from '../layers/blocks.ts';
 import type { LayerTime, StageName, SubjectResult } from '../types.ts';
 import { type Figure, figure } from './html.ts';
-import { colorOf, plotWidth } from './latencyFigures.ts';
+import { colorOf, plotWidth, titleLines } from './latencyFigures.ts';
 import { waterfall } from './seriesData.ts';
 
 const meaning: Readonly<Record<string, string>> = {
@@ -37,7 +37,7 @@ export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
     const y = { field: 'stage', type: 'ordinal', sort: null, title: null };
     const end = Math.max(...steps.map(({ to }) => to));
     return {
-      title: result.subject.name,
+      title: titleLines(result.subject.name),
       width: plotWidth - 60,
       height: { step: 22 },
       data: { values: steps },

@@ -1,6 +1,6 @@
 /**
- * The few shapes that the plots need, as SVG text. Written by hand: the page is made by the published package, and a plot
- * library would weigh more than everything else in it.
+ * The few shapes that the plots need, as SVG text. Written by hand: small multiples with one axis each, drawn at once and
+ * without the second that loading lib/plots' library takes.
  */
 
 export const ink = { text: '#1f2933', quiet: '#616e7c', grid: '#e4e7eb', axis: '#9aa5b1', paper: '#ffffff' };

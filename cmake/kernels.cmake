@@ -45,6 +45,7 @@ if(SEMANTICVLA_NVCC AND SEMANTICVLA_CUDART_STATIC AND kernel_sources)
   set(kernel_table_sources
     ${CMAKE_SOURCE_DIR}/native/reference/lanczosResize.cpp
     ${CMAKE_SOURCE_DIR}/native/reference/centerCrop.cpp
+    ${CMAKE_SOURCE_DIR}/native/reference/pillowBicubic.cpp
     ${CMAKE_SOURCE_DIR}/native/support/team.cpp)
   add_library(semanticvla_kernels STATIC ${kernel_objects} ${kernel_host_sources} ${kernel_table_sources})
   target_include_directories(semanticvla_kernels PRIVATE ${CMAKE_SOURCE_DIR}/native)

@@ -283,7 +283,8 @@ __device__ inline void selectPatches(const InstructionTopKParams& p, Selection& 
 }
 
 template <typename T, bool InFours>
-__global__ void __launch_bounds__(kThreads) instructionTopKKernel(const InstructionTopKParams p) {
+__global__ void __launch_bounds__(kThreads, 2)
+    instructionTopKKernel(const InstructionTopKParams p) {
   __shared__ Scratch scratch;
   __shared__ Lengths lengths;
   __shared__ int last;

@@ -49,18 +49,17 @@ __device__ inline void storeColor(int32_t luma, int32_t blue, int32_t red, uint8
 
 #undef FIX16
 
-/// Sample (x, y) of a chroma plane at the image's resolution: triangle filter over the two rows and
-/// columns it lies between; plain repetition in rows of one or two chroma samples.
-__device__ inline int32_t upsampled(const uint8_t* plane, int stride, int chromaWidth,
-                                    int chromaHeight, int x, int y) {
+/// Chroma of pixel (x, y): triangle filter over the two rows and columns of samples that it lies
+/// between; plain repetition in rows of one or two samples. `sampleAt(column, row)` is a sample.
+template <typename SampleAt>
+__device__ inline int32_t upsampled(const SampleAt& sampleAt, int chromaWidth, int chromaHeight,
+                                    int x, int y) {
   const int column = x / 2, row = y / 2;
-  const uint8_t* near = plane + static_cast<int64_t>(row) * stride;
-  if (chromaWidth <= 2) return near[column];
+  if (chromaWidth <= 2) return sampleAt(column, row);
   const int other = y % 2 == 0 ? max(row - 1, 0) : min(row + 1, chromaHeight - 1);
-  const uint8_t* far = plane + static_cast<int64_t>(other) * stride;
   const int beside = x % 2 == 0 ? max(column - 1, 0) : min(column + 1, chromaWidth - 1);
-  const int32_t own = 3 * near[column] + far[column];
-  const int32_t next = 3 * near[beside] + far[beside];
+  const int32_t own = 3 * sampleAt(column, row) + sampleAt(column, other);
+  const int32_t next = 3 * sampleAt(beside, row) + sampleAt(beside, other);
   return (3 * own + next + (x % 2 == 0 ? 8 : 7)) >> 4;
 }
 

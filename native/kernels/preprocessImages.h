@@ -7,16 +7,21 @@ namespace semanticvla::kernels {
 /// Cameras of one batch, and the longest side of a frame.
 constexpr int32_t kMaxFrames = 8;
 constexpr int32_t kMaxFrameSide = 16384;
-/// Side S of the towers' images. Policies of another size are resized once more, which only the CPU
-/// path does.
-constexpr int32_t kImageSide = 224;
+/// Side of the image that the reference makes before it crops, whatever size the towers take. A
+/// policy of another size gets this image resized once more.
+constexpr int32_t kReferenceSide = 224;
+/// Largest side S of the towers' images.
+constexpr int32_t kMaxImageSide = 4096;
+/// Input columns that a block holds at a time.
+constexpr int32_t kMaxColumns = 1024;
 
 /// Filter taps of one axis: output i is the sum of weights[i * taps + k] * input[start[i] + k] over
 /// k < count[i]. Device memory.
-struct ResizeTable {
+template <typename Weight>
+struct TapTable {
   const int32_t* start = nullptr;
   const int32_t* count = nullptr;
-  const float* weights = nullptr;
+  const Weight* weights = nullptr;
   int32_t taps = 0;
 };
 
@@ -34,9 +39,11 @@ struct PreprocessFrame {
   int32_t height = 0;
   /// Channels are blue, green, red.
   bool bgr = false;
-  /// height -> S and width -> S; not looked at in a frame that is S x S.
-  ResizeTable vertical;
-  ResizeTable horizontal;
+  /// height -> 224 and width -> 224; not looked at in a frame that is 224 x 224.
+  TapTable<float> vertical;
+  TapTable<float> horizontal;
+  /// Outputs of `horizontal` in a row whose taps lie within kMaxColumns, wherever the row begins.
+  int32_t outputsAtOnce = 0;
 };
 
 /// What one tower gets: (x / 255 - mean) / std per channel.
@@ -57,9 +64,10 @@ struct PreprocessImagesParams {
   bool jpeg = true;
   bool centerCrop = true;
   CropTable crop;
-  /// [I, S, S, 3] uint8 after JPEG and resize; a frame that is S x S already leaves its image
-  /// unwritten.
-  uint8_t* resized = nullptr;
+  /// S: the towers' images.
+  int32_t imageSide = kReferenceSide;
+  /// 224 -> S for both axes, fixed point; not looked at when S is 224.
+  TapTable<int32_t> again;
   /// [I, S, S, 3] uint8 RGB: what enters the normalization.
   uint8_t* cropped = nullptr;
   TowerInput towers[2];
@@ -69,59 +77,26 @@ struct PreprocessImagesParams {
 
 /// Whether a frame takes JPEG and resize.
 constexpr bool isResized(const PreprocessFrame& frame) {
-  return frame.width != kImageSide || frame.height != kImageSide;
+  return frame.width != kReferenceSide || frame.height != kReferenceSide;
 }
 
-/// Where the buffers of one frame lie in the workspace, in bytes from its begin.
-struct PreprocessLayout {
-  /// Row lengths of the planes Y and Cb, Cr: whole tiles of four MCUs.
-  int32_t lumaStride = 0;
-  int32_t chromaStride = 0;
-  size_t luma = 0;
-  size_t chroma[2] = {};
-  /// [height, width, 3] uint8 after the round trip.
-  size_t decoded = 0;
-  /// [S, width, 3] float32 after the vertical pass.
-  size_t tall = 0;
-  size_t end = 0;
-};
-
-inline PreprocessLayout preprocessLayout(const PreprocessFrame& frame, bool jpeg, size_t begin) {
-  PreprocessLayout at;
-  size_t next = begin;
-  const auto take = [&next](size_t bytes) {
-    const size_t here = next;
-    next += (bytes + 15) / 16 * 16;
-    return here;
-  };
-  if (isResized(frame)) {
-    const size_t width = static_cast<size_t>(frame.width),
-                 height = static_cast<size_t>(frame.height);
-    if (jpeg) {
-      const size_t mcuRows = (height + 15) / 16;
-      at.lumaStride = static_cast<int32_t>((width + 63) / 64 * 64);
-      at.chromaStride = at.lumaStride / 2;
-      at.luma = take(mcuRows * 16 * static_cast<size_t>(at.lumaStride));
-      for (size_t& plane : at.chroma)
-        plane = take(mcuRows * 8 * static_cast<size_t>(at.chromaStride));
-      at.decoded = take(width * height * 3);
-    }
-    at.tall = take(static_cast<size_t>(kImageSide) * width * 3 * sizeof(float));
-  }
-  at.end = next;
-  return at;
+/// Bytes of a frame's image after the round trip, [height, width, 3] uint8, in the workspace.
+inline size_t decodedBytes(const PreprocessFrame& frame, bool jpeg) {
+  if (!jpeg || !isResized(frame)) return 0;
+  const size_t bytes = static_cast<size_t>(frame.width) * static_cast<size_t>(frame.height) * 3;
+  return (bytes + 15) / 16 * 16;
 }
 
 /// Bytes of `workspace`, aligned to 16, for these frames (sizes are looked at, pointers are not).
 inline size_t preprocessImagesWorkspace(const PreprocessImagesParams& p) {
-  size_t end = 0;
-  for (int32_t i = 0; i < p.images && i < kMaxFrames; ++i) {
-    end = preprocessLayout(p.frames[i], p.jpeg, end).end;
-  }
-  return end;
+  size_t bytes = 0;
+  for (int32_t i = 0; i < p.images && i < kMaxFrames; ++i)
+    bytes += decodedBytes(p.frames[i], p.jpeg);
+  return bytes;
 }
 
-inline bool isTable(const ResizeTable& table) {
+template <typename Weight>
+bool isTable(const TapTable<Weight>& table) {
   return isAligned(table.start, 4) && isAligned(table.count, 4) && isAligned(table.weights, 4) &&
          table.taps > 0;
 }
@@ -129,17 +104,18 @@ inline bool isTable(const ResizeTable& table) {
 inline Status checkPreprocessImages(const PreprocessImagesParams& p) {
   if (!isDataType(p.type)) return kBadValue;
   if (p.images < 1 || p.images > kMaxFrames) return kBadSize;
-  bool resizes = false;
+  if (p.imageSide < 1 || p.imageSide > kMaxImageSide) return kBadSize;
   for (int32_t i = 0; i < p.images; ++i) {
     const PreprocessFrame& frame = p.frames[i];
     if (frame.width < 1 || frame.width > kMaxFrameSide) return kBadSize;
     if (frame.height < 1 || frame.height > kMaxFrameSide) return kBadSize;
     if (frame.pixels == nullptr) return kBadPointer;
     if (!isResized(frame)) continue;
-    resizes = true;
     if (!isTable(frame.vertical) || !isTable(frame.horizontal)) return kBadPointer;
+    if (frame.outputsAtOnce < 1) return kBadSize;
   }
-  if (p.cropped == nullptr || (resizes && p.resized == nullptr)) return kBadPointer;
+  if (p.cropped == nullptr) return kBadPointer;
+  if (p.imageSide != kReferenceSide && !isTable(p.again)) return kBadPointer;
   if (p.centerCrop &&
       !(isAligned(p.crop.low, 4) && isAligned(p.crop.high, 4) && isAligned(p.crop.lerp, 4))) {
     return kBadPointer;
@@ -152,13 +128,15 @@ inline Status checkPreprocessImages(const PreprocessImagesParams& p) {
       if (!(std > 0.0f)) return kBadValue;
     }
   }
-  if (resizes && !isAligned(p.workspace, 16)) return kBadPointer;
-  if (p.workspaceBytes < preprocessImagesWorkspace(p)) return kSmallWorkspace;
+  const size_t needed = preprocessImagesWorkspace(p);
+  if (needed > 0 && !isAligned(p.workspace, 16)) return kBadPointer;
+  if (p.workspaceBytes < needed) return kSmallWorkspace;
   return kOk;
 }
 
-/// JPEG round trip, Lanczos resize, centre crop, normalization: bit for bit those of
-/// native/reference (same tables, same order, no fused multiply-add).
+/// JPEG round trip, Lanczos resize, centre crop, bicubic resize, normalization: bit for bit those
+/// of native/reference (same tables, same order, no fused multiply-add). Two launches for the whole
+/// batch; one where no frame takes the round trip.
 Status launchPreprocessImages(const PreprocessImagesParams& params, cudaStream_t stream);
 
 }  // namespace semanticvla::kernels

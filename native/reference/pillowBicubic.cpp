@@ -22,49 +22,19 @@ double cubic(double x) {
   return 0.0;
 }
 
-struct Taps {
-  int start;
-  std::vector<int32_t> weights;
-};
-
-std::vector<Taps> tapsOf(int inSize, int outSize) {
-  const double scale = static_cast<double>(inSize) / outSize;
-  const double stretch = std::max(scale, 1.0);
-  const double support = kRadius * stretch;
-  const double inverse = 1.0 / stretch;
-  std::vector<Taps> taps(outSize);
-  std::vector<double> weights;
-  for (int i = 0; i < outSize; ++i) {
-    const double centre = (i + 0.5) * scale;
-    const int first = std::max(0, static_cast<int>(centre - support + 0.5));
-    const int end = std::min(inSize, static_cast<int>(centre + support + 0.5));
-    weights.clear();
-    double total = 0.0;
-    for (int k = first; k < end; ++k) {
-      weights.push_back(cubic((k - centre + 0.5) * inverse));
-      total += weights.back();
-    }
-    taps[i].start = first;
-    for (double weight : weights) {
-      const double fixed = (total != 0.0 ? weight / total : weight) * (1 << kPrecision);
-      taps[i].weights.push_back(static_cast<int32_t>(fixed < 0 ? fixed - 0.5 : fixed + 0.5));
-    }
-  }
-  return taps;
-}
-
 INLINE uint8_t toByte(int32_t sum) {
   return static_cast<uint8_t>(std::clamp(sum >> kPrecision, 0, 255));
 }
 
 constexpr int32_t kRounding = 1 << (kPrecision - 1);
 
-void horizontalRow(const uint8_t* row, const std::vector<Taps>& taps, uint8_t* out) {
-  for (const Taps& tap : taps) {
+void horizontalRow(const uint8_t* row, const BicubicAxis& axis, uint8_t* out) {
+  for (size_t x = 0; x < axis.start.size(); ++x) {
     int32_t sum[3] = {kRounding, kRounding, kRounding};
-    const uint8_t* pixel = row + static_cast<size_t>(tap.start) * 3;
-    for (int32_t weight : tap.weights) {
-      for (int c = 0; c < 3; ++c) sum[c] += *pixel++ * weight;
+    const uint8_t* pixel = row + static_cast<size_t>(axis.start[x]) * 3;
+    const int32_t* weights = axis.weights.data() + x * axis.taps;
+    for (int k = 0; k < axis.count[x]; ++k) {
+      for (int c = 0; c < 3; ++c) sum[c] += *pixel++ * weights[k];
     }
     for (int c = 0; c < 3; ++c) *out++ = toByte(sum[c]);
   }
@@ -80,6 +50,39 @@ VECTORIZE void toBytes(const int32_t* sums, size_t count, uint8_t* out) {
 
 }  // namespace
 
+BicubicAxis pillowBicubicAxis(int inSize, int outSize) {
+  const double scale = static_cast<double>(inSize) / outSize;
+  const double stretch = std::max(scale, 1.0);
+  const double support = kRadius * stretch;
+  const double inverse = 1.0 / stretch;
+  BicubicAxis axis;
+  for (int i = 0; i < outSize; ++i) {
+    const double centre = (i + 0.5) * scale;
+    const int first = std::max(0, static_cast<int>(centre - support + 0.5));
+    const int end = std::min(inSize, static_cast<int>(centre + support + 0.5));
+    axis.start.push_back(first);
+    axis.count.push_back(end - first);
+    axis.taps = std::max(axis.taps, end - first);
+  }
+  axis.weights.assign(static_cast<size_t>(outSize) * axis.taps, 0);
+  std::vector<double> weights;
+  for (int i = 0; i < outSize; ++i) {
+    const double centre = (i + 0.5) * scale;
+    weights.clear();
+    double total = 0.0;
+    for (int k = axis.start[i]; k < axis.start[i] + axis.count[i]; ++k) {
+      weights.push_back(cubic((k - centre + 0.5) * inverse));
+      total += weights.back();
+    }
+    for (int k = 0; k < axis.count[i]; ++k) {
+      const double fixed = (total != 0.0 ? weights[k] / total : weights[k]) * (1 << kPrecision);
+      axis.weights[static_cast<size_t>(i) * axis.taps + k] =
+          static_cast<int32_t>(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
+    }
+  }
+  return axis;
+}
+
 void pillowBicubic(const uint8_t* rgb, int inWidth, int inHeight, int outWidth, int outHeight,
                    uint8_t* out) {
   const size_t inStride = static_cast<size_t>(inWidth) * 3;
@@ -88,23 +91,24 @@ void pillowBicubic(const uint8_t* rgb, int inWidth, int inHeight, int outWidth, 
   std::vector<uint8_t> wide;
   const uint8_t* rows = rgb;
   if (outWidth != inWidth) {
-    const std::vector<Taps> taps = tapsOf(inWidth, outWidth);
+    const BicubicAxis axis = pillowBicubicAxis(inWidth, outWidth);
     wide.resize(outStride * inHeight);
     for (int y = 0; y < inHeight; ++y)
-      horizontalRow(rgb + y * inStride, taps, wide.data() + y * outStride);
+      horizontalRow(rgb + y * inStride, axis, wide.data() + y * outStride);
     rows = wide.data();
   }
   if (outHeight == inHeight) {
     std::copy_n(rows, outStride * outHeight, out);
     return;
   }
-  const std::vector<Taps> taps = tapsOf(inHeight, outHeight);
+  const BicubicAxis axis = pillowBicubicAxis(inHeight, outHeight);
   std::vector<int32_t> sums(outStride);
   for (int y = 0; y < outHeight; ++y) {
     std::fill(sums.begin(), sums.end(), kRounding);
-    const uint8_t* row = rows + taps[y].start * outStride;
-    for (int32_t weight : taps[y].weights) {
-      addScaled(row, weight, outStride, sums.data());
+    const uint8_t* row = rows + axis.start[y] * outStride;
+    const int32_t* weights = axis.weights.data() + static_cast<size_t>(y) * axis.taps;
+    for (int k = 0; k < axis.count[y]; ++k) {
+      addScaled(row, weights[k], outStride, sums.data());
       row += outStride;
     }
     toBytes(sums.data(), outStride, out + y * outStride);

@@ -59,7 +59,7 @@ Step::Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipel
   if (images_.pipeline) {
     const ImagePipeline& pipeline = *images_.pipeline;
     const std::vector<uint8_t>& tables = pipeline.tables();
-    image_ = DeviceBuffer(device, 2 * ((pipeline.imageBytes() + 255) / 256 * 256), MemoryUse::kTransfers);
+    image_ = DeviceBuffer(device, pipeline.imageBytes(), MemoryUse::kTransfers);
     tableBytes_ = (tables.size() + 255) / 256 * 256;
     pipelineMemory_ = DeviceBuffer(device, tableBytes_ + pipeline.workspaceBytes(), MemoryUse::kScratch);
     const PinnedBuffer staged(device, tables.size());
@@ -103,9 +103,8 @@ void Step::enqueue(bool capturing) {
     const Range range(parts_.device, "preprocess");
     std::vector<const uint8_t*> frames;
     for (const size_t offset : frameOffsets_) frames.push_back(input_.data() + offset);
-    uint8_t* resized = image_.data() + image_.bytes() / 2;
-    images_.pipeline->enqueue(frames, pipelineMemory_.data(), pipelineMemory_.data() + tableBytes_, resized,
-                              image_.data(), parts_.stream);
+    images_.pipeline->enqueue(frames, pipelineMemory_.data(), pipelineMemory_.data() + tableBytes_, image_.data(),
+                              parts_.stream);
   }
   {
     const Range range(parts_.device, "compute");

@@ -8,7 +8,7 @@
 
 namespace semanticvla::runtime {
 
-/// Camera frames to one image input on the device: JPEG round trip, resize, centre crop.
+/// Camera frames to one image input on the device: JPEG round trip, resize, centre crop, and the towers' size.
 
 struct FrameSize {
   int width = 0;
@@ -20,6 +20,8 @@ struct ImagePipelineRequest {
   std::vector<FrameSize> frames;
   bool jpeg = true;
   bool centerCrop = true;
+  /// Side S of the image input.
+  int imageSide = 0;
 };
 
 /// For frames of given sizes. Calls throw Failure.
@@ -31,9 +33,9 @@ class ImagePipeline {
   virtual size_t workspaceBytes() const = 0;
   /// [I, S, S, 3] uint8.
   virtual size_t imageBytes() const = 0;
-  /// All in device memory; `resized` and `images` have `imageBytes`.
+  /// All in device memory; `images` has `imageBytes`.
   virtual void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace,
-                       uint8_t* resized, uint8_t* images, Stream stream) = 0;
+                       uint8_t* images, Stream stream) = 0;
 };
 
 }  // namespace semanticvla::runtime

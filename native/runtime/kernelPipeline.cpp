@@ -18,6 +18,11 @@ kernels::PreprocessImagesParams paramsOf(const ImagePipelineRequest& request) {
   params.images = static_cast<int32_t>(request.frames.size());
   params.jpeg = request.jpeg;
   params.centerCrop = request.centerCrop;
+  if (request.imageSide < 1 || request.imageSide > kernels::kMaxImageSide) {
+    throw Failure(FailureKind::kRequest, "frames: expected images of 1 to " + std::to_string(kernels::kMaxImageSide) +
+                                             " px a side, found " + std::to_string(request.imageSide));
+  }
+  params.imageSide = request.imageSide;
   for (size_t i = 0; i < request.frames.size(); ++i) {
     params.frames[i].width = request.frames[i].width;
     params.frames[i].height = request.frames[i].height;
@@ -33,16 +38,15 @@ class KernelPipeline final : public ImagePipeline {
   const std::vector<uint8_t>& tables() const override { return tables_.bytes(); }
   size_t workspaceBytes() const override { return kernels::preprocessImagesWorkspace(params_); }
   size_t imageBytes() const override {
-    constexpr size_t kSide = kernels::kImageSide;
-    return static_cast<size_t>(params_.images) * kSide * kSide * 3;
+    const size_t side = static_cast<size_t>(params_.imageSide);
+    return static_cast<size_t>(params_.images) * side * side * 3;
   }
 
-  void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace, uint8_t* resized,
-               uint8_t* images, Stream stream) override {
+  void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace, uint8_t* images,
+               Stream stream) override {
     kernels::PreprocessImagesParams params = params_;
     for (size_t i = 0; i < frames.size(); ++i) params.frames[i].pixels = frames[i];
     tables_.attach(params, tables);
-    params.resized = resized;
     params.cropped = images;
     params.workspace = workspace;
     params.workspaceBytes = workspaceBytes();

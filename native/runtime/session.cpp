@@ -355,9 +355,12 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs) {
   StepPipeline pipeline;
   if (hasFrames) {
     if (shapes.inputs.tensors.count(imageInput_) > 0) refuse("expected frames or " + imageInput_ + ", found both");
-    pipeline.pipeline = parts_.imagePipeline(inputs.images);
-    pipeline.imageInput = imageInput_;
     const TensorInfo& input = stepInputs_.at(imageInput_);
+    ImagePipelineRequest request = inputs.images;
+    // [I, S, S, 3]
+    if (input.dims.size() == 4) request.imageSide = static_cast<int>(input.dims[1]);
+    pipeline.pipeline = parts_.imagePipeline(request);
+    pipeline.imageInput = imageInput_;
     if (tensorBytes(input.type, input.dims) != pipeline.pipeline->imageBytes()) {
       refuse("frames: expected those of " + imageInput_ + " " + describeDims(input.dims) + ", found " +
              std::to_string(inputs.images.frames.size()) + " that make " +

@@ -42,16 +42,14 @@ class FakePipeline final : public ImagePipeline {
   const std::vector<uint8_t>& tables() const override { return tables_; }
   size_t workspaceBytes() const override { return 300; }
   size_t imageBytes() const override { return request_.frames.size() * 48; }
-  void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace, uint8_t* resized,
-               uint8_t* images, Stream stream) override {
+  void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace, uint8_t* images,
+               Stream stream) override {
     device_.step("pipeline");
     device_.enqueue(stream, [=] {
       device_.use(tables, 3, "tables");
       device_.use(workspace, 300, "workspace");
-      device_.use(resized, imageBytes(), "resized");
       device_.use(images, imageBytes(), "images");
       std::memset(workspace, 1, 300);
-      std::memset(resized, 2, imageBytes());
       for (size_t i = 0; i < frames.size(); ++i) {
         device_.use(frames[i], 48, "frame");
         for (size_t j = 0; j < 48; ++j) images[i * 48 + j] = static_cast<uint8_t>(frames[i][j] + tables[j % 3]);

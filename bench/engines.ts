@@ -54,7 +54,7 @@ async function row(): Promise<object> {
   });
   const part = ({ seconds, plan, audit }: (typeof engines)['policy']) => ({
     seconds: Number(seconds.toFixed(1)),
-    planMB: Number((plan.length / 1e6).toFixed(1)),
+    planMB: Number((plan.byteLength / 1e6).toFixed(1)),
     layers: audit.layers,
     kernels: audit.kernels,
     inputs: audit.inputs,

@@ -103,10 +103,21 @@ export interface NativeBuildProgress {
   readonly stepsDone: number;
 }
 
+/** Native memory, copied out part by part: it may be larger than one array can be. */
+export interface NativeBytes {
+  readonly byteLength: number;
+  read(offset: number, length: number): Uint8Array;
+  /** Gives the memory back before the garbage collector does; it is empty then. */
+  release(): void;
+}
+
 export interface NativeBuildResult {
   readonly isCancelled: boolean;
-  readonly plan: Uint8Array;
+  readonly plan: NativeBytes;
+  /** That of the request and what this build measured; empty with TensorRT-RTX. */
   readonly timingCache: Uint8Array;
+  /** Why that of the request was not used; empty: it was. */
+  readonly timingCacheRefused: string;
   /** TensorRT's own lists of layers, text. */
   readonly layers: readonly string[];
   readonly tensors: readonly {
@@ -152,15 +163,23 @@ export interface NativeWeight {
   }[];
 }
 
+export interface NativeEnginePlan {
+  /** Bytes, or a file's descriptor, which may be closed when `openSession` has returned. Deserialized as it is: verify it first. */
+  readonly plan: Uint8Array | number;
+  /** What this engine compiled before (`kernels`); empty: nothing. */
+  readonly kernels: Uint8Array;
+  readonly weights: readonly NativeWeight[];
+}
+
 export interface NativeSessionRequest {
   /** Paths of TensorRT and the module that fits. */
   readonly library: string;
   readonly module: string;
   readonly device: number;
-  /** Runs once per state; its outputs are inputs of `step` by name. Plans are deserialized as they are: verify them first. */
-  readonly prepare: { readonly plan: Uint8Array; readonly weights: readonly NativeWeight[] };
+  /** Runs once per state; its outputs are inputs of `step` by name. */
+  readonly prepare: NativeEnginePlan;
   /** Runs once per call. */
-  readonly step: { readonly plan: Uint8Array; readonly weights: readonly NativeWeight[] };
+  readonly step: NativeEnginePlan;
   /** Input of `step` that frames can be given for. */
   readonly imageInput: string;
   /** Capture each shape as a CUDA graph. */
@@ -223,6 +242,18 @@ export interface NativeMemory {
   readonly total: number;
 }
 
+/** Kernels that an engine compiled when it ran; `refused`: why those it was given were not used, empty: they were. */
+export interface NativeKernels {
+  readonly bytes: Uint8Array;
+  readonly refused: string;
+}
+
+/** A call's inputs, copied, as an opaque value. */
+export interface NativeStaged {
+  readonly [staged]: never;
+}
+declare const staged: unique symbol;
+
 /** Calls run one after the other on the session's own thread; inputs are copied before a call returns. */
 export interface NativeSession {
   readonly device: NativeDevice;
@@ -231,9 +262,15 @@ export interface NativeSession {
     readonly deviceMs: number;
     readonly layers: NativeLayers;
   }>;
-  run(state: number, inputs: readonly NativeTensor[], frames: NativeFrames | null): Promise<NativeStepResult>;
+  /** Copies a call's inputs; null: the device cannot preprocess these frames. */
+  stage(inputs: readonly NativeTensor[], frames: NativeFrames | null): NativeStaged | null;
+  /** Once for each staged call. */
+  run(state: number, call: NativeStaged): Promise<NativeStepResult>;
+  /** A staged call that will not run; of one that did nothing happens. */
+  drop(call: NativeStaged): void;
   release(state: number): Promise<void> | undefined;
   memory(): Promise<NativeMemory>;
+  kernels(): Promise<{ readonly prepare: NativeKernels; readonly step: NativeKernels }>;
   /** JSON of TensorRT's inspector for both engines. */
   layerInfo(): Promise<{ readonly prepare: string; readonly step: string }>;
   /** Gives all memory back. */
@@ -259,6 +296,14 @@ export interface NativeFailure extends Error {
 }
 
 export interface NativeAddon {
+  /** What two builds measured on one device as one timing cache. */
+  combineTimingCaches(request: {
+    readonly library: string;
+    readonly parser: string;
+    readonly module: string;
+    readonly first: Uint8Array;
+    readonly second: Uint8Array;
+  }): Promise<Uint8Array>;
   /** The GPUs that a module's driver shows. Throws NativeFailure. */
   listDevices(module: string): readonly NativeDevice[];
   /** Keep what it returns until `done` has settled. */
@@ -315,6 +360,7 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   buildEngine: true,
   busyWait: true,
   decodeBase64: true,
+  combineTimingCaches: true,
   inspectTensorRt: true,
   jpegRoundTrip: true,
   lanczosResize: true,

@@ -8,13 +8,13 @@ import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal, expected } from './options.ts';
 import { type Platform, resolveUnnormKey } from './platform.ts';
+import { prepareInput } from './policyInput.ts';
 import { cpuSessionOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { OnnxSession } from './runtime/onnxRuntime.ts';
 import { openTensorRt } from './runtime/openTensorRt.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
-import { preprocessTimed, type TimedImages } from './transforms/image.ts';
 import { pickFrames } from './transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
 import { normalizeProprio } from './transforms/proprio.ts';
@@ -44,6 +44,7 @@ export const policyOptionNames = [
   'siglipText',
   'cacheDir',
   'onProgress',
+  'onNotice',
   'signal',
 ] as const satisfies readonly (keyof PolicyOptions)[];
 
@@ -114,11 +115,12 @@ function checkNumber(name: string, value: number | undefined, min: number, max: 
 async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<Session> {
   const { checkpoint, sizes, threads } = parts;
   if (options.backend === 'tensorrt') {
-    const { cacheDir, onProgress, signal } = options;
+    const { cacheDir, onProgress, onNotice, signal } = options;
     return openTensorRt(checkpoint, sizes, {
       threads,
       ...(cacheDir === undefined ? {} : { cacheDir }),
       ...(onProgress === undefined ? {} : { onProgress }),
+      ...(onNotice === undefined ? {} : { onNotice }),
       ...(signal === undefined ? {} : { signal }),
     });
   }
@@ -162,31 +164,31 @@ class CheckpointPolicy implements Policy {
     const normalizeMs = performance.now() - beforeProprio;
     // told only to the caller that encodes
     let tokenizeMs: number | undefined;
-    // both copy what they need before they first wait, so the caller may reuse its buffers at once
-    const imagesReady = preprocess(this.#parts, frames);
+    // copies what it needs before the first wait, so the caller may reuse its buffers at once
+    const input = prepareInput(this.#parts, this.#session, frames, proprio);
     const output = this.#instructions.use(
       options.instruction,
       () =>
         this.#encode(options.instruction, (ms) => {
           tokenizeMs = ms;
         }),
-      async ({ state, encodeMs }) => {
-        const images = await imagesReady;
-        const result = await this.#session.run({ images: images.data, proprio }, state, signal);
-        return { result, encodeMs };
-      },
+      async ({ state, encodeMs }) => ({ ...(await input.run(state, signal)), encodeMs }),
       signal,
     );
-    // whichever fails first is reported; the other must not become an unhandled rejection
-    const [{ result, encodeMs }, images] = await Promise.all([output, imagesReady]);
-    const stages = {
-      ...(proprio === null ? {} : { normalize: normalizeMs }),
-      preprocess: images.ms,
-      ...images.times,
-      ...(tokenizeMs === undefined ? {} : { tokenize: tokenizeMs }),
-      instruction: encodeMs,
-    };
-    return this.#chunk(result, options.instruction, unnormKey, start, stages);
+    try {
+      // whichever fails first is reported; the other must not become an unhandled rejection
+      const [{ result, timings, encodeMs }] = await Promise.all([output, input.ready]);
+      const stages = {
+        ...(proprio === null ? {} : { normalize: normalizeMs }),
+        ...timings,
+        ...(tokenizeMs === undefined ? {} : { tokenize: tokenizeMs }),
+        instruction: encodeMs,
+      };
+      return this.#chunk(result, options.instruction, unnormKey, start, stages);
+    } catch (error) {
+      input.drop();
+      throw error;
+    }
   }
 
   async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
@@ -279,22 +281,6 @@ class CheckpointPolicy implements Policy {
       unnormKey,
     };
   }
-}
-
-async function preprocess(
-  parts: PolicyParts,
-  frames: ReturnType<typeof pickFrames>,
-): Promise<{ readonly data: Uint8Array; readonly ms: number; readonly times: TimedImages['times'] }> {
-  const start = performance.now();
-  const { platform, checkpoint, threads } = parts;
-  const { images, times } = await preprocessTimed(frames, {
-    imageSize: checkpoint.config.imageSize,
-    centerCrop: platform.centerCrop,
-    jpeg: platform.jpeg,
-    threads,
-    names: platform.cameras,
-  });
-  return { data: images, ms: performance.now() - start, times };
 }
 
 /** Cuts [I, n] into one array a camera. */

@@ -43,6 +43,8 @@ export interface PolicyOptions {
   readonly siglipText?: string;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
+  /** A sentence about what costs time and nothing else, e.g. a damaged timing cache that is started anew. */
+  readonly onNotice?: (sentence: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -69,7 +71,9 @@ export interface ActionChunk {
   /**
    * Milliseconds by stage: `normalize` (joint state), `preprocess` and within it `decode`, `resize` and `crop` (the rest is
    * copying and waiting for a thread), `tokenize` (only in the prediction that encoded the instruction), `instruction` (0
-   * when it was encoded before), `policy`, what the runtime tells beyond, `unnormalize`, `total`. Stages may overlap.
+   * when it was encoded before), `policy`, what the runtime tells beyond, `unnormalize`, `total`. Stages may overlap. With
+   * backend tensorrt `device` is the part of `policy` by the GPU's clock, and frames that it preprocesses itself have
+   * `preprocessOnDevice`, the time of handing them over, in the place of `preprocess`.
    */
   readonly timings: Readonly<Record<string, number>>;
   readonly instruction: string;

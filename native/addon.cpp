@@ -120,6 +120,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("preprocessImages", &SemanticVlaAddon::preprocessImages),
                     InstanceMethod("inspectTensorRt", &SemanticVlaAddon::inspectTensorRt),
                     InstanceMethod("buildEngine", &SemanticVlaAddon::buildEngine),
+                    InstanceMethod("combineTimingCaches", &SemanticVlaAddon::combineTimingCaches),
                     InstanceMethod("listDevices", &SemanticVlaAddon::listDevices),
                     InstanceMethod("openSession", &SemanticVlaAddon::openSession),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
@@ -207,10 +208,13 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     return object;
   }
 
-  /// { done: Promise, cancel: Function }
-  Napi::Value buildEngine(const Napi::CallbackInfo& info) {
-    if (!builds_) builds_ = std::make_unique<napi::EngineBuilds>(info.Env());
-    return builds_->start(info);
+  napi::EngineBuilds& builds(Napi::Env env) {
+    if (!builds_) builds_ = std::make_unique<napi::EngineBuilds>(env);
+    return *builds_;
+  }
+  Napi::Value buildEngine(const Napi::CallbackInfo& info) { return builds(info.Env()).start(info); }
+  Napi::Value combineTimingCaches(const Napi::CallbackInfo& info) {
+    return builds(info.Env()).combineTimingCaches(info);
   }
 
   reference::Preprocessor preprocessor_;

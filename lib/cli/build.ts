@@ -3,7 +3,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { auditTable } from '../engine/auditTable.ts';
-import { type CachedEngines, type CachedEnginesOptions, cachedEngines } from '../engine/cachedEngines.ts';
+import {
+  type CachedEngines,
+  type CachedEnginesOptions,
+  cachedEngines,
+  closeEngines,
+} from '../engine/cachedEngines.ts';
 import { EngineCache } from '../engine/engineCache.ts';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { type Architecture, presetArchitecture, presetSizes } from '../engine/presetArchitecture.ts';
@@ -34,6 +39,7 @@ interface BuildFlags extends Omit<Partial<PolicyFlags>, 'weights'> {
   readonly weights?: 'bound' | 'baked';
   readonly promptLength?: Recipe['promptLength'];
   readonly optimizationLevel?: number;
+  readonly timingCache?: string;
   readonly rebuild?: boolean;
   readonly json?: boolean;
 }
@@ -42,6 +48,9 @@ const example = `
 Engines of a checkpoint, or with --preset of an architecture: bound weights (the default) are put on the device when a
 policy is loaded, so one plan serves every checkpoint of its shape. Without a GPU TensorRT-RTX builds for the devices that
 --target or --recipe names.
+
+TensorRT 10 and 11 measure while they build and keep it in a timing cache. TensorRT-RTX has none: it compiles kernels when a
+policy first runs, and those are kept beside the plan. Like plans both are used only when this machine wrote them.
 
 Example:
   $ semanticvla build policy --platform libero
@@ -150,12 +159,14 @@ async function run(context: CommandContext, dir: string | undefined, flags: Buil
     cache,
     sizes,
     rebuild: flags.rebuild ?? false,
+    ...(flags.timingCache === undefined ? {} : { timingCache: flags.timingCache }),
+    onNotice: context.onNotice,
     onProgress: context.onProgress,
-    onWait: (engine) =>
-      process.stderr.write(`another process is building this ${engine} engine; waiting for it\n`),
+    onWait: (engine) => context.onNotice(`another process is building this ${engine} engine; waiting for it`),
     signal: context.signal,
   };
   const engines = await cachedEngines(architecture, options);
+  await closeEngines(engines);
   if (flags.json) context.json(report(engines, options));
   else context.print(buildText(engines, options));
   return exitCodes.ok;
@@ -225,6 +236,10 @@ export function buildCommand(program: Command, start: Run): void {
     )
     .option('--prompt-length <tokens>', 'one number, or smallest,usual,largest', promptRange)
     .option('--optimization-level <n>', "0..5; default: TensorRT's", wholeNumber(0))
+    .option(
+      '--timing-cache <file>',
+      "what TensorRT measured, for the next build (trtexec's --timingCacheFile): a file, or off; default: one for this TensorRT and device in the cache folder",
+    )
     .option('--rebuild', 'build even when the cache holds the engines');
   addPlatformFlags(command);
   addCheckpointFlags(command)

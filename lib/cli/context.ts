@@ -24,6 +24,8 @@ export interface CommandContext {
   json(value: unknown): void;
   /** Progress of long work, on standard error. */
   readonly onProgress: (progress: Progress) => void;
+  /** A sentence about what costs time and nothing else, on standard error. */
+  readonly onNotice: (sentence: string) => void;
   /** Aborted by SIGINT. */
   readonly signal: AbortSignal;
 }

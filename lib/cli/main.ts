@@ -129,6 +129,10 @@ export async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`${JSON.stringify(value)}\n`);
     },
     onProgress: progress.update,
+    onNotice: (sentence) => {
+      progress.clear();
+      process.stderr.write(`${sentence}\n`);
+    },
     signal: controller.signal,
   };
   const cancelled = new Promise<'cancelled'>((resolve) => {

@@ -141,6 +141,7 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
     onProgress: context.onProgress,
+    onNotice: context.onNotice,
     signal,
   });
   const recorder = new Recorder(flags.deadline === undefined ? {} : { deadlineMs: flags.deadline });

@@ -35,6 +35,7 @@ export async function withPolicy(
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
     onProgress: context.onProgress,
+    onNotice: context.onNotice,
     signal: context.signal,
   });
   try {

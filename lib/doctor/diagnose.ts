@@ -9,6 +9,7 @@ import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
 import { checkGpu } from './gpu.ts';
 import { machineProbe, type Probe } from './probe.ts';
+import { checkSealedFiles } from './sealedFiles.ts';
 import { checkEngineCache } from './tensorRt.ts';
 
 /** `absent`: not there and not needed by the CPU runtime; `missing`: needed. */
@@ -172,7 +173,8 @@ export function diagnose(options: DoctorOptions = {}): DoctorReport {
     checkPackage('onnxruntime-node', 'ONNX Runtime'),
     checkPackage('sharp', 'sharp (pictures)'),
   ];
-  const gpu = [...checkGpu(probe), checkEngineCache(cacheFolder(options, probe))];
+  const cache = cacheFolder(options, probe);
+  const gpu = [...checkGpu(probe), checkEngineCache(cache), ...checkSealedFiles(cache)];
   return {
     version,
     checks: [...own, ...gpu],

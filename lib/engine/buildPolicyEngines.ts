@@ -3,6 +3,7 @@
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { NativeBytes } from '../binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { externalFiles, type OnnxModel, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
@@ -30,16 +31,18 @@ export interface BuildPolicyOptions {
   readonly targets: readonly number[];
   readonly optimizationLevel?: number | null;
   readonly workspaceBytes?: number | null;
-  /** By engine, from an earlier build on this device. */
-  readonly timingCaches?: Partial<Record<EngineName, Uint8Array>>;
+  /** From earlier builds on this device; default: nothing is known. */
+  readonly timingCache?: Uint8Array;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface PolicyEngine {
   readonly name: EngineName;
-  readonly plan: Uint8Array;
+  readonly plan: NativeBytes;
+  /** What was given and measured so far. */
   readonly timingCache: Uint8Array;
+  readonly timingCacheRefused: string;
   readonly audit: PlanAudit;
   readonly seconds: number;
   readonly warnings: readonly string[];
@@ -62,10 +65,11 @@ export async function buildPolicyEngines(
   const models = prepareModels(architecture, options);
   const place = options.weights === 'baked' ? await weightFolder(models) : null;
   try {
-    const build = async (model: PreparedModel): Promise<PolicyEngine> =>
-      buildOne(model, encodeForTensorRt(model, place?.path, place?.locate), options);
+    const build = async (model: PreparedModel, timings?: Uint8Array): Promise<PolicyEngine> =>
+      buildOne(model, encodeForTensorRt(model, place?.path, place?.locate), options, timings);
     // one after the other: a build takes all cores
-    return { instruction: await build(models.instruction), policy: await build(models.policy) };
+    const instruction = await build(models.instruction, options.timingCache);
+    return { instruction, policy: await build(models.policy, instruction.timingCache) };
   } finally {
     await place?.remove();
   }
@@ -75,9 +79,9 @@ async function buildOne(
   prepared: PreparedModel,
   model: EngineModel,
   options: BuildPolicyOptions,
+  timingCache: Uint8Array | undefined,
 ): Promise<PolicyEngine> {
   const { name, graph, plugins } = prepared;
-  const timingCache = options.timingCaches?.[name];
   const engineOptions: EngineOptions = {
     targets: options.targets,
     optimizationLevel: options.optimizationLevel ?? null,
@@ -93,6 +97,7 @@ async function buildOne(
     name,
     plan: built.plan,
     timingCache: built.timingCache,
+    timingCacheRefused: built.timingCacheRefused,
     audit,
     seconds: built.seconds,
     warnings: built.warnings,

@@ -1,33 +1,52 @@
 /** Files of the engine cache: durable writes, bounded reads, and who may write there. */
 
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { NativeBytes } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
 
 /** Ends the names of files that are not complete yet. */
 export const partialSuffix = '.partial';
 
+/** What a file holds, as one array or part by part. */
+export type FileBytes = Uint8Array | NativeBytes;
+
+/** Bytes that are copied, hashed or read at once. */
+export const partBytes = 16 * 2 ** 20;
+
+/** All bytes in order, in parts of at most `length`. */
+export function* partsOf(bytes: FileBytes, length = partBytes): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.byteLength; at += length) {
+    const end = Math.min(at + length, bytes.byteLength);
+    yield bytes instanceof Uint8Array ? bytes.subarray(at, end) : bytes.read(at, end - at);
+  }
+}
+
 /** How bytes get into a file; replaced in tests by disks that fill up. */
-export type WriteFile = (path: string, bytes: Uint8Array) => Promise<void>;
+export type WriteFile = (path: string, parts: Iterable<Uint8Array>) => Promise<void>;
 
 /** Bytes on the disk, not only on their way. */
-export const writeDurably: WriteFile = async (path, bytes) => {
+export const writeDurably: WriteFile = async (path, parts) => {
   const handle = await open(path, 'wx', 0o600);
   try {
-    await handle.writeFile(bytes);
+    for (const part of parts) await writeAll(handle, part);
     await handle.sync();
   } finally {
     await handle.close();
   }
 };
 
+async function writeAll(handle: FileHandle, part: Uint8Array): Promise<void> {
+  for (let at = 0; at < part.byteLength; ) at += (await handle.write(part, at)).bytesWritten;
+}
+
 /** Under its name the file is either the old one or the whole new one. @throws CACHE_UNWRITABLE */
-export async function replaceFile(path: string, bytes: Uint8Array, write: WriteFile): Promise<void> {
+export async function replaceFile(path: string, bytes: FileBytes, write: WriteFile): Promise<void> {
   const partial = `${path}.${process.pid}.${randomBytes(4).toString('hex')}${partialSuffix}`;
   try {
-    await write(partial, bytes);
+    await write(partial, partsOf(bytes));
     await rename(partial, path);
     await syncFolder(dirname(path));
   } catch (cause) {
@@ -56,9 +75,15 @@ function unwritable(path: string, bytes: number, cause: unknown): SemanticVlaErr
   );
 }
 
-/** A regular file of ours, of at most `cap` bytes; null when there is none. @throws ENGINE_REFUSED */
-export async function readOwnFile(path: string, cap: number): Promise<Buffer | null> {
-  let handle: Awaited<ReturnType<typeof open>>;
+export interface OwnFile {
+  /** The caller closes it. */
+  readonly handle: FileHandle;
+  readonly bytes: number;
+}
+
+/** A regular file of ours, opened; null when there is none. @throws ENGINE_REFUSED */
+export async function openOwnFile(path: string): Promise<OwnFile | null> {
+  let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (cause) {
@@ -70,10 +95,34 @@ export async function readOwnFile(path: string, cap: number): Promise<Buffer | n
     const info = await handle.stat();
     if (!info.isFile()) throw refused(path, 'a regular file', 'a folder or a device');
     requireOwner(path, info);
-    if (info.size > cap) throw refused(path, `at most ${cap} bytes`, `${info.size}`);
-    return await handle.readFile();
-  } finally {
+    return { handle, bytes: info.size };
+  } catch (error) {
     await handle.close();
+    throw error;
+  }
+}
+
+/** A regular file of ours, of at most `cap` bytes; null when there is none. @throws ENGINE_REFUSED */
+export async function readOwnFile(path: string, cap: number): Promise<Buffer | null> {
+  const file = await openOwnFile(path);
+  if (file === null) return null;
+  try {
+    if (file.bytes > cap) throw refused(path, `at most ${cap} bytes`, `${file.bytes}`);
+    return await file.handle.readFile();
+  } finally {
+    await file.handle.close();
+  }
+}
+
+/** SHA-256 of an open file from its begin, read part by part: Node reads no 2 GiB at once. */
+export async function sha256OfFile({ handle, bytes }: OwnFile, length = partBytes): Promise<string> {
+  const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafe(Math.min(length, Math.max(bytes, 1)));
+  for (let at = 0; ; ) {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+    if (bytesRead === 0) return hash.digest('hex');
+    hash.update(buffer.subarray(0, bytesRead));
+    at += bytesRead;
   }
 }
 
@@ -112,7 +161,7 @@ export async function machineKey(folder: string): Promise<Buffer> {
   if (found !== null) return found;
   const partial = `${path}.${process.pid}.${randomBytes(4).toString('hex')}${partialSuffix}`;
   try {
-    await writeDurably(partial, randomBytes(keyBytes));
+    await writeDurably(partial, [randomBytes(keyBytes)]);
     // fails when another process was first: then its key counts
     await link(partial, path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error;

@@ -47,8 +47,10 @@ export function differingField(a: EngineIdentity, b: EngineIdentity): keyof Engi
   return identityFields.find((field) => a[field] !== b[field]) ?? null;
 }
 
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+export function sha256(bytes: Uint8Array | Iterable<Uint8Array>): string {
+  const hash = createHash('sha256');
+  for (const part of bytes instanceof Uint8Array ? [bytes] : bytes) hash.update(part);
+  return hash.digest('hex');
 }
 
 export async function sha256File(path: string): Promise<string> {

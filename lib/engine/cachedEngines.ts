@@ -2,6 +2,7 @@
 
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
+import type { NativeBytes } from '../binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { externalFiles, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
 import type { PlanAudit } from './auditPlan.ts';
@@ -16,8 +17,10 @@ import {
   prepareModels,
 } from './engineModels.ts';
 import type { FoundTensorRt } from './findTensorRt.ts';
+import type { PlanFile } from './planFile.ts';
 import type { Architecture } from './presetArchitecture.ts';
 import type { EngineWeights, PromptRange } from './recipes.ts';
+import { Timings } from './timings.ts';
 
 export interface CachedEnginesOptions {
   readonly tensorRt: FoundTensorRt;
@@ -32,8 +35,12 @@ export interface CachedEnginesOptions {
   readonly device: string;
   readonly optimizationLevel?: number | null;
   readonly workspaceBytes?: number | null;
+  /** `off`, or a file; default: in the cache folder (timings.ts). */
+  readonly timingCache?: string;
   readonly rebuild?: boolean;
   readonly onProgress?: (progress: Progress) => void;
+  /** A sentence about what costs time and nothing else. */
+  readonly onNotice?: (sentence: string) => void;
   /** Another process is building the same engine. */
   readonly onWait?: (engine: EngineName) => void;
   readonly signal?: AbortSignal;
@@ -60,9 +67,11 @@ export async function cachedEngines(
   let building: Promise<PolicyEngines> | undefined;
   // both at once: the second costs a tenth of the first
   const build = (): Promise<PolicyEngines> => {
-    building ??= buildPolicyEngines(architecture, options);
+    building ??= buildWithTimings(architecture, options);
     return building;
   };
+  const built: NativeBytes[] = [];
+  const close: PlanFile[] = [];
   const get = async (model: PreparedModel): Promise<PolicyEngineInCache> => {
     const identity = identityOf(model, plugins, options);
     const cached = await options.cache.getOrBuild(
@@ -70,6 +79,7 @@ export async function cachedEngines(
       identity,
       async () => {
         const { plan, seconds } = (await build())[model.name];
+        built.push(plan);
         return { plan, seconds };
       },
       {
@@ -78,10 +88,42 @@ export async function cachedEngines(
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       },
     );
+    close.push(cached.plan);
     const audit = cached.isNew && building !== undefined ? (await building)[model.name].audit : null;
     return { ...cached, name: model.name, identity, bindings: model.graph.bindings, audit };
   };
-  return { instruction: await get(models.instruction), policy: await get(models.policy) };
+  try {
+    return { instruction: await get(models.instruction), policy: await get(models.policy) };
+  } catch (error) {
+    await Promise.all(close.map((plan) => plan.close()));
+    throw error;
+  } finally {
+    // on the disk by now; with baked weights they are as large as those
+    for (const plan of built) plan.release();
+  }
+}
+
+/** Gives the files back; not before a session was opened from them. */
+export async function closeEngines({ instruction, policy }: CachedEngines): Promise<void> {
+  await Promise.all([instruction.plan.close(), policy.plan.close()]);
+}
+
+async function buildWithTimings(
+  architecture: Architecture,
+  options: CachedEnginesOptions,
+): Promise<PolicyEngines> {
+  const timings = await Timings.open(options);
+  const engines = await buildPolicyEngines(
+    architecture,
+    timings === null ? withoutTimings(options) : { ...options, timingCache: timings.given },
+  );
+  await timings?.keep(engines.policy.timingCache, engines.instruction.timingCacheRefused);
+  return engines;
+}
+
+function withoutTimings(options: CachedEnginesOptions): Omit<CachedEnginesOptions, 'timingCache'> {
+  const { timingCache: _, ...others } = options;
+  return others;
 }
 
 /** What the plan of this model on this machine must be. */

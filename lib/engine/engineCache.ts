@@ -11,9 +11,11 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheFolder } from '../checkpoint/loraMerge.ts';
 import {
+  type FileBytes,
   machineKey,
   ownFolder,
   partialSuffix,
+  partsOf,
   readOwnFile,
   refused,
   replaceFile,
@@ -22,20 +24,21 @@ import {
 } from './cacheFiles.ts';
 import { differingField, type EngineIdentity, engineKey, sha256 } from './cacheKey.ts';
 import { type LockOptions, lockEngine } from './engineLock.ts';
+import { PlanFile } from './planFile.ts';
+import { type SealedFacts, SealedFile } from './sealedFile.ts';
 import { decodeSidecar, type EngineCheck, encodeSidecar, type Sidecar } from './sidecar.ts';
 
-/** Largest files that are read, bytes. A plan has 30 MB with bound weights; one buffer of Node holds no more than 2 GiB. */
-const planCap = 2 ** 31 - 1;
 const sidecarCap = 2 ** 20;
 
 export interface CachedEngine {
-  readonly plan: Uint8Array;
+  /** Whoever gets it closes it. */
+  readonly plan: PlanFile;
   readonly sidecar: Sidecar;
   readonly file: string;
 }
 
 export interface BuiltPlan {
-  readonly plan: Uint8Array;
+  readonly plan: FileBytes;
   readonly seconds: number;
 }
 
@@ -77,7 +80,7 @@ export class EngineCache {
       const sidecar = await this.#readSidecar(file);
       if (sidecar === null) return null;
       this.#requireIdentity(file, sidecar, engine, key, identity);
-      const plan = await this.#readPlan(sidecar);
+      const plan = await PlanFile.open(join(this.folder, sidecar.plan.file), sidecar.plan);
       if (plan !== null) return { plan, sidecar, file };
       // Replaced between the two reads: the new sidecar names another file. Else it is missing.
       const now = await this.#readSidecar(file);
@@ -124,14 +127,20 @@ export class EngineCache {
     }
   }
 
+  /** Native data beside the plans, or in a file of the caller's. */
+  sealed(facts: SealedFacts, path?: string): SealedFile {
+    return SealedFile.of({ folder: this.folder, key: this.#key, write: this.#write }, facts, path);
+  }
+
   /** Notes that a device ran the plan and answered rightly. */
   async recordCheck(engine: string, identity: EngineIdentity, check: EngineCheck): Promise<void> {
     const key = engineKey(engine, identity);
     const lock = await lockEngine(join(this.folder, `${key}.lock`));
     try {
-      const cached = await this.load(engine, identity);
-      if (cached === null) return;
-      const { sidecar, file } = cached;
+      const file = this.#sidecarFile(key);
+      const sidecar = await this.#readSidecar(file);
+      if (sidecar === null) return;
+      this.#requireIdentity(file, sidecar, engine, key, identity);
       const others = sidecar.checks.filter(
         ({ device, driver }) => device !== check.device || driver !== check.driver,
       );
@@ -147,7 +156,7 @@ export class EngineCache {
     identity: EngineIdentity,
     built: BuiltPlan,
   ): Promise<CachedEngine> {
-    const digest = sha256(built.plan);
+    const digest = sha256(partsOf(built.plan));
     const plan = { file: `${key}.${digest.slice(0, 16)}.plan`, bytes: built.plan.byteLength, sha256: digest };
     await replaceFile(join(this.folder, plan.file), built.plan, this.#write);
     const sidecar: Sidecar = {
@@ -162,7 +171,9 @@ export class EngineCache {
     const file = this.#sidecarFile(key);
     await this.#replaceSidecar(file, sidecar);
     await this.#removeOldPlans(key, plan.file);
-    return { plan: built.plan, sidecar, file };
+    const stored = await this.load(engine, identity);
+    if (stored === null) throw refused(file, 'what was just written', 'no file');
+    return stored;
   }
 
   async #replaceSidecar(file: string, sidecar: Sidecar): Promise<void> {
@@ -174,17 +185,7 @@ export class EngineCache {
     if (bytes === null) return null;
     const decoded = decodeSidecar(bytes.toString('utf8'), this.#key);
     if (!decoded.ok) throw refused(file, decoded.expected, decoded.found);
-    return decoded.sidecar;
-  }
-
-  async #readPlan({ plan }: Sidecar): Promise<Uint8Array | null> {
-    const file = join(this.folder, plan.file);
-    const bytes = await readOwnFile(file, planCap);
-    if (bytes === null) return null;
-    if (bytes.length !== plan.bytes) throw refused(file, `${plan.bytes} bytes`, `${bytes.length}`);
-    const digest = sha256(bytes);
-    if (digest !== plan.sha256) throw refused(file, `SHA-256 ${plan.sha256}`, digest);
-    return bytes;
+    return decoded.value;
   }
 
   /** Under the lock: what a killed builder of this plan left. */

@@ -29,18 +29,18 @@ export interface Sidecar {
   readonly checks: readonly EngineCheck[];
 }
 
-/** Text of the file: the sidecar and its MAC. */
-export function encodeSidecar(sidecar: Sidecar, machineKey: Uint8Array): string {
-  return `${JSON.stringify({ ...sidecar, mac: macOf(sidecar, machineKey) }, null, 2)}\n`;
+/** Text of a file: the value and its MAC. */
+export function seal(value: object, machineKey: Uint8Array): string {
+  return `${JSON.stringify({ ...value, mac: macOf(value, machineKey) }, null, 2)}\n`;
 }
 
-export type DecodedSidecar =
-  | { readonly ok: true; readonly sidecar: Sidecar }
+export type Unsealed<T> =
+  | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly expected: string; readonly found: string };
 
 /** Never throws, whatever the text: it comes from a file that anybody may have written. */
-export function decodeSidecar(text: string, machineKey: Uint8Array): DecodedSidecar {
-  const refuse = (expected: string, found: string): DecodedSidecar => ({ ok: false, expected, found });
+export function unseal(text: string, machineKey: Uint8Array): Unsealed<Record<string, unknown>> {
+  const refuse = (expected: string, found: string) => ({ ok: false, expected, found }) as const;
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -55,9 +55,22 @@ export function decodeSidecar(text: string, machineKey: Uint8Array): DecodedSide
   if (!timingSafeEqual(Buffer.from(mac, 'hex'), Buffer.from(expected, 'hex'))) {
     return refuse(`MAC ${expected.slice(0, 16)}... of this machine's key`, `${mac.slice(0, 16)}...`);
   }
+  return { ok: true, value: rest };
+}
+
+export function encodeSidecar(sidecar: Sidecar, machineKey: Uint8Array): string {
+  return seal(sidecar, machineKey);
+}
+
+/** Never throws. */
+export function decodeSidecar(text: string, machineKey: Uint8Array): Unsealed<Sidecar> {
+  const unsealed = unseal(text, machineKey);
+  if (!unsealed.ok) return unsealed;
   // behind the MAC stands only what this program wrote, but perhaps another version of it
-  if (rest.format !== 1) return refuse('format 1', String(rest.format));
-  return isSidecar(rest) ? { ok: true, sidecar: rest } : refuse('the fields of format 1', 'others');
+  const { value } = unsealed;
+  if (value.format !== 1) return { ok: false, expected: 'format 1', found: String(value.format) };
+  if (!isSidecar(value)) return { ok: false, expected: 'the fields of format 1', found: 'others' };
+  return { ok: true, value };
 }
 
 function isSidecar(value: object): value is Sidecar {

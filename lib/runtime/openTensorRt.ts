@@ -10,7 +10,13 @@ import { join } from 'node:path';
 import { loadAddon, type NativeDevice } from '../binding.ts';
 import type { Checkpoint, Progress } from '../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
-import { type CachedEngines, type CachedEnginesOptions, cachedEngines } from '../engine/cachedEngines.ts';
+import {
+  type CachedEngines,
+  type CachedEnginesOptions,
+  cachedEngines,
+  closeEngines,
+} from '../engine/cachedEngines.ts';
+import { KernelStore } from '../engine/compiledKernels.ts';
 import { EngineCache } from '../engine/engineCache.ts';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { readRecipe, recipeNames } from '../engine/recipes.ts';
@@ -39,6 +45,8 @@ export interface TensorRtOptions {
   /** See TensorRtSessionOptions. */
   readonly onLayers?: TensorRtSessionOptions['onLayers'];
   readonly onProgress?: (progress: Progress) => void;
+  /** A sentence about what costs time and nothing else. */
+  readonly onNotice?: (sentence: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -126,9 +134,10 @@ export async function openTensorRt(
     cache,
     sizes,
     ...hooks(options),
+    ...(options.onNotice === undefined ? {} : { onNotice: options.onNotice }),
   };
   const engines = await cachedEngines(checkpoint, build);
-  const session = await openSession(machine, checkpoint, sizes, engines, options);
+  const session = await openSession(machine, checkpoint, sizes, engines, build, options);
   try {
     await trust(machine, checkpoint, sizes, engines, build, options, session);
   } catch (error) {
@@ -138,26 +147,39 @@ export async function openTensorRt(
   return session;
 }
 
-function openSession(
-  { tensorRt }: Machine,
+/** The engines' files are given back, whether it opens or not. */
+async function openSession(
+  machine: Machine,
   { config }: Pick<Checkpoint, 'config'>,
   sizes: PolicySizes,
   engines: CachedEngines,
+  build: CachedEnginesOptions,
   options: TensorRtOptions,
 ): Promise<TensorRtSession> {
+  const { tensorRt } = machine;
   const { instruction, policy } = engines;
-  return TensorRtSession.open({
-    library: tensorRt.library,
-    module: tensorRt.module,
-    label: labelOf(tensorRt),
-    instruction,
-    policy,
-    imageShape: [sizes.images, config.imageSize, config.imageSize, 3],
-    device: options.device ?? 0,
-    graphs: options.graphs ?? true,
-    ...(options.onLayers === undefined ? {} : { onLayers: options.onLayers }),
-    ...hooks(options),
-  });
+  try {
+    const kernels = await KernelStore.open(engines, {
+      ...machine,
+      cache: build.cache,
+      ...(build.onNotice === undefined ? {} : { onNotice: build.onNotice }),
+    });
+    return await TensorRtSession.open({
+      library: tensorRt.library,
+      module: tensorRt.module,
+      label: labelOf(tensorRt),
+      instruction: kernels === null ? instruction : { ...instruction, kernels: kernels.given.instruction },
+      policy: kernels === null ? policy : { ...policy, kernels: kernels.given.policy },
+      imageShape: [sizes.images, config.imageSize, config.imageSize, 3],
+      device: options.device ?? 0,
+      graphs: options.graphs ?? true,
+      ...(kernels === null ? {} : { keepKernels: (compiled) => kernels.keep(compiled) }),
+      ...(options.onLayers === undefined ? {} : { onLayers: options.onLayers }),
+      ...hooks(options),
+    });
+  } finally {
+    await closeEngines(engines);
+  }
 }
 
 function hooks({ onProgress, signal }: Pick<TensorRtOptions, 'onProgress' | 'signal'>) {
@@ -240,7 +262,7 @@ async function compareTwin(
     await synthesizeCheckpoint(twinSpec(checkpoint.config), dir, hooks(options));
     const twin = await openCheckpoint(dir, { cacheDir: folder });
     const engines = await cachedEngines(twin, build);
-    const session = await openSession(machine, twin, sizes, engines, options);
+    const session = await openSession(machine, twin, sizes, engines, build, options);
     try {
       return await compare(machine, twin, sizes, session, build, options);
     } finally {

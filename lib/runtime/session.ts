@@ -4,6 +4,8 @@
  * transforms.
  */
 
+import type { ImageFrame } from '../types.ts';
+
 /** Numbers in, numbers out; shapes in letters of the spec. */
 export interface InstructionInput {
   /** [P + 1] Llama ids of the prompt (BOS first, 29871 last), then the stop id. */
@@ -39,10 +41,35 @@ export interface PolicyOutput {
   readonly timings: Readonly<Record<string, number>>;
 }
 
+/** Camera frames as they come, and what is to be done to them. */
+export interface FrameInput {
+  /** In input order; checked (transforms/imageFrame.ts). */
+  readonly frames: readonly ImageFrame[];
+  readonly jpeg: boolean;
+  readonly centerCrop: boolean;
+  /** As in PolicyInput. */
+  readonly proprio: Float32Array | null;
+}
+
+/** Frames that were copied to where the session preprocesses them; the caller's may change. */
+export interface StagedFrames {
+  /** Milliseconds that copying took. */
+  readonly copyMs: number;
+  /** Once. */
+  run(instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput>;
+  /** Gives the memory back when it will not run; idempotent. */
+  drop(): void;
+}
+
 export interface Session {
   readonly backend: 'cpu' | 'tensorrt';
   encodeInstruction(input: InstructionInput, signal?: AbortSignal): Promise<InstructionState>;
   run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput>;
+  /**
+   * Frames for a session that preprocesses them itself, to the same bits as transforms/image.ts; null when it cannot take
+   * these (their size or number, the policy's image size): give `run` the preprocessed images then. Absent: it never can.
+   */
+  stageFrames?(input: FrameInput): StagedFrames | null;
   /** Idempotent; closes children first; every later call rejects with code CLOSED. */
   close(): Promise<void>;
 }

@@ -6,28 +6,45 @@
 import {
   loadAddon,
   type NativeDevice,
+  type NativeEnginePlan,
   type NativeFailure,
   type NativeFloatType,
   type NativeFrames,
+  type NativeKernels,
   type NativeLayers,
   type NativeMemory,
   type NativeSession,
+  type NativeSessionOpening,
+  type NativeStaged,
   type NativeStepResult,
   type NativeTensor,
-  type NativeWeight,
 } from '../binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { floatTypeOf, type WeightBinding } from '../graph/onnxModel.ts';
-import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
+import type {
+  FrameInput,
+  InstructionInput,
+  InstructionState,
+  PolicyInput,
+  PolicyOutput,
+  Session,
+  StagedFrames,
+} from './session.ts';
 
-/** A plan that was verified (lib/engine/engineCache.ts), and the weights on its inputs. */
+/** A plan that was verified (lib/engine/planFile.ts), and the weights on its inputs. */
 export interface SessionEngine {
-  readonly plan: Uint8Array;
+  /** Bytes, or an open file. */
+  readonly plan: Uint8Array | { readonly descriptor: number };
   readonly bindings: readonly WeightBinding[];
+  /** Verified too: what it compiled when it ran before (TensorRT-RTX). */
+  readonly kernels?: Uint8Array;
 }
+
+/** What both engines compiled, for the next session. */
+export type CompiledKernels = Readonly<Record<'instruction' | 'policy', NativeKernels>>;
 
 export interface TensorRtSessionOptions {
   /** Paths of TensorRT and the module that fits it. */
@@ -48,6 +65,8 @@ export interface TensorRtSessionOptions {
   readonly onLayers?: (graph: 'instruction' | 'policy', layers: NativeLayers, ms: number) => void;
   /** [I, S, S, 3] */
   readonly imageShape: readonly number[];
+  /** Called once, while the session closes; what it throws is not the closer's concern. */
+  readonly keepKernels?: (kernels: CompiledKernels) => Promise<void>;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
@@ -101,23 +120,9 @@ export class TensorRtSession implements Session {
 
   /** @throws (rejects) DEVICE_OUT_OF_MEMORY, DEVICE_FAILED, BACKEND_UNAVAILABLE, ENGINE_REFUSED, TENSOR_*, or the signal's reason */
   static async open(options: TensorRtSessionOptions): Promise<TensorRtSession> {
-    const { signal, onProgress } = options;
+    const { signal } = options;
     signal?.throwIfAborted();
-    const opening = loadAddon().openSession(
-      {
-        library: options.library,
-        module: options.module,
-        device: options.device ?? 0,
-        prepare: nativeEngine(options.instruction),
-        step: nativeEngine(options.policy),
-        imageInput: names.images,
-        graphs: options.graphs ?? true,
-        watchLayers: options.onLayers !== undefined,
-        keptSteps,
-        chunkBytes,
-      },
-      ({ done, total }) => onProgress?.({ step: 'weights to the device', done, total, unit: 'bytes' }),
-    );
+    const opening = begin(options);
     const cancel = (): void => opening.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
     try {
@@ -155,17 +160,35 @@ export class TensorRtSession implements Session {
 
   async run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput> {
     const images = { name: names.images, dims: this.#options.imageShape, data: input.images };
-    return this.#step([images, ...proprioInput(input)], null, instruction, signal);
+    this.#requireOpen();
+    const call = this.#stage([images, ...proprioInput(input)], null)!;
+    return this.#step(call, instruction, signal);
   }
 
-  /** The same from camera frames, preprocessed on the device. Only where the module has kernels. */
-  async runFrames(
-    frames: NativeFrames,
-    proprio: Float32Array | null,
-    instruction: InstructionState,
-    signal?: AbortSignal,
-  ): Promise<PolicyOutput> {
-    return this.#step(proprioInput({ proprio }), frames, instruction, signal);
+  stageFrames({ frames, jpeg, centerCrop, proprio }: FrameInput): StagedFrames | null {
+    this.#requireOpen();
+    const start = performance.now();
+    const native = frames.map(({ data, width, height, order }) => ({
+      data,
+      width,
+      height,
+      bgr: order === 'bgr',
+    }));
+    const call = this.#stage(proprioInput({ proprio }), { frames: native, jpeg, centerCrop });
+    if (call === null) return null;
+    return {
+      copyMs: performance.now() - start,
+      run: (instruction, signal) => this.#step(call, instruction, signal),
+      drop: () => this.#native.drop(call),
+    };
+  }
+
+  #stage(inputs: readonly NativeTensor[], frames: NativeFrames | null): NativeStaged | null {
+    try {
+      return this.#native.stage(inputs, frames);
+    } catch (cause) {
+      throw translate(this.#options.label, cause);
+    }
   }
 
   /** JSON of TensorRT's inspector: what each plan was compiled to. */
@@ -180,24 +203,43 @@ export class TensorRtSession implements Session {
   }
 
   close(): Promise<void> {
-    this.#closing ??= closeNative(this.#native);
+    this.#closing ??= this.#end();
     return this.#closing;
   }
 
+  async #end(): Promise<void> {
+    try {
+      await this.#keepKernels();
+    } finally {
+      await closeNative(this.#native);
+    }
+  }
+
+  async #keepKernels(): Promise<void> {
+    const { keepKernels } = this.#options;
+    if (keepKernels === undefined) return;
+    try {
+      const { prepare, step } = await this.#native.kernels();
+      await keepKernels({ instruction: prepare, policy: step });
+    } catch {
+      // a broken device has none to give, and closing goes on: they only save time
+    }
+  }
+
   async #step(
-    inputs: readonly NativeTensor[],
-    frames: NativeFrames | null,
+    call: NativeStaged,
     instruction: InstructionState,
     signal: AbortSignal | undefined,
   ): Promise<PolicyOutput> {
-    if (!(instruction instanceof TensorRtInstruction) || instruction.owner !== this) {
-      throw new TypeError('the instruction was encoded by another session');
-    }
     const start = performance.now();
     const result = await raceAbort(
-      this.#call(() => this.#native.run(instruction.id, inputs, frames), signal),
+      this.#call(() => this.#native.run(this.#idOf(instruction), call), signal),
       signal,
-    );
+    ).catch((error: unknown) => {
+      // refused before it ran; else nothing happens
+      this.#native.drop(call);
+      throw error;
+    });
     this.#options.onLayers?.('policy', result.layers, result.deviceMs);
     const outputs = new Map(result.outputs.map((output) => [output.name, output.data]));
     const sampled = towerNames.toReversed().find((tower) => outputs.has(names.keptPatches(tower)));
@@ -209,9 +251,18 @@ export class TensorRtSession implements Session {
     };
   }
 
-  async #call<T>(body: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  #idOf(instruction: InstructionState): number {
+    if (instruction instanceof TensorRtInstruction && instruction.owner === this) return instruction.id;
+    throw new TypeError('the instruction was encoded by another session');
+  }
+
+  #requireOpen(): void {
     if (this.#closing !== null)
       throw new SemanticVlaError('CLOSED', 'This session is closed. Load the policy again.');
+  }
+
+  async #call<T>(body: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    this.#requireOpen();
     signal?.throwIfAborted();
     try {
       return await body();
@@ -226,6 +277,32 @@ function timingsOf(result: NativeStepResult): Record<string, number> {
   const { deviceMs, enqueueMs, h2dMs, computeMs, d2hMs, isFirst } = result;
   if (isFirst) return { device: deviceMs };
   return { device: deviceMs, enqueue: enqueueMs, h2d: h2dMs, compute: computeMs, d2h: d2hMs };
+}
+
+function begin(options: TensorRtSessionOptions): NativeSessionOpening {
+  const { library, module, label, device = 0, graphs = true, onProgress } = options;
+  const prepare = nativeEngine(options.instruction);
+  const step = nativeEngine(options.policy);
+  const watchLayers = options.onLayers !== undefined;
+  try {
+    return loadAddon().openSession(
+      {
+        library,
+        module,
+        device,
+        prepare,
+        step,
+        imageInput: names.images,
+        graphs,
+        watchLayers,
+        keptSteps,
+        chunkBytes,
+      },
+      ({ done, total }) => onProgress?.({ step: 'weights to the device', done, total, unit: 'bytes' }),
+    );
+  } catch (cause) {
+    throw translate(label, cause);
+  }
 }
 
 async function closeNative(native: NativeSession): Promise<void> {
@@ -257,10 +334,7 @@ function raceAbort<T>(
   });
 }
 
-function nativeEngine({ plan, bindings }: SessionEngine): {
-  plan: Uint8Array;
-  weights: readonly NativeWeight[];
-} {
+function nativeEngine({ plan, bindings, kernels }: SessionEngine): NativeEnginePlan {
   const weights = bindings.map(({ name, type, dims, parts }) => ({
     name,
     type,
@@ -272,7 +346,11 @@ function nativeEngine({ plan, bindings }: SessionEngine): {
       type: floatType(part),
     })),
   }));
-  return { plan, weights };
+  return {
+    plan: plan instanceof Uint8Array ? plan : plan.descriptor,
+    kernels: kernels ?? new Uint8Array(),
+    weights,
+  };
 }
 
 function floatType(view: TensorView): NativeFloatType {

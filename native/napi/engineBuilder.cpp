@@ -131,6 +131,58 @@ Napi::Uint8Array fromByteVector(Napi::Env env, const std::vector<uint8_t>& bytes
   return array;
 }
 
+/// { byteLength, read(offset, length), release() }: JS copies it part by part, since one array holds no 15 GB.
+Napi::Object fromBlob(Napi::Env env, runtime::Blob&& given) {
+  const auto blob = std::make_shared<runtime::Blob>(std::move(given));
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("byteLength", static_cast<double>(blob->bytes));
+  object.Set("read", Napi::Function::New(env, [blob](const Napi::CallbackInfo& info) -> Napi::Value {
+               const auto number = [&](size_t i) {
+                 const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : -1;
+                 return value >= 0 && value <= static_cast<double>(blob->bytes) ? static_cast<size_t>(value)
+                                                                                : SIZE_MAX;
+               };
+               const size_t offset = number(0), length = number(1);
+               if (offset > blob->bytes || length > blob->bytes - offset) {
+                 throw Napi::RangeError::New(info.Env(), "expected a part of the " + std::to_string(blob->bytes) +
+                                                             " bytes that are there");
+               }
+               Napi::Uint8Array part = Napi::Uint8Array::New(info.Env(), length);
+               std::copy(blob->data + offset, blob->data + offset + length, part.Data());
+               return part;
+             }));
+  object.Set("release", Napi::Function::New(env, [blob](const Napi::CallbackInfo&) { *blob = {}; }));
+  return object;
+}
+
+/// `combineTimingCaches` of the addon.
+class CombineJob final : public Job {
+ public:
+  explicit CombineJob(const Napi::CallbackInfo& info) : Job(info.Env()) {
+    const Napi::Object request = toObject(info[0], "request");
+    library_ = toString(request, "library");
+    parser_ = toString(request, "parser");
+    module_ = toString(request, "module");
+    first_ = toByteVector(request, "first");
+    second_ = toByteVector(request, "second");
+  }
+
+  void work() override {
+    const runtime::OpenedTensorRt opened = runtime::openTensorRt(library_, parser_, module_);
+    if (opened.module->combineTimingCaches == nullptr) throw std::runtime_error("this TensorRT has no timing cache");
+    all_ = opened.module->combineTimingCaches(opened.entryPoints, first_, second_);
+  }
+  Napi::Value result(Napi::Env env) override { return fromByteVector(env, all_); }
+
+ private:
+  std::string library_;
+  std::string parser_;
+  std::string module_;
+  std::vector<uint8_t> first_;
+  std::vector<uint8_t> second_;
+  std::vector<uint8_t> all_;
+};
+
 }  // namespace
 
 Napi::Value fromBuildProgress(Napi::Env env, const CountedProgress& progress) {
@@ -177,8 +229,9 @@ void EngineBuildJob::work() {
 Napi::Value EngineBuildJob::result(Napi::Env env) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("isCancelled", result_.isCancelled);
-  object.Set("plan", fromByteVector(env, result_.plan));
+  object.Set("plan", fromBlob(env, std::move(result_.plan)));
   object.Set("timingCache", fromByteVector(env, result_.timingCache));
+  object.Set("timingCacheRefused", result_.timingCacheRefused);
   object.Set("layers", fromStrings(env, result_.layers));
   object.Set("tensors", fromTensors(env, result_.tensors));
   object.Set("networkLayers", result_.networkLayers);
@@ -207,6 +260,10 @@ Napi::Value EngineBuilds::start(const Napi::CallbackInfo& info) {
                                           [cancelled](const Napi::CallbackInfo&) { cancelled->store(true); }));
   build.Set("done", queue_.submit(std::move(job)));
   return build;
+}
+
+Napi::Value EngineBuilds::combineTimingCaches(const Napi::CallbackInfo& info) {
+  return queue_.submit(std::make_unique<CombineJob>(info));
 }
 
 Napi::Value inspectTensorRt(const Napi::CallbackInfo& info) {

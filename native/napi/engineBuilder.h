@@ -54,6 +54,8 @@ class EngineBuilds {
 
   /// `buildEngine` of the addon: { done: Promise, cancel: Function }
   Napi::Value start(const Napi::CallbackInfo& info);
+  /// `combineTimingCaches` of the addon: Promise<Uint8Array>
+  Napi::Value combineTimingCaches(const Napi::CallbackInfo& info);
 
  private:
   Queue queue_;

@@ -96,20 +96,54 @@ Napi::Value prepare(const Napi::CallbackInfo& info, Handle& handle) {
       fromPrepared);
 }
 
-Napi::Value run(const Napi::CallbackInfo& info, Handle& handle) {
+/// Inputs that were copied; JS holds them until it runs or drops them.
+struct StagedCall {
+  // destroyed last: the inputs lie in memory of the session
+  std::shared_ptr<Core> core;
+  std::shared_ptr<runtime::StepInputs> inputs;
+};
+
+/// A staged call, or null for frames that the device cannot preprocess.
+Napi::Value stage(const Napi::CallbackInfo& info, Handle& handle) {
   requireOpen(info.Env(), handle);
-  const uint64_t state = toState(info[0]);
-  const BorrowedFrames frames = toBorrowedFrames(info[2]);
-  const auto inputs = std::make_shared<runtime::StepInputs>();
+  const BorrowedFrames frames = toBorrowedFrames(info[1]);
+  runtime::Session& session = *handle.core->session;
+  auto call = std::make_unique<StagedCall>();
+  call->core = handle.core;
   try {
-    *inputs = handle.core->session->stage(toHostTensors(info[1]), frames.request, frames.pixels);
+    if (!frames.pixels.empty() && !session.refusesFrames(frames.request).empty()) return info.Env().Null();
+    call->inputs = std::make_shared<runtime::StepInputs>(
+        session.stage(toHostTensors(info[0]), frames.request, frames.pixels));
   } catch (const runtime::Failure&) {
     throw toJsError(info.Env(), std::current_exception());
   }
+  return Napi::External<StagedCall>::New(info.Env(), call.release(),
+                                         [](Napi::Env, StagedCall* dropped) { delete dropped; });
+}
+
+StagedCall& toStaged(const Napi::Value& value) {
+  if (!value.IsExternal()) throw Napi::TypeError::New(value.Env(), "expected what stage returned for staged");
+  return *value.As<Napi::External<StagedCall>>().Data();
+}
+
+Napi::Value run(const Napi::CallbackInfo& info, Handle& handle) {
+  requireOpen(info.Env(), handle);
+  const uint64_t state = toState(info[0]);
+  StagedCall& call = toStaged(info[1]);
+  if (call.inputs == nullptr || call.core != handle.core) {
+    throw Napi::Error::New(info.Env(), "expected a staged call of this session that did not run yet");
+  }
+  const std::shared_ptr<runtime::StepInputs> inputs = std::move(call.inputs);
   return submit<runtime::StepResult>(
       info.Env(), handle,
       [state, inputs](runtime::Session& session) { return session.run(state, std::move(*inputs)); },
       [](Napi::Env env, const runtime::StepResult& result) -> Napi::Value { return fromStep(env, result); });
+}
+
+/// Gives its memory back before the garbage collector does; of one that ran already nothing happens.
+Napi::Value drop(const Napi::CallbackInfo& info, Handle&) {
+  toStaged(info[0]).inputs.reset();
+  return info.Env().Undefined();
 }
 
 Napi::Value release(const Napi::CallbackInfo& info, Handle& handle) {
@@ -143,6 +177,13 @@ Napi::Value layerInfo(const Napi::CallbackInfo& info, Handle& handle) {
       });
 }
 
+Napi::Value kernels(const Napi::CallbackInfo& info, Handle& handle) {
+  requireOpen(info.Env(), handle);
+  return submit<runtime::SessionKernels>(
+      info.Env(), handle, [](runtime::Session& session) { return session.kernels(); },
+      [](Napi::Env env, const runtime::SessionKernels& found) -> Napi::Value { return fromKernels(env, found); });
+}
+
 /// Ends the thread, once nothing is on its way: garbage collection would, but late.
 Napi::Value end(const Napi::CallbackInfo& info, Handle& handle) {
   handle.isClosed = true;
@@ -170,10 +211,13 @@ Napi::Object makeSession(Napi::Env env, const std::shared_ptr<Handle>& handle) {
                          env, [handle, method](const Napi::CallbackInfo& info) { return method(info, *handle); }, name));
   };
   add("prepare", prepare);
+  add("stage", stage);
   add("run", run);
+  add("drop", drop);
   add("release", release);
   add("memory", memory);
   add("layerInfo", layerInfo);
+  add("kernels", kernels);
   add("close", close);
   add("end", end);
   return object;
@@ -188,7 +232,11 @@ class OpenJob final : public Job {
     library_ = toText(request, "library");
     module_ = toText(request, "module");
     device_ = request.Get("device").ToNumber().Int32Value();
-    request_ = toSessionRequest(request);
+    try {
+      request_ = toSessionRequest(request);
+    } catch (const runtime::Failure&) {
+      throw toJsError(info.Env(), std::current_exception());
+    }
     if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
     reporter_ = std::make_shared<UploadReporter>(info.Env(), info[1].As<Napi::Function>(), "semanticvla weights");
     request_.progress = [reporter = reporter_, cancelled = cancelled](const runtime::UploadProgress& progress) {
@@ -203,8 +251,9 @@ class OpenJob final : public Job {
     const runtime::Module& module = *opened.module;
     runtime::SessionParts parts;
     parts.device = module.openDevice(device_);
-    parts.loadEngine = [opened](runtime::Device& device, const std::vector<uint8_t>& plan) {
-      return opened.module->loadEngine(opened.entryPoints, device, plan);
+    parts.loadEngine = [opened](runtime::Device& device, const runtime::Blob& plan,
+                                const std::vector<uint8_t>& kernels) {
+      return opened.module->loadEngine(opened.entryPoints, device, plan, kernels);
     };
     if (module.imagePipeline != nullptr) parts.imagePipeline = module.imagePipeline;
     core_->session = std::make_unique<runtime::Session>(std::move(parts), std::move(request_));

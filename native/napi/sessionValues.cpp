@@ -63,8 +63,15 @@ runtime::FloatType toFloatType(const Napi::Object& object) {
 
 runtime::EnginePlan toPlan(const Napi::Object& object) {
   runtime::EnginePlan plan;
-  const Bytes bytes = toView(object, "plan");
-  plan.plan.assign(bytes.data, bytes.data + bytes.length);
+  const Napi::Value source = object.Get("plan");
+  if (source.IsNumber()) {
+    plan.plan = runtime::mapFile(source.As<Napi::Number>().Int32Value());
+  } else {
+    const Bytes bytes = toView(object, "plan");
+    plan.plan = runtime::Blob::of({bytes.data, bytes.data + bytes.length});
+  }
+  const Bytes kernels = toView(object, "kernels");
+  plan.kernels.assign(kernels.data, kernels.data + kernels.length);
   const Napi::Array weights = toArray(object.Get("weights"), "weights");
   for (uint32_t i = 0; i < weights.Length(); ++i) {
     const Napi::Object weight = toObject(weights.Get(i), "weight");
@@ -171,6 +178,21 @@ Napi::Object fromLayers(Napi::Env env, const std::vector<runtime::LayerTime>& la
   Napi::Object object = Napi::Object::New(env);
   object.Set("names", names);
   object.Set("ms", times);
+  return object;
+}
+
+Napi::Object fromKernels(Napi::Env env, const runtime::SessionKernels& kernels) {
+  const auto one = [&](const runtime::KernelCache& cache) {
+    Napi::Object object = Napi::Object::New(env);
+    Napi::Uint8Array bytes = Napi::Uint8Array::New(env, cache.bytes.size());
+    std::copy(cache.bytes.begin(), cache.bytes.end(), bytes.Data());
+    object.Set("bytes", bytes);
+    object.Set("refused", cache.refused);
+    return object;
+  };
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("prepare", one(kernels.prepare));
+  object.Set("step", one(kernels.step));
   return object;
 }
 

@@ -35,6 +35,7 @@ Napi::Object fromDevice(Napi::Env env, const runtime::DeviceInfo& info);
 Napi::Object fromMemory(Napi::Env env, const runtime::MemoryReport& report);
 /// `{names: string[], ms: Float64Array}`
 Napi::Object fromLayers(Napi::Env env, const std::vector<runtime::LayerTime>& layers);
+Napi::Object fromKernels(Napi::Env env, const runtime::SessionKernels& kernels);
 Napi::Object fromStep(Napi::Env env, const runtime::StepResult& result);
 
 }  // namespace semanticvla::napi

@@ -41,4 +41,11 @@ std::string BuildLog::errors() const {
   return all;
 }
 
+std::string BuildLog::takeErrors() {
+  const std::string all = errors();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  errors_.clear();
+  return all;
+}
+
 }  // namespace semanticvla::runtime

@@ -21,6 +21,8 @@ class BuildLog final : public nvinfer1::ILogger {
   std::vector<std::string> takeLayers();
   /// The errors so far, one a line.
   std::string errors() const;
+  /// The same, and forgets them: what they were about is no failure of the build.
+  std::string takeErrors();
 
  private:
   const Log& log_;

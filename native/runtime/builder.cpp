@@ -12,6 +12,7 @@
 #include "plugins/failure.h"
 #include "runtime/buildLog.h"
 #include "runtime/buildProgress.h"
+#include "runtime/timingCache.h"
 #include "runtime/typeNames.h"
 
 namespace semanticvla::runtime {
@@ -106,22 +107,6 @@ void setOptions(nvinfer1::IBuilderConfig& config, const BuildRequest& request,
   setTargets(config, request.targets, log);
 }
 
-#ifndef TRT_MAJOR_RTX
-/// An unusable cache (another device, another TensorRT) is replaced by an empty one: it only saves
-/// time.
-std::unique_ptr<nvinfer1::ITimingCache> useTimingCache(nvinfer1::IBuilderConfig& config,
-                                                       const BuildRequest& request,
-                                                       const BuildLog& log) {
-  const auto& bytes = request.timingCache;
-  std::unique_ptr<nvinfer1::ITimingCache> cache(
-      config.createTimingCache(bytes.data(), bytes.size()));
-  if (cache != nullptr && config.setTimingCache(*cache, false)) return cache;
-  cache = require(config.createTimingCache(nullptr, 0), "a timing cache", log);
-  if (!config.setTimingCache(*cache, false)) fail("TensorRT refused an empty timing cache", log);
-  return cache;
-}
-#endif
-
 void parse(nvonnxparser::IParser& parser, const BuildRequest& request, const BuildLog& log) {
   const char* path = request.modelPath.empty() ? nullptr : request.modelPath.c_str();
   if (parser.parse(request.model.data(), request.model.size(), path)) return;
@@ -169,9 +154,15 @@ std::vector<TensorInfo> describeTensors(const nvinfer1::INetworkDefinition& netw
   return tensors;
 }
 
-std::vector<uint8_t> copyOf(const nvinfer1::IHostMemory& memory) {
-  const auto* bytes = static_cast<const uint8_t*>(memory.data());
-  return {bytes, bytes + memory.size()};
+/// Not copied: with baked weights it is as large as they are.
+Blob toBlob(std::unique_ptr<nvinfer1::IHostMemory> memory) {
+  const std::shared_ptr<const nvinfer1::IHostMemory> owner(std::move(memory));
+  return {owner, static_cast<const uint8_t*>(owner->data()), owner->size()};
+}
+
+std::unique_ptr<nvinfer1::IBuilder> createBuilder(const EntryPoints& entryPoints, BuildLog& log) {
+  return require(static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)),
+                 "a builder", log);
 }
 
 /// The same list from the plan itself, for versions that do not log it. Needs the device; empty
@@ -196,10 +187,11 @@ std::vector<std::string> inspectLayers(const EntryPoints& entryPoints, nvinfer1:
 BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& request) {
   BuildLog log(request.log);
   BuildProgressMonitor monitor(request.progress);
-  // Destroyed in the opposite order: everything below belongs to the builder.
-  const auto builder = require(
-      static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)),
-      "a builder", log);
+  // Destroyed in the opposite order: everything below the builder belongs to it.
+#ifndef TRT_MAJOR_RTX
+  TimingCache timings;
+#endif
+  const auto builder = createBuilder(entryPoints, log);
   plugins::registerPlugins(builder->getPluginRegistry());
   const auto network = require(builder->createNetworkV2(kNetworkFlags), "a network", log);
   const auto config = require(builder->createBuilderConfig(), "a builder config", log);
@@ -222,23 +214,34 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
   config->setProgressMonitor(&monitor);
   addProfiles(*builder, *config, request, log);
 #ifndef TRT_MAJOR_RTX
-  const auto timingCache = useTimingCache(*config, request, log);
+  timings.attach(*config, request.timingCache, log);
+  result.timingCacheRefused = timings.refused();
 #endif
-  const std::unique_ptr<nvinfer1::IHostMemory> plan(
+  std::unique_ptr<nvinfer1::IHostMemory> plan(
       builder->buildSerializedNetwork(*network, *config));
   if (monitor.isCancelled()) {
     result.isCancelled = true;
     return result;
   }
   if (plan == nullptr) fail("TensorRT could not build the engine", log);
-  result.plan = copyOf(*plan);
   result.layers = log.takeLayers();
   if (result.layers.empty()) result.layers = inspectLayers(entryPoints, log, *plan);
 #ifndef TRT_MAJOR_RTX
-  const std::unique_ptr<nvinfer1::IHostMemory> timings(timingCache->serialize());
-  if (timings != nullptr) result.timingCache = copyOf(*timings);
+  result.timingCache = timings.bytes();
 #endif
+  result.plan = toBlob(std::move(plan));
   return result;
 }
+
+#ifndef TRT_MAJOR_RTX
+std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints, const std::vector<uint8_t>& first,
+                                         const std::vector<uint8_t>& second) {
+  const Log silent;
+  BuildLog log(silent);
+  const auto builder = createBuilder(entryPoints, log);
+  const auto config = require(builder->createBuilderConfig(), "a builder config", log);
+  return TimingCache::combine(*config, first, second, log);
+}
+#endif
 
 }  // namespace semanticvla::runtime

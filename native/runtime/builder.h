@@ -8,4 +8,8 @@ namespace semanticvla::runtime {
 /// Throws std::exception with TensorRT's own last errors; a cancelled build is no error.
 BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& request);
 
+/// Not in the module for TensorRT-RTX. Throws std::exception.
+std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints, const std::vector<uint8_t>& first,
+                                         const std::vector<uint8_t>& second);
+
 }  // namespace semanticvla::runtime

@@ -47,6 +47,14 @@ class Context {
   virtual std::vector<LayerTime> takeLayers() = 0;
 };
 
+/// Kernels that an engine compiled when it ran (TensorRT-RTX), for the next time.
+struct KernelCache {
+  /// Empty: none are kept.
+  std::vector<uint8_t> bytes;
+  /// Why those that the engine was given were not used; empty: they were, or there were none.
+  std::string refused;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -55,6 +63,8 @@ class Engine {
   virtual std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) = 0;
   /// What the plan was compiled to: the inspector's JSON.
   virtual std::string describeLayers() = 0;
+  /// As of now.
+  virtual KernelCache kernels() { return {}; }
 };
 
 /// Bytes of one element of a type; kPlan when unknown.

@@ -1,5 +1,6 @@
 #include "runtime/kernelPipeline.h"
 
+#include <algorithm>
 #include <string>
 
 #include "kernels/preprocessImages.h"
@@ -13,6 +14,12 @@ kernels::PreprocessImagesParams paramsOf(const ImagePipelineRequest& request) {
   if (request.frames.size() > static_cast<size_t>(kernels::kMaxFrames)) {
     throw Failure(FailureKind::kRequest, "frames: expected at most " + std::to_string(kernels::kMaxFrames) +
                                              ", found " + std::to_string(request.frames.size()));
+  }
+  for (const FrameSize& frame : request.frames) {
+    if (std::min(frame.width, frame.height) >= 1 && std::max(frame.width, frame.height) <= kernels::kMaxFrameSide) continue;
+    throw Failure(FailureKind::kRequest, "frames: expected sides of 1 to " + std::to_string(kernels::kMaxFrameSide) +
+                                             ", found " + std::to_string(frame.width) + " x " +
+                                             std::to_string(frame.height));
   }
   kernels::PreprocessImagesParams params;
   params.images = static_cast<int32_t>(request.frames.size());

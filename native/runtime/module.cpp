@@ -32,6 +32,11 @@ constexpr Module kModule{
     {NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, NV_TENSORRT_PATCH, NV_TENSORRT_BUILD},
     SEMANTICVLA_HAS_KERNELS != 0,
     buildEngine,
+#ifdef TRT_MAJOR_RTX
+    nullptr,
+#else
+    combineTimingCaches,
+#endif
     listCudaDevices,
     openCudaDevice,
     loadTensorRtEngine,

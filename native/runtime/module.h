@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/blob.h"
 #include "runtime/engine.h"
 #include "runtime/imagePipeline.h"
 
@@ -66,7 +67,7 @@ struct BuildRequest {
   int optimizationLevel = -1;
   /// Bytes of scratch memory that a layer may use; 0: TensorRT's default, the device's memory.
   uint64_t workspaceBytes = 0;
-  /// From an earlier build on the same device; empty: none. TensorRT-RTX has none.
+  /// What earlier builds on this device measured; empty: nothing. TensorRT-RTX measures when it runs.
   std::vector<uint8_t> timingCache;
   /// Nodes of the model that must have become plugins, by type.
   std::map<std::string, int> plugins;
@@ -76,8 +77,11 @@ struct BuildRequest {
 };
 
 struct BuildResult {
-  std::vector<uint8_t> plan;
+  Blob plan;
+  /// The one of the request and what this build measured.
   std::vector<uint8_t> timingCache;
+  /// Why the one of the request was not used; empty: it was, or there was none.
+  std::string timingCacheRefused;
   /// TensorRT's own list of what it compiled to: the verbose message that begins with "Layers:".
   /// One a target.
   std::vector<std::string> layers;
@@ -99,18 +103,23 @@ struct Module {
   bool hasKernels;
   /// Throws std::exception with what TensorRT said.
   BuildResult (*build)(const EntryPoints& entryPoints, const BuildRequest& request);
+  /// What two builds measured, as one timing cache. Null where there is none (TensorRT-RTX). Throws
+  /// std::exception.
+  std::vector<uint8_t> (*combineTimingCaches)(const EntryPoints& entryPoints,
+                                              const std::vector<uint8_t>& first,
+                                              const std::vector<uint8_t>& second);
   /// The GPUs of this machine. Throws Failure.
   std::vector<DeviceInfo> (*listDevices)();
   std::unique_ptr<Device> (*openDevice)(int index);
-  /// Deserializes a plan whose origin was verified.
+  /// Deserializes a plan whose origin was verified, and so that of `kernels` (Engine::kernels).
   std::unique_ptr<Engine> (*loadEngine)(const EntryPoints& entryPoints, Device& device,
-                                        const std::vector<uint8_t>& plan);
+                                        const Blob& plan, const std::vector<uint8_t>& kernels);
   /// Null without kernels.
   std::unique_ptr<ImagePipeline> (*imagePipeline)(const ImagePipelineRequest& request);
 };
 
 /// Raised when a change in this file keeps every size.
-constexpr uint32_t kModuleRevision = 3;
+constexpr uint32_t kModuleRevision = 4;
 /// A module and an addon of different builds must not meet: the sizes tell most changes by
 /// themselves.
 constexpr uint32_t kModuleAbi = (kModuleRevision << 24) + sizeof(Module) +

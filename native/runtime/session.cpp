@@ -102,9 +102,10 @@ void Session::open(SessionRequest& request) {
   const uint64_t total = first + bytesOfWeights(request.step);
   const auto load = [&](EnginePlan& plan, const char* which, uint64_t before, std::unique_ptr<Engine>& engine,
                         UploadedWeights& weights) {
-    engine = parts_.loadEngine(device, plan.plan);
-    // the plan's bytes are the engine's by now
+    engine = parts_.loadEngine(device, plan.plan, plan.kernels);
+    // their bytes are the engine's by now
     plan.plan = {};
+    plan.kernels = {};
     checkWeights(*engine, plan.weights, which);
     weights = uploadWeights(device, stream_.get(), plan.weights, request.chunkBytes,
                             part(request.progress, before, total));
@@ -156,7 +157,8 @@ StepShapes Session::shapesOf(const std::vector<std::pair<std::string, Dims>>& te
                              const ImagePipelineRequest& images) const {
   StepShapes shapes;
   shapes.images = images;
-  for (const auto& [name, dims] : tensors) {
+  // in the order of their names: one order of bytes for calls that name them in different ones
+  for (const auto& [name, dims] : std::map<std::string, Dims>(tensors.begin(), tensors.end())) {
     const auto found = stepInputs_.find(name);
     if (found == stepInputs_.end()) refuse("input " + name + ": the engine has none of this name");
     if (!admits(found->second.dims, dims)) {
@@ -167,6 +169,43 @@ StepShapes Session::shapesOf(const std::vector<std::pair<std::string, Dims>>& te
   return shapes;
 }
 
+ImagePipelineRequest Session::withSide(ImagePipelineRequest images) const {
+  const auto input = stepInputs_.find(imageInput_);
+  // [I, S, S, 3]
+  if (input != stepInputs_.end() && input->second.dims.size() == 4) {
+    images.imageSide = static_cast<int>(input->second.dims[1]);
+  }
+  return images;
+}
+
+std::string Session::refusesFrames(const ImagePipelineRequest& images) {
+  if (isClosed_.load()) refuse("the session is closed");
+  if (!parts_.imagePipeline) return "this build has no kernels";
+  const auto input = stepInputs_.find(imageInput_);
+  if (input == stepInputs_.end()) return "the engine has no input " + imageInput_;
+  StepShapes shapes;
+  shapes.images = withSide(images);
+  const std::string key = shapes.callKey();
+  const std::lock_guard<std::mutex> lock(framesMutex_);
+  const auto known = refusedFrames_.find(key);
+  if (known != refusedFrames_.end()) return known->second;
+  std::string reason;
+  try {
+    const size_t bytes = parts_.imagePipeline(shapes.images)->imageBytes();
+    if (bytes != tensorBytes(input->second.type, input->second.dims)) {
+      reason = "expected frames that make " + imageInput_ + " " + describeDims(input->second.dims) + ", found " +
+               std::to_string(images.frames.size()) + " that make " + std::to_string(bytes) + " bytes";
+    }
+  } catch (const Failure& failure) {
+    if (failure.kind != FailureKind::kRequest) throw;
+    reason = failure.what();
+  }
+  // a camera has one size, or a few
+  if (refusedFrames_.size() >= 64) refusedFrames_.clear();
+  refusedFrames_.emplace(key, reason);
+  return reason;
+}
+
 StepInputs Session::stage(const std::vector<HostTensor>& tensors, const ImagePipelineRequest& images,
                           const std::vector<const uint8_t*>& framePixels) {
   if (isClosed_.load()) refuse("the session is closed");
@@ -174,9 +213,9 @@ StepInputs Session::stage(const std::vector<HostTensor>& tensors, const ImagePip
     refuse("frames: this build has no kernels; give the preprocessed images instead");
   }
   StepInputs inputs;
-  inputs.images = images;
+  inputs.images = withSide(images);
   for (const HostTensor& tensor : tensors) inputs.tensors.emplace_back(tensor.name, tensor.dims);
-  const StepShapes shapes = shapesOf(inputs.tensors, images);
+  const StepShapes shapes = shapesOf(inputs.tensors, inputs.images);
   std::vector<size_t> offsets;
   inputs.staged = staging_.take(layoutFrames(shapes, offsets));
   for (const HostTensor& tensor : tensors) {
@@ -356,10 +395,7 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs) {
   if (hasFrames) {
     if (shapes.inputs.tensors.count(imageInput_) > 0) refuse("expected frames or " + imageInput_ + ", found both");
     const TensorInfo& input = stepInputs_.at(imageInput_);
-    ImagePipelineRequest request = inputs.images;
-    // [I, S, S, 3]
-    if (input.dims.size() == 4) request.imageSide = static_cast<int>(input.dims[1]);
-    pipeline.pipeline = parts_.imagePipeline(request);
+    pipeline.pipeline = parts_.imagePipeline(inputs.images);
     pipeline.imageInput = imageInput_;
     if (tensorBytes(input.type, input.dims) != pipeline.pipeline->imageBytes()) {
       refuse("frames: expected those of " + imageInput_ + " " + describeDims(input.dims) + ", found " +
@@ -402,6 +438,10 @@ LayerInfo Session::layerInfo() {
 
 MemoryReport Session::memory() {
   return guarded([&] { return parts_.device->report(); });
+}
+
+SessionKernels Session::kernels() {
+  return guarded([&] { return SessionKernels{prepareEngine_->kernels(), stepEngine_->kernels()}; });
 }
 
 void Session::close() noexcept {

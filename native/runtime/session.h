@@ -5,9 +5,11 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "runtime/blob.h"
 #include "runtime/graph.h"
 #include "runtime/staging.h"
 #include "runtime/weights.h"
@@ -15,7 +17,9 @@
 namespace semanticvla::runtime {
 
 struct EnginePlan {
-  std::vector<uint8_t> plan;
+  Blob plan;
+  /// Compiled by it before (Engine::kernels); empty: none.
+  std::vector<uint8_t> kernels;
   /// Inputs that carry weights.
   std::vector<WeightBinding> weights;
 };
@@ -23,7 +27,7 @@ struct EnginePlan {
 /// How a session gets its parts: a TensorRT module's, or a test's.
 struct SessionParts {
   std::unique_ptr<Device> device;
-  std::function<std::unique_ptr<Engine>(Device&, const std::vector<uint8_t>& plan)> loadEngine;
+  std::function<std::unique_ptr<Engine>(Device&, const Blob& plan, const std::vector<uint8_t>& kernels)> loadEngine;
   /// Empty: this build has no kernels, and frames are refused.
   std::function<std::unique_ptr<ImagePipeline>(const ImagePipelineRequest&)> imagePipeline;
 };
@@ -60,7 +64,7 @@ struct OutputTensor {
   std::vector<uint8_t> bytes;
 };
 
-/// One call's inputs, copied by the caller's thread. `write` before `run`, which may be on another thread.
+/// One call's inputs, copied by the caller's thread, for `run`, which may be on another one. Ends before the session.
 struct StepInputs {
   std::vector<std::pair<std::string, Dims>> tensors;
   /// No frames: the image input is among the tensors.
@@ -91,6 +95,11 @@ struct LayerInfo {
   std::string step;
 };
 
+struct SessionKernels {
+  KernelCache prepare;
+  KernelCache step;
+};
+
 struct PreparedState {
   uint64_t id = 0;
   double deviceMs = 0;
@@ -98,7 +107,7 @@ struct PreparedState {
   std::vector<LayerTime> layers;
 };
 
-/// Two engines with their weights on one device. Everything but `inputs` is for one thread. Calls throw Failure; after a
+/// Two engines with their weights on one device. Everything but `stage` and `refusesFrames` is for one thread. Calls throw Failure; after a
 /// kDevice failure every later call repeats it, since a broken CUDA context stays broken.
 class Session {
  public:
@@ -109,6 +118,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   const DeviceInfo& device() const { return info_; }
+  /// Any thread: why frames of these sizes cannot become the image input on the device; empty: they can.
+  std::string refusesFrames(const ImagePipelineRequest& images);
   /// Any thread: checks the names and sizes of a call's inputs and copies them.
   StepInputs stage(const std::vector<HostTensor>& tensors, const ImagePipelineRequest& images,
                    const std::vector<const uint8_t*>& framePixels);
@@ -119,6 +130,7 @@ class Session {
   void release(uint64_t state);
   MemoryReport memory();
   LayerInfo layerInfo();
+  SessionKernels kernels();
   /// Gives everything back; idempotent. Later calls fail.
   void close() noexcept;
 
@@ -138,6 +150,7 @@ class Session {
   StepResult runStep(uint64_t state, StepInputs& inputs);
   Step& stepFor(const State& state, const StepInputs& inputs);
   void growScratch(size_t bytes);
+  ImagePipelineRequest withSide(ImagePipelineRequest images) const;
   StepShapes shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors, const ImagePipelineRequest& images) const;
 
   // In the order in which the parts need each other; `close` gives them back in the opposite one.
@@ -161,6 +174,9 @@ class Session {
   std::list<std::unique_ptr<Step>> steps_;
 
   std::map<std::string, TensorInfo> stepInputs_;
+  /// By sizes of frames: making a pipeline to ask it takes a millisecond.
+  std::map<std::string, std::string> refusedFrames_;
+  std::mutex framesMutex_;
   std::string imageInput_;
   bool usesGraphs_ = true;
   bool watchesLayers_ = false;

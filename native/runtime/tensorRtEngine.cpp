@@ -97,6 +97,13 @@ struct Shared {
   EngineMemory memory;
   std::unique_ptr<nvinfer1::IRuntime> runtime;
   std::unique_ptr<nvinfer1::ICudaEngine> engine;
+#ifdef TRT_MAJOR_RTX
+  /// Of all contexts: longer than each of them.
+  std::unique_ptr<nvinfer1::IRuntimeCache> kernels;
+#endif
+  /// Given, until the first context asks for them.
+  std::vector<uint8_t> given;
+  std::string refused;
 };
 
 nvinfer1::Dims toDims(const Dims& sizes) {
@@ -214,6 +221,18 @@ class TensorRtEngine final : public Engine {
     return text;
   }
 
+  KernelCache kernels() override {
+    KernelCache cache{{}, shared_->refused};
+#ifdef TRT_MAJOR_RTX
+    if (shared_->kernels == nullptr) return cache;
+    const std::unique_ptr<nvinfer1::IHostMemory> bytes(shared_->kernels->serialize());
+    if (bytes == nullptr) return cache;
+    const auto* begin = static_cast<const uint8_t*>(bytes->data());
+    cache.bytes.assign(begin, begin + bytes->size());
+#endif
+    return cache;
+  }
+
  private:
   nvinfer1::IExecutionContext* create() {
     constexpr auto kOurs = nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED;
@@ -223,11 +242,28 @@ class TensorRtEngine final : public Engine {
     if (config == nullptr) return nullptr;
     config->setExecutionContextAllocationStrategy(kOurs);
     config->setDynamicShapesKernelSpecializationStrategy(nvinfer1::DynamicShapesKernelSpecializationStrategy::kEAGER);
+    useKernels(*config);
     return shared_->engine->createExecutionContext(config.get());
 #else
     return shared_->engine->createExecutionContext(kOurs);
 #endif
   }
+
+#ifdef TRT_MAJOR_RTX
+  /// TensorRT-RTX compiles kernels for the device when a context is made and when shapes are new; with a cache, once.
+  void useKernels(nvinfer1::IRuntimeConfig& config) {
+    if (shared_->kernels == nullptr) {
+      shared_->kernels.reset(config.createRuntimeCache());
+      if (shared_->kernels == nullptr) return;
+      const std::vector<uint8_t> given = std::exchange(shared_->given, {});
+      if (!given.empty() && !shared_->kernels->deserialize(given.data(), given.size())) {
+        const std::string reason = shared_->log.take();
+        shared_->refused = "TensorRT-RTX does not take them" + (reason.empty() ? std::string() : ": " + reason);
+      }
+    }
+    if (!config.setRuntimeCache(*shared_->kernels)) shared_->kernels.reset();
+  }
+#endif
 
   /// Of the profiles that admit these sizes the one made for them: the fewest sizes beside it.
   int32_t chooseProfile(const std::map<std::string, Dims>& dims) const {
@@ -265,15 +301,16 @@ class TensorRtEngine final : public Engine {
 }  // namespace
 
 std::unique_ptr<Engine> loadTensorRtEngine(const EntryPoints& entryPoints, Device& device,
-                                           const std::vector<uint8_t>& plan) {
+                                           const Blob& plan, const std::vector<uint8_t>& kernels) {
   const auto shared = std::make_shared<Shared>(device);
   shared->runtime.reset(
       static_cast<nvinfer1::IRuntime*>(entryPoints.createRuntime(&shared->log, NV_TENSORRT_VERSION)));
   if (shared->runtime == nullptr) shared->fail(FailureKind::kDriver, "TensorRT did not create a runtime");
   shared->runtime->setGpuAllocator(&shared->memory);
   plugins::registerPlugins(shared->runtime->getPluginRegistry());
-  shared->engine.reset(shared->runtime->deserializeCudaEngine(plan.data(), plan.size()));
+  shared->engine.reset(shared->runtime->deserializeCudaEngine(plan.data, plan.bytes));
   if (shared->engine == nullptr) shared->fail(FailureKind::kPlan, "TensorRT did not take the plan");
+  shared->given = kernels;
   return std::make_unique<TensorRtEngine>(shared);
 }
 

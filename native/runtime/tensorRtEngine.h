@@ -8,8 +8,8 @@
 namespace semanticvla::runtime {
 
 /// A plan, deserialized. `plan` was verified: TensorRT itself notices no tampering. Throws Failure kPlan with what TensorRT
-/// said.
+/// said; kernels that it does not take are compiled again.
 std::unique_ptr<Engine> loadTensorRtEngine(const EntryPoints& entryPoints, Device& device,
-                                           const std::vector<uint8_t>& plan);
+                                           const Blob& plan, const std::vector<uint8_t>& kernels);
 
 }  // namespace semanticvla::runtime

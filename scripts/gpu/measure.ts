@@ -101,17 +101,22 @@ export async function measureLatency(options: LatencyOptions): Promise<LatencyRo
       data: new Uint8Array(side * side * 3).map((_, i) => (i * 31) & 255),
       width: side,
       height: side,
-      bgr: false,
     };
     const frames = {
       frames: Array.from({ length: sizes.images }, () => frame),
       jpeg: true,
       centerCrop: platform.centerCrop,
+      proprio: input.proprio,
+    };
+    const fromFrames = () => {
+      const staged = session.stageFrames(frames);
+      if (staged === null) throw new Error('the device does not preprocess frames of 256 x 256');
+      return staged.run(state);
     };
     const limit = limitMs(session.device.name, policyWork(checkpoint.config, sizes, promptLength));
     const rows: LatencyRow[] = [];
     for (const [what, run] of [
-      ['frames', () => session.runFrames(frames, input.proprio, state)],
+      ['frames', () => fromFrames()],
       ['images', () => session.run(input, state)],
     ] as const) {
       const host: number[] = [];

@@ -6,7 +6,9 @@ import * as assert from 'uvu/assert';
 import { doctorExitCode, doctorText } from '../../lib/cli/doctor.ts';
 import { type DoctorReport, diagnose } from '../../lib/doctor/diagnose.ts';
 import type { Probe } from '../../lib/doctor/probe.ts';
+import { checkSealedFiles } from '../../lib/doctor/sealedFiles.ts';
 import { checkEngineCache, checkTensorRt, type TensorRtState } from '../../lib/doctor/tensorRt.ts';
+import { EngineCache } from '../../lib/engine/engineCache.ts';
 import { cli } from '../helpers/cli.ts';
 
 const test = suite('doctor');
@@ -150,6 +152,35 @@ test('the engine cache: empty, with plans, open to everybody', () => {
     const { status, fix } = checkEngineCache(dir);
     assert.is(status, 'missing');
     assert.match(fix!, /^chmod o-w /);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('timing caches and compiled kernels: none, some, one that will not be used', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'semanticvla-doctor-'));
+  const lines = () => checkSealedFiles(dir).map(({ name, found, status }) => [name, status, found] as const);
+  try {
+    assert.equal(
+      lines().map(([name, status]) => [name, status]),
+      [
+        ['timing cache', 'ok'],
+        ['compiled kernels', 'ok'],
+      ],
+    );
+    assert.match(lines()[0]![2], /^none; TensorRT 10 and 11 make one/);
+    assert.match(lines()[1]![2], /^none; TensorRT-RTX leaves them/);
+    const cache = await EngineCache.open({ dir });
+    const timings = cache.sealed({ kind: 'timings', device: 'Orin' });
+    await timings.replace(Buffer.from('measured'));
+    await cache.sealed({ kind: 'kernels', device: 'a' }).replace(Buffer.from('compiled'));
+    await cache.sealed({ kind: 'kernels', device: 'b' }).replace(Buffer.from('compiled'));
+    assert.is(lines()[0]![2], `1 in ${join(dir, 'engines')}`);
+    assert.is(lines()[1]![2], `2 in ${join(dir, 'engines')}`);
+    writeFileSync(timings.path, 'changed');
+    assert.match(lines()[0]![2], /^1 in .*; timings-\w+\.cache was changed; the next build measures anew$/);
+    rmSync(`${timings.path}.json`);
+    assert.match(lines()[0]![2], /ENOENT.*; the next build measures anew$/);
   } finally {
     rmSync(dir, { recursive: true });
   }

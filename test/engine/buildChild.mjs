@@ -5,7 +5,8 @@ import { open } from 'node:fs/promises';
 import { EngineCache } from '../../dist/engine/engineCache.js';
 
 const [dir, size] = process.argv.slice(2);
-const slowly = async (path, bytes) => {
+const slowly = async (path, parts) => {
+  const bytes = Buffer.concat([...parts]);
   const handle = await open(path, 'wx', 0o600);
   for (let at = 0; at < bytes.length; at += 4096) {
     await handle.write(bytes, at, Math.min(4096, bytes.length - at), at);
@@ -19,7 +20,7 @@ const identity = JSON.parse(process.env.TEST_IDENTITY);
 const cache = await EngineCache.open({ dir, write: slowly });
 for (let n = 0; ; n++) {
   process.stdout.write('building\n');
-  await cache.getOrBuild(
+  const { plan } = await cache.getOrBuild(
     'policy',
     identity,
     async () => {
@@ -28,4 +29,5 @@ for (let n = 0; ; n++) {
     },
     { rebuild: true },
   );
+  await plan.close();
 }

@@ -8,7 +8,7 @@ import { writeDurably } from '../../lib/engine/cacheFiles.ts';
 import { type EngineIdentity, engineKey, identityFields } from '../../lib/engine/cacheKey.ts';
 import { EngineCache } from '../../lib/engine/engineCache.ts';
 import { encodeSidecar, type Sidecar } from '../../lib/engine/sidecar.ts';
-import { identity, inCacheFolder, plan, rejection } from './cacheFixture.ts';
+import { identity, inCacheFolder, plan, readPlan, rejection } from './cacheFixture.ts';
 
 const test = suite('engine cache');
 
@@ -23,16 +23,17 @@ interface Stored {
 async function store(dir: string, size = 4096): Promise<Stored> {
   const cache = await EngineCache.open({ dir });
   const bytes = plan(size);
-  const { sidecar, file } = await cache.getOrBuild('policy', identity, async () => ({
-    plan: bytes,
-    seconds: 1,
-  }));
+  const built = await cache.getOrBuild('policy', identity, async () => ({ plan: bytes, seconds: 1 }));
+  const { sidecar, file } = built;
+  await built.plan.close();
   return { cache, bytes, sidecar, sidecarFile: file, planFile: join(cache.folder, sidecar.plan.file) };
 }
 
 /** What a session would deserialize: counts the plans that the cache lets through. */
 async function deserialized(cache: EngineCache, want: EngineIdentity = identity): Promise<number> {
-  return (await cache.load('policy', want)) === null ? 0 : 1;
+  const cached = await cache.load('policy', want);
+  await cached?.plan.close();
+  return cached === null ? 0 : 1;
 }
 
 test('a built plan is found again, by another process too', () =>
@@ -40,14 +41,15 @@ test('a built plan is found again, by another process too', () =>
     const { bytes } = await store(dir);
     const again = await EngineCache.open({ dir });
     const found = await again.load('policy', identity);
-    assert.equal(Buffer.from(found!.plan), Buffer.from(bytes));
+    assert.equal(await readPlan(found!), Buffer.from(bytes));
     assert.is(found!.sidecar.identity.version, identity.version);
     assert.is(await again.load('instruction', identity), null);
     let builds = 0;
-    const { isNew } = await again.getOrBuild('policy', identity, async () => {
+    const { isNew, plan: same } = await again.getOrBuild('policy', identity, async () => {
       builds += 1;
       return { plan: bytes, seconds: 1 };
     });
+    await same.close();
     assert.is(isNew, false);
     assert.is(builds, 0);
   }));
@@ -178,10 +180,11 @@ test('a full disk at any write leaves the old plan and nothing else', () =>
       let writes = 0;
       const full = await EngineCache.open({
         dir,
-        write: async (path, data) => {
+        write: async (path, parts) => {
           writes += 1;
-          if (writes < failing) return writeDurably(path, data);
-          await writeFile(path, data.subarray(0, data.length / 2));
+          if (writes < failing) return writeDurably(path, parts);
+          const [data] = [...parts];
+          await writeFile(path, data!.subarray(0, data!.length / 2));
           throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
         },
       });
@@ -191,7 +194,7 @@ test('a full disk at any write leaves the old plan and nothing else', () =>
         'CACHE_UNWRITABLE',
       );
       assert.match(message, /found the disk full/);
-      assert.equal(Buffer.from((await cache.load('policy', identity))!.plan), Buffer.from(bytes));
+      assert.equal(await readPlan((await cache.load('policy', identity))!), Buffer.from(bytes));
       const left = (await readdir(cache.folder)).filter((name) => name.endsWith('.partial'));
       assert.equal(left, []);
     }
@@ -210,11 +213,9 @@ test('a failed build leaves nothing and gives the lock back', () =>
     } catch (error) {
       assert.is((error as Error).message, 'the builder said no');
     }
-    const { isNew } = await cache.getOrBuild('policy', identity, async () => ({
-      plan: plan(10),
-      seconds: 1,
-    }));
-    assert.is(isNew, true);
+    const built = await cache.getOrBuild('policy', identity, async () => ({ plan: plan(10), seconds: 1 }));
+    await built.plan.close();
+    assert.is(built.isNew, true);
   }));
 
 test('of ten callers one builds; a waiting one can be aborted', () =>
@@ -235,6 +236,7 @@ test('of ten callers one builds; a waiting one can be aborted', () =>
     setTimeout(() => controller.abort(new Error('enough')), 30);
     assert.is(await aborted.catch((error: Error) => error.message), 'enough');
     const results = await Promise.all(callers);
+    for (const { plan } of results) await plan.close();
     assert.is(builds, 1);
     assert.is(results.filter(({ isNew }) => isNew).length, 1);
     assert.is(waits, 9);
@@ -253,7 +255,9 @@ test('checks are recorded per device and driver', () =>
     await cache.recordCheck('policy', identity, check);
     await cache.recordCheck('policy', identity, { ...check, driver: '13010' });
     await cache.recordCheck('policy', identity, { ...check, difference: 0.02 });
-    const { checks } = (await cache.load('policy', identity))!.sidecar;
+    const { plan: file, sidecar } = (await cache.load('policy', identity))!;
+    await file.close();
+    const { checks } = sidecar;
     assert.equal(
       checks.map(({ driver, difference }) => [driver, difference]),
       [

@@ -1,9 +1,12 @@
 /** A cache in a folder of its own, and an identity whose fields are easy to change. */
 
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as assert from 'uvu/assert';
 import type { EngineIdentity } from '../../lib/engine/cacheKey.ts';
+import type { CachedEngine } from '../../lib/engine/engineCache.ts';
 import { SemanticVlaError } from '../../lib/errors.ts';
 
 export const identity: EngineIdentity = {
@@ -36,6 +39,15 @@ export async function rejection(promise: Promise<unknown>, code: string): Promis
     throw error;
   }
   throw new Error(`expected ${code}, found no error but ${JSON.stringify(value)?.slice(0, 200)}`);
+}
+
+/** What a session would deserialize; the file is given back. */
+export async function readPlan({ plan }: CachedEngine): Promise<Uint8Array> {
+  // by the descriptor: another builder may have replaced what the name stands for
+  const bytes = readFileSync(plan.descriptor);
+  assert.is(bytes.byteLength, plan.byteLength);
+  await plan.close();
+  return bytes;
 }
 
 /** `bytes` bytes that look like a plan. */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { EngineCache } from '../../lib/engine/engineCache.ts';
-import { identity, inCacheFolder } from './cacheFixture.ts';
+import { identity, inCacheFolder, readPlan } from './cacheFixture.ts';
 
 const test = suite('engine cache, killed builders');
 
@@ -39,7 +39,7 @@ test(`${kills} kills`, () =>
   inCacheFolder(async (dir) => {
     const cache = await EngineCache.open({ dir });
     const first = new Uint8Array(planBytes).fill(7);
-    await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 }));
+    await readPlan(await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 })));
     const seen = new Set<number>();
     let partials = 0;
     // four at once fight for the lock; each is killed within 30 ms of its first line
@@ -51,7 +51,7 @@ test(`${kills} kills`, () =>
         await new Promise((resolve) => setTimeout(resolve, ((seed * 7919 + n * 104729) % 97) / 3.2));
         child.kill('SIGKILL');
         await ended;
-        const { plan } = (await cache.load('policy', identity))!;
+        const plan = await readPlan((await cache.load('policy', identity))!);
         assert.is(plan.length, planBytes);
         assert.ok(
           plan.every((byte) => byte === plan[0]),
@@ -68,11 +68,12 @@ test(`${kills} kills`, () =>
     assert.ok(seen.size > 1, 'some builds came through');
     assert.ok(partials > 0, 'some were killed while they wrote');
     const started = performance.now();
-    const { isNew } = await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 }), {
+    const again = await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 }), {
       rebuild: true,
     });
     assert.ok(performance.now() - started < recoveryMs, 'the lock is free again');
-    assert.is(isNew, true);
+    assert.is(again.isNew, true);
+    await again.plan.close();
     const left = (await readdir(cache.folder)).filter((name) => !/\.(json|key|lock)$/.test(name));
     assert.is(left.length, 1, `one plan and nothing partial, found ${left.join(', ')}`);
   }));

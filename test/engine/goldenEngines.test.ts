@@ -68,7 +68,7 @@ for (const name of Object.keys(sizes) as GoldenName[]) {
     for (const { audit, plan, bindings } of Object.values(built)) {
       assert.equal(audit.problems, []);
       assert.equal(audit.float32Products, []);
-      assert.ok(plan.length > 10_000);
+      assert.ok(plan.byteLength > 10_000);
       assert.is(audit.boundWeights, bindings.length);
       assert.ok(audit.inputs >= bindings.length);
     }
@@ -109,7 +109,7 @@ testWhen(
         workspaceBytes: null,
       });
     const shape = ({ plan, layers }: Awaited<ReturnType<typeof build>>) => ({
-      bytes: plan.length,
+      bytes: plan.byteLength,
       layers: layers.map((text) => parsePlan(text).layers.map(({ kind, nodes }) => [kind, ...nodes])),
     });
     assert.equal(shape(await build()), shape(await build()));
@@ -142,7 +142,7 @@ testWhen(
     assert.ok(performance.now() - aborted < 3000, `${performance.now() - aborted} ms`);
     const { instruction } = prepareModels(policy, options('libero-tiny'));
     const plain = { targets: [89], optimizationLevel: null, workspaceBytes: null };
-    assert.ok((await buildEngine(tensorRt(), encodeForTensorRt(instruction), plain)).plan.length > 0);
+    assert.ok((await buildEngine(tensorRt(), encodeForTensorRt(instruction), plain)).plan.byteLength > 0);
   },
 );
 

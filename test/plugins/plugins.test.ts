@@ -1,38 +1,21 @@
 /** The native TensorRT code without TensorRT: compiles against every header set, and answers as a plugin library must. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { modulePath } from '../../lib/binding.ts';
 import { scratchFolder } from '../helpers/golden.ts';
+import { cudaInclude, headerFolder, missingHeaders } from '../helpers/headers.ts';
 import { testWhen } from '../helpers/skip.ts';
 
 const plugins = suite('plugins');
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const headerFolder = join(root, '../shared/third_party/tensorrt-headers');
-
-function cudaInclude(): string | null {
-  const base =
-    process.env.SEMANTICVLA_TOOLCHAINS ??
-    join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'semanticvla');
-  const fetched = existsSync(base)
-    ? readdirSync(base)
-        .filter((name) => /^nvcc-[\d.]+$/.test(name))
-        .map((name) => join(base, name, 'nvidia/cu13'))
-    : [];
-  const roots = [process.env.CUDA_HOME, '/usr/local/cuda', ...fetched].filter((one) => one !== undefined);
-  const found = roots.find((one) => existsSync(join(one, 'include/cuda_runtime_api.h')));
-  return found === undefined ? null : join(found, 'include');
-}
-
 const cuda = cudaInclude();
 const hasHeaders = existsSync(headerFolder) && cuda !== null;
-const missing =
-  "TensorRT's headers beside the project or CUDA's are not there (../shared/third_party/tensorrt-headers; scripts/fetchNvcc.sh)";
+const missing = missingHeaders;
 
 testWhen(hasHeaders, missing, plugins, 'every set of headers takes the sources, warnings as errors', () => {
   const text = execFileSync(join(root, 'scripts/compileAgainstHeaders.sh'), { encoding: 'utf8', cwd: root });

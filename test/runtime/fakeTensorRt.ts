@@ -49,6 +49,13 @@ export function compile(name: string, args: readonly string[]): string {
   return path;
 }
 
+/** Of the addon's sources those whose path matches. */
+const sources = (pattern: RegExp): string[] =>
+  readFileSync(join(native, 'sources.txt'), 'utf8')
+    .trim()
+    .split('\n')
+    .filter((file) => pattern.test(file))
+    .map((file) => join(root, file));
 const inFakes = (...names: readonly string[]): string[] => names.map((name) => join(fakes, `${name}.cpp`));
 const inRuntime = (...names: readonly string[]): string[] =>
   names.map((name) => join(native, 'runtime', `${name}.cpp`));
@@ -72,8 +79,11 @@ export function fakeTensorRt(version: readonly [number, number] = [10, 3]): Fake
     module: compile('module.so', [
       '-shared',
       '-fvisibility=hidden',
+      '-ffp-contract=off',
+      '-pthread',
       ...inFakes('fakeDevice', 'fakeEngine', 'fakeModule'),
       ...inRuntime('device', 'engine'),
+      ...sources(/^native\/(reference|support)\//),
     ]),
   };
 }

@@ -172,10 +172,7 @@ test('what is missing or wrong has its own code', async () => {
   assert.is(await opened({ library: '/nonexistent/libnvinfer.so.10' }), 'BACKEND_UNAVAILABLE');
   assert.is(await opened({ library: fakeTensorRt([11, 0]).library }), 'BACKEND_UNAVAILABLE');
   assert.is(await opened({ library: fakeTensorRt([10, 2]).library }), 'BACKEND_UNAVAILABLE');
-  assert.is(
-    await opened({ policy: { ...options.policy, plan: options.policy.plan.subarray(0, 4) } }),
-    'ENGINE_REFUSED',
-  );
+  assert.is(await opened({ policy: { ...options.policy, plan: Buffer.from('fake') } }), 'ENGINE_REFUSED');
   assert.is(
     await opened({ policy: { ...options.policy, plan: options.instruction.plan } }),
     'ENGINE_REFUSED',

@@ -176,6 +176,7 @@ test('usage errors name what was expected', async () => {
     print: nothing,
     json: nothing,
     onProgress: nothing,
+    onNotice: nothing,
     signal: new AbortController().signal,
   };
   for (const [args, message] of cases) {

@@ -37,6 +37,8 @@ struct DeviceRecord {
   /// Ranges that were begun, each as its path: `policy/h2d`.
   std::vector<std::string> ranges;
   std::vector<std::string> openRanges;
+  /// Sizes that an engine had no kernels for.
+  int compiled = 0;
   /// What no correct program does: use of memory that is not there, pageable memory in an asynchronous copy, ...
   std::vector<std::string> faults;
 };
@@ -72,9 +74,10 @@ class FakeDevice final : public Device {
   void endRange() noexcept override;
 
   using Work = std::function<void()>;
+  void countCompiled() { ++record_->compiled; }
   /// Counts a call that may fail.
   void step(const char* name, size_t allocation = 0);
-  void enqueue(Stream stream, Work work);
+  static void enqueue(Stream stream, Work work);
   /// Of the work itself: `bytes` from `memory` on are device memory that is still there.
   void use(const void* memory, size_t bytes, const char* what);
 

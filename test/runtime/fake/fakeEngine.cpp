@@ -1,6 +1,7 @@
 #include "fakeEngine.h"
 
 #include <cstring>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -113,8 +114,12 @@ class FakeContext final : public Context {
 
 class FakeEngine final : public Engine {
  public:
-  FakeEngine(FakeDevice& device, FakePlan plan)
+  FakeEngine(FakeDevice& device, FakePlan plan, const std::vector<uint8_t>& kernels)
       : device_(device), plan_(std::move(plan)), memory_(device.allocate(4096, MemoryUse::kEngines)) {
+    std::istringstream lines(std::string(kernels.begin(), kernels.end()));
+    std::string line;
+    if (!kernels.empty() && (!std::getline(lines, line) || line != kKernels)) refused_ = "not this device's";
+    while (refused_.empty() && std::getline(lines, line)) compiled_.insert(line);
     for (const FakePlan::Tensor& tensor : plan_.tensors) {
       tensors_.push_back({tensor.name, tensor.type, {}, tensor.isInput});
       for (const std::string& size : tensor.sizes) {
@@ -125,8 +130,11 @@ class FakeEngine final : public Engine {
   }
   ~FakeEngine() override { device_.release(memory_); }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  std::unique_ptr<Context> createContext(const std::map<std::string, Dims>&, Stream) override {
+  std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream) override {
     device_.step("createContext");
+    std::string sizes;
+    for (const auto& [name, one] : dims) sizes += name + describeDims(one);
+    if (compiled_.insert(sizes).second) device_.countCompiled();
     return std::make_unique<FakeContext>(device_, plan_);
   }
 
@@ -138,18 +146,27 @@ class FakeEngine final : public Engine {
     }
     return "{\"Layers\":[" + text + "],\"Bindings\":[]}";
   }
+  KernelCache kernels() override {
+    device_.step("kernels");
+    std::string text = std::string(kKernels) + "\n";
+    for (const std::string& sizes : compiled_) text += sizes + "\n";
+    return {{text.begin(), text.end()}, refused_};
+  }
 
  private:
+  static constexpr const char* kKernels = "fake kernels";
   FakeDevice& device_;
   FakePlan plan_;
   void* memory_;
+  std::set<std::string> compiled_;
+  std::string refused_;
   std::vector<TensorInfo> tensors_;
 };
 
 }  // namespace
 
-FakePlan FakePlan::parse(const std::vector<uint8_t>& text) {
-  std::istringstream lines(std::string(text.begin(), text.end()));
+FakePlan FakePlan::parse(const Blob& text) {
+  std::istringstream lines(std::string(text.data, text.data + text.bytes));
   std::string line;
   if (!std::getline(lines, line) || line != "fake 1") refuse("not one");
   FakePlan plan;
@@ -218,9 +235,9 @@ std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims
   return bytes;
 }
 
-std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const std::vector<uint8_t>& plan) {
+std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan, const std::vector<uint8_t>& kernels) {
   device.step("loadEngine");
-  return std::make_unique<FakeEngine>(device, FakePlan::parse(plan));
+  return std::make_unique<FakeEngine>(device, FakePlan::parse(plan), kernels);
 }
 
 }  // namespace fake

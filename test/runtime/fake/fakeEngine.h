@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fakeDevice.h"
+#include "runtime/blob.h"
 #include "runtime/engine.h"
 
 namespace fake {
@@ -27,7 +28,7 @@ struct FakePlan {
   std::vector<Tensor> tensors;
 
   /// Throws Failure kPlan.
-  static FakePlan parse(const std::vector<uint8_t>& text);
+  static FakePlan parse(const Blob& text);
   Dims dims(const Tensor& tensor, const std::map<std::string, Dims>& given) const;
 };
 
@@ -41,6 +42,7 @@ struct Value {
 uint64_t digestOf(const std::map<std::string, Value>& inputs);
 std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims, uint64_t digest);
 
-std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const std::vector<uint8_t>& plan);
+/// Compiles "kernels" for every new set of sizes, and keeps them; given ones begin with `fake kernels`.
+std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan, const std::vector<uint8_t>& kernels);
 
 }  // namespace fake

@@ -97,10 +97,10 @@ SessionRequest SmallPolicy::request() const {
     return WeightPart{file_, first * sizeof(float), count * sizeof(float), FloatType::kFloat32};
   };
   SessionRequest request;
-  request.prepare.plan = textOf(kPrepare);
+  request.prepare.plan = Blob::of(textOf(kPrepare));
   request.prepare.weights = {{"embed", FloatType::kBfloat16, {16, 4}, {part(0, kEmbed)}},
                              {"film", FloatType::kFloat16, {1, 6}, {part(kEmbed, kFilm)}}};
-  request.step.plan = textOf(kStep);
+  request.step.plan = Blob::of(textOf(kStep));
   // three parts below each other, as q, k and v
   const size_t qkv = kEmbed + kFilm;
   request.step.weights = {
@@ -117,8 +117,8 @@ SessionParts SmallPolicy::parts(const DeviceOptions& options, const std::shared_
   auto device = std::make_unique<FakeDevice>(options, record);
   FakeDevice* fake = device.get();
   parts.device = std::move(device);
-  parts.loadEngine = [](Device& device, const std::vector<uint8_t>& plan) {
-    return loadFakeEngine(static_cast<FakeDevice&>(device), plan);
+  parts.loadEngine = [](Device& device, const Blob& plan, const std::vector<uint8_t>& kernels) {
+    return loadFakeEngine(static_cast<FakeDevice&>(device), plan, kernels);
   };
   if (hasPipeline) {
     parts.imagePipeline = [fake](const ImagePipelineRequest& request) {

@@ -21,12 +21,12 @@ void expectFailure(const Failure& failure, FailureKind kind, const char* part) {
   expect(std::strstr(failure.what(), part) != nullptr, std::string(part) + " in: " + failure.what());
 }
 
-void replace(std::vector<uint8_t>& plan, const std::string& from, const std::string& to) {
-  std::string text(plan.begin(), plan.end());
+void replace(Blob& plan, const std::string& from, const std::string& to) {
+  std::string text(plan.data, plan.data + plan.bytes);
   const size_t at = text.find(from);
   expect(at != std::string::npos, "the plan to hold " + from);
   text.replace(at, from.size(), to);
-  plan.assign(text.begin(), text.end());
+  plan = Blob::of({text.begin(), text.end()});
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ void replace(std::vector<uint8_t>& plan, const std::string& from, const std::str
 TEST(plansThatDoNotFitAreRefused) {
   const SmallPolicy policy;
   SessionRequest request = policy.request();
-  request.step.plan.resize(3);
+  request.step.plan.bytes = 3;
   expectFailure(openingFailure(request), FailureKind::kPlan, "fake plan");
   request = policy.request();
   replace(request.step.plan, "in qkv bfloat16", "in qkv float16");

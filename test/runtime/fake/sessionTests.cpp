@@ -51,6 +51,7 @@ void wholeLife(const SmallPolicy& policy, const DeviceOptions& options, const st
   expectResult(session, policy, a, first, 6);
   session.release(b);
   session.memory();
+  session.kernels();
   ImagePipelineRequest images;
   images.frames = {{8, 6, false}, {5, 7, true}};
   const std::vector<uint8_t> one(8 * 6 * 3, 9), two(5 * 7 * 3, 11);
@@ -238,6 +239,58 @@ TEST(framesAreTheSameAsTheirImages) {
   const std::vector<uint8_t> frame(9 * 7 * 3);
   const Failure failure = failureOf([&] { bare.stage({inputs[1]}, request, {frame.data(), frame.data()}); });
   expect(failure.kind == FailureKind::kRequest, "frames refused without kernels");
+}
+
+TEST(inputsInAnotherOrderAreTheSame) {
+  const SmallPolicy policy;
+  const Opened opened = open(policy);
+  Session& session = *opened.session;
+  const auto ids = policy.ids(10, 1);
+  const uint64_t state = prepare(session, policy, ids);
+  for (int seed = 0; seed < 4; ++seed) {
+    const auto images = policy.images(seed);
+    const auto proprio = policy.proprio(seed);
+    auto inputs = SmallPolicy::stepInputs(images, proprio);
+    if (seed % 2 == 1) std::swap(inputs[0], inputs[1]);
+    const StepResult result = session.run(state, session.stage(inputs, {}, {}));
+    expect(outputsOf(result).at("actions") == policy.expected(ids, images, proprio).at("actions"), "the twin's actions");
+  }
+  expect(opened.record->captures == 1, "one step for both orders");
+}
+
+TEST(framesThatTheDeviceCannotTakeAreNamed) {
+  const SmallPolicy policy;
+  const Opened opened = open(policy);
+  ImagePipelineRequest request;
+  request.frames = {{8, 6, false}, {9, 7, false}};
+  for (int i = 0; i < 2; ++i) expect(opened.session->refusesFrames(request).empty(), "two frames to be taken");
+  request.frames.push_back({8, 6, false});
+  for (int i = 0; i < 2; ++i) {
+    const std::string reason = opened.session->refusesFrames(request);
+    expect(reason.find("found 3 that make 144 bytes") != std::string::npos, "the sizes in: " + reason);
+  }
+  Session bare(SmallPolicy::parts({}, std::make_shared<DeviceRecord>(), false), policy.request());
+  expect(bare.refusesFrames(request) == "this build has no kernels", "no kernels to be said");
+}
+
+TEST(compiledKernelsAreGivenToTheNextSession) {
+  const SmallPolicy policy;
+  const auto ids = policy.ids(10, 1);
+  SessionRequest request = policy.request();
+  for (const int wanted : {2, 0}) {
+    const auto record = std::make_shared<DeviceRecord>();
+    Session session(SmallPolicy::parts({}, record), request);
+    expectResult(session, policy, prepare(session, policy, ids), ids, 1);
+    expect(record->compiled == wanted, std::to_string(wanted) + " compiled, found " + std::to_string(record->compiled));
+    const SessionKernels kernels = session.kernels();
+    expect(kernels.prepare.refused.empty() && kernels.step.refused.empty(), "kernels to be taken");
+    request.prepare.kernels = kernels.prepare.bytes;
+    request.step.kernels = kernels.step.bytes;
+  }
+  request.step.kernels = {1, 2, 3};
+  Session session(SmallPolicy::parts({}, std::make_shared<DeviceRecord>()), request);
+  expectResult(session, policy, prepare(session, policy, ids), ids, 2);
+  expect(session.kernels().step.refused == "not this device's", "others to be refused, and the session to run");
 }
 
 TEST(everyCallFailsOnce) {

@@ -1,0 +1,92 @@
+/**
+ * Kernels that TensorRT-RTX compiled for this device when an engine ran, kept beside the plan: the next session starts without
+ * compiling them again. TensorRT 10 and 11 compile when they build and have none.
+ */
+
+import type { NativeDevice } from '../binding.ts';
+import type { CachedEngines } from './cachedEngines.ts';
+import { sha256 } from './cacheKey.ts';
+import type { EngineCache } from './engineCache.ts';
+import type { EngineName } from './engineModels.ts';
+import type { FoundTensorRt } from './findTensorRt.ts';
+import { isRefusal, type SealedFile } from './sealedFile.ts';
+
+export interface KernelOptions {
+  readonly tensorRt: Pick<FoundTensorRt, 'family' | 'version'>;
+  readonly device: Pick<NativeDevice, 'name' | 'uuid'>;
+  readonly cache: EngineCache;
+  /** A sentence about what costs time and nothing else. */
+  readonly onNotice?: (sentence: string) => void;
+}
+
+interface Found {
+  readonly bytes: Uint8Array;
+  /** Why those that were given were not used; empty: they were. */
+  readonly refused: string;
+}
+
+const engineNames: readonly EngineName[] = ['instruction', 'policy'];
+
+export class KernelStore {
+  /** By engine; empty: none are known. */
+  readonly given: Readonly<Record<EngineName, Uint8Array>>;
+  readonly #files: ReadonlyMap<EngineName, SealedFile>;
+  readonly #options: KernelOptions;
+
+  private constructor(
+    given: Record<EngineName, Uint8Array>,
+    files: ReadonlyMap<EngineName, SealedFile>,
+    options: KernelOptions,
+  ) {
+    this.given = given;
+    this.#files = files;
+    this.#options = options;
+  }
+
+  /** Null: this TensorRT keeps none. What is damaged or foreign is left out, and that is said. */
+  static async open(
+    engines: Readonly<Record<EngineName, Pick<CachedEngines[EngineName], 'sidecar'>>>,
+    options: KernelOptions,
+  ): Promise<KernelStore | null> {
+    const { tensorRt, device, cache } = options;
+    if (tensorRt.family !== 'rtx1') return null;
+    const files = new Map<EngineName, SealedFile>();
+    const given: Record<EngineName, Uint8Array> = { instruction: new Uint8Array(), policy: new Uint8Array() };
+    for (const name of engineNames) {
+      const file = cache.sealed({
+        kind: 'kernels',
+        plan: engines[name].sidecar.plan.sha256,
+        version: tensorRt.version,
+        device: `${device.name} ${device.uuid}`,
+      });
+      files.set(name, file);
+      given[name] = (await file.locked(() => current(file, options))) ?? new Uint8Array();
+    }
+    return new KernelStore(given, files, options);
+  }
+
+  /** Those of a session that ends. Never rejects: they only save time, and what failed is said. */
+  async keep(kernels: Readonly<Record<EngineName, Found>>): Promise<void> {
+    const { onNotice } = this.#options;
+    for (const [name, file] of this.#files) {
+      const { bytes, refused } = kernels[name];
+      if (refused !== '') onNotice?.(`${file.path}: started anew: ${refused}`);
+      if (bytes.byteLength === 0 || sha256(bytes) === sha256(this.given[name])) continue;
+      try {
+        await file.locked(() => file.replace(bytes));
+      } catch (error) {
+        onNotice?.(`Compiled kernels were not kept: ${(error as Error).message}`);
+      }
+    }
+  }
+}
+
+async function current(file: SealedFile, { onNotice }: KernelOptions): Promise<Uint8Array | null> {
+  try {
+    return await file.read();
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    onNotice?.(`Compiled kernels are made anew. ${error.message}`);
+    return null;
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * TensorRT's timing cache between builds: what one build measured on this device the next one need not measure again. In the
+ * cache folder, or in the file that the caller names (trtexec's --timingCacheFile). TensorRT-RTX measures nothing when it
+ * builds and has none.
+ */
+
+import { loadAddon } from '../binding.ts';
+import { SemanticVlaError } from '../errors.ts';
+import type { EngineCache } from './engineCache.ts';
+import { type FoundTensorRt, findParser } from './findTensorRt.ts';
+import { isRefusal, type SealedFile } from './sealedFile.ts';
+
+export interface TimingOptions {
+  readonly tensorRt: FoundTensorRt;
+  readonly cache: EngineCache;
+  /** Capability and name of the device at hand. */
+  readonly device: string;
+  /** `off`, or a file; default: one for this TensorRT and device in the cache folder. */
+  readonly timingCache?: string;
+  /** A sentence about what costs time and nothing else. */
+  readonly onNotice?: (sentence: string) => void;
+}
+
+export class Timings {
+  /** To start from; empty: nothing is known. */
+  readonly given: Uint8Array;
+  readonly #file: SealedFile;
+  readonly #options: TimingOptions;
+  /** Said already. */
+  readonly #wasRefused: boolean;
+
+  private constructor(given: Uint8Array | 'refused' | null, file: SealedFile, options: TimingOptions) {
+    this.#wasRefused = given === 'refused';
+    this.given = given instanceof Uint8Array ? given : new Uint8Array();
+    this.#file = file;
+    this.#options = options;
+  }
+
+  /**
+   * Null: none is kept. A default file that is damaged or foreign is started anew, and that is said; one that was named is
+   * refused.
+   *
+   * @throws (rejects) ENGINE_REFUSED, OPTION_INVALID
+   */
+  static async open(options: TimingOptions): Promise<Timings | null> {
+    const { tensorRt, cache, device, timingCache } = options;
+    if (timingCache === 'off') return null;
+    if (tensorRt.family === 'rtx1') {
+      if (timingCache === undefined) return null;
+      throw new SemanticVlaError(
+        'OPTION_INVALID',
+        `timingCache: expected none with TensorRT-RTX ${tensorRt.version}, which measures nothing when it builds, found ${timingCache}. The kernels that it compiles when it runs are kept in the cache folder by themselves.`,
+      );
+    }
+    const { family: flavour, version } = tensorRt;
+    const file = cache.sealed({ kind: 'timings', flavour, version, device }, timingCache);
+    return new Timings(await file.locked(() => current(file, options)), file, options);
+  }
+
+  /** Kept with what another build wrote meanwhile. @param refused why TensorRT did not use `given`; empty: it did */
+  async keep(measured: Uint8Array, refused: string): Promise<void> {
+    const { onNotice, timingCache } = this.#options;
+    if (refused !== '') onNotice?.(`${this.#file.path}: started anew: ${refused}`);
+    if (measured.byteLength === 0) return;
+    try {
+      await this.#file.locked(() => this.#keepUnderLock(measured, refused !== ''));
+    } catch (error) {
+      // the engine is there, and only the next build takes longer
+      if (timingCache !== undefined) throw error;
+      onNotice?.(`The timing cache was not kept: ${(error as Error).message}`);
+    }
+  }
+
+  async #keepUnderLock(measured: Uint8Array, isNew: boolean): Promise<void> {
+    const { onNotice, ...silent } = this.#options;
+    const there = isNew ? null : await current(this.#file, this.#wasRefused ? silent : this.#options);
+    if (!(there instanceof Uint8Array)) return this.#file.replace(measured);
+    const isOurs = Buffer.compare(there, this.given) === 0;
+    const all = isOurs ? measured : await this.#combine(there, measured);
+    if (Buffer.compare(there, all) !== 0) await this.#file.replace(all);
+  }
+
+  #combine(first: Uint8Array, second: Uint8Array): Promise<Uint8Array> {
+    const { tensorRt } = this.#options;
+    const { library, module } = tensorRt;
+    return loadAddon().combineTimingCaches({ library, module, parser: findParser(tensorRt), first, second });
+  }
+}
+
+async function current(file: SealedFile, options: TimingOptions): Promise<Uint8Array | 'refused' | null> {
+  try {
+    return await file.read();
+  } catch (error) {
+    if (options.timingCache !== undefined || !isRefusal(error)) throw error;
+    options.onNotice?.(`The timing cache is started anew. ${error.message}`);
+    return 'refused';
+  }
+}

@@ -5,6 +5,9 @@
  *
  *   node --import tsx bench/falseAlarms.ts record noise.json --runs 40     appends; the file can be made in several sittings
  *   node --import tsx bench/falseAlarms.ts judge noise.json
+ *
+ * test/profile/gate/noise.json was recorded so, and test/profile/gate/falseAlarms.test.ts repeats it thousands of times in virtual
+ * time. What the gate does beyond the statistics (a run beside other work is not believed to have failed) is not counted here.
  */
 
 import { spawnSync } from 'node:child_process';

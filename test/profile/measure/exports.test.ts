@@ -1,0 +1,69 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { chunksCsv, trtexecTimes } from '../../../lib/profile/measure/exports.ts';
+import { summarize } from '../../../lib/profile/measure/percentiles.ts';
+import { stageTimes } from '../../../lib/profile/measure/stageTimes.ts';
+import { driftOf, gpuWarnings } from '../../../lib/profile/measure/warnings.ts';
+import type { BenchReport, StageTimes, SubjectResult } from '../../../lib/profile/types.ts';
+
+const test = suite('profile/measure/exports');
+
+function subject(name: string, backend: 'cpu' | 'tensorrt', stages: StageTimes): SubjectResult {
+  return {
+    subject: { name, backend },
+    chunks: [{ startMs: 100, round: 0, stages }],
+    summary: Object.fromEntries(Object.entries(stages).map(([stage, ms]) => [stage, summarize([ms])])),
+  } as unknown as SubjectResult;
+}
+
+const onGpu: StageTimes = {
+  ...{ total: 10, preprocess: 2, policy: 7, enqueue: 0.5 },
+  ...{ h2d: 1, compute: 5, d2h: 0.25, unnormalize: 0.01 },
+};
+
+test("times.json has trtexec's names; the device's parts follow each other; latency is their sum", () => {
+  const [times] = trtexecTimes(subject('a', 'tensorrt', onGpu));
+  assert.equal(times, {
+    ...{ startEnqMs: 102, endEnqMs: 102.5, startH2dMs: 102, endH2dMs: 103 },
+    ...{ startComputeMs: 103, endComputeMs: 108, startD2hMs: 108, endD2hMs: 108.25 },
+    ...{ h2dMs: 1, computeMs: 5, d2hMs: 0.25, latencyMs: 6.25, endToEndMs: 10 },
+  });
+});
+
+test('CSV: one line a chunk, a stage that did not run is empty, names are quoted where needed', () => {
+  const report = {
+    subjects: [subject('a, "b"', 'tensorrt', onGpu), subject('c', 'cpu', { total: 4, policy: 3 })],
+  } as unknown as BenchReport;
+  assert.equal(chunksCsv(report).trimEnd().split('\n'), [
+    'subject,kind,round,startMs,totalMs,preprocessMs,policyMs,enqueueMs,h2dMs,computeMs,d2hMs,unnormalizeMs',
+    '"a, ""b""",chunk,0,100,10,2,7,0.5,1,5,0.25,0.01',
+    'c,chunk,0,100,4,,3,,,,,',
+  ]);
+});
+
+test('a stage that did not run is left out, not zero', () => {
+  const timings = { preprocess: 1, decode: 0, resize: 0.5, instruction: 0, policy: 3, device: 2.5, total: 5 };
+  assert.equal(stageTimes(timings), { preprocess: 1, resize: 0.5, policy: 3 });
+  assert.equal(stageTimes({ ...timings, instruction: 2, tokenize: 1 }).instruction, 2);
+});
+
+test("trtexec's warnings at its limits: enqueue above 0.8 of compute, transfers as long as compute", () => {
+  const codes = (stages: StageTimes): string[] =>
+    gpuWarnings(subject('a', 'tensorrt', stages).summary).map(({ code }) => code);
+  assert.equal(codes({ enqueue: 4, compute: 5, h2d: 4.9, d2h: 4.9 }), []);
+  assert.equal(codes({ enqueue: 4.01, compute: 5 }), ['enqueue-bound']);
+  assert.equal(codes({ enqueue: 1, compute: 5, h2d: 5 }), ['h2d-bound']);
+  assert.equal(codes({ compute: 5, h2d: 1, d2h: 6 }), ['d2h-bound']);
+  assert.equal(codes({ enqueue: 9, policy: 5 }), [], 'nothing is said about what was not measured');
+});
+
+test('drift: a run whose end is slower than its beginning, beyond the spread', () => {
+  const flat = Array.from({ length: 300 }, (_, i) => 10 + (i % 7) / 10);
+  assert.is(driftOf(flat), 0);
+  const heating = flat.map((ms, i) => ms * (1 + i / 1500));
+  assert.ok(driftOf(heating)! > 0.1);
+  assert.ok(driftOf(heating.toReversed())! < -0.1);
+  assert.is(driftOf(flat.slice(0, 20)), null);
+});
+
+test.run();

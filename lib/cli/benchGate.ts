@@ -70,7 +70,20 @@ async function counterparts(
   }
   const entry = pathToFileURL(join(resolve(folder), 'dist/index.js')).href;
   const { loadPolicy } = (await import(entry)) as { loadPolicy: NonNullable<BenchSubject['load']> };
-  return subjects.map((subject) => ({ ...subject, load: loadPolicy, version: `semanticvla ${version}` }));
+  const load: NonNullable<BenchSubject['load']> = async (dir, options) => {
+    try {
+      return await loadPolicy(dir, options);
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      // its errors are of another class than this version's
+      throw new SemanticVlaError(
+        'BASELINE_INVALID',
+        `${folder}: semanticvla ${version} cannot load ${dir}: ${(cause as Error).message}`,
+        { cause },
+      );
+    }
+  };
+  return subjects.map((subject) => ({ ...subject, load, version: `semanticvla ${version}` }));
 }
 
 /** null where the folder is not one of this package. @throws (rejects) BASELINE_INVALID one that is not built */

@@ -1,32 +1,42 @@
 /**
  * `npm run gpu`: everything that only a GPU can show, in one command, and a report under bench/results/.
  *
- *   1. build:native for this device   2. the kernels' tests under compute-sanitizer   3. for every TensorRT that is found:
- *   engines, all golden cases within bfloat16's noise, full-size latency (random weights) beside the limit, bound weights
- *   beside baked ones (at the widths of the full size with few layers: a baked full-size plan is larger than one buffer)
- *   4. PyTorch eager of the same arithmetic, if a torch with CUDA is there
+ *   1. a compiler and TensorRT-RTX are fetched where the machine has neither   2. build:native   3. the kernels' tests under
+ *   compute-sanitizer   4. for every TensorRT that is found: engines, all golden cases within bfloat16's noise, full-size
+ *   latency (random weights) beside the limit, bound weights beside baked ones (at the widths of the full size with few
+ *   layers)   5. PyTorch eager of the same arithmetic, if a torch with CUDA is there
+ *
+ * Each step is a process of its own: one that crashes is named, and the next one begins. The report is written line by line.
  *
  *   --runs N      timed runs (1000)         --warm-ups N   before them (300)
  *   --work DIR    where the random-weight policies go (16 GB; default: a folder in the temporary one, removed again)
- *   --skip WORDS  build, kernels, goldens, latency, baked, torch; with commas between
+ *   --skip WORDS  fetch, build, kernels, goldens, latency, baked, torch; with commas between
+ *   --report FILE default: bench/results/gpu-TIME.md
+ *   --rehearse    go through all steps on a machine without a GPU, too: shows that the report names what failed
  *
  * Exit codes: 0 all passed; 1 something did not; 2 a bad option; 20 no GPU; 23 no TensorRT.
  */
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { openCheckpoint } from '../lib/checkpoint/openCheckpoint.ts';
 import { type FoundTensorRt, findTensorRt } from '../lib/engine/findTensorRt.ts';
-import { presetArchitecture } from '../lib/engine/presetArchitecture.ts';
 import { tensorRtFamilies } from '../lib/engine/tensorRtPlaces.ts';
-import { twinSpec } from '../lib/engine/twin.ts';
-import { findMachine, labelOf } from '../lib/runtime/openTensorRt.ts';
-import { synthesizeCheckpoint } from '../lib/synth/synthesize.ts';
-import { type GoldenRow, type LatencyRow, measureGoldens, measureLatency, powerMode } from './gpu/measure.ts';
+import { labelOf } from '../lib/runtime/openTensorRt.ts';
+import { type GoldenRow, type LatencyRow, powerMode } from './gpu/measure.ts';
+import type { StepRequest, StepResult } from './gpu/step.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const exitCodes = { failed: 1, usage: 2, noGpu: 20, noTensorRt: 23 } as const;
@@ -44,6 +54,8 @@ function options() {
         'warm-ups': { type: 'string', default: '300' },
         work: { type: 'string' },
         skip: { type: 'string', default: '' },
+        report: { type: 'string' },
+        rehearse: { type: 'boolean', default: false },
       },
     }).values;
   } catch (error) {
@@ -60,28 +72,36 @@ function hasGpu(): boolean {
 
 const values = options();
 const skipped = new Set(values.skip.split(',').filter((word) => word !== ''));
-const parts = ['build', 'kernels', 'goldens', 'latency', 'baked', 'torch'];
+const parts = ['fetch', 'build', 'kernels', 'goldens', 'latency', 'baked', 'torch'];
 for (const word of skipped) {
   if (!parts.includes(word))
     fail(`--skip: expected some of ${parts.join(', ')}, found ${word}`, exitCodes.usage);
 }
-if (!hasGpu()) {
+if (!hasGpu() && !values.rehearse) {
   fail(
     'needs an NVIDIA GPU with its driver and found no device file (/dev/nvidia0, /dev/nvgpu); everything that needs none runs in npm test',
     exitCodes.noGpu,
   );
 }
 
+const file = resolve(
+  values.report ??
+    join(root, 'bench/results', `gpu-${new Date().toISOString().slice(0, 16).replaceAll(':', '')}.md`),
+);
+mkdirSync(dirname(file), { recursive: true });
+writeFileSync(file, '');
 const failures: string[] = [];
-const report: string[] = [];
+/** On the disk at once: whatever happens next, it stays. */
 const say = (line: string): void => {
   console.log(line);
-  report.push(line);
+  appendFileSync(file, `${line}\n`);
 };
 const read = (command: string, args: readonly string[]): string | null => {
   const { status, stdout } = spawnSync(command, args, { encoding: 'utf8' });
   return status === 0 ? stdout : null;
 };
+const ending = (status: number | null, signal: string | null): string =>
+  signal === null ? `code ${status}` : `signal ${signal}`;
 
 function command(part: string, program: string, args: readonly string[]): void {
   if (skipped.has(part)) {
@@ -89,21 +109,21 @@ function command(part: string, program: string, args: readonly string[]): void {
     return;
   }
   const started = performance.now();
-  const { status } = spawnSync(program, args, { cwd: root, stdio: 'inherit' });
+  const { status, signal, error } = spawnSync(program, args, { cwd: root, stdio: 'inherit' });
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   if (status !== 0) failures.push(part);
-  say(
-    `- ${part}: ${status === 0 ? 'passed' : `FAILED with code ${status}`} in ${seconds} s (${program} ${args.join(' ')})`,
-  );
+  const outcome = status === 0 ? 'passed' : `FAILED with ${error?.message ?? ending(status, signal)}`;
+  say(`- ${part}: ${outcome} in ${seconds} s (${program} ${args.join(' ')})`);
 }
 
-function foundFamilies(): FoundTensorRt[] {
+/** `told`: what is not there is said in the report. */
+function foundFamilies(told: boolean): FoundTensorRt[] {
   const found: FoundTensorRt[] = [];
   for (const family of tensorRtFamilies) {
     try {
       found.push(findTensorRt({ family }));
     } catch (error) {
-      say(`- ${family}: ${(error as Error).message.split('\n', 1)[0]}`);
+      if (told) say(`- ${family}: ${(error as Error).message.split('\n', 1)[0]}`);
     }
   }
   return found;
@@ -129,98 +149,93 @@ function latencyTable(rows: readonly LatencyRow[]): void {
   }
 }
 
-async function attempt(name: string, body: () => Promise<void>): Promise<void> {
+/** A step in a process of its own (gpu/step.ts); null: it failed, which is said. */
+function step(name: string, tensorRt: FoundTensorRt | null, request: StepRequest): StepResult | null {
+  const env = { ...process.env };
+  if (tensorRt !== null) env.SEMANTICVLA_TENSORRT = tensorRt.library;
+  const out = join(work, 'step.json');
+  rmSync(out, { force: true });
+  const args = ['--import', 'tsx', join(root, 'scripts/gpu/step.ts'), JSON.stringify(request), out];
+  const { status, signal } = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' });
+  const result = readResult(out);
+  if (status === 0 && result !== null && result.error === undefined) return result;
+  failures.push(name);
+  say(`\n${name}: FAILED: ${result?.error ?? `the process ended with ${ending(status, signal)}`}`);
+  return null;
+}
+
+function readResult(out: string): StepResult | null {
   try {
-    await body();
-  } catch (error) {
-    failures.push(name);
-    say(`\n${name}: FAILED: ${(error as Error).message}`);
+    return JSON.parse(readFileSync(out, 'utf8')) as StepResult;
+  } catch {
+    return null;
   }
 }
 
-async function measure(tensorRt: FoundTensorRt, work: string): Promise<void> {
-  process.env.SEMANTICVLA_TENSORRT = tensorRt.library;
+function measure(tensorRt: FoundTensorRt): void {
   const label = labelOf(tensorRt);
-  const { device } = findMachine({});
-  say(
-    `\n## ${label} on ${device.name} (sm_${device.capability}, driver for CUDA ${device.driverVersion / 1000})\n`,
-  );
+  const device = step(`${label}: device`, tensorRt, { step: 'device' });
+  say(`\n## ${label} on ${device?.device ?? 'no device'}\n`);
+  if (device === null && !values.rehearse) return;
   say(`clocks and power: ${powerMode(read)}`);
-  const timing = { warmUps: Number(values['warm-ups']), runs: Number(values.runs) };
+  const timing = { work, warmUps: Number(values['warm-ups']), runs: Number(values.runs) };
   if (!skipped.has('goldens')) {
-    await attempt(`${label}: goldens`, async () => {
-      const rows = await measureGoldens();
-      goldenTable(rows);
-      if (rows.some(({ passed }) => !passed)) failures.push(`${label}: goldens`);
-    });
+    const result = step(`${label}: goldens`, tensorRt, { step: 'goldens' });
+    if (result !== null) goldenTable(result.goldens ?? []);
+    if (result?.goldens?.some(({ passed }) => !passed)) failures.push(`${label}: goldens`);
   }
   if (!skipped.has('latency')) {
-    await attempt(`${label}: latency`, async () => {
-      const checkpoint = await synthesized('libero', work);
-      latencyTable(await measureLatency({ ...timing, checkpoint, weights: 'bound', label: 'full size' }));
-    });
+    const result = step(`${label}: latency`, tensorRt, { step: 'latency', ...timing });
+    if (result !== null) latencyTable(result.latency ?? []);
   }
   if (!skipped.has('baked')) {
-    await attempt(`${label}: bound against baked`, async () => {
-      const checkpoint = await synthesized('twin', work);
-      const rows: LatencyRow[] = [];
-      for (const weights of ['bound', 'baked'] as const)
-        rows.push(...(await measureLatency({ ...timing, checkpoint, weights, label: 'few layers' })));
-      latencyTable(rows);
-    });
+    const result = step(`${label}: bound against baked`, tensorRt, { step: 'baked', ...timing });
+    if (result !== null) latencyTable(result.latency ?? []);
   }
 }
 
-/** Random weights, made once. */
-async function synthesized(name: 'libero' | 'twin', work: string): Promise<string> {
-  const dir = join(work, name);
-  try {
-    await openCheckpoint(dir);
-    return dir;
-  } catch {
-    rmSync(dir, { recursive: true, force: true });
+function torch(): void {
+  say('\n## PyTorch eager\n');
+  if (read('python3', ['-c', 'import torch; assert torch.cuda.is_available()']) === null) {
+    say('not measured: python3 has no torch with CUDA');
+    return;
   }
-  await synthesizeCheckpoint(name === 'twin' ? twinSpec(presetArchitecture('libero').config) : name, dir);
-  return dir;
+  const made = step('PyTorch: checkpoint', null, { step: 'checkpoint', work });
+  if (made?.checkpoint === undefined) return;
+  const args = ['--warm-ups', values['warm-ups'], '--runs', values.runs];
+  const { status, stdout, stderr } = spawnSync(
+    'python3',
+    ['bench/reference/eagerLatency.py', made.checkpoint, ...args],
+    { cwd: root, encoding: 'utf8' },
+  );
+  if (status === 0) say(stdout.trim());
+  else {
+    failures.push('PyTorch');
+    say(`PyTorch: FAILED: ${stderr.trim().split('\n').at(-1)}`);
+  }
 }
 
 say(`# ${new Date().toISOString().slice(0, 10)}, semanticvla on a GPU\n`);
+const hasNvcc = [process.env.CUDA_HOME, '/usr/local/cuda'].some(
+  (folder) => folder !== undefined && existsSync(join(folder, 'bin/nvcc')),
+);
+if (!hasNvcc && read('nvcc', ['--version']) === null) command('fetch', 'scripts/fetchNvcc.sh', []);
 command('build', 'npm', ['run', '--silent', 'build:native']);
 command('kernels', 'npm', ['run', '--silent', 'test:gpu', '--', '--sanitizer']);
-const families = foundFamilies();
-if (families.length === 0)
-  fail('needs TensorRT and found none; semanticvla doctor names the command', exitCodes.noTensorRt);
-const work = values.work ?? mkdtempSync(join(tmpdir(), 'semanticvla-gpu-'));
+if (foundFamilies(false).length === 0) command('fetch', 'scripts/fetchTensorRtRtx.sh', []);
+const families = foundFamilies(true);
+const work = resolve(values.work ?? mkdtempSync(join(tmpdir(), 'semanticvla-gpu-')));
 mkdirSync(work, { recursive: true });
 try {
-  for (const tensorRt of families) await attempt(labelOf(tensorRt), () => measure(tensorRt, work));
-  if (!skipped.has('torch')) {
-    say('\n## PyTorch eager\n');
-    const hasTorch = read('python3', ['-c', 'import torch; assert torch.cuda.is_available()']) !== null;
-    if (hasTorch) {
-      await attempt('PyTorch', async () => {
-        const checkpoint = await synthesized('libero', work);
-        const args = [
-          'bench/reference/eagerLatency.py',
-          checkpoint,
-          '--warm-ups',
-          values['warm-ups'],
-          '--runs',
-          values.runs,
-        ];
-        const { status, stdout, stderr } = spawnSync('python3', args, { cwd: root, encoding: 'utf8' });
-        if (status !== 0) throw new Error(stderr.trim().split('\n').at(-1));
-        say(stdout.trim());
-      });
-    } else say('not measured: python3 has no torch with CUDA');
+  if (families.length === 0) {
+    failures.push('TensorRT');
+    say('TensorRT: FAILED: found none; semanticvla doctor names the command that installs it');
   }
+  for (const tensorRt of families) measure(tensorRt);
+  if (!skipped.has('torch')) torch();
 } finally {
   if (values.work === undefined) rmSync(work, { recursive: true, force: true });
 }
 say(`\n${failures.length === 0 ? 'All passed.' : `FAILED: ${failures.join('; ')}.`}`);
-const folder = join(root, 'bench/results');
-mkdirSync(folder, { recursive: true });
-const file = join(folder, `gpu-${new Date().toISOString().slice(0, 16).replaceAll(':', '')}.md`);
-writeFileSync(file, `${report.join('\n')}\n`);
 console.log(`report: ${file}`);
-process.exit(failures.length === 0 ? 0 : exitCodes.failed);
+process.exit(failures.length === 0 ? 0 : families.length === 0 ? exitCodes.noTensorRt : exitCodes.failed);

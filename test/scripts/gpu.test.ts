@@ -1,7 +1,8 @@
 /** `npm run gpu` where there is no GPU, and the limit that it compares with. */
 
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -27,6 +28,32 @@ testWhen(!hasGpu, 'this machine has a GPU', test, 'without a GPU: one line and i
   assert.is(stderr.trim().split('\n').length, 1);
   assert.match(stderr, /needs an NVIDIA GPU/);
 });
+
+testWhen(
+  !hasGpu,
+  'this machine has a GPU',
+  test,
+  'a rehearsal: every step fails, is named, and the report ends',
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'semanticvla-gpu-test-'));
+    try {
+      const file = join(folder, 'reports/gpu.md');
+      const { status, stdout } = run('--rehearse', '--skip', 'fetch,build,kernels,torch', '--report', file);
+      const report = readFileSync(file, 'utf8');
+      assert.is(stdout, `${report}report: ${file}\n`);
+      assert.match(report, /^- build: skipped by option$/m);
+      const hasTensorRt = /^TensorRT\S* [\d.]+: device: FAILED: /m.test(report);
+      assert.is(status, hasTensorRt ? 1 : 23);
+      const steps = hasTensorRt ? ['device', 'goldens', 'latency', 'bound against baked'] : [''];
+      const last = report.trim().split('\n').at(-1)!;
+      assert.match(last, /^FAILED: .*\.$/);
+      for (const step of steps) assert.ok(last.includes(step), `${step} in: ${last}`);
+      if (hasTensorRt) assert.match(report, /goldens: FAILED: .*(libcuda\.so\.1|compiled without nvcc)/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
 
 test('bad options are refused', () => {
   assert.is(run('--skip', 'nothing').status, 2);

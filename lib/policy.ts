@@ -6,7 +6,7 @@
 import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
-import { checkOptions, checkSignal, expected } from './options.ts';
+import { checkOptions, checkSignal } from './options.ts';
 import { type Platform, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
 import { cpuSessionOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
@@ -14,6 +14,7 @@ import { computeStages } from './policyStages.ts';
 import { OnnxSession } from './runtime/onnxRuntime.ts';
 import { openTensorRt } from './runtime/openTensorRt.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
+import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
 import { pickFrames } from './transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
@@ -41,6 +42,10 @@ export const policyOptionNames = [
   'threads',
   'instructionCache',
   'weights',
+  'precision',
+  'tensorRt',
+  'device',
+  'graphs',
   'siglipText',
   'cacheDir',
   'onProgress',
@@ -66,8 +71,7 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   checkOptions(options, policyOptionNames, 'loadPolicy');
   checkNumber('threads', options.threads, 1, 256);
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
-  checkBackend(options);
-  checkWeights(options.weights);
+  checkRuntimeOptions(options);
   checkSignal(options.signal);
   const { signal, onProgress, siglipText, cacheDir } = options;
   const checkpoint = await openCheckpoint(dir, {
@@ -84,26 +88,6 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   return policy;
 }
 
-function checkBackend({ backend = 'cpu', weights }: PolicyOptions): void {
-  if (backend !== 'cpu' && backend !== 'tensorrt') {
-    throw new SemanticVlaError(
-      'OPTION_INVALID',
-      `Option backend: expected cpu or tensorrt, found ${String(backend)}.`,
-    );
-  }
-  if (backend === 'tensorrt' && weights !== undefined) {
-    throw new SemanticVlaError(
-      'OPTION_INVALID',
-      `Option weights: expected none with backend tensorrt, found ${weights}; it is how the CPU runtime holds them.`,
-    );
-  }
-}
-
-function checkWeights(weights: PolicyOptions['weights']): void {
-  if (weights === undefined || weights === 'folded' || weights === 'mapped') return;
-  throw expected('OPTION_INVALID', 'folded or mapped', 'option weights', weights);
-}
-
 function checkNumber(name: string, value: number | undefined, min: number, max: number): void {
   if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
   throw new SemanticVlaError(
@@ -117,6 +101,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
   if (options.backend === 'tensorrt') {
     const { cacheDir, onProgress, onNotice, signal } = options;
     return openTensorRt(checkpoint, sizes, {
+      ...tensorRtOptionsOf(options),
       threads,
       ...(cacheDir === undefined ? {} : { cacheDir }),
       ...(onProgress === undefined ? {} : { onProgress }),

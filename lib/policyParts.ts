@@ -7,6 +7,7 @@ import { buildInstructionGraph } from './graph/instructionGraph.ts';
 import { buildPolicyGraph } from './graph/policyGraph.ts';
 import { type Platform, resolvePlatform, resolveUnnormKey } from './platform.ts';
 import type { OnnxSessionOptions } from './runtime/onnxRuntime.ts';
+import { type CpuWeights, cpuWeightsOf } from './runtimeOptions.ts';
 import { type PromptLimits, promptLimits } from './transforms/prompt.ts';
 import { loadTokenizers, type Tokenizers } from './transforms/tokenizer/tokenizers.ts';
 import type { Policy, PolicyOptions } from './types.ts';
@@ -65,9 +66,7 @@ export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
 const foldedWeightsLimit = 2 * 2 ** 30;
 
 /** How the CPU runtime holds the weights when nobody says. */
-export function defaultWeights(
-  checkpoint: Pick<Checkpoint, 'tensors'>,
-): NonNullable<PolicyOptions['weights']> {
+export function defaultWeights(checkpoint: Pick<Checkpoint, 'tensors'>): CpuWeights {
   return weightBytes(checkpoint) < foldedWeightsLimit ? 'folded' : 'mapped';
 }
 
@@ -77,7 +76,7 @@ export function cpuSessionOptions(
   options: Pick<PolicyOptions, 'weights'>,
 ): OnnxSessionOptions {
   const { config, tensors, pixelNormalization } = checkpoint;
-  const weights = options.weights ?? defaultWeights(checkpoint);
+  const weights = cpuWeightsOf(options) ?? defaultWeights(checkpoint);
   const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: weights === 'folded' };
   return {
     instruction: buildInstructionGraph(config, tensors, graphOptions),

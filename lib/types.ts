@@ -38,8 +38,18 @@ export interface PolicyOptions {
   /**
    * CPU runtime: `folded` widens weights to float32 once at load (fast, 2x the bf16 bytes in memory); `mapped` leaves
    * bf16 weights in their files and widens them as they are used. Default: `folded` below 2 GB of weights.
+   * TensorRT: `bound` puts them on the device at load, one plan for every checkpoint of an architecture; `baked` into the
+   * plan. Default: the device's recipe (engines/).
    */
-  readonly weights?: 'folded' | 'mapped';
+  readonly weights?: 'folded' | 'mapped' | 'bound' | 'baked';
+  /** TensorRT: type of weights and activations; default: the device's recipe. The CPU computes in float32. */
+  readonly precision?: 'float32' | 'bfloat16' | 'float16';
+  /** TensorRT: the library or its folder; default: searched (`semanticvla doctor` says where). */
+  readonly tensorRt?: string;
+  /** TensorRT: number of the GPU; default 0. */
+  readonly device?: number;
+  /** TensorRT: CUDA graphs; default true. */
+  readonly graphs?: boolean;
   readonly siglipText?: string;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;

@@ -8,6 +8,7 @@ import { chunksCsv, trtexecTimes } from '../profile/measure/exports.ts';
 import type { BenchSubject } from '../profile/measure/subjects.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
 import type { BenchReport } from '../profile/types.ts';
+import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import type { PolicyOptions } from '../types.ts';
 import { type GateFlags, gateExitCode, openGate, withVerdicts } from './benchGate.ts';
@@ -27,12 +28,17 @@ import { rooflineRowsText } from './rooflineRows.ts';
 type Backend = NonNullable<PolicyOptions['backend']>;
 type Weights = NonNullable<PolicyOptions['weights']>;
 
-interface BenchFlags extends Omit<PolicyFlags, 'backend' | 'threads' | 'weights' | 'observation'>, GateFlags {
+type Precision = NonNullable<PolicyOptions['precision']>;
+
+interface BenchFlags
+  extends Omit<PolicyFlags, 'backend' | 'threads' | 'weights' | 'precision' | 'observation'>,
+    GateFlags {
   readonly preset: readonly SynthPreset[];
   readonly observation?: string;
   readonly frame?: NonNullable<BenchOptions['frame']>;
   readonly backend?: readonly Backend[];
   readonly weights?: readonly Weights[];
+  readonly precision?: readonly Precision[];
   readonly threads?: readonly number[];
   readonly promptLengths?: readonly number[];
   readonly warmUp?: number;
@@ -125,30 +131,72 @@ export function subjectsOf(checkpoints: readonly string[], flags: BenchFlags): B
   const shared = policyOptions(withoutLists(flags));
   const { cacheDir: _, ...policy } = shared;
   return sources.flatMap((source) =>
-    each(flags.backend).flatMap((backend) =>
-      each(flags.weights).flatMap((weights) =>
-        each(flags.threads).flatMap((threads) =>
-          each(flags.promptLengths).flatMap((promptTokens) =>
-            each(cameraCounts(flags)).map((cameraCount) => ({
-              ...source,
-              options: {
-                ...policy,
-                ...(backend === undefined ? {} : { backend }),
-                ...(weights === undefined || backend === 'tensorrt' ? {} : { weights }),
-                ...(threads === undefined ? {} : { threads }),
-              },
-              ...(promptTokens === undefined ? {} : { promptTokens }),
-              ...(cameraCount === undefined ? {} : { cameraCount }),
-            })),
-          ),
+    runtimesOf(flags).flatMap((runtime) =>
+      each(flags.threads).flatMap((threads) =>
+        each(flags.promptLengths).flatMap((promptTokens) =>
+          each(cameraCounts(flags)).map((cameraCount) => ({
+            ...source,
+            options: {
+              ...(runtime.backend === 'tensorrt' ? policy : withoutTensorRt(policy)),
+              ...runtime,
+              ...(threads === undefined ? {} : { threads }),
+            },
+            ...(promptTokens === undefined ? {} : { promptTokens }),
+            ...(cameraCount === undefined ? {} : { cameraCount }),
+          })),
         ),
       ),
     ),
   );
 }
 
+type Runtime = Pick<PolicyOptions, 'backend' | 'weights' | 'precision'>;
+
+/** Every backend with those of the listed weights and precisions that it can have. */
+function runtimesOf(flags: BenchFlags): Runtime[] {
+  const backends = flags.backend ?? ['cpu'];
+  const fits = (backend: Backend, cpu: readonly string[], engine: readonly string[]) => (value: string) =>
+    (backend === 'cpu' ? cpu : engine).includes(value);
+  const chosen = <T extends string>(
+    name: string,
+    values: readonly T[] | undefined,
+    takes: (backend: Backend) => (value: string) => boolean,
+  ) => {
+    const lost = values?.find((value) => !backends.some((backend) => takes(backend)(value)));
+    if (lost !== undefined) {
+      throw new SemanticVlaError(
+        'OPTION_INVALID',
+        `--${name} ${lost}: expected a value that ${backends.join(' or ')} has. Add the other runtime to --backend, or leave it out.`,
+      );
+    }
+    return (backend: Backend): readonly (T | undefined)[] => {
+      const fitting = values?.filter(takes(backend)) ?? [];
+      return fitting.length === 0 ? [undefined] : fitting;
+    };
+  };
+  const weightsOf = chosen('weights', flags.weights, (backend) => fits(backend, cpuWeights, engineWeights));
+  const precisionsOf = chosen('precision', flags.precision, (backend) =>
+    fits(backend, ['float32'], precisions),
+  );
+  return backends.flatMap((backend) =>
+    weightsOf(backend).flatMap((weights) =>
+      precisionsOf(backend).map((precision) => ({
+        ...(flags.backend === undefined ? {} : { backend }),
+        ...(weights === undefined ? {} : { weights }),
+        ...(precision === undefined ? {} : { precision }),
+      })),
+    ),
+  );
+}
+
+/** Where both runtimes take turns, what only one takes is for that one. */
+function withoutTensorRt(policy: PolicyOptions): PolicyOptions {
+  const { tensorRt: _library, device: _device, graphs: _graphs, ...rest } = policy;
+  return rest;
+}
+
 function withoutLists(flags: BenchFlags): Partial<PolicyFlags> {
-  const { backend: _b, weights: _w, threads: _t, observation: _o, cameras, ...rest } = flags;
+  const { backend: _b, weights: _w, precision: _p, threads: _t, observation: _o, cameras, ...rest } = flags;
   return { ...rest, ...(cameras === undefined || cameraCounts(flags) !== undefined ? {} : { cameras }) };
 }
 
@@ -240,7 +288,19 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--instruction <text>', 'what to tell the policies')
     .option('--prompt-lengths <list>', 'tokens of the prompt, e.g. 20,40', listOf(wholeNumber(1)))
     .option('--backend <list>', 'cpu, tensorrt', listOf(oneOf('cpu', 'tensorrt')))
-    .option('--weights <list>', 'folded, mapped; CPU runtime', listOf(oneOf('folded', 'mapped')))
+    .option(
+      '--weights <list>',
+      'folded, mapped (cpu), bound, baked (tensorrt)',
+      listOf(oneOf(...cpuWeights, ...engineWeights)),
+    )
+    .option(
+      '--precision <list>',
+      'float32, bfloat16, float16; the CPU computes in float32',
+      listOf(oneOf(...precisions)),
+    )
+    .option('--tensorrt <path>', 'the library or its folder; default: searched')
+    .option('--device <n>', 'number of the GPU; default: 0', wholeNumber(0))
+    .option('--no-cuda-graphs', 'TensorRT launches kernels one by one')
     .option('--threads <list>', 'CPU threads, e.g. 1,2,4', listOf(wholeNumber(1)))
     .option('--warmUp <ms>', 'warm up for exactly so long; default: until steady', seconds)
     .option('--duration <s>', 'measure at least so long', seconds)

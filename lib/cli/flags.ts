@@ -1,6 +1,7 @@
 /** Flags that several commands share, and what they mean in the API. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import type { PolicyOptions } from '../types.ts';
 
 /** As commander delivers them; absent means not given. */
@@ -18,6 +19,10 @@ export interface PolicyFlags {
   readonly backend?: NonNullable<PolicyOptions['backend']>;
   readonly threads?: number;
   readonly weights?: NonNullable<PolicyOptions['weights']>;
+  readonly precision?: NonNullable<PolicyOptions['precision']>;
+  readonly tensorrt?: string;
+  readonly device?: number;
+  readonly cudaGraphs?: boolean;
   readonly siglipText?: string;
   readonly cache?: string;
 }
@@ -92,9 +97,18 @@ export function addRuntimeFlags(command: Command): Command {
     .addOption(
       new Option(
         '--weights <how>',
-        'folded: widened to float32 at load (fast); mapped: left in their files (little memory); default: by size',
-      ).choices(['folded', 'mapped']),
-    );
+        'cpu: folded, widened to float32 at load (fast), or mapped, left in their files (little memory), default by size; ' +
+          'tensorrt: bound, put on the device at load, or baked into the plan, default by device',
+      ).choices([...cpuWeights, ...engineWeights]),
+    )
+    .addOption(
+      new Option('--precision <type>', 'tensorrt: of weights and activations; default: by device').choices(
+        precisions,
+      ),
+    )
+    .option('--tensorrt <path>', 'tensorrt: the library or its folder; default: searched')
+    .option('--device <n>', 'tensorrt: number of the GPU; default: 0', wholeNumber(0))
+    .option('--no-cuda-graphs', 'tensorrt: launch kernels one by one');
 }
 
 /** Everything that makes one prediction: `predict`, `stages` and `view`. */
@@ -119,6 +133,8 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     backend,
     threads,
     weights,
+    precision,
+    device,
   } = flags;
   const all = {
     platform,
@@ -132,6 +148,11 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     backend,
     threads,
     weights,
+    precision,
+    device,
+    tensorRt: flags.tensorrt,
+    // commander makes a --no-x flag true when it is not given
+    graphs: flags.cudaGraphs === false ? false : undefined,
     siglipText: flags.siglipText,
     cacheDir: flags.cache,
   };

@@ -25,7 +25,7 @@ import {
 import { formatBytes, formatTable } from './format.ts';
 import type { Run } from './main.ts';
 
-interface RooflineFlags extends Partial<PolicyFlags> {
+interface RooflineFlags extends Omit<Partial<PolicyFlags>, 'device' | 'precision'> {
   readonly preset?: SynthPreset;
   readonly device?: readonly string[];
   readonly precision?: RooflinePrecision;
@@ -122,8 +122,16 @@ async function roofline(
   dir: string | undefined,
   flags: RooflineFlags,
 ): Promise<number> {
-  const { threads: _threads, backend: _backend, weights: _weights, ...shared } = policyOptions(flags);
-  const { preset, device, precision, promptLength } = flags;
+  // devices and precisions of the estimate are not the runtime's
+  const { preset, device, precision, promptLength, ...given } = flags;
+  const {
+    threads: _threads,
+    backend: _backend,
+    weights: _weights,
+    precision: _precision,
+    device: _device,
+    ...shared
+  } = policyOptions(given);
   const options: EstimateRooflineOptions = {
     ...shared,
     onProgress: context.onProgress,

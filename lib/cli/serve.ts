@@ -16,6 +16,7 @@ import { type CommandContext, exitCodes } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
+  addRuntimeFlags,
   type PolicyFlags,
   policyOptions,
   wholeNumber,
@@ -203,13 +204,7 @@ export function serveCommand(program: Command, run: Run): void {
         .default('info'),
     )
     .option('--json', 'print the addresses as JSON');
-  addPlatformFlags(command)
-    .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
-    .option('--threads <n>', 'CPU threads', wholeNumber(1))
-    .addOption(
-      new Option('--weights <how>', 'as in predict; default: by size').choices(['folded', 'mapped']),
-    );
-  addCheckpointFlags(command)
+  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ServeFlags) =>
       run((context, given) => serve(context, checkpoint, given), flags),

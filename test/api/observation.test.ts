@@ -96,7 +96,8 @@ test('states: a Float64Array or Float32Array is as good as a list; a wrong one i
 test('misspelled, unknown and wrong options are refused by name', async () => {
   const load = (options: unknown) => openLibero(options as PolicyOptions);
   await rejects(load({ centreCrop: false }), 'OPTION_UNKNOWN', /centreCrop.*centerCrop/);
-  await rejects(load({ device: 'cuda' }), 'OPTION_UNKNOWN', /device.*Known/);
+  await rejects(load({ gpu: 'cuda' }), 'OPTION_UNKNOWN', /gpu.*Known/);
+  await rejects(load({ device: 0 }), 'OPTION_INVALID', /device.*tensorrt/);
   await rejects(load({ threads: 0 }), 'OPTION_INVALID', /threads/);
   await rejects(load({ instructionCache: 0 }), 'OPTION_INVALID', /instructionCache/);
   await rejects(load({ backend: 'cuda' }), 'OPTION_INVALID', /backend/);

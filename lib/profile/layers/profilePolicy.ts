@@ -9,6 +9,7 @@ import { resolveUnnormKey } from '../../platform.ts';
 import { cpuSessionOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policyParts.ts';
 import { openTensorRt, type TensorRtOptions } from '../../runtime/openTensorRt.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
+import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
 import { type Binding, layerInfo } from '../export/trtexecProfile.ts';
@@ -115,6 +116,7 @@ function watching({ parts, options: policyOptions }: OpenedPolicy, options: Prof
   if (policyOptions.backend === 'tensorrt') {
     const open = (onLayers?: TensorRtOptions['onLayers']): Promise<TensorRtSession> =>
       openTensorRt(parts.checkpoint, parts.sizes, {
+        ...tensorRtOptionsOf(policyOptions),
         threads: parts.threads,
         ...(cacheDir === undefined ? {} : { cacheDir }),
         ...(onLayers === undefined ? {} : { onLayers }),

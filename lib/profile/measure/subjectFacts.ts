@@ -4,7 +4,8 @@ import { createRequire } from 'node:module';
 import { SemanticVlaError } from '../../errors.ts';
 import { defaultWeights, type PolicyParts } from '../../policyParts.ts';
 import { engineOptions, findMachine, labelOf } from '../../runtime/openTensorRt.ts';
-import type { Policy } from '../../types.ts';
+import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
+import type { Policy, PolicyOptions } from '../../types.ts';
 import type { SubjectFacts } from '../types.ts';
 import type { FrameSize } from './randomObservation.ts';
 import type { BenchSubject } from './subjects.ts';
@@ -25,7 +26,7 @@ export function subjectFacts(
   const backend = options.backend ?? 'cpu';
   const { runtime, precision, weights } =
     backend === 'tensorrt'
-      ? tensorRtFacts()
+      ? tensorRtFacts(options)
       : {
           runtime: `ONNX Runtime ${packageVersion('onnxruntime-node')}`,
           precision: 'float32' as const,
@@ -53,9 +54,10 @@ export function subjectFacts(
 }
 
 /** As the engines of the device at hand are built. */
-function tensorRtFacts(): Pick<SubjectFacts, 'runtime' | 'precision' | 'weights'> {
-  const machine = findMachine({});
-  const { precision, weights } = engineOptions(machine, {});
+function tensorRtFacts(options: PolicyOptions): Pick<SubjectFacts, 'runtime' | 'precision' | 'weights'> {
+  const chosen = tensorRtOptionsOf(options);
+  const machine = findMachine(chosen);
+  const { precision, weights } = engineOptions(machine, chosen);
   return { runtime: labelOf(machine.tensorRt), precision, weights };
 }
 
@@ -70,7 +72,7 @@ export function subjectNames(subjects: readonly BenchSubject[]): string[] {
     source: subject.preset ?? (subject.checkpoint ?? '').replace(/\/+$/, '').split('/').slice(-2).join('/'),
     version: subject.version ?? '',
     backend: subject.options?.backend ?? 'cpu',
-    precision: precisionOf(subject),
+    precision: subject.options?.precision ?? '',
     weights: subject.options?.weights ?? '',
     threads: subject.options?.threads === undefined ? '' : `${subject.options.threads} threads`,
     prompt: subject.promptTokens === undefined ? '' : `P ${subject.promptTokens}`,
@@ -101,8 +103,4 @@ export function subjectNames(subjects: readonly BenchSubject[]): string[] {
     seen.add(unique);
     return unique;
   });
-}
-
-function precisionOf({ options }: BenchSubject): string {
-  return (options as { readonly precision?: string } | undefined)?.precision ?? '';
 }

@@ -1,0 +1,71 @@
+/** Options of `loadPolicy` that belong to one runtime: checked against the one that was chosen, so that none is ignored. */
+
+import { SemanticVlaError } from './errors.ts';
+import { expected } from './options.ts';
+import type { TensorRtOptions } from './runtime/openTensorRt.ts';
+import type { PolicyOptions } from './types.ts';
+
+/** How the CPU runtime holds weights. */
+export const cpuWeights = ['folded', 'mapped'] as const;
+/** How an engine gets them. */
+export const engineWeights = ['bound', 'baked'] as const;
+export const precisions = ['float32', 'bfloat16', 'float16'] as const;
+
+export type CpuWeights = (typeof cpuWeights)[number];
+export type EngineWeights = (typeof engineWeights)[number];
+
+/** What only TensorRT takes. */
+const tensorRtOnly = ['tensorRt', 'device', 'graphs'] as const satisfies readonly (keyof PolicyOptions)[];
+
+/** @throws OPTION_INVALID with the runtime that the option belongs to */
+export function checkRuntimeOptions(options: PolicyOptions): void {
+  const { backend = 'cpu', weights, precision, device, graphs, tensorRt } = options;
+  checkChoice('backend', backend, ['cpu', 'tensorrt']);
+  checkChoice('weights', weights, backend === 'cpu' ? cpuWeights : engineWeights, backend);
+  checkChoice('precision', precision, backend === 'cpu' ? ['float32'] : precisions, backend);
+  if (backend === 'cpu') {
+    const foreign = tensorRtOnly.find((name) => options[name] !== undefined);
+    if (foreign === undefined) return;
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option ${foreign}: expected with backend tensorrt only, found it with backend cpu. Add backend: 'tensorrt', or leave it out.`,
+    );
+  }
+  if (device !== undefined && !(Number.isInteger(device) && device >= 0))
+    throw expected('OPTION_INVALID', 'the number of a GPU', 'option device', device);
+  if (graphs !== undefined && typeof graphs !== 'boolean')
+    throw expected('OPTION_INVALID', 'true or false', 'option graphs', graphs);
+  if (tensorRt !== undefined && (typeof tensorRt !== 'string' || tensorRt === ''))
+    throw expected('OPTION_INVALID', 'the path of a library or its folder', 'option tensorRt', tensorRt);
+}
+
+function checkChoice(name: string, value: unknown, choices: readonly string[], backend?: string): void {
+  if (value === undefined || choices.includes(value as string)) return;
+  const where = backend === undefined ? '' : ` with backend ${backend}`;
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Option ${name}: expected ${choices.join(' or ')}${where}, found ${String(value)}.`,
+  );
+}
+
+/** The CPU runtime's way of `weights`; undefined when it was not said. @param options checked */
+export function cpuWeightsOf({ weights }: Pick<PolicyOptions, 'weights'>): CpuWeights | undefined {
+  return weights === 'folded' || weights === 'mapped' ? weights : undefined;
+}
+
+/** What TensorRT takes of the options. @param options checked */
+export function tensorRtOptionsOf({
+  tensorRt,
+  device,
+  precision,
+  weights,
+  graphs,
+}: PolicyOptions): Pick<TensorRtOptions, 'tensorRt' | 'device' | 'precision' | 'weights' | 'graphs'> {
+  return {
+    ...(tensorRt === undefined ? {} : { tensorRt }),
+    ...(device === undefined ? {} : { device }),
+    ...(precision === undefined ? {} : { precision }),
+    ...(weights === 'bound' || weights === 'baked' ? { weights } : {}),
+    ...(graphs === undefined ? {} : { graphs }),
+  };
+}

@@ -1,0 +1,110 @@
+/** Options that belong to one runtime: none is taken by the other, and `bench` makes its subjects of those that fit. */
+
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { subjectsOf } from '../lib/cli/bench.ts';
+import { SemanticVlaError } from '../lib/errors.ts';
+import { checkRuntimeOptions, cpuWeightsOf, tensorRtOptionsOf } from '../lib/runtimeOptions.ts';
+import type { PolicyOptions } from '../lib/types.ts';
+
+const test = suite('runtime options');
+
+function refused(options: unknown, message: RegExp): void {
+  assert.throws(
+    () => checkRuntimeOptions(options as PolicyOptions),
+    (error: unknown) =>
+      error instanceof SemanticVlaError && error.code === 'OPTION_INVALID' && message.test(error.message),
+    JSON.stringify(options),
+  );
+}
+
+test('each runtime takes its own', () => {
+  for (const options of [
+    {},
+    { backend: 'cpu', weights: 'mapped', precision: 'float32' },
+    { weights: 'folded' },
+    { backend: 'tensorrt' },
+    {
+      backend: 'tensorrt',
+      weights: 'baked',
+      precision: 'float16',
+      device: 1,
+      graphs: false,
+      tensorRt: '/opt/trt',
+    },
+  ] satisfies PolicyOptions[])
+    checkRuntimeOptions(options);
+});
+
+test('what the other runtime has is refused by name', () => {
+  refused({ weights: 'bound' }, /weights: expected folded or mapped with backend cpu, found bound/);
+  refused(
+    { backend: 'tensorrt', weights: 'mapped' },
+    /expected bound or baked with backend tensorrt, found mapped/,
+  );
+  refused({ precision: 'bfloat16' }, /precision: expected float32 with backend cpu/);
+  refused({ backend: 'tensorrt', precision: 'int8' }, /float32 or bfloat16 or float16/);
+  for (const given of [{ device: 0 }, { graphs: true }, { tensorRt: '/opt/trt' }])
+    refused(given, new RegExp(`${Object.keys(given)[0]}: expected with backend tensorrt only`));
+  refused({ backend: 'cuda' }, /backend: expected cpu or tensorrt, found cuda/);
+  refused({ backend: 'tensorrt', device: 1.5 }, /number of a GPU/);
+  refused({ backend: 'tensorrt', graphs: 'no' }, /true or false/);
+  refused({ backend: 'tensorrt', tensorRt: '' }, /path of a library/);
+});
+
+test('each runtime is given what it takes and no more', () => {
+  assert.equal(
+    tensorRtOptionsOf({
+      backend: 'tensorrt',
+      weights: 'bound',
+      precision: 'bfloat16',
+      device: 2,
+      threads: 4,
+    }),
+    {
+      weights: 'bound',
+      precision: 'bfloat16',
+      device: 2,
+    },
+  );
+  assert.equal(tensorRtOptionsOf({ weights: 'folded' }), {});
+  assert.is(cpuWeightsOf({ weights: 'mapped' }), 'mapped');
+  assert.is(cpuWeightsOf({ weights: 'baked' }), undefined);
+});
+
+type Flags = Parameters<typeof subjectsOf>[1];
+
+function optionsOf(flags: Partial<Flags>): unknown[] {
+  return subjectsOf(['policy'], { preset: [], baseline: [], failIf: [], ...flags } as Flags).map(
+    ({ options }) => options,
+  );
+}
+
+test('bench: every combination that a runtime has, each once', () => {
+  assert.equal(optionsOf({}), [{}]);
+  assert.equal(
+    optionsOf({
+      backend: ['cpu', 'tensorrt'],
+      weights: ['folded', 'bound', 'baked'],
+      precision: ['bfloat16', 'float16'],
+      device: 1,
+    }),
+    [
+      { backend: 'cpu', weights: 'folded' },
+      { device: 1, backend: 'tensorrt', weights: 'bound', precision: 'bfloat16' },
+      { device: 1, backend: 'tensorrt', weights: 'bound', precision: 'float16' },
+      { device: 1, backend: 'tensorrt', weights: 'baked', precision: 'bfloat16' },
+      { device: 1, backend: 'tensorrt', weights: 'baked', precision: 'float16' },
+    ],
+  );
+});
+
+test('bench: a value that no listed runtime has is refused, not dropped', () => {
+  for (const flags of [{ weights: ['bound'] }, { precision: ['float16'] }] as Partial<Flags>[])
+    assert.throws(
+      () => optionsOf(flags),
+      (error: unknown) => error instanceof SemanticVlaError && error.code === 'OPTION_INVALID',
+    );
+});
+
+test.run();

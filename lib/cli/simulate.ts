@@ -71,9 +71,9 @@ async function simulate(context: CommandContext, flags: SimulateFlags): Promise<
   const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
   const options: CompareModesOptions = { latency: await readLatency(flags.latency), rate, chunk, ...given };
   const comparison = await compareModes(options);
-  if (flags.out !== undefined) await writeOutput(flags.out, Buffer.from(comparisonPage(comparison)));
+  if (flags.out !== undefined) await writeOutput(flags.out, Buffer.from(await comparisonPage(comparison)));
   if (flags.plots !== undefined) {
-    for (const [name, svg] of Object.entries(comparisonPlots(comparison))) {
+    for (const [name, svg] of Object.entries(await comparisonPlots(comparison))) {
       await writeOutput(`${flags.plots}-${name}.svg`, Buffer.from(svg));
     }
   }

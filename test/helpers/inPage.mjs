@@ -33,12 +33,16 @@ export function figures() {
   });
 }
 
-/** Widths, colours and the order of a page. */
+/** Widths, colours and the order of a page; the tables that are wider than their place. */
 export function layout() {
   const { scrollWidth, clientWidth } = document.documentElement;
   const { backgroundColor, color } = getComputedStyle(document.body);
-  const tops = ['.warnings', '#summary', '#machine', 'figure'].map(
-    (selector) => document.querySelector(selector).getBoundingClientRect().top,
-  );
-  return { scrollWidth, clientWidth, backgroundColor, color, tops };
+  const tops = ['.warnings', '#summary', '#machine', 'figure']
+    .map((selector) => document.querySelector(selector))
+    .filter((element) => element !== null)
+    .map((element) => element.getBoundingClientRect().top);
+  const tables = [...document.querySelectorAll('.table')]
+    .filter((table) => table.scrollWidth > table.clientWidth)
+    .map((table) => table.textContent.slice(0, 60));
+  return { scrollWidth, clientWidth, backgroundColor, color, tops, scrolledTables: tables };
 }

@@ -4,8 +4,10 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { percent, table } from '../../lib/plots/html.ts';
 import { inLightColors } from '../../lib/plots/palette.ts';
 import { joinReports } from '../../lib/profile/report/joinReports.ts';
+import { timelineFigure } from '../../lib/profile/report/latencyFigures.ts';
 import { readReport } from '../../lib/profile/report/readReport.ts';
 import {
   bodyRange,
@@ -16,9 +18,10 @@ import {
   quarters,
   waterfall,
 } from '../../lib/profile/report/seriesData.ts';
+import { writeProfile } from '../../lib/profile/report/writeProfile.ts';
 import { writeReport } from '../../lib/profile/report/writeReport.ts';
 import type { BenchReport, ChunkRecord } from '../../lib/profile/types.ts';
-import { madeUpReport } from '../helpers/benchReport.ts';
+import { madeUpProfile, madeUpReport } from '../helpers/benchReport.ts';
 import { cli } from '../helpers/cli.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 
@@ -228,6 +231,42 @@ report('the command: two files to one page', () => {
   assert.match(stdout, /libero \(before\), libero \(after\)/);
   assert.match(readFileSync(out, 'utf8'), /<figure id="comparison">/);
   assert.match(cli('report', 'no-such.json', '--out', out).stderr, /^REPORT_INVALID: no-such.json: /);
+});
+
+report('the page of a profile: what is doubtful, what watching cost, layers, machine', async () => {
+  const page = await writeProfile(madeUpProfile());
+  for (const id of ['layers-0', 'blocks-0']) assert.match(page, new RegExp(`<figure id="${id}"><svg`));
+  const order = ['clocks-unlocked', 'took turns', 'id="layers"', 'MAXN'].map((text) => page.indexOf(text));
+  assert.ok(
+    order.every((at, i) => at > (order[i - 1] ?? 0)),
+    `${order}`,
+  );
+  const apart = await writeProfile({ ...madeUpProfile(), layers: [], takesTurns: false });
+  assert.match(apart, /one after the other/);
+  assert.not.match(apart, /took turns|<svg/);
+});
+
+report('the time line begins with the first measured chunk, not with the warm-up before it', () => {
+  const { subjects } = small();
+  const late = subjects.map((one) => ({
+    ...one,
+    chunks: one.chunks.map((chunk) => ({ ...chunk, startMs: chunk.startMs + 33_000 })),
+  }));
+  const domain = /"seconds","type":"quantitative","title":"[^"]*","scale":\{"domain":\[([\d.]+),([\d.]+)\]/;
+  const [, first, last] = domain.exec(JSON.stringify(timelineFigure(late).spec))!;
+  assert.is(Number(first), 33);
+  assert.is(Number(last), late[0]!.chunks.at(-1)!.startMs / 1000);
+});
+
+report('columns of quantities stand right, words left, and a percent sign stays beside its number', () => {
+  const rows = [
+    ['a', 12, '46.2 %', 'memory'],
+    ['b', '-', '', 'compute'],
+  ];
+  const html = table({ caption: '', head: ['stage', 'ms', 'share', 'bound by'], rows });
+  assert.match(html, /<th scope="col">ms<\/th><th scope="col">share<\/th><th scope="col" class="text">bound/);
+  assert.match(html, /<td>46.2 %<\/td><td class="text">memory/);
+  assert.is(percent(0.462), '46.2\u00a0%');
 });
 
 report('a picture alone has its light colours without CSS', () => {

@@ -1,4 +1,4 @@
-/** The report as a reader sees it: in a headless browser, light and dark, on a phone and on paper. One browser for all. */
+/** The report, and the pages in its style, as a reader sees them: in a headless browser, light and dark, on a phone and on paper. One browser for all. */
 
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,8 +6,12 @@ import { pathToFileURL } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { writeProfile } from '../../lib/profile/report/writeProfile.ts';
 import { writeReport } from '../../lib/profile/report/writeReport.ts';
-import { madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
+import { compareModes } from '../../lib/schedule/comparison/compareModes.ts';
+import { comparisonPage } from '../../lib/schedule/comparison/page.ts';
+import { parseLatency } from '../../lib/schedule/latency.ts';
+import { madeUpProfile, madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
@@ -47,6 +51,7 @@ interface Layout {
   readonly backgroundColor: string;
   readonly color: string;
   readonly tops: readonly number[];
+  readonly scrolledTables: readonly string[];
 }
 
 const inPage = readFileSync(join(import.meta.dirname, '../helpers/inPage.mjs'), 'utf8').replaceAll(
@@ -197,7 +202,8 @@ for (const colorScheme of ['light', 'dark'] as const) {
       // each picture has its numbers, and those that matter most stand open
       assert.is(await page.locator('figure details table').count(), plots.length);
       assert.ok(await page.locator('#roofline-0 details table').isVisible());
-      const { backgroundColor } = await layoutOf(page);
+      const { backgroundColor, scrolledTables } = await layoutOf(page);
+      assert.equal(scrolledTables, []);
       assert.is(backgroundColor, colorScheme === 'light' ? 'rgb(244, 246, 248)' : 'rgb(14, 18, 22)');
     }),
   );
@@ -230,9 +236,63 @@ check(
   },
 );
 
+/** The pages in the same style; of each, the names of its plots. */
+const others: Readonly<Record<string, readonly [write: () => Promise<string>, plots: readonly string[]]>> = {
+  'modes compared': [
+    async () =>
+      comparisonPage(
+        await compareModes({
+          latency: parseLatency('lognormal(80, 0.3)'),
+          rate: 20,
+          chunk: 8,
+          seconds: 20,
+          lost: 0.01,
+        }),
+      ),
+    [
+      'Jerk against reaction time for each mode',
+      'Idle ticks and age of observations for each mode',
+      'Commands over time for each mode',
+      'Reaction, idle ticks and jerk against the horizon',
+      'Histogram of latencies, lognormal(80, 0.3)',
+    ],
+  ],
+  profile: [() => writeProfile(madeUpProfile()), ['Top layers of preset libero', 'Blocks of preset libero']],
+};
+
+for (const [name, [write, names]] of Object.entries(others)) {
+  check(`${name}: the same looks, light, dark, on a phone and on paper`, () =>
+    opened(
+      { viewport: screen },
+      async (page, events) => {
+        assert.is(await page.getByRole('img').count(), names.length);
+        for (const plot of names)
+          assert.ok(await page.getByRole('img', { name: plot, exact: true }).isVisible());
+        for (const colorScheme of ['light', 'dark'] as const) {
+          await page.emulateMedia({ colorScheme });
+          assert.equal((await figuresOf(page)).flatMap(faults), [], colorScheme);
+        }
+        assert.equal((await layoutOf(page)).scrolledTables, []);
+        for (const [width, media] of [
+          [390, 'screen'],
+          [703, 'print'],
+        ] as const) {
+          await page.setViewportSize({ width, height: 1000 });
+          await page.emulateMedia({ media });
+          const { scrollWidth, clientWidth } = await layoutOf(page);
+          assert.ok(scrollWidth <= clientWidth, `${media}: ${scrollWidth} wide on ${clientWidth}`);
+        }
+        assert.equal(events, []);
+      },
+      writeFile(write()),
+    ),
+  );
+}
+
 check('warnings come before the summary, the machine before the first plot', () =>
   opened({ viewport: screen }, async (page) => {
     const { tops } = await layoutOf(page);
+    assert.is(tops.length, 4);
     assert.equal(
       tops,
       [...tops].sort((a, b) => a - b),

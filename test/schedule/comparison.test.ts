@@ -62,22 +62,53 @@ test('what is known beforehand comes out', async () => {
 test('a page that needs nothing else, equal each time', async () => {
   const options = { latency: parseLatency('uniform(20, 60)'), rate: 30, chunk: 6, seconds: 10, lost: 0.05 };
   const comparison = await compareModes(options);
-  const page = comparisonPage(comparison);
-  assert.is(page, comparisonPage(await compareModes(options)));
-  assert.not.match(page, /<script|<link|<img|url\(|src=|NaN|undefined|Infinity/);
+  const page = await comparisonPage(comparison);
+  assert.is(page, await comparisonPage(await compareModes(options)));
+  assert.not.match(page, /<script|<img|url\((?!#)|src=|NaN|undefined|Infinity/);
+  // an empty icon, so that no browser asks for one
+  assert.equal(page.match(/<link[^>]*>/g), ['<link rel="icon" href="data:,">']);
+  assert.match(page, /Content-Security-Policy" content="default-src 'none'/);
   assert.is(page.match(/<svg /g)!.length, 5);
-  for (const svg of Object.values(comparisonPlots(comparison))) {
-    assert.is(svg.match(/<(text|line|path|circle|rect|svg)\b/g)!.length > 20, true);
-    assert.is(svg.match(/<text/g)!.length, svg.match(/<\/text>/g)!.length);
+  const plots = Object.entries(await comparisonPlots(comparison));
+  assert.equal(
+    plots.map(([name]) => name),
+    ['trade', 'cost', 'trace', 'horizon', 'latency'],
+  );
+  for (const [name, svg] of plots) {
+    assert.ok(page.includes(`<figure id="${name}"><svg `), name);
+    assert.ok(svg.match(/<(text|line|path|rect)\b/g)!.length > 20, name);
+    // a file of its own has paper below it and no page's colours
+    assert.match(svg, /<\/desc><rect width="100%" height="100%" fill="#ffffff"\/>/);
+    assert.not.match(svg, /var\(/);
   }
+});
+
+test('what the plots say: every mode by its name, ticks that held, the length of a tick', async () => {
+  const latency = parseLatency('constant(100)');
+  const comparison = await compareModes({ latency, rate: 20, chunk: 8, seconds: 20 });
+  const { trade, cost, trace, latency: histogram } = await comparisonPlots(comparison);
+  for (const { name } of comparison.modes) {
+    for (const svg of [trade!, cost!, trace!]) assert.ok(svg.includes(`>${name}</text>`), name);
+  }
+  const [whole] = comparison.modes;
+  assert.ok(cost!.includes(`>${(100 * whole!.figures.idle).toFixed(1)}</text>`));
+  // the window is seconds 6 to 11
+  const marks = trace!.match(/<path transform="translate\([^)]*,95\)"/g)!.length;
+  const held = comparison.modes.flatMap(({ samples }) =>
+    samples.filter((sample) => sample.held && sample.at >= 6000 && sample.at <= 11_000),
+  ).length;
+  assert.ok(held > 10);
+  assert.is(marks, held);
+  assert.match(histogram!, /Median 100 ms, 99 of 100 under 100 ms. Dashed: one tick, 50 ms/);
+  // all of one latency is one full bin, not an empty frame
+  assert.is(histogram!.match(/v120h-[^>]* fill="#0072b2"/g)?.length, 1);
 });
 
 test('names from outside are text, not markup', async () => {
   const latency = recordedLatency([10, 20], '<script>alert(1)</script>');
-  assert.not.match(
-    comparisonPage(await compareModes({ latency, rate: 20, chunk: 4, seconds: 10 })),
-    /<script/,
-  );
+  const page = await comparisonPage(await compareModes({ latency, rate: 20, chunk: 4, seconds: 10 }));
+  assert.not.match(page, /<script/);
+  assert.match(page, /&lt;script&gt;alert\(1\)/);
 });
 
 test('latency formulas and files', () => {

@@ -20,10 +20,19 @@ test('lib/schedule imports nothing of checkpoints, graphs and runtimes, and read
     const source = readFileSync(path, 'utf8');
     for (const [, from] of source.matchAll(/from '([^']+)'/g)) {
       const target = relative(lib, resolve(dirname(path), from!));
-      assert.ok(target.startsWith('schedule/') || allowed.includes(target), `${file} imports ${from}`);
+      const isOwn = target.startsWith('schedule/') || allowed.includes(target);
+      const isPlot = file.startsWith('comparison/') && target.startsWith('plots/');
+      assert.ok(isOwn || isPlot, `${file} imports ${from}`);
     }
     assert.not.match(source, /\bDate\b|hrtime/, file);
   }
+});
+
+test('what draws is loaded when something is drawn, not with the room', () => {
+  const plots = readdirSync(join(lib, 'plots')).map((file) => readFileSync(join(lib, 'plots', file), 'utf8'));
+  const loads = plots.flatMap((source) => [...source.matchAll(/import\b[^;]*?'vega(?:-lite)?'/g)]);
+  assert.ok(loads.length >= 3);
+  for (const [load] of loads) assert.match(load, /^import type\b|\(/);
 });
 
 test.run();

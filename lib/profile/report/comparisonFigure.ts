@@ -1,9 +1,9 @@
 /** Several subjects against each other: ratios with their intervals. */
 
 import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type Figure, figure } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import type { Comparison } from '../types.ts';
-import { type Figure, figure } from './html.ts';
 import { plotWidth } from './latencyFigures.ts';
 
 /** What an interval lets one say. */

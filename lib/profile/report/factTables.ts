@@ -1,9 +1,9 @@
 /** What the page says without pictures: warnings, verdicts, the summary, the machine, how it was measured. */
 
 import { escaped } from '../../plots/escaped.ts';
+import { type Cell, figure, table } from '../../plots/html.ts';
 import { machineRows } from '../machine/machineRows.ts';
 import type { BenchReport, GateVerdict, MachineState, SelfCheck, SubjectResult, Warning } from '../types.ts';
-import { type Cell, figure, table } from './html.ts';
 
 export function warningList(warnings: readonly Warning[]): string {
   if (warnings.length === 0) return '<p class="calm">Nothing was seen that makes these figures doubtful.</p>';

@@ -1,10 +1,10 @@
 /** How long chunks took: histogram with every outlier, percentile curve, and the run over time. */
 
 import type { PlotSpec } from '../../plots/drawPlot.ts';
+import type { Figure } from '../../plots/html.ts';
+import { figure } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import type { SubjectResult } from '../types.ts';
-import type { Figure } from './html.ts';
-import { figure } from './html.ts';
 import {
   bodyRange,
   histogram,
@@ -205,7 +205,9 @@ function dashes(count: number): number[][] {
 }
 
 export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
-  const last = Math.max(...subjects.flatMap(({ chunks }) => chunks.map(({ startMs }) => startMs / 1000)));
+  const starts = subjects.flatMap(({ chunks }) => chunks.map(({ startMs }) => startMs / 1000));
+  // warm-up came before the first and is not drawn
+  const [first, last] = [Math.min(...starts), Math.max(...starts)];
   const rows = subjects.map(({ subject, chunks }, i) => {
     const values = sorted(totals(chunks));
     const [low, high] = bodyRange([values]);
@@ -217,7 +219,7 @@ export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
         field: 'seconds',
         type: 'quantitative',
         title: 'since the start of the run, s',
-        scale: { domain: [0, last], nice: false },
+        scale: { domain: [first, last], nice: false, zero: false },
       },
       y: {
         field: 'ms',
@@ -263,7 +265,7 @@ export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
     description: `Latency of each chunk in the order measured, with the running median, for ${nameList(subjects)}.`,
     spec: { vconcat: rows, spacing: 14 } as unknown as PlotSpec,
     caption:
-      'Each chunk in the order measured, and the running median. A median that climbs is a board that warms and throttles, or memory that fills; single high dots are other work on the machine.',
+      'Each chunk in the order measured, from the first after warm-up on, and the running median. A median that climbs is a board that warms and throttles, or memory that fills; single high dots are other work on the machine.',
     table: {
       caption: 'median of each quarter of the run, ms',
       head: ['subject', 'first', 'second', 'third', 'last', 'last against first'],

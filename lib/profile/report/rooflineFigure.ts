@@ -1,9 +1,9 @@
 /** The stages of a policy under the roof of a device: log-log, operations a byte of weights against operations a second. */
 
 import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type Cell, type Figure, figure, percent, type Table } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import type { Roofline, RooflineRow } from '../types.ts';
-import { type Cell, type Figure, figure, percent } from './html.ts';
 import { plotWidth } from './latencyFigures.ts';
 
 /** With weights and in every chunk; the pruner has none, the instruction runs once a sentence: both are in the table. */
@@ -35,7 +35,7 @@ export function rooflineFigure(subject: string, index: number, roofline: Rooflin
   const roof = peaks.flatMap((peak) =>
     [low, ridge(peak), high].map((x) => ({ x, y: Math.min(peak, (x * bandwidthGBs) / 1000), peak })),
   );
-  const bottom = Math.min(...ys, (low * bandwidthGBs) / 1000) / 1.5;
+  const bottom = Math.min(...ys, (low * bandwidthGBs) / 1000) / 2.2;
   const top = Math.max(...peaks) * 2;
   const x = { field: 'x', type: 'quantitative', scale: { type: 'log', domain: [low, high], nice: false } };
   const scale = { type: 'log', domain: [bottom, top], nice: false };
@@ -128,20 +128,20 @@ export function rooflineFigure(subject: string, index: number, roofline: Rooflin
   };
 }
 
-function rooflineTable(subject: string, { rows, limitMs }: Roofline): Figure['table'] {
+function rooflineTable(subject: string, { rows, limitMs }: Roofline): Table {
   return {
-    caption: `roofline of ${subject}; the limit of a chunk is ${figure(limitMs)} ms`,
+    caption: `roofline of ${subject}; the limit of a chunk is ${figure(limitMs)} ms; -: not measured alone`,
     head: [
       'stage',
       'GFLOP',
       'weights GB',
-      'activations GB',
+      'activa\u00adtions GB',
       'limit ms',
       'bound by',
       'measured ms',
       'of the limit',
-      'TFLOPS reached',
-      'GB/s reached',
+      'reached TFLOPS',
+      'reached GB/s',
     ],
     rows: rows.map((row): Cell[] => {
       const {
@@ -167,7 +167,7 @@ function rooflineTable(subject: string, { rows, limitMs }: Roofline): Figure['ta
         activationBytes / 1e9,
         limit,
         boundBy,
-        measuredMs ?? 'not measured',
+        measuredMs ?? '-',
         fraction === null ? '' : percent(fraction),
         measuredMs === null ? '' : tflops(row, measuredMs),
         measuredMs === null ? '' : weightBytes / (measuredMs * 1e6),

@@ -1,10 +1,10 @@
 /** Where the time of a chunk goes: the stages end to end, the layers that cost most, the model's blocks. */
 
 import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type Figure, figure, percent } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import { stageOfBlock, wholeBlock } from '../layers/blocks.ts';
 import type { LayerTime, StageName, SubjectResult } from '../types.ts';
-import { type Figure, figure } from './html.ts';
 import { colorOf, plotWidth, titleLines } from './latencyFigures.ts';
 import { waterfall } from './seriesData.ts';
 
@@ -89,7 +89,7 @@ export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
           const share = summary.total === undefined ? null : found.median / summary.total.median;
           const once = stage === 'tokenize' || stage === 'instruction';
           const { min, median, p90, p99, max } = found;
-          const part = share === null || once ? 'once a sentence' : `${figure(100 * share)} %`;
+          const part = share === null || once ? 'once a sentence' : percent(share);
           return [[name, meaning[stage]!, min, median, p90, p99, max, part]];
         }),
       ),
@@ -144,7 +144,7 @@ export function layersFigure(subject: string, index: number, layers: readonly La
     title: `Top layers of ${subject}`,
     description: `The ${top.length} layers that take most of a chunk, longest first, coloured by stage.`,
     spec: spec as unknown as PlotSpec,
-    caption: `The ${top.length} of ${layers.length} layers that take most, ${figure(share)} % of all. From a run of its own: a profiler slows what it watches, so compare layers with each other, not with the latency above.`,
+    caption: `The ${top.length} of ${layers.length} layers that take most, ${figure(share)} % of all. From a run of its own: a profiler slows what it watches, so compare layers with each other, not with a latency that nothing watched.`,
     table: {
       caption: `top layers of ${subject}`,
       head: ['layer', 'block', 'kind', 'runs', 'average ms', 'median ms', 'share %'],

@@ -1,15 +1,16 @@
 /** A profile as one HTML file, in the style of the report: layers, blocks and stages. */
 
+import { figure, paragraph, plotFigure, section, table } from '../../plots/html.ts';
+import { page } from '../../plots/page.ts';
 import type { GraphProfile, ProfileReport } from '../types.ts';
-import { figure, paragraph, plotFigure, section, table } from './html.ts';
+import { machineTable, warningList } from './factTables.ts';
 import { blocksFigure, layersFigure } from './stageFigures.ts';
-import { page } from './writeReport.ts';
 
 /** @returns the page as text; writing it is the caller's */
 export async function writeProfile(profile: ProfileReport): Promise<string> {
   const { variant, source, runtime, backend, threads, promptTokens, cameras, graphs, layers } = profile;
   const policy = layers.filter(({ graph }) => graph === 'policy');
-  const where = threads === null ? runtime : `${runtime}, ${threads} threads`;
+  const where = threads === null ? runtime : `${runtime}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
   const pictures =
     policy.length === 0
       ? []
@@ -18,15 +19,18 @@ export async function writeProfile(profile: ProfileReport): Promise<string> {
           await plotFigure(blocksFigure(source, 0, policy)),
         ];
   return page(`Profile of ${source}`, `${variant} on ${backend}: ${where}. ${profile.createdAt}.`, [
+    warningList(profile.warnings),
     paragraph(`${cameras.length} camera(s), prompt of ${promptTokens} tokens, ${profile.iterations} chunks.`),
-    section('graphs', 'Graphs', [graphTable(graphs), stageTable(graphs)]),
+    section('graphs', 'Graphs', [graphTable(profile), stageTable(graphs)]),
     section('layers', 'Layers', pictures),
+    section('machine', 'Machine', [machineTable(profile.machine)]),
   ]);
 }
 
-function graphTable(graphs: readonly GraphProfile[]): string {
+function graphTable({ graphs, takesTurns }: ProfileReport): string {
+  const order = takesTurns ? 'took turns' : 'ran one after the other';
   return table({
-    caption: 'what watching costs: the profiled and the plain session took turns',
+    caption: `what watching costs: the profiled and the plain session ${order}`,
     head: [
       'graph',
       'runs',
@@ -53,9 +57,9 @@ function graphTable(graphs: readonly GraphProfile[]): string {
 function stageTable(graphs: readonly GraphProfile[]): string {
   return table({
     caption: 'stages of the graphs, medians of the profiled runs',
-    head: ['stage', 'ms', 'share %'],
-    rows: graphs.flatMap(({ stages }) =>
-      stages.map(({ stage, medianMs, percent }) => [stage, medianMs, percent]),
+    head: ['stage', 'graph', 'ms', 'share of its graph %'],
+    rows: graphs.flatMap(({ graph, stages }) =>
+      stages.map(({ stage, medianMs, percent }) => [stage, graph, medianMs, percent]),
     ),
   });
 }

@@ -1,6 +1,7 @@
 /** A measurement as one HTML file that needs nothing else: no network, no script, no other file. */
 
-import { escaped } from '../../plots/escaped.ts';
+import { type Figure, paragraph, plotFigure, section } from '../../plots/html.ts';
+import { page } from '../../plots/page.ts';
 import { settingRows } from '../machine/machineRows.ts';
 import type { BenchReport } from '../types.ts';
 import { comparisonFigure } from './comparisonFigure.ts';
@@ -14,16 +15,10 @@ import {
   summaryTable,
   warningList,
 } from './factTables.ts';
-import { type Figure, paragraph, plotFigure, section } from './html.ts';
 import { histogramFigure, percentileFigure, timelineFigure } from './latencyFigures.ts';
-import { pageStyle } from './pageStyle.ts';
 import { rooflineFigure } from './rooflineFigure.ts';
 import { totals } from './seriesData.ts';
 import { blocksFigure, layersFigure, waterfallFigure } from './stageFigures.ts';
-
-/** No request can leave, whatever a name in the report holds. */
-const policy =
-  "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 /** @returns the page as text; writing it is the caller's */
 export async function writeReport(report: BenchReport): Promise<string> {
@@ -46,29 +41,6 @@ export async function writeReport(report: BenchReport): Promise<string> {
   const missing = measured === 0 ? ' No layers and no roofline were asked for.' : '';
   const board = settingRows(machine)[0]?.[1] ?? machine.board;
   return page(title, `${board}, ${report.createdAt}.${missing}`, [warningList(warnings), ...sections]);
-}
-
-/** A whole page: style, title, a quiet line below it, and its parts. */
-export function page(title: string, line: string, parts: readonly string[]): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<title>${escaped(title)}</title>
-<link rel="icon" href="data:,">
-<style>${pageStyle}</style>
-</head>
-<body>
-<main>
-<h1>${escaped(title)}</h1>
-<p class="quiet">${escaped(line)}</p>
-${parts.join('\n')}
-</main>
-</body>
-</html>
-`;
 }
 
 /** Sections with pictures; one whose data is not there is left out. */

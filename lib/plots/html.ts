@@ -1,7 +1,7 @@
-/** The few pieces that the page is made of. All text is escaped here. */
+/** The few pieces that pages of plots are made of. All text is escaped here. */
 
-import { drawPlot, type PlotSpec } from '../../plots/drawPlot.ts';
-import { escaped } from '../../plots/escaped.ts';
+import { drawPlot, type PlotSpec } from './drawPlot.ts';
+import { escaped } from './escaped.ts';
 
 /** Cells of a row: text, or a number that is shown with `digits`. */
 export type Cell = string | number | null;
@@ -20,8 +20,9 @@ export function figure(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: Math.min(digits, 4) });
 }
 
+/** The sign stays beside its number where a cell wraps. */
 export function percent(share: number): string {
-  return `${figure(100 * share)} %`;
+  return `${figure(100 * share)}\u00a0%`;
 }
 
 function cellText(cell: Cell): string {
@@ -29,11 +30,20 @@ function cellText(cell: Cell): string {
   return escaped(typeof cell === 'number' ? figure(cell) : cell);
 }
 
+/** Stands below other numbers: `46.2 %`, `1.3x`, or nothing where there is none. */
+const isQuantity = (cell: Cell | undefined): boolean =>
+  typeof cell !== 'string' || /^([+-]?[\d.,]+(\s?%|x)?)?$/.test(cell);
+
 /** Worth a line break rather than a column as wide as the page. */
-const isLong = (cell: Cell): boolean => typeof cell === 'string' && cell.length > 20;
+const isLong = (cell: Cell | undefined, most = 20): boolean => typeof cell === 'string' && cell.length > most;
 
 export function table({ caption, head, rows }: Table): string {
-  const isText = head.map((_, i) => i > 0 && rows.every((row) => typeof row[i] === 'string'));
+  const isText = head.map(
+    (_, i) =>
+      i > 0 &&
+      rows.every((row) => typeof row[i] === 'string') &&
+      !(rows.length > 0 && rows.every((row) => isQuantity(row[i]))),
+  );
   const heads = head
     .map((name, i) => `<th scope="col"${isText[i] ? ' class="text"' : ''}>${escaped(name)}</th>`)
     .join('');
@@ -42,7 +52,8 @@ export function table({ caption, head, rows }: Table): string {
       (cell, i) =>
         `<td${isText[i + 1] ? ` class="text${isLong(cell) ? ' long' : ''}"` : ''}>${cellText(cell)}</td>`,
     );
-    return `<tr><th scope="row">${cellText(name ?? null)}</th>${columns.join('')}</tr>`;
+    const long = isLong(name, 28) ? ' class="long"' : '';
+    return `<tr><th scope="row"${long}>${cellText(name ?? null)}</th>${columns.join('')}</tr>`;
   });
   return (
     `<div class="table"><table><caption>${escaped(caption)}</caption>` +
@@ -56,8 +67,8 @@ export interface Figure {
   readonly description: string;
   readonly spec: PlotSpec;
   readonly caption: string;
-  /** What the picture shows, as numbers. */
-  readonly table: Table;
+  /** What the picture shows, as numbers; left out where another table of the page has them. */
+  readonly table?: Table;
   /** true: the numbers stand open, and on paper too. */
   readonly isTableOpen?: boolean;
 }
@@ -70,10 +81,11 @@ export async function plotFigure({
   ...plot
 }: Figure): Promise<string> {
   const svg = await drawPlot(plot);
-  return (
-    `<figure id="${plot.id}">${svg}<figcaption>${escaped(caption)}</figcaption>` +
-    `<details${isTableOpen ? ' open' : ''}><summary>Numbers: ${escaped(numbers.caption)}</summary>${table({ ...numbers, caption: '' })}</details></figure>`
-  );
+  const details =
+    numbers === undefined
+      ? ''
+      : `<details${isTableOpen ? ' open' : ''}><summary>Numbers: ${escaped(numbers.caption)}</summary>${table({ ...numbers, caption: '' })}</details>`;
+  return `<figure id="${plot.id}">${svg}<figcaption>${escaped(caption)}</figcaption>${details}</figure>`;
 }
 
 export function section(id: string, title: string, parts: readonly string[]): string {

@@ -1,6 +1,6 @@
-/** Style of the page: light and dark by the reader's scheme, light on paper, readable on a phone. */
+/** Style of pages of plots: light and dark by the reader's scheme, light on paper, readable on a phone. */
 
-import { colorVariables } from '../../plots/palette.ts';
+import { colorVariables } from './palette.ts';
 
 export const pageStyle = `
 :root { color-scheme: light dark; ${colorVariables('light')} --panel: #ffffff; --page: #f4f6f8; --warn: #fff4e0; --warn-edge: #b45309; --bad: #b91c1c; --good: #166534; }
@@ -23,6 +23,7 @@ figure { margin: 16px 0; background: var(--panel); border: 1px solid var(--grid)
 figure svg { display: block; min-width: 560px; max-width: 100%; height: auto; }
 figcaption { font-size: 14px; margin-top: 8px; max-width: 80ch; }
 details { margin-top: 10px; font-size: 14px; }
+details table { font-size: 13px; }
 summary { cursor: pointer; }
 .table { overflow-x: auto; margin: 12px 0; }
 caption:empty { display: none; }
@@ -35,6 +36,7 @@ td.text { white-space: normal; overflow-wrap: break-word; }
 td.long { min-width: 17ch; }
 thead th { color: var(--quiet); font-weight: 600; }
 tbody th { font-weight: 500; }
+tbody th.long { white-space: normal; overflow-wrap: anywhere; min-width: 17ch; }
 table.facts td, table.facts th { white-space: normal; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 table.facts th { white-space: nowrap; }
 .pass { color: var(--good); } .fail { color: var(--bad); }
@@ -49,8 +51,8 @@ table.facts th { white-space: nowrap; }
   h2, caption { break-after: avoid; }
   .table, details { overflow: visible; }
   .warnings li { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  table, details { font-size: 8.5pt; }
+  table, details, details table { font-size: 8.5pt; }
   th, td { padding: 2pt 4pt; white-space: normal; }
-  td.long { min-width: 0; }
+  td.long, tbody th.long { min-width: 0; }
   details:not([open]) { display: none; }
 }`;

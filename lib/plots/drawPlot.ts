@@ -121,7 +121,7 @@ function named(svg: string, id: string, title: string, description: string): str
   const [, width, height] = size;
   const open = svg.indexOf('>') + 1;
   const clips = new Map<string, string>();
-  const body = rounded(svg.slice(open)).replace(/\b(clip|gradient_)(\d+)\b/g, (found) => {
+  const body = plain(rounded(svg.slice(open))).replace(/\b(clip|gradient_)(\d+)\b/g, (found) => {
     if (!clips.has(found)) clips.set(found, `${id}-clip${clips.size}`);
     return clips.get(found)!;
   });
@@ -137,4 +137,9 @@ function rounded(svg: string): string {
   return svg.replace(/ (?:d|transform)="[^"]*"/g, (attribute) =>
     attribute.replace(/\d+\.\d{3,}/g, (digits) => String(Math.round(100 * Number(digits)) / 100)),
   );
+}
+
+/** Roles of the parts say nothing where the whole is one picture with a name. */
+function plain(svg: string): string {
+  return svg.replace(/<(?:g|path|text)\b[^>]*>/g, (tag) => tag.replace(/ (?:role|aria-[a-z]+)="[^"]*"/g, ''));
 }

@@ -8,7 +8,7 @@ import { loadAddon } from '../binding.ts';
 import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
 import { checkGpu } from './gpu.ts';
-import { machineProbe, type Probe } from './probe.ts';
+import { doctorProbe, type Probe } from './probe.ts';
 import { checkSealedFiles } from './sealedFiles.ts';
 import { checkEngineCache } from './tensorRt.ts';
 
@@ -160,7 +160,7 @@ function boardChecks(probe: Probe): Check[] {
 
 /** Looks at everything; installs nothing, leaves nothing behind, and never throws for what it finds. */
 export function diagnose(options: DoctorOptions = {}): DoctorReport {
-  const probe = options.probe ?? machineProbe;
+  const probe = options.probe ?? doctorProbe;
   const { version } = require('../../package.json') as { version: string };
   const own: Check[] = [
     { name: 'Node', status: 'ok', found: process.versions.node, fix: null },

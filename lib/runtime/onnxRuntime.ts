@@ -9,10 +9,10 @@ import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { encodeModel, type OnnxModel } from '../graph/onnxModel.ts';
+import { startWorker } from '../support/startWorker.ts';
 import type { NamedTensors, OnnxWorkerOptions, Reply, Request, TensorData } from './onnxMessages.ts';
 import { RequestQueue } from './requestQueue.ts';
 import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
-import { startWorker } from './startWorker.ts';
 
 export interface OnnxSessionOptions extends OnnxWorkerOptions {
   readonly instruction: OnnxModel;

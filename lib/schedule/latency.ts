@@ -2,7 +2,7 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { expected } from '../options.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../support/random.ts';
 
 export interface Latency {
   /** As a person reads it, e.g. `lognormal(80, 0.3)`. */

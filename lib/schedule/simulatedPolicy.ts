@@ -5,10 +5,10 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
+import { Random } from '../support/random.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Clock, monotonicClock } from './clock.ts';
 import type { Latency } from './latency.ts';
-import { Random } from './random.ts';
 
 /** One call as the row function sees it. */
 export interface SimulatedCall {

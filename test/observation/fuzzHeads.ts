@@ -6,9 +6,9 @@
 import { actionSpaces } from '../../lib/schedule/actionSpace.ts';
 import { startControlLoop } from '../../lib/schedule/controlLoop.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
-import { Random } from '../../lib/schedule/random.ts';
 import { simulatedPolicy } from '../../lib/schedule/simulatedPolicy.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import { Random } from '../../lib/support/random.ts';
 import { makers } from '../schedule/episode.ts';
 
 const space = actionSpaces.libero;

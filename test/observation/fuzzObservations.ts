@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { SemanticVlaError } from '../../lib/errors.ts';
 import { guardPolicy } from '../../lib/observation/guardPolicy.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
-import { Random } from '../../lib/schedule/random.ts';
 import { simulatedPolicy } from '../../lib/schedule/simulatedPolicy.ts';
+import { Random } from '../../lib/support/random.ts';
 import type { ImageFrame, Observation } from '../../lib/types.ts';
 
 const cameras = ['full_image', 'wrist_image'] as const;

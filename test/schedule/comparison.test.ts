@@ -11,7 +11,7 @@ import { compareModes } from '../../lib/schedule/comparison/compareModes.ts';
 import { measure, type Sample } from '../../lib/schedule/comparison/figures.ts';
 import { comparisonPage, comparisonPlots } from '../../lib/schedule/comparison/page.ts';
 import { latencyFromText, parseLatency, recordedLatency } from '../../lib/schedule/latency.ts';
-import { Random } from '../../lib/schedule/random.ts';
+import { Random } from '../../lib/support/random.ts';
 
 const test = suite('comparison');
 

@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert';
 import { type ActionSpace, wrapped } from '../../lib/schedule/actionSpace.ts';
 import { mix } from '../../lib/schedule/mixing.ts';
 import { overlapBlend } from '../../lib/schedule/overlapBlend.ts';
-import { Random } from '../../lib/schedule/random.ts';
 import { temporalEnsemble } from '../../lib/schedule/temporalEnsemble.ts';
+import { Random } from '../../lib/support/random.ts';
 import { bench, step } from './helpers.ts';
 
 const test = suite('ensemble');

@@ -10,11 +10,11 @@ import type { Latency } from '../../lib/schedule/latency.ts';
 import type { LimitOptions } from '../../lib/schedule/limits.ts';
 import { openLoop } from '../../lib/schedule/openLoop.ts';
 import { type BlendRule, blendRules, overlapBlend } from '../../lib/schedule/overlapBlend.ts';
-import { Random } from '../../lib/schedule/random.ts';
 import type { ActionScheduler, ScheduleEvent, ScheduleOptions } from '../../lib/schedule/scheduler.ts';
 import { simulatedPolicy } from '../../lib/schedule/simulatedPolicy.ts';
 import { temporalEnsemble } from '../../lib/schedule/temporalEnsemble.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import { Random } from '../../lib/support/random.ts';
 import type { Policy } from '../../lib/types.ts';
 import { dimensions, space, World } from './world.ts';
 

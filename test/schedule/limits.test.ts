@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert';
 import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { ActionDimension } from '../../lib/schedule/actionSpace.ts';
 import { Limiter, type LimitOptions } from '../../lib/schedule/limits.ts';
-import { Random } from '../../lib/schedule/random.ts';
 import { stepBounds } from '../../lib/schedule/stepBounds.ts';
+import { Random } from '../../lib/support/random.ts';
 
 const test = suite('limits');
 const period = 20;

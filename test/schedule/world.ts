@@ -7,8 +7,8 @@
 import { type ActionSpace, wrapped } from '../../lib/schedule/actionSpace.ts';
 import type { LimitOptions } from '../../lib/schedule/limits.ts';
 import type { SentAction, TimedObservation } from '../../lib/schedule/loopEvents.ts';
-import type { Random } from '../../lib/schedule/random.ts';
 import type { SimulatedCall } from '../../lib/schedule/simulatedPolicy.ts';
+import type { Random } from '../../lib/support/random.ts';
 
 export const space: ActionSpace = {
   name: 'tagged',

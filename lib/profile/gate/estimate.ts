@@ -6,7 +6,7 @@
  * memory lies, what the machine does that minute); judge.ts adds that part.
  */
 
-import { Random } from '../../schedule/random.ts';
+import { Random } from '../../support/random.ts';
 import { Blocks, cutBlocks, drawBlocks, logStandardError, type Statistic } from '../measure/bootstrap.ts';
 import { excludedAbove } from '../measure/percentiles.ts';
 import type { Condition } from './condition.ts';

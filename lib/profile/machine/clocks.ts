@@ -1,7 +1,7 @@
 /** Clocks and their ranges from sysfs, MHz: cores by cpufreq, GPU and memory by devfreq. Readable without root. */
 
+import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { ClockRange, Reading } from '../types.ts';
-import { type MachineProbe, readNumber, readWord } from './machineProbe.ts';
 
 const cpuRoot = '/sys/devices/system/cpu';
 const devfreqRoot = '/sys/class/devfreq';

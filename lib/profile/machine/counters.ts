@@ -1,7 +1,7 @@
 /** Counts since boot whose growth over a run tells what happened in it. */
 
+import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
-import { type MachineProbe, readNumber, readWord } from './machineProbe.ts';
 
 /** /proc counts in ticks of USER_HZ, which is 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;

@@ -1,10 +1,9 @@
 /** The end of a run: how the machine is now, what it drew, and who else was busy. */
 
-import { machineProbe } from '../../doctor/probe.ts';
+import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
 import type { MachineSampling, MachineState } from '../types.ts';
 import { grownCounters } from './counters.ts';
 import { energyPerChunk } from './energy.ts';
-import type { MachineProbe } from './machineProbe.ts';
 import { processShares } from './processes.ts';
 import { readSnapshot } from './readMachine.ts';
 import type { SampledRun } from './sampleMachine.ts';

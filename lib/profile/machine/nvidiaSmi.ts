@@ -3,7 +3,7 @@
  * What a GPU does not tell (`[N/A]`, `[Not Supported]`) is null.
  */
 
-import type { MachineProbe } from './machineProbe.ts';
+import type { MachineProbe } from '../../support/machineProbe.ts';
 import { malformed, type Parsed, wholeNumberText } from './parsed.ts';
 
 export interface GpuReading {

@@ -3,8 +3,8 @@
  * one rail, in microwatts), as the kernel's hwmon shows them, without root.
  */
 
+import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
-import { type MachineProbe, readNumber, readWord } from './machineProbe.ts';
 
 const root = '/sys/class/hwmon';
 

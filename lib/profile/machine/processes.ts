@@ -1,7 +1,7 @@
 /** Who else computes: CPU seconds by process, to compare the start of a run with its end. */
 
+import type { MachineProbe } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
-import type { MachineProbe } from './machineProbe.ts';
 
 export interface ProcessTime {
   readonly pid: number;

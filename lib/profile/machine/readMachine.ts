@@ -1,6 +1,6 @@
 /** The machine at one moment: what it is, and how warm, fast, loaded and throttled. Nothing here throws or guesses. */
 
-import { machineProbe as thisMachine } from '../../doctor/probe.ts';
+import { type MachineProbe, machineProbe as thisMachine } from '../../support/machineProbe.ts';
 import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
 import {
   countCores,
@@ -14,7 +14,6 @@ import {
 import { areClocksHeld, readClockRanges, readClocks, readGovernor } from './clocks.ts';
 import { readCounters } from './counters.ts';
 import { parseJetsonClocks } from './jetsonClocks.ts';
-import type { MachineProbe } from './machineProbe.ts';
 import { type GpuReading, readNvidiaSmi } from './nvidiaSmi.ts';
 import { parseNvpmodel } from './nvpmodel.ts';
 import { valueIn } from './parsed.ts';

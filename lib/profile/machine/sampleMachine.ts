@@ -5,11 +5,10 @@
  */
 
 import type { Worker } from 'node:worker_threads';
-import { machineProbe } from '../../doctor/probe.ts';
 import { expected } from '../../options.ts';
-import { startWorker } from '../../runtime/startWorker.ts';
+import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
+import { startWorker } from '../../support/startWorker.ts';
 import { readCounters } from './counters.ts';
-import type { MachineProbe } from './machineProbe.ts';
 import { type ProcessTime, readProcesses } from './processes.ts';
 import type { MachineSamples } from './sampleAccumulator.ts';
 

@@ -1,7 +1,7 @@
 /** The thread of sampleMachine.ts. */
 
 import { parentPort } from 'node:worker_threads';
-import { machineProbe } from '../../doctor/probe.ts';
+import { machineProbe } from '../../support/machineProbe.ts';
 import { snapshotReader } from './readMachine.ts';
 import { SampleAccumulator } from './sampleAccumulator.ts';
 

@@ -1,7 +1,7 @@
 /** Temperatures, and the temperature from which the kernel slows the machine down. */
 
+import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
-import { type MachineProbe, readNumber, readWord } from './machineProbe.ts';
 
 const root = '/sys/class/thermal';
 

@@ -1,9 +1,8 @@
 /** The machine before, during and after a run, and what it says against the figures: all of this folder in two calls. */
 
-import { machineProbe } from '../../doctor/probe.ts';
+import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
 import type { MachineState, Warning } from '../types.ts';
 import { finishMachine } from './finishMachine.ts';
-import type { MachineProbe } from './machineProbe.ts';
 import { readMachine } from './readMachine.ts';
 import { sampleMachine } from './sampleMachine.ts';
 import { machineWarnings } from './warnings.ts';

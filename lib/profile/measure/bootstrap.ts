@@ -4,7 +4,7 @@
  * the machine's moods out of their ratio.
  */
 
-import { Random } from '../../schedule/random.ts';
+import { Random } from '../../support/random.ts';
 import { excludedAbove } from './percentiles.ts';
 
 /** Names of what can be bounded: a mean, or a percentile in 0..100. */

@@ -1,6 +1,6 @@
 /** What a robot might see, for measuring: the work of a chunk does not depend on the values. */
 
-import { Random } from '../../schedule/random.ts';
+import { Random } from '../../support/random.ts';
 import type { ImageFrame, Observation } from '../../types.ts';
 
 export interface FrameSize {

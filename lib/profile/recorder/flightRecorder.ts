@@ -9,7 +9,7 @@ import { access, mkdir } from 'node:fs/promises';
 import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, expected } from '../../options.ts';
-import { startWorker } from '../../runtime/startWorker.ts';
+import { startWorker } from '../../support/startWorker.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { FlightJob, FlightReply } from './flightWorker.ts';
 import type { Recorder } from './recorder.ts';

@@ -4,6 +4,7 @@
  */
 
 import { checkOptions, expected } from '../../options.ts';
+import { Random } from '../../support/random.ts';
 import type { Policy } from '../../types.ts';
 import { asynchronous } from '../asynchronous.ts';
 import { startControlLoop } from '../controlLoop.ts';
@@ -11,7 +12,6 @@ import { futureState } from '../futureState.ts';
 import type { Latency } from '../latency.ts';
 import { openLoop } from '../openLoop.ts';
 import { overlapBlend } from '../overlapBlend.ts';
-import { Random } from '../random.ts';
 import type { ActionScheduler, ScheduleOptions } from '../scheduler.ts';
 import { simulatedPolicy } from '../simulatedPolicy.ts';
 import { temporalEnsemble } from '../temporalEnsemble.ts';

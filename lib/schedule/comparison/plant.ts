@@ -4,9 +4,9 @@
  * own way, as learned policies are: that is what makes seams between chunks.
  */
 
+import type { Random } from '../../support/random.ts';
 import type { Observation } from '../../types.ts';
 import type { ActionSpace } from '../actionSpace.ts';
-import type { Random } from '../random.ts';
 import type { SimulatedCall } from '../simulatedPolicy.ts';
 
 export const plantSpace: ActionSpace = {

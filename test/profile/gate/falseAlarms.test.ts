@@ -13,7 +13,7 @@ import { parseCondition } from '../../../lib/profile/gate/condition.ts';
 import { type GateBaseline, judge } from '../../../lib/profile/gate/judge.ts';
 import { type Runner, runInTurns } from '../../../lib/profile/measure/runner.ts';
 import type { GateVerdict, SubjectResult } from '../../../lib/profile/types.ts';
-import { Random } from '../../../lib/schedule/random.ts';
+import { Random } from '../../../lib/support/random.ts';
 
 const test = suite('profile/gate/falseAlarms');
 

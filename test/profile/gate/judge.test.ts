@@ -8,7 +8,7 @@ import { summaryOf } from '../../../lib/profile/measure/benchPolicies.ts';
 import { pairedRatio } from '../../../lib/profile/measure/bootstrap.ts';
 import { median, summarize } from '../../../lib/profile/measure/percentiles.ts';
 import type { SubjectResult } from '../../../lib/profile/types.ts';
-import { Random } from '../../../lib/schedule/random.ts';
+import { Random } from '../../../lib/support/random.ts';
 import { failure } from '../../observation/errorCode.ts';
 
 const test = suite('profile/gate/judge');

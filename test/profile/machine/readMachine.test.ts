@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { doctorText } from '../../../lib/cli/doctor.ts';
 import { diagnose } from '../../../lib/doctor/diagnose.ts';
-import { machineProbe } from '../../../lib/doctor/probe.ts';
+import { doctorProbe } from '../../../lib/doctor/probe.ts';
 import { finishMachine, throttlingOf } from '../../../lib/profile/machine/finishMachine.ts';
 import { machineRows } from '../../../lib/profile/machine/machineRows.ts';
 import { readMachine, readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
@@ -211,7 +211,7 @@ test('two reports of different clocks or power modes are told apart', () => {
 });
 
 test('doctor shows the board', () => {
-  const probe = { ...machineProbe, ...probeOf(fakeOrin), env: {} };
+  const probe = { ...doctorProbe, ...probeOf(fakeOrin), env: {} };
   const text = doctorText(diagnose({ probe }));
   assert.match(text, /board +NVIDIA Jetson AGX Orin Developer Kit/);
   assert.match(text, /power mode +MAXN/);

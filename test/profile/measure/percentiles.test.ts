@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { excludedAbove, percentileOf, summarize } from '../../../lib/profile/measure/percentiles.ts';
-import { Random } from '../../../lib/schedule/random.ts';
+import { Random } from '../../../lib/support/random.ts';
 
 const test = suite('profile/measure/percentiles');
 

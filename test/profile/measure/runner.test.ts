@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type RunLimits, type Runner, runInTurns } from '../../../lib/profile/measure/runner.ts';
 import { steadyState } from '../../../lib/profile/measure/steadyState.ts';
-import { Random } from '../../../lib/schedule/random.ts';
+import { Random } from '../../../lib/support/random.ts';
 
 const test = suite('profile/measure/runner');
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadAddon } from '../../lib/binding.ts';
-import { decodeByNode } from '../../lib/serve/base64.ts';
+import { decodeByNode } from '../../lib/support/base64.ts';
 
 const test = suite('base64 over itself');
 

@@ -228,6 +228,8 @@ export interface NativeStepResult {
   /** This call prepared its shapes, or captured them anew. */
   readonly isFirst: boolean;
   readonly layers: NativeLayers;
+  /** Of a call that asked: the image input as the device made it of frames. */
+  readonly images?: Uint8Array;
 }
 
 /** Device bytes by use; `pinned` is host memory. */
@@ -265,7 +267,7 @@ export interface NativeSession {
   /** Copies a call's inputs; null: the device cannot preprocess these frames. */
   stage(inputs: readonly NativeTensor[], frames: NativeFrames | null): NativeStaged | null;
   /** Once for each staged call. */
-  run(state: number, call: NativeStaged): Promise<NativeStepResult>;
+  run(state: number, call: NativeStaged, returnsImages: boolean): Promise<NativeStepResult>;
   /** A staged call that will not run; of one that did nothing happens. */
   drop(call: NativeStaged): void;
   release(state: number): Promise<void> | undefined;

@@ -14,6 +14,7 @@ import { prepareInput } from '../lib/policyInput.ts';
 import type { FrameInput, Session, StagedFrames } from '../lib/runtime/session.ts';
 import { TensorRtSession } from '../lib/runtime/tensorRt.ts';
 import { countTokens } from '../lib/tokenCounts.ts';
+import { preprocessImages } from '../lib/transforms/image.ts';
 import type { ImageFrame } from '../lib/types.ts';
 import { goldenCheckpoint } from './helpers/golden.ts';
 import { fakePlan, fakeTensorRt } from './runtime/fakeTensorRt.ts';
@@ -94,6 +95,21 @@ for (const [name, frames] of cases) {
     state.release();
   });
 }
+
+test('the images that the device made are handed out to who asks, of a captured run too', async () => {
+  const device = await session();
+  const state = await device.encodeInstruction(sentence);
+  const preprocess = (frames: readonly ImageFrame[]) =>
+    preprocessImages(frames, { imageSize: 224, jpeg: true, centerCrop: true, threads: 1 });
+  const run = (frames: readonly ImageFrame[], returnsImages: boolean) =>
+    device.stageFrames({ frames, jpeg: true, centerCrop: true, proprio, returnsImages })!.run(state);
+  for (const seed of [11, 12, 13]) {
+    const frames = [frame(321, 243, seed, 'bgr'), frame(256, 256, seed)];
+    assert.equal((await run(frames, true)).images, await preprocess(frames));
+    assert.is((await run(frames, false)).images, undefined);
+  }
+  state.release();
+});
 
 test('frames that the device does not take go over the CPU', async () => {
   const device = await session();

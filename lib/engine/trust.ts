@@ -3,6 +3,9 @@
  * through the CPU runtime with the same weights. TensorRT's fused attention has given silently wrong numbers on some
  * devices, and nothing but a comparison shows it.
  *
+ * The inputs are camera frames, and the device's own preprocessing of them is held to the CPU's bits: an engine that is
+ * right does not help where its images are wrong.
+ *
  * Large checkpoints are checked by a twin: the same widths with few layers and random weights, since every kernel is chosen
  * by widths and not by depth.
  */
@@ -10,7 +13,9 @@
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../errors.ts';
 import type { Precision } from '../graph/onnxModel.ts';
-import type { InstructionInput, PolicyInput, PolicyOutput, Session } from '../runtime/session.ts';
+import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
+import type { ImageFrame } from '../types.ts';
+import { type CheckSizes, type Recorded, recordedImages, recordedInput } from './recordedInput.ts';
 
 /** Observations that are tried until one selects the same patches on both sides. */
 const observations = 6;
@@ -26,89 +31,13 @@ const allowed: Readonly<Record<Precision, { readonly actions: number; readonly s
   float32: { actions: 1e-3, similarity: 1e-4 },
 };
 
-export interface Recorded {
-  readonly instruction: InstructionInput;
-  readonly input: PolicyInput;
-}
-
-export interface CheckSizes {
-  readonly images: number;
-  readonly proprio: boolean;
-}
-
-/** The n-th recorded input: the same numbers on every machine. */
-export function recordedInput(
-  config: PolicyConfig,
-  sizes: CheckSizes,
-  promptLength: number,
-  n: number,
-): Recorded {
-  const random = generator(n + 1);
-  const whole = (below: number): number => Math.floor(random() * below);
-  const { imageSize, llama, proprioDim } = config;
-  const sampler = config.siglip.sampler ?? config.dinov2.sampler;
-  const promptIds = [1, ...Array.from({ length: promptLength - 1 }, () => 3 + whole(llama.vocabSize - 3)), 2];
-  const siglipIds =
-    sampler === null
-      ? null
-      : Array.from({ length: sampler.textEncoder.positions }, (_, i) =>
-          i < promptLength ? 2 + whole(sampler.textEncoder.vocabSize - 2) : 1,
-        );
-  return {
-    instruction: { promptIds, siglipIds },
-    input: {
-      images: pictures(sizes.images, imageSize, random),
-      proprio:
-        sizes.proprio && proprioDim !== null
-          ? Float32Array.from({ length: proprioDim }, () => random() * 2 - 1)
-          : null,
-    },
-  };
-}
-
-/** Shaded rectangles on a gradient: smooth and sharp parts, like a camera's. [I, S, S, 3] */
-function pictures(count: number, side: number, random: () => number): Uint8Array {
-  const pixels = new Uint8Array(count * side * side * 3);
-  for (let image = 0; image < count; image++) {
-    const shapes = Array.from({ length: 12 }, () => Array.from({ length: 7 }, random));
-    for (let y = 0; y < side; y++) {
-      for (let x = 0; x < side; x++) {
-        const at = ((image * side + y) * side + x) * 3;
-        let color = [x / side, y / side, 1 - (x + y) / (2 * side)];
-        for (const [left, top, width, height, ...own] of shapes as [
-          number,
-          number,
-          number,
-          number,
-          ...number[],
-        ][]) {
-          const inside =
-            x / side >= left && x / side < left + width / 2 && y / side >= top && y / side < top + height / 2;
-          if (inside) color = own.map((value) => value * (0.5 + (0.5 * x) / side));
-        }
-        for (let c = 0; c < 3; c++) pixels[at + c] = Math.min(255, Math.floor(color[c]! * 256));
-      }
-    }
-  }
-  return pixels;
-}
-
-/** mulberry32: [0, 1) */
-function generator(seed: number): () => number {
-  let state = Math.imul(seed, 0x9e3779b1) >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 export interface TrustResult {
   readonly difference: number;
   readonly allowed: number;
   /** Observations until both sides kept the same patches. */
   readonly tried: number;
+  /** false: the device leaves frames of these sizes to the CPU, whose preprocessing is the measure. */
+  readonly preprocessesFrames: boolean;
 }
 
 export interface TrustRequest {
@@ -117,6 +46,8 @@ export interface TrustRequest {
   readonly precision: Precision;
   /** P that the engines admit. */
   readonly promptLength: number;
+  /** CPU threads of the preprocessing, >= 1. */
+  readonly threads: number;
   readonly device: Session;
   readonly cpu: Session;
   /** For messages: device, driver and TensorRT. */
@@ -124,21 +55,27 @@ export interface TrustRequest {
   readonly signal?: AbortSignal;
 }
 
-/** @throws (rejects) ENGINE_CHECK_FAILED with the largest difference */
+/** @throws (rejects) ENGINE_CHECK_FAILED with the largest difference, and whether preprocessing or engine made it */
 export async function checkAnswers(request: TrustRequest): Promise<TrustResult> {
   const limit = allowed[request.precision];
   let earlier: { readonly found: Float32Array; readonly difference: number } | null = null;
   for (let n = 0; n < observations; n++) {
     request.signal?.throwIfAborted();
     const recorded = recordedInput(request.config, request.sizes, request.promptLength, n);
-    const found = await answer(request.device, recorded, request.signal);
-    const wanted = await answer(request.cpu, recorded, request.signal);
-    const scores = largestDifference(found.similarity, wanted.similarity);
-    if (!(scores <= limit.similarity)) throw mismatch(request, 'similarity', scores, limit.similarity);
+    const images = await recordedImages(recorded, request.config, request.threads);
+    const { fromImages: found, fromFrames } = await onDevice(request, recorded, images);
+    const wanted = await answer(request.cpu, recorded, request.signal, (state) =>
+      request.cpu.run({ images, proprio: recorded.proprio }, state, request.signal),
+    );
+    const differences = [compareOutputs(request, found, wanted, 'images that the CPU preprocessed')];
+    if (fromFrames !== null)
+      differences.push(
+        compareOutputs(request, fromFrames, wanted, 'camera frames, which it preprocessed to the right bits'),
+      );
     // Two patches whose scores are nearly equal may change places in low precision; then the actions are of other patches.
-    if (largestDifference(found.keptPatches, wanted.keptPatches) > 0) continue;
-    const difference = largestDifference(found.actions, wanted.actions);
-    if (!(difference <= limit.actions)) throw mismatch(request, 'actions', difference, limit.actions);
+    const known = differences.filter((difference) => difference !== null);
+    if (known.length < differences.length) continue;
+    const difference = Math.max(...known);
     if (earlier === null) {
       earlier = { found: found.actions, difference };
       continue;
@@ -150,7 +87,12 @@ export async function checkAnswers(request: TrustRequest): Promise<TrustResult> 
         `${request.label}: expected other actions for another observation, found the same bits. ${nextStep}`,
       );
     }
-    return { difference: Math.max(earlier.difference, difference), allowed: limit.actions, tried: n + 1 };
+    return {
+      difference: Math.max(earlier.difference, difference),
+      allowed: limit.actions,
+      tried: n + 1,
+      preprocessesFrames: fromFrames !== null,
+    };
   }
   throw new SemanticVlaError(
     'ENGINE_CHECK_FAILED',
@@ -158,10 +100,103 @@ export async function checkAnswers(request: TrustRequest): Promise<TrustResult> 
   );
 }
 
-async function answer(session: Session, recorded: Recorded, signal?: AbortSignal): Promise<PolicyOutput> {
-  const state = await session.encodeInstruction(recorded.instruction, signal);
+interface DeviceAnswers {
+  readonly fromImages: PolicyOutput;
+  /** null: the device does not preprocess frames of these sizes. */
+  readonly fromFrames: PolicyOutput | null;
+}
+
+function onDevice(request: TrustRequest, recorded: Recorded, images: Uint8Array): Promise<DeviceAnswers> {
+  const { device, signal } = request;
+  const { proprio } = recorded;
+  return answer(device, recorded, signal, async (state) => ({
+    fromImages: await device.run({ images, proprio }, state, signal),
+    fromFrames: await runFrames(request, recorded, images, state),
+  }));
+}
+
+/**
+ * Other frames first: the run that counts is then one of the captured graph, and what the first one left behind is seen.
+ * @throws (rejects) ENGINE_CHECK_FAILED when the device preprocesses to other bits than the CPU
+ */
+async function runFrames(
+  request: TrustRequest,
+  recorded: Recorded,
+  images: Uint8Array,
+  state: InstructionState,
+): Promise<PolicyOutput | null> {
+  const { device, config, threads, signal } = request;
+  const { jpeg, centerCrop, proprio } = recorded;
+  const negative = recorded.frames.map((frame) => ({
+    ...frame,
+    data: frame.data.map((value) => 255 - value),
+  }));
+  const negativeImages = await recordedImages({ frames: negative, jpeg, centerCrop }, config, threads);
+  const run = async (frames: readonly ImageFrame[], wanted: Uint8Array): Promise<PolicyOutput | null> => {
+    const staged = device.stageFrames?.({ frames, jpeg, centerCrop, proprio, returnsImages: true }) ?? null;
+    if (staged === null) return null;
+    const output = await staged.run(state, signal);
+    checkImages(request, frames[0]!, output.images, wanted);
+    return output;
+  };
+  if ((await run(negative, negativeImages)) === null) return null;
+  return run(recorded.frames, images);
+}
+
+function checkImages(
+  { label }: TrustRequest,
+  { width, height }: ImageFrame,
+  found: Uint8Array | undefined,
+  wanted: Uint8Array,
+): void {
+  const expected = `${label}: expected frames of ${width} x ${height} preprocessed on the device to the CPU's bits`;
+  let text: string;
+  if (found === undefined || found.length !== wanted.length) {
+    text = `${found?.length ?? 'no'} bytes instead of ${wanted.length}`;
+  } else {
+    let count = 0;
+    let most = 0;
+    wanted.forEach((value, i) => {
+      if (value !== found[i]) count++;
+      most = Math.max(most, Math.abs(value - found[i]!));
+    });
+    if (count === 0) return;
+    text = `${count} of ${wanted.length} other, by up to ${most} of 255`;
+  }
+  throw new SemanticVlaError(
+    'ENGINE_CHECK_FAILED',
+    `${expected}, found ${text}. The preprocessing failed, whatever the engine does. Do not run a robot with it. Update the driver and build the kernels again (npm run build:native), or use --backend cpu.`,
+  );
+}
+
+/**
+ * @param given for messages: what the engine got
+ * @returns largest difference of an action; null where other patches were kept, whose actions are others
+ */
+function compareOutputs(
+  request: TrustRequest,
+  found: PolicyOutput,
+  wanted: PolicyOutput,
+  given: string,
+): number | null {
+  const limit = allowed[request.precision];
+  const scores = largestDifference(found.similarity, wanted.similarity);
+  if (!(scores <= limit.similarity)) throw mismatch(request, 'similarity', scores, limit.similarity, given);
+  if (largestDifference(found.keptPatches, wanted.keptPatches) > 0) return null;
+  const difference = largestDifference(found.actions, wanted.actions);
+  if (!(difference <= limit.actions)) throw mismatch(request, 'actions', difference, limit.actions, given);
+  return difference;
+}
+
+async function answer<T>(
+  session: Session,
+  { instruction }: Recorded,
+  signal: AbortSignal | undefined,
+  body: (state: InstructionState) => Promise<T>,
+): Promise<T> {
+  const state = await session.encodeInstruction(instruction, signal);
   try {
-    return await session.run(recorded.input, state, signal);
+    return await body(state);
   } finally {
     state.release();
   }
@@ -182,9 +217,15 @@ function largestDifference(a: ArrayLike<number> | null, b: ArrayLike<number> | n
 const nextStep =
   'Do not run a robot with it. Update the driver and TensorRT and build again (semanticvla build --rebuild), try --precision float16 or float32, or use --backend cpu.';
 
-function mismatch(request: TrustRequest, what: string, found: number, limit: number): SemanticVlaError {
+function mismatch(
+  request: TrustRequest,
+  what: string,
+  found: number,
+  limit: number,
+  given: string,
+): SemanticVlaError {
   return new SemanticVlaError(
     'ENGINE_CHECK_FAILED',
-    `${request.label}: expected ${what} of the recorded observation within ${limit} of the CPU runtime's, found ${found}. ${nextStep}`,
+    `${request.label}: expected ${what} of the recorded observation within ${limit} of the CPU runtime's, found ${found}. The engine failed: it was given ${given}. ${nextStep}`,
   );
 }

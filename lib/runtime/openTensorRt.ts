@@ -238,6 +238,7 @@ async function compare(
       sizes,
       precision: build.precision,
       promptLength: build.promptLength.opt,
+      threads: options.threads,
       device: session,
       cpu,
       label: `${device.name} (driver for CUDA ${device.driverVersion / 1000}), ${labelOf(tensorRt)}`,

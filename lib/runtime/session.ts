@@ -39,6 +39,8 @@ export interface PolicyOutput {
   readonly similarity: Float32Array | null;
   /** Milliseconds by stage inside the runtime. */
   readonly timings: Readonly<Record<string, number>>;
+  /** [I, S, S, 3] uint8 RGB that the session made of frames; absent unless FrameInput asked for it. */
+  readonly images?: Uint8Array;
 }
 
 /** Camera frames as they come, and what is to be done to them. */
@@ -49,6 +51,8 @@ export interface FrameInput {
   readonly centerCrop: boolean;
   /** As in PolicyInput. */
   readonly proprio: Float32Array | null;
+  /** For who compares them; default: no. */
+  readonly returnsImages?: boolean;
 }
 
 /** Frames that were copied to where the session preprocesses them; the caller's may change. */

@@ -162,10 +162,10 @@ export class TensorRtSession implements Session {
     const images = { name: names.images, dims: this.#options.imageShape, data: input.images };
     this.#requireOpen();
     const call = this.#stage([images, ...proprioInput(input)], null)!;
-    return this.#step(call, instruction, signal);
+    return this.#step(call, instruction, signal, false);
   }
 
-  stageFrames({ frames, jpeg, centerCrop, proprio }: FrameInput): StagedFrames | null {
+  stageFrames({ frames, jpeg, centerCrop, proprio, returnsImages = false }: FrameInput): StagedFrames | null {
     this.#requireOpen();
     const start = performance.now();
     const native = frames.map(({ data, width, height, order }) => ({
@@ -178,7 +178,7 @@ export class TensorRtSession implements Session {
     if (call === null) return null;
     return {
       copyMs: performance.now() - start,
-      run: (instruction, signal) => this.#step(call, instruction, signal),
+      run: (instruction, signal) => this.#step(call, instruction, signal, returnsImages),
       drop: () => this.#native.drop(call),
     };
   }
@@ -230,10 +230,11 @@ export class TensorRtSession implements Session {
     call: NativeStaged,
     instruction: InstructionState,
     signal: AbortSignal | undefined,
+    returnsImages: boolean,
   ): Promise<PolicyOutput> {
     const start = performance.now();
     const result = await raceAbort(
-      this.#call(() => this.#native.run(this.#idOf(instruction), call), signal),
+      this.#call(() => this.#native.run(this.#idOf(instruction), call, returnsImages), signal),
       signal,
     ).catch((error: unknown) => {
       // refused before it ran; else nothing happens
@@ -248,6 +249,7 @@ export class TensorRtSession implements Session {
       keptPatches: sampled === undefined ? null : indices(outputs.get(names.keptPatches(sampled))!),
       similarity: sampled === undefined ? null : floats(outputs.get(names.similarity(sampled))!),
       timings: { policy: performance.now() - start, ...timingsOf(result) },
+      ...(result.images === undefined ? {} : { images: result.images }),
     };
   }
 

@@ -133,10 +133,13 @@ Napi::Value run(const Napi::CallbackInfo& info, Handle& handle) {
   if (call.inputs == nullptr || call.core != handle.core) {
     throw Napi::Error::New(info.Env(), "expected a staged call of this session that did not run yet");
   }
+  const bool returnsImages = info[2].ToBoolean().Value();
   const std::shared_ptr<runtime::StepInputs> inputs = std::move(call.inputs);
   return submit<runtime::StepResult>(
       info.Env(), handle,
-      [state, inputs](runtime::Session& session) { return session.run(state, std::move(*inputs)); },
+      [state, inputs, returnsImages](runtime::Session& session) {
+        return session.run(state, std::move(*inputs), returnsImages);
+      },
       [](Napi::Env env, const runtime::StepResult& result) -> Napi::Value { return fromStep(env, result); });
 }
 

@@ -220,6 +220,11 @@ Napi::Object fromStep(Napi::Env env, const runtime::StepResult& result) {
   object.Set("d2hMs", result.d2hMs);
   object.Set("isFirst", result.isFirst);
   object.Set("layers", fromLayers(env, result.layers));
+  if (!result.images.empty()) {
+    Napi::Uint8Array images = Napi::Uint8Array::New(env, result.images.size());
+    std::copy(result.images.begin(), result.images.end(), images.Data());
+    object.Set("images", images);
+  }
   return object;
 }
 

@@ -76,6 +76,9 @@ class Step {
   /// Pinned; valid after the stream has passed.
   const uint8_t* outputBytes() const { return outputHost_.data(); }
 
+  /// The image input that was made of frames; empty where it comes with the call.
+  const DeviceBuffer& images() const { return image_; }
+
   /// Which state the copy holds; 0: none.
   uint64_t boundState() const { return boundState_; }
   void bindState(uint64_t id, const DeviceBuffer& state);

@@ -313,11 +313,11 @@ PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
   return prepared;
 }
 
-StepResult Session::run(uint64_t state, StepInputs inputs) {
-  return guarded([&] { return runStep(state, inputs); });
+StepResult Session::run(uint64_t state, StepInputs inputs, bool returnsImages) {
+  return guarded([&] { return runStep(state, inputs, returnsImages); });
 }
 
-StepResult Session::runStep(uint64_t id, StepInputs& inputs) {
+StepResult Session::runStep(uint64_t id, StepInputs& inputs, bool returnsImages) {
   const auto found = states_.find(id);
   if (found == states_.end()) refuse("the prepared state was released");
   Device& device = *parts_.device;
@@ -371,6 +371,13 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs) {
   for (const auto& [name, tensor] : step.outputs().tensors) {
     const uint8_t* bytes = step.outputBytes() + tensor.offset;
     result.outputs.push_back({name, tensor.type, tensor.dims, {bytes, bytes + tensor.bytes}});
+  }
+  const DeviceBuffer& images = step.images();
+  if (returnsImages && images.bytes() > 0) {
+    const PinnedBuffer host(device, images.bytes());
+    device.copyToHost(host.data(), images.data(), images.bytes(), stream);
+    device.synchronize(stream);
+    result.images.assign(host.data(), host.data() + host.bytes());
   }
   return result;
 }

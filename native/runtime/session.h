@@ -87,6 +87,8 @@ struct StepResult {
   bool isFirst = false;
   /// With `watchesLayers`.
   std::vector<LayerTime> layers;
+  /// Of a call with frames that asked for them: the image input as the device made it.
+  std::vector<uint8_t> images;
 };
 
 /// The inspector's JSON of both engines.
@@ -125,7 +127,8 @@ class Session {
                    const std::vector<const uint8_t*>& framePixels);
 
   PreparedState prepare(const std::vector<HostTensor>& inputs);
-  StepResult run(uint64_t state, StepInputs inputs);
+  /// @param returnsImages for who compares them: a copy more, after everything that is timed
+  StepResult run(uint64_t state, StepInputs inputs, bool returnsImages = false);
   /// Of states that were released already nothing happens.
   void release(uint64_t state);
   MemoryReport memory();
@@ -147,7 +150,7 @@ class Session {
   template <typename Body>
   auto guarded(Body body) -> decltype(body());
   PreparedState prepareState(const std::vector<HostTensor>& inputs);
-  StepResult runStep(uint64_t state, StepInputs& inputs);
+  StepResult runStep(uint64_t state, StepInputs& inputs, bool returnsImages);
   Step& stepFor(const State& state, const StepInputs& inputs);
   void growScratch(size_t bytes);
   ImagePipelineRequest withSide(ImagePipelineRequest images) const;

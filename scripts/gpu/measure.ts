@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { recordedInput } from '../../lib/engine/trust.ts';
+import { recordedImages, recordedInput } from '../../lib/engine/recordedInput.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
 import { resolvePlatform } from '../../lib/platform.ts';
 import { loadPolicy } from '../../lib/policy.ts';
@@ -94,7 +94,9 @@ export async function measureLatency(options: LatencyOptions): Promise<LatencyRo
   const session = await openTensorRt(checkpoint, sizes, { threads: 4, weights: options.weights });
   try {
     const promptLength = 32;
-    const { instruction, input } = recordedInput(checkpoint.config, sizes, promptLength, 0);
+    const recorded = recordedInput(checkpoint.config, sizes, promptLength, 0);
+    const { instruction, proprio } = recorded;
+    const input = { images: await recordedImages(recorded, checkpoint.config, 4), proprio };
     const state = await session.encodeInstruction(instruction);
     const side = 256;
     const frame = {
@@ -106,7 +108,7 @@ export async function measureLatency(options: LatencyOptions): Promise<LatencyRo
       frames: Array.from({ length: sizes.images }, () => frame),
       jpeg: true,
       centerCrop: platform.centerCrop,
-      proprio: input.proprio,
+      proprio,
     };
     const fromFrames = () => {
       const staged = session.stageFrames(frames);

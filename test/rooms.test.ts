@@ -35,7 +35,8 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   graph: ['checkpoint', ...facts],
   transforms: ['checkpoint', ...facts],
   inspect: ['checkpoint', ...facts],
-  engine: ['checkpoint', 'graph', 'synth', ...facts],
+  // the check of an engine holds the device's preprocessing to transforms' bits
+  engine: ['checkpoint', 'graph', 'synth', 'transforms', ...facts],
   runtime: ['checkpoint', 'graph', 'engine', 'synth', 'policyParts.ts'],
   view: ['transforms'],
   observation: ['checkpoint', 'transforms'],

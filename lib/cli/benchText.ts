@@ -16,6 +16,7 @@ import { formatCount, formatMs, formatTable } from './format.ts';
 const labels: Readonly<Record<StageName, string>> = {
   total: 'latency, end to end',
   preprocess: 'preprocess',
+  preprocessOnDevice: 'preprocess (frames over)',
   decode: '  decode (JPEG)',
   resize: '  resize',
   crop: '  crop',

@@ -22,12 +22,14 @@ export interface Summary {
  * Where the time of a chunk goes. `total` is end to end: frames in host memory to actions in host memory. Stages may
  * overlap (tokenizing runs while images are resized) and a stage that did not run is not there.
  *
- * host      decode, resize, crop, tokenize, normalize, unnormalize; preprocess is decode + resize + crop together
+ * host      decode, resize, crop, tokenize, normalize, unnormalize; preprocess is decode + resize + crop together;
+ *           preprocessOnDevice in its place where the device preprocesses: handing the frames over, the rest is compute
  * runtime   instruction (the instruction graph), policy (the policy graph, host's view), enqueue, h2d, compute, d2h
  */
 export type StageName =
   | 'total'
   | 'preprocess'
+  | 'preprocessOnDevice'
   | 'decode'
   | 'resize'
   | 'crop'

@@ -161,6 +161,17 @@ test('a session without a GPU: parts of a chunk without the profiler, layers wit
   // one tick of the fake device's clock between two events
   assert.equal([second.stages.h2d, second.stages.compute, second.stages.d2h], [1, 1, 1]);
   assert.ok(second.stages.enqueue! > 0);
+  // the way that predict takes
+  assert.ok(second.stages.preprocessOnDevice! >= 0);
+  assert.is(second.stages.preprocess, undefined);
+  const track = second.slices.find(({ name }) => name === 'preprocessOnDevice')?.track;
+  assert.is(track, 'JavaScript thread');
+  // wider than the fake's kernels go: the CPU's images
+  const [, other] = input.frames;
+  const wide = { data: new Uint8Array(1001 * 20 * 3), width: 1001, height: 20 };
+  const third = await runChunk(plain, { ...input, frames: [wide, other!] }, 2);
+  assert.ok(third.stages.preprocess! > 0);
+  assert.is(third.stages.preprocessOnDevice, undefined);
   assert.is(await plain.layerInfo(), null);
   assert.equal(await plain.finish(), { instruction: [], policy: [] });
   await plain.close();

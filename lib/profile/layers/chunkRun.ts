@@ -3,12 +3,13 @@
 import type { PolicyParts } from '../../policyParts.ts';
 import { unnormalizeActions } from '../../transforms/actions.ts';
 import { preprocessImages } from '../../transforms/image.ts';
+import { checkFrame } from '../../transforms/imageFrame.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import { normalizeProprio } from '../../transforms/proprio.ts';
 import type { ImageFrame } from '../../types.ts';
 import { monotonicMs, type Slice } from '../trace/timeline.ts';
 import type { StageName, StageTimes } from '../types.ts';
-import type { WatchedSession } from './watchedSession.ts';
+import type { WatchedFrames, WatchedSession } from './watchedSession.ts';
 
 export interface ChunkInput {
   readonly parts: PolicyParts;
@@ -36,12 +37,12 @@ export async function runChunk(
   chunk: number,
   signal?: AbortSignal,
 ): Promise<ChunkTimes> {
-  const { parts, frames, state, instruction, unnormKey } = input;
-  const { checkpoint, platform, threads, tokenizers } = parts;
+  const { parts, state, instruction, unnormKey } = input;
+  const { checkpoint, platform, tokenizers } = parts;
   const statistics = checkpoint.statistics.get(unnormKey)!;
   const slices: (Slice & { track: HostTrack })[] = [];
   const stages: Partial<Record<StageName, number>> = {};
-  const note = (track: HostTrack, name: StageName, startMs: number, ms: number): void => {
+  const note: Note = (track, name, startMs, ms) => {
     slices.push({ track, name, category: 'stage', startMs, ms, flow: chunk });
     stages[name] = ms;
   };
@@ -57,21 +58,20 @@ export async function runChunk(
     state === null
       ? null
       : timed('normalize', () => normalizeProprio(state, statistics.proprio!, platform.normalization));
-  const preprocessed = preprocess(frames, parts, platform.jpeg, threads).then((result) => {
-    note('preprocessing threads', 'preprocess', result.startMs, result.ms);
-    return result.images;
-  });
+  const prepared = prepare(session, input, proprio, note);
   // awaited below; a failure before that must not be an unhandled one
-  preprocessed.catch(() => {});
+  prepared.catch(() => {});
   const { promptIds, siglipIds } = timed('tokenize', () =>
     encodePrompt(tokenizers, instruction, parts.promptLimits),
   );
   const ids = { promptIds: [...promptIds, tokenizers.llama.endId], siglipIds };
-  const encoded = await session.encode(ids, signal);
+  const encoded = await session.encode(ids, signal).catch((error: unknown) => {
+    prepared.then((frames) => frames.drop()).catch(() => {});
+    throw error;
+  });
   note('inference thread', 'instruction', encoded.window.at, encoded.window.ms);
   try {
-    const images = await preprocessed;
-    const result = await session.run({ images, proprio }, encoded.value, signal);
+    const result = await (await prepared).run(encoded.value, signal);
     note('inference thread', 'policy', result.window.at, result.window.ms);
     for (const part of deviceParts) {
       const ms = result.timings?.[part];
@@ -95,19 +95,32 @@ export async function runChunk(
   return { stages, slices, promptTokens: promptIds.length };
 }
 
-async function preprocess(
-  frames: readonly ImageFrame[],
-  { checkpoint, platform }: PolicyParts,
-  jpeg: boolean,
-  threads: number,
-): Promise<{ images: Uint8Array; startMs: number; ms: number }> {
-  const startMs = monotonicMs();
-  const images = await preprocessImages(frames, {
-    imageSize: checkpoint.config.imageSize,
-    centerCrop: platform.centerCrop,
-    jpeg,
-    threads,
-    names: platform.cameras,
+type Note = (track: HostTrack, name: StageName, startMs: number, ms: number) => void;
+
+/** As lib/policyInput.ts does it: frames to a session that preprocesses them, else the CPU's images. */
+async function prepare(
+  session: WatchedSession,
+  { parts, frames }: ChunkInput,
+  proprio: Float32Array | null,
+  note: Note,
+): Promise<WatchedFrames> {
+  const { jpeg, centerCrop, cameras } = parts.platform;
+  frames.forEach((frame, i) => {
+    checkFrame(frame, cameras[i] ?? String(i));
   });
-  return { images, startMs, ms: monotonicMs() - startMs };
+  const startMs = monotonicMs();
+  const staged = session.stageFrames?.({ frames, jpeg, centerCrop, proprio }) ?? null;
+  if (staged !== null) {
+    note('JavaScript thread', 'preprocessOnDevice', startMs, monotonicMs() - startMs);
+    return staged;
+  }
+  const images = await preprocessImages(frames, {
+    imageSize: parts.checkpoint.config.imageSize,
+    centerCrop,
+    jpeg,
+    threads: parts.threads,
+    names: cameras,
+  });
+  note('preprocessing threads', 'preprocess', startMs, monotonicMs() - startMs);
+  return { run: (state, signal) => session.run({ images, proprio }, state, signal), drop: () => {} };
 }

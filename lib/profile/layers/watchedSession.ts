@@ -6,7 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../../errors.ts';
 import { OnnxSession, type OnnxSessionOptions } from '../../runtime/onnxRuntime.ts';
-import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput } from '../../runtime/session.ts';
+import type {
+  FrameInput,
+  InstructionInput,
+  InstructionState,
+  PolicyInput,
+  PolicyOutput,
+} from '../../runtime/session.ts';
 import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { GraphName } from './blocks.ts';
@@ -22,6 +28,14 @@ export interface WatchedAnswer<T> {
   readonly timings?: PolicyOutput['timings'];
 }
 
+/** One call's inputs, where the session has them. */
+export interface WatchedFrames {
+  /** Once. */
+  run(state: InstructionState, signal?: AbortSignal): Promise<WatchedAnswer<PolicyOutput['actions']>>;
+  /** When it will not run; idempotent. */
+  drop(): void;
+}
+
 export interface WatchedSession {
   /** Library and version. */
   readonly runtime: string;
@@ -31,6 +45,8 @@ export interface WatchedSession {
     state: InstructionState,
     signal?: AbortSignal,
   ): Promise<WatchedAnswer<PolicyOutput['actions']>>;
+  /** As Session.stageFrames; null, or absent: give `run` the preprocessed images. */
+  stageFrames?(input: FrameInput): WatchedFrames | null;
   /** What the profiler saw of every call so far, in order; once, after the last call. Empty of a session without profiler. */
   finish(): Promise<Readonly<Record<GraphName, readonly GraphRun[]>>>;
   /** What TensorRT's inspector says of each plan; null of a runtime that has none. */
@@ -142,12 +158,23 @@ export async function watchTensorRt(
       at = null;
     }
   };
+  const actions = async (
+    body: () => Promise<PolicyOutput>,
+  ): Promise<WatchedAnswer<PolicyOutput['actions']>> => {
+    const { value, window } = await during(body);
+    return { value: value.actions, timings: value.timings, window };
+  };
   return {
     runtime: session.label,
     encode: (input, signal) => during(() => session.encodeInstruction(input, signal)),
-    run: async (input, state, signal) => {
-      const { value, window } = await during(() => session.run(input, state, signal));
-      return { value: value.actions, timings: value.timings, window };
+    run: (input, state, signal) => actions(() => session.run(input, state, signal)),
+    stageFrames: (input) => {
+      const staged = session.stageFrames(input);
+      if (staged === null) return null;
+      return {
+        run: (state, signal) => actions(() => staged.run(state, signal)),
+        drop: () => staged.drop(),
+      };
     },
     finish: () => Promise.resolve(runs),
     layerInfo: () =>

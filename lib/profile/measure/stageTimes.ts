@@ -5,6 +5,7 @@ import type { StageName, StageTimes } from '../types.ts';
 
 const measured: readonly StageName[] = [
   'preprocess',
+  'preprocessOnDevice',
   'decode',
   'resize',
   'crop',
@@ -22,6 +23,7 @@ const measured: readonly StageName[] = [
 export const stageOrder: readonly StageName[] = [
   'total',
   'preprocess',
+  'preprocessOnDevice',
   'decode',
   'resize',
   'crop',

@@ -165,8 +165,9 @@ type Put = (
 ) => void;
 
 function placeStages(stages: StageTimes, start: number, end: number, put: Put): void {
-  const { preprocess, tokenize, instruction, policy, unnormalize = 0, enqueue } = stages;
+  const { preprocess, preprocessOnDevice, tokenize, instruction, policy, unnormalize = 0, enqueue } = stages;
   if (preprocess !== undefined) put('host', 'preprocess', start, preprocess);
+  if (preprocessOnDevice !== undefined) put('host', 'frames to the device', start, preprocessOnDevice);
   let at = start;
   for (const name of hostStages) {
     const ms = stages[name];

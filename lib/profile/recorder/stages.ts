@@ -5,6 +5,7 @@ import type { StageName } from '../types.ts';
 export const recordedStages = [
   'total',
   'preprocess',
+  'preprocessOnDevice',
   'decode',
   'resize',
   'crop',

@@ -133,6 +133,7 @@ export interface WaterfallStep {
 
 const inOrder: readonly StageName[] = [
   'preprocess',
+  'preprocessOnDevice',
   'decode',
   'resize',
   'crop',

@@ -11,6 +11,7 @@ import { waterfall } from './seriesData.ts';
 const meaning: Readonly<Record<string, string>> = {
   total: 'frames in host memory to actions in host memory',
   preprocess: 'decode, resize and crop together',
+  preprocessOnDevice: 'frames handed over; what is done to them is part of compute',
   decode: 'encoded camera images to pixels',
   resize: 'to the size of the vision towers',
   crop: 'center crop',
@@ -27,7 +28,8 @@ const meaning: Readonly<Record<string, string>> = {
 };
 
 const stageNames: readonly StageName[] = [
-  ...(['total', 'preprocess', 'decode', 'resize', 'crop', 'tokenize', 'normalize', 'instruction'] as const),
+  ...(['total', 'preprocess', 'preprocessOnDevice', 'decode', 'resize', 'crop'] as const),
+  ...(['tokenize', 'normalize', 'instruction'] as const),
   ...(['policy', 'enqueue', 'h2d', 'compute', 'd2h', 'unnormalize'] as const),
 ];
 

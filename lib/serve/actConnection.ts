@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import type { Gate } from './access.ts';
 import { answerAct, clientLeft, failedAnswer, type HttpAnswer } from './actAnswer.ts';
 import { type ActHead, isSameHead, readActHead } from './actHead.ts';
-import { type Body, keptBytes } from './bodyPool.ts';
+import type { Body } from './bodyPool.ts';
 import { endWith, requestTimeout } from './brokenRequest.ts';
 import { ClientGone } from './clientGone.ts';
 import { directSocket } from './directSocket.ts';
@@ -128,7 +128,7 @@ export class ActConnection {
 
   #isServed({ headers, bodyBytes }: ActHead): boolean {
     const { service, gate } = this.#options;
-    const isSmall = bodyBytes <= Math.min(service.limits.bodyBytes, keptBytes);
+    const isSmall = bodyBytes <= service.limits.bodyBytes;
     return isSmall && isJsonType(headers['content-type']) && gate(headers) === null;
   }
 

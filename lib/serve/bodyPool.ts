@@ -108,8 +108,7 @@ export class Body {
   }
 
   /**
-   * Memory for what comes next, of a body of a declared length up to `keptBytes`: to be written to, and then told to
-   * `arrived`.
+   * Memory for what comes next, of a body of a declared length: to be written to, and then told to `arrived`.
    */
   room(): Buffer {
     if (this.#buffer.length < this.#most) this.#grow(this.#most);

@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -28,6 +29,10 @@ async function addresses(child: ChildProcess): Promise<Running> {
     child.stdout!.once('data', (data: Buffer) => resolve(data.toString()));
     child.once('exit', (code) => reject(new Error(`ended with ${code}: ${errors}`)));
   });
+  // a test that fails must not wait for a server that nobody ends
+  process.once('exit', () => child.kill('SIGKILL'));
+  child.unref();
+  for (const pipe of [child.stdout, child.stderr] as unknown as Socket[]) pipe.unref();
   return { child, ...(JSON.parse(await inTime(line, 'the addresses')) as { act: string; openpi: string }) };
 }
 
@@ -109,8 +114,8 @@ test('hostile bodies of 32 MiB: typed refusals, and about twice that in memory a
   assert.match((await next()) as string, /^REQUEST_INVALID/);
   await closed;
   const grown = peak(child.pid!) - before;
-  // Twice the limit is what a WebSocket message takes (its pieces, and the whole), and was seen: 62 MiB. Half a limit more
-  // is for what the collector has not got to yet.
+  // Twice the limit is what a WebSocket message takes (its pieces, and the whole), and was seen: 64 MiB with Node 20, 77 with
+  // Node 24. Half a limit more is for what the collector has not got to yet. A body of HTTP takes 33 to 44 MiB.
   assert.ok(grown <= 2.5 * 32 * MiB, `it grew by ${(grown / MiB).toFixed(0)} MiB`);
   console.log(`peak memory grew by ${(grown / MiB).toFixed(0)} MiB over 8 messages of 32 MiB`);
   // It still serves.

@@ -2,6 +2,7 @@
 
 import { machineRows } from '../profile/machine/machineRows.ts';
 import { stageOrder } from '../profile/measure/stageTimes.ts';
+import { threadsText } from '../profile/measure/subjectFacts.ts';
 import type {
   BenchReport,
   GateVerdict,
@@ -69,7 +70,7 @@ function subjectText({
 }: SubjectResult): string {
   const { frame } = subject;
   const size = frame === undefined ? '' : ` ${frame.width} x ${frame.height}`;
-  const threads = subject.threads === null ? '' : `, ${subject.threads} threads`;
+  const threads = subject.threads === null ? '' : `, ${threadsText(subject.threads)}`;
   const seconds = chunks.length / throughput;
   const memory =
     peakMemoryBytes === null ? '' : `; peak memory ${(peakMemoryBytes / 2 ** 30).toFixed(2)} GiB`;

@@ -74,7 +74,7 @@ export function subjectNames(subjects: readonly BenchSubject[]): string[] {
     backend: subject.options?.backend ?? 'cpu',
     precision: subject.options?.precision ?? '',
     weights: subject.options?.weights ?? '',
-    threads: subject.options?.threads === undefined ? '' : `${subject.options.threads} threads`,
+    threads: threadsText(subject.options?.threads ?? null),
     prompt: subject.promptTokens === undefined ? '' : `P ${subject.promptTokens}`,
     cameras: subject.cameraCount === undefined ? '' : `${subject.cameraCount} cameras`,
     instruction: subject.instruction === undefined ? '' : JSON.stringify(subject.instruction),
@@ -103,4 +103,10 @@ export function subjectNames(subjects: readonly BenchSubject[]): string[] {
     seen.add(unique);
     return unique;
   });
+}
+
+/** `2 threads`; empty where they are not said. */
+export function threadsText(threads: number | null): string {
+  if (threads === null) return '';
+  return threads === 1 ? '1 thread' : `${threads} threads`;
 }

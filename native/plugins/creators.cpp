@@ -68,8 +68,10 @@ const std::vector<nvinfer1::IPluginCreatorInterface*>& creators() {
 
 void registerPlugins(nvinfer1::IPluginRegistry& registry) {
   for (nvinfer1::IPluginCreatorInterface* creator : creators()) {
-    if (!registry.registerCreator(*creator, kPluginNamespace)) {
-      const char* name = static_cast<nvinfer1::IPluginCreatorV3One*>(creator)->getPluginName();
+    const char* name = static_cast<nvinfer1::IPluginCreatorV3One*>(creator)->getPluginName();
+    if (registry.registerCreator(*creator, kPluginNamespace)) continue;
+    // a registry that several builders or runtimes share has it already
+    if (registry.getCreator(name, kPluginVersion, kPluginNamespace) != creator) {
       throw std::runtime_error(std::string("TensorRT's registry refused plugin ") + name);
     }
   }

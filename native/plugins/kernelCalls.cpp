@@ -48,8 +48,11 @@ int32_t size(const nvinfer1::Dims& dims, int32_t axis) {
 
 void check(Status status) {
   if (status == semanticvla::kernels::kOk) return;
+  // above zero it is CUDA's own
+  const std::string reason =
+      status < 0 ? std::string() : std::string(": ") + cudaGetErrorString(static_cast<cudaError_t>(status));
   throw std::runtime_error(std::string(semanticvla::kernels::statusText(status)) + " (" +
-                           std::to_string(status) + ")");
+                           std::to_string(status) + reason + ")");
 }
 
 void checkCuda(cudaError_t error, size_t bytes) {
@@ -58,16 +61,46 @@ void checkCuda(cudaError_t error, size_t bytes) {
                            cudaGetErrorString(error));
 }
 
+/// A tool may run a copy of the plugin for the first time while this thread captures another
+/// stream, which forbids to allocate unless the thread says that it means it.
+class AllowAllocation {
+ public:
+  AllowAllocation() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~AllowAllocation() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  AllowAllocation(const AllowAllocation&) = delete;
+  AllowAllocation& operator=(const AllowAllocation&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+/// Its own: the default one would wait for, and spoil, what others have on theirs.
+class ZeroingStream {
+ public:
+  explicit ZeroingStream(size_t bytes) {
+    checkCuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), bytes);
+  }
+  ~ZeroingStream() { cudaStreamDestroy(stream_); }
+  ZeroingStream(const ZeroingStream&) = delete;
+  ZeroingStream& operator=(const ZeroingStream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
 }  // namespace
 
 Tickets makeTickets(int64_t count) {
   const size_t bytes = static_cast<size_t>(count) * sizeof(uint32_t);
+  const AllowAllocation allowed;
   void* memory = nullptr;
   checkCuda(cudaMalloc(&memory, bytes), bytes);
   Tickets tickets(static_cast<uint32_t*>(memory), [](uint32_t* at) { cudaFree(at); });
-  checkCuda(cudaMemset(memory, 0, bytes), bytes);
+  const ZeroingStream stream(bytes);
+  checkCuda(cudaMemsetAsync(memory, 0, bytes, stream.get()), bytes);
   // The plugin's stream need not wait for the one that has just zeroed them.
-  checkCuda(cudaStreamSynchronize(nullptr), bytes);
+  checkCuda(cudaStreamSynchronize(stream.get()), bytes);
   return tickets;
 }
 

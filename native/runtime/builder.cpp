@@ -100,6 +100,10 @@ void setOptions(nvinfer1::IBuilderConfig& config, const BuildRequest& request,
   config.setProfilingVerbosity(nvinfer1::ProfilingVerbosity::kDETAILED);
   // float32 means float32: TF32 would round its products to 10 bits
   config.clearFlag(nvinfer1::BuilderFlag::kTF32);
+#ifdef TRT_MAJOR_RTX
+  // all memory from the session, none while it runs: else the run cannot be captured as a CUDA graph
+  config.setFlag(nvinfer1::BuilderFlag::kREQUIRE_USER_ALLOCATION);
+#endif
   if (request.optimizationLevel >= 0) config.setBuilderOptimizationLevel(request.optimizationLevel);
   if (request.workspaceBytes > 0) {
     config.setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE, request.workspaceBytes);

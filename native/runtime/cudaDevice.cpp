@@ -186,7 +186,20 @@ std::unique_ptr<Device> openCudaDevice(int index) {
     throw Failure(FailureKind::kDriver, "device " + std::to_string(index) + ": expected one of the " +
                                             std::to_string(count) + " GPUs that the driver shows");
   }
-  return std::make_unique<CudaDevice>(index);
+  auto device = std::make_unique<CudaDevice>(index);
+#if SEMANTICVLA_HAS_KERNELS
+  // Kernels and runtime library of a newer major version do not start; said here, and not by the first of them.
+  const int found = device->info().driverVersion;
+  if (found / 1000 < CUDA_VERSION / 1000) {
+    throw Failure(FailureKind::kDriver,
+                  "GPU driver: expected one for CUDA " + std::to_string(CUDA_VERSION / 1000) +
+                      ".0 or newer, since the kernels were compiled by CUDA " + std::to_string(CUDA_VERSION / 1000) + "." +
+                      std::to_string(CUDA_VERSION % 1000 / 10) + ", found one for CUDA " + std::to_string(found / 1000) +
+                      "." + std::to_string(found % 1000 / 10) +
+                      "; update the driver, or compile with a CUDA toolkit of its version (CUDA_HOME, npm run build:native)");
+  }
+#endif
+  return device;
 }
 
 }  // namespace semanticvla::runtime

@@ -134,6 +134,19 @@ bool Step::run(bool capture) {
   if (!capture) return std::exchange(isFirst_, false);
   // The first run may allocate and compile; it must be over before the capture, which allows neither.
   device.synchronize(parts_.stream);
+  try {
+    captureRun();
+  } catch (const Failure& failure) {
+    throw Failure(failure.kind,
+                  std::string("capturing the run as a CUDA graph (graphs: false, or --no-cuda-graphs, runs without): ") +
+                      failure.what(),
+                  failure.needed, failure.free);
+  }
+  return true;
+}
+
+void Step::captureRun() {
+  Device& device = parts_.device;
   device.beginCapture(parts_.stream);
   try {
     enqueue(true);
@@ -142,7 +155,6 @@ bool Step::run(bool capture) {
     throw;
   }
   graph_ = Owned<Graph>(device, device.endCapture(parts_.stream));
-  return true;
 }
 
 }  // namespace semanticvla::runtime

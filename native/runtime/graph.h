@@ -97,6 +97,7 @@ class Step {
 
  private:
   void enqueue(bool capturing);
+  void captureRun();
 
   StepParts parts_;
   std::string key_;

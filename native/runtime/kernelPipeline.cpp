@@ -1,5 +1,7 @@
 #include "runtime/kernelPipeline.h"
 
+#include <cuda_runtime_api.h>
+
 #include <algorithm>
 #include <string>
 
@@ -61,8 +63,9 @@ class KernelPipeline final : public ImagePipeline {
     if (status == kernels::kOk) return;
     const bool isRefusal = status < 0;
     throw Failure(isRefusal ? FailureKind::kRequest : FailureKind::kDevice,
-                  "preprocessing frames: the kernels answered " + std::to_string(status) +
-                      (isRefusal ? " (a refusal of sizes or addresses)" : " (a CUDA error)"));
+                  "preprocessing frames: the kernels answered " + std::to_string(status) + " (" +
+                      (isRefusal ? kernels::statusText(status) : cudaGetErrorString(static_cast<cudaError_t>(status))) +
+                      ")");
   }
 
  private:

@@ -46,7 +46,10 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
   // `allocate` and `deallocate` are called by default from the asynchronous forms, which TensorRT asks for.
   void* allocate(uint64_t size, uint64_t, nvinfer1::AllocatorFlags) noexcept override {
     try {
-      return size == 0 ? nullptr : device_.allocate(size, MemoryUse::kEngines);
+      if (size == 0) return nullptr;
+      // TensorRT may ask on a thread of its own, which has no context yet
+      device_.makeCurrent();
+      return device_.allocate(size, MemoryUse::kEngines);
     } catch (const Failure& failure) {
       // TensorRT reports the null; the session adds the figures
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -58,6 +61,11 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
     }
   }
   bool deallocate(void* memory) noexcept override {
+    try {
+      device_.makeCurrent();
+    } catch (...) {
+      // of a broken device nothing can be given back, and the entry goes all the same
+    }
     device_.release(memory);
     return true;
   }
@@ -141,10 +149,18 @@ class LayerProfiler final : public nvinfer1::IProfiler {
   bool isIncomplete_ = false;
 };
 
+/// With what it was made from: whether it reads that later, no document says.
+struct OwnedContext {
+#ifdef TRT_MAJOR_RTX
+  std::unique_ptr<nvinfer1::IRuntimeConfig> config;
+#endif
+  std::unique_ptr<nvinfer1::IExecutionContext> context;
+};
+
 class TensorRtContext final : public Context {
  public:
-  TensorRtContext(std::shared_ptr<Shared> shared, std::unique_ptr<nvinfer1::IExecutionContext> context)
-      : shared_(std::move(shared)), context_(std::move(context)) {}
+  TensorRtContext(std::shared_ptr<Shared> shared, OwnedContext owned)
+      : shared_(std::move(shared)), owned_(std::move(owned)), context_(owned_.context.get()) {}
 
   void setInputDims(const std::map<std::string, Dims>& dims) override {
     for (const auto& [name, sizes] : dims) {
@@ -187,7 +203,8 @@ class TensorRtContext final : public Context {
   std::shared_ptr<Shared> shared_;
   // longer than the context that may call it
   LayerProfiler profiler_;
-  std::unique_ptr<nvinfer1::IExecutionContext> context_;
+  OwnedContext owned_;
+  nvinfer1::IExecutionContext* context_;
 };
 
 class TensorRtEngine final : public Engine {
@@ -205,12 +222,13 @@ class TensorRtEngine final : public Engine {
 
   std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) override {
     const int32_t profile = chooseProfile(dims);
-    std::unique_ptr<nvinfer1::IExecutionContext> context(create());
-    if (context == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not create an execution context");
-    if (profile > 0 && !context->setOptimizationProfileAsync(profile, stream)) {
+    OwnedContext owned = create();
+    if (owned.context == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not create an execution context");
+    // a new context has profile 0
+    if (profile > 0 && !owned.context->setOptimizationProfileAsync(profile, stream)) {
       shared_->fail(FailureKind::kPlan, "TensorRT refused profile " + std::to_string(profile));
     }
-    return std::make_unique<TensorRtContext>(shared_, std::move(context));
+    return std::make_unique<TensorRtContext>(shared_, std::move(owned));
   }
 
   std::string describeLayers() override {
@@ -234,19 +252,22 @@ class TensorRtEngine final : public Engine {
   }
 
  private:
-  nvinfer1::IExecutionContext* create() {
+  OwnedContext create() {
+    OwnedContext owned;
     constexpr auto kOurs = nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED;
 #ifdef TRT_MAJOR_RTX
     // Kernels for the shapes at hand before the capture: those compiled later, in the background, would not be in the graph.
-    const std::unique_ptr<nvinfer1::IRuntimeConfig> config(shared_->engine->createRuntimeConfig());
-    if (config == nullptr) return nullptr;
-    config->setExecutionContextAllocationStrategy(kOurs);
-    config->setDynamicShapesKernelSpecializationStrategy(nvinfer1::DynamicShapesKernelSpecializationStrategy::kEAGER);
-    useKernels(*config);
-    return shared_->engine->createExecutionContext(config.get());
+    owned.config.reset(shared_->engine->createRuntimeConfig());
+    if (owned.config == nullptr) return owned;
+    owned.config->setExecutionContextAllocationStrategy(kOurs);
+    owned.config->setDynamicShapesKernelSpecializationStrategy(
+        nvinfer1::DynamicShapesKernelSpecializationStrategy::kEAGER);
+    useKernels(*owned.config);
+    owned.context.reset(shared_->engine->createExecutionContext(owned.config.get()));
 #else
-    return shared_->engine->createExecutionContext(kOurs);
+    owned.context.reset(shared_->engine->createExecutionContext(kOurs));
 #endif
+    return owned;
   }
 
 #ifdef TRT_MAJOR_RTX

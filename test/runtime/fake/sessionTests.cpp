@@ -332,7 +332,7 @@ TEST(runGoesOnAfterMemoryRanOut) {
     const int first = before->calls;
     run(session, policy, 1, 0);
     const int last = before->calls;
-    int refusals = 0;
+    int refusals = 0, captures = 0;
     for (int n = first + 1; n <= last; ++n) {
       auto record = std::make_shared<DeviceRecord>();
       DeviceOptions options;
@@ -347,9 +347,11 @@ TEST(runGoesOnAfterMemoryRanOut) {
         const Failure repeated = failureOf([&] { run(again, policy, state, 1); });
         expect(repeated.kind == FailureKind::kDevice, "a broken device to stay broken");
         expect(std::strstr(repeated.what(), "opened again") != nullptr, "the next step to be named");
+        if (std::strstr(failure.what(), "capturing the run as a CUDA graph (graphs: false") != nullptr) ++captures;
       }
     }
     expect(refusals >= 3, "allocations among the calls of a first run");
+    expect(captures >= 3, "captures that fail to name the way without them, found " + std::to_string(captures));
   }
 }
 

@@ -11,7 +11,7 @@ import { Recorder } from '../lib/profile/recorder/recorder.ts';
 import { recordLoop } from '../lib/profile/recorder/recordLoop.ts';
 import { recordPolicy } from '../lib/profile/recorder/recordPolicy.ts';
 import { stageBuckets } from '../lib/profile/recorder/stageHistograms.ts';
-import { recordedStages } from '../lib/profile/recorder/stages.ts';
+import { stageNames } from '../lib/profile/stages.ts';
 import type { ChunkRecord, StageTimes } from '../lib/profile/types.ts';
 import type { ControlLoopOptions } from '../lib/schedule/controlLoop.ts';
 import type { SentAction } from '../lib/schedule/loopEvents.ts';
@@ -52,7 +52,7 @@ const usual = {
     const startMs = performance.now();
     const answer = await bare.predict(null as never, null as never);
     const stages: Record<string, number> = { total: performance.now() - startMs };
-    for (const name of recordedStages) {
+    for (const name of stageNames) {
       const ms = answer.timings[name];
       if (ms === undefined || ms === 0 || name === 'total') continue;
       stages[name] = ms;

@@ -1,8 +1,8 @@
 /** A bench report as a person reads it. */
 
 import { machineRows } from '../profile/machine/machineRows.ts';
-import { stageOrder } from '../profile/measure/stageTimes.ts';
 import { threadsText } from '../profile/measure/subjectFacts.ts';
+import { stageNames } from '../profile/stages.ts';
 import type {
   BenchReport,
   GateVerdict,
@@ -111,8 +111,8 @@ function subjectText({
     ];
   };
   const isNew = (stage: StageName): boolean => stage === 'tokenize' || stage === 'instruction';
-  const rows = stageOrder.filter((stage) => !isNew(stage)).flatMap(row);
-  const newRows = stageOrder.filter(isNew).flatMap(row);
+  const rows = stageNames.filter((stage) => !isNew(stage)).flatMap(row);
+  const newRows = stageNames.filter(isNew).flatMap(row);
   const table = formatTable(
     [
       columns,

@@ -4,6 +4,8 @@
  * monotonic clock, counted from the start of the run, unless a name says otherwise.
  */
 
+import type { stageNames } from './stages.ts';
+
 /** Statistics of one series. Percentiles by trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
 export interface Summary {
   readonly count: number;
@@ -26,22 +28,7 @@ export interface Summary {
  *           preprocessOnDevice in its place where the device preprocesses: handing the frames over, the rest is compute
  * runtime   instruction (the instruction graph), policy (the policy graph, host's view), enqueue, h2d, compute, d2h
  */
-export type StageName =
-  | 'total'
-  | 'preprocess'
-  | 'preprocessOnDevice'
-  | 'decode'
-  | 'resize'
-  | 'crop'
-  | 'tokenize'
-  | 'normalize'
-  | 'instruction'
-  | 'policy'
-  | 'enqueue'
-  | 'h2d'
-  | 'compute'
-  | 'd2h'
-  | 'unnormalize';
+export type StageName = (typeof stageNames)[number];
 
 export type StageTimes = Readonly<Partial<Record<StageName, number>>>;
 

@@ -2,7 +2,7 @@
 
 import { SemanticVlaError } from '../../errors.ts';
 import { nearest } from '../../options.ts';
-import { stageOrder } from '../measure/stageTimes.ts';
+import { stageNames } from '../stages.ts';
 import type { StageName } from '../types.ts';
 
 export interface Condition {
@@ -96,12 +96,12 @@ function readLeft(reader: Reader): Pick<Condition, 'stage' | 'statistic' | 'perc
   // `p99.9` is one statistic, `compute.p50` a stage and one
   const dot = /^p\d+$/.test(word) ? null : reader.takeNext(/\./);
   if (dot === null) return { stage: 'total', ...readStatistic(reader, word) };
-  const stage = stageOrder.find((name) => name === word);
+  const stage = stageNames.find((name) => name === word);
   if (stage === undefined) {
     reader.back(word.length + 1);
-    const meant = nearest(word, stageOrder);
+    const meant = nearest(word, stageNames);
     throw reader.error(
-      `a stage (${stageOrder.join(', ')}${meant === null ? '' : `; ${meant} was probably meant`})`,
+      `a stage (${stageNames.join(', ')}${meant === null ? '' : `; ${meant} was probably meant`})`,
     );
   }
   const statistic = reader.takeNext(/[A-Za-z][A-Za-z0-9]*/);

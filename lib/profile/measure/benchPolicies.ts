@@ -6,13 +6,13 @@ import { checkOptions, checkSignal } from '../../options.ts';
 import type { Policy } from '../../types.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
 import { findDevice } from '../roofline/devices.ts';
+import { stageNames } from '../stages.ts';
 import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
 import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
 import { type RunLimits, type RunResult, runInTurns } from './runner.ts';
 import { checkRecorder, EventLoopDelay, selfCheckWarning } from './selfCheck.ts';
-import { stageOrder } from './stageTimes.ts';
 import { packageVersion } from './subjectFacts.ts';
 import { type BenchSubject, type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
@@ -196,7 +196,7 @@ export function summaryOf(
   percentiles: readonly number[] = [],
 ): Readonly<Partial<Record<StageName, Summary>>> {
   const summary: Partial<Record<StageName, Summary>> = {};
-  for (const stage of stageOrder) {
+  for (const stage of stageNames) {
     const records = stage === 'tokenize' || stage === 'instruction' ? newInstruction : chunks;
     const values = records.flatMap(({ stages }) => stages[stage] ?? []);
     if (values.length > 0) summary[stage] = summarize(values, percentiles);

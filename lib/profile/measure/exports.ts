@@ -1,11 +1,11 @@
 /** A report's chunks in files that other tools read: CSV, and the times.json of `trtexec --exportTimes`. */
 
+import { stageNames } from '../stages.ts';
 import type { BenchReport, ChunkRecord, StageName, SubjectResult } from '../types.ts';
-import { stageOrder } from './stageTimes.ts';
 
 /** One line a chunk; a stage that did not run is empty. Times in milliseconds. */
 export function chunksCsv(report: BenchReport): string {
-  const present = stageOrder.filter((stage) =>
+  const present = stageNames.filter((stage) =>
     report.subjects.some(({ summary }) => summary[stage] !== undefined),
   );
   const lines = [['subject', 'kind', 'round', 'startMs', ...present.map((stage) => `${stage}Ms`)].join(',')];

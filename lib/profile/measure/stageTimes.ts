@@ -1,42 +1,8 @@
 /** What a prediction says about its time, in the words of a report. */
 
 import type { ActionChunk } from '../../types.ts';
+import { stageNames } from '../stages.ts';
 import type { StageName, StageTimes } from '../types.ts';
-
-const measured: readonly StageName[] = [
-  'preprocess',
-  'preprocessOnDevice',
-  'decode',
-  'resize',
-  'crop',
-  'tokenize',
-  'normalize',
-  'policy',
-  'enqueue',
-  'h2d',
-  'compute',
-  'd2h',
-  'unnormalize',
-];
-
-/** Stages in the order of a table. */
-export const stageOrder: readonly StageName[] = [
-  'total',
-  'preprocess',
-  'preprocessOnDevice',
-  'decode',
-  'resize',
-  'crop',
-  'normalize',
-  'tokenize',
-  'instruction',
-  'policy',
-  'enqueue',
-  'h2d',
-  'compute',
-  'd2h',
-  'unnormalize',
-];
 
 /**
  * A stage that did not run is left out, not given as zero: the instruction that was encoded before, the decoding of a frame
@@ -47,9 +13,9 @@ export const stageOrder: readonly StageName[] = [
  */
 export function stageTimes(timings: ActionChunk['timings']): StageTimes {
   const stages: Partial<Record<StageName, number>> = {};
-  for (const name of measured) {
+  for (const name of stageNames) {
     const ms = timings[name];
-    if (ms !== undefined) stages[name] = ms;
+    if (ms !== undefined && name !== 'total' && name !== 'instruction') stages[name] = ms;
   }
   const { instruction, decode } = timings;
   if (instruction !== undefined && instruction > 0) stages.instruction = instruction;

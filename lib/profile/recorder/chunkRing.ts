@@ -3,14 +3,14 @@
  * its row from its beginning, so that what was under way when a deadline passed is seen too.
  */
 
+import { stageNames } from '../stages.ts';
 import type { ChunkRecord, StageName, StageTimes } from '../types.ts';
-import { recordedStages } from './stages.ts';
 
 export const outcomes = ['running', 'done', 'failed', 'aborted'] as const;
 export type Outcome = (typeof outcomes)[number];
 const [running, done] = [0, 1];
 
-const width = recordedStages.length;
+const width = stageNames.length;
 
 /** A copy that may leave for another thread. */
 export interface ChunkRows {
@@ -105,7 +105,7 @@ export class ChunkRing {
     if (timings === null) return;
     // column 0 is the total, which was measured here
     for (let i = 1; i < width; i++) {
-      const name = recordedStages[i]!;
+      const name = stageNames[i]!;
       const ms = timings[name];
       if (ms !== undefined && !(ms === 0 && (name === 'instruction' || name === 'decode')))
         this.#stages[at + i] = ms;
@@ -148,7 +148,7 @@ export class ChunkRing {
 /** One row of `ChunkRows.stages`. */
 export function stagesOf(stages: Float64Array, row: number): StageTimes {
   const times: Partial<Record<StageName, number>> = {};
-  for (const [i, name] of recordedStages.entries()) {
+  for (const [i, name] of stageNames.entries()) {
     const ms = stages[row * width + i]!;
     if (!Number.isNaN(ms)) times[name] = ms;
   }

@@ -1,9 +1,9 @@
 /** What a recorder has counted, in Prometheus's text format (version 0.0.4). */
 
+import { stageNames } from '../stages.ts';
 import type { EventKind } from './eventRing.ts';
 import type { Recorder } from './recorder.ts';
 import { stageBuckets } from './stageHistograms.ts';
-import { recordedStages } from './stages.ts';
 
 const stageMetric = 'semanticvla_stage_seconds';
 
@@ -24,7 +24,7 @@ export function prometheusText({ histograms, events }: Recorder): string {
     `# HELP ${stageMetric} Time of each stage of a prediction; stages may overlap and do not add up to the whole.`,
     `# TYPE ${stageMetric} histogram`,
   ];
-  for (const [i, stage] of recordedStages.entries()) {
+  for (const [i, stage] of stageNames.entries()) {
     const { cumulative, sum } = histograms.of(i);
     const count = cumulative.at(-1)!;
     if (i === 0 || count === 0) continue;

@@ -4,12 +4,12 @@
  */
 
 import { expected } from '../../options.ts';
+import { stageNames } from '../stages.ts';
 import type { StageTimes } from '../types.ts';
 import { ChunkRing, type ChunkRows, type Outcome } from './chunkRing.ts';
 import { type EventKind, EventRing, type EventRows } from './eventRing.ts';
 import { prometheusText } from './prometheusText.ts';
 import { StageHistograms } from './stageHistograms.ts';
-import { recordedStages } from './stages.ts';
 
 export interface RecorderOptions {
   /** Predictions that are kept; default 512. */
@@ -64,8 +64,8 @@ export class Recorder {
     const ms = endMs - startMs;
     this.chunks.end(number, ms, outcome, timings);
     if (timings !== null) {
-      for (let i = 1; i < recordedStages.length; i++) {
-        const stage = timings[recordedStages[i]!];
+      for (let i = 1; i < stageNames.length; i++) {
+        const stage = timings[stageNames[i]!];
         if (stage !== undefined && stage > 0) this.histograms.observe(i, stage);
       }
     }

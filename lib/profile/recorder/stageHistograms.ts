@@ -3,8 +3,8 @@
  * a histogram of a metrics library hashes labels at each observation.
  */
 
+import { stageNames } from '../stages.ts';
 import type { ChunkRecord } from '../types.ts';
-import { recordedStages } from './stages.ts';
 
 /** Seconds. Dense from 1 ms to 1 s, where chunks and their stages are; neighbours differ by at most two thirds. */
 export const stageBuckets = [
@@ -16,11 +16,11 @@ const columns = stageBuckets.length + 1;
 
 export class StageHistograms {
   /** [stages, buckets and the one without an end]; each value in one of them. */
-  readonly #counts = new Float64Array(recordedStages.length * columns);
+  readonly #counts = new Float64Array(stageNames.length * columns);
   /** Seconds. */
-  readonly #sums = new Float64Array(recordedStages.length);
+  readonly #sums = new Float64Array(stageNames.length);
 
-  /** @param stage index into `recordedStages` */
+  /** @param stage index into `stageNames` */
   observe(stage: number, ms: number): void {
     const seconds = ms / 1000;
     let bucket = 0;
@@ -31,7 +31,7 @@ export class StageHistograms {
   }
 
   observeAll(stages: ChunkRecord['stages']): void {
-    for (const [i, name] of recordedStages.entries()) {
+    for (const [i, name] of stageNames.entries()) {
       const ms = stages[name];
       if (ms !== undefined) this.observe(i, ms);
     }

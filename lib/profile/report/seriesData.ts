@@ -1,6 +1,7 @@
 /** What the plots draw, from the chunks of a subject. Pure. */
 
 import { medianOf, percentileOf } from '../measure/percentiles.ts';
+import { stageNames } from '../stages.ts';
 import type { ChunkRecord, StageName, SubjectResult } from '../types.ts';
 
 /** Latency of a chunk end to end, milliseconds. A chunk without `total` was not measured end to end and is left out. */
@@ -131,19 +132,8 @@ export interface WaterfallStep {
   readonly to: number;
 }
 
-const inOrder: readonly StageName[] = [
-  'preprocess',
-  'preprocessOnDevice',
-  'decode',
-  'resize',
-  'crop',
-  'normalize',
-  'policy',
-  'h2d',
-  'compute',
-  'd2h',
-  'unnormalize',
-];
+/** Not laid end to end: the whole, what is paid once a sentence, and what runs beside the device. */
+const beside: readonly StageName[] = ['total', 'tokenize', 'instruction', 'enqueue'];
 
 /**
  * Medians laid end to end in the order in which the stages run, then what no stage accounts for. Where a stage's parts were
@@ -155,7 +145,9 @@ export function waterfall({ summary }: SubjectResult): WaterfallStep[] {
     preprocess: ['decode', 'resize', 'crop'],
     policy: ['compute'],
   };
-  const shown = inOrder.filter((name) => has(name) && !(parts[name] ?? []).some(has));
+  const shown = stageNames.filter(
+    (name) => has(name) && !beside.includes(name) && !(parts[name] ?? []).some(has),
+  );
   const steps: WaterfallStep[] = [];
   let at = 0;
   for (const stage of shown) {

@@ -4,7 +4,8 @@ import type { PlotSpec } from '../../plots/drawPlot.ts';
 import { type Figure, figure, percent } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import { stageOfBlock, wholeBlock } from '../layers/blocks.ts';
-import type { LayerTime, StageName, SubjectResult } from '../types.ts';
+import { stageNames } from '../stages.ts';
+import type { LayerTime, SubjectResult } from '../types.ts';
 import { colorOf, plotWidth, titleLines } from './latencyFigures.ts';
 import { waterfall } from './seriesData.ts';
 
@@ -26,12 +27,6 @@ const meaning: Readonly<Record<string, string>> = {
   unnormalize: "to the robot's units",
   rest: 'what no stage accounts for: waiting, copying, events',
 };
-
-const stageNames: readonly StageName[] = [
-  ...(['total', 'preprocess', 'preprocessOnDevice', 'decode', 'resize', 'crop'] as const),
-  ...(['tokenize', 'normalize', 'instruction'] as const),
-  ...(['policy', 'enqueue', 'h2d', 'compute', 'd2h', 'unnormalize'] as const),
-];
 
 export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
   const rows = subjects.map((result, i) => {

@@ -3,7 +3,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -20,7 +19,15 @@ interface Running {
   readonly openpi: string;
 }
 
+const children: ChildProcess[] = [];
+
+// A test that fails leaves its server behind, for which this process would wait.
+test.after(() => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
 async function addresses(child: ChildProcess): Promise<Running> {
+  children.push(child);
   let errors = '';
   child.stderr?.on('data', (data: Buffer) => {
     errors += data.toString();
@@ -29,10 +36,6 @@ async function addresses(child: ChildProcess): Promise<Running> {
     child.stdout!.once('data', (data: Buffer) => resolve(data.toString()));
     child.once('exit', (code) => reject(new Error(`ended with ${code}: ${errors}`)));
   });
-  // a test that fails must not wait for a server that nobody ends
-  process.once('exit', () => child.kill('SIGKILL'));
-  child.unref();
-  for (const pipe of [child.stdout, child.stderr] as unknown as Socket[]) pipe.unref();
   return { child, ...(JSON.parse(await inTime(line, 'the addresses')) as { act: string; openpi: string }) };
 }
 

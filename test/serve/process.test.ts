@@ -53,13 +53,11 @@ test('semanticvla serve: SIGTERM and SIGINT end it with code 0, wherever it is',
     const { socket, next, closed } = connect(running.openpi);
     assert.is(((await next()) as Map<string, unknown>).get('variant'), 'SemanticVLA');
     // 400 KB of a request that is never finished.
-    const upload = new AbortController();
-    const stalled = post(running.act, '{"full_image": "', {}).catch(() => {});
+    // Not waited for: when the server is gone, fetch does not always say so.
+    post(running.act, '{"full_image": "', {}).catch(() => {});
     assert.is(await end(running, signal), 0);
     assert.is(await closed, 1001);
     socket.terminate();
-    upload.abort();
-    await stalled;
   }
 });
 

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Policy } from '../../lib/types.ts';
+import type { Observation, Policy, PredictOptions } from '../../lib/types.ts';
 import { instructions, liberoObservation, numbers, openLibero, threadCount } from './libero.ts';
 
 const test = suite('AbortSignal');
@@ -17,6 +17,29 @@ async function abortedWith(promise: Promise<unknown>, reason: unknown): Promise<
   assert.unreachable('expected the abort reason');
 }
 
+/** A prediction and the way to give it up, which says whether it was in time; if so its reason must have come back. */
+function abortable(policy: Policy, observation: Observation, options: PredictOptions) {
+  const controller = new AbortController();
+  let answered = false;
+  const settled = policy.predict(observation, { ...options, signal: controller.signal }).then(
+    () => {
+      answered = true;
+      return null;
+    },
+    (error: unknown) => ({ error }),
+  );
+  return {
+    async giveUp(name: string): Promise<boolean> {
+      const inTime = !answered;
+      const reason = new Stopped(name);
+      controller.abort(reason);
+      const outcome = await settled;
+      if (inTime) assert.is(outcome?.error, reason);
+      return inTime;
+    },
+  };
+}
+
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 test('before, in the queue, while running: the reason comes back, the next prediction is right', async () => {
@@ -28,18 +51,18 @@ test('before, in the queue, while running: the reason comes back, the next predi
   const before = new Stopped('before');
   await abortedWith(policy.predict(observation, { ...options, signal: AbortSignal.abort(before) }), before);
 
-  const controller = new AbortController();
-  const queued = new AbortController();
-  const running = policy.predict(observation, { ...options, signal: controller.signal });
-  const ahead = Array.from({ length: 4 }, () => policy.predict(observation, options));
-  const waiting = policy.predict(observation, { ...options, signal: queued.signal });
-  const [first, second] = [new Stopped('queued'), new Stopped('running')];
-  await turn();
-  queued.abort(first);
-  await abortedWith(waiting, first);
-  controller.abort(second);
-  await abortedWith(running, second);
-  for (const chunk of await Promise.all(ahead)) assert.equal(numbers(chunk), expected);
+  // This thread may be held up until a prediction has answered, so that nothing is left to give up: then once more.
+  const caught = { queued: 0, running: 0 };
+  for (let tries = 0; tries < 100 && (caught.queued === 0 || caught.running === 0); tries++) {
+    const running = abortable(policy, observation, options);
+    const ahead = Array.from({ length: 4 }, () => policy.predict(observation, options));
+    const queued = abortable(policy, observation, options);
+    await turn();
+    if (await queued.giveUp('queued')) caught.queued += 1;
+    if (await running.giveUp('running')) caught.running += 1;
+    for (const chunk of await Promise.all(ahead)) assert.equal(numbers(chunk), expected);
+  }
+  assert.ok(caught.queued > 0 && caught.running > 0, JSON.stringify(caught));
   assert.equal(numbers(await policy.predict(observation, options)), expected);
 });
 
@@ -48,16 +71,22 @@ test('given up in the queue is not computed: no backlog', async () => {
   const observation = await liberoObservation();
   const options = { instruction: instructions[0] };
   await policy.predict(observation, options);
-  const order: string[] = [];
   const controller = new AbortController();
-  const first = policy.predict(observation, options).then(() => order.push('first'));
+  const count = { answered: 0, abandoned: 0 };
+  const first = policy.predict(observation, options);
   const abandoned = Array.from({ length: 200 }, () =>
-    policy.predict(observation, { ...options, signal: controller.signal }).catch(() => {
-      order.push('abandoned');
-    }),
+    policy.predict(observation, { ...options, signal: controller.signal }).then(
+      () => {
+        count.answered += 1;
+      },
+      () => {
+        count.abandoned += 1;
+      },
+    ),
   );
   // all are preprocessed and stand in the session's queue when the first answers
   await first;
+  const answeredBefore = count.answered;
   const start = performance.now();
   controller.abort();
   await Promise.all(abandoned);
@@ -66,7 +95,9 @@ test('given up in the queue is not computed: no backlog', async () => {
   // 200 abandoned predictions would take 200 times one; up to a few that had begun are allowed, and a slow machine
   const one = timings.policy! + timings.preprocess!;
   assert.ok(waited < 60 * one + 250, `the next answer took ${waited} ms, one prediction takes ${one} ms`);
-  assert.ok(order.filter((what) => what === 'abandoned').length > 150);
+  // whatever had not answered when the signal came is given up
+  assert.equal(count, { answered: answeredBefore, abandoned: 200 - answeredBefore });
+  assert.ok(answeredBefore < 200, 'some were given up');
 });
 
 test('one caller gives up while an instruction is encoded: the others still get it', async () => {

@@ -76,6 +76,7 @@ async function overhead(): Promise<void> {
   const body = liberoBody();
   const ours = await startOurs();
   const reference = await startReference(python, await freePort());
+  const openpi = await startReference(python, await freePort(), 'referenceOpenpi.py');
   const httpFloor = await startFloor('http');
   const socketFloor = await startFloor('socket');
   const clients: [string, BareClient | BareWebSocket][] = [
@@ -84,6 +85,7 @@ async function overhead(): Promise<void> {
     ['ours', await BareClient.open(ours.act, body)],
     ['ours, openpi', await BareWebSocket.open(ours.openpi, liberoMessage())],
     ['reference', await BareClient.open(reference.act, body)],
+    ['reference, openpi', await BareWebSocket.open(openpi.openpi, liberoMessage())],
   ];
   const times = new Map(clients.map(([name]) => [name, [] as number[]]));
   const warmUp = 50;
@@ -97,7 +99,7 @@ async function overhead(): Promise<void> {
     }
   }
   for (const [, client] of clients) client.close();
-  for (const server of [ours, reference, httpFloor, socketFloor]) await stop(server);
+  for (const server of [ours, reference, openpi, httpFloor, socketFloor]) await stop(server);
   const p50 = (name: string): number => percentile(times.get(name)!, 0.5);
   for (const [name, all] of times) {
     print('overhead', {

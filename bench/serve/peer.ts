@@ -127,8 +127,13 @@ async function startNode(script: string, args: readonly string[]): Promise<Start
   return { child, ...(JSON.parse(line) as { act: string; openpi: string }) };
 }
 
-export async function startReference(python: string, port: number): Promise<Started> {
-  const file = join(import.meta.dirname, 'referenceServer.py');
+/** `referenceServer.py` has `POST /act`, `referenceOpenpi.py` the WebSocket; both answer `GET /docs` once they are up. */
+export async function startReference(
+  python: string,
+  port: number,
+  script = 'referenceServer.py',
+): Promise<Started> {
+  const file = join(import.meta.dirname, script);
   const child = spawn(python, [file, String(port)], { stdio: ['ignore', 'ignore', 'inherit'] });
   const act = `http://127.0.0.1:${port}`;
   const agent = keptAgent(1);
@@ -137,7 +142,7 @@ export async function startReference(python: string, port: number): Promise<Star
     try {
       await ask(agent, `${act}/docs`, null);
       agent.destroy();
-      return { child, act, openpi: '' };
+      return { child, act, openpi: `ws://127.0.0.1:${port}` };
     } catch {
       // Not up yet.
     }

@@ -9,18 +9,24 @@ import { isDirect } from './directSocket.ts';
 /** Enough for a head of the form; what is behind it in here is copied. */
 const scratchBytes = 8 * 2 ** 10;
 
+export interface ActConnectionsOptions extends Omit<ActConnectionOptions, 'toHttp' | 'scratch'> {
+  /** Read connections past Node's streams, where this Node lets them be. */
+  readonly directReads: boolean;
+}
+
 export class ActConnections {
   readonly #open = new Set<ActConnection>();
   readonly #clock: NodeJS.Timeout;
 
   /** Comes before Node's own listener, which gets what is handed over. */
-  constructor(server: Server, options: Omit<ActConnectionOptions, 'toHttp' | 'scratch'>) {
+  constructor(server: Server, { directReads, ...options }: ActConnectionsOptions) {
     const [toHttp] = server.listeners('connection') as ((socket: Socket) => void)[];
     if (toHttp === undefined) throw new Error('an HTTP server listens to its connections');
     const scratch = Buffer.allocUnsafeSlow(scratchBytes);
     server.off('connection', toHttp);
     server.on('connection', (accepted: Socket) => {
-      if (!isDirect(accepted)) {
+      if (!directReads || !isDirect(accepted)) {
+        options.service.readsSlowly();
         toHttp.call(server, accepted);
         return;
       }

@@ -6,6 +6,7 @@
  */
 
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 export interface DirectReader {
   /** Where the next bytes go; asked again after each `received`. Not empty. */
@@ -19,14 +20,16 @@ interface WithHandle {
   _handle?: object | null;
 }
 
-/** False on a Node that keeps handles elsewhere. */
-export function isDirect(accepted: Socket & WithHandle): boolean {
-  return typeof accepted._handle === 'object' && accepted._handle !== null;
+/** False on a Node that keeps handles elsewhere, and for what is no socket or has been read into already. */
+export function isDirect(accepted: Duplex & WithHandle): accepted is Socket {
+  const hasHandle = typeof accepted._handle === 'object' && accepted._handle !== null;
+  return hasHandle && accepted instanceof Socket && accepted.readableLength === 0;
 }
 
 /**
  * Reads from here on what `accepted` would have read.
- * @param accepted of a server, in its `connection` event; `isDirect`. Its `close` follows the one of the new socket
+ * @param accepted of a server, in its `connection` or `upgrade` event; `isDirect`. Its `close` follows the one of the new
+ *   socket
  */
 export function directSocket(accepted: Socket & WithHandle, reader: DirectReader): Socket {
   const options = {

@@ -6,11 +6,14 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
-import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import { type RawData, WebSocket, WebSocketServer } from 'ws';
 import type { ActionChunk } from '../types.ts';
 import type { Gate } from './access.ts';
+import type { Body } from './bodyPool.ts';
 import { ClientGone } from './clientGone.ts';
+import { directSocket, isDirect } from './directSocket.ts';
 import { type Failure, failureBody } from './failure.ts';
+import { MessageReader } from './messageReader.ts';
 import { decodeMsgpackMap, encodeMsgpackNumpy } from './msgpackNumpy.ts';
 import { float64Array, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
 import type { PolicyService } from './policyService.ts';
@@ -21,18 +24,31 @@ function closeCode({ code }: Failure): number {
   return code === 'OVERLOADED' ? 1013 : 1011;
 }
 
+/** Enough for a head, and for whole frames of the small kinds. */
+const scratchBytes = 8 * 2 ** 10;
+
+export interface OpenpiSocketOptions {
+  readonly service: PolicyService;
+  readonly gate: Gate;
+  /** Read connections past Node's streams, where this Node lets them be. */
+  readonly directReads: boolean;
+}
+
 export class OpenpiSocket {
   readonly #service: PolicyService;
   readonly #server: WebSocketServer;
+  readonly #directReads: boolean;
+  readonly #scratch = Buffer.allocUnsafeSlow(scratchBytes);
   /** Requests under way. */
   readonly #open = new WeakMap<WebSocket, Set<AbortController>>();
   /** Heard from since the last ping. */
   readonly #alive = new WeakSet<WebSocket>();
   readonly #pings: NodeJS.Timeout;
 
-  constructor(app: FastifyInstance, service: PolicyService, gate: Gate) {
+  constructor(app: FastifyInstance, { service, gate, directReads }: OpenpiSocketOptions) {
     const { limits, metrics, log } = service;
     this.#service = service;
+    this.#directReads = directReads;
     // Compression costs 10 ms on two frames of 224 x 224 and wins nothing on camera noise.
     this.#server = new WebSocketServer({
       noServer: true,
@@ -49,7 +65,7 @@ export class OpenpiSocket {
       }
       if (service.draining) return refuseUpgrade(socket, 503, 'DRAINING');
       if (this.#server.clients.size >= limits.connections) return refuseUpgrade(socket, 503, 'OVERLOADED');
-      this.#server.handleUpgrade(request, socket, head, (connection) => this.#serve(connection));
+      this.#upgrade(request, socket, head);
     });
     this.#pings = setInterval(() => this.#ping(), limits.idleMs / 2);
     this.#pings.unref();
@@ -88,7 +104,50 @@ export class OpenpiSocket {
     }
   }
 
-  #serve(connection: WebSocket): void {
+  #upgrade(request: IncomingMessage, accepted: Duplex, head: Buffer): void {
+    if (!this.#directReads || !isDirect(accepted)) {
+      this.#service.readsSlowly();
+      this.#server.handleUpgrade(request, accepted, head, (connection) => void this.#serve(connection));
+      return;
+    }
+    const { bodies, limits, metrics } = this.#service;
+    const { bodyBytes } = limits;
+    let connection: WebSocket | null = null;
+    let onMessage: ((message: Body) => void) | null = null;
+    const reader = new MessageReader(
+      { bodies, bodyBytes, scratch: this.#scratch },
+      {
+        get isOpen() {
+          // What `ws` has yet to read comes first.
+          return (
+            connection?.readyState === WebSocket.OPEN &&
+            socket.readableFlowing === true &&
+            socket.readableLength === 0
+          );
+        },
+        message: (body) => onMessage?.(body),
+        refused: (error) => {
+          if (connection !== null) this.#fail(connection, error);
+        },
+        other: (bytes) => {
+          if (connection !== null) socket.push(bytes);
+        },
+      },
+    );
+    const socket = directSocket(accepted, reader);
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      if (reader.end()) metrics.disconnected('openpi', 'upload');
+    });
+    this.#server.handleUpgrade(request, socket, Buffer.alloc(0), (opened) => {
+      connection = opened;
+      onMessage = this.#serve(opened);
+      reader.take(head);
+    });
+  }
+
+  /** @returns takes messages that were read past `ws` */
+  #serve(connection: WebSocket): (message: Body) => void {
     const { metrics, log, metadata } = this.#service;
     const callers = new Set<AbortController>();
     this.#open.set(connection, callers);
@@ -105,35 +164,32 @@ export class OpenpiSocket {
       if (callers.size > 0) metrics.disconnected('openpi', 'inference');
       for (const caller of callers) caller.abort(new ClientGone());
     });
-    connection.on('message', (data, isBinary) => {
+    const answer = async (read: () => Uint8Array): Promise<void> => {
       this.#alive.add(connection);
       const start = performance.now();
       const caller = new AbortController();
       callers.add(caller);
-      this.#answer(connection, data, isBinary, prevTotalMs, caller)
-        .then((answered) => {
-          if (answered) prevTotalMs = performance.now() - start;
-        })
-        .finally(() => {
-          callers.delete(caller);
-          if (this.#service.draining && callers.size === 0) connection.close(1001, 'DRAINING');
-        });
-    });
+      const answered = await this.#answer(connection, read, prevTotalMs, caller);
+      if (answered) prevTotalMs = performance.now() - start;
+      callers.delete(caller);
+      if (this.#service.draining && callers.size === 0) connection.close(1001, 'DRAINING');
+    };
+    connection.on('message', (data, isBinary) => void answer(() => messageBytes(data, isBinary)));
     this.#send(connection, encodeMsgpackNumpy(metadata));
+    return (body) => void answer(() => body.bytes()).finally(() => body.release());
   }
 
   /** Never rejects. Resolves to true when the answer is on its way. */
   async #answer(
     connection: WebSocket,
-    data: RawData,
-    isBinary: boolean,
+    read: () => Uint8Array,
     prevTotalMs: number | null,
     caller: AbortController,
   ): Promise<boolean> {
     const service = this.#service;
     const start = performance.now();
     try {
-      const bytes = messageBytes(data, isBinary);
+      const bytes = read();
       const { chunk, inferMs } = await service.infer(decodeMsgpackMap(bytes), caller);
       if (!this.#send(connection, encodeAnswer(chunk, inferMs, prevTotalMs))) return false;
       const totalMs = performance.now() - start;
@@ -142,11 +198,15 @@ export class OpenpiSocket {
       return true;
     } catch (error) {
       if (caller.signal.reason instanceof ClientGone) return false;
-      const failure = service.failed('openpi', error);
-      if (this.#send(connection, `${failure.code}: ${failure.message}`)) {
-        connection.close(closeCode(failure), failure.code);
-      }
+      this.#fail(connection, error);
       return false;
+    }
+  }
+
+  #fail(connection: WebSocket, error: unknown): void {
+    const failure = this.#service.failed('openpi', error);
+    if (this.#send(connection, `${failure.code}: ${failure.message}`)) {
+      connection.close(closeCode(failure), failure.code);
     }
   }
 

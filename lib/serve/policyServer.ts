@@ -28,6 +28,8 @@ export interface ServerSettings {
   readonly limits: ServeLimits;
   readonly logger: Logger | undefined;
   readonly recorder: ServeRecorder | undefined;
+  /** Read connections past Node's streams; false: as on a Node that does not let them be. */
+  readonly directReads: boolean;
 }
 
 /** Of the time to drain, what the running inference gets before it is aborted; the rest is for its answer. */
@@ -35,9 +37,9 @@ const inferenceShare = 0.75;
 
 /** @throws (rejects) CAMERA_UNKNOWN, OPTION_INVALID, ADDRESS_UNAVAILABLE; nothing listens then */
 export async function startServer(settings: ServerSettings): Promise<PolicyServer> {
-  const { logger, token, compat, host, ports } = settings;
+  const { logger, host, ports } = settings;
   const service = new PolicyService({ ...settings, log: logger ?? pino(pino.destination(2)) });
-  const server = new Server(service, token, compat);
+  const server = new Server(service, settings);
   try {
     await server.listen(host, ports);
   } catch (error) {
@@ -49,8 +51,7 @@ export async function startServer(settings: ServerSettings): Promise<PolicyServe
 
 class Server implements PolicyServer {
   readonly #service: PolicyService;
-  readonly #token: string | undefined;
-  readonly #compat: boolean;
+  readonly #settings: Pick<ServerSettings, 'token' | 'compat' | 'directReads'>;
   readonly #apps: FastifyInstance[] = [];
   #acts: ActConnections | null = null;
   #socket: OpenpiSocket | null = null;
@@ -58,10 +59,9 @@ class Server implements PolicyServer {
   #actUrl: string | null = null;
   #openpiUrl: string | null = null;
 
-  constructor(service: PolicyService, token: string | undefined, compat: boolean) {
+  constructor(service: PolicyService, settings: Pick<ServerSettings, 'token' | 'compat' | 'directReads'>) {
     this.#service = service;
-    this.#token = token;
-    this.#compat = compat;
+    this.#settings = settings;
   }
 
   get actUrl(): string | null {
@@ -77,13 +77,14 @@ class Server implements PolicyServer {
     ports: { readonly act: number | null; readonly openpi: number | null },
   ): Promise<void> {
     const service = this.#service;
-    const gate = makeGate(this.#token);
+    const { token, compat, directReads } = this.#settings;
+    const gate = makeGate(token);
     const name = host.includes(':') ? `[${host}]` : host;
     if (ports.act !== null) {
       const app = makeListener(service, gate);
       this.#apps.push(app);
-      addActRoute(app, service, this.#compat);
-      this.#acts = new ActConnections(app.server, { service, gate, compat: this.#compat });
+      addActRoute(app, service, compat);
+      this.#acts = new ActConnections(app.server, { service, gate, compat, directReads });
       let connections = 0;
       app.server.on('connection', (socket) => {
         connections++;
@@ -95,15 +96,12 @@ class Server implements PolicyServer {
     if (ports.openpi !== null) {
       const app = makeListener(service, gate);
       this.#apps.push(app);
-      const socket = new OpenpiSocket(app, service, gate);
+      const socket = new OpenpiSocket(app, { service, gate, directReads });
       this.#socket = socket;
       service.countConnections('openpi', () => socket.connections);
       this.#openpiUrl = `ws://${name}:${await listen(app, host, ports.openpi)}`;
     }
-    service.log.info(
-      { act: this.#actUrl, openpi: this.#openpiUrl, token: this.#token !== undefined },
-      'serving',
-    );
+    service.log.info({ act: this.#actUrl, openpi: this.#openpiUrl, token: token !== undefined }, 'serving');
   }
 
   metrics(): Promise<string> {

@@ -44,6 +44,7 @@ export class PolicyService {
   readonly #slot: InferenceSlot;
   readonly #connections = new Map<Protocol, () => number>();
   #draining = false;
+  #slow = false;
   #failures = 0;
 
   constructor({ policy, keys, unnormKey, metadata, limits, log, recorder }: ServiceOptions) {
@@ -119,6 +120,16 @@ export class PolicyService {
       this.log.error({ ...fields, err: error }, 'request failed');
     else this.log.warn({ ...fields, reason: failure.message }, 'request refused');
     return failure;
+  }
+
+  /** Says once that connections are read through Node's streams: right, and several times slower. */
+  readsSlowly(): void {
+    if (this.#slow) return;
+    this.#slow = true;
+    this.log.warn(
+      { node: process.version },
+      'this Node does not let connections be read directly: requests take longer',
+    );
   }
 
   /** No new work from here on; resolves when nothing runs, for which it sees after `patienceMs` itself. */

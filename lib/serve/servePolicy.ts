@@ -100,6 +100,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     limits,
     logger: options.logger,
     recorder: options.recorder,
+    directReads: true,
   });
 }
 

@@ -21,6 +21,7 @@ import { disconnectTimes, phases } from './serve/disconnects.ts';
 import {
   ask,
   BareClient,
+  busyMicroseconds,
   keptAgent,
   liberoBody,
   pause,
@@ -67,46 +68,70 @@ function freePort(): Promise<number> {
   });
 }
 
+interface Row {
+  readonly name: string;
+  readonly server: Started;
+  readonly client: BareClient | BareWebSocket;
+  /** Milliseconds from the request to its answer. */
+  readonly times: number[];
+}
+
+/** Requests in one go, for the time that a server is busy with one. */
+const blockRequests = 200;
+
+async function answered({ name, client }: Row): Promise<void> {
+  const { status, body } = await client.ask();
+  if (status !== 200 || body.length < 100) throw new Error(`${name} answered ${status}: ${body}`);
+}
+
 async function overhead(): Promise<void> {
   const { python, reason } = pythonPeers();
   if (python === null) {
     process.stdout.write(`overhead     SKIPPED: ${reason}\n`);
     return;
   }
-  const body = liberoBody();
+  const [body, message] = [liberoBody(), liberoMessage()];
   const ours = await startOurs();
   const reference = await startReference(python, await freePort());
   const openpi = await startReference(python, await freePort(), 'referenceOpenpi.py');
   const httpFloor = await startFloor('http');
   const socketFloor = await startFloor('socket');
-  const clients: [string, BareClient | BareWebSocket][] = [
-    ['socket floor', await BareClient.open(socketFloor.act, body)],
-    ['http floor', await BareClient.open(httpFloor.act, body)],
-    ['ours', await BareClient.open(ours.act, body)],
-    ['ours, openpi', await BareWebSocket.open(ours.openpi, liberoMessage())],
-    ['reference', await BareClient.open(reference.act, body)],
-    ['reference, openpi', await BareWebSocket.open(openpi.openpi, liberoMessage())],
+  const sides: [string, Started, Row['client']][] = [
+    ['socket floor', socketFloor, await BareClient.open(socketFloor.act, body)],
+    // As many bytes as a message of openpi has.
+    ['socket floor, openpi', socketFloor, await BareClient.open(socketFloor.act, message)],
+    ['http floor', httpFloor, await BareClient.open(httpFloor.act, body)],
+    ['ours', ours, await BareClient.open(ours.act, body)],
+    ['ours, openpi', ours, await BareWebSocket.open(ours.openpi, message)],
+    ['reference', reference, await BareClient.open(reference.act, body)],
+    ['reference, openpi', openpi, await BareWebSocket.open(openpi.openpi, message)],
   ];
-  const times = new Map(clients.map(([name]) => [name, [] as number[]]));
+  const rows = sides.map(([name, server, client]): Row => ({ name, server, client, times: [] }));
   const warmUp = 50;
   for (let i = 0; i < warmUp + Number(values.requests); i++) {
-    for (const [name, client] of clients) {
-      const ms = await timed(async () => {
-        const { status, body: answer } = await client.ask();
-        if (status !== 200 || answer.length < 100) throw new Error(`${name} answered ${status}: ${answer}`);
-      });
-      if (i >= warmUp) times.get(name)!.push(ms);
+    for (const row of rows) {
+      const ms = await timed(() => answered(row));
+      if (i >= warmUp) row.times.push(ms);
     }
   }
-  for (const [, client] of clients) client.close();
+  const busy = new Map<string, number>();
+  for (const row of rows) {
+    const before = busyMicroseconds(row.server);
+    for (let i = 0; i < blockRequests; i++) await answered(row);
+    await pause(50);
+    busy.set(row.name, (busyMicroseconds(row.server) - before) / blockRequests / 1000);
+  }
+  for (const { client } of rows) client.close();
   for (const server of [ours, reference, openpi, httpFloor, socketFloor]) await stop(server);
-  const p50 = (name: string): number => percentile(times.get(name)!, 0.5);
-  for (const [name, all] of times) {
+  const p50 = (name: string): number => percentile(rows.find((row) => row.name === name)!.times, 0.5);
+  for (const { name, times } of rows) {
+    const compared = name.endsWith('openpi') ? 'reference, openpi' : 'reference';
     print('overhead', {
       server: name,
-      p50_ms: percentile(all, 0.5),
-      p99_ms: percentile(all, 0.99),
-      reference_is: `${(p50('reference') / p50(name)).toFixed(2)}x`,
+      p50_ms: percentile(times, 0.5),
+      p99_ms: percentile(times, 0.99),
+      server_busy_ms: busy.get(name)!,
+      reference_is: `${(p50(compared) / p50(name)).toFixed(2)}x`,
     });
   }
   print('overhead', {
@@ -114,6 +139,12 @@ async function overhead(): Promise<void> {
     p50_ratio_above_socket_floor:
       (p50('reference') - p50('socket floor')) / (p50('ours') - p50('socket floor')),
     goal: '>= 5',
+  });
+  print('overhead', {
+    openpi_p50_ratio: p50('reference, openpi') / p50('ours, openpi'),
+    openpi_p50_ratio_above_socket_floor:
+      (p50('reference, openpi') - p50('socket floor, openpi')) /
+      (p50('ours, openpi') - p50('socket floor, openpi')),
   });
 }
 

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -149,6 +150,20 @@ export async function startReference(
   }
   child.kill('SIGKILL');
   throw new Error('the reference server does not come up');
+}
+
+/** Time that the threads of a server have run so far, of all kinds; 0 where the kernel does not count it. Microseconds. */
+export function busyMicroseconds({ child }: Started): number {
+  const tasks = `/proc/${child.pid}/task`;
+  const nanoseconds = readdirSync(tasks).map((task) => {
+    try {
+      return Number(readFileSync(join(tasks, task, 'schedstat'), 'utf8').split(' ')[0]);
+    } catch {
+      // The thread has ended, or the kernel was built without.
+      return 0;
+    }
+  });
+  return nanoseconds.reduce((sum, each) => sum + each, 0) / 1000;
 }
 
 export async function stop({ child }: Started): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Memory for the bodies of HTTP requests, of all connections together. Only what has arrived is counted, and only that is
- * memory.
+ * Memory for the bodies of HTTP requests and for WebSocket messages, of all connections together. Only what has arrived is
+ * counted, and only that is memory.
  */
 
 import { SemanticVlaError } from '../errors.ts';

@@ -5,7 +5,7 @@ import { checkOptions, expected } from '../options.ts';
 export interface ServeLimits {
   /** Bytes of one HTTP body or WebSocket message. */
   readonly bodyBytes: number;
-  /** Bytes of HTTP bodies held at once, over all connections; a body beyond it is refused as overload. */
+  /** Bytes of HTTP bodies and of messages in one frame held at once, over all connections; beyond it: overload. */
   readonly heldBytes: number;
   /** Bytes that may wait in one connection for a client that does not read; beyond it the connection ends. */
   readonly unsentBytes: number;

@@ -50,13 +50,16 @@ export function checkMsgpack(bytes: Uint8Array): void {
   if (at !== bytes.length) throw invalidRequest('one msgpack value', `${bytes.length - at} bytes behind it`);
 }
 
+function plain(next: number): Item {
+  return { kind: 'plain', count: 0, next };
+}
+
 function truncated(missing: number): Error {
   return invalidRequest('a whole msgpack message', `one that claims ${missing} bytes more than it has`);
 }
 
 function readItem(view: DataView, at: number): Item {
   const type = readLength(view, at, 1);
-  const plain = (next: number): Item => ({ kind: 'plain', count: 0, next });
   if (type < 0x80 || type >= 0xe0) return plain(at + 1);
   if (type < 0x90) return { kind: 'map', count: type & 0x0f, next: at + 1 };
   if (type < 0xa0) return { kind: 'array', count: type & 0x0f, next: at + 1 };

@@ -11,7 +11,11 @@
 export function xorMask(bytes: Uint8Array, key: number, place = 0): void {
   const { buffer, byteOffset, length } = bytes;
   // Up to the first whole word of the memory that it lies in.
-  const before = Math.min(-byteOffset & 3, length);
+  const before = -byteOffset & 3;
+  if (length < before + 4) {
+    xorBytes(bytes, 0, length, rotated(key, place));
+    return;
+  }
   xorBytes(bytes, 0, before, rotated(key, place));
   const count = (length - before) >>> 2;
   const word = rotated(key, place + before);

@@ -38,7 +38,7 @@ function withPorts(code: string, { act, openpi }: Served): string {
 }
 
 async function run(command: string, args: readonly string[], cwd = root): Promise<string> {
-  const child = spawn(command, args, { cwd, timeout: 60_000, env: { ...process.env, FORCE_COLOR: '0' } });
+  const child = spawn(command, args, { cwd, timeout: 180_000, env: { ...process.env, FORCE_COLOR: '0' } });
   let [out, err] = ['', ''];
   child.stdout.on('data', (data: Buffer) => (out += data.toString()));
   child.stderr.on('data', (data: Buffer) => (err += data.toString()));

@@ -8,8 +8,8 @@ import { float64Array, NdArray, type WireMap, type WireValue } from '../../lib/s
 import { type PolicyServer, type ServeOptions, servePolicy } from '../../lib/serve/servePolicy.ts';
 import type { Policy } from '../../lib/types.ts';
 
-/** Far above what anything here takes; reached only by a hang. */
-const patienceMs = 20_000;
+/** Far above what anything here takes, a process that starts on a crowded machine too; reached only by a hang. */
+const patienceMs = 90_000;
 
 export const silent: Logger = pino({ level: 'silent' });
 

@@ -45,6 +45,8 @@ interface BenchFlags
   readonly duration?: number;
   readonly iterations?: number;
   readonly limit?: number;
+  readonly turn?: number;
+  readonly sample?: number;
   readonly percentile?: readonly number[];
   readonly json?: string;
   readonly csv?: string;
@@ -212,7 +214,7 @@ function each<T>(values: readonly T[] | undefined): readonly (T | undefined)[] {
 
 /** Limits as given; a warm-up or a number of iterations that is given is taken at its word. */
 export function limitsOf(flags: BenchFlags): Partial<BenchOptions> {
-  const { warmUp, duration, iterations, limit } = flags;
+  const { warmUp, duration, iterations, limit, turn, sample } = flags;
   return {
     ...(warmUp === undefined ? {} : { warmUpMs: warmUp, warmUpChunks: 1, warmUpLimitMs: warmUp }),
     ...(iterations === undefined ? {} : { iterations }),
@@ -223,6 +225,8 @@ export function limitsOf(flags: BenchFlags): Partial<BenchOptions> {
       : { durationMs: 1000 * duration }),
     ...(duration !== undefined && iterations === undefined ? { iterations: 10 } : {}),
     ...(limit === undefined ? {} : { limitMs: 1000 * limit }),
+    ...(turn === undefined ? {} : { turnMs: turn }),
+    ...(sample === undefined ? {} : { sampleMs: sample }),
   };
 }
 
@@ -306,6 +310,12 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--duration <s>', 'measure at least so long', seconds)
     .option('--iterations <n>', 'measure at least so many chunks', wholeNumber(1))
     .option('--limit <s>', 'measure at most so long a subject; default: 60', seconds)
+    .option(
+      '--turn <ms>',
+      'how long a subject runs before the next one does; default: 100. Energy a subject needs turns of several periods of the power sensor',
+      seconds,
+    )
+    .option('--sample <ms>', "between two looks at the machine's sensors; default: 100", wholeNumber(10))
     .option('--percentile <list>', 'further percentiles, e.g. 99.9', listOf(percentile));
   addPlatformFlags(command);
   command.options.find(({ long }) => long === '--cameras')!.description =

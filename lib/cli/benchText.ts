@@ -1,5 +1,6 @@
 /** A bench report as a person reads it. */
 
+import { energyText } from '../profile/machine/energyText.ts';
 import { machineRows } from '../profile/machine/machineRows.ts';
 import { threadsText } from '../profile/measure/subjectFacts.ts';
 import { stageNames } from '../profile/stages.ts';
@@ -67,6 +68,7 @@ function subjectText({
   throughput,
   newInstruction = [],
   peakMemoryBytes,
+  energy,
 }: SubjectResult): string {
   const { frame } = subject;
   const size = frame === undefined ? '' : ` ${frame.width} x ${frame.height}`;
@@ -95,6 +97,7 @@ function subjectText({
       'throughput',
       `${throughput.toFixed(throughput < 10 ? 3 : 1)} chunks/s over ${chunks.length} chunks in ${seconds.toFixed(1)} s${memory}`,
     ],
+    ...(energy === undefined ? [] : [['energy', energyText(energy)]]),
   ];
   const asked = Object.keys(summary.total?.percentiles ?? {});
   const columns = ['ms', 'min', 'mean', 'median', 'p90', 'p95', 'p99', ...asked.map((p) => `p${p}`), 'max'];

@@ -4,7 +4,10 @@
  * monotonic clock, counted from the start of the run, unless a name says otherwise.
  */
 
+import type { MachineSeries, SubjectEnergy } from './seriesTypes.ts';
 import type { stageNames } from './stages.ts';
+
+export type { MachineSeries, SensorSeries, SubjectEnergy } from './seriesTypes.ts';
 
 /** Statistics of one series. Percentiles by trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
 export interface Summary {
@@ -93,6 +96,7 @@ export interface SubjectResult {
   readonly throughput: number;
   /** Largest resident memory of the process while it ran, bytes; null where it is shared with other subjects. */
   readonly peakMemoryBytes: number | null;
+  readonly energy?: SubjectEnergy;
 }
 
 /** Two subjects that alternated in one run. */
@@ -137,6 +141,8 @@ export interface MachineSnapshot {
   readonly throttling: readonly string[];
   /** Load average of the last minute per core. */
   readonly load: number | null;
+  /** Share of the time that a part was busy, percent: `gpu`, `gpu-memory`, `emc`. Those that the board tells. */
+  readonly loads?: readonly Reading[];
   readonly memoryFreeBytes: number | null;
   /** Counts since boot, whose growth over a run tells what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
@@ -154,9 +160,11 @@ export interface ClockRange {
 export interface MachineSampling {
   readonly samples: number;
   readonly intervalMs: number;
-  /** What one sample costs the sampling thread, milliseconds (mean), and the share of one core that all took, percent. */
+  /** What one sample takes on the sampling thread, milliseconds (mean); most of it is waiting for a bus. */
   readonly costMs: number;
+  /** Share of one core that all took, percent: processor time where the kernel tells it, else the time of the samples. */
   readonly costPercent: number;
+  readonly costIs?: 'processor time' | 'elapsed time';
   /** Highest temperature by zone. */
   readonly hottest: readonly Reading[];
   /** Lowest and highest by clock domain. */
@@ -204,6 +212,8 @@ export interface MachineState {
     readonly source: string;
   } | null;
   readonly sampling?: MachineSampling | null;
+  /** null: nothing was sampled. */
+  readonly series?: MachineSeries | null;
 }
 
 /** The recorder against a known busy-wait (lib/profile/measure/selfCheck.ts). */

@@ -9,8 +9,10 @@ import type {
   BenchReport,
   ChunkRecord,
   LayerTime,
+  MachineSeries,
   MachineState,
   ProfileReport,
+  SensorSeries,
   StageName,
   SubjectResult,
   Summary,
@@ -143,7 +145,11 @@ function layersOf(totalMs: number): LayerTime[] {
   });
 }
 
+const runSeconds = (subjects: readonly SubjectResult[]): number =>
+  Math.max(...subjects.map(({ chunks }) => chunks.at(-1)!.startMs / 1000));
+
 const machine: MachineState = {
+  temperatureLimits: [{ name: 'gpu', value: 99 }],
   board: 'NVIDIA Jetson AGX Orin Developer Kit',
   cpu: { model: 'Cortex-A78AE', cores: 12, governor: 'schedutil' },
   gpu: { name: 'Orin', computeCapability: '8.7', driver: '540.4.0', memoryBytes: 64 * 2 ** 30 },
@@ -179,6 +185,63 @@ const machine: MachineState = {
   energy: { meanWatts: 38.4, joulesPerChunk: 4.2, samples: 198, source: 'tegrastats' },
 };
 
+/** A board that warms, lowers its GPU clock once, and whose power monitor does not answer for a while. */
+export function madeUpSeries(seconds: number, samples = 400): MachineSeries {
+  const random = randomNumbers(31);
+  const share = Array.from({ length: samples }, (_, i) => i / (samples - 1));
+  const isSlowed = (at: number): boolean => at > 0.62 && at < 0.8;
+  const sensor = (
+    kind: SensorSeries['kind'],
+    name: string,
+    unit: string,
+    of: (at: number) => number | null,
+  ): SensorSeries => ({
+    kind,
+    name,
+    unit,
+    values: share.map(of),
+    is: 'moment',
+    periodMs: kind === 'power' ? 7 : null,
+    step: kind === 'power' ? 0.1 : null,
+    stepIs: 'device',
+  });
+  const watts = (base: number, slow: number) => (at: number) =>
+    at > 0.3 && at < 0.34 ? null : (isSlowed(at) ? slow : base) * (0.97 + 0.06 * random());
+  const warm = (from: number, to: number) => (at: number) => from + (to - from) * (1 - Math.exp(-3 * at));
+  return {
+    atMs: share.map((at) => 1000 * (at * (seconds + 5) - 5)),
+    startMonotonicMs: 5000,
+    measuredFromMs: 0,
+    sensors: [
+      sensor('power', 'VDD_GPU_SOC', 'W', watts(31, 21)),
+      sensor('power', 'VDD_CPU_CV', 'W', watts(4, 4)),
+      sensor('power', 'VIN_SYS_5V0', 'W', watts(6, 6)),
+      sensor('power', 'total', 'W', watts(41, 31)),
+      sensor('clock', 'gpu', 'MHz', (at) => (isSlowed(at) ? 918 : 1300.5)),
+      sensor('clock', 'cpu slowest', 'MHz', () => 729.6 + 100 * Math.floor(14 * random())),
+      sensor('clock', 'cpu fastest', 'MHz', () => 2201.6),
+      sensor('clock', 'emc', 'MHz', () => 3199),
+      sensor('temperature', 'gpu', '°C', warm(46.9, 93)),
+      sensor('temperature', 'tj', '°C', warm(48, 94)),
+      sensor('temperature', 'cpu', '°C', warm(48.2, 71)),
+      sensor('load', 'gpu', '%', () => 90 + 9 * random()),
+      sensor('load', 'cpu', '%', () => 12 + 6 * random()),
+    ],
+    energyFrom: {
+      sensors: ['total'],
+      words: "the sum of three rails, sampled from the board's power monitors",
+    },
+    throttling: [
+      {
+        reason: 'average over-current',
+        fromMs: 1000 * (0.62 * (seconds + 5) - 5),
+        toMs: 1000 * (0.8 * (seconds + 5) - 5),
+      },
+    ],
+    refused: { times: 0, values: 0 },
+  };
+}
+
 /** A run of these subjects on a board that has its clocks free. */
 export function madeUpReport(made: readonly MadeUpSubject[]): BenchReport {
   const subjects = made.map(subject);
@@ -191,7 +254,7 @@ export function madeUpReport(made: readonly MadeUpSubject[]): BenchReport {
     createdAt: '2026-01-02T10:03:21.000Z',
     command: ['semanticvla', 'bench', '--preset', 'libero', '--html', 'report.html'],
     software: { semanticvla: '0.1.0', node: '20.20.2', TensorRT: '10.3.0.26', CUDA: '12.6' },
-    machine,
+    machine: { ...machine, series: madeUpSeries(runSeconds(subjects)) },
     selfCheck: {
       expectedMs: 5,
       measuredMs: 5.003,
@@ -282,7 +345,7 @@ export function madeUpProfile(): ProfileReport {
     ],
     layers,
     stages: {},
-    machine,
+    machine: { ...machine, series: madeUpSeries(12) },
     warnings: [{ code: 'clocks-unlocked', text: 'The GPU clock moved.' }],
   };
 }

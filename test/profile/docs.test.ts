@@ -37,7 +37,7 @@ function blocks(kind: string): string[] {
 
 /** What is appended to a command so that a test has the time for it; of a flag given twice the last counts. */
 const quick: Readonly<Record<string, readonly string[]>> = {
-  bench: ['--warmUp', '50', '--iterations', '4', '--duration', '0.01', '--limit', '5'],
+  bench: ['--warmUp', '50', '--iterations', '4', '--duration', '0.01', '--limit', '5', '--turn', '100'],
   profile: ['--iterations', '2', '--warm-up', '1'],
   serve: ['--log-level', 'warn'],
 };
@@ -138,7 +138,10 @@ test('commands for a board need a board; warnings of the machine are all on the 
   const source = readFileSync(join(root, 'lib/profile/machine/warnings.ts'), 'utf8');
   const codes = [...source.matchAll(/^ {2}'?([a-z]+(?:-[a-z]+)*)'?: \(/gm)].map(([, code]) => code!);
   assert.ok(codes.length >= 9, codes.join());
-  for (const code of codes) assert.ok(text.includes(`\`${code}\``), code);
+  const series = readFileSync(join(root, 'lib/profile/machine/seriesWarnings.ts'), 'utf8');
+  const moments = [...series.matchAll(/^ +code: '([a-z-]+)'/gm)].map(([, code]) => code!);
+  assert.is(moments.length, 3, moments.join());
+  for (const code of [...codes, ...moments]) assert.ok(text.includes(`\`${code}\``), code);
 });
 
 test('the loop of the page runs as printed and leaves a trace', async () => {

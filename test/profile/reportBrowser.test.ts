@@ -19,6 +19,7 @@ import { testWhen } from '../helpers/skip.ts';
 const report = suite('profile/report in a browser');
 
 const plots: readonly (readonly [id: string, name: string])[] = [
+  ['machine-series', 'Machine over the run'],
   ['comparison', 'Comparison'],
   ['histogram', 'Latency histogram'],
   ['percentiles', 'Percentile curve'],
@@ -257,7 +258,10 @@ const others: Readonly<Record<string, readonly [write: () => Promise<string>, pl
       'Histogram of latencies, lognormal(80, 0.3)',
     ],
   ],
-  profile: [() => writeProfile(madeUpProfile()), ['Top layers of preset libero', 'Blocks of preset libero']],
+  profile: [
+    () => writeProfile(madeUpProfile()),
+    ['Top layers of preset libero', 'Blocks of preset libero', 'Machine over the run'],
+  ],
 };
 
 for (const [name, [write, names]] of Object.entries(others)) {

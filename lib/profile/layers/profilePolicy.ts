@@ -13,11 +13,19 @@ import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
 import { type Binding, layerInfo } from '../export/trtexecProfile.ts';
+import { type SubjectStarts, seriesWarnings } from '../machine/seriesWarnings.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
 import { EventLoopWatch } from '../trace/eventLoopWatch.ts';
 import { withMachine } from '../trace/machineCounters.ts';
 import type { Timeline } from '../trace/timeline.ts';
-import type { GraphProfile, LayerTime, ProfileReport, StageName, StageTimes } from '../types.ts';
+import type {
+  GraphProfile,
+  LayerTime,
+  MachineState,
+  ProfileReport,
+  StageName,
+  StageTimes,
+} from '../types.ts';
 import type { GraphName } from './blocks.ts';
 import { buildTimeline } from './buildTimeline.ts';
 import { type ChunkInput, type ChunkTimes, runChunk } from './chunkRun.ts';
@@ -62,7 +70,24 @@ export async function profilePolicy(
   await using machine = await watchMachine();
   const measured = await measure(watched, input, options);
   const seen = await machine.finish(measured.plain.length + measured.profiled.length);
-  return summarize(opened, measured, watched, seen);
+  return summarize(opened, measured, watched, {
+    machine: seen.machine,
+    warnings: [...seen.warnings, ...seriesWarnings(seen.machine, startsOf(measured, seen.machine))],
+  });
+}
+
+/** When the chunks of both sessions began, on the clock of the sensors. */
+function startsOf({ plain, profiled }: Measured, { series }: MachineState): SubjectStarts[] {
+  const starts = (chunks: readonly ChunkTimes[]): number[] =>
+    chunks.flatMap(({ slices }) =>
+      slices
+        .filter(({ track }) => track === 'chunks')
+        .map(({ startMs }) => startMs - (series?.startMonotonicMs ?? 0)),
+    );
+  return [
+    { name: 'the runs without the profiler', startsMs: starts(plain) },
+    { name: 'the profiled runs', startsMs: starts(profiled) },
+  ];
 }
 
 function stateOf(state: ArrayLike<number> | undefined, isUsed: boolean): ArrayLike<number> | null {

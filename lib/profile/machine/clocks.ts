@@ -7,7 +7,7 @@ const cpuRoot = '/sys/devices/system/cpu';
 const devfreqRoot = '/sys/class/devfreq';
 
 /** devfreq names by board: Orin `17000000.gpu` (before it `...ga10b`), Thor `gpu-gpc-0` and `bwmgr` for the memory. */
-function domainOf(entry: string): string | null {
+export function domainOf(entry: string): string | null {
   if (/\.(gpu|ga10b|gv11b)$/.test(entry)) return 'gpu';
   if (/^gpu-[a-z]+-\d+$/.test(entry)) return entry;
   return entry === 'bwmgr' || /(^|\.)emc$/.test(entry) ? 'emc' : null;

@@ -4,20 +4,40 @@ import type { MachineState, Reading } from '../types.ts';
 import { inputPower } from './powerRails.ts';
 
 /** What power means on this machine, the widest first. */
-export function powerSource(
-  power: readonly Reading[],
-): { readonly watts: number; readonly source: string } | null {
+export function powerSource(power: readonly Reading[]): {
+  readonly watts: number;
+  readonly source: string;
+  /** The readings that were added up. */
+  readonly sensors: readonly string[];
+} | null {
   const input = inputPower(power);
   if (input !== null)
-    return { watts: input.watts, source: `${input.from}, sampled from the board's power monitors` };
-  const card = power.find(({ name }) => name === 'gpu-board');
-  return card === undefined
-    ? null
-    : {
-        watts: card.value,
-        source: 'the GPU card alone (power.draw of nvidia-smi), without the rest of the machine',
-      };
+    return {
+      watts: input.watts,
+      source: `${input.from}, sampled from the board's power monitors`,
+      sensors: input.from.split(' + '),
+    };
+  const parts = partialSources.flatMap(({ is, words }) => {
+    const readings = power.filter(({ name }) => is(name));
+    return readings.length === 0 ? [] : [{ readings, words }];
+  });
+  if (parts.length === 0) return null;
+  const readings = parts.flatMap((part) => part.readings);
+  return {
+    watts: readings.reduce((sum, { value }) => sum + value, 0),
+    source: `${parts.map(({ words }) => words).join(' and ')} alone, without the rest of the machine`,
+    sensors: readings.map(({ name }) => name),
+  };
 }
+
+/** Counters of energy, read as the mean power since the reading before. */
+export const isMeanPower = (name: string): boolean => name.startsWith('cpu-package-');
+
+/** Where nothing tells what goes in: parts that tell theirs. */
+const partialSources: readonly { readonly is: (name: string) => boolean; readonly words: string }[] = [
+  { is: (name) => name === 'gpu-board', words: 'the GPU card (power.draw of nvidia-smi)' },
+  { is: isMeanPower, words: 'the processor packages (RAPL)' },
+];
 
 /** Integral of power over time by the trapezium rule; constant memory. */
 export class EnergyMeter {

@@ -88,7 +88,7 @@ export function machineRows(machine: MachineState): MachineRow[] {
       ? [
           [
             'watching',
-            `${sampling.samples} samples, ${sampling.costMs.toFixed(2)} ms each on a thread of its own, ${sampling.costPercent.toFixed(2)} % of a core`,
+            `${sampling.samples} samples, ${sampling.costMs.toFixed(2)} ms each on a thread of its own, ${sampling.costPercent.toFixed(2)} % of a core${sampling.costIs === undefined ? '' : ` (${sampling.costIs})`}`,
           ] as const,
         ]
       : []),

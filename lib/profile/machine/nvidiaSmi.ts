@@ -4,6 +4,7 @@
  */
 
 import type { MachineProbe } from '../../support/machineProbe.ts';
+import type { Reading } from '../types.ts';
 import { malformed, type Parsed, wholeNumberText } from './parsed.ts';
 
 export interface GpuReading {
@@ -25,6 +26,13 @@ export interface GpuReading {
   readonly reasons: readonly string[] | null;
 }
 
+/** What moves while a policy runs. */
+export interface GpuMoment
+  extends Pick<GpuReading, 'clock' | 'memoryClock' | 'temperature' | 'watts' | 'reasons'> {
+  /** Percent of the time that it was busy: `gpu`, `gpu-memory`. */
+  readonly loads?: readonly Reading[];
+}
+
 const fields = [
   'name',
   'driver_version',
@@ -40,7 +48,7 @@ const fields = [
 ];
 
 /** The mask has two names: drivers before 535 know only the second. */
-const maskNames = ['clocks_event_reasons.active', 'clocks_throttle_reasons.active'];
+export const maskNames = ['clocks_event_reasons.active', 'clocks_throttle_reasons.active'];
 
 /** Bits of the mask, as NVML defines them. Bit 0, an idle GPU, is not listed: it slows nothing that runs. */
 const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
@@ -70,14 +78,7 @@ export function parseNvidiaSmi(text: string): Parsed<GpuReading> {
   const cells = line.split(',').map((cell) => cell.trim());
   if (cells.length !== fields.length + 1 || !text.endsWith('\n') || cells[0] === '')
     return malformed('nvidia-smi', `${fields.length + 1} values and the end of the line`, text);
-  const cell = (name: string): string | null => {
-    const value = cells[fields.indexOf(name)]!;
-    return /^\[?(N\/A|Not Supported|Unknown Error|GPU requires reset|Insufficient Permissions)\]?$/.test(
-      value,
-    )
-      ? null
-      : value;
-  };
+  const cell = (name: string): string | null => readableCell(cells[fields.indexOf(name)]!);
   const number = (name: string): number | null => wholeNumberText(cell(name));
   const memory = number('memory.total');
   const persistence = cell('persistence_mode');
@@ -99,8 +100,15 @@ export function parseNvidiaSmi(text: string): Parsed<GpuReading> {
   };
 }
 
+/** null for a cell that says why it holds nothing. */
+export function readableCell(value: string): string | null {
+  return /^\[?(N\/A|Not Supported|Unknown Error|GPU requires reset|Insufficient Permissions)\]?$/.test(value)
+    ? null
+    : value;
+}
+
 /** `0x0000000000000004` -> `sw_power_cap`. A bit that is not known here is told by its number. */
-function reasonsOf(mask: string): readonly string[] | null {
+export function reasonsOf(mask: string): readonly string[] | null {
   if (!/^0x[0-9a-f]{1,16}$/i.test(mask)) return null;
   let rest = BigInt(mask) & ~1n;
   const names: string[] = [];

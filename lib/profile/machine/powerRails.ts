@@ -8,6 +8,9 @@ import type { Reading } from '../types.ts';
 
 const root = '/sys/class/hwmon';
 
+/** Registers (Texas Instruments, SBOS576, 8.6.2): shunt of 12 bits and a sign in 40 microvolts, bus in 8 millivolts. */
+const ina3221 = { shuntStep: 40, fullScale: 163_800, busStep: 8, largestVolts: 32_760 };
+
 export interface PowerRails {
   /** Watts. */
   readonly rails: readonly Reading[];
@@ -40,12 +43,46 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
     const millivolts = readNumber(probe, `${dir}/in${channel}_input`);
     const milliamperes = readNumber(probe, `${dir}/curr${channel}_input`);
     if (millivolts === null || milliamperes === null) continue;
+    // at the end of its range it tells a lower bound, not the power
+    const largest = ina3221.fullScale / (readNumber(probe, `${dir}/shunt${channel}_resistor`) ?? 0);
+    if (millivolts >= ina3221.largestVolts || Math.abs(milliamperes) >= largest * 1000) continue;
     rails.push({ name: label, value: (millivolts * milliamperes) / 1e6 });
     for (const limit of ['crit', 'max']) {
       if (readNumber(probe, `${dir}/curr${channel}_${limit}_alarm`) === 1)
         alarms.push(`${label} over its ${limit} current`);
     }
   }
+}
+
+/** What a monitor itself is able to tell. */
+export interface RailLimits {
+  readonly name: string;
+  /** Time in which it measures all its channels once, with its averaging, milliseconds. */
+  readonly periodMs: number | null;
+  /** Watts of its smallest step, at the voltage and the current of now. */
+  readonly step: number | null;
+}
+
+/** Rails of INA3221 whose kernel tells the shunts; the others do not say (docs.kernel.org/hwmon/ina3221.html). */
+export function readRailLimits(probe: MachineProbe): RailLimits[] {
+  return probe.list(root).flatMap((entry) => {
+    const dir = `${root}/${entry}`;
+    if (readWord(probe, `${dir}/name`) !== 'ina3221') return [];
+    const interval = readNumber(probe, `${dir}/update_interval`);
+    return [1, 2, 3].flatMap((channel): RailLimits[] => {
+      const name = readWord(probe, `${dir}/in${channel}_label`);
+      if (name === null || name === 'NC') return [];
+      const read = (file: string): number | null => readNumber(probe, `${dir}/${file}`);
+      const ohms = read(`shunt${channel}_resistor`);
+      const millivolts = read(`in${channel}_input`);
+      const milliamperes = read(`curr${channel}_input`);
+      const known = ohms !== null && ohms > 0 && millivolts !== null && milliamperes !== null;
+      const step = known
+        ? ((ina3221.shuntStep / ohms) * millivolts) / 1000 + (ina3221.busStep * Math.abs(milliamperes)) / 1e6
+        : null;
+      return [{ name, periodMs: interval !== null && interval > 0 ? interval : null, step }];
+    });
+  });
 }
 
 function readIna238(probe: MachineProbe, dir: string, rails: Reading[], alarms: string[]): void {

@@ -14,7 +14,8 @@ import {
 import { areClocksHeld, readClockRanges, readClocks, readGovernor } from './clocks.ts';
 import { readCounters } from './counters.ts';
 import { parseJetsonClocks } from './jetsonClocks.ts';
-import { type GpuReading, readNvidiaSmi } from './nvidiaSmi.ts';
+import { readLoads } from './loads.ts';
+import { type GpuMoment, type GpuReading, readNvidiaSmi } from './nvidiaSmi.ts';
 import { parseNvpmodel } from './nvpmodel.ts';
 import { valueIn } from './parsed.ts';
 import { inputPower, readPowerRails } from './powerRails.ts';
@@ -76,13 +77,7 @@ export function readSnapshot(probe: MachineProbe): MachineSnapshot {
   return snapshot(probe, hasGpuClock(clocks) ? null : valueIn(readNvidiaSmi(probe)), clocks);
 }
 
-/** For many snapshots of one machine: what is not there is not looked for again. */
-export function snapshotReader(probe: MachineProbe): () => MachineSnapshot {
-  const asksSmi = !hasGpuClock(readClocks(probe)) && readNvidiaSmi(probe) !== null;
-  return () => snapshot(probe, asksSmi ? valueIn(readNvidiaSmi(probe)) : null);
-}
-
-const hasGpuClock = (clocks: readonly Reading[]): boolean =>
+export const hasGpuClock = (clocks: readonly Reading[]): boolean =>
   clocks.some(({ name }) => name.startsWith('gpu'));
 
 function snapshot(
@@ -90,19 +85,37 @@ function snapshot(
   smi: GpuReading | null,
   clocks: readonly Reading[] = readClocks(probe),
 ): MachineSnapshot {
+  // a container may see the command and not the sensors
+  return momentOf(probe, smi, hidesSensors(probe) ? readTegrastats(probe) : null, clocks);
+}
+
+/** No rails and no temperatures: only `tegrastats`, if it is there, tells any. */
+export function hidesSensors(probe: MachineProbe): boolean {
+  return readPowerRails(probe) === null && readTemperatures(probe).length === 0;
+}
+
+/** What sysfs tells now, with what others told of the GPU and of the board. */
+export function momentOf(
+  probe: MachineProbe,
+  smi: GpuMoment | null,
+  tegra: TegraSample | null,
+  clocks: readonly Reading[] = readClocks(probe),
+): MachineSnapshot {
   const rails = readPowerRails(probe);
   const temperatures = readTemperatures(probe);
-  // a container may see the command and not the sensors
-  const tegra = rails === null && temperatures.length === 0 ? readTegrastats(probe) : null;
   const [load] = (probe.readText('/proc/loadavg') ?? '').split(' ', 1);
   const available = /^MemAvailable:\s*(\d+) kB/m.exec(probe.readText('/proc/meminfo') ?? '')?.[1];
   return {
     at: new Date().toISOString(),
-    temperatures: withGpu(tegra?.temperatures ?? temperatures, smi?.temperature ?? null),
+    temperatures: withGpu(
+      temperatures.length > 0 ? temperatures : (tegra?.temperatures ?? []),
+      smi?.temperature ?? null,
+    ),
     clocks: gpuClocks(clocks, smi, tegra),
     power: powerOf(rails?.rails ?? tegra?.power ?? [], smi?.watts ?? null),
     throttling: [...(rails?.alarms ?? []), ...(smi?.reasons ?? [])],
     load: load === undefined || !/^\d+\.\d+$/.test(load) ? null : Number(load) / countCores(probe),
+    loads: loadsOf(readLoads(probe), smi, tegra),
     memoryFreeBytes: available === undefined ? null : Number(available) * 1024,
     counters: readCounters(probe),
   };
@@ -113,7 +126,18 @@ function withGpu(readings: readonly Reading[], value: number | null): Reading[] 
   return known ? [...readings] : [...readings, { name: 'gpu', value }];
 }
 
-function gpuClocks(clocks: readonly Reading[], smi: GpuReading | null, tegra: TegraSample | null): Reading[] {
+function loadsOf(sysfs: readonly Reading[], smi: GpuMoment | null, tegra: TegraSample | null): Reading[] {
+  const told = [...sysfs, ...(smi?.loads ?? [])];
+  const add = (name: string, value: number | null | undefined): void => {
+    if (value !== null && value !== undefined && !told.some((reading) => reading.name === name))
+      told.push({ name, value });
+  };
+  add('gpu', tegra?.gpu?.percent);
+  add('emc', tegra?.emc?.percent);
+  return told;
+}
+
+function gpuClocks(clocks: readonly Reading[], smi: GpuMoment | null, tegra: TegraSample | null): Reading[] {
   const all = [...clocks];
   const add = (name: string, value: number | null | undefined): void => {
     if (value !== null && value !== undefined && !all.some((reading) => reading.name === name))

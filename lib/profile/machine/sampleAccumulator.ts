@@ -3,7 +3,7 @@
 import type { MachineSampling, MachineSnapshot } from '../types.ts';
 import { EnergyMeter, type PowerSamples } from './energy.ts';
 
-export type SampledExtremes = Omit<MachineSampling, 'othersPercent' | 'others' | 'costPercent'>;
+export type SampledExtremes = Omit<MachineSampling, 'othersPercent' | 'others' | 'costPercent' | 'costIs'>;
 
 export interface MachineSamples {
   readonly extremes: SampledExtremes;

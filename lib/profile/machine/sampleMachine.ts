@@ -11,9 +11,14 @@ import { startWorker } from '../../support/startWorker.ts';
 import { readCounters } from './counters.ts';
 import { type ProcessTime, readProcesses } from './processes.ts';
 import type { MachineSamples } from './sampleAccumulator.ts';
+import type { SampledSeries } from './seriesBuilder.ts';
 
 /** What finishMachine.ts needs of a run. */
 export interface SampledRun extends MachineSamples {
+  /** On the monotonic clock; null: no sensor told anything. */
+  readonly series?: SampledSeries | null;
+  /** Of the sampling thread and of the commands that it started; null where the kernel does not tell. */
+  readonly processorMs?: number | null;
   readonly seconds: number;
   readonly before: ProcessTimes;
   readonly after: ProcessTimes;
@@ -28,6 +33,9 @@ export interface ProcessTimes {
 export interface MachineSampler extends AsyncDisposable {
   /** Ends the thread. Idempotent: the second call gives the same. */
   stop(): Promise<SampledRun>;
+  /** For measuring what sampling does to others: no sample until `resume`, which takes one at once. */
+  pause(): void;
+  resume(): void;
 }
 
 export interface SampleMachineOptions {
@@ -58,7 +66,9 @@ export async function sampleMachine(
     const seconds = (performance.now() - start) / 1000;
     const after = processTimes(probe);
     worker.ref();
-    const samples = nextMessage(worker) as Promise<MachineSamples>;
+    const samples = nextMessage(worker) as Promise<
+      Pick<SampledRun, keyof MachineSamples | 'series' | 'processorMs'>
+    >;
     worker.postMessage('stop');
     const run = { ...(await samples), seconds, before, after };
     await worker.terminate();
@@ -69,6 +79,8 @@ export async function sampleMachine(
       done ??= stop();
       return done;
     },
+    pause: () => worker.postMessage('pause'),
+    resume: () => worker.postMessage('resume'),
     [Symbol.asyncDispose]: async () => {
       await sampler.stop();
     },

@@ -2,34 +2,73 @@
 
 import { parentPort } from 'node:worker_threads';
 import { machineProbe } from '../../support/machineProbe.ts';
-import { snapshotReader } from './readMachine.ts';
+import { monotonicMs } from '../trace/timeline.ts';
+import { childProcessorMs, threadProcessorMs } from './processorTime.ts';
 import { SampleAccumulator } from './sampleAccumulator.ts';
+import { openSensors } from './sensors.ts';
+import { SeriesBuilder } from './seriesBuilder.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('samplerWorker.ts runs only as a worker thread');
 
 /** Of the thread's time, at most this share goes into sampling. */
 const largestShare = 0.1;
+/** Commands that print lines and counters that grow need a moment before the first sample has them. */
+const settleMs = 20;
 
 port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
-  const read = snapshotReader(machineProbe);
+  const sensors = openSensors(machineProbe, intervalMs);
   const kept = new SampleAccumulator(intervalMs);
+  const series = new SeriesBuilder(sensors);
   let timer: NodeJS.Timeout | null = null;
-  const sample = (): void => {
-    const start = performance.now();
-    const snapshot = read();
-    const costMs = performance.now() - start;
+  let due = 0;
+  let isPaused = false;
+  const processorMs = (): number | null => {
+    const own = threadProcessorMs(machineProbe);
+    return own === null ? null : own + childProcessorMs(machineProbe, sensors.pids);
+  };
+  const take = (): number => {
+    const start = monotonicMs();
+    const snapshot = sensors.read();
+    const costMs = monotonicMs() - start;
     // in the middle of reading is when it was
     kept.add(snapshot, start + costMs / 2, costMs);
-    timer = setTimeout(sample, Math.max(intervalMs, costMs / largestShare) - costMs);
+    series.add(snapshot, start + costMs / 2);
+    return costMs;
   };
-  sample();
-  port.postMessage('ready');
-  port.once('message', () => {
+  const sample = (): void => {
+    const costMs = take();
+    const every = Math.max(intervalMs, costMs / largestShare);
+    // from when it was due, so that the cost and a late timer do not add up; what is overdue is left out
+    due = Math.max(due + every, monotonicMs());
+    timer = setTimeout(sample, due - monotonicMs());
+  };
+  const halt = (): void => {
     if (timer !== null) clearTimeout(timer);
-    // the last one closes the integral
+    timer = null;
+  };
+  let before: number | null = null;
+  const begin = (): void => {
+    before = processorMs();
+    due = monotonicMs();
     sample();
-    if (timer !== null) clearTimeout(timer);
-    port.postMessage(kept.result());
+    port.postMessage('ready');
+  };
+  setTimeout(begin, settleMs);
+  port.on('message', (message: 'stop' | 'pause' | 'resume') => {
+    if (message === 'pause') halt();
+    if (message === 'resume' && isPaused) sample();
+    isPaused = message === 'pause';
+    if (message !== 'stop') return;
+    halt();
+    // the last one closes the integral
+    take();
+    const after = processorMs();
+    sensors.close();
+    port.postMessage({
+      ...kept.result(),
+      series: series.result(),
+      processorMs: before === null || after === null ? null : after - before,
+    });
   });
 });

@@ -112,7 +112,7 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   'sampling-cost': ({ sampling }) =>
     sampling && sampling.costPercent > limits.samplingPercent
-      ? `Reading the sensors took ${percent(sampling.costPercent)} of a core (${sampling.costMs.toFixed(1)} ms a sample). Sample less often where cores are short: a longer interval`
+      ? `Reading the sensors took ${percent(sampling.costPercent)} of a core (${sampling.costMs.toFixed(1)} ms a sample). Where cores are short, sample less often: bench --sample 500`
       : null,
 };
 

@@ -2,7 +2,7 @@
 
 import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
 import type { MachineState, Warning } from '../types.ts';
-import { finishMachine } from './finishMachine.ts';
+import { finishMachine, type RunTimes } from './finishMachine.ts';
 import { readMachine } from './readMachine.ts';
 import { sampleMachine } from './sampleMachine.ts';
 import { machineWarnings } from './warnings.ts';
@@ -11,12 +11,16 @@ export interface MachineWatch extends AsyncDisposable {
   /**
    * Once, when the run is over.
    * @param chunks that were computed meanwhile, of all subjects together
+   * @param times what the samples are told in; default: since the first sample
    */
-  finish(chunks: number): Promise<{ readonly machine: MachineState; readonly warnings: readonly Warning[] }>;
+  finish(
+    chunks: number,
+    times?: RunTimes,
+  ): Promise<{ readonly machine: MachineState; readonly warnings: readonly Warning[] }>;
 }
 
 export interface WatchMachineOptions {
-  /** Between samples; default 250: power monitors average over tens of milliseconds, and each sample has its cost. */
+  /** Between samples; default 100: as fine as the quickest GPU tells power, and a stretch of half a second holds enough of them. */
   readonly intervalMs?: number;
   /** For tests: another machine to look at before and after; the samples are of this one. */
   readonly probe?: MachineProbe;
@@ -24,14 +28,14 @@ export interface WatchMachineOptions {
 
 /** Resolves when the first sample is taken. Disposing without `finish` only ends the sampling. */
 export async function watchMachine({
-  intervalMs = 250,
+  intervalMs = 100,
   probe = machineProbe,
 }: WatchMachineOptions = {}): Promise<MachineWatch> {
   const start = readMachine({ probe });
   const sampler = await sampleMachine(intervalMs, { probe });
   return {
-    finish: async (chunks) => {
-      const machine = finishMachine(start, await sampler.stop(), { chunks, probe });
+    finish: async (chunks, times) => {
+      const machine = finishMachine(start, await sampler.stop(), { chunks, probe, ...times });
       return { machine, warnings: machineWarnings(machine) };
     },
     [Symbol.asyncDispose]: () => sampler[Symbol.asyncDispose](),

@@ -4,14 +4,18 @@ import { createRequire } from 'node:module';
 import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, checkSignal } from '../../options.ts';
 import type { Policy } from '../../types.ts';
+import { seriesWarnings } from '../machine/seriesWarnings.ts';
+import { subjectEnergy } from '../machine/subjectEnergy.ts';
+import { turnsOf } from '../machine/turns.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
 import { findDevice } from '../roofline/devices.ts';
 import { stageNames } from '../stages.ts';
+import { monotonicMs } from '../trace/timeline.ts';
 import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
 import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
-import { type RunLimits, type RunResult, runInTurns } from './runner.ts';
+import { type RunLimits, type RunResult, runInTurns, usualTurnMs } from './runner.ts';
 import { checkRecorder, EventLoopDelay, selfCheckWarning } from './selfCheck.ts';
 import { packageVersion } from './subjectFacts.ts';
 import { type BenchSubject, type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
@@ -27,6 +31,8 @@ export interface BenchOptions
   readonly frame?: LoadOptions['frame'];
   /** Percentiles beyond 90, 95 and 99. */
   readonly percentiles?: readonly number[];
+  /** Milliseconds between two looks at the machine's sensors, >= 10; default 100. */
+  readonly sampleMs?: number;
   /** Of the intervals; default 0.95. */
   readonly confidence?: number;
   /** What the report says it was made by; default: the process's arguments. */
@@ -40,6 +46,8 @@ export const benchOptionNames = [
   'iterations',
   'durationMs',
   'limitMs',
+  'turnMs',
+  'sampleMs',
   'newInstructions',
   'observation',
   'cacheDir',
@@ -65,6 +73,7 @@ export const defaultLimits: RunLimits = {
   iterations: 1000,
   durationMs: 3000,
   limitMs: 60_000,
+  turnMs: usualTurnMs,
   newInstructions: 30,
 };
 
@@ -88,7 +97,9 @@ export async function benchPolicies(
   const policies: Policy[] = [];
   try {
     const loaded = await loadSubjects(subjects, loadOptions(options), policies);
-    await using watch = await watchMachine();
+    await using watch = await watchMachine(
+      options.sampleMs === undefined ? {} : { intervalMs: options.sampleMs },
+    );
     const delay = new EventLoopDelay();
     let results: readonly RunResult[];
     let eventLoopDelay: Summary;
@@ -109,8 +120,18 @@ export async function benchPolicies(
         sum + warmUp.chunks + chunks.length + newInstruction.length + uncounted,
       0,
     );
-    const { machine, warnings } = await watch.finish(chunks);
-    const subjectResults = loaded.map((one, i) => resultOf(one, results[i]!, options, loaded.length));
+    // the runner's clock and that of the samples are one, counted from two moments
+    const startMonotonicMs = results[0]!.originMs + monotonicMs() - performance.now();
+    const turns = turnsOf(results.map((result) => result.chunks));
+    const firstTurns = turns.flatMap(([first]) => first?.fromMs ?? []);
+    const { machine, warnings } = await watch.finish(chunks, {
+      startMonotonicMs,
+      measuredFromMs: Math.min(...firstTurns),
+    });
+    const subjectResults = loaded.map((one, i) => ({
+      ...resultOf(one, results[i]!, options, loaded.length),
+      energy: subjectEnergy(machine.series ?? null, turns[i]!),
+    }));
     const failed = selfCheckWarning(check);
     const report: BenchReport = {
       format: 'semanticvla-bench',
@@ -127,6 +148,13 @@ export async function benchPolicies(
       warnings: [
         ...(failed === null ? [] : [failed]),
         ...warnings,
+        ...seriesWarnings(
+          machine,
+          subjectResults.map(({ subject, chunks }) => ({
+            name: subject.name,
+            startsMs: chunks.map(({ startMs }) => startMs),
+          })),
+        ),
         ...subjectResults.flatMap(subjectWarnings),
       ],
     };

@@ -28,6 +28,11 @@ export interface RunLimits {
   readonly iterations: number;
   readonly durationMs: number;
   readonly limitMs: number;
+  /**
+   * A turn of a subject lasts about so long; default 100, with 25 chunks at most and 20 turns at least. A longer one is
+   * taken at its word: energy needs turns of several periods of the power sensor.
+   */
+  readonly turnMs?: number;
   /** Chunks with a new instruction a subject at most, and the time for them. */
   readonly newInstructions: number;
 }
@@ -52,10 +57,12 @@ export interface RunResult {
   readonly rounds: number;
   /** Chunks at the start of its turns that were not counted: another subject had the caches. */
   readonly uncounted: number;
+  /** What the clock said when the times of the chunks were 0. */
+  readonly originMs: number;
 }
 
 /** A turn should last so long, and hold so many chunks at most. */
-const turnMs = 100;
+export const usualTurnMs = 100;
 const mostPerTurn = 25;
 /** Turns that the intervals need, at least. */
 const wantedRounds = 20;
@@ -122,6 +129,7 @@ export async function runInTurns(
     ranMs: subject.ranMs,
     rounds,
     uncounted: subject.uncounted,
+    originMs: origin,
   }));
 }
 
@@ -147,11 +155,12 @@ async function warmUp(subject: Subject, options: RunOptions, now: () => number):
   }
 }
 
-function plan(subject: Subject, { iterations }: RunOptions, subjects: number): void {
+function plan(subject: Subject, { iterations, turnMs = usualTurnMs }: RunOptions, subjects: number): void {
   const recent = subject.warmUpTimes.slice(-50);
   const typical = recent.length === 0 ? turnMs : median(recent);
-  const byTime = Math.min(mostPerTurn, Math.max(1, Math.round(turnMs / Math.max(typical, 1e-6))));
-  subject.perTurn = Math.max(1, Math.min(byTime, Math.floor(iterations / wantedRounds)));
+  const byTime = Math.max(1, Math.round(turnMs / Math.max(typical, 1e-6)));
+  const mostChunks = Math.min(mostPerTurn, Math.floor(iterations / wantedRounds));
+  subject.perTurn = turnMs > usualTurnMs ? byTime : Math.max(1, Math.min(byTime, mostChunks));
   subject.settles = subjects > 1 && typical < settleBelowMs;
 }
 

@@ -2,6 +2,7 @@
 
 import { escaped } from '../../plots/escaped.ts';
 import { type Cell, figure, table } from '../../plots/html.ts';
+import { energyText } from '../machine/energyText.ts';
 import { machineRows } from '../machine/machineRows.ts';
 import type { BenchReport, GateVerdict, MachineState, SelfCheck, SubjectResult, Warning } from '../types.ts';
 
@@ -82,6 +83,14 @@ export function subjectTable(subjects: readonly SubjectResult[]): string {
         `${subject.chunk} of ${subject.actionDim} numbers a chunk, ${figure(throughput * subject.chunk)} a second`,
     ],
     ['threads', ({ subject }) => (subject.threads === null ? 'on the device' : String(subject.threads))],
+    ...(subjects.some(({ energy }) => energy !== undefined)
+      ? [
+          [
+            'energy',
+            ({ energy }: SubjectResult) => (energy === undefined ? 'not told' : energyText(energy)),
+          ] as const,
+        ]
+      : []),
   ]);
 }
 

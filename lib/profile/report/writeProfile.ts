@@ -4,6 +4,7 @@ import { figure, paragraph, plotFigure, section, table } from '../../plots/html.
 import { page } from '../../plots/page.ts';
 import type { GraphProfile, ProfileReport } from '../types.ts';
 import { machineTable, warningList } from './factTables.ts';
+import { machineFigure } from './machineFigure.ts';
 import { blocksFigure, layersFigure } from './stageFigures.ts';
 
 /** @returns the page as text; writing it is the caller's */
@@ -18,12 +19,14 @@ export async function writeProfile(profile: ProfileReport): Promise<string> {
           await plotFigure(layersFigure(source, 0, policy)),
           await plotFigure(blocksFigure(source, 0, policy)),
         ];
+  const overTime = machineFigure(profile.machine);
+  const sensors = overTime === null ? [] : [await plotFigure(overTime)];
   return page(`Profile of ${source}`, `${variant} on ${backend}: ${where}. ${profile.createdAt}.`, [
     warningList(profile.warnings),
     paragraph(`${cameras.length} camera(s), prompt of ${promptTokens} tokens, ${profile.iterations} chunks.`),
     section('graphs', 'Graphs', [graphTable(profile), stageTable(graphs)]),
     section('layers', 'Layers', pictures),
-    section('machine', 'Machine', [machineTable(profile.machine)]),
+    section('machine', 'Machine', [machineTable(profile.machine), ...sensors]),
   ]);
 }
 

@@ -16,6 +16,7 @@ import {
   warningList,
 } from './factTables.ts';
 import { histogramFigure, percentileFigure, timelineFigure } from './latencyFigures.ts';
+import { machineFigure } from './machineFigure.ts';
 import { rooflineFigure } from './rooflineFigure.ts';
 import { totals } from './seriesData.ts';
 import { blocksFigure, layersFigure, waterfallFigure } from './stageFigures.ts';
@@ -33,7 +34,11 @@ export async function writeReport(report: BenchReport): Promise<string> {
       subjectTable(subjects),
       startTable(subjects),
     ]),
-    section('machine', 'Machine', [machineTable(machine), paragraph(selfCheckText(selfCheck))]),
+    section('machine', 'Machine', [
+      machineTable(machine),
+      ...(await machinePlot(report)),
+      paragraph(selfCheckText(selfCheck)),
+    ]),
     ...(await plots(report)),
     section('made', 'How it was made', [softwareTable(report)]),
   ];
@@ -41,6 +46,12 @@ export async function writeReport(report: BenchReport): Promise<string> {
   const missing = measured === 0 ? ' No layers and no roofline were asked for.' : '';
   const board = settingRows(machine)[0]?.[1] ?? machine.board;
   return page(title, `${board}, ${report.createdAt}.${missing}`, [warningList(warnings), ...sections]);
+}
+
+/** The sensors over the run, where any told something. */
+async function machinePlot({ machine }: BenchReport): Promise<string[]> {
+  const figure = machineFigure(machine);
+  return figure === null ? [] : [await plotFigure(figure)];
 }
 
 /** Sections with pictures; one whose data is not there is left out. */

@@ -1,6 +1,6 @@
 /** Sensors of the machine as counter tracks: what a report holds of them, at the times at which it read them. */
 
-import type { MachineSnapshot, MachineState } from '../types.ts';
+import type { MachineSeries, MachineSnapshot, MachineState } from '../types.ts';
 import type { CounterTrack, Timeline } from './timeline.ts';
 
 const kinds = [
@@ -11,6 +11,7 @@ const kinds = [
 
 /** The timeline with a track for each sensor that was read. */
 export function withMachine(timeline: Timeline, machine: MachineState): Timeline {
+  if (machine.series) return { ...timeline, tracks: [...timeline.tracks, ...seriesCounters(machine.series)] };
   const snapshots = [machine.start, ...(machine.end === null ? [] : [machine.end])];
   return { ...timeline, tracks: [...timeline.tracks, ...machineCounters(snapshots, timeline.clock)] };
 }
@@ -29,4 +30,31 @@ function machineCounters(snapshots: readonly MachineSnapshot[], clock: Timeline[
     }
   }
   return [...tracks].map(([name, track]) => ({ kind: 'counter', name, ...track }));
+}
+
+/** What was sampled: a track a sensor, on the clock of the slices, and one for what slowed the machine. */
+function seriesCounters({ atMs, startMonotonicMs, sensors, throttling }: MachineSeries): CounterTrack[] {
+  const at = (ms: number): number => ms + startMonotonicMs;
+  const tracks = sensors.map(
+    ({ kind, name, unit, values }): CounterTrack => ({
+      kind: 'counter',
+      name: `${kind} ${name}`,
+      unit,
+      // a counter keeps its value until the next: what was not read has none to show
+      samples: values.flatMap((value, i) => (value === null ? [] : [{ atMs: at(atMs[i]!), value }])),
+    }),
+  );
+  const slowed = throttling.map(
+    ({ reason, fromMs, toMs }): CounterTrack => ({
+      kind: 'counter',
+      name: `throttled ${reason}`,
+      unit: '1: slowed',
+      samples: [
+        { atMs: at(atMs[0] ?? fromMs), value: fromMs <= (atMs[0] ?? fromMs) ? 1 : 0 },
+        { atMs: at(fromMs), value: 1 },
+        { atMs: at(Math.max(toMs, fromMs + 1)), value: 0 },
+      ],
+    }),
+  );
+  return [...tracks, ...slowed];
 }

@@ -1,0 +1,99 @@
+/**
+ * What looking at the machine's sensors does to the latency that is measured meanwhile: one policy in turns without it, with
+ * it as `bench` does it, ten times as often, and without it once more (the noise of the comparison itself).
+ *
+ *   node --import tsx bench/sampling.ts [--preset tiny] [--seconds 12] [--turn 500] [--json]
+ */
+
+import { parseArgs } from 'node:util';
+import { sampleMachine } from '../lib/profile/machine/sampleMachine.ts';
+import { byRound, defaultInstruction } from '../lib/profile/measure/benchPolicies.ts';
+import { pairedRatio } from '../lib/profile/measure/bootstrap.ts';
+import { summarize } from '../lib/profile/measure/percentiles.ts';
+import { type Runner, runInTurns } from '../lib/profile/measure/runner.ts';
+import { loadSubjects } from '../lib/profile/measure/subjects.ts';
+import type { SynthPreset } from '../lib/synth/presets.ts';
+import type { Policy } from '../lib/types.ts';
+
+const { values } = parseArgs({
+  options: {
+    preset: { type: 'string', default: 'tiny' },
+    seconds: { type: 'string', default: '12' },
+    turn: { type: 'string', default: '500' },
+    json: { type: 'boolean', default: false },
+  },
+});
+
+const policies: Policy[] = [];
+const [loaded] = await loadSubjects(
+  [{ preset: values.preset as SynthPreset, options: { threads: 1 } }],
+  { instruction: defaultInstruction, frame: { width: 256, height: 256 } },
+  policies,
+);
+const { runner } = loaded!;
+await using usual = await sampleMachine(100);
+await using often = await sampleMachine(10);
+const samplers = [usual, often] as const;
+for (const sampler of samplers) sampler.pause();
+
+let current: (typeof samplers)[number] | null = null;
+/** The chunk that is not counted at the start of a turn changes it over. */
+function watchedBy(sampler: typeof current, name: string): Runner {
+  return {
+    name,
+    chunk: (signal) => {
+      if (current !== sampler) {
+        current?.pause();
+        sampler?.resume();
+        current = sampler;
+      }
+      return runner.chunk(signal);
+    },
+  };
+}
+
+const runners = [
+  watchedBy(null, 'not watched'),
+  watchedBy(usual, 'watched every 100 ms, as bench does'),
+  watchedBy(often, 'watched every 10 ms'),
+  watchedBy(null, 'not watched, again'),
+];
+const results = await runInTurns(runners, {
+  warmUpMs: 500,
+  warmUpChunks: 50,
+  warmUpLimitMs: 1000,
+  iterations: 1,
+  durationMs: 1000 * Number(values.seconds),
+  limitMs: 1000 * Number(values.seconds),
+  turnMs: Number(values.turn),
+  newInstructions: 0,
+});
+const [base] = results;
+const rows = results.map(({ chunks, rounds }, i) => ({
+  name: runners[i]!.name,
+  chunks: chunks.length,
+  rounds,
+  medianMs: summarize(chunks.map(({ stages }) => stages.total!)).median,
+  // above 1: faster than without
+  ...pairedRatio(
+    byRound(base!.chunks, rounds),
+    byRound(chunks, rounds),
+    { kind: 'percentile', percentile: 50 },
+    0.95,
+  ),
+}));
+const runs = [await usual.stop(), await often.stop()];
+for (const policy of policies) await policy.close();
+if (values.json) console.log(JSON.stringify({ rows, samples: runs.map(({ extremes }) => extremes) }));
+else {
+  for (const { name, chunks, medianMs, ratio, low, high } of rows)
+    console.log(
+      `${name.padEnd(36)}  ${String(chunks).padStart(5)} chunks  median ${medianMs.toFixed(2)} ms  ${ratio.toFixed(4)}x  ${low.toFixed(4)} .. ${high.toFixed(4)}`,
+    );
+  for (const [i, { extremes, processorMs }] of runs.entries())
+    console.log(
+      `${['every 100 ms', 'every 10 ms'][i]}: ${extremes.samples} samples, ${extremes.costMs.toFixed(2)} ms each${
+        processorMs ? `, ${(processorMs / extremes.samples).toFixed(2)} ms of them on a processor` : ''
+      }`,
+    );
+}

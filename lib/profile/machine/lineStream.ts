@@ -1,0 +1,51 @@
+/** The newest line of a command that prints one every so often, as `tegrastats` and `nvidia-smi --loop-ms` do. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { monotonicMs } from '../trace/timeline.ts';
+
+export interface TimedLine {
+  readonly line: string;
+  /** When it came, milliseconds of process.hrtime. */
+  readonly atMs: number;
+}
+
+/** A line of a sensor is shorter; what never ends is not kept. */
+const longestLine = 1 << 16;
+
+export class LineStream {
+  readonly #child: ChildProcess;
+  #rest = '';
+  #latest: TimedLine | null = null;
+
+  /** A command that is not there, or ends, has no newer lines: `latest` grows old and its reader says so. */
+  constructor(command: string, args: readonly string[]) {
+    this.#child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    this.#child.on('error', () => {});
+    this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => this.#take(text));
+    // never what keeps a program alive
+    this.#child.unref();
+  }
+
+  #take(text: string): void {
+    const lines = (this.#rest + text).split('\n');
+    // without its end a line may be cut in the middle of a number
+    const rest = lines.pop()!;
+    this.#rest = rest.length > longestLine ? '' : rest;
+    const line = lines.findLast((one) => one.trim() !== '');
+    if (line !== undefined) this.#latest = { line, atMs: monotonicMs() };
+  }
+
+  /** null: none yet, or none in `maxAgeMs`. */
+  latest(maxAgeMs: number): string | null {
+    return this.#latest === null || monotonicMs() - this.#latest.atMs > maxAgeMs ? null : this.#latest.line;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Ends the command. Idempotent. */
+  close(): void {
+    this.#child.kill();
+  }
+}

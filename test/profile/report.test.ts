@@ -85,7 +85,12 @@ report('what was not measured is left out, and its absence is no error', async (
   const page = await writeReport(bare);
   assert.not.match(page, /id="(layers|roofline|compared)"/);
   assert.match(page, /Nothing was seen that makes these figures doubtful/);
-  const none = { ...bare, subjects: bare.subjects.map((one) => ({ ...one, chunks: [], summary: {} })) };
+  assert.match(page, /<figure id="machine-series"><svg/);
+  const none = {
+    ...bare,
+    machine: { ...bare.machine, series: null },
+    subjects: bare.subjects.map((one) => ({ ...one, chunks: [], summary: {} })),
+  };
   assert.not.match(await writeReport(none), /<svg/);
 });
 
@@ -235,13 +240,16 @@ report('the command: two files to one page', () => {
 
 report('the page of a profile: what is doubtful, what watching cost, layers, machine', async () => {
   const page = await writeProfile(madeUpProfile());
-  for (const id of ['layers-0', 'blocks-0']) assert.match(page, new RegExp(`<figure id="${id}"><svg`));
+  for (const id of ['layers-0', 'blocks-0', 'machine-series'])
+    assert.match(page, new RegExp(`<figure id="${id}"><svg`));
   const order = ['clocks-unlocked', 'took turns', 'id="layers"', 'MAXN'].map((text) => page.indexOf(text));
   assert.ok(
     order.every((at, i) => at > (order[i - 1] ?? 0)),
     `${order}`,
   );
-  const apart = await writeProfile({ ...madeUpProfile(), layers: [], takesTurns: false });
+  const made = madeUpProfile();
+  const machine = { ...made.machine, series: null };
+  const apart = await writeProfile({ ...made, layers: [], takesTurns: false, machine });
   assert.match(apart, /one after the other/);
   assert.not.match(apart, /took turns|<svg/);
 });

@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include <array>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "support/base64.h"
 #include "support/busyWait.h"
 #include "support/team.h"
+#include "support/xorMask.h"
 
 namespace semanticvla {
 
@@ -125,6 +127,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("openSession", &SemanticVlaAddon::openSession),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
+                    InstanceMethod("xorMask", &SemanticVlaAddon::xorMask),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
                     InstanceMethod("lanczosResize", &SemanticVlaAddon::lanczosResize),
@@ -191,13 +194,21 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   Napi::Value openSession(const Napi::CallbackInfo& info) { return napi::openSession(info); }
   Napi::Value tryLock(const Napi::CallbackInfo& info) { return napi::tryLock(info); }
 
-  /// On the JS thread, which is the one whose clock is checked.
   Napi::Value decodeBase64(const Napi::CallbackInfo& info) {
     const napi::BytesView text = napi::toWritableBytes(info[0], "text");
     const int64_t bytes = semanticvla::decodeBase64(text.data, text.length);
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   }
 
+  Napi::Value xorMask(const Napi::CallbackInfo& info) {
+    const napi::BytesView bytes = napi::toWritableBytes(info[0], "bytes");
+    const int key = napi::toInt(info[1], "key", std::numeric_limits<int>::min(),
+                                std::numeric_limits<int>::max());
+    semanticvla::xorMask(bytes.data, bytes.length, static_cast<uint32_t>(key));
+    return info.Env().Undefined();
+  }
+
+  /// On the JS thread, which is the one whose clock is checked.
   Napi::Value busyWait(const Napi::CallbackInfo& info) {
     const int microseconds = napi::toInt(info[0], "microseconds", 0, 1000000);
     const BusyWait wait = busyClock_.wait(microseconds * 1e-3);

@@ -47,7 +47,7 @@ type Rule = (
   beginMs: number,
 ) => Warning[];
 
-const clockFell: Rule = ({ clocksLocked }, series, subjects, beginMs) => {
+const clockFell: Rule = ({ clocksLocked, jetpack }, series, subjects, beginMs) => {
   const fallen = series.sensors.flatMap((sensor) => {
     if (sensor.kind !== 'clock' || !/^(gpu|gpu-gpc-0|gpu-memory|emc|cpu|cpu fastest)$/.test(sensor.name))
       return [];
@@ -61,13 +61,13 @@ const clockFell: Rule = ({ clocksLocked }, series, subjects, beginMs) => {
   return [
     {
       code: 'clock-fell',
-      text: `A clock fell during the run (${fallen.join('; ')}): the chunks after it are slower than those before, and the figures mix both.${held} Cool the board or take a lower power mode that it can keep: sudo nvpmodel -q tells the mode; then measure again.`,
+      text: `A clock fell during the run (${fallen.join('; ')}): the chunks after it are slower than those before, and the figures mix both.${held} Cool it, or ${jetpack === null ? 'give it a lower clock that it can keep: sudo nvidia-smi -lgc MHZ,MHZ' : 'take a lower power mode that it can keep: sudo nvpmodel -m ID'}; then measure again.`,
     },
   ];
 };
 
 /** It would reach the limit in a run twice as long, if it went on as fast; it slows down, so this is the earliest. */
-const temperatureRising: Rule = ({ temperatureLimits = [] }, series, _subjects, beginMs) => {
+const temperatureRising: Rule = ({ temperatureLimits = [], jetpack }, series, _subjects, beginMs) => {
   const rising = temperatureLimits.flatMap(({ name, value: limit }) => {
     const sensor = series.sensors.find((one) => one.kind === 'temperature' && one.name === name);
     const quarters = sensor === undefined ? null : quartersOf(series, sensor, beginMs);
@@ -81,7 +81,7 @@ const temperatureRising: Rule = ({ temperatureLimits = [] }, series, _subjects, 
     : [
         {
           code: 'temperature-rising',
-          text: `A temperature was still rising (${rising.join('; ')}): at this rate a run twice as long reaches the limit, and a robot runs longer than that. Measure until it no longer rises (--duration), or cool the board: sudo jetson_clocks --fan.`,
+          text: `A temperature was still rising (${rising.join('; ')}): at this rate a run twice as long reaches the limit, and a robot runs longer than that. Measure until it no longer rises (--duration), or cool it${jetpack === null ? '' : ': sudo jetson_clocks --fan'}.`,
         },
       ];
 };

@@ -10,8 +10,14 @@ export interface Turn {
 }
 
 /**
- * One subject alone has one turn, the whole run. Where several take turns, each round is one: between two turns of the same
- * subject there may be chunks that were not counted.
+ * A subject that has the machine for itself all the time is cut into stretches of so long: a sensor that fails once then
+ * costs one of them. Long enough for the slowest sensor, a mean over a second.
+ */
+const aloneMs = 6000;
+
+/**
+ * Where several take turns, each round is one: between two turns of the same subject there may be chunks that were not
+ * counted. One subject alone has the stretches of its run.
  */
 export function turnsOf(subjects: readonly (readonly ChunkRecord[])[]): readonly (readonly Turn[])[] {
   return subjects.map((chunks) => {
@@ -20,12 +26,19 @@ export function turnsOf(subjects: readonly (readonly ChunkRecord[])[]): readonly
       if (stages.total === undefined) continue;
       const toMs = startMs + stages.total;
       const last = turns.at(-1);
-      if (last === undefined || (subjects.length > 1 && last.round !== round))
-        turns.push({ fromMs: startMs, toMs, chunks: 1, round });
+      const isNext =
+        last === undefined ||
+        (subjects.length > 1 ? last.round !== round : last.toMs - last.fromMs >= aloneMs);
+      if (isNext) turns.push({ fromMs: startMs, toMs, chunks: 1, round });
       else {
         last.toMs = Math.max(last.toMs, toMs);
         last.chunks++;
       }
+    }
+    const [before, rest] = turns.slice(-2);
+    // what is left over at the end belongs to the stretch before it
+    if (subjects.length === 1 && before && rest && rest.toMs - rest.fromMs < aloneMs) {
+      turns.splice(-2, 2, { ...before, toMs: rest.toMs, chunks: before.chunks + rest.chunks });
     }
     return turns.map(({ round: _, ...turn }) => turn);
   });

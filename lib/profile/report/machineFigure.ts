@@ -105,7 +105,10 @@ export function machineFigure(machine: MachineState): Figure | null {
 }
 
 function captionOf(series: MachineSeries, { sampling }: MachineState, measuredFromMs: number | null): string {
-  const gaps = series.sensors.filter(({ values }) => values.includes(null)).length;
+  // before its first value a sensor was not there yet
+  const gaps = series.sensors.filter(
+    ({ values }) => values.lastIndexOf(null) > values.findIndex((value) => value !== null),
+  ).length;
   const spans = series.throttling.map(
     ({ reason, fromMs, toMs }) =>
       `${reason} from ${figure(fromMs / 1000)} s${toMs > fromMs ? ` to ${figure(toMs / 1000)} s` : ''}`,
@@ -157,7 +160,7 @@ function plotOf(plot: PlotOf): object {
     type: 'quantitative',
     title: null,
     scale: isShare ? { domain: [0, 100] } : { zero: false, nice: true },
-    axis: { tickCount: 3, format: '.4~g' },
+    axis: { tickCount: 3, format: '.5~g' },
   };
   const rule = { type: 'rule', color: color.ink, strokeDash: [4, 3], strokeWidth: 1 };
   return {

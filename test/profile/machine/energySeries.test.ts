@@ -209,6 +209,26 @@ test('one subject alone is one stretch, however short its chunks are', () => {
   assert.ok(Math.abs(told(energy) - 12 * 0.002) < 1e-9);
 });
 
+test('a long run of one subject: a sensor that fails for a second costs one stretch, not the run', () => {
+  const [chunks] = alternating([20], [25], 80);
+  const turns = turnsOf([chunks!])[0]!;
+  // 40 s in stretches of six, the rest with the last
+  assert.equal(
+    turns.map(({ fromMs, toMs }) => [fromMs, toMs]),
+    [0, 6, 12, 18, 24, 30].map((second, i) => [1000 * second, i === 5 ? 40_000 : 1000 * second + 6000]),
+  );
+  assert.is(
+    turns.reduce((sum, turn) => sum + turn.chunks, 0),
+    2000,
+  );
+  const { atMs, values } = sampled(() => 12, 0, 41_000, 100);
+  const failed = values.map((value, i) => (atMs[i]! > 13_000 && atMs[i]! < 14_000 ? null : value));
+  const energy = subjectEnergy(seriesOf({ atMs, values: failed }), turns);
+  assert.is(energy.turns, 5);
+  assert.is(energy.chunks, 1700);
+  assert.ok(Math.abs(told(energy) - 0.24) < 1e-9);
+});
+
 test('no sensor, a sensor that vanishes, one with holes, one that was read once', () => {
   const turns: Turn[] = [
     { fromMs: 1000, toMs: 3000, chunks: 10 },

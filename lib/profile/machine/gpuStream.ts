@@ -18,8 +18,8 @@ const fields = [
 
 /**
  * How power is told, the quicker first, and how old it may be. `power.draw` is a mean over a second from Ampere on (NVML,
- * nvmlDeviceGetPowerUsage); drivers from 530 on also tell the newest value, which the cards renew every 100 ms at the
- * latest (arXiv 2312.02741, measured on 70 of them).
+ * nvmlDeviceGetPowerUsage); newer drivers also tell the newest value. How often that one is renewed NVIDIA does not say:
+ * 100 ms is taken, as often as it is asked. On A100 and H100 it covers a quarter of the time (arXiv 2312.02741).
  */
 const powerFields = [
   { field: 'power.draw.instant', periodMs: 100 },

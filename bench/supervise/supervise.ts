@@ -1,6 +1,7 @@
 /**
  * What a process of its own costs the engine: one prediction of a policy that computes nothing, two frames of 224 x 224
- * there, a chunk with similarities back; in turns with Node's own channel. Then faults: from the end of the engine to the
+ * there, a chunk with similarities back; in turns with Node's own channel, and with one byte there and back, below which
+ * no two processes of Node get. Then faults: from the end of the engine to the
  * refusal of the call and to the next engine, for one that holds nothing and for one that holds memory, as a real one does.
  *
  *   node --import tsx bench/supervise/supervise.ts [--rounds 1000] [--faults 5]
@@ -9,6 +10,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -51,6 +53,13 @@ async function ipcChild(): Promise<ChildProcess> {
   return child;
 }
 
+function echoChild(): { child: ChildProcess; socket: Socket } {
+  const child = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), here('./echoEngine.ts')], {
+    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+  });
+  return { child, socket: child.stdio[3] as Socket };
+}
+
 const engine = { module: here('./nullEngine.ts') };
 const [shared, pipe] = await Promise.all(
   (['shared', 'pipe'] as const).map((transport) =>
@@ -58,11 +67,21 @@ const [shared, pipe] = await Promise.all(
   ),
 );
 const ipc = await ipcChild();
+const echo = echoChild();
 const ways: readonly {
   readonly name: string;
   readonly times: number[];
   readonly call: () => Promise<unknown>;
 }[] = [
+  {
+    name: 'one byte (floor)',
+    times: [],
+    call: () => {
+      const answer = once(echo.socket, 'data');
+      echo.socket.write('x');
+      return answer;
+    },
+  },
   { name: 'shared memory', times: [], call: () => shared!.predict(observation0, { instruction }) },
   { name: 'pipe', times: [], call: () => pipe!.predict(observation0, { instruction }) },
   {
@@ -99,6 +118,7 @@ console.log('Round trip of a prediction; wanted of shared memory: p50 <= 0.5 ms'
 await measure(`one after the other, ${rounds} calls in blocks of 50`, rounds, 50, 0);
 await measure(`one every 10 ms, as a robot asks, ${rounds / 5} calls in turns`, rounds / 5, 1, 10);
 ipc.kill();
+echo.child.kill();
 await pipe!.close();
 
 await shared!.close();

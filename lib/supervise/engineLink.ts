@@ -3,7 +3,8 @@
  * shared memory (`shared`). The same code on both ends.
  *
  * A frame is: u32 length of the JSON, u32 length of the inline bytes, the JSON, the inline bytes; little endian. The JSON is
- * `[message, [[dtype, elements], ...]]`; arrays follow each other, each at a multiple of 8 bytes.
+ * `[message, [[dtype, elements], ...]]`; arrays follow each other, each at a multiple of 8 bytes. A frame whose JSON is `[]`
+ * is none: its message could not be sent after all.
  */
 
 import type { Socket } from 'node:net';
@@ -21,6 +22,9 @@ const headerBytes = 8;
 const zeros = new Uint8Array(8);
 const align = (bytes: number): number => (bytes + 7) & ~7;
 
+/** From here on the other side is woken before the arrays are copied, which takes as long as waking up does. */
+const wakeBytes = 64 * 2 ** 10;
+
 /** A message longer than this is no message of ours. */
 const longestJson = 64 * 2 ** 20;
 const longestBody = 2 ** 32;
@@ -35,6 +39,8 @@ export class EngineLink<Out, In> {
   readonly #socket: Socket;
   readonly #mine: SharedRegion | null;
   readonly #theirs: SharedRegion | null;
+  /** Memory of the arrays of the last message, to be used again; null: each message has its own. */
+  #kept: Buffer | null;
   readonly #header = new Uint8Array(headerBytes);
   readonly #onMessage: (message: In, arrays: readonly WireArray[]) => void;
   readonly #onBroken: (error: Error) => void;
@@ -51,6 +57,8 @@ export class EngineLink<Out, In> {
     onBroken: (error: Error) => void,
   ) {
     const { sharedFd, side } = options;
+    // The engine has answered before the next call comes; what the supervisor delivers is the caller's.
+    this.#kept = side === 'engine' ? Buffer.alloc(0) : null;
     const [mine, theirs] = side === 'supervisor' ? [0, engineHalf] : [engineHalf, 0];
     this.#socket = socket;
     this.#mine = sharedFd === null ? null : new SharedRegion(sharedFd, mine);
@@ -79,15 +87,33 @@ export class EngineLink<Out, In> {
       const padding = align(bytes.length) - bytes.length;
       return padding === 0 ? [bytes] : [bytes, zeros.subarray(0, padding)];
     });
-    if (this.#mine !== null) this.#mine.write(parts);
-    else {
-      let offset = headerBytes + json.length;
-      for (const bytes of parts) {
-        frame.set(bytes, offset);
-        offset += bytes.length;
-      }
+    if (this.#mine !== null) {
+      this.#sendShared(this.#mine, frame, body, parts);
+      return;
     }
-    if (!this.#socket.destroyed) this.#socket.write(frame);
+    let offset = headerBytes + json.length;
+    for (const bytes of parts) {
+      frame.set(bytes, offset);
+      offset += bytes.length;
+    }
+    this.#write(frame);
+  }
+
+  /** @param bytes of all parts */
+  #sendShared(region: SharedRegion, frame: Buffer, bytes: number, parts: readonly Uint8Array[]): void {
+    const early = bytes >= wakeBytes ? headerBytes : 0;
+    if (early > 0) this.#write(frame.subarray(0, early));
+    try {
+      region.write(parts);
+    } catch (error) {
+      if (early > 0) this.#write(Buffer.from('[]'.padEnd(frame.length - early)));
+      throw error;
+    }
+    this.#write(frame.subarray(early));
+  }
+
+  #write(bytes: Buffer): void {
+    if (!this.#socket.destroyed) this.#socket.write(bytes);
   }
 
   #take(bytes: Uint8Array): void {
@@ -136,12 +162,13 @@ export class EngineLink<Out, In> {
   #deliver(body: Uint8Array | null): void {
     this.#part = 'header';
     this.#target = this.#header;
-    const [message, shapes] = JSON.parse(Buffer.from(this.#json).toString()) as [In, [DtypeName, number][]];
+    const sent = JSON.parse(Buffer.from(this.#json).toString()) as [] | [In, [DtypeName, number][]];
+    if (sent.length === 0) return;
+    const [message, shapes] = sent;
     const lengths = shapes.map(([dtype, length]) => length * constructors[dtype].BYTES_PER_ELEMENT);
     let bytes = body;
     if (bytes === null) {
-      // a buffer of its own: the other side writes the next message over the shared one
-      bytes = Buffer.allocUnsafeSlow(lengths.reduce((sum, n) => sum + align(n), 0));
+      bytes = this.#memory(lengths.reduce((sum, n) => sum + align(n), 0));
       if (bytes.length > 0) this.#theirs?.read(bytes);
     }
     const { buffer, byteOffset } = bytes;
@@ -152,6 +179,13 @@ export class EngineLink<Out, In> {
       return array;
     });
     this.#onMessage(message, arrays);
+  }
+
+  /** Not the shared one, which the other side writes its next message over. Fresh pages cost as much as the copy. */
+  #memory(bytes: number): Buffer {
+    if (this.#kept === null) return Buffer.allocUnsafeSlow(bytes);
+    if (this.#kept.length < bytes) this.#kept = Buffer.allocUnsafeSlow(bytes);
+    return this.#kept.subarray(0, bytes);
   }
 }
 

@@ -1,9 +1,10 @@
 import { EventEmitter } from 'node:events';
-import { closeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { SemanticVlaError } from '../../lib/errors.ts';
 import { EngineLink, type LinkOptions } from '../../lib/supervise/engineLink.ts';
 import type { WireArray } from '../../lib/supervise/engineMessages.ts';
 import { createSharedFile } from '../../lib/supervise/sharedFile.ts';
@@ -41,7 +42,8 @@ function ends(fd: number | null) {
   new EngineLink<unknown, unknown>(
     here as unknown as Socket,
     options('engine'),
-    (message, arrays) => got.push({ message, arrays }),
+    // the engine's arrays are the next message's later
+    (message, arrays) => got.push({ message, arrays: arrays.map((array) => array.slice()) }),
     (error) => broken.push(error),
   );
   return { sender, there, here, got, broken };
@@ -97,6 +99,75 @@ for (const transport of ['pipe', 'shared'] as const) {
     }
   });
 }
+
+/** Sends over shared memory, delivers at once, and keeps what was delivered as it is. */
+function pair(fd: number, from: LinkOptions['side'], fdOfSender = fd) {
+  const [there, here] = [new FakeSocket(), new FakeSocket()];
+  const got: Got[] = [];
+  const [sender, receiver] = (
+    [
+      [there, from, fdOfSender],
+      [here, from === 'engine' ? 'supervisor' : 'engine', fd],
+    ] as const
+  ).map(
+    ([socket, side, sharedFd]) =>
+      new EngineLink<unknown, unknown>(
+        socket as unknown as Socket,
+        { sharedFd, side },
+        (message, arrays) => got.push({ message, arrays }),
+        (error) => {
+          throw error;
+        },
+      ),
+  );
+  assert.ok(receiver);
+  const deliver = (): void => {
+    for (const bytes of there.written.splice(0)) here.emit('data', bytes);
+  };
+  return { sender: sender!, there, got, deliver };
+}
+
+test('shared: the supervisor keeps what it was given, the engine until its next call', () => {
+  for (const from of ['engine', 'supervisor'] as const) {
+    const fd = createSharedFile();
+    try {
+      const { sender, got, deliver } = pair(fd, from);
+      for (const value of [1, 2]) {
+        sender.send(value, [new Uint8Array(100_000).fill(value)]);
+        deliver();
+        assert.ok((got.at(-1)!.arrays[0] as Uint8Array).every((byte) => byte === value));
+      }
+      assert.is(got[0]!.arrays[0]![0], from === 'engine' ? 1 : 2);
+    } finally {
+      closeSync(fd);
+    }
+  }
+});
+
+test('shared: large arrays wake the other side first; a message that finds no room is none', () => {
+  const fd = createSharedFile();
+  // not open for writing, so that nothing can be written
+  const readOnly = openSync(`/proc/self/fd/${fd}`, 'r');
+  try {
+    const { sender, there, got, deliver } = pair(fd, 'engine', readOnly);
+    for (const length of [10, 100_000]) {
+      const send = (): void => sender.send({ length }, [new Uint8Array(length)]);
+      assert.throws(send, (error: SemanticVlaError) => error.code === 'RUNTIME_FAILED');
+      assert.is(there.written.length, length === 10 ? 0 : 2);
+      deliver();
+      assert.equal(got, []);
+    }
+    sender.send('next', []);
+    deliver();
+    assert.equal(
+      got.map(({ message }) => message),
+      ['next'],
+    );
+  } finally {
+    closeSync(readOnly);
+    closeSync(fd);
+  }
+});
 
 test('several messages in one read, without arrays', () => {
   const { sender, there, here, got } = ends(null);

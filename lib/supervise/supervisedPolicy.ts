@@ -305,8 +305,10 @@ export class SupervisedPolicy implements Policy {
   async #restart(): Promise<void> {
     this.#restartTimer = null;
     const started = performance.now();
-    // one engine at a time: two do not fit on one device
+    // one engine at a time: two do not fit on one device. An idle one keeps no process alive, but what waits for the next does
+    this.#child.hold(true);
     await this.#child.exited;
+    this.#child.hold(false);
     if (this.#state !== 'starting') return;
     let child: EngineChild;
     try {

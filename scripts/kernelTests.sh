@@ -6,7 +6,7 @@
 #   scripts/kernelTests.sh --build DIR ... -- [FILTER...]          and run it, or the tests whose name contains a FILTER
 #
 # --sanitize: AddressSanitizer and UndefinedBehaviorSanitizer. --ucontext: fibers by ucontext, as on other processors
-# than x86-64. CXX chooses the compiler, JOBS how many run at once (2).
+# than x86-64 and aarch64. CXX chooses the compiler, JOBS how many run at once (2).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <new>
 
-#if !defined(__x86_64__) || defined(SHIM_UCONTEXT)
+#if !(defined(__x86_64__) || defined(__aarch64__)) || defined(SHIM_UCONTEXT)
 #define SHIM_USES_UCONTEXT 1
 #include <ucontext.h>
 #endif
@@ -37,6 +37,46 @@ void enterFiber();
 
 #ifndef SHIM_USES_UCONTEXT
 extern "C" void shimSwitchStack(void** save, void* load);
+#ifdef __aarch64__
+// What a called function keeps: frame and return address, x19 to x28, the low halves of v8 to v15.
+constexpr size_t kSavedWords = 20;
+constexpr size_t kReturnAddress = 1;
+asm(R"(
+.text
+.globl shimSwitchStack
+.type shimSwitchStack, @function
+shimSwitchStack:
+  stp x29, x30, [sp, #-160]!
+  stp x19, x20, [sp, #16]
+  stp x21, x22, [sp, #32]
+  stp x23, x24, [sp, #48]
+  stp x25, x26, [sp, #64]
+  stp x27, x28, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp, #16]
+  ldp x21, x22, [sp, #32]
+  ldp x23, x24, [sp, #48]
+  ldp x25, x26, [sp, #64]
+  ldp x27, x28, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  ldp x29, x30, [sp], #160
+  ret
+.size shimSwitchStack, .-shimSwitchStack
+)");
+#else
+// Six registers and the return address; above it a null one, which also puts the stack where a
+// called function expects it (8 past a multiple of 16).
+constexpr size_t kSavedWords = 8;
+constexpr size_t kReturnAddress = 6;
 asm(R"(
 .text
 .globl shimSwitchStack
@@ -60,6 +100,7 @@ shimSwitchStack:
   ret
 .size shimSwitchStack, .-shimSwitchStack
 )");
+#endif
 #endif
 
 struct Fiber::Context {
@@ -126,13 +167,10 @@ void Fiber::prepare(void (*entry)()) {
   context_->at.uc_link = nullptr;
   makecontext(&context_->at, enterFiber, 0);
 #else
-  // As after the pushes of a switch: six registers, the return address, and a null return address
-  // above it, which also puts the stack where a called function expects it (8 past a multiple of
-  // 16).
-  void** top = reinterpret_cast<void**>(context_->stack + kStackBytes);
-  *--top = nullptr;
-  *--top = reinterpret_cast<void*>(enterFiber);
-  for (int i = 0; i < 6; ++i) *--top = nullptr;
+  // As a switch leaves it, to return into the fiber's entry.
+  void** top = reinterpret_cast<void**>(context_->stack + kStackBytes) - kSavedWords;
+  for (size_t i = 0; i < kSavedWords; ++i) top[i] = nullptr;
+  top[kReturnAddress] = reinterpret_cast<void*>(enterFiber);
   context_->at = top;
 #endif
 }

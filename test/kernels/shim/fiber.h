@@ -6,7 +6,8 @@
 namespace shim {
 
 /// A stack and where it stands. The switch saves the registers that a call preserves: 10 ns, where
-/// ucontext's system call takes a microsecond; other processors than x86-64 use ucontext.
+/// ucontext's system call takes a microsecond; other processors than x86-64 and aarch64 use
+/// ucontext.
 class Fiber {
  public:
   Fiber();

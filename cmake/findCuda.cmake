@@ -11,13 +11,34 @@ endif()
 file(GLOB fetched_trees ${cache_home}/nvcc-*/nvidia/cu*)
 set(cuda_roots ${CUDA_HOME} $ENV{CUDA_HOME} $ENV{CUDA_PATH} /usr/local/cuda ${fetched_trees})
 
+# A toolkit's lib64 and include are links into targets/, for the machine that it is installed on. The folder of another: CUDA 13
+# has sbsa-linux for every Arm machine, CUDA 12 aarch64-linux for Jetsons.
+set(here_include include)
+set(here_lib lib64 lib)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(cuda_targets targets/sbsa-linux targets/aarch64-linux)
+else()
+  set(cuda_targets targets/x86_64-linux)
+endif()
+set(target_include ${cuda_targets})
+list(TRANSFORM target_include APPEND /include)
+set(target_lib ${cuda_targets})
+list(TRANSFORM target_lib APPEND /lib)
+if(CMAKE_CROSSCOMPILING)
+  set(include_suffixes ${target_include} ${here_include})
+  set(lib_suffixes ${target_lib})
+else()
+  set(include_suffixes ${here_include} ${target_include})
+  set(lib_suffixes ${here_lib} ${target_lib})
+endif()
+
 find_path(SEMANTICVLA_CUDA_INCLUDE cuda_runtime_api.h
-  PATHS ${cuda_roots} PATH_SUFFIXES include targets/aarch64-linux/include targets/x86_64-linux/include NO_DEFAULT_PATH)
+  PATHS ${cuda_roots} PATH_SUFFIXES ${include_suffixes} NO_DEFAULT_PATH)
 find_path(SEMANTICVLA_CUDA_INCLUDE cuda_runtime_api.h)
 find_program(SEMANTICVLA_NVCC nvcc PATHS ${cuda_roots} PATH_SUFFIXES bin NO_DEFAULT_PATH)
 find_program(SEMANTICVLA_NVCC nvcc)
 find_library(SEMANTICVLA_CUDART_STATIC cudart_static
-  PATHS ${cuda_roots} PATH_SUFFIXES lib64 lib targets/aarch64-linux/lib targets/x86_64-linux/lib NO_DEFAULT_PATH)
+  PATHS ${cuda_roots} PATH_SUFFIXES ${lib_suffixes} NO_DEFAULT_PATH)
 find_library(SEMANTICVLA_CUDART_STATIC cudart_static)
 
 foreach(name SEMANTICVLA_CUDA_INCLUDE SEMANTICVLA_NVCC SEMANTICVLA_CUDART_STATIC)

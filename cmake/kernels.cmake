@@ -44,7 +44,7 @@ if(SEMANTICVLA_NVCC AND SEMANTICVLA_CUDART_STATIC AND kernel_sources)
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/kernels
       COMMAND ${SEMANTICVLA_NVCC} -std=c++17 -O3 -c ${source} -o ${object} -I${CMAKE_SOURCE_DIR}/native
         -ccbin ${CMAKE_CXX_COMPILER} -Werror all-warnings
-        -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-unused-parameter ${gencode}
+        -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-unused-parameter,-ffp-contract=off ${gencode}
       DEPENDS ${source} ${kernel_headers}
       VERBATIM)
     list(APPEND kernel_objects ${object})

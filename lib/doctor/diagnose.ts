@@ -2,11 +2,12 @@
 
 import { existsSync, mkdtempSync, readFileSync, rmdirSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism, cpus, freemem, homedir, totalmem } from 'node:os';
+import { availableParallelism, freemem, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { loadAddon } from '../binding.ts';
 import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
+import { readCpuModel } from '../support/cpuModel.ts';
 import { checkGpu } from './gpu.ts';
 import { doctorProbe, type Probe } from './probe.ts';
 import { checkSealedFiles } from './sealedFiles.ts';
@@ -53,6 +54,7 @@ const telling = [
   'avx512_bf16',
   'amx_bf16',
   'asimddp',
+  'sve2',
   'bf16',
   'i8mm',
 ];
@@ -68,12 +70,11 @@ function checkSystem(probe: Probe): Check {
 function checkCpu(probe: Probe): Check {
   const info = probe.readText('/proc/cpuinfo') ?? '';
   const flags = new Set((/^(?:flags|Features)\s*:(.*)$/m.exec(info)?.[1] ?? '').trim().split(/\s+/));
-  const model = /^model name\s*:\s*(.*)$/m.exec(info)?.[1] ?? cpus()[0]?.model ?? 'unknown';
   const known = telling.filter((flag) => flags.has(flag)).join(' ') || 'no known matrix features';
   return {
     name: 'CPU',
     status: 'ok',
-    found: `${model}, ${availableParallelism()} threads, ${known}`,
+    found: `${readCpuModel(probe)}, ${availableParallelism()} threads, ${known}`,
     fix: null,
   };
 }

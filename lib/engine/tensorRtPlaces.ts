@@ -30,6 +30,8 @@ export interface PlaceOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Before the system's own folders; empty but for tests. */
   readonly root: string;
+  /** Node's name of the processor: `x64`, `arm64`. */
+  readonly arch: string;
   /** Runs a program and gives its output; null when it failed or is not there. */
   readonly run: (program: string, args: readonly string[]) => string | null;
 }
@@ -37,6 +39,7 @@ export interface PlaceOptions {
 export const machine: PlaceOptions = {
   env: process.env,
   root: '',
+  arch: process.arch,
   run: (program, args) => {
     try {
       return execFileSync(program, args, {
@@ -51,7 +54,7 @@ export const machine: PlaceOptions = {
 };
 
 /** Folders, without repetition; not all exist. */
-export function tensorRtPlaces({ env, root, run }: PlaceOptions): Place[] {
+export function tensorRtPlaces({ env, root, arch, run }: PlaceOptions): Place[] {
   const places: Place[] = [];
   const seen = new Set<string>();
   const add = (source: string, folders: readonly string[]): void => {
@@ -63,18 +66,19 @@ export function tensorRtPlaces({ env, root, run }: PlaceOptions): Place[] {
   };
   add('LD_LIBRARY_PATH', (env.LD_LIBRARY_PATH ?? '').split(delimiter));
   add('ldconfig', ldconfigFolders(run));
-  const triplets = ['x86_64-linux-gnu', 'aarch64-linux-gnu'];
+  // Libraries of the other processor may be there for cross-compiling.
+  const triplet = arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
   add('system and JetPack', [
-    ...triplets.map((triplet) => `${root}/usr/lib/${triplet}`),
-    ...triplets.map((triplet) => `${root}/usr/lib/${triplet}/nvidia`),
+    `${root}/usr/lib/${triplet}`,
+    `${root}/usr/lib/${triplet}/nvidia`,
     `${root}/usr/lib`,
     `${root}/usr/local/lib`,
     `${root}/usr/local/cuda/lib64`,
   ]);
   add('unpacked archive', [
-    ...libFolders(`${root}/usr/local`),
-    ...libFolders(`${root}/opt`),
-    ...libFolders(env.HOME ?? homedir()),
+    ...libFolders(`${root}/usr/local`, triplet),
+    ...libFolders(`${root}/opt`, triplet),
+    ...libFolders(env.HOME ?? homedir(), triplet),
   ]);
   add('Python packages', pythonFolders(env, run));
   add('fetched by this project', fetchedFolders(env));
@@ -89,10 +93,10 @@ function ldconfigFolders(run: PlaceOptions['run']): string[] {
 }
 
 /** NVIDIA's archives unpack to TensorRT-10.15.1.29, TensorRT-RTX-1.6.1.120. */
-function libFolders(parent: string): string[] {
+function libFolders(parent: string, triplet: string): string[] {
   return list(parent)
     .filter((name) => /^tensorrt/i.test(name))
-    .flatMap((name) => [join(parent, name, 'lib'), join(parent, name, 'targets/x86_64-linux-gnu/lib')]);
+    .flatMap((name) => [join(parent, name, 'lib'), join(parent, name, `targets/${triplet}/lib`)]);
 }
 
 /** pip's tensorrt-cuXX-libs and tensorrt-rtx-cuXX-libs. */

@@ -108,9 +108,12 @@ test('a Jetson', () => {
       files: {
         '/etc/nv_tegra_release': '# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic',
         '/proc/device-tree/model': 'NVIDIA Jetson AGX Orin Developer Kit\0',
+        '/proc/cpuinfo':
+          'processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp\nCPU implementer\t: 0x41\nCPU part\t: 0xd42\n',
       },
     }),
   });
+  assert.match(found(report, 'CPU'), /^Cortex-A78AE, \d+ threads, asimddp$/);
   assert.is(found(report, 'GPU'), 'NVIDIA Jetson AGX Orin Developer Kit');
   assert.is(found(report, 'GPU driver'), 'Jetson Linux 36.4.3');
   assert.match(doctorText(report), /^TensorRT: {2}sudo apt-get install -y nvidia-jetpack$/m);

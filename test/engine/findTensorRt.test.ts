@@ -26,7 +26,7 @@ function folder(): string {
 
 /** A machine where nothing is installed but what `env` names. */
 function bare(env: Record<string, string> = {}, run: PlaceOptions['run'] = () => null): PlaceOptions {
-  return { env: { HOME: folder(), ...env }, root: folder(), run };
+  return { env: { HOME: folder(), ...env }, root: folder(), arch: process.arch, run };
 }
 
 function throwsCode(body: () => unknown, code: string, ...patterns: RegExp[]): void {
@@ -116,13 +116,14 @@ find('places: ldconfig, archives, Python packages, the cache, each once and in o
   const places = tensorRtPlaces({
     env: { HOME: home, VIRTUAL_ENV: venv, LD_LIBRARY_PATH: '/a::/b:/a' },
     root: '',
+    arch: 'x64',
     run,
   });
   const folders = places.map((place) => place.folder);
   assert.equal(folders.slice(0, 3), ['/a', '/b', '/opt/nv/lib']);
   assert.is(new Set(folders).size, folders.length);
   for (const wanted of [
-    '/usr/lib/aarch64-linux-gnu',
+    '/usr/lib/x86_64-linux-gnu',
     join(home, 'TensorRT-RTX-1.6.1.120/lib'),
     join(venv, 'lib/python3.12/site-packages/tensorrt_rtx_libs'),
     join(home, '.cache/semanticvla/tensorrt-rtx-1.7.1.116/tensorrt_rtx_libs'),
@@ -130,6 +131,24 @@ find('places: ldconfig, archives, Python packages, the cache, each once and in o
     assert.ok(folders.includes(wanted), wanted);
   }
   assert.is(places.at(-1)?.source, 'fetched by this project');
+});
+
+find('places: those of the running processor, not of the one that is compiled for', () => {
+  const home = folder();
+  mkdirSync(join(home, 'TensorRT-10.15.1.29'));
+  for (const [arch, own, other] of [
+    ['x64', 'x86_64-linux-gnu', 'aarch64-linux-gnu'],
+    ['arm64', 'aarch64-linux-gnu', 'x86_64-linux-gnu'],
+  ] as const) {
+    const places = tensorRtPlaces({ env: { HOME: home }, root: '', arch, run: () => null });
+    const folders = places.map((place) => place.folder);
+    assert.ok(folders.includes(`/usr/lib/${own}`), `${arch}: ${folders}`);
+    assert.ok(folders.includes(join(home, 'TensorRT-10.15.1.29/targets', own, 'lib')), `${arch}: ${folders}`);
+    assert.not.ok(
+      folders.some((path) => path.includes(other)),
+      `${arch}: ${folders}`,
+    );
+  }
 });
 
 find('a file that is no library, another TensorRT, one older than the module', () => {

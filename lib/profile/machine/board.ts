@@ -13,16 +13,6 @@ export function readBoard(probe: MachineProbe): string {
   return dmi.filter((word) => word !== null).join(' ') || 'unknown';
 }
 
-/** Arm cores do not tell their name, only their part number (MIDR): those of Orin and Thor. */
-const armParts: Readonly<Record<string, string>> = { '0xd42': 'Cortex-A78AE', '0xd83': 'Neoverse-V3AE' };
-
-export function readCpuModel(probe: MachineProbe): string {
-  const info = probe.readText('/proc/cpuinfo') ?? '';
-  const model = /^model name\s*:\s*(.*\S)/m.exec(info)?.[1];
-  const part = /^CPU part\s*:\s*(\S+)/m.exec(info)?.[1];
-  return model ?? (part === undefined ? 'unknown' : (armParts[part] ?? `Arm part ${part}`));
-}
-
 /** Cores that are switched on. */
 export function countCores(probe: MachineProbe): number {
   const cores = probe

@@ -1,16 +1,9 @@
 /** The machine at one moment: what it is, and how warm, fast, loaded and throttled. Nothing here throws or guesses. */
 
+import { readCpuModel } from '../../support/cpuModel.ts';
 import { type MachineProbe, machineProbe as thisMachine } from '../../support/machineProbe.ts';
 import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
-import {
-  countCores,
-  readBoard,
-  readCpuModel,
-  readOnBattery,
-  readOs,
-  readTegraGpu,
-  readVirtual,
-} from './board.ts';
+import { countCores, readBoard, readOnBattery, readOs, readTegraGpu, readVirtual } from './board.ts';
 import { areClocksHeld, readClockRanges, readClocks, readGovernor } from './clocks.ts';
 import { readCounters } from './counters.ts';
 import { parseJetsonClocks } from './jetsonClocks.ts';

@@ -1,5 +1,5 @@
 """Decodes a Perfetto trace with Perfetto's own published descriptors (PyPI's perfetto) and checks what the trace processor
-relies on: known fields only, one clock with a snapshot, tracks defined before use, names interned before use, slices that
+relies on: known fields only, the trace's own clock or one with a snapshot, threads of different numbers, tracks defined before use, names interned before use, slices that
 nest, time that does not go back within the sequence, flows with two ends. Prints a summary as JSON; exits 1 with what is wrong.
 
     python checkTrace.py FILE
@@ -32,6 +32,7 @@ def check(trace):
     problems = sorted(set(unknown_fields(trace)))
     sequences = {}
     tracks = {}
+    threads = set()
     depth = defaultdict(list)
     flows = defaultdict(list)
     slices = defaultdict(int)
@@ -72,11 +73,18 @@ def check(trace):
                 problems.append(f"{where}: track {track.uuid} is 0 or defined twice")
             if track.parent_uuid and track.parent_uuid not in tracks:
                 problems.append(f"{where}: parent {track.parent_uuid} is not defined")
+            if track.HasField("thread"):
+                thread = (track.thread.pid, track.thread.tid)
+                if 0 in thread or thread in threads:
+                    problems.append(f"{where}: thread {thread} is 0 or there twice")
+                threads.add(thread)
+                track.name = track.thread.thread_name
             tracks[track.uuid] = track
         if not packet.HasField("track_event"):
             continue
         event = packet.track_event
-        if (packet.timestamp_clock_id or state["clock"]) not in state["clocks"]:
+        clock = packet.timestamp_clock_id or state["clock"]
+        if clock is not None and clock not in state["clocks"]:
             problems.append(f"{where}: its clock is in no snapshot")
         if packet.timestamp < last.get(sid, 0):
             problems.append(f"{where}: time goes back")

@@ -20,11 +20,17 @@ export interface ChunkInput {
   readonly unnormKey: string;
 }
 
-export type HostTrack = 'chunks' | 'JavaScript thread' | 'preprocessing threads' | 'inference thread';
+/** `stream`: the device's; all others are the host's. */
+export type ChunkTrack =
+  | 'chunks'
+  | 'JavaScript thread'
+  | 'preprocessing threads'
+  | 'inference thread'
+  | 'stream';
 
 export interface ChunkTimes {
   readonly stages: StageTimes;
-  readonly slices: readonly (Slice & { readonly track: HostTrack })[];
+  readonly slices: readonly (Slice & { readonly track: ChunkTrack })[];
   readonly promptTokens: number;
 }
 
@@ -40,7 +46,7 @@ export async function runChunk(
   const { parts, state, instruction, unnormKey } = input;
   const { checkpoint, platform, tokenizers } = parts;
   const statistics = checkpoint.statistics.get(unnormKey)!;
-  const slices: (Slice & { track: HostTrack })[] = [];
+  const slices: (Slice & { track: ChunkTrack })[] = [];
   const stages: Partial<Record<StageName, number>> = {};
   const note: Note = (track, name, startMs, ms) => {
     slices.push({ track, name, category: 'stage', startMs, ms, flow: chunk });
@@ -73,9 +79,17 @@ export async function runChunk(
   try {
     const result = await (await prepared).run(encoded.value, signal);
     note('inference thread', 'policy', result.window.at, result.window.ms);
+    // how long each took is measured; that they follow one another from the beginning of the call is how a session runs
+    let partAt = result.window.at;
     for (const part of deviceParts) {
       const ms = result.timings?.[part];
-      if (ms !== undefined) stages[part] = ms;
+      if (ms === undefined) continue;
+      if (part === 'enqueue') {
+        note('inference thread', part, result.window.at, ms);
+        continue;
+      }
+      note('stream', part, partAt, ms);
+      partAt += ms;
     }
     timed('unnormalize', () => unnormalizeActions(result.value, statistics.action, platform.normalization));
   } finally {
@@ -95,7 +109,7 @@ export async function runChunk(
   return { stages, slices, promptTokens: promptIds.length };
 }
 
-type Note = (track: HostTrack, name: StageName, startMs: number, ms: number) => void;
+type Note = (track: ChunkTrack, name: StageName, startMs: number, ms: number) => void;
 
 /** As lib/policyInput.ts does it: frames to a session that preprocesses them, else the CPU's images. */
 async function prepare(

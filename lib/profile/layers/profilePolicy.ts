@@ -189,10 +189,13 @@ async function measure(watched: Watching, input: ChunkInput, options: ProfileOpt
     if (chunk >= 0) times.plain.push(result);
   };
   const profiledOf = (session: WatchedSession) => async (chunk: number) => {
-    if (chunk >= 0) eventLoop.start();
+    if (chunk === 0) eventLoop.start();
+    const result = await runChunk(session, input, chunk, options.signal);
+    if (chunk >= 0) times.profiled.push(result);
+  };
+  const profiling = async (runs: readonly ((chunk: number) => Promise<void>)[]): Promise<void> => {
     try {
-      const result = await runChunk(session, input, chunk, options.signal);
-      if (chunk >= 0) times.profiled.push(result);
+      await rounds(runs, options, 'profiling');
     } finally {
       eventLoop.stop();
     }
@@ -200,14 +203,14 @@ async function measure(watched: Watching, input: ChunkInput, options: ProfileOpt
   return using(watched.open(false), async (plain) => {
     if (watched.takesTurns) {
       return using(watched.open(true), async (profiled) => {
-        await rounds([plainOf(plain), profiledOf(profiled)], options, 'profiling');
+        await profiling([plainOf(plain), profiledOf(profiled)]);
         return finish(profiled);
       });
     }
     await rounds([plainOf(plain)], options, 'measuring without the profiler');
     await plain.close();
     return using(watched.open(true), async (profiled) => {
-      await rounds([profiledOf(profiled)], options, 'profiling');
+      await profiling([profiledOf(profiled)]);
       return finish(profiled);
     });
   });
@@ -285,7 +288,10 @@ function summarize(
   const title = `${report.variant}, ${report.runtime}`;
   return {
     report,
-    timeline: withMachine(buildTimeline(title, profiled, runs, measured.eventLoop), machine),
+    timeline: withMachine(
+      buildTimeline(title, profiled, runs, measured.eventLoop, takesTurns ? plain : []),
+      machine,
+    ),
     layerInfo: measured.layerInfo ?? {
       instruction: layerInfo(runs.instruction[0]!, bindings.instruction),
       policy: layerInfo(runs.policy[0]!, bindings.policy),

@@ -6,7 +6,7 @@
  */
 
 import type { CounterTrack, Slice, SliceTrack, Timeline } from '../trace/timeline.ts';
-import { nested } from '../trace/timeline.ts';
+import { dated, nested } from '../trace/timeline.ts';
 import type { StageName, StageTimes } from '../types.ts';
 import { outcomes, stagesOf } from './chunkRing.ts';
 import { type EventKind, type EventRows, eventKinds, eventReasons } from './eventRing.ts';
@@ -34,6 +34,8 @@ interface FlightEvent {
 /** Decisions have no length; this makes them visible, ms. */
 const markMs = 0.1;
 const ticks: ReadonlySet<EventKind> = new Set(['executed', 'hold']);
+/** What a person looks up in a log. */
+const datedCategories: ReadonlySet<string> = new Set(['chunk', 'hold', 'miss']);
 const misses: ReadonlySet<EventKind> = new Set([
   'missed',
   'deadline missed',
@@ -52,11 +54,23 @@ export function flightTimeline(recording: Recording, facts: FlightFacts): Timeli
     ...policyTracks(recording, facts),
     ageTrack(events, shift),
   ];
+  const clock = { monotonicMs: facts.nowMs + shift, realtimeMs: facts.realtimeMs };
   return {
     title: `${facts.title} (${facts.why})`,
     pid: facts.pid,
-    clock: { monotonicMs: facts.nowMs + shift, realtimeMs: facts.realtimeMs },
-    tracks: tracks.filter((one) => (one.kind === 'slices' ? one.slices : one.samples).length > 0),
+    clock,
+    tracks: tracks
+      .filter((one) => (one.kind === 'slices' ? one.slices : one.samples).length > 0)
+      .map((one) =>
+        one.kind === 'counter'
+          ? one
+          : {
+              ...one,
+              slices: one.slices.map((slice) =>
+                datedCategories.has(slice.category) ? dated(slice, clock) : slice,
+              ),
+            },
+      ),
   };
 }
 
@@ -117,6 +131,13 @@ function decisionSlices(events: readonly FlightEvent[], shift: number): Slice[] 
 }
 
 const hostStages: readonly StageName[] = ['decode', 'resize', 'crop'];
+/** What a prediction's arrows go through. */
+const joined: ReadonlySet<string> = new Set([
+  'preprocess',
+  'frames to the device',
+  'policy graph',
+  'compute',
+]);
 const deviceStages: readonly StageName[] = ['h2d', 'compute', 'd2h'];
 
 /** Predictions that wait for one another overlap: each in the first lane that is free. */
@@ -140,8 +161,17 @@ function policyTracks({ chunks }: Recording, { nowMs, toMonotonicMs }: FlightFac
           ? 'prediction'
           : `prediction ${outcome}`;
     const put = (slices: Slice[], what: string, at: number, ms: number, category = 'stage'): void => {
-      const args = category === 'chunk' ? { number: chunks.first + row } : {};
-      slices.push({ name: what, category, startMs: at + toMonotonicMs, ms, args });
+      const number = chunks.first + row;
+      const args = category === 'chunk' ? { number } : {};
+      const isJoined = category === 'chunk' || joined.has(what);
+      slices.push({
+        name: what,
+        category,
+        startMs: at + toMonotonicMs,
+        ms,
+        args,
+        ...(isJoined ? { flow: number } : {}),
+      });
     };
     put(lane.slices, name, start, total, 'chunk');
     placeStages(stages, start, start + total, (kind, what, at, ms) =>

@@ -1,6 +1,6 @@
 /** A timeline in Chrome's trace event format (JSON), which chrome://tracing and Perfetto open. */
 
-import type { SliceTrack, Timeline } from './timeline.ts';
+import { type SliceTrack, type Timeline, trackLabel } from './timeline.ts';
 
 export function encodeChrome({ title, pid, clock, tracks }: Timeline): string {
   const meta = (name: string, tid: number, args: object) => ({ ph: 'M', pid, tid, name, args });
@@ -20,7 +20,7 @@ export function encodeChrome({ title, pid, clock, tracks }: Timeline): string {
       }
       continue;
     }
-    events.push(meta('thread_name', tid, { name: `${track.side}: ${track.name}` }));
+    events.push(meta('thread_name', tid, { name: trackLabel(track) }));
     events.push(meta('thread_sort_index', tid, { sort_index: tid }));
     events.push(...sliceEvents(track, pid, tid));
   }

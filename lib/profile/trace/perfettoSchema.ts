@@ -1,6 +1,6 @@
 /**
  * The part of Perfetto's trace format that we write, by its public field numbers (perfetto.dev, trace_packet.proto,
- * track_event.proto, track_descriptor.proto, clock_snapshot.proto, interned_data.proto). Everything else of it is optional.
+ * track_event.proto, track_descriptor.proto, thread_descriptor.proto, interned_data.proto). Everything else of it is optional.
  */
 
 import protobuf from 'protobufjs';
@@ -12,34 +12,23 @@ message Trace { repeated TracePacket packet = 1; }
 
 message TracePacket {
   optional uint64 timestamp = 8;
-  optional uint32 timestamp_clock_id = 58;
   optional uint32 trusted_packet_sequence_id = 10;
   optional uint32 sequence_flags = 13;
-  optional ClockSnapshot clock_snapshot = 6;
   optional TrackEvent track_event = 11;
   optional InternedData interned_data = 12;
-  optional TracePacketDefaults trace_packet_defaults = 59;
   optional TrackDescriptor track_descriptor = 60;
-}
-
-message TracePacketDefaults { optional uint32 timestamp_clock_id = 58; }
-
-message ClockSnapshot {
-  message Clock { optional uint32 clock_id = 1; optional uint64 timestamp = 2; }
-  repeated Clock clocks = 1;
-  optional uint32 primary_trace_clock = 2;
 }
 
 message TrackDescriptor {
   optional uint64 uuid = 1;
   optional string name = 2;
   optional ProcessDescriptor process = 3;
+  optional ThreadDescriptor thread = 4;
   optional uint64 parent_uuid = 5;
   optional CounterDescriptor counter = 8;
-  optional uint32 child_ordering = 11;
-  optional int32 sibling_order_rank = 12;
 }
 message ProcessDescriptor { optional int32 pid = 1; optional string process_name = 6; }
+message ThreadDescriptor { optional int32 pid = 1; optional int32 tid = 2; optional string thread_name = 5; }
 message CounterDescriptor { optional string unit_name = 6; }
 
 message TrackEvent {
@@ -54,6 +43,7 @@ message TrackEvent {
 }
 message DebugAnnotation {
   optional uint64 name_iid = 1;
+  optional int64 int_value = 4;
   optional double double_value = 5;
   optional uint64 string_value_iid = 17;
 }
@@ -74,9 +64,5 @@ export const traceProto = protobuf.parse(schema).root.lookupType('Trace');
 
 /** TrackEvent.Type */
 export const eventType = { begin: 1, end: 2, counter: 4 } as const;
-/** BuiltinClock */
-export const clockId = { realtime: 1, monotonic: 3 } as const;
 /** TracePacket.SequenceFlags */
 export const sequenceFlag = { cleared: 1, needsState: 2 } as const;
-/** TrackDescriptor.ChildTracksOrdering: by sibling_order_rank. */
-export const explicitOrder = 3;

@@ -1,12 +1,18 @@
-/** A timeline as a Perfetto trace (ui.perfetto.dev): TrackEvents of one packet sequence, names interned. */
+/**
+ * A timeline as a Perfetto trace (ui.perfetto.dev): TrackEvents of one packet sequence, names interned.
+ *
+ * Written for what the viewer makes of it (test/profile/traceViewer.test.ts). Tracks of slices are threads: these it shows
+ * in the order of their numbers, sums up in the overview and in the closed process; other tracks below a process it sorts
+ * by name. There is no clock snapshot: it would be a second group, and the viewer opens the process by itself only where
+ * it is the only one. The time of day stands beside the slices that need it (timeline.ts, dated).
+ */
 
-import { clockId, eventType, explicitOrder, sequenceFlag, traceProto } from './perfettoSchema.ts';
-import type { CounterTrack, SliceTrack, Timeline } from './timeline.ts';
+import { eventType, sequenceFlag, traceProto } from './perfettoSchema.ts';
+import { type CounterTrack, type SliceTrack, type Timeline, trackLabel } from './timeline.ts';
 
 /** Any number but 0: it says which packets share their interned names. */
 const sequence = 1;
 const processUuid = 1;
-const sideUuid = { host: 2, device: 3 } as const;
 const firstTrackUuid = 10;
 
 interface Event {
@@ -16,29 +22,16 @@ interface Event {
 
 export function encodePerfetto(timeline: Timeline): Uint8Array {
   const names = new Interned();
+  const joined = joinedFlows(timeline);
   const events = timeline.tracks
     .flatMap((track, i) =>
       track.kind === 'slices'
-        ? sliceEvents(track, firstTrackUuid + i, names)
+        ? sliceEvents(track, firstTrackUuid + i, names, joined)
         : counterEvents(track, firstTrackUuid + i),
     )
     // stable: at one moment the order within a track stays, so that ends come before the next begin
     .sort((a, b) => a.ns - b.ns);
-  const { monotonicMs, realtimeMs } = timeline.clock;
-  const head = {
-    trustedPacketSequenceId: sequence,
-    sequenceFlags: sequenceFlag.cleared,
-    clockSnapshot: {
-      clocks: [
-        { clockId: clockId.monotonic, timestamp: nanoseconds(monotonicMs) },
-        { clockId: clockId.realtime, timestamp: nanoseconds(realtimeMs) },
-      ],
-      primaryTraceClock: clockId.monotonic,
-    },
-    tracePacketDefaults: { timestampClockId: clockId.monotonic },
-  };
   const packet = [
-    head,
     ...descriptors(timeline).map((trackDescriptor) => ({
       trustedPacketSequenceId: sequence,
       trackDescriptor,
@@ -46,7 +39,7 @@ export function encodePerfetto(timeline: Timeline): Uint8Array {
     // before the first event that uses one
     {
       trustedPacketSequenceId: sequence,
-      sequenceFlags: sequenceFlag.needsState,
+      sequenceFlags: sequenceFlag.cleared,
       internedData: names.message(),
     },
     ...events.map(({ ns, trackEvent }) => ({
@@ -61,27 +54,24 @@ export function encodePerfetto(timeline: Timeline): Uint8Array {
 
 function descriptors({ title, pid, tracks }: Timeline): object[] {
   return [
-    { uuid: processUuid, process: { pid, processName: title }, childOrdering: explicitOrder },
-    ...(['host', 'device'] as const).map((side, rank) => ({
-      uuid: sideUuid[side],
+    { uuid: processUuid, process: { pid, processName: title } },
+    ...tracks.map((track, i) => ({
+      uuid: firstTrackUuid + i,
       parentUuid: processUuid,
-      name: side,
-      childOrdering: explicitOrder,
-      siblingOrderRank: rank,
-    })),
-    ...tracks.map((track, rank) => ({
-      uuid: firstTrackUuid + rank,
-      name: track.name,
-      siblingOrderRank: rank,
       ...(track.kind === 'slices'
-        ? { parentUuid: sideUuid[track.side] }
-        : { parentUuid: processUuid, counter: { unitName: track.unit } }),
+        ? { thread: { pid, tid: i + 1, threadName: trackLabel(track) } }
+        : { name: track.name, counter: { unitName: track.unit } }),
     })),
   ];
 }
 
 /** Slices come with those that hold others first (timeline.ts, nested), so a stack closes them in the right order. */
-function sliceEvents({ slices }: SliceTrack, trackUuid: number, names: Interned): Event[] {
+function sliceEvents(
+  { slices }: SliceTrack,
+  trackUuid: number,
+  names: Interned,
+  joined: ReadonlySet<number>,
+): Event[] {
   const events: Event[] = [];
   const open: number[] = [];
   const closeUntil = (ns: number): void => {
@@ -94,7 +84,7 @@ function sliceEvents({ slices }: SliceTrack, trackUuid: number, names: Interned)
     closeUntil(ns);
     const annotations = Object.entries(args ?? {}).map(([key, value]) => ({
       nameIid: names.argument(key),
-      ...(typeof value === 'number' ? { doubleValue: value } : { stringValueIid: names.text(value) }),
+      ...annotation(value, names),
     }));
     events.push({
       ns,
@@ -105,7 +95,7 @@ function sliceEvents({ slices }: SliceTrack, trackUuid: number, names: Interned)
         categoryIids: [names.category(category)],
         ...(annotations.length === 0 ? {} : { debugAnnotations: annotations }),
         // 0 is no flow
-        ...(flow === undefined ? {} : { flowIds: [flow + 1] }),
+        ...(flow !== undefined && joined.has(flow) ? { flowIds: [flow + 1] } : {}),
       },
     });
     // what is inside another ends with it at the latest, also after rounding
@@ -121,6 +111,27 @@ function counterEvents({ samples }: CounterTrack, trackUuid: number): Event[] {
     ns: nanoseconds(atMs),
     trackEvent: { type: eventType.counter, trackUuid, doubleCounterValue: value },
   }));
+}
+
+/** Numbers that two slices or more have: an arrow has two ends. */
+function joinedFlows({ tracks }: Timeline): Set<number> {
+  const seen = new Set<number>();
+  const joined = new Set<number>();
+  for (const track of tracks) {
+    if (track.kind === 'counter') continue;
+    for (const { flow } of track.slices) {
+      if (flow === undefined) continue;
+      if (seen.has(flow)) joined.add(flow);
+      seen.add(flow);
+    }
+  }
+  return joined;
+}
+
+/** A whole number as one: the viewer would show 30.0. */
+function annotation(value: string | number, names: Interned): object {
+  if (typeof value === 'string') return { stringValueIid: names.text(value) };
+  return Number.isSafeInteger(value) ? { intValue: value } : { doubleValue: value };
 }
 
 function nanoseconds(ms: number): number {

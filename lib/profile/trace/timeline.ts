@@ -39,6 +39,17 @@ export interface Timeline {
   readonly tracks: readonly (SliceTrack | CounterTrack)[];
 }
 
+/** `host: inference thread`: both sides in one list, in the order in which they were given. */
+export function trackLabel({ side, name }: SliceTrack): string {
+  return `${side}: ${name}`;
+}
+
+/** With the time of day at which it began, UTC: what a person looks for in a log. */
+export function dated(slice: Slice, { monotonicMs, realtimeMs }: Timeline['clock']): Slice {
+  const time = new Date(realtimeMs + slice.startMs - monotonicMs).toISOString();
+  return { ...slice, args: { ...slice.args, time } };
+}
+
 /** The clock of every timeline. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;

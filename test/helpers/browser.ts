@@ -38,6 +38,7 @@ export function startBrowser(executablePath: string): Promise<Browser> {
       '--disable-component-update',
       '--disable-sync',
     ],
-    timeout: 60_000,
+    // a machine full of other work is slow, not wrong
+    timeout: 180_000,
   });
 }

@@ -31,8 +31,8 @@ interface FlightEvent {
   readonly value: number;
 }
 
-/** Decisions have no length; this makes them visible, ms. */
-const markMs = 0.1;
+/** What has no length is drawn as a mark that stays as wide at any zoom. */
+const markMs = 0;
 const ticks: ReadonlySet<EventKind> = new Set(['executed', 'hold']);
 /** What a person looks up in a log. */
 const datedCategories: ReadonlySet<string> = new Set(['chunk', 'hold', 'miss']);
@@ -183,7 +183,7 @@ function policyTracks({ chunks }: Recording, { nowMs, toMonotonicMs }: FlightFac
     track('preprocessing', host),
     track('instruction', instruction),
     track('runtime', runtime),
-    track('device', device, 'device'),
+    track('stream', device, 'device'),
   ];
 }
 

@@ -3,10 +3,11 @@
 import type { MachineSeries, MachineSnapshot, MachineState } from '../types.ts';
 import type { CounterTrack, Timeline } from './timeline.ts';
 
+/** The viewer puts a prefix before the unit: 1.3K MHz would be read twice, 1.3G Hz is read once. */
 const kinds = [
-  ['temperatures', 'temperature', '°C'],
-  ['power', 'power', 'W'],
-  ['clocks', 'clock', 'MHz'],
+  ['temperatures', 'temperature', '°C', 1],
+  ['power', 'power', 'W', 1],
+  ['clocks', 'clock', 'Hz', 1e6],
 ] as const;
 
 /** The timeline with a track for each sensor that was read. */
@@ -20,11 +21,11 @@ function machineCounters(snapshots: readonly MachineSnapshot[], clock: Timeline[
   const tracks = new Map<string, { unit: string; samples: { atMs: number; value: number }[] }>();
   for (const snapshot of snapshots) {
     const atMs = clock.monotonicMs + Date.parse(snapshot.at) - clock.realtimeMs;
-    for (const [field, word, unit] of kinds) {
+    for (const [field, word, unit, factor] of kinds) {
       for (const { name, value } of snapshot[field]) {
         const key = `${word} ${name}`;
         const track = tracks.get(key) ?? { unit, samples: [] };
-        track.samples.push({ atMs, value });
+        track.samples.push({ atMs, value: value * factor });
         tracks.set(key, track);
       }
     }

@@ -25,7 +25,7 @@ export interface SliceTrack {
 export interface CounterTrack {
   readonly kind: 'counter';
   readonly name: string;
-  /** `W`, `°C`, `ms`, `MHz` */
+  /** `W`, `°C`, `ms`, `Hz` */
   readonly unit: string;
   readonly samples: readonly { readonly atMs: number; readonly value: number }[];
 }

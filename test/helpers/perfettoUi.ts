@@ -129,7 +129,8 @@ export class PerfettoUi {
 
   static async #opened(server: Server, browser: Browser, origin: string): Promise<PerfettoUi> {
     const context = await browser.newContext({
-      viewport: { width: 1280, height: 640 },
+      // small: what is drawn is drawn by the CPU, and what stands there is asked of the page
+      viewport: { width: 480, height: 320 },
       serviceWorkers: 'block',
     });
     // a machine full of other work is slow, not wrong

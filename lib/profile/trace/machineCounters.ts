@@ -3,29 +3,40 @@
 import type { MachineSeries, MachineSnapshot, MachineState } from '../types.ts';
 import type { CounterTrack, Timeline } from './timeline.ts';
 
-/** The viewer puts a prefix before the unit: 1.3K MHz would be read twice, 1.3G Hz is read once. */
 const kinds = [
-  ['temperatures', 'temperature', '°C', 1],
-  ['power', 'power', 'W', 1],
-  ['clocks', 'clock', 'Hz', 1e6],
+  ['temperatures', 'temperature', '°C'],
+  ['power', 'power', 'W'],
+  ['clocks', 'clock', 'MHz'],
 ] as const;
 
 /** The timeline with a track for each sensor that was read. */
 export function withMachine(timeline: Timeline, machine: MachineState): Timeline {
-  if (machine.series) return { ...timeline, tracks: [...timeline.tracks, ...seriesCounters(machine.series)] };
   const snapshots = [machine.start, ...(machine.end === null ? [] : [machine.end])];
-  return { ...timeline, tracks: [...timeline.tracks, ...machineCounters(snapshots, timeline.clock)] };
+  const counters = machine.series
+    ? seriesCounters(machine.series)
+    : machineCounters(snapshots, timeline.clock);
+  return {
+    ...timeline,
+    tracks: [...timeline.tracks, ...counters.filter(({ samples }) => samples.length > 0).map(inHertz)],
+  };
+}
+
+/** The viewer puts a prefix before the unit: 1.3K MHz would be read twice, 1.3G Hz is read once. */
+function inHertz(track: CounterTrack): CounterTrack {
+  if (track.unit !== 'MHz') return track;
+  const samples = track.samples.map(({ atMs, value }) => ({ atMs, value: value * 1e6 }));
+  return { ...track, unit: 'Hz', samples };
 }
 
 function machineCounters(snapshots: readonly MachineSnapshot[], clock: Timeline['clock']): CounterTrack[] {
   const tracks = new Map<string, { unit: string; samples: { atMs: number; value: number }[] }>();
   for (const snapshot of snapshots) {
     const atMs = clock.monotonicMs + Date.parse(snapshot.at) - clock.realtimeMs;
-    for (const [field, word, unit, factor] of kinds) {
+    for (const [field, word, unit] of kinds) {
       for (const { name, value } of snapshot[field]) {
         const key = `${word} ${name}`;
         const track = tracks.get(key) ?? { unit, samples: [] };
-        track.samples.push({ atMs, value: value * factor });
+        track.samples.push({ atMs, value });
         tracks.set(key, track);
       }
     }

@@ -120,12 +120,13 @@ test('in a trace: a counter a sensor with its unit, on the clock of the slices; 
   const counters = tracks.flatMap((track) => (track.kind === 'counter' ? [track] : []));
   assert.equal(
     counters.map(({ name, unit }) => `${name}, ${unit}`),
-    ['clock gpu, MHz', 'temperature tj, °C', 'throttled sw_power_cap, 1: slowed'],
+    ['clock gpu, Hz', 'temperature tj, °C', 'throttled sw_power_cap, 1: slowed'],
   );
   const [clock, temperature, slowed] = counters;
   assert.is(temperature!.samples.length, 101);
   assert.equal(temperature!.samples[0], { atMs: 6_998_000, value: 52.5 });
   assert.is(clock!.samples.length, 100);
+  assert.is(clock!.samples[0]!.value, 918e6);
   assert.not.ok(clock!.samples.some(({ atMs: at }) => at === 7_000_000));
   assert.equal(slowed!.samples, [
     { atMs: 6_998_000, value: 0 },

@@ -221,8 +221,9 @@ tensorrt() {
   local nvcc tool sets headers name library needed
   command -v cmake >/dev/null || missing 'needs cmake and found none; install it with: apt-get install -y cmake'
   nvcc=$(scripts/fetchNvcc.sh --check 2>/dev/null) || missing "needs CUDA's compiler and found none; get it with: scripts/fetchNvcc.sh"
-  mapfile -t sets < <(compgen -G '../shared/third_party/tensorrt-headers/*' || true)
+  mapfile -t sets < <(compgen -G '../shared/third_party/tensorrt-headers/*/NvInfer.h' | xargs -r -n 1 dirname || true)
   if [ -n "${TENSORRT_ROOT-}" ]; then IFS=';' read -ra sets <<<"$TENSORRT_ROOT"; fi
+  unset TENSORRT_ROOT
   [ ${#sets[@]} -gt 0 ] || missing "needs TensorRT's headers and found none; name their folders with TENSORRT_ROOT"
   for headers in "${sets[@]}"; do
     name=$(basename "$headers")

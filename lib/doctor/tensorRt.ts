@@ -53,7 +53,10 @@ export function checkTensorRt(state: TensorRtState, hasCard: boolean, isJetson: 
         : absent(
             'TensorRT module',
             `${module} was compiled without nvcc: it builds engines and runs none`,
-            `scripts/fetchNvcc.sh && ${build}`,
+            // A Jetson's own CUDA fits its driver; the one that is fetched is newer than JetPack 6 runs.
+            isJetson
+              ? `sudo apt-get install -y nvidia-jetpack && ${build}`
+              : `scripts/fetchNvcc.sh && ${build}`,
           ),
     ];
   }

@@ -127,6 +127,8 @@ test('every state of TensorRT has one line and a next step', () => {
   const bare: TensorRtState = { found: { ...orin.found, hasKernels: false } };
   assert.match(line(bare, 'TensorRT module').found, /without nvcc: it builds engines and runs none/);
   assert.match(line(bare, 'TensorRT module').fix!, /fetchNvcc\.sh && npm run build:native/);
+  const onJetson = checkTensorRt(bare, true, true).find((check) => check.name === 'TensorRT module')!;
+  assert.is(onJetson.fix, 'sudo apt-get install -y nvidia-jetpack && npm run build:native');
   const codes = [
     'TENSORRT_NOT_FOUND',
     'TENSORRT_AMBIGUOUS',

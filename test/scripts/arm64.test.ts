@@ -1,9 +1,9 @@
 /** What scripts/arm64.sh builds for a Jetson's processor, run in emulation: the cheapest part that can go wrong there. */
 
-import { execFile } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { testWhen } from '../helpers/skip.ts';
@@ -75,6 +75,57 @@ arm64('both builds forbid fused multiply-add, with which pixels would differ on 
     assert.match(text, /-ffp-contract=off/, file);
   }
 });
+
+const cmake = spawnSync('cmake', ['--version']).status === 0;
+
+testWhen(
+  cmake,
+  'cmake is not there (apt-get install -y cmake)',
+  arm64,
+  'CMake takes the CUDA of the processor that is compiled for',
+  () => {
+    const toolkit = mkdtempSync(join(tmpdir(), 'semanticvla-arm64-'));
+    try {
+      for (const folder of ['', 'targets/sbsa-linux', 'targets/x86_64-linux']) {
+        for (const file of [
+          'include/cuda_runtime_api.h',
+          `${folder === '' ? 'lib64' : 'lib'}/libcudart_static.a`,
+        ]) {
+          mkdirSync(dirname(join(toolkit, folder, file)), { recursive: true });
+          writeFileSync(join(toolkit, folder, file), '');
+        }
+      }
+      const program = join(toolkit, 'find.cmake');
+      writeFileSync(
+        program,
+        `set(CMAKE_FIND_LIBRARY_PREFIXES lib)
+set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+include(${resolve(script, '../../cmake/findCuda.cmake')})
+message(STATUS "library: \${SEMANTICVLA_CUDART_STATIC}")
+`,
+      );
+      const chosen = (options: readonly string[]) => {
+        const env = { ...process.env, CUDA_HOME: toolkit };
+        const { status, stdout, stderr } = spawnSync('cmake', [...options, '-P', program], {
+          encoding: 'utf8',
+          env,
+        });
+        assert.is(status, 0, stderr);
+        return [/headers: (.*)/.exec(stdout)?.[1], /library: (.*)/.exec(stdout)?.[1]];
+      };
+      const arm = '-DCMAKE_SYSTEM_PROCESSOR=aarch64';
+      // A board's own toolkit, then the one of a machine that compiles for it.
+      assert.equal(chosen([arm]), [join(toolkit, 'include'), join(toolkit, 'lib64/libcudart_static.a')]);
+      const target = join(toolkit, 'targets/sbsa-linux');
+      assert.equal(chosen([arm, '-DCMAKE_CROSSCOMPILING=1']), [
+        join(target, 'include'),
+        join(target, 'lib/libcudart_static.a'),
+      ]);
+    } finally {
+      rmSync(toolkit, { recursive: true });
+    }
+  },
+);
 
 /**
  * Done before the test is registered, for a machine may be too busy: emulation is work of 20 s for one core. Compiling is

@@ -259,20 +259,25 @@ install() {
   (cd "$tree" && PATH=$home/bin:$PATH sh -c "$(node -p "require('./package.json').scripts.start")")
 }
 
-case "${1-}" in
-  --fetch) fetch; echo "$home" ;;
-  --check)
-    check
-    if [ "${2-}" = addon ]; then addon look; fi
-    echo "$home" ;;
-  '') fetch; addon; echo "$built"; golden; kernels; tensorrt; tests ;;
-  addon) check; addon; echo "$built" ;;
-  golden) check; golden ;;
-  tests | kernels) check; "$@" ;;
-  tensorrt) check; tensorrt ;;
-  install) check; install ;;
-  node) check; shift; copy; run_node "$@" ;;
-  *)
-    echo "Expected addon, golden, tests, kernels, tensorrt, install, node, --fetch, --check or nothing but received $1." >&2
-    exit 2 ;;
-esac
+# One command to bash, so that the file may change while it runs.
+main() {
+  case "${1-}" in
+    --fetch) fetch; echo "$home" ;;
+    --check)
+      check
+      if [ "${2-}" = addon ]; then addon look; fi
+      echo "$home" ;;
+    '') fetch; addon; echo "$built"; golden; kernels; tensorrt; tests ;;
+    addon) check; addon; echo "$built" ;;
+    golden) check; golden ;;
+    tests | kernels) check; "$@" ;;
+    tensorrt) check; tensorrt ;;
+    install) check; install ;;
+    node) check; shift; copy; run_node "$@" ;;
+    *)
+      echo "Expected addon, golden, tests, kernels, tensorrt, install, node, --fetch, --check or nothing but received $1." >&2
+      exit 2 ;;
+  esac
+}
+
+main "$@"; exit

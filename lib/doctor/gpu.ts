@@ -1,6 +1,7 @@
 /** What of NVIDIA's stack this machine has: card, driver, TensorRT, and CUDA, which only compiling needs. Found or not; never an error. */
 
 import { basename, join } from 'node:path';
+import { packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './diagnose.ts';
 import type { Probe } from './probe.ts';
 import { checkTensorRt } from './tensorRt.ts';
@@ -104,7 +105,7 @@ export function checkGpu(probe: Probe): Check[] {
     check(
       'CUDA runtime',
       cudart && `${versionOf(cudart)}, ${cudart}`,
-      'libcudart not visible; only `npm run build:native` needs a toolkit',
+      `libcudart not visible; only \`${packageCommand('npm run build:native')}\` needs a toolkit`,
       jetson ? jetpack : 'sudo apt-get install -y nvidia-cuda-toolkit',
     ),
     ...checkTensorRt(probe.tensorRt(), card !== null, jetson),

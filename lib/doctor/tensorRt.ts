@@ -4,6 +4,7 @@ import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './diagnose.ts';
 
 /** What the search for TensorRT ended with. */
@@ -20,7 +21,7 @@ export function tensorRtState(): TensorRtState {
   }
 }
 
-const build = 'npm run build:native';
+const build = packageCommand('npm run build:native');
 
 /** What to do about each way of not finding one. */
 function installation(code: ErrorCode, isJetson: boolean): string {
@@ -56,7 +57,7 @@ export function checkTensorRt(state: TensorRtState, hasCard: boolean, isJetson: 
             // A Jetson's own CUDA fits its driver; the one that is fetched is newer than JetPack 6 runs.
             isJetson
               ? `sudo apt-get install -y nvidia-jetpack && ${build}`
-              : `scripts/fetchNvcc.sh && ${build}`,
+              : packageCommand('scripts/fetchNvcc.sh && npm run build:native'),
           ),
     ];
   }

@@ -3,6 +3,7 @@
 import { loadAddon, type NativeBuildResult, type NativeInputRange } from '../binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { packageCommand } from '../support/packageCommand.ts';
 import { type FoundTensorRt, findParser } from './findTensorRt.ts';
 
 export interface EngineModel {
@@ -108,7 +109,7 @@ function advice(tensorRt: FoundTensorRt, options: EngineOptions, reason: string)
     return 'TensorRT 10.13.3 was released without sm_87 (Jetson Orin): install 10.13.2, or 10.14 or newer.';
   }
   if (/plugins in the parsed network/.test(reason)) {
-    return 'A plugin was not found by the parser, or another library registered one of its name. Build the modules again: npm run build:native.';
+    return `A plugin was not found by the parser, or another library registered one of its name. Build the modules again: ${packageCommand('npm run build:native')}.`;
   }
   if (/out of memory|bad_alloc|cudaErrorMemoryAllocation/i.test(reason)) {
     return `Close what else uses the device, or lower --workspace (now ${options.workspaceBytes ?? 'the whole device'}).`;

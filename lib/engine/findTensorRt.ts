@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, realpathSync, symlinkSync } from 'n
 import { basename, dirname, join, resolve } from 'node:path';
 import { loadAddon, modulePath, type NativeTensorRt, type NativeVersion } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { packageCommand } from '../support/packageCommand.ts';
 import {
   isFolder,
   librariesIn,
@@ -128,14 +129,14 @@ function open({ library, source }: LocatedTensorRt): FoundTensorRt {
   if (module === null) {
     throw new SemanticVlaError(
       'TENSORRT_MODULE_MISSING',
-      `${library} (${source}): expected the module semanticvla_${family}.so for TensorRT ${text} beside the addon, found none. Build it with TENSORRT_ROOT=<folder with that TensorRT's headers> npm run build:native.`,
+      `${library} (${source}): expected the module semanticvla_${family}.so for TensorRT ${text} beside the addon, found none. Build it with TENSORRT_ROOT=<folder with that TensorRT's headers> ${packageCommand('npm run build:native')}.`,
     );
   }
   const { hasKernels, headers } = inspect(library, module);
   if (headers !== undefined && isOlder(version, headers)) {
     throw new SemanticVlaError(
       'TENSORRT_UNSUPPORTED',
-      `${library} (${source}): expected version ${versionText(headers)} or newer, which ${module} was compiled against, found ${text}. Update TensorRT, or build the module against its headers: TENSORRT_ROOT=<folder> npm run build:native.`,
+      `${library} (${source}): expected version ${versionText(headers)} or newer, which ${module} was compiled against, found ${text}. Update TensorRT, or build the module against its headers: TENSORRT_ROOT=<folder> ${packageCommand('npm run build:native')}.`,
     );
   }
   return { family, version: text, library, source, module, hasKernels: hasKernels ?? false };

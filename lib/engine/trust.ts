@@ -14,6 +14,7 @@ import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../errors.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
+import { packageCommand } from '../support/packageCommand.ts';
 import type { ImageFrame } from '../types.ts';
 import { type CheckSizes, type Recorded, recordedImages, recordedInput } from './recordedInput.ts';
 
@@ -165,7 +166,7 @@ function checkImages(
   }
   throw new SemanticVlaError(
     'ENGINE_CHECK_FAILED',
-    `${expected}, found ${text}. The preprocessing failed, whatever the engine does. Do not run a robot with it. Update the driver and build the kernels again (npm run build:native), or use --backend cpu.`,
+    `${expected}, found ${text}. The preprocessing failed, whatever the engine does. Do not run a robot with it. Update the driver and build the kernels again (${packageCommand('npm run build:native')}), or use --backend cpu.`,
   );
 }
 

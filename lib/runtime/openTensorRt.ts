@@ -28,6 +28,7 @@ import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { type PolicySizes, weightBytes } from '../policyParts.ts';
+import { packageCommand } from '../support/packageCommand.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import { OnnxSession } from './onnxRuntime.ts';
 import { TensorRtSession, type TensorRtSessionOptions, translate } from './tensorRt.ts';
@@ -65,7 +66,7 @@ export function findMachine(options: Pick<TensorRtOptions, 'tensorRt' | 'device'
   if (!tensorRt.hasKernels) {
     throw new SemanticVlaError(
       'BACKEND_UNAVAILABLE',
-      `${label}: expected a module with CUDA kernels, found ${tensorRt.module} compiled without nvcc. Install the CUDA toolkit (or run scripts/fetchNvcc.sh), then npm run build:native.`,
+      `${label}: expected a module with CUDA kernels, found ${tensorRt.module} compiled without nvcc. Install the CUDA toolkit (or run ${packageCommand('scripts/fetchNvcc.sh')}), then ${packageCommand('npm run build:native')}.`,
     );
   }
   const devices = devicesOf(tensorRt, label);

@@ -16,7 +16,12 @@ export interface FakeEngineOptions {
   readonly slowMs?: number;
   /** Refuses to start, whatever happens. */
   readonly broken?: boolean;
+  /** MiB of memory it holds, which the kernel has to give back before its end is told: 30 ms for each GB. */
+  readonly ballastMiB?: number;
 }
+
+/** Held for as long as the process lives. */
+let ballast: Buffer | null = null;
 
 export const fakeDimensions = ['x', 'y', 'z'];
 const chunk = 2;
@@ -69,6 +74,7 @@ export function createPolicy(options: FakeEngineOptions): Policy {
   if (options.refuseWhile !== undefined && existsSync(options.refuseWhile)) {
     throw new SemanticVlaError('RUNTIME_FAILED', 'the device is not back yet');
   }
+  if (options.ballastMiB !== undefined) ballast = Buffer.alloc(options.ballastMiB * 2 ** 20, 1);
   return {
     platform: {
       name: 'custom',

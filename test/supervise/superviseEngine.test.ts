@@ -1,9 +1,11 @@
 /** Real processes with an engine that fails to order. Limits are wide: a machine may start a process in seconds. */
 
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SemanticVlaError } from '../../lib/errors.ts';
@@ -138,6 +140,28 @@ test('a hung main thread and an answer that never comes end at the deadline; a k
   await using idle = await supervise();
   assert.is(await lossOf(idle, () => process.kill(idle.pid!, 'SIGKILL')), 'crash');
   await answered(idle);
+});
+
+test('a program that only waits for the next engine waits until it is there, however long the last one takes to die', async () => {
+  const supervised = new URL('../../lib/supervise/superviseEngine.ts', import.meta.url).href;
+  const program = `
+    const { superviseEngine } = await import(${JSON.stringify(supervised)});
+    const engine = { module: ${JSON.stringify(module)}, options: { ballastMiB: 1024 } };
+    const policy = await superviseEngine({ engine, deadlineMs: 60_000, silenceMs: 60_000, backoff: { firstMs: 1, maxMs: 1, giveUpAfter: 3 } });
+    const alive = setInterval(() => {}, 1000);
+    const lost = new Promise((resolve) => policy.listen(({ kind }) => kind === 'lost' && resolve()));
+    process.kill(policy.pid, 'SIGKILL');
+    await lost;
+    clearInterval(alive);
+    await policy.whenReady();
+    console.log(policy.state);
+    await policy.close();`;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '-e', program],
+    { timeout: 120_000 },
+  );
+  assert.is(stdout, 'ready\n');
 });
 
 test('an idle engine that stops beating is replaced', async () => {

@@ -5,6 +5,8 @@
  *   --sanitize       address and undefined-behaviour sanitizers, into build-cmake-sanitize/
  *   --archs 87,89    compute capabilities of the kernels (default: all that nvcc knows of ours)
  *
+ * Plain JavaScript, so that it also runs where the package is a dependency: npm explore semanticvla -- npm run build:native
+ *
  * TENSORRT_ROOT names TensorRT's headers, CUDA_HOME the toolkit; scripts/fetchNvcc.sh makes one without an installation.
  */
 
@@ -21,7 +23,11 @@ const { values } = parseArgs({
   options: { sanitize: { type: 'boolean', default: false }, archs: { type: 'string' } },
 });
 
-function fail(sentence: string): never {
+/**
+ * @param {string} sentence
+ * @returns {never}
+ */
+function fail(sentence) {
   console.error(`semanticvla: ${sentence}`);
   process.exit(1);
 }
@@ -30,12 +36,15 @@ if (spawnSync('cmake', ['--version']).status !== 0) {
   fail('needs cmake to build the TensorRT part and found none; install it with: apt-get install -y cmake');
 }
 
-function findCmakeJs(): string {
+function findCmakeJs() {
   try {
     const manifest = createRequire(import.meta.url).resolve('cmake-js/package.json');
     return join(dirname(manifest), 'bin/cmake-js');
   } catch {
-    return fail('needs cmake-js and found none; install the development dependencies with: npm ci');
+    // an optional peer: a project that stays on the CPU has no use for it
+    return fail(
+      'needs cmake-js and found none; install it with: npm install --save-dev cmake-js (in a clone: npm ci)',
+    );
   }
 }
 

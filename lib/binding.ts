@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { SemanticVlaError } from './errors.ts';
+import type { NamedTensors, Reply } from './runtime/onnxMessages.ts';
 
 /** [height, width, 3] uint8. */
 export interface NativeFrame {
@@ -297,6 +298,35 @@ export interface NativeFailure extends Error {
   readonly free?: number;
 }
 
+/** Work on the CPU runtime's thread. */
+export interface NativeCpuWork {
+  readonly done: Promise<Reply>;
+  /** From now on it may reject; harmless afterwards. What computes stops between two nodes. */
+  cancel(): void;
+}
+
+/** Two graphs and the states of instructions. What is asked is done in order; `end` only when nothing is on its way. */
+export interface NativeCpuRuntime {
+  load(request: {
+    readonly instruction: Uint8Array;
+    readonly policy: Uint8Array;
+    readonly threads: number;
+    readonly lean: boolean;
+    readonly config: Readonly<Record<string, string>>;
+    readonly stagePrefix: string;
+    /** Empty: not profiled. */
+    readonly instructionProfile: string;
+    readonly policyProfile: string;
+  }): NativeCpuWork;
+  /** Keeps under `state` what the policy reads; outputs: the intermediates. */
+  encode(state: number, inputs: NamedTensors): NativeCpuWork;
+  run(state: number, inputs: NamedTensors): NativeCpuWork;
+  release(state: number): NativeCpuWork;
+  endProfiling(): NativeCpuWork;
+  close(): NativeCpuWork;
+  end(): void;
+}
+
 export interface NativeAddon {
   /** What two builds measured on one device as one timing cache. */
   combineTimingCaches(request: {
@@ -313,6 +343,8 @@ export interface NativeAddon {
     request: NativeSessionRequest,
     onProgress: (progress: { readonly done: number; readonly total: number }) => void,
   ): NativeSessionOpening;
+  /** ONNX Runtime's library, and a thread of its own. Throws with the loader's reason. */
+  openCpuRuntime(library: string): NativeCpuRuntime;
   /** An exclusive lock on an open file, given back when it is closed or the process ends. false: another holds it. */
   tryLock(fd: number): boolean;
   /** Opens a TensorRT library, and a module unless its path is empty. Throws with the loader's reason. */
@@ -370,6 +402,7 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   lanczosResize: true,
   listDevices: true,
   normalizePixels: true,
+  openCpuRuntime: true,
   openSession: true,
   pillowBicubic: true,
   preprocessImages: true,

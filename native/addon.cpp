@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "napi/convert.h"
+#include "napi/cpuRuntime.h"
 #include "napi/engineBuilder.h"
 #include "napi/engineSession.h"
 #include "napi/fileLock.h"
@@ -125,6 +126,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("combineTimingCaches", &SemanticVlaAddon::combineTimingCaches),
                     InstanceMethod("listDevices", &SemanticVlaAddon::listDevices),
                     InstanceMethod("openSession", &SemanticVlaAddon::openSession),
+                    InstanceMethod("openCpuRuntime", &SemanticVlaAddon::openCpuRuntime),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
                     InstanceMethod("xorMask", &SemanticVlaAddon::xorMask),
@@ -192,6 +194,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
 
   Napi::Value listDevices(const Napi::CallbackInfo& info) { return napi::listDevices(info); }
   Napi::Value openSession(const Napi::CallbackInfo& info) { return napi::openSession(info); }
+  Napi::Value openCpuRuntime(const Napi::CallbackInfo& info) { return napi::openCpuRuntime(info); }
   Napi::Value tryLock(const Napi::CallbackInfo& info) { return napi::tryLock(info); }
 
   Napi::Value decodeBase64(const Napi::CallbackInfo& info) {

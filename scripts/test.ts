@@ -154,7 +154,7 @@ function readOptions(args: readonly string[]): RunnerOptions {
     options: {
       dir: { type: 'string', default: join(root, 'test') },
       jobs: { type: 'string', default: '2' },
-      limit: { type: 'string', default: '240' },
+      limit: { type: 'string', default: '400' },
     },
   });
   const jobs = Number(values.jobs);

@@ -1,4 +1,4 @@
-/** What the CPU session and its worker thread say to each other. Plain data only. */
+/** What the CPU session asks of its thread, and what comes back. */
 
 export type TensorData =
   | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
@@ -9,8 +9,8 @@ export type TensorData =
 
 export type NamedTensors = Readonly<Record<string, TensorData>>;
 
-/** How ONNX Runtime is set up; see onnxRuntime.ts for why. */
-export interface OnnxWorkerOptions {
+/** How ONNX Runtime is set up; see onnxThread.ts for why. */
+export interface OnnxRuntimeOptions {
   readonly threads: number;
   readonly weights: 'folded' | 'mapped';
   /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */
@@ -22,7 +22,7 @@ export type Request =
       readonly kind: 'load';
       readonly instruction: Uint8Array;
       readonly policy: Uint8Array;
-      readonly options: OnnxWorkerOptions;
+      readonly options: OnnxRuntimeOptions;
     }
   | { readonly kind: 'encode'; readonly state: number; readonly inputs: NamedTensors }
   | { readonly kind: 'run'; readonly state: number; readonly inputs: NamedTensors }
@@ -31,16 +31,9 @@ export type Request =
   | { readonly kind: 'endProfiling' }
   | { readonly kind: 'close' };
 
-export type Reply =
-  /** `at`: when the thread began with it, milliseconds of the monotonic clock that all threads share (process.hrtime). */
-  | { readonly ok: true; readonly outputs: NamedTensors; readonly ms: number; readonly at: number }
-  | { readonly ok: false; readonly message: string };
-
-export interface RequestEnvelope {
-  readonly id: number;
-  readonly request: Request;
-}
-export interface ReplyEnvelope {
-  readonly id: number;
-  readonly reply: Reply;
+export interface Reply {
+  readonly outputs: NamedTensors;
+  readonly ms: number;
+  /** When the thread began with it, milliseconds of the monotonic clock that all threads share (process.hrtime). */
+  readonly at: number;
 }

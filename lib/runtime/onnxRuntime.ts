@@ -5,28 +5,27 @@
  * `mapped` leaves them in the page cache and widens each as it is used (a full-size policy on a small machine).
  */
 
-import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { encodeModel, type OnnxModel } from '../graph/onnxModel.ts';
-import { startWorker } from '../support/startWorker.ts';
-import type { NamedTensors, OnnxWorkerOptions, Reply, Request, TensorData } from './onnxMessages.ts';
+import type { NamedTensors, OnnxRuntimeOptions, Reply, Request, TensorData } from './onnxMessages.ts';
+import { OnnxThread } from './onnxThread.ts';
 import { RequestQueue } from './requestQueue.ts';
 import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
 
-export interface OnnxSessionOptions extends OnnxWorkerOptions {
+export interface OnnxSessionOptions extends OnnxRuntimeOptions {
   readonly instruction: OnnxModel;
   readonly policy: OnnxModel;
   readonly signal?: AbortSignal;
 }
 
-/** An instruction encoded in the worker's memory. */
+/** An instruction encoded in the inference thread's memory. */
 export class OnnxInstructionState implements InstructionState {
   readonly promptLength: number;
   readonly computeMs: number;
   /** When the inference thread began with it, milliseconds of process.hrtime. */
   readonly at: number;
-  /** Number of the state in the worker. */
+  /** Number of the state in the thread's memory. */
   readonly id: number;
   /** Intermediates of the instruction graph; empty unless it was built with `stages`. */
   readonly stages: NamedTensors;
@@ -60,23 +59,22 @@ export interface RawOutputs {
 
 export class OnnxSession implements Session {
   readonly backend = 'cpu';
-  readonly #worker: Worker;
+  readonly #thread: OnnxThread;
   readonly #policy: OnnxModel;
   readonly #queue: RequestQueue;
   #nextState = 0;
   #closing: Promise<void> | null = null;
 
-  private constructor(worker: Worker, policy: OnnxModel) {
-    this.#worker = worker;
+  private constructor(thread: OnnxThread, policy: OnnxModel) {
+    this.#thread = thread;
     this.#policy = policy;
-    this.#queue = new RequestQueue(worker);
+    this.#queue = new RequestQueue((request) => thread.start(request));
   }
 
   /** Loads both models; rejects with the signal's reason when aborted. */
   static async open(options: OnnxSessionOptions): Promise<OnnxSession> {
     options.signal?.throwIfAborted();
-    const worker = startWorker('./onnxWorker', import.meta.url, 'semanticvla-inference');
-    const session = new OnnxSession(worker, options.policy);
+    const session = new OnnxSession(new OnnxThread(), options.policy);
     try {
       await session.#ask(
         {
@@ -92,7 +90,8 @@ export class OnnxSession implements Session {
         options.signal,
       );
     } catch (error) {
-      await worker.terminate();
+      // an aborted load is answered at once and ends by itself a little later
+      void session.close();
       throw error;
     }
     return session;
@@ -105,7 +104,7 @@ export class OnnxSession implements Session {
     const release = () => {
       if (this.#closing !== null) return;
       this.#queue.send({ kind: 'release', state }).catch(() => {
-        // the worker is gone and the state with it
+        // the runtime has ended and the state with it
       });
     };
     try {
@@ -116,7 +115,7 @@ export class OnnxSession implements Session {
         release,
       );
     } catch (error) {
-      // an aborted caller never gets the state; the worker may still make it
+      // an aborted caller never gets the state; the thread may still make it
       release();
       throw error;
     }
@@ -157,17 +156,15 @@ export class OnnxSession implements Session {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       this.#queue.rejectWaiting(closedError());
-      if (!this.#queue.failed) {
-        await this.#queue.send({ kind: 'close' }).catch(() => {
-          // already gone: nothing is left to close
-        });
-      }
-      await this.#worker.terminate();
+      await this.#queue.send({ kind: 'close' }).catch(() => {
+        // the thread has ended: nothing is left to close
+      });
+      this.#thread.end();
     })();
     return this.#closing;
   }
 
-  #ask(request: Request, signal?: AbortSignal): Promise<Reply & { ok: true }> {
+  #ask(request: Request, signal?: AbortSignal): Promise<Reply> {
     if (this.#closing !== null) return Promise.reject(closedError());
     return this.#queue.send(request, signal);
   }
@@ -177,7 +174,7 @@ function closedError(): SemanticVlaError {
   return new SemanticVlaError('CLOSED', 'This policy was closed. Load it again with loadPolicy.');
 }
 
-/** External data are named relative to the folder "/" (see onnxWorker.ts). */
+/** External data are named relative to the folder "/" (see onnxThread.ts). */
 function rootRelative(file: string): string {
   return file.replace(/^\/+/, '');
 }

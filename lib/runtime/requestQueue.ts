@@ -3,58 +3,47 @@
  * aborted one is dropped before it costs anything: a robot that gives up on late answers does not build a backlog.
  */
 
-import type { Worker } from 'node:worker_threads';
+import type { NativeCpuWork } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
-import type { Reply, ReplyEnvelope, Request, RequestEnvelope } from './onnxMessages.ts';
+import type { Reply, Request } from './onnxMessages.ts';
 
-/** Posted at once: one that runs, and the next, so that the thread never waits for the event loop. */
+/** Given to the thread at once: one that runs, and the next, so that the thread never waits for the event loop. */
 const ahead = 2;
 
-type GoodReply = Reply & { ok: true };
-
 interface Pending {
-  readonly resolve: (reply: GoodReply) => void;
+  readonly request: Request;
+  readonly resolve: (reply: Reply) => void;
   readonly reject: (error: unknown) => void;
+  /** Once the thread has it. */
+  work: NativeCpuWork | null;
 }
 
 export class RequestQueue {
-  readonly #worker: Worker;
-  readonly #pending = new Map<number, Pending>();
-  readonly #waiting: RequestEnvelope[] = [];
-  #posted = 0;
-  #nextId = 0;
-  #failure: Error | null = null;
+  readonly #start: (request: Request) => NativeCpuWork;
+  readonly #waiting: Pending[] = [];
+  #given = 0;
 
-  /** Holds the process open only while something is pending. */
-  constructor(worker: Worker) {
-    this.#worker = worker;
-    worker.on('message', ({ id, reply }: ReplyEnvelope) => this.#answered(id, reply));
-    worker.on('error', (error) => this.#fail(error));
-    worker.on('exit', (code) => this.#fail(new Error(`the inference thread ended with code ${code}`)));
-    worker.unref();
-  }
-
-  /** Whether the thread is gone; every request then rejects. */
-  get failed(): boolean {
-    return this.#failure !== null;
+  /** @param start gives a request to the thread, which keeps the process alive until it is answered */
+  constructor(start: (request: Request) => NativeCpuWork) {
+    this.#start = start;
   }
 
   /**
-   * An aborted caller is answered at once with the signal's reason. What the thread has begun it finishes, and the result
-   * is dropped. Inputs must not be changed before the answer.
+   * An aborted caller is answered at once with the signal's reason; what the thread computes for it is stopped at the next
+   * node. Inputs must not be changed before the answer.
    */
-  send(request: Request, signal?: AbortSignal): Promise<GoodReply> {
+  send(request: Request, signal?: AbortSignal): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      if (this.#failure !== null) return reject(runtimeError(this.#failure.message));
-      const id = this.#nextId++;
       const onAbort = () => {
-        this.#drop(id);
+        const at = this.#waiting.indexOf(pending);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        pending.work?.cancel();
         reject(signal!.reason);
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
       const finish = () => signal?.removeEventListener('abort', onAbort);
-      this.#pending.set(id, {
+      const pending: Pending = {
+        request,
         resolve: (reply) => {
           finish();
           resolve(reply);
@@ -63,64 +52,45 @@ export class RequestQueue {
           finish();
           reject(error);
         },
-      });
-      this.#waiting.push({ id, request });
-      this.#worker.ref();
-      this.#post();
+        work: null,
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiting.push(pending);
+      this.#give();
     });
   }
 
   /** Rejects what the thread has not been given yet. */
   rejectWaiting(error: Error): void {
-    for (const { id } of this.#waiting.splice(0)) {
-      this.#pending.get(id)?.reject(error);
-      this.#pending.delete(id);
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  #give(): void {
+    while (this.#given < ahead && this.#waiting.length > 0) {
+      const pending = this.#waiting.shift()!;
+      try {
+        pending.work = this.#start(pending.request);
+      } catch (error) {
+        pending.reject(runtimeError(error));
+        continue;
+      }
+      this.#given += 1;
+      pending.work.done
+        .then(pending.resolve, (error: unknown) => pending.reject(runtimeError(error)))
+        .finally(() => {
+          this.#given -= 1;
+          this.#give();
+        });
     }
-    this.#restWhenIdle();
-  }
-
-  #post(): void {
-    while (this.#posted < ahead && this.#waiting.length > 0) {
-      this.#posted += 1;
-      this.#worker.postMessage(this.#waiting.shift());
-    }
-  }
-
-  /** Forgets a request that still waits; a posted one stays until its answer comes. */
-  #drop(id: number): void {
-    const at = this.#waiting.findIndex((envelope) => envelope.id === id);
-    if (at < 0) return;
-    this.#waiting.splice(at, 1);
-    this.#pending.delete(id);
-    this.#restWhenIdle();
-  }
-
-  #answered(id: number, reply: Reply): void {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    this.#posted -= 1;
-    this.#post();
-    this.#restWhenIdle();
-    if (reply.ok) pending?.resolve(reply);
-    else pending?.reject(runtimeError(reply.message));
-  }
-
-  #restWhenIdle(): void {
-    if (this.#pending.size === 0) this.#worker.unref();
-  }
-
-  #fail(error: Error): void {
-    this.#failure ??= error;
-    this.#waiting.length = 0;
-    for (const { reject } of this.#pending.values()) reject(runtimeError(error.message));
-    this.#pending.clear();
   }
 }
 
-function runtimeError(message: string): SemanticVlaError {
+function runtimeError(error: unknown): SemanticVlaError {
+  const message = error instanceof Error ? error.message : String(error);
   return new SemanticVlaError(
     'RUNTIME_FAILED',
     `ONNX Runtime (CPU): ${message}. If the checkpoint changed on disk since it was loaded, load the policy again; ` +
       'otherwise `semanticvla doctor` shows what this machine can run.',
+    { cause: error },
   );
 }

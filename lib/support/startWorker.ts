@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
  * The thread does not inherit the program's own flags: some are refused in a thread (`--input-type`, of a program given
  * with -e), others would load the caller's hooks into it.
  *
- * @param module without extension, relative to `base`, e.g. `./onnxWorker`
+ * @param module without extension, relative to `base`, e.g. `./flightWorker`
  * @param base the caller's `import.meta.url`
  */
 export function startWorker(module: string, base: string, name: string): Worker {

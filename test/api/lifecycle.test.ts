@@ -1,8 +1,11 @@
 import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadPolicy } from '../../lib/policy.ts';
 import type { Policy } from '../../lib/types.ts';
+import { root } from '../helpers/cli.ts';
 import { goldenCopy } from '../helpers/golden.ts';
 import {
   instructions,
@@ -124,31 +127,45 @@ test('in a worker thread, beside the main one, and with the thread stopped in th
   assert.is(stdout, '0 true\ntrue\n');
 });
 
-test('100 times loaded, used and closed: memory and threads settle', async () => {
-  const { code, stdout, stderr } = await runProgram(
-    `
-    import { readdirSync } from 'node:fs';
-    const rss = [];
-    const threads = [];
-    for (let i = 0; i < 100; i++) {
-      const policy = await api.loadPolicy(checkpoint, options);
-      if (i % 10 === 0) await policy.predict(observation, task);
-      await policy.close();
-      gc();
-      rss.push(process.memoryUsage.rss() / 2 ** 20);
-      threads.push(readdirSync('/proc/self/task').length);
+test('ended while it predicts, by an exit or an exception: with its own code, at once', async () => {
+  const endless = `
+    const policy = await api.loadPolicy(checkpoint, options);
+    await policy.predict(observation, task);
+    console.log('runs');`;
+  const forever = 'for (;;) await policy.predict(observation, task);';
+  // the end comes at another moment of a prediction each time
+  for (const ms of [3, 7, 12]) {
+    const exit = await runProgram(`${endless} setTimeout(() => process.exit(7), ${ms}); ${forever}`);
+    assert.equal([exit.code, exit.signal, exit.stdout, exit.stderr], [7, null, 'runs\n', '']);
+    const thrown = await runProgram(
+      `${endless} setTimeout(() => { throw new Error('of the program'); }, ${ms}); ${forever}`,
+    );
+    assert.equal([thrown.code, thrown.signal, thrown.stdout], [1, null, 'runs\n'], thrown.stderr);
+    assert.match(thrown.stderr, /of the program/);
+  }
+});
+
+test('a worker that is ended while it predicts, again and again, harms nobody', async () => {
+  const { code, signal, stdout, stderr } = await runProgram(`
+    import { Worker } from 'node:worker_threads';
+    import { once } from 'node:events';
+    const url = ${JSON.stringify(pathToFileURL(join(root, 'dist/index.js')).href)};
+    const body = "const { parentPort, workerData } = require('node:worker_threads');" +
+      "import(workerData.url).then(async (api) => {" +
+      "  const policy = await api.loadPolicy(workerData.checkpoint, workerData.options);" +
+      "  for (let n = 0; ; n++) { await policy.predict(workerData.observation, workerData.task); if (n === 0) parentPort.postMessage('runs'); }" +
+      "});";
+    const policy = await api.loadPolicy(checkpoint, options);
+    const mine = await policy.predict(observation, task);
+    for (let i = 0; i < 8; i++) {
+      const worker = new Worker(body, { eval: true, execArgv: [], workerData: { url, checkpoint, options, observation, task } });
+      await once(worker, 'message');
+      await new Promise((resolve) => setTimeout(resolve, i));
+      await worker.terminate();
     }
-    console.log(JSON.stringify({ rss, threads }));`,
-    200_000,
-  );
-  assert.is(code, 0, stderr);
-  const { rss, threads } = JSON.parse(stdout) as { rss: number[]; threads: number[] };
-  // the allocator's own caches fill over the first loads
-  const settled = Math.max(...rss.slice(20, 40));
-  const last = Math.min(...rss.slice(-10));
-  // a load holds 20 MB of weights, and its models 1 MB: 60 leaked loads would be 60 MB at the very least
-  assert.ok(last - settled < 30, `resident memory went from ${settled} to ${last} MiB over 60 loads`);
-  assert.ok(threads.at(-1)! <= Math.max(...threads.slice(0, 20)), `threads: ${threads.join(' ')}`);
+    const again = await policy.predict(observation, task);
+    console.log(again.actions.every((value, i) => value === mine.actions[i]));`);
+  assert.equal([code, signal, stdout], [0, null, 'true\n'], stderr);
 });
 
 test.run();

@@ -44,7 +44,7 @@ frontier('sources.txt lists files that exist, and all of the CPU part', () => {
   for (const file of listed) assert.ok(existsSync(join(root, file)), file);
   const cpuPart = sources('native', /\.cpp$/)
     .map(([file]) => file)
-    .filter((file) => /^native\/(addon\.cpp|napi\/|reference\/|support\/)/.test(file));
+    .filter((file) => /^native\/(addon\.cpp|napi\/|onnx\/|reference\/|support\/)/.test(file));
   // of native/runtime what needs neither CUDA nor TensorRT; the rest is in the modules
   const others = listed.filter((file) => !file.startsWith('native/runtime/'));
   const twins = kernelTwins();

@@ -21,7 +21,7 @@ export interface FakeEngineOptions {
 }
 
 /** Held for as long as the process lives. */
-let ballast: Buffer | null = null;
+const ballast: Buffer[] = [];
 
 export const fakeDimensions = ['x', 'y', 'z'];
 const chunk = 2;
@@ -74,7 +74,7 @@ export function createPolicy(options: FakeEngineOptions): Policy {
   if (options.refuseWhile !== undefined && existsSync(options.refuseWhile)) {
     throw new SemanticVlaError('RUNTIME_FAILED', 'the device is not back yet');
   }
-  if (options.ballastMiB !== undefined) ballast = Buffer.alloc(options.ballastMiB * 2 ** 20, 1);
+  if (options.ballastMiB !== undefined) ballast.push(Buffer.alloc(options.ballastMiB * 2 ** 20, 1));
   return {
     platform: {
       name: 'custom',

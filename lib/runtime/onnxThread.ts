@@ -1,0 +1,117 @@
+/**
+ * ONNX Runtime on a thread of the addon's own: both graphs and the state of each encoded instruction.
+ *
+ * The library is the one that onnxruntime-node carries; its own binding is not used. That one computes on the thread that
+ * calls it, so it would need a worker thread, and a worker that ends while it computes (process.exit, an exception nobody
+ * caught, `terminate()` of the worker around it) takes the whole process with it: SIGABRT instead of the exit code.
+ */
+
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { loadAddon, type NativeCpuRuntime, type NativeCpuWork } from '../binding.ts';
+import { SemanticVlaError } from '../errors.ts';
+import { stagePrefix } from '../graph/graphContext.ts';
+import type { OnnxRuntimeOptions, Request } from './onnxMessages.ts';
+
+export class OnnxThread {
+  readonly #runtime: NativeCpuRuntime;
+
+  /** @throws BACKEND_UNAVAILABLE ONNX Runtime's library is not there or does not open; ADDON_NOT_BUILT */
+  constructor() {
+    const library = onnxRuntimeLibrary();
+    const addon = loadAddon();
+    try {
+      this.#runtime = addon.openCpuRuntime(library);
+    } catch (cause) {
+      throw new SemanticVlaError(
+        'BACKEND_UNAVAILABLE',
+        `ONNX Runtime (CPU): ${(cause as Error).message}. Install it again: npm rebuild onnxruntime-node; semanticvla doctor shows more.`,
+        { cause },
+      );
+    }
+  }
+
+  /** Requests run in order. Inputs are copied before it returns. The process stays alive while one is on its way. */
+  start(request: Request): NativeCpuWork {
+    switch (request.kind) {
+      case 'load':
+        return this.#runtime.load({
+          instruction: request.instruction,
+          policy: request.policy,
+          ...setup(request.options),
+        });
+      case 'encode':
+        return this.#runtime.encode(request.state, request.inputs);
+      case 'run':
+        return this.#runtime.run(request.state, request.inputs);
+      case 'release':
+        return this.#runtime.release(request.state);
+      case 'endProfiling':
+        return this.#runtime.endProfiling();
+      case 'close':
+        return this.#runtime.close();
+    }
+  }
+
+  /** Ends the thread; only when nothing is on its way. Idempotent. */
+  end(): void {
+    this.#runtime.end();
+  }
+}
+
+function setup(
+  options: OnnxRuntimeOptions,
+): Omit<Parameters<NativeCpuRuntime['load']>[0], 'instruction' | 'policy'> {
+  // the runtime adds a date to the prefix, and does not say the name
+  const profile = (graph: 'instruction' | 'policy') =>
+    options.profileFolder === undefined ? '' : join(options.profileFolder, graph);
+  const common = {
+    threads: options.threads,
+    stagePrefix,
+    instructionProfile: profile('instruction'),
+    policyProfile: profile('policy'),
+  };
+  // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
+  // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
+  const config = {
+    'session.model_external_initializers_file_folder_path': '/',
+    'session.set_denormal_as_zero': '1',
+  };
+  if (options.weights === 'folded') return { ...common, lean: false, config };
+  // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
+  return {
+    ...common,
+    lean: true,
+    config: {
+      ...config,
+      'session.disable_prepacking': '1',
+      'optimization.disable_specified_optimizers': 'ConstantFolding',
+    },
+  };
+}
+
+/** The shared library below bin/napi-vN/<platform>/<arch> of the package. @throws BACKEND_UNAVAILABLE */
+function onnxRuntimeLibrary(): string {
+  let root: string;
+  try {
+    root = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
+  } catch (cause) {
+    throw new SemanticVlaError(
+      'BACKEND_UNAVAILABLE',
+      'ONNX Runtime (CPU): expected the package onnxruntime-node, found none. Install the dependencies: npm install',
+      { cause },
+    );
+  }
+  const bin = join(root, 'bin');
+  const place = join(process.platform, process.arch, 'libonnxruntime.so.1');
+  const versions = existsSync(bin) ? readdirSync(bin).filter((name) => name.startsWith('napi-v')) : [];
+  const found = versions.map((name) => join(bin, name, place)).find((file) => existsSync(file));
+  if (found === undefined) {
+    throw new SemanticVlaError(
+      'BACKEND_UNAVAILABLE',
+      `ONNX Runtime (CPU): expected ${join(bin, 'napi-v*', place)}, found none. onnxruntime-node has libraries for Linux x64 and arm64; install it again: npm install onnxruntime-node`,
+    );
+  }
+  return found;
+}

@@ -1,0 +1,233 @@
+#include "onnx/graphPair.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+namespace semanticvla::onnx {
+
+namespace {
+
+// OrtLoggingLevel, GraphOptimizationLevel, OrtAllocatorType, OrtMemType
+// every failure comes back as a status; the runtime need not print it as well
+constexpr int kLogFatal = 4;
+constexpr int kOptimizeAll = 99;
+constexpr int kDeviceAllocator = 0;
+constexpr int kDefaultMemory = 0;
+
+std::vector<const char*> pointers(const std::vector<std::string>& names) {
+  std::vector<const char*> out;
+  for (const std::string& name : names) out.push_back(name.c_str());
+  return out;
+}
+
+}  // namespace
+
+size_t elementBytes(ElementType type) {
+  switch (type) {
+    case ElementType::kFloat32:
+    case ElementType::kInt32:
+      return 4;
+    case ElementType::kInt64:
+      return 8;
+    case ElementType::kUint8:
+    case ElementType::kBool:
+      return 1;
+  }
+  throw std::runtime_error("expected a tensor of float32, uint8, int32, int64 or bool, found element type " +
+                           std::to_string(static_cast<int>(type)));
+}
+
+Interruptible::Interruptible(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
+  OrtRunOptions* options = nullptr;
+  api_->check(api_->functions().createRunOptions(&options));
+  options_ = {options, api_->functions().releaseRunOptions};
+}
+
+void Interruptible::interrupt() { api_->check(api_->functions().runOptionsSetTerminate(options_.get())); }
+
+GraphPair::GraphPair(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
+  const OrtFunctions& ort = api_->functions();
+  OrtEnv* env = nullptr;
+  api_->check(ort.createEnv(kLogFatal, "semanticvla", &env));
+  env_ = {env, ort.releaseEnv};
+  OrtMemoryInfo* memory = nullptr;
+  api_->check(ort.createCpuMemoryInfo(kDeviceAllocator, kDefaultMemory, &memory));
+  memory_ = {memory, ort.releaseMemoryInfo};
+}
+
+GraphPair::~GraphPair() { close(); }
+
+void GraphPair::load(const std::vector<uint8_t>& instruction, const std::vector<uint8_t>& policy,
+                     const GraphOptions& options) {
+  stagePrefix_ = options.stagePrefix;
+  instruction_ = open(instruction, options, options.instructionProfile);
+  policy_ = open(policy, options, options.policyProfile);
+}
+
+void GraphPair::cancelLoad() {
+  const std::lock_guard<std::mutex> lock(loading_);
+  isLoadCancelled_ = true;
+  if (loadingOptions_ != nullptr) {
+    api_->check(api_->functions().setLoadCancellationFlag(loadingOptions_, true));
+  }
+}
+
+GraphPair::Graph GraphPair::open(const std::vector<uint8_t>& model, const GraphOptions& options,
+                                 const std::string& profile) {
+  const OrtFunctions& ort = api_->functions();
+  OrtSessionOptions* raw = nullptr;
+  api_->check(ort.createSessionOptions(&raw));
+  const Owned<OrtSessionOptions> owned(raw, ort.releaseSessionOptions);
+  api_->check(ort.setSessionLogSeverityLevel(raw, kLogFatal));
+  api_->check(ort.setSessionGraphOptimizationLevel(raw, kOptimizeAll));
+  api_->check(ort.setIntraOpNumThreads(raw, options.threads));
+  if (options.lean) {
+    api_->check(ort.disableCpuMemArena(raw));
+    api_->check(ort.disableMemPattern(raw));
+  }
+  for (const auto& [key, value] : options.config) {
+    api_->check(ort.addSessionConfigEntry(raw, key.c_str(), value.c_str()));
+  }
+  if (!profile.empty()) api_->check(ort.enableProfiling(raw, profile.c_str()));
+
+  /// While it lives `cancelLoad` reaches this load; one that came earlier counts.
+  class Reachable {
+   public:
+    Reachable(GraphPair& pair, OrtSessionOptions* options) : pair_(pair) {
+      const std::lock_guard<std::mutex> lock(pair_.loading_);
+      if (pair_.isLoadCancelled_) throw std::runtime_error("loading was cancelled");
+      pair_.loadingOptions_ = options;
+    }
+    ~Reachable() {
+      const std::lock_guard<std::mutex> lock(pair_.loading_);
+      pair_.loadingOptions_ = nullptr;
+    }
+
+   private:
+    GraphPair& pair_;
+  };
+  const Reachable reachable(*this, raw);
+
+  Graph graph;
+  OrtSession* session = nullptr;
+  api_->check(ort.createSessionFromArray(env_.get(), model.data(), model.size(), raw, &session));
+  graph.session = {session, ort.releaseSession};
+
+  OrtAllocator* allocator = nullptr;
+  api_->check(ort.getAllocatorWithDefaultOptions(&allocator));
+  const auto names = [&](auto count, auto name, std::vector<std::string>& out) {
+    size_t length = 0;
+    api_->check(count(session, &length));
+    for (size_t i = 0; i < length; ++i) {
+      char* text = nullptr;
+      api_->check(name(session, i, allocator, &text));
+      out.emplace_back(text);
+      api_->check(ort.allocatorFree(allocator, text));
+    }
+  };
+  names(ort.sessionGetInputCount, ort.sessionGetInputName, graph.inputs);
+  names(ort.sessionGetOutputCount, ort.sessionGetOutputName, graph.outputs);
+  return graph;
+}
+
+Outputs GraphPair::runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs, const Interruptible& run) {
+  const OrtFunctions& ort = api_->functions();
+  std::vector<const char*> names;
+  std::vector<const OrtValue*> values;
+  if (state != nullptr) {
+    for (const auto& [name, value] : *state) {
+      names.push_back(name.c_str());
+      values.push_back(value.get());
+    }
+  }
+  std::vector<Owned<OrtValue>> made;
+  for (Tensor& input : inputs) {
+    OrtValue* value = nullptr;
+    api_->check(ort.createTensorWithData(memory_.get(), input.bytes.data(), input.bytes.size(), input.dims.data(),
+                                         input.dims.size(), static_cast<int>(input.type), &value));
+    made.emplace_back(value, ort.releaseValue);
+    names.push_back(input.name.c_str());
+    values.push_back(value);
+  }
+  const std::vector<const char*> outputNames = pointers(graph.outputs);
+  std::vector<OrtValue*> raw(outputNames.size(), nullptr);
+  api_->check(ort.run(graph.session.get(), run.options(), names.data(), values.data(), values.size(),
+                      outputNames.data(), outputNames.size(), raw.data()));
+  Outputs outputs;
+  outputs.names = graph.outputs;
+  for (OrtValue* value : raw) outputs.values.emplace_back(value, ort.releaseValue);
+  return outputs;
+}
+
+Outputs GraphPair::encode(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run) {
+  requireLoaded();
+  Outputs all = runGraph(instruction_, nullptr, inputs, run);
+  Outputs stages;
+  State kept;
+  for (size_t i = 0; i < all.names.size(); ++i) {
+    std::string& name = all.names[i];
+    if (!stagePrefix_.empty() && name.compare(0, stagePrefix_.size(), stagePrefix_) == 0) {
+      stages.names.push_back(std::move(name));
+      stages.values.push_back(std::move(all.values[i]));
+      continue;
+    }
+    // outputs that this policy graph does not read (a tower without samplers, say) are not kept
+    const auto& wanted = policy_.inputs;
+    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
+    kept.emplace(std::move(name), std::move(all.values[i]));
+  }
+  states_[state] = std::move(kept);
+  return stages;
+}
+
+Outputs GraphPair::run(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run) {
+  requireLoaded();
+  const auto found = states_.find(state);
+  if (found == states_.end()) throw std::runtime_error("this instruction was released");
+  return runGraph(policy_, &found->second, inputs, run);
+}
+
+void GraphPair::release(uint64_t state) { states_.erase(state); }
+
+void GraphPair::endProfiling() {
+  requireLoaded();
+  const OrtFunctions& ort = api_->functions();
+  OrtAllocator* allocator = nullptr;
+  api_->check(ort.getAllocatorWithDefaultOptions(&allocator));
+  for (const Graph* graph : {&instruction_, &policy_}) {
+    char* file = nullptr;
+    api_->check(ort.sessionEndProfiling(graph->session.get(), allocator, &file));
+    api_->check(ort.allocatorFree(allocator, file));
+  }
+}
+
+void GraphPair::close() {
+  states_.clear();
+  policy_ = Graph();
+  instruction_ = Graph();
+}
+
+View GraphPair::view(OrtValue* value) const {
+  const OrtFunctions& ort = api_->functions();
+  OrtTensorTypeAndShapeInfo* raw = nullptr;
+  api_->check(ort.getTensorTypeAndShape(value, &raw));
+  const Owned<OrtTensorTypeAndShapeInfo> info(raw, ort.releaseTypeAndShape);
+  int type = 0;
+  api_->check(ort.getTensorElementType(raw, &type));
+  size_t rank = 0;
+  api_->check(ort.getDimensionsCount(raw, &rank));
+  View view{static_cast<ElementType>(type), std::vector<int64_t>(rank), nullptr, 1};
+  api_->check(ort.getDimensions(raw, view.dims.data(), rank));
+  for (const int64_t length : view.dims) view.count *= static_cast<size_t>(length);
+  void* data = nullptr;
+  api_->check(ort.getTensorMutableData(value, &data));
+  view.data = data;
+  return view;
+}
+
+void GraphPair::requireLoaded() const {
+  if (policy_.session.get() == nullptr) throw std::runtime_error("no model is loaded");
+}
+
+}  // namespace semanticvla::onnx

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "onnx/ortApi.h"
+
+namespace semanticvla::onnx {
+
+/// A tensor that owns its bytes.
+struct Tensor {
+  std::string name;
+  ElementType type = ElementType::kFloat32;
+  std::vector<int64_t> dims;
+  std::vector<uint8_t> bytes;
+};
+
+using ConfigEntry = std::pair<std::string, std::string>;
+
+/// How both graphs are set up; lib/runtime/onnxRuntime.ts says why.
+struct GraphOptions {
+  int threads = 1;
+  /// Keeps neither an arena nor memory patterns.
+  bool lean = false;
+  std::vector<ConfigEntry> config;
+  /// Prefix of each graph's own profile; empty: not profiled.
+  std::string instructionProfile;
+  std::string policyProfile;
+  /// Outputs of the instruction graph with this prefix are intermediates and go to the caller.
+  std::string stagePrefix;
+};
+
+/// A run that can be given up from any thread, before it begins or while it runs: the runtime ends it between two nodes.
+class Interruptible {
+ public:
+  explicit Interruptible(std::shared_ptr<const OrtApi> api);
+  void interrupt();
+  const OrtRunOptions* options() const { return options_.get(); }
+
+ private:
+  std::shared_ptr<const OrtApi> api_;
+  Owned<OrtRunOptions> options_;
+};
+
+/// Values of a run, where the runtime left them.
+struct Outputs {
+  std::vector<std::string> names;
+  std::vector<Owned<OrtValue>> values;
+};
+
+/// A value's numbers in place; valid as long as the value.
+struct View {
+  ElementType type;
+  std::vector<int64_t> dims;
+  const void* data;
+  size_t count;
+};
+
+/// Bytes of one number. @throws std::runtime_error for a type that does not cross to JS
+size_t elementBytes(ElementType type);
+
+/// The instruction graph, the policy graph, and the state of each encoded instruction. One thread at a time, except for
+/// `cancelLoad`.
+class GraphPair {
+ public:
+  explicit GraphPair(std::shared_ptr<const OrtApi> api);
+  ~GraphPair();
+
+  /// @throws std::runtime_error with the runtime's words, also when cancelled
+  void load(const std::vector<uint8_t>& instruction, const std::vector<uint8_t>& policy, const GraphOptions& options);
+  /// From any thread, before, during or after.
+  void cancelLoad();
+  /// Keeps under `state` what the policy graph reads; returns the intermediates.
+  Outputs encode(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run);
+  /// All outputs of the policy graph.
+  Outputs run(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run);
+  void release(uint64_t state);
+  /// Completes the profiles.
+  void endProfiling();
+  void close();
+
+  View view(OrtValue* value) const;
+
+ private:
+  struct Graph {
+    Owned<OrtSession> session;
+    std::vector<std::string> inputs;
+    std::vector<std::string> outputs;
+  };
+  using State = std::map<std::string, Owned<OrtValue>>;
+
+  Graph open(const std::vector<uint8_t>& model, const GraphOptions& options, const std::string& profile);
+  Outputs runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs, const Interruptible& run);
+  void requireLoaded() const;
+
+  std::shared_ptr<const OrtApi> api_;
+  Owned<OrtEnv> env_;
+  Owned<OrtMemoryInfo> memory_;
+  std::string stagePrefix_;
+  Graph instruction_;
+  Graph policy_;
+  std::map<uint64_t, State> states_;
+  /// Guards what `cancelLoad` may touch.
+  std::mutex loading_;
+  OrtSessionOptions* loadingOptions_ = nullptr;
+  bool isLoadCancelled_ = false;
+};
+
+}  // namespace semanticvla::onnx

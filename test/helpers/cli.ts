@@ -18,7 +18,7 @@ function environment(): NodeJS.ProcessEnv {
   return { ...process.env, NO_COLOR: '1', SEMANTICVLA_DEBUG: '' };
 }
 
-function requireBuild(): void {
+export function requireBuild(): void {
   if (!existsSync(join(root, 'dist/cli/main.js')))
     throw new Error('dist/ is not built: run `npm run build` first');
 }

@@ -1,0 +1,176 @@
+/** The package as a project gets it: packed, unpacked beside its dependencies, used by name. Nothing is fetched. */
+
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { addonFile } from '../../lib/binding.ts';
+import { packageCommand } from '../../lib/support/packageCommand.ts';
+import { instructions, liberoObservation, openLibero, unnormKey } from '../api/libero.ts';
+import { requireBuild, root } from '../helpers/cli.ts';
+import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
+
+const test = suite('the package in a project');
+
+interface Project {
+  readonly folder: string;
+  readonly files: readonly string[];
+}
+
+/** Runs a program and says all that it printed when it fails. */
+function run(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env) {
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  return { status, stdout, text: `${stdout}${stderr}` };
+}
+
+/** A project with the packed package, the addon as npm would have built it, and the dependencies that npm would install. */
+function makeProject(): Project {
+  requireBuild();
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-project-'));
+  const packed = run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], root);
+  assert.is(packed.status, 0, packed.text);
+  const [{ filename, files }] = JSON.parse(packed.stdout) as [
+    { filename: string; files: { path: string }[] },
+  ];
+  const modules = join(folder, 'node_modules');
+  const home = join(modules, 'semanticvla');
+  mkdirSync(home, { recursive: true });
+  const unpacked = run('tar', ['xzf', join(folder, filename), '--strip-components=1', '-C', home], folder);
+  assert.is(unpacked.status, 0, unpacked.text);
+  mkdirSync(join(home, 'build/Release'), { recursive: true });
+  cpSync(addonFile(), join(home, 'build/Release/semanticvla.node'));
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { dev?: boolean; devOptional?: boolean; optional?: boolean }>;
+  };
+  for (const [path, { dev, devOptional }] of Object.entries(lock.packages)) {
+    const name = /^node_modules\/((?:@[^/]+\/)?[^/]+)$/.exec(path)?.[1];
+    if (name === undefined || dev || devOptional || !existsSync(join(root, path))) continue;
+    mkdirSync(dirname(join(modules, name)), { recursive: true });
+    symlinkSync(join(root, path), join(modules, name));
+  }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', type: 'module' }));
+  return { folder, files: files.map(({ path }) => path) };
+}
+
+function withProject(body: (project: Project) => Promise<void> | void): () => Promise<void> {
+  return async () => {
+    const project = makeProject();
+    try {
+      await body(project);
+    } finally {
+      rmSync(project.folder, { recursive: true });
+    }
+  };
+}
+
+test(
+  'holds what it needs and says its licence; predicts the same numbers; its types serve the ten lines of the README',
+  withProject(async ({ folder, files }) => {
+    for (const file of [
+      'LICENSE',
+      'NOTICE',
+      'README.md',
+      'CMakeLists.txt',
+      'binding.gyp',
+      'dist/index.d.ts',
+    ]) {
+      assert.ok(files.includes(file), file);
+    }
+    const strangers = files.filter((file) => /^(test|bench|docs|examples|build)\//.test(file));
+    assert.equal(strangers, []);
+
+    writeFileSync(
+      join(folder, 'main.js'),
+      `import { loadPolicy, readObservation } from 'semanticvla';
+       const options = { platform: 'libero', unnormKey: '${unnormKey}', threads: 1 };
+       const policy = await loadPolicy(${JSON.stringify(goldenCheckpoint('libero-tiny'))}, options);
+       const { observation } = await readObservation(${JSON.stringify(join(goldenRoot, 'libero-tiny/obs0'))});
+       const { actions } = await policy.predict(observation, { instruction: ${JSON.stringify(instructions[0])} });
+       console.log(JSON.stringify(Array.from(actions)));`,
+    );
+    const predicted = run(process.execPath, ['main.js'], folder);
+    assert.is(predicted.status, 0, predicted.text);
+    await using policy = await openLibero();
+    const expected = await policy.predict(await liberoObservation(), { instruction: instructions[0] });
+    assert.equal(JSON.parse(predicted.stdout), Array.from(expected.actions));
+
+    const example = /## Ten lines\n\n```ts\n([^`]+)```/.exec(
+      readFileSync(join(root, 'README.md'), 'utf8'),
+    )?.[1];
+    assert.ok(example, 'the README has its ten lines');
+    mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
+    symlinkSync(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'));
+    const check = (source: string) => {
+      writeFileSync(join(folder, 'example.ts'), source);
+      const options =
+        '--noEmit --strict --module nodenext --target es2022 --lib es2023,esnext.disposable --types node';
+      return run(join(root, 'node_modules/.bin/tsc'), [...options.split(' '), 'example.ts'], folder);
+    };
+    const checked = check(example!);
+    assert.is(checked.status, 0, checked.text);
+    assert.match(check(example!.replace('chunk.shape', 'chunk.shapes')).text, /shapes/);
+  }),
+);
+
+test(
+  'its command runs, and the native part builds with what the project has',
+  withProject(({ folder }) => {
+    const home = join(folder, 'node_modules/semanticvla');
+    const version = run(process.execPath, [join(home, 'bin/semanticvla.js'), '--version'], folder);
+    assert.is(version.text.trim(), JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version);
+
+    const tools = join(folder, 'tools');
+    mkdirSync(tools);
+    writeFileSync(join(tools, 'cmake'), '#!/bin/sh\nexit 0\n');
+    chmodSync(join(tools, 'cmake'), 0o755);
+    const env = { ...process.env, PATH: `${tools}${delimiter}${process.env.PATH}` };
+    const script = [join(home, 'scripts/buildNative.mjs'), '--archs', '87,110'];
+    const without = run(process.execPath, script, folder, env);
+    assert.is(without.status, 1);
+    assert.match(without.text, /needs cmake-js .* npm install --save-dev cmake-js/);
+
+    const cmakeJs = join(folder, 'node_modules/cmake-js');
+    mkdirSync(join(cmakeJs, 'bin'), { recursive: true });
+    writeFileSync(join(cmakeJs, 'package.json'), '{"name": "cmake-js", "version": "8.0.0"}');
+    writeFileSync(
+      join(cmakeJs, 'bin/cmake-js'),
+      "console.log('RUN', process.cwd(), process.argv.slice(2).join(' '))",
+    );
+    const built = run(process.execPath, script, folder, env);
+    assert.is(built.status, 0, built.text);
+    const steps = built.stdout.match(/^RUN .*$/gm) ?? [];
+    assert.is(steps.length, 2);
+    for (const [i, step] of ['configure', 'build'].entries()) {
+      assert.match(steps[i]!, new RegExp(`^RUN ${home} ${step} .*--CDSEMANTICVLA_ARCHS=87;110$`));
+    }
+  }),
+);
+
+test('commands are named as they work where the package is', () => {
+  assert.is(packageCommand('npm run build:native', '/home/me/semanticvla/'), 'npm run build:native');
+  const inside = '/home/me/robot/node_modules/semanticvla/';
+  assert.is(
+    packageCommand('npm run build:native', inside),
+    'npm explore semanticvla -- npm run build:native',
+  );
+  assert.is(packageCommand('a && b', inside), 'npm explore semanticvla -- "a && b"');
+});
+
+test.run();

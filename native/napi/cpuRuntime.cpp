@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -49,7 +50,13 @@ struct Handle {
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
 
-  static void onEnvironmentExit(void* handle) { static_cast<Handle*>(handle)->core->interruptAll(); }
+  static void onEnvironmentExit(void* handle) {
+    try {
+      static_cast<Handle*>(handle)->core->interruptAll();
+    } catch (const std::exception&) {
+      // what runs ends a little later then; there is nobody left to tell
+    }
+  }
 
   Napi::Env env;
   std::shared_ptr<Core> core;

@@ -42,13 +42,17 @@ test(`${kills} kills`, () =>
     await readPlan(await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 })));
     const seen = new Set<number>();
     let partials = 0;
-    // four at once fight for the lock; each is killed within 30 ms of its first line
+    // four at once fight for the lock; each is killed within so many ms of its first line, more where none came through:
+    // how long a build takes here, nobody knows
+    let withinMs = 30;
     const lane = async (seed: number): Promise<void> => {
       for (let n = 0; n < kills / 4; n++) {
         const child = start(dir);
         const ended = exit(child);
         await line(child);
-        await new Promise((resolve) => setTimeout(resolve, ((seed * 7919 + n * 104729) % 97) / 3.2));
+        await new Promise((resolve) =>
+          setTimeout(resolve, (((seed * 7919 + n * 104729) % 97) / 97) * withinMs),
+        );
         child.kill('SIGKILL');
         await ended;
         const plan = await readPlan((await cache.load('policy', identity))!);
@@ -58,6 +62,7 @@ test(`${kills} kills`, () =>
           'one whole plan',
         );
         seen.add(plan[0]!);
+        if (seen.size === 1 && n % 4 === 3) withinMs *= 1.2;
         partials = Math.max(
           partials,
           (await readdir(cache.folder)).filter((name) => name.endsWith('.partial')).length,

@@ -164,8 +164,8 @@ test(
 );
 
 test('commands are named as they work where the package is', () => {
-  assert.is(packageCommand('npm run build:native', '/home/me/semanticvla/'), 'npm run build:native');
-  const inside = '/home/me/robot/node_modules/semanticvla/';
+  assert.is(packageCommand('npm run build:native', '/src/semanticvla/'), 'npm run build:native');
+  const inside = '/src/robot/node_modules/semanticvla/';
   assert.is(
     packageCommand('npm run build:native', inside),
     'npm explore semanticvla -- npm run build:native',

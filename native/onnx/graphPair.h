@@ -64,7 +64,7 @@ struct View {
 size_t elementBytes(ElementType type);
 
 /// The instruction graph, the policy graph, and the state of each encoded instruction. One thread at a time, except for
-/// `cancelLoad`.
+/// `cancelLoad`, and for `view`, which touches only the value that it is given.
 class GraphPair {
  public:
   explicit GraphPair(std::shared_ptr<const OrtApi> api);

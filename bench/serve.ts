@@ -20,10 +20,11 @@ import { pythonPeers } from '../test/serve/pythonPeers.ts';
 import { disconnectTimes, phases } from './serve/disconnects.ts';
 import {
   ask,
-  BareClient,
+  type BareClient,
   busyMicroseconds,
   keptAgent,
   liberoBody,
+  openBareAct,
   pause,
   percentile,
   type Started,
@@ -32,7 +33,7 @@ import {
   startReference,
   stop,
 } from './serve/peer.ts';
-import { BareWebSocket, liberoMessage } from './serve/webSocketClient.ts';
+import { liberoMessage, openBareWebSocket } from './serve/webSocketClient.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -71,7 +72,7 @@ function freePort(): Promise<number> {
 interface Row {
   readonly name: string;
   readonly server: Started;
-  readonly client: BareClient | BareWebSocket;
+  readonly client: BareClient;
   /** Milliseconds from the request to its answer. */
   readonly times: number[];
 }
@@ -97,14 +98,14 @@ async function overhead(): Promise<void> {
   const httpFloor = await startFloor('http');
   const socketFloor = await startFloor('socket');
   const sides: [string, Started, Row['client']][] = [
-    ['socket floor', socketFloor, await BareClient.open(socketFloor.act, body)],
+    ['socket floor', socketFloor, await openBareAct(socketFloor.act, body)],
     // As many bytes as a message of openpi has.
-    ['socket floor, openpi', socketFloor, await BareClient.open(socketFloor.act, message)],
-    ['http floor', httpFloor, await BareClient.open(httpFloor.act, body)],
-    ['ours', ours, await BareClient.open(ours.act, body)],
-    ['ours, openpi', ours, await BareWebSocket.open(ours.openpi, message)],
-    ['reference', reference, await BareClient.open(reference.act, body)],
-    ['reference, openpi', openpi, await BareWebSocket.open(openpi.openpi, message)],
+    ['socket floor, openpi', socketFloor, await openBareAct(socketFloor.act, message)],
+    ['http floor', httpFloor, await openBareAct(httpFloor.act, body)],
+    ['ours', ours, await openBareAct(ours.act, body)],
+    ['ours, openpi', ours, await openBareWebSocket(ours.openpi, message)],
+    ['reference', reference, await openBareAct(reference.act, body)],
+    ['reference, openpi', openpi, await openBareWebSocket(openpi.openpi, message)],
   ];
   const rows = sides.map(([name, server, client]): Row => ({ name, server, client, times: [] }));
   const warmUp = 50;

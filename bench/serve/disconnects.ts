@@ -6,8 +6,8 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { endless, long } from './instructions.ts';
-import { BareClient, liberoBody, pause, type Started } from './peer.ts';
-import { BareWebSocket, clientFrame, liberoMessage, openWebSocket } from './webSocketClient.ts';
+import { liberoBody, openBareAct, pause, type Started } from './peer.ts';
+import { clientFrame, liberoMessage, openBareWebSocket, openWebSocket } from './webSocketClient.ts';
 
 export const phases = ['upload', 'inference', 'download'] as const;
 export type Phase = (typeof phases)[number];
@@ -54,8 +54,8 @@ export async function disconnectTimes(
   const request = side.request({ upload: 'cut', inference: endless, download: long }[phase]);
   const other =
     protocol === 'act'
-      ? await BareClient.open(server.act, liberoBody())
-      : await BareWebSocket.open(server.openpi, liberoMessage());
+      ? await openBareAct(server.act, liberoBody())
+      : await openBareWebSocket(server.openpi, liberoMessage());
   const times: number[] = [];
   for (let i = 0; i < rounds; i++) {
     const socket = await side.open();

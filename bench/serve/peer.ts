@@ -36,22 +36,16 @@ export function ask(agent: Agent, url: string, body: Buffer | null): Promise<Rep
 export class BareClient {
   readonly #socket: Socket;
   readonly #request: Buffer;
+  readonly #read: (answer: Buffer) => Reply | null;
   #answer = Buffer.alloc(0);
   #done: ((reply: Reply) => void) | null = null;
 
-  private constructor(socket: Socket, request: Buffer) {
+  /** @param read the reply, from the start of an answer; null while it is not all there */
+  constructor(socket: Socket, request: Buffer, read: (answer: Buffer) => Reply | null) {
     this.#socket = socket;
     this.#request = request;
+    this.#read = read;
     socket.on('data', (data) => this.#receive(data));
-  }
-
-  static async open(url: string, body: Buffer): Promise<BareClient> {
-    const { hostname, port } = new URL(url);
-    const socket = connect(Number(port), hostname);
-    socket.setNoDelay(true);
-    await once(socket, 'connect');
-    const head = `POST /act HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
-    return new BareClient(socket, Buffer.concat([Buffer.from(head), body]));
   }
 
   ask(): Promise<Reply> {
@@ -68,13 +62,32 @@ export class BareClient {
 
   #receive(data: Buffer): void {
     this.#answer = Buffer.concat([this.#answer, data]);
-    const head = this.#answer.indexOf('\r\n\r\n');
-    if (head < 0) return;
-    const text = this.#answer.toString('latin1', 0, head);
-    const length = Number(/content-length: (\d+)/i.exec(text)?.[1]);
-    const body = this.#answer.subarray(head + 4);
-    if (body.length >= length) this.#done?.({ status: Number(text.slice(9, 12)), body });
+    const reply = this.#read(this.#answer);
+    if (reply !== null) this.#done?.(reply);
   }
+}
+
+export async function openSocket(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.setNoDelay(true);
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** `POST /act` with this body. */
+export async function openBareAct(url: string, body: Buffer): Promise<BareClient> {
+  const head = `POST /act HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  return new BareClient(await openSocket(url), Buffer.concat([Buffer.from(head), body]), readHttp);
+}
+
+function readHttp(answer: Buffer): Reply | null {
+  const head = answer.indexOf('\r\n\r\n');
+  if (head < 0) return null;
+  const text = answer.toString('latin1', 0, head);
+  const length = Number(/content-length: (\d+)/i.exec(text)?.[1]);
+  const body = answer.subarray(head + 4);
+  return body.length >= length ? { status: Number(text.slice(9, 12)), body } : null;
 }
 
 export function keptAgent(sockets: number): Agent {

@@ -2,10 +2,10 @@
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { encodeMsgpackNumpy } from '../../lib/serve/msgpackNumpy.ts';
 import { float64Array, NdArray, type WireValue } from '../../lib/serve/ndarray.ts';
-import { noise, type Reply } from './peer.ts';
+import { BareClient, noise, openSocket } from './peer.ts';
 
 /** What `liberoBody` is for the other protocol. */
 export function liberoMessage(instruction = 'pick up the black bowl'): Buffer {
@@ -32,10 +32,7 @@ export function clientFrame(message: Buffer): Buffer {
 
 /** An open WebSocket as what it is, a socket; the first frame, openpi's metadata, has been read. */
 export async function openWebSocket(url: string): Promise<Socket> {
-  const { hostname, port } = new URL(url);
-  const socket = connect(Number(port), hostname);
-  socket.setNoDelay(true);
-  await once(socket, 'connect');
+  const socket = await openSocket(url);
   socket.write(
     'GET / HTTP/1.1\r\nhost: bench\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n' +
       `sec-websocket-key: ${randomBytes(16).toString('base64')}\r\n\r\n`,
@@ -62,39 +59,11 @@ function frameEnd(bytes: Buffer): number | null {
   return bytes.length >= end ? end : null;
 }
 
-export class BareWebSocket {
-  readonly #socket: Socket;
-  readonly #frame: Buffer;
-  #answer = Buffer.alloc(0);
-  #done: ((reply: Reply) => void) | null = null;
-
-  private constructor(socket: Socket, frame: Buffer) {
-    this.#socket = socket;
-    this.#frame = frame;
-    socket.on('data', (data) => this.#receive(data));
-  }
-
-  static async open(url: string, message: Buffer): Promise<BareWebSocket> {
-    return new BareWebSocket(await openWebSocket(url), clientFrame(message));
-  }
-
-  ask(): Promise<Reply> {
-    this.#answer = Buffer.alloc(0);
-    this.#socket.write(this.#frame);
-    return new Promise((resolve) => {
-      this.#done = resolve;
-    });
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
-
-  #receive(data: Buffer): void {
-    this.#answer = Buffer.concat([this.#answer, data]);
-    const end = frameEnd(this.#answer);
-    if (end === null) return;
+export async function openBareWebSocket(url: string, message: Buffer): Promise<BareClient> {
+  return new BareClient(await openWebSocket(url), clientFrame(message), (answer) => {
+    const end = frameEnd(answer);
+    if (end === null) return null;
     // A binary frame holds actions, a text frame an error.
-    this.#done?.({ status: this.#answer[0] === 0x82 ? 200 : 500, body: this.#answer.subarray(0, end) });
-  }
+    return { status: answer[0] === 0x82 ? 200 : 500, body: answer.subarray(0, end) };
+  });
 }

@@ -120,7 +120,7 @@ export const brokenChunks: Readonly<Record<string, Broken>> = {
   NaN: { code: 'ACTION_NOT_FINITE', make: (good) => ({ ...good, actions: good.actions.map(() => NaN) }) },
   infinite: {
     code: 'ACTION_NOT_FINITE',
-    make: (good) => ({ ...good, actions: good.actions.with(11, Number.NEGATIVE_INFINITY) }),
+    make: (good) => ({ ...good, actions: good.actions.with(2, Number.NEGATIVE_INFINITY) }),
   },
   'normalized NaN': {
     code: 'ACTION_NOT_FINITE',

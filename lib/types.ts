@@ -2,6 +2,7 @@
 
 import type { Progress } from './checkpoint/checkpoint.ts';
 import type { Normalization, PlatformName } from './platform.ts';
+import type { Notice, OnNotice } from './support/notices.ts';
 
 /** One camera frame, uint8, row-major [height, width, 3]. Never modified. */
 export interface ImageFrame {
@@ -53,8 +54,8 @@ export interface PolicyOptions {
   readonly siglipText?: string;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
-  /** A sentence about what costs time and nothing else, e.g. a damaged timing cache that is started anew. */
-  readonly onNotice?: (sentence: string) => void;
+  /** What should be known though nothing failed, as soon as it is; default: a warning of the process. See `Policy.notices`. */
+  readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
 
@@ -107,6 +108,8 @@ export interface Policy extends AsyncDisposable {
   readonly imageSize: number;
   /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
   readonly patchGrid: number;
+  /** What should be known of this policy though it loads, e.g. that its statistics are those of the base model. */
+  readonly notices: readonly Notice[];
   /**
    * Off the event loop; concurrent calls are safe and run one after the other. Rejects with the signal's reason. Frames are
    * read until the promise settles at the latest; whoever needs them later copies them.

@@ -4,6 +4,7 @@
  */
 
 import type { Platform } from '../platform.ts';
+import type { Notice } from '../support/notices.ts';
 import type { ActionChunk, ImageFrame, Observation, PredictOptions, StageTensor } from '../types.ts';
 
 /** Arrays that may cross. */
@@ -24,6 +25,7 @@ export interface EngineFacts {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly notices: readonly Notice[];
 }
 
 export interface WireError {

@@ -5,10 +5,9 @@ import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { type ExportReport, exportPolicy } from '../graph/exportPolicy.ts';
 import { resolvePlatform } from '../platform.ts';
 import { policySizes } from '../policyParts.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface ExportFlags extends Partial<PolicyFlags> {
   readonly out?: string;

@@ -6,10 +6,9 @@ import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface InspectFlags extends Partial<PolicyFlags> {
   readonly verify?: boolean;

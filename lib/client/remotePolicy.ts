@@ -6,11 +6,10 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
-import type { Platform } from '../platform.ts';
 import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
-import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
 import { type InstructionKey, requestFields } from './requestFields.ts';
 import { retryDelay } from './retryDelay.ts';

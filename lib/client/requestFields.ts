@@ -1,11 +1,10 @@
 /** An observation as the fields of a request: the other side of `lib/serve/observationMap.ts`. */
 
 import { SemanticVlaError } from '../errors.ts';
-import type { Platform } from '../platform.ts';
 import { float64Array, NdArray, type WireMap, type WireValue } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
-import type { ImageFrame, Observation } from '../types.ts';
+import type { ImageFrame, Observation, Platform } from '../types.ts';
 
 /** What a protocol calls the instruction by default. */
 export type InstructionKey = 'instruction' | 'prompt';

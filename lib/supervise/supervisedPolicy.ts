@@ -2,9 +2,8 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
-import type { Platform } from '../platform.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
-import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Backoff, restartDelay } from './backoff.ts';
 import {
   EngineChild,

@@ -7,7 +7,7 @@ import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal } from './options.ts';
-import { type Platform, resolveUnnormKey } from './platform.ts';
+import { resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
 import {
   checkpointOptions,
@@ -29,6 +29,7 @@ import { normalizeProprio } from './transforms/proprio.ts';
 import type {
   ActionChunk,
   Observation,
+  Platform,
   Policy,
   PolicyOptions,
   PredictOptions,

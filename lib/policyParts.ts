@@ -1,19 +1,16 @@
 /** What every prediction of one policy shares: the checkpoint's facts and the platform's, resolved once at load. */
 
 import { availableParallelism } from 'node:os';
-import type { Checkpoint, OpenCheckpointOptions } from './checkpoint/checkpoint.ts';
-import type { GraphOptions } from './graph/graphContext.ts';
+import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from './checkpoint/checkpoint.ts';
+import type { GraphOptions, PolicySizes } from './graph/graphContext.ts';
 import { buildInstructionGraph } from './graph/instructionGraph.ts';
 import { buildPolicyGraph } from './graph/policyGraph.ts';
-import { type Platform, resolvePlatform, resolveUnnormKey } from './platform.ts';
+import { resolvePlatform, resolveUnnormKey } from './platform.ts';
 import type { OnnxSessionOptions } from './runtime/onnxRuntime.ts';
 import { type CpuWeights, cpuWeightsOf } from './runtimeOptions.ts';
 import { type PromptLimits, promptLimits } from './transforms/prompt.ts';
 import { loadTokenizers, type Tokenizers } from './transforms/tokenizer/tokenizers.ts';
-import type { Policy, PolicyOptions } from './types.ts';
-
-/** Sizes that both graphs are built with. */
-export type PolicySizes = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
+import type { Platform, Policy, PolicyOptions } from './types.ts';
 
 export interface PolicyParts {
   readonly checkpoint: Checkpoint;
@@ -67,13 +64,6 @@ function actionDimOf(checkpoint: Checkpoint, unnormKey: string | undefined): num
   if (checkpoint.config.actionDim !== null) return checkpoint.config.actionDim;
   const key = resolveUnnormKey(checkpoint, unnormKey);
   return checkpoint.statistics.get(key)!.action.min.length;
-}
-
-/** Bytes of the weights that the graphs may read. */
-export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
-  let bytes = 0;
-  for (const view of checkpoint.tensors.values()) bytes += view.byteLength;
-  return bytes;
 }
 
 /** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */

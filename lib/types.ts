@@ -1,8 +1,26 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
 import type { Progress } from './checkpoint/checkpoint.ts';
-import type { Normalization, PlatformName } from './platform.ts';
 import type { Notice, OnNotice } from './support/notices.ts';
+
+/** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
+export type Normalization = 'q99' | 'minmax';
+
+export type PlatformName = 'libero' | 'aloha' | 'bridge' | 'custom';
+
+/** Everything resolved; no field is optional any more. */
+export interface Platform {
+  readonly name: PlatformName;
+  /** Camera names in input order, e.g. `['full_image', 'wrist_image']`. */
+  readonly cameras: readonly string[];
+  readonly proprio: boolean;
+  readonly centerCrop: boolean;
+  /** JPEG round trip before the resize, as in the training data. */
+  readonly jpeg: boolean;
+  /** Chunk length C, actions per prediction. */
+  readonly chunk: number;
+  readonly normalization: Normalization;
+}
 
 /** One camera frame, uint8, row-major [height, width, 3]. Never modified. */
 export interface ImageFrame {
@@ -99,7 +117,7 @@ export interface StageTensor {
 }
 
 export interface Policy extends AsyncDisposable {
-  readonly platform: import('./platform.ts').Platform;
+  readonly platform: Platform;
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
   /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */

@@ -76,3 +76,10 @@ export interface OpenCheckpointOptions {
   readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
+
+/** Bytes of the weights that the graphs may read. */
+export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
+  let bytes = 0;
+  for (const view of checkpoint.tensors.values()) bytes += view.byteLength;
+  return bytes;
+}

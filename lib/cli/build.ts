@@ -14,12 +14,13 @@ import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { type Architecture, presetArchitecture, presetSizes } from '../engine/presetArchitecture.ts';
 import { type Recipe, readRecipe, recipeNames } from '../engine/recipes.ts';
 import { SemanticVlaError } from '../errors.ts';
+import type { PolicySizes } from '../graph/graphContext.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import { resolvePlatform } from '../platform.ts';
-import { checkpointOptions, type PolicySizes, policySizes } from '../policyParts.ts';
+import { checkpointOptions, policySizes } from '../policyParts.ts';
 import { engineOptions, findMachine, labelOf } from '../runtime/openTensorRt.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
-import { type CommandContext, exitCodes, hooksOf } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -28,7 +29,6 @@ import {
   wholeNumber,
 } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface BuildFlags extends Omit<Partial<PolicyFlags>, 'weights'> {
   readonly preset?: SynthPreset;

@@ -42,3 +42,6 @@ export function hooksOf({
 
 /** A command's body; resolves to its exit code. */
 export type CommandBody<Flags> = (context: CommandContext, flags: Flags) => Promise<number>;
+
+/** How a command's file hands its body over: `run` gives it a context and keeps its exit code. */
+export type Run = <Flags>(body: CommandBody<Flags>, flags: Flags) => Promise<void>;

@@ -5,10 +5,9 @@ import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { type ExportReport, exportPolicy } from '../graph/exportPolicy.ts';
 import { resolvePlatform } from '../platform.ts';
 import { checkpointOptions, policySizes } from '../policyParts.ts';
-import { type CommandContext, exitCodes, hooksOf } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface ExportFlags extends Partial<PolicyFlags> {
   readonly out?: string;

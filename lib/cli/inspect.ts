@@ -7,10 +7,9 @@ import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
 import { checkpointOptions } from '../policyParts.ts';
-import { type CommandContext, exitCodes, hooksOf } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface InspectFlags extends Partial<PolicyFlags> {
   readonly verify?: boolean;

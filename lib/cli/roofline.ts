@@ -13,7 +13,7 @@ import {
 import { type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
 import type { Roofline } from '../profile/types.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
-import { type CommandContext, exitCodes, hooksOf } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -23,7 +23,6 @@ import {
   wholeNumber,
 } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface RooflineFlags extends Omit<Partial<PolicyFlags>, 'device' | 'precision'> {
   readonly preset?: SynthPreset;

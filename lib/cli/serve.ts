@@ -12,7 +12,7 @@ import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
-import { type CommandContext, exitCodes, hooksOf } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -21,7 +21,6 @@ import {
   policyOptions,
   wholeNumber,
 } from './flags.ts';
-import type { Run } from './main.ts';
 
 interface ServeFlags extends Partial<PolicyFlags> {
   readonly host: string;

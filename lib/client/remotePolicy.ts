@@ -6,12 +6,11 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
-import type { Platform } from '../platform.ts';
 import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import type { Notice } from '../support/notices.ts';
-import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
 import { type InstructionKey, requestFields } from './requestFields.ts';
 import { retryDelay } from './retryDelay.ts';

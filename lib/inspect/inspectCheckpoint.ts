@@ -6,17 +6,12 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import { SemanticVlaError } from '../errors.ts';
-import { type Platform, type PlatformOptions, resolvePlatform } from '../platform.ts';
+import { type PlatformOptions, resolvePlatform } from '../platform.ts';
 import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
+import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
-import { type PartName, partNames, partOf } from './parts.ts';
-
-export interface PartSize {
-  readonly part: PartName;
-  readonly parameters: number;
-  readonly bytes: number;
-}
+import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
 
 export interface TokenBudget {
   /** Projected patches an image. */

@@ -2,10 +2,9 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
-import type { Platform } from '../platform.ts';
 import type { Notice } from '../support/notices.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
-import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Backoff, restartDelay } from './backoff.ts';
 import {
   EngineChild,

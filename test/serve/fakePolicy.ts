@@ -1,8 +1,7 @@
 /** A policy whose inferences end when the test says so: no test of a server depends on the clock. */
 
 import { SemanticVlaError } from '../../lib/errors.ts';
-import type { Platform } from '../../lib/platform.ts';
-import type { ActionChunk, Observation, Policy, PredictOptions } from '../../lib/types.ts';
+import type { ActionChunk, Observation, Platform, Policy, PredictOptions } from '../../lib/types.ts';
 
 export const liberoPlatform: Platform = {
   name: 'libero',

@@ -6,37 +6,17 @@ import { SemanticVlaError } from '../../errors.ts';
 import { resolvePlatform } from '../../platform.ts';
 import { loadPolicy } from '../../policy.ts';
 import { checkpointOptions, gatherParts, type PolicyParts } from '../../policyParts.ts';
-import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
+import { synthPresets } from '../../synth/presets.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import type { Observation, Policy, PolicyOptions } from '../../types.ts';
 import type { StageTimes, SubjectFacts } from '../types.ts';
+import type { BenchSubject } from './benchSubject.ts';
 import { presetFolder } from './presetFolder.ts';
 import { type FrameSize, randomObservation } from './randomObservation.ts';
 import type { Runner } from './runner.ts';
 import { othersLike, sentenceOf } from './sentences.ts';
 import { stageTimes } from './stageTimes.ts';
 import { subjectFacts, subjectNames } from './subjectFacts.ts';
-
-/** One thing to measure. */
-export interface BenchSubject {
-  /** Folder of a trained policy; or `preset`, whose random weights are made in the cache folder. */
-  readonly checkpoint?: string;
-  readonly preset?: SynthPreset;
-  /** Unique among the subjects; default: made of what tells them apart. */
-  readonly name?: string;
-  /** As for `loadPolicy`. */
-  readonly options?: Omit<PolicyOptions, 'onProgress' | 'signal' | 'instructionCache'>;
-  /** The first n cameras of the platform, or more of them under further names. */
-  readonly cameraCount?: number;
-  /** What to tell the policy; default: `instruction` of the options of `benchPolicies`. */
-  readonly instruction?: string;
-  /** P, tokens of the prompt; a sentence of that length is made. Not with `instruction`. */
-  readonly promptTokens?: number;
-  /** Another version's `loadPolicy`. */
-  readonly load?: (dir: string, options: PolicyOptions) => Promise<Policy>;
-  /** What to write for `load` in the report: `semanticvla 0.0.9`. */
-  readonly version?: string;
-}
 
 export interface LoadOptions {
   /** Default sentence. */

@@ -23,7 +23,7 @@ export class JsonFields {
     const text = await readSideFile(file, missing, invalid);
     let value: JsonValue;
     try {
-      value = parseStrictJson(text);
+      value = parseStrictJson(text, 'python');
     } catch (cause) {
       const problem = cause instanceof Error ? cause.message : String(cause);
       throw new SemanticVlaError(invalid, `${file}: expected JSON, found ${problem}.`, { cause });
@@ -47,7 +47,7 @@ export class JsonFields {
 
   error(key: string, expected: string): SemanticVlaError {
     const found = this.get(key);
-    const shown = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 200);
+    const shown = found === undefined ? 'nothing' : show(found);
     return new SemanticVlaError(
       this.#code,
       `${this.file}: ${this.name(key)}: expected ${expected}, found ${shown}.`,
@@ -109,4 +109,12 @@ export class JsonFields {
     }
     return numbers;
   }
+}
+
+/** As the file has it: JSON.stringify makes NaN and Infinity null. */
+function show(value: JsonValue): string {
+  const text = JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'number' && !Number.isFinite(inner) ? `\u0001${inner}\u0001` : inner,
+  );
+  return text.replace(/"\\u0001(.*?)\\u0001"/g, '$1').slice(0, 200);
 }

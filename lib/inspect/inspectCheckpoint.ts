@@ -1,8 +1,9 @@
 /** What a checkpoint is, in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
 
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import { SemanticVlaError } from '../errors.ts';
@@ -164,8 +165,8 @@ function reasonIgnored(file: string): string {
 async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
   const file = join(dir, 'config.json');
   if (sources.statistics === file) return [];
-  const { norm_stats: decoy } = JSON.parse(await readFile(file, 'utf8')) as { norm_stats?: unknown };
-  if (decoy === undefined || decoy === null) return [];
+  const decoy = (await JsonFields.read(file, 'CHECKPOINT_NOT_A_POLICY', 'CONFIG_INVALID')).get('norm_stats');
+  if (decoy === undefined) return [];
   const bytes = Buffer.byteLength(JSON.stringify(decoy));
   return [{ file: 'config.json, norm_stats', bytes, reason: 'superseded by dataset_statistics.json' }];
 }

@@ -7,10 +7,10 @@
  * PNG palette without transparency is accepted: it stores exactly RGB bytes.
  */
 
-import { readFile, stat } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { loadSharp } from '../sharp.ts';
+import { readRegular } from '../support/fileAccess.ts';
 import { checkFrame, maxFramePixels } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 import { parseNpy } from './npy.ts';
@@ -26,7 +26,11 @@ export async function readImageFile(path: string): Promise<ImageFrame> {
   const kind = kinds[extname(path).toLowerCase()];
   if (kind === undefined)
     throw invalid(path, 'a .png, .jpg, .jpeg or .npy file', `the ending '${extname(path)}'`);
-  const bytes = await readBounded(path);
+  const bytes = await readRegular(path, {
+    missing: 'IMAGE_INVALID',
+    tooLarge: 'IMAGE_TOO_LARGE',
+    cap: maxFileBytes,
+  });
   return kind === 'npy' ? frameFromNpy(bytes, path) : decode(bytes, path, kind);
 }
 
@@ -39,23 +43,6 @@ const kinds: Readonly<Record<string, 'png' | 'jpeg' | 'npy'>> = {
 
 /** First bytes of what each kind holds. */
 const magic = { png: '89504e470d0a1a0a', jpeg: 'ffd8ff' } as const;
-
-async function readBounded(path: string): Promise<Uint8Array> {
-  try {
-    const { size } = await stat(path);
-    if (size > maxFileBytes) {
-      throw new SemanticVlaError(
-        'IMAGE_TOO_LARGE',
-        `${path}: expected an image file of at most ${maxFileBytes} bytes, found ${size}. Make the image smaller first.`,
-      );
-    }
-    return await readFile(path);
-  } catch (cause) {
-    if (cause instanceof SemanticVlaError) throw cause;
-    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw invalid(path, 'a readable image file', reason === 'ENOENT' ? 'no such file' : reason, cause);
-  }
-}
 
 function frameFromNpy(bytes: Uint8Array, path: string): ImageFrame {
   const { dtype, shape, data } = parseNpy(bytes, path);

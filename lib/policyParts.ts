@@ -1,7 +1,7 @@
 /** What every prediction of one policy shares: the checkpoint's facts and the platform's, resolved once at load. */
 
 import { availableParallelism } from 'node:os';
-import { type Checkpoint, weightBytes } from './checkpoint/checkpoint.ts';
+import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from './checkpoint/checkpoint.ts';
 import type { GraphOptions, PolicySizes } from './graph/graphContext.ts';
 import { buildInstructionGraph } from './graph/instructionGraph.ts';
 import { buildPolicyGraph } from './graph/policyGraph.ts';
@@ -19,6 +19,20 @@ export interface PolicyParts {
   readonly sizes: PolicySizes;
   readonly promptLimits: PromptLimits;
   readonly threads: number;
+}
+
+const checkpointOptionNames = [
+  'siglipText',
+  'cacheDir',
+  'onProgress',
+  'onNotice',
+  'signal',
+] as const satisfies readonly (keyof OpenCheckpointOptions)[];
+
+/** Those of a policy's options that open its checkpoint. @param options of `loadPolicy`, or others among them */
+export function checkpointOptions(options: OpenCheckpointOptions): OpenCheckpointOptions {
+  const given = checkpointOptionNames.map((name) => [name, options[name]] as const);
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }
 
 /** @throws PLATFORM_REQUIRED, OPTION_INVALID, UNNORM_KEY_*, TOKENIZER_INVALID */

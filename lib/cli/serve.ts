@@ -12,7 +12,7 @@ import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
-import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -140,9 +140,7 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
   const logger = pino({ level: flags.logLevel }, pino.destination(2));
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
-    onProgress: context.onProgress,
-    onNotice: context.onNotice,
-    signal,
+    ...hooksOf(context),
   });
   const recorder = new Recorder(flags.deadline === undefined ? {} : { deadlineMs: flags.deadline });
   let disarm: (() => Promise<void>) | null = null;

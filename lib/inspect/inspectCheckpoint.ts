@@ -7,6 +7,7 @@ import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyCon
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type PlatformOptions, resolvePlatform } from '../platform.ts';
+import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
 import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
@@ -75,6 +76,8 @@ export interface InspectReport {
   };
   /** Weights and statistics that lie there and feed nothing. */
   readonly ignored: readonly IgnoredFile[];
+  /** What should be known of the checkpoint though it opens. */
+  readonly notices: readonly Notice[];
   /** Tensors of the shards that a `.pt` archive supersedes or nobody reads. */
   readonly supersededTensors: number;
 }
@@ -246,6 +249,7 @@ export async function inspectCheckpoint(
       loraMerged: sources.loraMerged,
     },
     ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
+    notices: checkpoint.notices,
     supersededTensors: await countSuperseded(checkpoint),
   };
 }

@@ -4,6 +4,7 @@ import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { isFolder, isThere, whatIsAt } from '../support/fileAccess.ts';
+import { NoticeLog } from '../support/notices.ts';
 import type { Checkpoint, DatasetStatistics, OpenCheckpointOptions } from './checkpoint.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
@@ -20,7 +21,7 @@ import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
 import { verifySmallTensors } from './verifyTensors.ts';
 
-const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'signal'];
+const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'onNotice', 'signal'];
 
 /**
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
@@ -31,6 +32,7 @@ const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'signal'];
 export async function openCheckpoint(dir: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions(dir, options);
   options.signal?.throwIfAborted();
+  const notices = new NoticeLog(options.onNotice);
   const folder = await absoluteFolder(dir);
   const config = await JsonFields.read(
     join(folder, 'config.json'),
@@ -85,6 +87,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
       statistics: statistics.file,
       loraMerged: merged?.report ?? null,
     },
+    notices: notices.notices,
   };
 }
 

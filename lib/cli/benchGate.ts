@@ -8,7 +8,7 @@ import { SemanticVlaError } from '../errors.ts';
 import { type BaselineFile, disturbanceOf, matchBaselines, readBaseline } from '../profile/gate/baseline.ts';
 import { type Condition, parseCondition } from '../profile/gate/condition.ts';
 import { type GatePair, judge } from '../profile/gate/judge.ts';
-import type { BenchSubject } from '../profile/measure/subjects.ts';
+import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import type { BenchReport, GateVerdict } from '../profile/types.ts';
 import { isThere } from '../support/fileAccess.ts';
 import { exitCodes } from './context.ts';

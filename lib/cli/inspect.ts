@@ -6,10 +6,10 @@ import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { checkpointOptions } from '../policyParts.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface InspectFlags extends Partial<PolicyFlags> {
   readonly verify?: boolean;
@@ -129,6 +129,7 @@ export function inspectText(report: InspectReport): string {
       `${report.supersededTensors} tensors of the shards are superseded by the .pt archives or not used`,
     );
   }
+  for (const { code, message } of report.notices) notes.push(`NOTICE ${code}: ${message}`);
   for (const { file, bytes, reason } of report.ignored)
     notes.push(`ignored: ${file} (${formatBytes(bytes)}): ${reason}`);
   const others = [sources.statistics, ...sources.tokenizers].join(', ');
@@ -146,14 +147,9 @@ export function inspectText(report: InspectReport): string {
 
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
-  const { siglipText, cacheDir, platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } =
-    policyOptions(flags);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress,
-    signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
+  const options = policyOptions(flags);
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
   const report = await inspectCheckpoint(
     checkpoint,

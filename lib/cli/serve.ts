@@ -12,7 +12,7 @@ import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { readRegular, readText } from '../support/fileAccess.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -21,7 +21,6 @@ import {
   policyOptions,
   wholeNumber,
 } from './flags.ts';
-import type { Run } from './main.ts';
 
 interface ServeFlags extends Partial<PolicyFlags> {
   readonly host: string;
@@ -138,9 +137,7 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
   const logger = pino({ level: flags.logLevel }, pino.destination(2));
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
-    onProgress: context.onProgress,
-    onNotice: context.onNotice,
-    signal,
+    ...hooksOf(context),
   });
   const recorder = new Recorder(flags.deadline === undefined ? {} : { deadlineMs: flags.deadline });
   let disarm: (() => Promise<void>) | null = null;

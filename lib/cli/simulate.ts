@@ -6,10 +6,9 @@ import { type CompareModesOptions, compareModes } from '../schedule/comparison/c
 import { comparisonPage, comparisonPlots } from '../schedule/comparison/page.ts';
 import { type Latency, latencyForms, latencyFromText, parseLatency } from '../schedule/latency.ts';
 import { isThere, readText } from '../support/fileAccess.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { wholeNumber } from './flags.ts';
 import { formatTable } from './format.ts';
-import type { Run } from './main.ts';
 import { writeOutput } from './outputFile.ts';
 
 interface SimulateFlags {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { sha256 } from '../engine/cacheKey.ts';
 import { type SealedFacts, sealedSuffix } from '../engine/sealedFile.ts';
 import { unseal } from '../engine/sidecar.ts';
-import type { Check } from './diagnose.ts';
+import type { Check } from './check.ts';
 
 interface Wording {
   readonly name: string;

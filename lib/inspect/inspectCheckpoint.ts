@@ -7,16 +7,12 @@ import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import { SemanticVlaError } from '../errors.ts';
-import { type Platform, type PlatformOptions, resolvePlatform } from '../platform.ts';
+import { type PlatformOptions, resolvePlatform } from '../platform.ts';
+import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
+import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
-import { type PartName, partNames, partOf } from './parts.ts';
-
-export interface PartSize {
-  readonly part: PartName;
-  readonly parameters: number;
-  readonly bytes: number;
-}
+import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
 
 export interface TokenBudget {
   /** Projected patches an image. */
@@ -81,6 +77,8 @@ export interface InspectReport {
   };
   /** Weights and statistics that lie there and feed nothing. */
   readonly ignored: readonly IgnoredFile[];
+  /** What should be known of the checkpoint though it opens. */
+  readonly notices: readonly Notice[];
   /** Tensors of the shards that a `.pt` archive supersedes or nobody reads. */
   readonly supersededTensors: number;
 }
@@ -252,6 +250,7 @@ export async function inspectCheckpoint(
       loraMerged: sources.loraMerged,
     },
     ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
+    notices: checkpoint.notices,
     supersededTensors: await countSuperseded(checkpoint),
   };
 }

@@ -3,12 +3,12 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { isFolder, isThere, whatIsAt } from '../support/fileAccess.ts';
 import { NoticeLog } from '../support/notices.ts';
 import type { Checkpoint, DatasetStatistics, OpenCheckpointOptions } from './checkpoint.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
-import { isFile, isFolder } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import { collectTensors, isSplit, type LogicalTensor, type SplitTensor } from './logicalTensors.ts';
 import { type MergeResult, mergeLora, readLoraScale } from './loraMerge.ts';
@@ -112,7 +112,7 @@ async function absoluteFolder(dir: string): Promise<string> {
   if (!(await isFolder(dir))) {
     throw new SemanticVlaError(
       'CHECKPOINT_NOT_FOUND',
-      `${dir}: expected a checkpoint folder, found ${(await isFile(dir)) ? 'a file' : 'nothing'}. Pass the folder that holds config.json and the weights.`,
+      `${dir}: expected a checkpoint folder, found ${await whatIsAt(dir)}. Pass the folder that holds config.json and the weights.`,
     );
   }
   return realpath(dir);
@@ -124,7 +124,7 @@ async function loadStatistics(
   policy: PolicyConfig,
 ): Promise<{ datasets: Map<string, DatasetStatistics>; file: string }> {
   const own = join(dir, 'dataset_statistics.json');
-  if (await isFile(own)) {
+  if (await isThere(own, 'STATISTICS_INVALID')) {
     const datasets = readStatistics(
       await JsonFields.read(own, 'CHECKPOINT_FILE_MISSING', 'STATISTICS_INVALID'),
     );

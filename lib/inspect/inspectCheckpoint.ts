@@ -167,7 +167,7 @@ function reasonIgnored(file: string): string {
 async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
   const file = join(dir, 'config.json');
   if (sources.statistics === file) return [];
-  const decoy = (await JsonFields.read(file, 'CHECKPOINT_FILE_MISSING', 'CONFIG_INVALID')).get('norm_stats');
+  const decoy = (await JsonFields.read(file, 'CHECKPOINT_NOT_A_POLICY', 'CONFIG_INVALID')).get('norm_stats');
   if (decoy === undefined) return [];
   const bytes = Buffer.byteLength(JSON.stringify(decoy));
   return [{ file: 'config.json, norm_stats', bytes, reason: 'superseded by dataset_statistics.json' }];

@@ -10,13 +10,14 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { openRegular, readExactly, readInto, reason } from '../support/fileAccess.ts';
+import { makeFolder } from '../support/makeFolder.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
 import { crc32 } from './crc32.ts';
-import { openRegular, readExactly, readInto, reason } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import type { SplitTensor } from './logicalTensors.ts';
 import { LowRankKernel } from './lowRank.ts';
@@ -158,7 +159,7 @@ function layout(file: string, key: string, split: readonly SplitTensor[]): Layou
 /** Header and length exactly as expected; anything else (truncated, foreign, absent) is made again. */
 async function isIntact(file: string, header: Buffer, total: number): Promise<boolean> {
   try {
-    const { handle, size } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
+    const { handle, size } = await openRegular(file, { missing: 'CHECKPOINT_FILE_MISSING' });
     try {
       if (size !== total) return false;
       return (await readExactly(handle, 0, header.length, file, 'SAFETENSORS_INVALID')).equals(header);
@@ -182,12 +183,12 @@ async function write(
   signal?.throwIfAborted();
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   const output = await inCache(temporary, async () => {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(file), 0o700);
     await removeStale(dirname(file));
     return open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   });
   try {
-    const { handle: input } = await openRegular(archive.file, 'CHECKPOINT_FILE_MISSING');
+    const { handle: input } = await openRegular(archive.file, { missing: 'CHECKPOINT_FILE_MISSING' });
     try {
       let position = await append(output, temporary, header, 0);
       const total = split.reduce((sum, { shape }) => sum + product(shape) * dtypeBytes.F32, 0);

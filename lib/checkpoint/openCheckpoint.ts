@@ -3,11 +3,12 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { isFolder, isThere, whatIsAt } from '../support/fileAccess.ts';
+import { NoticeLog } from '../support/notices.ts';
 import type { Checkpoint, DatasetStatistics, OpenCheckpointOptions } from './checkpoint.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
-import { isFile, isFolder } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import { collectTensors, isSplit, type LogicalTensor, type SplitTensor } from './logicalTensors.ts';
 import { type MergeResult, mergeLora, readLoraScale } from './loraMerge.ts';
@@ -20,7 +21,7 @@ import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
 import { verifySmallTensors } from './verifyTensors.ts';
 
-const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'signal'];
+const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'onNotice', 'signal'];
 
 /**
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
@@ -31,6 +32,7 @@ const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'signal'];
 export async function openCheckpoint(dir: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions(dir, options);
   options.signal?.throwIfAborted();
+  const notices = new NoticeLog(options.onNotice);
   const folder = await absoluteFolder(dir);
   const config = await JsonFields.read(
     join(folder, 'config.json'),
@@ -85,6 +87,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
       statistics: statistics.file,
       loraMerged: merged?.report ?? null,
     },
+    notices: notices.notices,
   };
 }
 
@@ -109,7 +112,7 @@ async function absoluteFolder(dir: string): Promise<string> {
   if (!(await isFolder(dir))) {
     throw new SemanticVlaError(
       'CHECKPOINT_NOT_FOUND',
-      `${dir}: expected a checkpoint folder, found ${(await isFile(dir)) ? 'a file' : 'nothing'}. Pass the folder that holds config.json and the weights.`,
+      `${dir}: expected a checkpoint folder, found ${await whatIsAt(dir)}. Pass the folder that holds config.json and the weights.`,
     );
   }
   return realpath(dir);
@@ -121,7 +124,7 @@ async function loadStatistics(
   policy: PolicyConfig,
 ): Promise<{ datasets: Map<string, DatasetStatistics>; file: string }> {
   const own = join(dir, 'dataset_statistics.json');
-  if (await isFile(own)) {
+  if (await isThere(own, 'STATISTICS_INVALID')) {
     const datasets = readStatistics(
       await JsonFields.read(own, 'CHECKPOINT_FILE_MISSING', 'STATISTICS_INVALID'),
     );
@@ -147,8 +150,8 @@ function requireDimensions(
 ): void {
   const { actionDim } = policy;
   if (actionDim === null) return;
-  const lengths = [...datasets].map(([key, { action }]) => `${key} (${action.q01.length})`);
-  if (![...datasets.values()].some(({ action }) => action.q01.length === actionDim)) {
+  if (![...datasets.values()].some((dataset) => dataset.actionDim === actionDim)) {
+    const lengths = [...datasets].map(([key, dataset]) => `${key} (${dataset.actionDim ?? 'no lists'})`);
     throw new SemanticVlaError(
       'STATISTICS_INVALID',
       `${file}: expected a dataset with actions of ${actionDim} dimensions, as the action head has, found ${lengths.join(', ')}. The statistics belong to another robot.`,

@@ -6,7 +6,8 @@ import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { checkpointOptions } from '../policyParts.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
@@ -83,7 +84,8 @@ export function inspectText(report: InspectReport): string {
       'normalization',
       report.normalizationKeys
         .map(
-          ({ key, actionDim, proprioDim }) => `${key} (action ${actionDim}, proprio ${proprioDim ?? 'none'})`,
+          ({ key, actionDim, proprioDim, problem }) =>
+            `${key} (action ${actionDim ?? 'none'}, proprio ${proprioDim ?? 'none'}${problem === null ? '' : ', does not fit'})`,
         )
         .join(', '),
     ],
@@ -128,6 +130,7 @@ export function inspectText(report: InspectReport): string {
       `${report.supersededTensors} tensors of the shards are superseded by the .pt archives or not used`,
     );
   }
+  for (const { code, message } of report.notices) notes.push(`NOTICE ${code}: ${message}`);
   for (const { file, bytes, reason } of report.ignored)
     notes.push(`ignored: ${file} (${formatBytes(bytes)}): ${reason}`);
   const others = [sources.statistics, ...sources.tokenizers].join(', ');
@@ -145,15 +148,10 @@ export function inspectText(report: InspectReport): string {
 
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
-  const { siglipText, cacheDir, platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } =
-    policyOptions(flags);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress,
-    signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const options = policyOptions(flags);
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey } = options;
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const report = await inspectCheckpoint(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

@@ -26,7 +26,17 @@ export function engineFacts(policy: unknown, from: string): EngineFacts {
   check(typeof variant === 'string', 'a text', 'variant', variant);
   check(isSize(imageSize), 'a whole number', 'imageSize', imageSize);
   check(isSize(patchGrid), 'a whole number', 'patchGrid', patchGrid);
-  return { platform, dimensions, variant, imageSize, patchGrid } as EngineFacts;
+  // a policy that a user wrote may have none
+  const { notices = [] } = rest;
+  check(Array.isArray(notices) && notices.every(isNotice), 'a list of notices', 'notices', notices);
+  return { platform, dimensions, variant, imageSize, patchGrid, notices } as EngineFacts;
+}
+
+type Facts = Readonly<Record<keyof EngineFacts, unknown>>;
+
+function isNotice(value: unknown): boolean {
+  const { code, message } = (value ?? {}) as Record<string, unknown>;
+  return typeof code === 'string' && typeof message === 'string';
 }
 
 function isObject(value: unknown): value is object {

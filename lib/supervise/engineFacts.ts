@@ -13,10 +13,8 @@ export function engineFacts(policy: unknown, from: string): EngineFacts {
     if (!right) throw expected('OPTION_INVALID', what, `${name} of ${from}`, value);
   };
   check(isObject(policy), 'an object', 'policy', policy);
-  const { platform, dimensions, variant, imageSize, patchGrid } = policy as Record<
-    keyof EngineFacts,
-    unknown
-  >;
+  // a policy that a user wrote may have no notices
+  const { platform, dimensions, variant, imageSize, patchGrid, notices = [] } = policy as Facts;
   check(isObject(platform), 'an object', 'platform', platform);
   const { name, cameras, chunk } = platform as Record<string, unknown>;
   check(typeof name === 'string', 'a text', 'platform.name', name);
@@ -26,8 +24,6 @@ export function engineFacts(policy: unknown, from: string): EngineFacts {
   check(typeof variant === 'string', 'a text', 'variant', variant);
   check(isSize(imageSize), 'a whole number', 'imageSize', imageSize);
   check(isSize(patchGrid), 'a whole number', 'patchGrid', patchGrid);
-  // a policy that a user wrote may have none
-  const { notices = [] } = rest;
   check(Array.isArray(notices) && notices.every(isNotice), 'a list of notices', 'notices', notices);
   return { platform, dimensions, variant, imageSize, patchGrid, notices } as EngineFacts;
 }

@@ -15,6 +15,7 @@ import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { openRegular, readExactly, readInto, reason } from '../support/fileAccess.ts';
+import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
 import { crc32 } from './crc32.ts';
@@ -181,6 +182,7 @@ async function write(
   { onProgress, signal }: OpenCheckpointOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
+  const tell = isolated('onProgress', onProgress);
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   const output = await inCache(temporary, async () => {
     await makeFolder(dirname(file), 0o700);
@@ -195,7 +197,7 @@ async function write(
       for (const tensor of split) {
         for await (const block of mergedBlocks(input, archive, tensor, scale)) {
           position = await append(output, temporary, block, position);
-          onProgress?.({
+          tell({
             step: 'merge LoRA',
             done: position - header.length,
             total,

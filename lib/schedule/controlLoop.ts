@@ -7,11 +7,11 @@
  */
 
 import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, checkSignal, expected } from '../options.ts';
+import { expected } from '../options.ts';
 import { isolated } from '../support/isolated.ts';
-import { type Clock, checkClock, monotonicClock, readClock } from './clock.ts';
+import { type Clock, monotonicClock, readClock } from './clock.ts';
 import { Gate } from './gate.ts';
-import { Limiter, type LimitOptions } from './limits.ts';
+import { Limiter } from './limits.ts';
 import {
   type HoldReason,
   holdReasons,
@@ -20,66 +20,19 @@ import {
   type SentAction,
   type TimedObservation,
 } from './loopEvents.ts';
+import { type ControlLoopOptions, checkLoopOptions } from './loopOptions.ts';
 import { Readings } from './readings.ts';
 import type { ActionScheduler, ScheduledAction } from './scheduler.ts';
 import { Sender } from './sender.ts';
 import { timedObservation } from './timedObservation.ts';
 
-export interface ControlLoopOptions {
-  readonly scheduler: ActionScheduler;
-  /** Ticks per second. */
-  readonly rate: number;
-  /** Milliseconds; an action must rest on observations no older than this when it leaves. */
-  readonly maxAge: number;
-  readonly instruction: string;
-  readonly unnormKey?: string;
-  /**
-   * The newest observation there is, at once; null when there is none. Throwing, or anything else, means that there is none
-   * to be trusted.
-   */
-  readonly observe: () => TimedObservation | null;
-  /**
-   * Sends to the robot. When it throws, or answers with a promise that rejects, the loop ends with that error; other answers
-   * mean nothing. Ticks do not wait for a promise, the end does.
-   */
-  readonly act: (action: SentAction) => unknown;
-  readonly limits?: LimitOptions;
-  /**
-   * false: a tick without an action sends nothing. Default true: it repeats the last position and moves by zero. The end is
-   * a HOLD in any case.
-   */
-  readonly hold?: boolean;
-  /** Default: the process's monotonic clock, busy for the last 1.5 ms before each tick. */
-  readonly clock?: Clock;
-  /** Aborting ends the loop in order, as `stop` does. */
-  readonly signal?: AbortSignal;
-  /** Called at once, in the middle of a tick: take note and return. What it throws ends nothing. */
-  readonly onEvent?: (event: LoopEvent) => void;
-}
-
-const optionNames = [
-  'scheduler',
-  'rate',
-  'maxAge',
-  'instruction',
-  'unnormKey',
-  'observe',
-  'act',
-  'limits',
-  'hold',
-  'clock',
-  'signal',
-  'onEvent',
-] as const satisfies readonly (keyof ControlLoopOptions)[];
+export type { ControlLoopOptions } from './loopOptions.ts';
 
 /** The end waits so long for `act` to confirm the last HOLD, in milliseconds of real time. */
 const lastHoldMs = 500;
 
 /** A clock that went back would be looked at hours later, when its next deadline is due: it is looked at so often, ms. */
 const watchMs = 250;
-
-/** Ticks per second; what comes more rarely is no control. */
-const slowest = 0.001;
 
 /** Schedulers whose rows a loop is sending. */
 const driven = new WeakSet<ActionScheduler>();
@@ -456,7 +409,7 @@ export class ControlLoop implements AsyncDisposable {
   }
 
   #hold(reason: HoldReason, dimension: string | null, now: number): void {
-    const { scheduler, hold = true } = this.#options;
+    const { hold = true } = this.#options;
     this.counters.held[reason]++;
     this.#limiter.held();
     this.#tell({ type: 'hold', at: now, reason, dimension });
@@ -497,25 +450,4 @@ function claim(scheduler: ActionScheduler): void {
     );
   }
   driven.add(scheduler);
-}
-
-function checkLoopOptions(options: ControlLoopOptions): void {
-  checkOptions(options, optionNames, 'startControlLoop');
-  const { rate, maxAge, instruction, observe, act, scheduler, hold = true, clock, signal } = options;
-  if (!(typeof rate === 'number' && rate >= slowest && rate <= 10_000))
-    throw expected('OPTION_INVALID', `ticks per second in ${slowest}..10000`, 'rate', rate);
-  if (!(typeof maxAge === 'number' && maxAge > 0))
-    throw expected('OPTION_INVALID', 'milliseconds > 0', 'maxAge', maxAge);
-  if (typeof instruction !== 'string' || instruction === '') {
-    throw expected('INSTRUCTION_INVALID', 'a sentence', 'instruction', instruction);
-  }
-  for (const [name, value] of Object.entries({ observe, act })) {
-    if (typeof value !== 'function') throw expected('OPTION_INVALID', 'a function', name, value);
-  }
-  if (typeof hold !== 'boolean') throw expected('OPTION_INVALID', 'true or false', 'hold', hold);
-  if (clock !== undefined) checkClock(clock);
-  checkSignal(signal);
-  if (typeof scheduler?.tick !== 'function') {
-    throw expected('OPTION_INVALID', 'a scheduled policy, e.g. asynchronous(policy)', 'scheduler', scheduler);
-  }
 }

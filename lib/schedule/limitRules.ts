@@ -152,14 +152,14 @@ export function onCircle(angle: number, written: Bounds, circle: number): number
 }
 
 /**
- * A reading of `Observation.state` in units of the action; null: no robot of this space can be there. Up to 5 % of the
- * range outside of it is an end that is read a little off.
+ * A reading of `Observation.state` in units of the action, of what is no delta; null: no robot of this space can be there. Up
+ * to 5 % of the range outside of it is an end that is read a little off.
  */
 export function placeOf(measured: number, { dimension, circle }: LimitRule): number | null {
   const { kind, range, state } = dimension;
   const place = measured / state!.scale;
   if (!Number.isFinite(place)) return null;
-  if (kind === 'delta' || kind === 'binaryGripper') return place;
+  if (kind === 'binaryGripper') return place;
   if (kind === 'angle' && Math.abs(place) > mostTurns * periodOf(dimension)) return null;
   if (circle !== null || range === undefined) return place;
   const isInside = place >= range[0] && place <= range[1];
@@ -184,10 +184,12 @@ export function isWithin(value: number, [low, high]: Bounds, slack: number): boo
   return value >= low - slack && value <= high + slack;
 }
 
-/** What a reading may be off without the robot having moved, in units of the state. */
+/** What a reading may be off without the robot having moved, in units of the action. */
 export function readingSlack({ dimension, hard, workspace }: LimitRule): number {
-  const scale = Math.abs(dimension.state!.scale);
-  const width = dimension.kind === 'delta' ? workspace[1] - workspace[0] : (hard[1] - hard[0]) * scale;
+  const isDelta = dimension.kind === 'delta';
+  const width = isDelta
+    ? (workspace[1] - workspace[0]) / Math.abs(dimension.state!.scale)
+    : hard[1] - hard[0];
   return Number.isFinite(width) ? tolerated * width : 0;
 }
 

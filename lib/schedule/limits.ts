@@ -122,8 +122,6 @@ export class Limiter {
     const { index, scale } = dimension.state!;
     const measured = observation?.state?.[index];
     if (measured === undefined || !Number.isFinite(measured)) return 'positionUnknown';
-    const place = placeOf(measured, rule);
-    if (place === null) return 'readingImpossible';
     if (dimension.kind === 'delta') {
       const count = this.#executed.countBefore(observedAt);
       if (count === null) return 'positionUnknown';
@@ -131,6 +129,8 @@ export class Limiter {
       if (!isWithin(measured, workspace, workspace[1] - workspace[0])) return 'outsideWorkspace';
       return measured + scale * this.#executed.movedSince(count)[d]!;
     }
+    const place = placeOf(measured, rule);
+    if (place === null) return 'readingImpossible';
     if (rule.circle !== null) return place;
     return isStart(place, rule) ? clamp(place, rule.hard) : 'outsideWorkspace';
   }

@@ -86,7 +86,7 @@ export class Readings {
     for (const rule of this.#rules) {
       const { dimension } = rule;
       const measured = dimension.state && state[dimension.state.index];
-      if (measured === undefined || placeOf(measured, rule) !== null) continue;
+      if (measured === undefined || dimension.kind === 'delta' || placeOf(measured, rule) !== null) continue;
       const { index, scale } = dimension.state!;
       const [low, high] = rule.dimension.range ?? rule.hard;
       return impossible(rule, index, `about ${low}..${high} times ${scale}`, measured);
@@ -104,23 +104,26 @@ export class Readings {
       const before = a.state[index];
       const after = b.state[index];
       if (before === undefined || after === undefined) continue;
-      const way =
-        rule.circle === null ? after - before : wrapped(after - before, rule.circle * Math.abs(scale));
+      const difference = (after - before) / scale;
+      const way = rule.circle === null ? difference : wrapped(difference, rule.circle);
       const most = pushed * farthest * ticks + readingSlack(rule);
       if (Math.abs(way) <= most) continue;
-      return impossible(rule, index, `within ${most} of ${before}, ${b.at - a.at} ms before`, after);
+      return impossible(
+        rule,
+        index,
+        `within ${Math.abs(scale) * most} of ${before}, ${b.at - a.at} ms before`,
+        after,
+      );
     }
     return null;
   }
 }
 
-/** In state units, by the limits that need to know where the robot is; infinite where nothing says how fast it can be. */
+/** In units of the action, by the limits that need to know where the robot is; infinite where nothing says how fast it can be. */
 function farthestInTick({ dimension, step, needsPosition }: LimitRule): number {
   if (!needsPosition) return Number.POSITIVE_INFINITY;
-  const { kind, range, state } = dimension;
-  const most =
-    kind === 'delta' && range !== undefined ? Math.max(-range[0], range[1]) : Number.POSITIVE_INFINITY;
-  return Math.min(step, most) * Math.abs(state!.scale);
+  const { kind, range } = dimension;
+  return kind === 'delta' && range !== undefined ? Math.min(step, Math.max(-range[0], range[1])) : step;
 }
 
 function impossible(

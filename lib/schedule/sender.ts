@@ -42,9 +42,15 @@ export class Sender {
     if (answer === null || (typeof answer !== 'object' && typeof answer !== 'function')) return;
     this.#open++;
     Promise.resolve(answer)
-      .then(undefined, (cause: unknown) => this.#failed(cause, action))
+      .then(
+        () => this.#open--,
+        (cause: unknown) => {
+          // before it is told: a HOLD that follows is sent on its own
+          this.#open--;
+          this.#failed(cause, action);
+        },
+      )
       .then(() => {
-        this.#open--;
         if (this.#open === 0) this.#wake();
       });
   }

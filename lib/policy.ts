@@ -3,7 +3,7 @@
  * platform's facts and the caller's options meet.
  */
 
-import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
+import { checkpointOptionsOf, openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal } from './options.ts';
@@ -47,6 +47,7 @@ export const policyOptionNames = [
   'device',
   'graphs',
   'siglipText',
+  'rounding',
   'cacheDir',
   'onProgress',
   'onNotice',
@@ -73,15 +74,9 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   checkRuntimeOptions(options);
   checkSignal(options.signal);
-  const { signal, onProgress, siglipText, cacheDir } = options;
-  const checkpoint = await openCheckpoint(dir, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const checkpoint = await openCheckpoint(dir, checkpointOptionsOf(options));
   const parts = await gatherParts(checkpoint, options);
-  signal?.throwIfAborted();
+  options.signal?.throwIfAborted();
   const session = await openSession(parts, options);
   const policy = new CheckpointPolicy(parts, session, options);
   rememberParts(policy, { parts, options });

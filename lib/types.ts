@@ -1,6 +1,6 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
-import type { Progress } from './checkpoint/checkpoint.ts';
+import type { Progress, WeightRounding } from './checkpoint/checkpoint.ts';
 import type { Normalization, PlatformName } from './platform.ts';
 
 /** One camera frame, uint8, row-major [height, width, 3]. Never modified. */
@@ -51,6 +51,8 @@ export interface PolicyOptions {
   /** TensorRT: CUDA graphs; default true. */
   readonly graphs?: boolean;
   readonly siglipText?: string;
+  /** `bfloat16` (default): weights as the reference's loaders round them; `none`: as training left them. */
+  readonly rounding?: WeightRounding;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   /** A sentence about what costs time and nothing else, e.g. a damaged timing cache that is started anew. */

@@ -1,7 +1,7 @@
 /** `semanticvla build`: TensorRT engines into the cache. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { checkpointOptionsOf, openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { auditTable } from '../engine/auditTable.ts';
 import {
   type CachedEngines,
@@ -96,15 +96,14 @@ async function openSource(
     return { architecture: presetArchitecture(flags.preset!), sizes };
   }
   const { weights: _, ...shared } = flags;
-  const { siglipText, cacheDir, unnormKey, ...options } = policyOptions(shared);
+  const options = policyOptions(shared);
   const checkpoint = await openCheckpoint(dir, {
+    ...checkpointOptionsOf(options),
     onProgress: context.onProgress,
     signal: context.signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
   });
   const platform = resolvePlatform(checkpoint, options);
-  return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, unnormKey) };
+  return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, options.unnormKey) };
 }
 
 type Choice = ReturnType<typeof engineOptions>;

@@ -1,7 +1,7 @@
 /** `semanticvla export`: the two ONNX models of a checkpoint. */
 
 import { type Command, Option } from 'commander';
-import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { checkpointOptionsOf, openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { type ExportReport, exportPolicy } from '../graph/exportPolicy.ts';
 import { resolvePlatform } from '../platform.ts';
 import { policySizes } from '../policyParts.ts';
@@ -47,16 +47,11 @@ export function exportText({ instruction, policy, weights }: ExportReport): stri
 
 async function run(context: CommandContext, dir: string, flags: ExportFlags): Promise<number> {
   const { onProgress, signal } = context;
-  const { siglipText, cacheDir, unnormKey, ...options } = policyOptions(flags);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress,
-    signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
+  const options = policyOptions(flags);
+  const checkpoint = await openCheckpoint(dir, { ...checkpointOptionsOf(options), onProgress, signal });
   const platform = resolvePlatform(checkpoint, options);
   const report = await exportPolicy(checkpoint, {
-    sizes: policySizes(checkpoint, platform, unnormKey),
+    sizes: policySizes(checkpoint, platform, options.unnormKey),
     signal,
     ...(flags.out === undefined ? {} : { out: flags.out }),
     ...(flags.link === undefined ? {} : { link: flags.link }),

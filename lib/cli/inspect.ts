@@ -1,7 +1,7 @@
 /** `semanticvla inspect`: what a checkpoint is. */
 
 import type { Command } from 'commander';
-import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { checkpointOptionsOf, openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
@@ -118,11 +118,13 @@ export function inspectText(report: InspectReport): string {
     ['left', 'right', 'right'],
   );
   const notes: string[] = [];
-  if (sources.loraMerged !== null) {
-    const { file, tensors, fromCache } = sources.loraMerged;
-    notes.push(
-      `LoRA: ${tensors} tensors merged, ${fromCache ? 'from the cache' : 'written to the cache'}: ${file}`,
-    );
+  if (sources.rounding === 'bfloat16')
+    notes.push("weights are bfloat16, as the reference's loaders round them");
+  if (sources.madeWeights !== null) {
+    const { file, merged, rounded, fromCache } = sources.madeWeights;
+    const what = [`${merged} tensors with LoRA merged`, `${rounded} rounded`];
+    const where = fromCache ? 'from the cache' : 'written to the cache';
+    notes.push(`${what.filter((part) => !/^0 /.test(part)).join(', ')}, ${where}: ${file}`);
   }
   if (report.supersededTensors > 0) {
     notes.push(
@@ -146,14 +148,9 @@ export function inspectText(report: InspectReport): string {
 
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
-  const { siglipText, cacheDir, platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } =
-    policyOptions(flags);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress,
-    signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
+  const options = policyOptions(flags);
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
+  const checkpoint = await openCheckpoint(dir, { ...checkpointOptionsOf(options), onProgress, signal });
   const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
   const report = await inspectCheckpoint(
     checkpoint,

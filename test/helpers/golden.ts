@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expandShards, isSparseShard } from './sparseShards.ts';
 
-export type GoldenName = 'libero-tiny' | 'aloha-tiny' | 'oft-tiny';
+export type GoldenName = 'libero-tiny' | 'aloha-tiny' | 'oft-tiny' | 'offgrid-tiny';
 
 /** Absolute path of test/golden. */
 export const goldenRoot = fileURLToPath(new URL('../golden', import.meta.url));

@@ -3,7 +3,7 @@
  * watches, taking turns with a session without it, so that the slow-down is known.
  */
 
-import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
+import { checkpointOptionsOf, openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { resolveUnnormKey } from '../../platform.ts';
 import { cpuSessionOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policyParts.ts';
@@ -113,10 +113,8 @@ async function open(source: string | Policy, options: ProfileOptions): Promise<O
     );
   }
   const policyOptions = options.policy ?? {};
-  const { siglipText, cacheDir } = policyOptions;
   const checkpoint = await openCheckpoint(source, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
+    ...checkpointOptionsOf(policyOptions),
     ...(onProgress === undefined ? {} : { onProgress }),
     ...(signal === undefined ? {} : { signal }),
   });

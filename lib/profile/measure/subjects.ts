@@ -1,7 +1,7 @@
 /** From what a caller wants measured to policies that are loaded, with everything that a chunk needs at hand. */
 
 import type { Checkpoint, Progress } from '../../checkpoint/checkpoint.ts';
-import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
+import { checkpointOptionsOf, openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { resolvePlatform } from '../../platform.ts';
 import { loadPolicy } from '../../policy.ts';
@@ -127,10 +127,7 @@ async function load(
   const loadMs = performance.now() - start;
   policies.push(policy);
   // opened after loading: before it, it would have warmed what the cold start is about
-  const checkpoint = await openCheckpoint(dir, {
-    ...shared,
-    ...(all.siglipText === undefined ? {} : { siglipText: all.siglipText }),
-  });
+  const checkpoint = await openCheckpoint(dir, checkpointOptionsOf(all));
   const unnormKey = all.unnormKey ?? firstKey(checkpoint);
   const parts = await gatherParts(checkpoint, { ...all, unnormKey });
   return { policy, parts, loadMs, unnormKey };
@@ -158,12 +155,7 @@ async function camerasOf(
   options: PolicyOptions,
 ): Promise<readonly string[] | null> {
   if (cameraCount === undefined) return null;
-  const { siglipText, cacheDir, signal } = options;
-  const checkpoint = await openCheckpoint(dir, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const checkpoint = await openCheckpoint(dir, checkpointOptionsOf(options));
   const { cameras } = resolvePlatform(checkpoint, options);
   return Array.from({ length: cameraCount }, (_, i) => cameras[i] ?? `camera_${i}`);
 }

@@ -1,7 +1,7 @@
 /** What a policy could do on devices, before any of them is bought: opens nothing but headers, runs nothing. */
 
-import type { Progress } from '../../checkpoint/checkpoint.ts';
-import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
+import type { Progress, WeightRounding } from '../../checkpoint/checkpoint.ts';
+import { checkpointOptionsOf, openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, expected } from '../../options.ts';
@@ -32,6 +32,7 @@ export interface EstimateRooflineOptions extends PlatformOptions {
   readonly promptTokens?: number;
   readonly unnormKey?: string;
   readonly siglipText?: string;
+  readonly rounding?: WeightRounding;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
@@ -49,7 +50,8 @@ export interface RooflineEstimate {
 }
 
 const optionNames = [
-  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText', 'cacheDir'],
+  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText'],
+  ...['rounding', 'cacheDir'],
   ...[
     'onProgress',
     'signal',
@@ -103,7 +105,7 @@ function choosePrecisions(
 }
 
 async function openWork(options: EstimateRooflineOptions, promptTokens: number): Promise<PolicyWork> {
-  const { checkpoint: dir, preset, unnormKey, siglipText, cacheDir, onProgress, signal } = options;
+  const { checkpoint: dir, preset, unnormKey } = options;
   if ((dir === undefined) === (preset === undefined)) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
@@ -121,12 +123,7 @@ async function openWork(options: EstimateRooflineOptions, promptTokens: number):
     });
     return policyWork(presetArchitecture(preset), { ...sizes, promptTokens });
   }
-  const checkpoint = await openCheckpoint(dir!, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const checkpoint = await openCheckpoint(dir!, checkpointOptionsOf(options));
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
   const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
   const resolved = resolvePlatform(

@@ -3,18 +3,25 @@
  * platform's facts and the caller's options meet.
  */
 
-import { checkpointOptionsOf, openCheckpoint } from './checkpoint/openCheckpoint.ts';
+import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal } from './options.ts';
-import { type Platform, resolveUnnormKey } from './platform.ts';
+import { resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
-import { cpuSessionOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
+import {
+  checkpointOptions,
+  cpuSessionOptions,
+  gatherParts,
+  type PolicyParts,
+  rememberParts,
+} from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { OnnxSession } from './runtime/onnxRuntime.ts';
 import { openTensorRt } from './runtime/openTensorRt.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
+import { type Notice, NoticeLog } from './support/notices.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
 import { pickFrames } from './transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
@@ -22,6 +29,7 @@ import { normalizeProprio } from './transforms/proprio.ts';
 import type {
   ActionChunk,
   Observation,
+  Platform,
   Policy,
   PolicyOptions,
   PredictOptions,
@@ -74,11 +82,12 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   checkRuntimeOptions(options);
   checkSignal(options.signal);
-  const checkpoint = await openCheckpoint(dir, checkpointOptionsOf(options));
+  const notices = new NoticeLog(options.onNotice);
+  const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
   options.signal?.throwIfAborted();
-  const session = await openSession(parts, options);
-  const policy = new CheckpointPolicy(parts, session, options);
+  const session = await openSession(parts, { ...options, onNotice: notices.add });
+  const policy = new CheckpointPolicy(parts, session, options, notices);
   rememberParts(policy, { parts, options });
   return policy;
 }
@@ -116,15 +125,17 @@ class CheckpointPolicy implements Policy {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly #notices: NoticeLog;
   readonly #parts: PolicyParts;
   readonly #session: Session;
   readonly #instructions: InstructionCache;
   readonly #unnormKey: string | undefined;
   #closed = false;
 
-  constructor(parts: PolicyParts, session: Session, options: PolicyOptions) {
+  constructor(parts: PolicyParts, session: Session, options: PolicyOptions, notices: NoticeLog) {
     const { config } = parts.checkpoint;
     this.#parts = parts;
+    this.#notices = notices;
     this.#session = session;
     this.#instructions = new InstructionCache(options.instructionCache ?? 16);
     this.#unnormKey = options.unnormKey;
@@ -133,6 +144,10 @@ class CheckpointPolicy implements Policy {
     this.variant = config.variant;
     this.imageSize = config.imageSize;
     this.patchGrid = config.imageSize / config.siglip.patchSize;
+  }
+
+  get notices(): readonly Notice[] {
+    return this.#notices.notices;
   }
 
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {

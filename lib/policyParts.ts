@@ -1,19 +1,16 @@
 /** What every prediction of one policy shares: the checkpoint's facts and the platform's, resolved once at load. */
 
 import { availableParallelism } from 'node:os';
-import type { Checkpoint } from './checkpoint/checkpoint.ts';
-import type { GraphOptions } from './graph/graphContext.ts';
+import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from './checkpoint/checkpoint.ts';
+import type { GraphOptions, PolicySizes } from './graph/graphContext.ts';
 import { buildInstructionGraph } from './graph/instructionGraph.ts';
 import { buildPolicyGraph } from './graph/policyGraph.ts';
-import { type Platform, resolvePlatform, resolveUnnormKey } from './platform.ts';
+import { resolvePlatform, resolveUnnormKey } from './platform.ts';
 import type { OnnxSessionOptions } from './runtime/onnxRuntime.ts';
 import { type CpuWeights, cpuWeightsOf } from './runtimeOptions.ts';
 import { type PromptLimits, promptLimits } from './transforms/prompt.ts';
 import { loadTokenizers, type Tokenizers } from './transforms/tokenizer/tokenizers.ts';
-import type { Policy, PolicyOptions } from './types.ts';
-
-/** Sizes that both graphs are built with. */
-export type PolicySizes = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
+import type { Platform, Policy, PolicyOptions } from './types.ts';
 
 export interface PolicyParts {
   readonly checkpoint: Checkpoint;
@@ -22,6 +19,21 @@ export interface PolicyParts {
   readonly sizes: PolicySizes;
   readonly promptLimits: PromptLimits;
   readonly threads: number;
+}
+
+const checkpointOptionNames = [
+  'siglipText',
+  'rounding',
+  'cacheDir',
+  'onProgress',
+  'onNotice',
+  'signal',
+] as const satisfies readonly (keyof OpenCheckpointOptions)[];
+
+/** Those of a policy's options that open its checkpoint. @param options of `loadPolicy`, or others among them */
+export function checkpointOptions(options: OpenCheckpointOptions): OpenCheckpointOptions {
+  const given = checkpointOptionNames.map((name) => [name, options[name]] as const);
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }
 
 /** @throws PLATFORM_REQUIRED, OPTION_INVALID, UNNORM_KEY_*, TOKENIZER_INVALID */
@@ -53,13 +65,6 @@ function actionDimOf(checkpoint: Checkpoint, unnormKey: string | undefined): num
   if (checkpoint.config.actionDim !== null) return checkpoint.config.actionDim;
   const key = resolveUnnormKey(checkpoint, unnormKey);
   return checkpoint.statistics.get(key)!.action.min.length;
-}
-
-/** Bytes of the weights that the graphs may read. */
-export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
-  let bytes = 0;
-  for (const view of checkpoint.tensors.values()) bytes += view.byteLength;
-  return bytes;
 }
 
 /** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */

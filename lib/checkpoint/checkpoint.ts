@@ -1,5 +1,6 @@
 /** The opened checkpoint: everything that later rooms may know about a folder on disk. */
 
+import type { Notice, OnNotice } from '../support/notices.ts';
 import type { PixelNormalization, PolicyConfig } from './policyConfig.ts';
 import type { TensorView } from './tensorView.ts';
 
@@ -60,6 +61,8 @@ export interface Checkpoint {
   readonly pixelNormalization: { readonly dinov2: PixelNormalization; readonly siglip: PixelNormalization };
   readonly tokenizers: TokenizerFiles;
   readonly sources: CheckpointSources;
+  /** What should be known of it though it opens. */
+  readonly notices: readonly Notice[];
 }
 
 /** Progress of long work: `done` of `total` in `unit`, for one named step. */
@@ -86,5 +89,14 @@ export interface OpenCheckpointOptions {
   /** Where merged and rounded weights are kept; default `$SEMANTICVLA_CACHE`, else `$XDG_CACHE_HOME/semanticvla`, else `~/.cache/semanticvla`. */
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
+  /** Each of `Checkpoint.notices`, as soon as it is known; default: a warning of the process. */
+  readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
+}
+
+/** Bytes of the weights that the graphs may read. */
+export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
+  let bytes = 0;
+  for (const view of checkpoint.tensors.values()) bytes += view.byteLength;
+  return bytes;
 }

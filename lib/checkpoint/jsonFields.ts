@@ -1,8 +1,8 @@
 /** Typed access to the fields of a JSON side file; every refusal names file, key, what was expected and what was found. */
 
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { readSideFile } from './fileAccess.ts';
-import { isJsonArray, isJsonObject, type JsonObject, type JsonValue, parseStrictJson } from './strictJson.ts';
+import { readJsonFile } from './jsonFile.ts';
+import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from './strictJson.ts';
 
 /** An object of a JSON file, with the path to it for messages. */
 export class JsonFields {
@@ -20,14 +20,7 @@ export class JsonFields {
 
   /** The file's top-level object. `missing`: code when there is no such file; `invalid`: of everything else. */
   static async read(file: string, missing: ErrorCode, invalid: ErrorCode): Promise<JsonFields> {
-    const text = await readSideFile(file, missing, invalid);
-    let value: JsonValue;
-    try {
-      value = parseStrictJson(text);
-    } catch (cause) {
-      const problem = cause instanceof Error ? cause.message : String(cause);
-      throw new SemanticVlaError(invalid, `${file}: expected JSON, found ${problem}.`, { cause });
-    }
+    const value = await readJsonFile(file, { missing, invalid });
     if (!isJsonObject(value)) throw new SemanticVlaError(invalid, `${file}: expected a JSON object.`);
     return new JsonFields(file, '', value, invalid);
   }

@@ -9,12 +9,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { openRegular, readExactly, reason } from '../support/fileAccess.ts';
+import { makeFolder } from '../support/makeFolder.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
-import { openRegular, readExactly, reason } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import { fileOf, isSplit, type SplitTensor } from './logicalTensors.ts';
 import { elementCount } from './shapes.ts';
@@ -167,7 +168,7 @@ function layout(file: string, key: string, makings: readonly WeightMaking[]): La
 /** Header and length exactly as expected; anything else (truncated, foreign, absent) is made again. */
 async function isIntact(file: string, header: Buffer, total: number): Promise<boolean> {
   try {
-    const { handle, size } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
+    const { handle, size } = await openRegular(file, { missing: 'CHECKPOINT_FILE_MISSING' });
     try {
       if (size !== total) return false;
       return (await readExactly(handle, 0, header.length, file, 'SAFETENSORS_INVALID')).equals(header);
@@ -191,7 +192,7 @@ async function write(
   signal?.throwIfAborted();
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   const output = await inCache(temporary, async () => {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(file), 0o700);
     await removeStale(dirname(file));
     return open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   });
@@ -199,7 +200,7 @@ async function write(
   const step = scale === null ? 'round weights' : 'merge LoRA';
   try {
     for (const input of filesOf(makings))
-      inputs.set(input, (await openRegular(input, 'CHECKPOINT_FILE_MISSING')).handle);
+      inputs.set(input, (await openRegular(input, { missing: 'CHECKPOINT_FILE_MISSING' })).handle);
     let position = await append(output, temporary, header, 0);
     for (const making of makings) {
       const input = fileOf(making.source);

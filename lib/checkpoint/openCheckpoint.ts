@@ -3,6 +3,8 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { isFolder, isThere, whatIsAt } from '../support/fileAccess.ts';
+import { NoticeLog } from '../support/notices.ts';
 import {
   type Checkpoint,
   type DatasetStatistics,
@@ -13,7 +15,6 @@ import {
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
-import { isFile, isFolder } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import { collectTensors, fileOf, isSplit, type LogicalTensor } from './logicalTensors.ts';
 import { type MadeWeights, makeWeights, readLoraScale } from './loraMerge.ts';
@@ -27,7 +28,14 @@ import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
 import { verifySmallTensors } from './verifyTensors.ts';
 import type { WeightMaking } from './weightBlocks.ts';
 
-const knownOptions = ['siglipText', 'rounding', 'cacheDir', 'onProgress', 'signal'] as const;
+const knownOptions: readonly (keyof OpenCheckpointOptions)[] = [
+  'siglipText',
+  'rounding',
+  'cacheDir',
+  'onProgress',
+  'onNotice',
+  'signal',
+];
 
 /**
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
@@ -38,6 +46,7 @@ const knownOptions = ['siglipText', 'rounding', 'cacheDir', 'onProgress', 'signa
 export async function openCheckpoint(dir: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions(dir, options);
   options.signal?.throwIfAborted();
+  const notices = new NoticeLog(options.onNotice);
   const folder = await absoluteFolder(dir);
   const config = await JsonFields.read(
     join(folder, 'config.json'),
@@ -97,14 +106,8 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
       madeWeights: made?.report ?? null,
       madeOf: new Map(makings.map(({ source }) => [source.name, fileOf(source)])),
     },
+    notices: notices.notices,
   };
-}
-
-/** What `openCheckpoint` takes of the options of something larger. */
-export function checkpointOptionsOf(options: OpenCheckpointOptions): OpenCheckpointOptions {
-  return Object.fromEntries(
-    knownOptions.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
-  );
 }
 
 function checkOptions(dir: string, options: OpenCheckpointOptions): void {
@@ -135,7 +138,7 @@ async function absoluteFolder(dir: string): Promise<string> {
   if (!(await isFolder(dir))) {
     throw new SemanticVlaError(
       'CHECKPOINT_NOT_FOUND',
-      `${dir}: expected a checkpoint folder, found ${(await isFile(dir)) ? 'a file' : 'nothing'}. Pass the folder that holds config.json and the weights.`,
+      `${dir}: expected a checkpoint folder, found ${await whatIsAt(dir)}. Pass the folder that holds config.json and the weights.`,
     );
   }
   return realpath(dir);
@@ -147,7 +150,7 @@ async function loadStatistics(
   policy: PolicyConfig,
 ): Promise<{ datasets: Map<string, DatasetStatistics>; file: string }> {
   const own = join(dir, 'dataset_statistics.json');
-  if (await isFile(own)) {
+  if (await isThere(own, 'STATISTICS_INVALID')) {
     const datasets = readStatistics(
       await JsonFields.read(own, 'CHECKPOINT_FILE_MISSING', 'STATISTICS_INVALID'),
     );

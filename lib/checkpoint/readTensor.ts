@@ -3,7 +3,7 @@
 import { endianness } from 'node:os';
 import { SemanticVlaError } from '../errors.ts';
 import { fromBfloat16 } from '../support/bfloat16.ts';
-import { openRegular, readInto } from './fileAccess.ts';
+import { openRegular, readInto } from '../support/fileAccess.ts';
 import type { TensorView } from './tensorView.ts';
 
 export type TensorData =
@@ -19,7 +19,7 @@ export type TensorData =
 
 /** Bytes of `view` as they lie on disk, in a buffer of their own. */
 export async function readTensorBytes(view: TensorView): Promise<Uint8Array> {
-  const { handle } = await openRegular(view.file, 'CHECKPOINT_FILE_MISSING');
+  const { handle } = await openRegular(view.file, { missing: 'CHECKPOINT_FILE_MISSING' });
   try {
     const bytes = new Uint8Array(view.byteLength);
     await readInto(handle, bytes, view.offset, view.file, 'TENSOR_SHAPE');

@@ -3,9 +3,10 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
-import { isFile, readSideFile } from './fileAccess.ts';
+import { isThere } from '../support/fileAccess.ts';
+import { readJsonFile } from './jsonFile.ts';
 import { readSafetensors } from './safetensors.ts';
-import { isJsonObject, type JsonObject, type JsonValue, parseStrictJson } from './strictJson.ts';
+import { isJsonObject, type JsonObject } from './strictJson.ts';
 import type { TensorView } from './tensorView.ts';
 
 const indexName = 'model.safetensors.index.json';
@@ -21,8 +22,8 @@ export interface Shards {
 
 /** Headers of all shards of `dir`. The index and the shards must name exactly the same tensors. */
 export async function readShards(dir: string): Promise<Shards> {
-  const hasIndex = await isFile(join(dir, indexName));
-  const hasSingle = await isFile(join(dir, singleName));
+  const hasIndex = await isThere(join(dir, indexName), 'CHECKPOINT_FILE_MISSING');
+  const hasSingle = await isThere(join(dir, singleName), 'CHECKPOINT_FILE_MISSING');
   if (hasIndex && hasSingle) {
     throw new SemanticVlaError(
       'CHECKPOINT_AMBIGUOUS',
@@ -74,7 +75,7 @@ async function readIndexed(dir: string): Promise<Shards> {
   const files: string[] = [];
   for (const shard of [...names].sort()) {
     const file = join(dir, shard);
-    if (!(await isFile(file))) {
+    if (!(await isThere(file, 'CHECKPOINT_FILE_MISSING'))) {
       throw new SemanticVlaError(
         'CHECKPOINT_FILE_MISSING',
         `${file}: expected the shard that ${indexName} names, found none. Copy the missing file from the training machine.`,
@@ -102,13 +103,10 @@ async function readIndexed(dir: string): Promise<Shards> {
 }
 
 async function readWeightMap(path: string): Promise<JsonObject> {
-  const text = await readSideFile(path, 'CHECKPOINT_FILE_MISSING', 'SAFETENSORS_INDEX_INVALID');
-  let value: JsonValue;
-  try {
-    value = parseStrictJson(text);
-  } catch (cause) {
-    throw invalid(path, `expected JSON, found ${cause instanceof Error ? cause.message : String(cause)}`);
-  }
+  const value = await readJsonFile(path, {
+    missing: 'CHECKPOINT_FILE_MISSING',
+    invalid: 'SAFETENSORS_INDEX_INVALID',
+  });
   const weightMap = isJsonObject(value) ? value.weight_map : undefined;
   if (!isJsonObject(weightMap)) throw invalid(path, 'expected an object `weight_map`');
   return weightMap;

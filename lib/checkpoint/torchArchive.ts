@@ -5,8 +5,8 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
+import { openRegular, readExactly } from '../support/fileAccess.ts';
 import { crc32 } from './crc32.ts';
-import { openRegular, readExactly } from './fileAccess.ts';
 import { readPickle } from './pickle.ts';
 import type { PickleTensor, PickleValue } from './pickleValues.ts';
 import { dtypeBytes, type TensorDtype, type TensorView } from './tensorView.ts';
@@ -51,7 +51,10 @@ export interface TorchArchive {
  * TORCH_ARCHIVE_INVALID, TORCH_ARCHIVE_FORBIDDEN.
  */
 export async function readTorchArchive(file: string): Promise<TorchArchive> {
-  const { handle, size } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
+  const { handle, size } = await openRegular(file, {
+    missing: 'CHECKPOINT_FILE_MISSING',
+    invalid: 'TORCH_ARCHIVE_INVALID',
+  });
   try {
     const { entries, directory } = await readZip(handle, size, file);
     const pickles = [...entries.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));

@@ -6,9 +6,9 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
+import { openRegular, readInto } from '../support/fileAccess.ts';
 import type { Checkpoint, Progress } from './checkpoint.ts';
 import { EntryCrc } from './entryCrc.ts';
-import { openRegular, readInto } from './fileAccess.ts';
 import { isFloat } from './readTensor.ts';
 import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
@@ -70,7 +70,7 @@ async function scan(
   let done = 0;
   for (const [file, list] of byFile) {
     const archive = archives.find((candidate) => candidate.file === file) ?? null;
-    const { handle } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
+    const { handle } = await openRegular(file, { missing: 'CHECKPOINT_FILE_MISSING' });
     try {
       // In file order, so that disks read ahead.
       for (const view of list.sort((a, b) => a.offset - b.offset)) {

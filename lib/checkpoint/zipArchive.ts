@@ -7,7 +7,8 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
-import { readExactly } from './fileAccess.ts';
+import { readExactly } from '../support/fileAccess.ts';
+import { foreignKind } from '../support/standIn.ts';
 
 /** Central directory cap, bytes: a vision archive has about 1,500 entries of about 100 bytes. */
 const directoryCap = 32 * 1024 * 1024;
@@ -76,9 +77,15 @@ async function findDirectory(handle: FileHandle, size: number, file: string): Pr
   if (size < endRecordBytes) throw invalid(file, `${size} bytes are too few for a ZIP archive`);
   const end = await readExactly(handle, size - endRecordBytes, endRecordBytes, file, 'TORCH_ARCHIVE_INVALID');
   if (end.readUInt32LE(0) !== 0x06054b50 || end.readUInt16LE(20) !== 0) {
+    const start = await readExactly(handle, 0, Math.min(size, 512), file, 'TORCH_ARCHIVE_INVALID');
+    const found = foreignKind(start);
     throw invalid(
       file,
-      'no ZIP end record in the last 22 bytes: the file is truncated, or not written by torch.save of torch >= 1.6',
+      `no ZIP end record in the last 22 bytes: ${
+        start.readUInt32LE(0) === 0x04034b50
+          ? 'the file is truncated, only the first part of it was downloaded or copied'
+          : `not written by torch.save of torch >= 1.6${found === null ? '' : `, but ${found}`}`
+      }`,
     );
   }
   const count = end.readUInt16LE(10);

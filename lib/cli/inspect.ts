@@ -1,15 +1,15 @@
 /** `semanticvla inspect`: what a checkpoint is. */
 
 import type { Command } from 'commander';
-import { checkpointOptionsOf, openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { checkpointOptions } from '../policyParts.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface InspectFlags extends Partial<PolicyFlags> {
   readonly verify?: boolean;
@@ -131,6 +131,7 @@ export function inspectText(report: InspectReport): string {
       `${report.supersededTensors} tensors of the shards are superseded by the .pt archives or not used`,
     );
   }
+  for (const { code, message } of report.notices) notes.push(`NOTICE ${code}: ${message}`);
   for (const { file, bytes, reason } of report.ignored)
     notes.push(`ignored: ${file} (${formatBytes(bytes)}): ${reason}`);
   const others = [sources.statistics, ...sources.tokenizers].join(', ');
@@ -150,7 +151,7 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
   const { onProgress, signal } = context;
   const options = policyOptions(flags);
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
-  const checkpoint = await openCheckpoint(dir, { ...checkpointOptionsOf(options), onProgress, signal });
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
   const report = await inspectCheckpoint(
     checkpoint,

@@ -1,9 +1,9 @@
 /** What a remote policy is: from the server's metadata, or from the caller where a server does not say. */
 
 import { SemanticVlaError } from '../errors.ts';
-import type { Platform } from '../platform.ts';
 import type { WireMap, WireValue } from '../serve/ndarray.ts';
 import { metadataVersion } from '../serve/serverMetadata.ts';
+import type { Platform } from '../types.ts';
 import { remoteFailed } from './transport.ts';
 
 export interface RemoteFacts {

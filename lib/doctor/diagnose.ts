@@ -8,22 +8,11 @@ import { loadAddon } from '../binding.ts';
 import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
 import { readCpuModel } from '../support/cpuModel.ts';
+import type { Check } from './check.ts';
 import { checkGpu } from './gpu.ts';
 import { doctorProbe, type Probe } from './probe.ts';
 import { checkSealedFiles } from './sealedFiles.ts';
 import { checkEngineCache } from './tensorRt.ts';
-
-/** `absent`: not there and not needed by the CPU runtime; `missing`: needed. */
-export type CheckStatus = 'ok' | 'absent' | 'missing';
-
-export interface Check {
-  readonly name: string;
-  readonly status: CheckStatus;
-  /** What is there. */
-  readonly found: string;
-  /** The command that gets it; null when nothing is needed or can be done. */
-  readonly fix: string | null;
-}
 
 export interface DoctorReport {
   readonly version: string;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import { packageCommand } from '../support/packageCommand.ts';
-import type { Check } from './diagnose.ts';
+import type { Check } from './check.ts';
 
 /** What the search for TensorRT ended with. */
 export type TensorRtState =

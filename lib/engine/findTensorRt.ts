@@ -4,10 +4,11 @@
  */
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { loadAddon, modulePath, type NativeTensorRt, type NativeVersion } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { makeFolderSync } from '../support/makeFolder.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import {
   isFolder,
@@ -201,7 +202,7 @@ function throughLinks(library: string, parser: string): string {
     .digest('hex');
   const folder = join(linkFolder(), key.slice(0, 16));
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolderSync(folder);
     const present = readdirSync(folder);
     for (const [name, target] of targets)
       if (!present.includes(name)) linkOnce(realpathSync(target), join(folder, name));

@@ -1,22 +1,19 @@
 /** What a checkpoint is, in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
 
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Checkpoint, CheckpointSources } from '../checkpoint/checkpoint.ts';
+import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
-import { type Platform, type PlatformOptions, resolvePlatform } from '../platform.ts';
+import { type PlatformOptions, resolvePlatform } from '../platform.ts';
+import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
+import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
-import { type PartName, partNames, partOf } from './parts.ts';
-
-export interface PartSize {
-  readonly part: PartName;
-  readonly parameters: number;
-  readonly bytes: number;
-}
+import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
 
 export interface TokenBudget {
   /** Projected patches an image. */
@@ -78,6 +75,8 @@ export interface InspectReport {
   };
   /** Weights and statistics that lie there and feed nothing. */
   readonly ignored: readonly IgnoredFile[];
+  /** What should be known of the checkpoint though it opens. */
+  readonly notices: readonly Notice[];
   /** Tensors of the shards that a `.pt` archive supersedes or nobody reads. */
   readonly supersededTensors: number;
 }
@@ -162,8 +161,8 @@ function reasonIgnored(file: string): string {
 async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
   const file = join(dir, 'config.json');
   if (sources.statistics === file) return [];
-  const { norm_stats: decoy } = JSON.parse(await readFile(file, 'utf8')) as { norm_stats?: unknown };
-  if (decoy === undefined || decoy === null) return [];
+  const decoy = (await JsonFields.read(file, 'CHECKPOINT_NOT_A_POLICY', 'CONFIG_INVALID')).get('norm_stats');
+  if (decoy === undefined) return [];
   const bytes = Buffer.byteLength(JSON.stringify(decoy));
   return [{ file: 'config.json, norm_stats', bytes, reason: 'superseded by dataset_statistics.json' }];
 }
@@ -258,6 +257,7 @@ export async function inspectCheckpoint(
       madeWeights: sources.madeWeights,
     },
     ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
+    notices: checkpoint.notices,
     supersededTensors: await countSuperseded(checkpoint),
   };
 }

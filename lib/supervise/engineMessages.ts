@@ -3,8 +3,15 @@
  * how the arrays travel is the transport's business (engineLink.ts).
  */
 
-import type { Platform } from '../platform.ts';
-import type { ActionChunk, ImageFrame, Observation, PredictOptions, StageTensor } from '../types.ts';
+import type { Notice } from '../support/notices.ts';
+import type {
+  ActionChunk,
+  ImageFrame,
+  Observation,
+  Platform,
+  PredictOptions,
+  StageTensor,
+} from '../types.ts';
 
 /** Arrays that may cross. */
 export type WireArray = Uint8Array | Int32Array | Float32Array | Float64Array;
@@ -24,6 +31,7 @@ export interface EngineFacts {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly notices: readonly Notice[];
 }
 
 export interface WireError {

@@ -84,8 +84,8 @@ async function receive(message: ToEngine, arrays: readonly WireArray[]): Promise
     case 'start':
       try {
         policy = await open(message.source);
-        const { platform, dimensions, variant, imageSize, patchGrid } = policy;
-        const facts = { platform, dimensions, variant, imageSize, patchGrid };
+        const { platform, dimensions, variant, imageSize, patchGrid, notices = [] } = policy;
+        const facts = { platform, dimensions, variant, imageSize, patchGrid, notices };
         link.send({ kind: 'ready', facts }, []);
         setInterval(() => link.send({ kind: 'beat' }, []), message.beatMs).unref();
       } catch (error) {

@@ -2,9 +2,9 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
-import type { Platform } from '../platform.ts';
+import type { Notice } from '../support/notices.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
-import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
+import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Backoff, restartDelay } from './backoff.ts';
 import {
   EngineChild,
@@ -66,12 +66,18 @@ interface Job {
   settled: boolean;
 }
 
+/** Equal for engines of one policy. Notices may differ: the second engine finds a cache that the first had to make. */
+function sameness({ notices: _, ...facts }: EngineFacts): string {
+  return JSON.stringify(facts);
+}
+
 export class SupervisedPolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly notices: readonly Notice[];
   readonly #settings: EngineSettings;
   readonly #facts: string;
   readonly #queue: Job[] = [];
@@ -104,12 +110,13 @@ export class SupervisedPolicy implements Policy {
   /** Made by `superviseEngine`. */
   constructor(settings: EngineSettings, child: EngineChild, facts: EngineFacts, startMs: number) {
     this.#settings = settings;
-    this.#facts = JSON.stringify(facts);
+    this.#facts = sameness(facts);
     this.platform = facts.platform;
     this.dimensions = facts.dimensions;
     this.variant = facts.variant;
     this.imageSize = facts.imageSize;
     this.patchGrid = facts.patchGrid;
+    this.notices = facts.notices;
     this.#child = child;
     this.#watch(child);
     child.hold(false);
@@ -326,7 +333,7 @@ export class SupervisedPolicy implements Policy {
       return; // `lost` says it
     }
     if (this.#state !== 'starting') return;
-    if (JSON.stringify(facts) !== this.#facts) {
+    if (sameness(facts) !== this.#facts) {
       child.kill();
       return this.#giveUp(
         'Engine: the policy on disk is another than at the start. Start the program again.',

@@ -2,7 +2,7 @@
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
-import type { Normalization, PlatformName } from '../platform.ts';
+import type { Normalization, PlatformName } from '../types.ts';
 import { lowHigh } from './bounds.ts';
 
 /**

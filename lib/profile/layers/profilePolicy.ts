@@ -3,10 +3,16 @@
  * watches, taking turns with a session without it, so that the slow-down is known.
  */
 
-import { checkpointOptionsOf, openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
+import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { resolveUnnormKey } from '../../platform.ts';
-import { cpuSessionOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policyParts.ts';
+import {
+  checkpointOptions,
+  cpuSessionOptions,
+  gatherParts,
+  type OpenedPolicy,
+  partsOf,
+} from '../../policyParts.ts';
 import { openTensorRt, type TensorRtOptions } from '../../runtime/openTensorRt.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
@@ -114,7 +120,7 @@ async function open(source: string | Policy, options: ProfileOptions): Promise<O
   }
   const policyOptions = options.policy ?? {};
   const checkpoint = await openCheckpoint(source, {
-    ...checkpointOptionsOf(policyOptions),
+    ...checkpointOptions(policyOptions),
     ...(onProgress === undefined ? {} : { onProgress }),
     ...(signal === undefined ? {} : { signal }),
   });

@@ -6,8 +6,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
 import { roundToBfloat16, toBfloat16 } from '../support/bfloat16.ts';
-import { EntryCrc } from './entryCrc.ts';
 import { readInto } from '../support/fileAccess.ts';
+import { EntryCrc } from './entryCrc.ts';
 import type { SplitTensor } from './logicalTensors.ts';
 import { LowRankKernel } from './lowRank.ts';
 import { widenToFloat32 } from './readTensor.ts';

@@ -4,7 +4,10 @@ import type { Notice, OnNotice } from '../support/notices.ts';
 import type { PixelNormalization, PolicyConfig } from './policyConfig.ts';
 import type { TensorView } from './tensorView.ts';
 
-/** Bounds of one quantity (action or proprio) of one dataset, float64. */
+/**
+ * Bounds of one quantity (action or proprio) of one dataset, float64. Of an opened checkpoint each list is read when it is
+ * asked for, and refused then (STATISTICS_INVALID) where it is no list of numbers of that length, finite where the mask is true.
+ */
 export interface Bounds {
   readonly q01: readonly number[];
   readonly q99: readonly number[];
@@ -12,9 +15,14 @@ export interface Bounds {
   readonly max: readonly number[];
   /** false: the dimension is passed through unnormalized. Missing on disk means all true. */
   readonly mask: readonly boolean[];
+  /** File and path, for messages. */
+  readonly where?: string;
 }
 
 export interface DatasetStatistics {
+  /** How many dimensions the lists have, whatever is in them; null: there are none. */
+  readonly actionDim: number | null;
+  readonly proprioDim: number | null;
   readonly action: Bounds;
   /** null when the dataset has no proprio statistics. */
   readonly proprio: Bounds | null;

@@ -20,7 +20,7 @@ export class JsonFields {
 
   /** The file's top-level object. `missing`: code when there is no such file; `invalid`: of everything else. */
   static async read(file: string, missing: ErrorCode, invalid: ErrorCode): Promise<JsonFields> {
-    const value = await readJsonFile(file, { missing, invalid });
+    const value = await readJsonFile(file, { missing, invalid, dialect: 'python' });
     if (!isJsonObject(value)) throw new SemanticVlaError(invalid, `${file}: expected a JSON object.`);
     return new JsonFields(file, '', value, invalid);
   }
@@ -40,7 +40,7 @@ export class JsonFields {
 
   error(key: string, expected: string): SemanticVlaError {
     const found = this.get(key);
-    const shown = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 200);
+    const shown = found === undefined ? 'nothing' : show(found);
     return new SemanticVlaError(
       this.#code,
       `${this.file}: ${this.name(key)}: expected ${expected}, found ${shown}.`,
@@ -102,4 +102,12 @@ export class JsonFields {
     }
     return numbers;
   }
+}
+
+/** As the file has it: JSON.stringify makes NaN and Infinity null. */
+function show(value: JsonValue): string {
+  const text = JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'number' && !Number.isFinite(inner) ? `\u0001${inner}\u0001` : inner,
+  );
+  return text.replace(/"\\u0001(.*?)\\u0001"/g, '$1').slice(0, 200);
 }

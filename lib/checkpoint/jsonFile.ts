@@ -2,7 +2,7 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { type FileCodes, readText } from '../support/fileAccess.ts';
-import { type JsonValue, parseStrictJson } from './strictJson.ts';
+import { type JsonDialect, type JsonValue, parseStrictJson } from './strictJson.ts';
 
 /** Largest JSON side file that is read, bytes. The largest seen, a tokenizer.json of Llama, has 4 MB. */
 const jsonFileCap = 16 * 1024 * 1024;
@@ -10,15 +10,19 @@ const jsonFileCap = 16 * 1024 * 1024;
 /** The value in `file`. @throws (rejects) `codes` */
 export async function readJsonFile(
   file: string,
-  codes: FileCodes & { readonly cap?: number },
+  codes: FileCodes & { readonly cap?: number; readonly dialect?: JsonDialect },
 ): Promise<JsonValue> {
   return parseJsonText(await readText(file, { cap: jsonFileCap, ...codes }), file, codes);
 }
 
 /** @param file named in messages */
-export function parseJsonText(text: string, file: string, codes: FileCodes): JsonValue {
+export function parseJsonText(
+  text: string,
+  file: string,
+  codes: FileCodes & { readonly dialect?: JsonDialect },
+): JsonValue {
   try {
-    return parseStrictJson(text);
+    return parseStrictJson(text, codes.dialect);
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
     throw new SemanticVlaError(

@@ -176,8 +176,8 @@ function requireDimensions(
 ): void {
   const { actionDim } = policy;
   if (actionDim === null) return;
-  const lengths = [...datasets].map(([key, { action }]) => `${key} (${action.q01.length})`);
-  if (![...datasets.values()].some(({ action }) => action.q01.length === actionDim)) {
+  if (![...datasets.values()].some((dataset) => dataset.actionDim === actionDim)) {
+    const lengths = [...datasets].map(([key, dataset]) => `${key} (${dataset.actionDim ?? 'no lists'})`);
     throw new SemanticVlaError(
       'STATISTICS_INVALID',
       `${file}: expected a dataset with actions of ${actionDim} dimensions, as the action head has, found ${lengths.join(', ')}. The statistics belong to another robot.`,

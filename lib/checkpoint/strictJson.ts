@@ -39,9 +39,12 @@ const escapes: Readonly<Record<string, string>> = {
   t: '\t',
 };
 
+/** `python`: NaN, Infinity and -Infinity are numbers, as Python's json writes them; whoever reads such a number refuses it. */
+export type JsonDialect = 'json' | 'python';
+
 /** Parses one JSON value and nothing after it; a byte order mark before it is passed over. Throws JsonSyntaxError. */
-export function parseStrictJson(text: string): JsonValue {
-  return new Parser(text.startsWith('\ufeff') ? text.slice(1) : text).document();
+export function parseStrictJson(text: string, dialect: JsonDialect = 'json'): JsonValue {
+  return new Parser(text.startsWith('\ufeff') ? text.slice(1) : text, dialect).document();
 }
 
 export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
@@ -54,11 +57,13 @@ export function isJsonArray(value: JsonValue | undefined): value is readonly Jso
 
 class Parser {
   readonly #text: string;
+  readonly #dialect: JsonDialect;
   #at = 0;
   #values = 0;
 
-  constructor(text: string) {
+  constructor(text: string, dialect: JsonDialect) {
     this.#text = text;
+    this.#dialect = dialect;
   }
 
   document(): JsonValue {
@@ -113,7 +118,9 @@ class Parser {
     const match = numberPattern.exec(this.#text);
     if (match === null) {
       if (this.#at >= this.#text.length) throw this.#error('the end of the text, cut off,');
-      if (/^-?(NaN|Infinity)/.test(this.#text.slice(this.#at, this.#at + 9))) {
+      const word = /^(NaN|-?Infinity)/.exec(this.#text.slice(this.#at, this.#at + 9))?.[0];
+      if (word !== undefined) {
+        if (this.#dialect === 'python') return this.#word(word, Number(word));
         throw this.#error('a number that is not finite (NaN or Infinity)');
       }
       throw this.#error(`unexpected ${JSON.stringify(this.#text[this.#at])}`);

@@ -84,7 +84,8 @@ export function inspectText(report: InspectReport): string {
       'normalization',
       report.normalizationKeys
         .map(
-          ({ key, actionDim, proprioDim }) => `${key} (action ${actionDim}, proprio ${proprioDim ?? 'none'})`,
+          ({ key, actionDim, proprioDim, problem }) =>
+            `${key} (action ${actionDim ?? 'none'}, proprio ${proprioDim ?? 'none'}${problem === null ? '' : ', does not fit'})`,
         )
         .join(', '),
     ],
@@ -150,9 +151,9 @@ export function inspectText(report: InspectReport): string {
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
   const options = policyOptions(flags);
-  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey } = options;
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const report = await inspectCheckpoint(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

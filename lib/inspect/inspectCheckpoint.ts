@@ -2,13 +2,14 @@
 
 import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { requireStatistics, statisticsProblem } from '../checkpoint/agreement.ts';
 import type { Checkpoint, CheckpointSources } from '../checkpoint/checkpoint.ts';
 import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
-import { type PlatformOptions, resolvePlatform } from '../platform.ts';
+import { type PlatformOptions, resolvePlatform, resolveUnnormKey } from '../platform.ts';
 import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
 import type { Platform } from '../types.ts';
@@ -55,9 +56,12 @@ export interface InspectReport {
   readonly platformProblem: string | null;
   readonly normalizationKeys: readonly {
     readonly key: string;
-    readonly actionDim: number;
+    /** null: no lists. */
+    readonly actionDim: number | null;
     /** null: no proprio statistics. */
     readonly proprioDim: number | null;
+    /** Why it cannot be chosen; null: it can, or the platform is not known. */
+    readonly problem: string | null;
   }[];
   readonly parts: readonly PartSize[];
   readonly parameters: number;
@@ -188,7 +192,8 @@ async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number
  * Reads headers only; nothing of the weights.
  *
  * @param options what is known of the platform, as for `loadPolicy`
- * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint
+ * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint, UNNORM_KEY_UNKNOWN, STATISTICS_INVALID the data
+ *   set that predictions would read does not fit the weights
  */
 export async function inspectCheckpoint(
   checkpoint: Checkpoint,
@@ -200,6 +205,11 @@ export async function inspectCheckpoint(
     return path.startsWith('..') ? file : path;
   };
   const inference = inferPlatform(checkpoint, options);
+  const { platform } = inference;
+  const [only] = statistics.size === 1 ? [...statistics.keys()] : [];
+  const chosen =
+    options.unnormKey === undefined ? (only ?? null) : resolveUnnormKey(checkpoint, options.unnormKey);
+  if (platform !== null) requireStatistics(checkpoint, chosen, platform);
   const parts = partSizes(checkpoint);
   const files = await listFiles(dir);
 
@@ -237,10 +247,11 @@ export async function inspectCheckpoint(
     proprioDim: config.proprioDim,
     tokens: tokenBudget(checkpoint, inference.platform),
     ...inference,
-    normalizationKeys: [...statistics].map(([key, { action, proprio }]) => ({
+    normalizationKeys: [...statistics].map(([key, { actionDim, proprioDim }]) => ({
       key,
-      actionDim: action.min.length,
-      proprioDim: proprio?.min.length ?? null,
+      actionDim,
+      proprioDim,
+      problem: platform === null ? null : statisticsProblem(checkpoint, key, platform),
     })),
     parts,
     parameters: parts.reduce((sum, { parameters }) => sum + parameters, 0),

@@ -124,7 +124,7 @@ async function openWork(options: EstimateRooflineOptions, promptTokens: number):
   }
   const checkpoint = await openCheckpoint(dir!, checkpointOptions(options));
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const resolved = resolvePlatform(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

@@ -1,10 +1,9 @@
 /** Opens a trained checkpoint folder: reads headers and configs only, checks everything, merges LoRA once. */
 
-import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
-import { isFolder, isThere, whatIsAt } from '../support/fileAccess.ts';
-import { NoticeLog } from '../support/notices.ts';
+import { isThere } from '../support/fileAccess.ts';
+import { type Notice, NoticeLog } from '../support/notices.ts';
 import {
   type Checkpoint,
   type DatasetStatistics,
@@ -12,6 +11,7 @@ import {
   type WeightRounding,
   weightRoundings,
 } from './checkpoint.ts';
+import { checkpointFolder } from './checkpointFolder.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
@@ -21,6 +21,7 @@ import { type MadeWeights, makeWeights, readLoraScale } from './loraMerge.ts';
 import type { PolicyConfig } from './policyConfig.ts';
 import { findPolicyFiles, findTokenizers } from './policyFiles.ts';
 import { readPreprocessor } from './preprocessor.ts';
+import { refuseQuantizedConfig } from './quantized.ts';
 import { readShards } from './shards.ts';
 import { readStatistics } from './statistics.ts';
 import type { TensorView } from './tensorView.ts';
@@ -47,18 +48,24 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   checkOptions(dir, options);
   options.signal?.throwIfAborted();
   const notices = new NoticeLog(options.onNotice);
-  const folder = await absoluteFolder(dir);
+  const folder = await checkpointFolder(dir);
   const config = await JsonFields.read(
     join(folder, 'config.json'),
     'CHECKPOINT_NOT_A_POLICY',
     'CONFIG_INVALID',
   );
   requirePolicy(config);
+  await refuseQuantizedConfig(folder, config);
 
   const files = await findPolicyFiles(folder);
   const preprocessor = await readPreprocessor(join(folder, 'preprocessor_config.json'));
   const shards = await readShards(folder);
-  const archive = async (file: string | null) => (file === null ? null : await readTorchArchive(file));
+  const archive = async (file: string | null) => {
+    if (file === null) return null;
+    const read = await readTorchArchive(file);
+    if (!read.hasCrc) notices.add(withoutCrc(file));
+    return read;
+  };
   const visionBackbone = await archive(files.visionBackbone);
   const actionHead = await archive(files.actionHead);
   const proprioProjector = await archive(files.proprioProjector);
@@ -134,14 +141,11 @@ function checkOptions(dir: string, options: OpenCheckpointOptions): void {
   }
 }
 
-async function absoluteFolder(dir: string): Promise<string> {
-  if (!(await isFolder(dir))) {
-    throw new SemanticVlaError(
-      'CHECKPOINT_NOT_FOUND',
-      `${dir}: expected a checkpoint folder, found ${await whatIsAt(dir)}. Pass the folder that holds config.json and the weights.`,
-    );
-  }
-  return realpath(dir);
+function withoutCrc(file: string): Notice {
+  return {
+    code: 'ARCHIVE_WITHOUT_CRC',
+    message: `${file}: expected CRCs of its entries, found none (torch.serialization.set_crc32_options(False)). It is read; damage to it would not show.`,
+  };
 }
 
 async function loadStatistics(

@@ -10,6 +10,8 @@ export type NoticeCode =
   | 'STATISTICS_FROM_CONFIG'
   | 'STEPS_MIXED'
   | 'FILE_UNREAD'
+  | 'ARCHIVE_WITHOUT_CRC'
+  | 'MERGE_RENEWED'
   // a policy
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'

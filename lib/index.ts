@@ -112,6 +112,7 @@ export type {
   SupervisedPolicy,
 } from './supervise/supervisedPolicy.ts';
 export { type SuperviseOptions, superviseEngine } from './supervise/superviseEngine.ts';
+export type { Notice, NoticeCode, OnNotice } from './support/notices.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
 export type { SynthPreset } from './synth/presets.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';

@@ -126,9 +126,9 @@ export async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`${JSON.stringify(value)}\n`);
     },
     onProgress: progress.update,
-    onNotice: (sentence) => {
+    onNotice: ({ code, message }) => {
       progress.clear();
-      process.stderr.write(`${sentence}\n`);
+      process.stderr.write(`NOTICE ${code}: ${message}\n`);
     },
     signal: controller.signal,
   };

@@ -60,7 +60,7 @@ async function profile(
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? folder?.instruction;
   const result = await profilePolicy(source, {
-    policy: policyOptions(flags),
+    policy: { ...policyOptions(flags), onNotice: context.onNotice },
     ...(folder === null ? {} : { observation: folder.observation }),
     ...(instruction === undefined ? {} : { instruction }),
     ...(flags.iterations === undefined ? {} : { iterations: flags.iterations }),

@@ -9,6 +9,7 @@ import { checkOptions, expected } from '../options.ts';
 import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
+import type { Notice } from '../support/notices.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
 import { type InstructionKey, requestFields } from './requestFields.ts';
@@ -126,6 +127,11 @@ export class RemotePolicy implements Policy {
   /** 0 from a server that does not say. */
   get patchGrid(): number {
     return this.#parts.facts.patchGrid;
+  }
+
+  /** Empty: what its server was told of the policy stands in the server's log. */
+  get notices(): readonly Notice[] {
+    return [];
   }
 
   /** Whether a call would reach the server. */

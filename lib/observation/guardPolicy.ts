@@ -28,6 +28,7 @@ export function guardPolicy(policy: Policy, options: GuardPolicyOptions = {}): G
     variant: policy.variant,
     imageSize: policy.imageSize,
     patchGrid: policy.patchGrid,
+    notices: policy.notices,
     guard,
     async predict(observation: Observation, predictOptions: PredictOptions): Promise<ActionChunk> {
       guard.check(observation, takenAt(observation));

@@ -209,19 +209,30 @@ export class RosPolicyNode implements AsyncDisposable {
     on('std_msgs/msg/Empty', '~/reset', reliable, () => this.reset());
   }
 
-  /** An image that decodes after a newer one is dropped; its time is that of its arrival, not of its decoding. */
+  /**
+   * One image of a camera is decoded at a time; of those that come meanwhile the newest waits, so that a slow decoder costs
+   * frames and not memory. A frame's time is that of its arrival, not of its decoding.
+   */
   #decoding(camera: string): (message: RosCompressedImage) => void {
-    let newest = Number.NEGATIVE_INFINITY;
+    let busy = false;
+    let waiting: { readonly message: RosCompressedImage; readonly at: number } | null = null;
+    const decode = async (message: RosCompressedImage, at: number): Promise<void> => {
+      busy = true;
+      try {
+        const frame = await decodedFrameOf(message, camera);
+        if (!this.#stopped) this.#inbox.putFrame(camera, frame, at, stampOf(message.header.stamp));
+      } catch (error) {
+        this.#warn(error);
+      }
+      busy = false;
+      const next = waiting;
+      waiting = null;
+      if (next !== null && !this.#stopped) await decode(next.message, next.at);
+    };
     return (message) => {
       const at = this.#clock.now();
-      decodedFrameOf(message, camera).then(
-        (frame) => {
-          if (at < newest || this.#stopped) return;
-          newest = at;
-          this.#inbox.putFrame(camera, frame, at, stampOf(message.header.stamp));
-        },
-        (error) => this.#warn(error),
-      );
+      if (busy) waiting = { message, at };
+      else void decode(message, at);
     };
   }
 

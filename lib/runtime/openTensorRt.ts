@@ -27,6 +27,7 @@ import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import type { OnNotice } from '../support/notices.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import { OnnxSession } from './onnxRuntime.ts';
@@ -45,8 +46,8 @@ export interface TensorRtOptions {
   /** See TensorRtSessionOptions. */
   readonly onLayers?: TensorRtSessionOptions['onLayers'];
   readonly onProgress?: (progress: Progress) => void;
-  /** A sentence about what costs time and nothing else. */
-  readonly onNotice?: (sentence: string) => void;
+  /** What costs time and nothing else. */
+  readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
 

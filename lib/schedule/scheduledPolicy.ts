@@ -45,6 +45,7 @@ export class ScheduledPolicy implements ActionScheduler {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly notices: Policy['notices'];
   readonly counters: ScheduleCounters = {
     requests: 0,
     chunks: 0,
@@ -101,6 +102,7 @@ export class ScheduledPolicy implements ActionScheduler {
     this.variant = policy.variant;
     this.imageSize = policy.imageSize;
     this.patchGrid = policy.patchGrid;
+    this.notices = policy.notices;
   }
 
   get epoch(): number {

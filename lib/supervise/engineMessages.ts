@@ -3,6 +3,7 @@
  * how the arrays travel is the transport's business (engineLink.ts).
  */
 
+import type { Notice } from '../support/notices.ts';
 import type {
   ActionChunk,
   ImageFrame,
@@ -30,6 +31,7 @@ export interface EngineFacts {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly notices: readonly Notice[];
 }
 
 export interface WireError {

@@ -281,6 +281,7 @@ function fixedPolicy(actions: () => Float64Array, shape: readonly [number, numbe
     variant: 'fixed',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     async predict(_observation, { instruction }): Promise<ActionChunk> {
       return {
         actions: actions(),

@@ -165,6 +165,7 @@ function losing(policy: Policy, random: Random, isCalm: () => boolean): Policy {
     variant: policy.variant,
     imageSize: policy.imageSize,
     patchGrid: policy.patchGrid,
+    notices: policy.notices,
     predict: (observation, options) => {
       if (isCalm() || !random.chance(0.1)) return policy.predict(observation, options);
       return new Promise((_, reject) => {

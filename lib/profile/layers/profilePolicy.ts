@@ -6,7 +6,13 @@
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { resolveUnnormKey } from '../../platform.ts';
-import { cpuSessionOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policyParts.ts';
+import {
+  checkpointOptions,
+  cpuSessionOptions,
+  gatherParts,
+  type OpenedPolicy,
+  partsOf,
+} from '../../policyParts.ts';
 import { openTensorRt, type TensorRtOptions } from '../../runtime/openTensorRt.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
@@ -113,10 +119,8 @@ async function open(source: string | Policy, options: ProfileOptions): Promise<O
     );
   }
   const policyOptions = options.policy ?? {};
-  const { siglipText, cacheDir } = policyOptions;
   const checkpoint = await openCheckpoint(source, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
+    ...checkpointOptions(policyOptions),
     ...(onProgress === undefined ? {} : { onProgress }),
     ...(signal === undefined ? {} : { signal }),
   });

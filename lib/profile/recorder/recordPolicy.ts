@@ -15,6 +15,7 @@ export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
     variant: policy.variant,
     imageSize: policy.imageSize,
     patchGrid: policy.patchGrid,
+    notices: policy.notices,
     predict: (observation: Observation, options: PredictOptions): Promise<ActionChunk> => {
       const start = performance.now();
       const number = recorder.begin(start);

@@ -20,7 +20,7 @@ import { loadPolicy } from '../lib/policy.ts';
 import { parseCondition } from '../lib/profile/gate/condition.ts';
 import { type GateBaseline, judge } from '../lib/profile/gate/judge.ts';
 import { benchPolicies, summaryOf } from '../lib/profile/measure/benchPolicies.ts';
-import type { BenchSubject } from '../lib/profile/measure/subjects.ts';
+import type { BenchSubject } from '../lib/profile/measure/benchSubject.ts';
 import type { SubjectResult } from '../lib/profile/types.ts';
 import type { Policy, PolicyOptions } from '../lib/types.ts';
 

@@ -50,6 +50,7 @@ export type ErrorCode =
   | 'INSTRUCTION_TOO_LONG'
   // running
   | 'ACTION_NOT_FINITE'
+  | 'CHUNK_INVALID'
   | 'BACKEND_UNAVAILABLE'
   | 'ADDON_NOT_BUILT'
   | 'PACKAGE_UNAVAILABLE'
@@ -65,6 +66,8 @@ export type ErrorCode =
   | 'DEVICE_OUT_OF_MEMORY'
   | 'DEVICE_FAILED'
   | 'CLOSED'
+  | 'SCHEDULER_BUSY'
+  | 'HOLD_UNCONFIRMED'
   | 'SUPERSEDED'
   // serving
   | 'REQUEST_INVALID'

@@ -5,15 +5,15 @@ export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { PolicyConfig } from './checkpoint/policyConfig.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
+export type { Check, CheckStatus } from './doctor/check.ts';
 export {
-  type Check,
-  type CheckStatus,
   type DoctorOptions,
   type DoctorReport,
   diagnose,
 } from './doctor/diagnose.ts';
 export { type ErrorCode, SemanticVlaError } from './errors.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './graph/exportPolicy.ts';
+export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
 export { type GuardedPolicy, type GuardPolicyOptions, guardPolicy } from './observation/guardPolicy.ts';
 export {
@@ -22,9 +22,9 @@ export {
   observationGuard,
 } from './observation/observationGuard.ts';
 export { type FolderObservation, readObservation } from './observation/readObservation.ts';
-export { type Normalization, type Platform, type PlatformName, resolvePlatform } from './platform.ts';
+export { resolvePlatform } from './platform.ts';
 export { loadPolicy } from './policy.ts';
-export { type PolicySizes, policySizes } from './policyParts.ts';
+export { policySizes } from './policyParts.ts';
 export {
   type BaselineFile,
   type MatchedBaseline,
@@ -45,7 +45,7 @@ export { readMachine } from './profile/machine/readMachine.ts';
 export { machineDifferences, machineWarnings } from './profile/machine/warnings.ts';
 export { type MachineWatch, watchMachine } from './profile/machine/watchMachine.ts';
 export { type BenchOptions, benchPolicies } from './profile/measure/benchPolicies.ts';
-export type { BenchSubject } from './profile/measure/subjects.ts';
+export type { BenchSubject } from './profile/measure/benchSubject.ts';
 export {
   type FlightEvent,
   type FlightRecorder,
@@ -112,13 +112,18 @@ export type {
   SupervisedPolicy,
 } from './supervise/supervisedPolicy.ts';
 export { type SuperviseOptions, superviseEngine } from './supervise/superviseEngine.ts';
+export type { Notice, NoticeCode, OnNotice } from './support/notices.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
 export type { SynthPreset } from './synth/presets.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';
+export { liberoGripper } from './transforms/actions.ts';
 export type {
   ActionChunk,
   ImageFrame,
+  Normalization,
   Observation,
+  Platform,
+  PlatformName,
   Policy,
   PolicyOptions,
   PredictOptions,

@@ -6,31 +6,12 @@
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { expected, nearest } from './options.ts';
-import type { PolicyOptions } from './types.ts';
-
-/** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
-export type Normalization = 'q99' | 'minmax';
-
-export type PlatformName = 'libero' | 'aloha' | 'bridge' | 'custom';
-
-/** Everything resolved; no field is optional any more. */
-export interface Platform {
-  readonly name: PlatformName;
-  /** Camera names in input order, e.g. `['full_image', 'wrist_image']`. */
-  readonly cameras: readonly string[];
-  readonly proprio: boolean;
-  readonly centerCrop: boolean;
-  /** JPEG round trip before the resize, as in the training data. */
-  readonly jpeg: boolean;
-  /** Chunk length C, actions per prediction. */
-  readonly chunk: number;
-  readonly normalization: Normalization;
-}
+import type { Platform, PlatformName, PolicyOptions } from './types.ts';
 
 /** The options that a platform is resolved from. */
 export type PlatformOptions = Pick<
   PolicyOptions,
-  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization'
+  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization' | 'unnormKey'
 >;
 
 /** What of the checkpoint tells platforms apart. */
@@ -194,12 +175,12 @@ function inferPreset(
   observationCameras: readonly string[] | undefined,
 ): PresetName {
   const { config, statistics } = checkpoint;
+  const { unnormKey } = options;
+  // a data set that was not chosen tells nothing
+  const keys = unnormKey === undefined ? [...statistics.keys()] : [resolveUnnormKey(checkpoint, unnormKey)];
   const actionDims = new Set(
-    config.actionDim === null
-      ? [...statistics.values()].map(({ action }) => action.mask.length)
-      : [config.actionDim],
+    config.actionDim === null ? keys.map((key) => statistics.get(key)!.actionDim) : [config.actionDim],
   );
-  const keys = [...statistics.keys()];
   const named = presetNames.filter((name) => keys.some((key) => presets[name].datasetName.test(key)));
   const sized = presetNames.filter((name) => {
     const { actionDim, proprioDim } = presets[name];

@@ -3,18 +3,26 @@
  * platform's facts and the caller's options meet.
  */
 
+import { requireStatistics } from './checkpoint/agreement.ts';
 import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal } from './options.ts';
-import { type Platform, resolveUnnormKey } from './platform.ts';
+import { resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
-import { cpuSessionOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
+import {
+  checkpointOptions,
+  cpuSessionOptions,
+  gatherParts,
+  type PolicyParts,
+  rememberParts,
+} from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { OnnxSession } from './runtime/onnxRuntime.ts';
 import { openTensorRt } from './runtime/openTensorRt.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
+import { type Notice, NoticeLog } from './support/notices.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
 import { pickFrames } from './transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
@@ -22,6 +30,7 @@ import { normalizeProprio } from './transforms/proprio.ts';
 import type {
   ActionChunk,
   Observation,
+  Platform,
   Policy,
   PolicyOptions,
   PredictOptions,
@@ -47,6 +56,7 @@ export const policyOptionNames = [
   'device',
   'graphs',
   'siglipText',
+  'rounding',
   'cacheDir',
   'onProgress',
   'onNotice',
@@ -73,17 +83,12 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   checkRuntimeOptions(options);
   checkSignal(options.signal);
-  const { signal, onProgress, siglipText, cacheDir } = options;
-  const checkpoint = await openCheckpoint(dir, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const notices = new NoticeLog(options.onNotice);
+  const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
-  signal?.throwIfAborted();
-  const session = await openSession(parts, options);
-  const policy = new CheckpointPolicy(parts, session, options);
+  options.signal?.throwIfAborted();
+  const session = await openSession(parts, { ...options, onNotice: notices.add });
+  const policy = new CheckpointPolicy(parts, session, options, notices);
   rememberParts(policy, { parts, options });
   return policy;
 }
@@ -121,15 +126,18 @@ class CheckpointPolicy implements Policy {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly #notices: NoticeLog;
   readonly #parts: PolicyParts;
   readonly #session: Session;
   readonly #instructions: InstructionCache;
   readonly #unnormKey: string | undefined;
+  readonly #checkedKeys = new Set<string>();
   #closed = false;
 
-  constructor(parts: PolicyParts, session: Session, options: PolicyOptions) {
+  constructor(parts: PolicyParts, session: Session, options: PolicyOptions, notices: NoticeLog) {
     const { config } = parts.checkpoint;
     this.#parts = parts;
+    this.#notices = notices;
     this.#session = session;
     this.#instructions = new InstructionCache(options.instructionCache ?? 16);
     this.#unnormKey = options.unnormKey;
@@ -138,6 +146,10 @@ class CheckpointPolicy implements Policy {
     this.variant = config.variant;
     this.imageSize = config.imageSize;
     this.patchGrid = config.imageSize / config.siglip.patchSize;
+  }
+
+  get notices(): readonly Notice[] {
+    return this.#notices.notices;
   }
 
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
@@ -200,25 +212,24 @@ class CheckpointPolicy implements Policy {
     checkOptions(options, predictOptionNames, 'predict');
     checkSignal(options.signal);
     options.signal?.throwIfAborted();
-    const unnormKey = resolveUnnormKey(this.#parts.checkpoint, options.unnormKey ?? this.#unnormKey);
+    const { checkpoint, platform } = this.#parts;
+    const unnormKey = resolveUnnormKey(checkpoint, options.unnormKey ?? this.#unnormKey);
+    // one that was not chosen at load
+    if (!this.#checkedKeys.has(unnormKey)) {
+      requireStatistics(checkpoint, unnormKey, platform);
+      this.#checkedKeys.add(unnormKey);
+    }
     return { unnormKey, signal: options.signal };
   }
 
   #proprio(observation: Observation, unnormKey: string): Float32Array | null {
     const { checkpoint, platform } = this.#parts;
     if (!platform.proprio) return null;
-    const bounds = checkpoint.statistics.get(unnormKey)!.proprio;
-    if (bounds === null) {
-      throw new SemanticVlaError(
-        'STATISTICS_INVALID',
-        `dataset_statistics.json: ${unnormKey} has no proprio statistics, and this policy runs with proprioception. ` +
-          "Pass proprio: false only if the policy was trained without it; else copy the training run's statistics.",
-      );
-    }
+    const bounds = checkpoint.statistics.get(unnormKey)!.proprio!;
     if (observation.state === undefined) {
       throw new SemanticVlaError(
         'STATE_INVALID',
-        `observation.state: expected ${bounds.min.length} numbers, found none. Add the joint state, or pass ` +
+        `observation.state: expected ${checkpoint.config.proprioDim} numbers, found none. Add the joint state, or pass ` +
           'proprio: false if the policy was trained without it.',
       );
     }

@@ -1,7 +1,26 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
-import type { Progress } from './checkpoint/checkpoint.ts';
-import type { Normalization, PlatformName } from './platform.ts';
+import type { Progress, WeightRounding } from './checkpoint/checkpoint.ts';
+import type { Notice, OnNotice } from './support/notices.ts';
+
+/** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
+export type Normalization = 'q99' | 'minmax';
+
+export type PlatformName = 'libero' | 'aloha' | 'bridge' | 'custom';
+
+/** Everything resolved; no field is optional any more. */
+export interface Platform {
+  readonly name: PlatformName;
+  /** Camera names in input order, e.g. `['full_image', 'wrist_image']`. */
+  readonly cameras: readonly string[];
+  readonly proprio: boolean;
+  readonly centerCrop: boolean;
+  /** JPEG round trip before the resize, as in the training data. */
+  readonly jpeg: boolean;
+  /** Chunk length C, actions per prediction. */
+  readonly chunk: number;
+  readonly normalization: Normalization;
+}
 
 /** One camera frame, uint8, row-major [height, width, 3]. Never modified. */
 export interface ImageFrame {
@@ -51,10 +70,12 @@ export interface PolicyOptions {
   /** TensorRT: CUDA graphs; default true. */
   readonly graphs?: boolean;
   readonly siglipText?: string;
+  /** `bfloat16` (default): weights as the reference's loaders round them; `none`: as training left them. */
+  readonly rounding?: WeightRounding;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
-  /** A sentence about what costs time and nothing else, e.g. a damaged timing cache that is started anew. */
-  readonly onNotice?: (sentence: string) => void;
+  /** What should be known though nothing failed, as soon as it is; default: a warning of the process. See `Policy.notices`. */
+  readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
 
@@ -98,7 +119,7 @@ export interface StageTensor {
 }
 
 export interface Policy extends AsyncDisposable {
-  readonly platform: import('./platform.ts').Platform;
+  readonly platform: Platform;
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
   /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */
@@ -107,6 +128,8 @@ export interface Policy extends AsyncDisposable {
   readonly imageSize: number;
   /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
   readonly patchGrid: number;
+  /** What should be known of this policy though it loads, e.g. that its statistics are those of the base model. */
+  readonly notices: readonly Notice[];
   /**
    * Off the event loop; concurrent calls are safe and run one after the other. Rejects with the signal's reason. Frames are
    * read until the promise settles at the latest; whoever needs them later copies them.

@@ -41,10 +41,10 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   view: ['transforms'],
   observation: ['checkpoint', 'transforms'],
   schedule: ['plots'],
-  serve: [],
-  client: ['serve', 'platform.ts'],
+  serve: ['transforms'],
+  client: ['serve', 'transforms', 'platform.ts'],
   supervise: ['transforms', 'platform.ts', 'policy.ts'],
-  ros2: ['observation', 'schedule'],
+  ros2: ['observation', 'schedule', 'transforms'],
   profile: [
     'checkpoint',
     'graph',

@@ -4,8 +4,8 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SemanticVlaError } from '../errors.ts';
 import { readObservation } from '../observation/readObservation.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
+import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import { chunksCsv, trtexecTimes } from '../profile/measure/exports.ts';
-import type { BenchSubject } from '../profile/measure/subjects.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
 import type { BenchReport } from '../profile/types.ts';
 import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
@@ -13,7 +13,7 @@ import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import type { PolicyOptions } from '../types.ts';
 import { type GateFlags, gateExitCode, openGate, withVerdicts } from './benchGate.ts';
 import { benchText } from './benchText.ts';
-import type { CommandContext } from './context.ts';
+import type { CommandContext, Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -21,7 +21,6 @@ import {
   policyOptions,
   wholeNumber,
 } from './flags.ts';
-import type { Run } from './main.ts';
 import { writeOutput } from './outputFile.ts';
 import { rooflineRowsText } from './rooflineRows.ts';
 

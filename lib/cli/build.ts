@@ -14,12 +14,13 @@ import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { type Architecture, presetArchitecture, presetSizes } from '../engine/presetArchitecture.ts';
 import { type Recipe, readRecipe, recipeNames } from '../engine/recipes.ts';
 import { SemanticVlaError } from '../errors.ts';
+import type { PolicySizes } from '../graph/graphContext.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import { resolvePlatform } from '../platform.ts';
-import { type PolicySizes, policySizes } from '../policyParts.ts';
+import { checkpointOptions, policySizes } from '../policyParts.ts';
 import { engineOptions, findMachine, labelOf } from '../runtime/openTensorRt.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -28,7 +29,6 @@ import {
   wholeNumber,
 } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface BuildFlags extends Omit<Partial<PolicyFlags>, 'weights'> {
   readonly preset?: SynthPreset;
@@ -96,15 +96,10 @@ async function openSource(
     return { architecture: presetArchitecture(flags.preset!), sizes };
   }
   const { weights: _, ...shared } = flags;
-  const { siglipText, cacheDir, unnormKey, ...options } = policyOptions(shared);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress: context.onProgress,
-    signal: context.signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
+  const options = policyOptions(shared);
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
-  return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, unnormKey) };
+  return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, options.unnormKey) };
 }
 
 type Choice = ReturnType<typeof engineOptions>;
@@ -162,7 +157,11 @@ async function run(context: CommandContext, dir: string | undefined, flags: Buil
     ...(flags.timingCache === undefined ? {} : { timingCache: flags.timingCache }),
     onNotice: context.onNotice,
     onProgress: context.onProgress,
-    onWait: (engine) => context.onNotice(`another process is building this ${engine} engine; waiting for it`),
+    onWait: (engine) =>
+      context.onNotice({
+        code: 'ENGINE_WAIT',
+        message: `another process is building this ${engine} engine; waiting for it`,
+      }),
     signal: context.signal,
   };
   const engines = await cachedEngines(architecture, options);

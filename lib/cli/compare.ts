@@ -8,10 +8,9 @@ import {
   type StageDifference,
 } from '../stages/compareStages.ts';
 import { readStages } from '../stages/stageFile.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { tolerance } from './flags.ts';
 import { formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface CompareFlags {
   readonly atol: number;

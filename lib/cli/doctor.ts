@@ -2,9 +2,8 @@
 
 import { type Command, Option } from 'commander';
 import { type DoctorReport, diagnose } from '../doctor/diagnose.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface DoctorFlags {
   readonly backend: 'cpu' | 'tensorrt';

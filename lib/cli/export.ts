@@ -4,11 +4,10 @@ import { type Command, Option } from 'commander';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { type ExportReport, exportPolicy } from '../graph/exportPolicy.ts';
 import { resolvePlatform } from '../platform.ts';
-import { policySizes } from '../policyParts.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { checkpointOptions, policySizes } from '../policyParts.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface ExportFlags extends Partial<PolicyFlags> {
   readonly out?: string;
@@ -46,17 +45,12 @@ export function exportText({ instruction, policy, weights }: ExportReport): stri
 }
 
 async function run(context: CommandContext, dir: string, flags: ExportFlags): Promise<number> {
-  const { onProgress, signal } = context;
-  const { siglipText, cacheDir, unnormKey, ...options } = policyOptions(flags);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress,
-    signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
+  const { signal } = context;
+  const options = policyOptions(flags);
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
   const report = await exportPolicy(checkpoint, {
-    sizes: policySizes(checkpoint, platform, unnormKey),
+    sizes: policySizes(checkpoint, platform, options.unnormKey),
     signal,
     ...(flags.out === undefined ? {} : { out: flags.out }),
     ...(flags.link === undefined ? {} : { link: flags.link }),

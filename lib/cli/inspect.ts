@@ -6,10 +6,10 @@ import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { checkpointOptions } from '../policyParts.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface InspectFlags extends Partial<PolicyFlags> {
   readonly verify?: boolean;
@@ -84,7 +84,8 @@ export function inspectText(report: InspectReport): string {
       'normalization',
       report.normalizationKeys
         .map(
-          ({ key, actionDim, proprioDim }) => `${key} (action ${actionDim}, proprio ${proprioDim ?? 'none'})`,
+          ({ key, actionDim, proprioDim, problem }) =>
+            `${key} (action ${actionDim ?? 'none'}, proprio ${proprioDim ?? 'none'}${problem === null ? '' : ', does not fit'})`,
         )
         .join(', '),
     ],
@@ -118,17 +119,20 @@ export function inspectText(report: InspectReport): string {
     ['left', 'right', 'right'],
   );
   const notes: string[] = [];
-  if (sources.loraMerged !== null) {
-    const { file, tensors, fromCache } = sources.loraMerged;
-    notes.push(
-      `LoRA: ${tensors} tensors merged, ${fromCache ? 'from the cache' : 'written to the cache'}: ${file}`,
-    );
+  if (sources.rounding === 'bfloat16')
+    notes.push("weights are bfloat16, as the reference's loaders round them");
+  if (sources.madeWeights !== null) {
+    const { file, merged, rounded, fromCache } = sources.madeWeights;
+    const what = [`${merged} tensors with LoRA merged`, `${rounded} rounded`];
+    const where = fromCache ? 'from the cache' : 'written to the cache';
+    notes.push(`${what.filter((part) => !/^0 /.test(part)).join(', ')}, ${where}: ${file}`);
   }
   if (report.supersededTensors > 0) {
     notes.push(
       `${report.supersededTensors} tensors of the shards are superseded by the .pt archives or not used`,
     );
   }
+  for (const { code, message } of report.notices) notes.push(`NOTICE ${code}: ${message}`);
   for (const { file, bytes, reason } of report.ignored)
     notes.push(`ignored: ${file} (${formatBytes(bytes)}): ${reason}`);
   const others = [sources.statistics, ...sources.tokenizers].join(', ');
@@ -146,15 +150,10 @@ export function inspectText(report: InspectReport): string {
 
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
-  const { siglipText, cacheDir, platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } =
-    policyOptions(flags);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress,
-    signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const options = policyOptions(flags);
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey } = options;
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const report = await inspectCheckpoint(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

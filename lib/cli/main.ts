@@ -6,7 +6,7 @@ import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
-import { type CommandBody, type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
 import { inspectCommand } from './inspect.ts';
@@ -20,9 +20,6 @@ import { simulateCommand } from './simulate.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
-
-/** How a command's file hands its body over: `run` gives it a context and keeps its exit code. */
-export type Run = <Flags>(body: CommandBody<Flags>, flags: Flags) => Promise<void>;
 
 const commands = [
   doctorCommand,
@@ -129,9 +126,9 @@ export async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`${JSON.stringify(value)}\n`);
     },
     onProgress: progress.update,
-    onNotice: (sentence) => {
+    onNotice: ({ code, message }) => {
       progress.clear();
-      process.stderr.write(`${sentence}\n`);
+      process.stderr.write(`NOTICE ${code}: ${message}\n`);
     },
     signal: controller.signal,
   };

@@ -2,10 +2,9 @@
 
 import type { Command } from 'commander';
 import type { ActionChunk, Policy } from '../types.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { addPolicyFlags, type PolicyFlags, threadsOf, wholeNumber } from './flags.ts';
 import { formatMs, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 import { encodeNpy } from './npyWriter.ts';
 import { writeOutput } from './outputFile.ts';
 import { type LoadedPolicy, withPolicy } from './withPolicy.ts';

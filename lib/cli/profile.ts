@@ -11,7 +11,7 @@ import { presetFolder } from '../profile/measure/presetFolder.ts';
 import { writeProfile } from '../profile/report/writeProfile.ts';
 import { encodeTrace } from '../profile/trace/encodeTrace.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -20,7 +20,6 @@ import {
   policyOptions,
   wholeNumber,
 } from './flags.ts';
-import type { Run } from './main.ts';
 import { writeOutput } from './outputFile.ts';
 import { profileText } from './profileText.ts';
 
@@ -61,7 +60,7 @@ async function profile(
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? folder?.instruction;
   const result = await profilePolicy(source, {
-    policy: policyOptions(flags),
+    policy: { ...policyOptions(flags), onNotice: context.onNotice },
     ...(folder === null ? {} : { observation: folder.observation }),
     ...(instruction === undefined ? {} : { instruction }),
     ...(flags.iterations === undefined ? {} : { iterations: flags.iterations }),

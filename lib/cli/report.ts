@@ -5,8 +5,7 @@ import type { Command } from 'commander';
 import { joinReports } from '../profile/report/joinReports.ts';
 import { readReport } from '../profile/report/readReport.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
-import { type CommandContext, exitCodes } from './context.ts';
-import type { Run } from './main.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { writeOutput } from './outputFile.ts';
 
 interface ReportFlags {

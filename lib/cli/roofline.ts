@@ -13,7 +13,7 @@ import {
 import { type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
 import type { Roofline } from '../profile/types.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -23,7 +23,6 @@ import {
   wholeNumber,
 } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
-import type { Run } from './main.ts';
 
 interface RooflineFlags extends Omit<Partial<PolicyFlags>, 'device' | 'precision'> {
   readonly preset?: SynthPreset;
@@ -134,8 +133,7 @@ async function roofline(
   } = policyOptions(given);
   const options: EstimateRooflineOptions = {
     ...shared,
-    onProgress: context.onProgress,
-    signal: context.signal,
+    ...hooksOf(context),
     ...(dir === undefined ? {} : { checkpoint: dir }),
     ...(preset === undefined ? {} : { preset }),
     ...(device === undefined ? {} : { devices: device }),

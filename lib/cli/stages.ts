@@ -3,10 +3,9 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { writeStages } from '../stages/stageFile.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { addPolicyFlags, type PolicyFlags } from './flags.ts';
 import { formatBytes } from './format.ts';
-import type { Run } from './main.ts';
 import { withPolicy } from './withPolicy.ts';
 
 interface StagesFlags extends PolicyFlags {

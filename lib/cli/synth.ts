@@ -4,10 +4,9 @@ import { Argument, type Command, Option } from 'commander';
 import { type SynthOverrides, synthOverrideOptions } from '../synth/overrides.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { wholeNumber } from './flags.ts';
 import { formatBytes, formatCount, formatMs } from './format.ts';
-import type { Run } from './main.ts';
 
 interface SynthFlags {
   readonly out: string;

@@ -1,9 +1,8 @@
 /** `semanticvla view`: the kept patches and the similarity over each camera image. */
 
 import type { Command } from 'commander';
-import { type CommandContext, exitCodes } from './context.ts';
+import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { addPolicyFlags, type PolicyFlags, threadsOf } from './flags.ts';
-import type { Run } from './main.ts';
 import { writeOutput } from './outputFile.ts';
 import { withPolicy } from './withPolicy.ts';
 

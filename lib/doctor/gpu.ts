@@ -2,7 +2,7 @@
 
 import { basename, join } from 'node:path';
 import { packageCommand } from '../support/packageCommand.ts';
-import type { Check } from './diagnose.ts';
+import type { Check } from './check.ts';
 import type { Probe } from './probe.ts';
 import { checkTensorRt } from './tensorRt.ts';
 

@@ -35,6 +35,9 @@ export interface GraphOptions {
   readonly runtime?: 'onnxruntime' | 'tensorrt';
 }
 
+/** Sizes that both graphs are built with. */
+export type PolicySizes = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
+
 export interface GraphContext {
   readonly g: GraphBuilder;
   readonly config: PolicyConfig;

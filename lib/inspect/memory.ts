@@ -1,6 +1,6 @@
 /** Memory that the weights take on a device, by precision. */
 
-import type { PartSize } from './inspectCheckpoint.ts';
+import type { PartSize } from './parts.ts';
 
 export interface MemoryEstimate {
   /** e.g. `bf16`, `int4 LLM, bf16 rest`. */

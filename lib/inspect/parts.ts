@@ -21,6 +21,12 @@ export const partNames = [
 
 export type PartName = (typeof partNames)[number];
 
+export interface PartSize {
+  readonly part: PartName;
+  readonly parameters: number;
+  readonly bytes: number;
+}
+
 const patterns: readonly (readonly [RegExp, PartName])[] = [
   [/_mm_sampler\./, 'SigLIP text tower'],
   [/^vision_backbone\.vision_queries/, 'visual queries'],

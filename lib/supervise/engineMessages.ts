@@ -3,7 +3,7 @@
  * how the arrays travel is the transport's business (engineLink.ts).
  */
 
-import type { Platform } from '../platform.ts';
+import type { PolicyFacts } from '../support/policyFacts.ts';
 import type { ActionChunk, ImageFrame, Observation, PredictOptions, StageTensor } from '../types.ts';
 
 /** Arrays that may cross. */
@@ -18,13 +18,7 @@ export type EngineSource =
 export type EngineJson = Readonly<Record<string, unknown>>;
 
 /** What a policy is known by before it predicts. */
-export interface EngineFacts {
-  readonly platform: Platform;
-  readonly dimensions: readonly string[];
-  readonly variant: string;
-  readonly imageSize: number;
-  readonly patchGrid: number;
-}
+export type EngineFacts = PolicyFacts;
 
 export interface WireError {
   /** Null when the engine threw something that is no SemanticVlaError. */

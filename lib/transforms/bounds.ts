@@ -1,7 +1,7 @@
 /** Which statistics bound a quantity, by kind of normalization. */
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
-import type { Normalization } from '../platform.ts';
+import type { Normalization } from '../types.ts';
 
 /** q01/q99 or min/max, [dim] each. */
 export function lowHigh(

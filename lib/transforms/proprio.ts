@@ -3,7 +3,7 @@
 import type { Bounds } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { expected } from '../options.ts';
-import type { Normalization } from '../platform.ts';
+import type { Normalization } from '../types.ts';
 import { lowHigh } from './bounds.ts';
 
 /**

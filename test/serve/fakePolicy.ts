@@ -1,8 +1,7 @@
 /** A policy whose inferences end when the test says so: no test of a server depends on the clock. */
 
 import { SemanticVlaError } from '../../lib/errors.ts';
-import type { Platform } from '../../lib/platform.ts';
-import type { ActionChunk, Observation, Policy, PredictOptions } from '../../lib/types.ts';
+import type { ActionChunk, Observation, Platform, Policy, PredictOptions } from '../../lib/types.ts';
 
 export const liberoPlatform: Platform = {
   name: 'libero',
@@ -35,6 +34,7 @@ export class FakePolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];
   readonly patchGrid = 16;
+  readonly notices = [];
   readonly imageSize = 224;
   readonly variant: string = 'SemanticVLA';
   /** In order of arrival; ended ones too. */

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { Bounds } from '../../lib/checkpoint/checkpoint.ts';
-import type { Normalization } from '../../lib/platform.ts';
+import type { Normalization } from '../../lib/types.ts';
 import { goldenPath } from './tokenizer/fixtures.ts';
 
 export const policies = ['libero-tiny', 'aloha-tiny', 'oft-tiny'] as const;

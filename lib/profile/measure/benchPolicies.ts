@@ -13,12 +13,13 @@ import { stageNames } from '../stages.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
 import { addExtras, type ExtraOptions } from './benchExtras.ts';
+import type { BenchSubject } from './benchSubject.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
 import { type RunLimits, type RunResult, runInTurns, usualTurnMs } from './runner.ts';
 import { checkRecorder, EventLoopDelay, selfCheckWarning } from './selfCheck.ts';
 import { packageVersion } from './subjectFacts.ts';
-import { type BenchSubject, type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
+import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
 
 export interface BenchOptions

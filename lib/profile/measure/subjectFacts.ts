@@ -7,8 +7,8 @@ import { engineOptions, findMachine, labelOf } from '../../runtime/openTensorRt.
 import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
 import type { Policy, PolicyOptions } from '../../types.ts';
 import type { SubjectFacts } from '../types.ts';
+import type { BenchSubject } from './benchSubject.ts';
 import type { FrameSize } from './randomObservation.ts';
-import type { BenchSubject } from './subjects.ts';
 
 export interface Measured {
   readonly name: string;

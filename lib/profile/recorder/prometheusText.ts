@@ -1,9 +1,8 @@
 /** What a recorder has counted, in Prometheus's text format (version 0.0.4). */
 
 import { stageNames } from '../stages.ts';
-import type { EventKind } from './eventRing.ts';
-import type { Recorder } from './recorder.ts';
-import { stageBuckets } from './stageHistograms.ts';
+import type { EventKind, EventRing } from './eventRing.ts';
+import { type StageHistograms, stageBuckets } from './stageHistograms.ts';
 
 const stageMetric = 'semanticvla_stage_seconds';
 
@@ -18,8 +17,14 @@ const loopCounters: readonly (readonly [kind: EventKind, name: string, help: str
   ],
 ];
 
+/** What is counted: a `Recorder` has both. */
+export interface Counted {
+  readonly histograms: StageHistograms;
+  readonly events: EventRing;
+}
+
 /** Ends with a line's end. Stages that never ran are left out; the time of a whole prediction is not among them. */
-export function prometheusText({ histograms, events }: Recorder): string {
+export function prometheusText({ histograms, events }: Counted): string {
   const lines = [
     `# HELP ${stageMetric} Time of each stage of a prediction; stages may overlap and do not add up to the whole.`,
     `# TYPE ${stageMetric} histogram`,

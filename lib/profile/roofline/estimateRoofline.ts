@@ -1,13 +1,14 @@
 /** What a policy could do on devices, before any of them is bought: opens nothing but headers, runs nothing. */
 
-import type { Progress } from '../../checkpoint/checkpoint.ts';
+import type { OpenCheckpointOptions } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, expected } from '../../options.ts';
 import { type PlatformOptions, resolvePlatform } from '../../platform.ts';
-import { policySizes } from '../../policyParts.ts';
+import { checkpointOptions, policySizes } from '../../policyParts.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
+import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';
 import { type Device, devices, findDevice } from './devices.ts';
 import { measureCpu } from './measureCpu.ts';
@@ -20,7 +21,10 @@ export const usualPromptTokens = 30;
 /** The processor of this machine, which is measured. */
 export const thisCpu = 'this-cpu';
 
-export interface EstimateRooflineOptions extends PlatformOptions {
+export interface EstimateRooflineOptions
+  extends PlatformOptions,
+    Pick<PolicyOptions, 'unnormKey'>,
+    OpenCheckpointOptions {
   /** Folder of a checkpoint; or `preset`. */
   readonly checkpoint?: string;
   readonly preset?: SynthPreset;
@@ -30,11 +34,6 @@ export interface EstimateRooflineOptions extends PlatformOptions {
   readonly precision?: RooflinePrecision;
   /** P; default 30. */
   readonly promptTokens?: number;
-  readonly unnormKey?: string;
-  readonly siglipText?: string;
-  readonly cacheDir?: string;
-  readonly onProgress?: (progress: Progress) => void;
-  readonly signal?: AbortSignal;
 }
 
 export interface EstimatedRoofline extends Roofline {
@@ -49,9 +48,11 @@ export interface RooflineEstimate {
 }
 
 const optionNames = [
-  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText', 'cacheDir'],
+  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText'],
+  ...['rounding', 'cacheDir'],
   ...[
     'onProgress',
+    'onNotice',
     'signal',
     'platform',
     'cameras',
@@ -103,7 +104,7 @@ function choosePrecisions(
 }
 
 async function openWork(options: EstimateRooflineOptions, promptTokens: number): Promise<PolicyWork> {
-  const { checkpoint: dir, preset, unnormKey, siglipText, cacheDir, onProgress, signal } = options;
+  const { checkpoint: dir, preset, unnormKey } = options;
   if ((dir === undefined) === (preset === undefined)) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
@@ -121,14 +122,9 @@ async function openWork(options: EstimateRooflineOptions, promptTokens: number):
     });
     return policyWork(presetArchitecture(preset), { ...sizes, promptTokens });
   }
-  const checkpoint = await openCheckpoint(dir!, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const checkpoint = await openCheckpoint(dir!, checkpointOptions(options));
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const resolved = resolvePlatform(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

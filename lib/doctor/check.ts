@@ -1,0 +1,13 @@
+/** One line of `doctor`: a thing that a machine has or lacks. */
+
+/** `absent`: not there and not needed by the CPU runtime; `missing`: needed. */
+export type CheckStatus = 'ok' | 'absent' | 'missing';
+
+export interface Check {
+  readonly name: string;
+  readonly status: CheckStatus;
+  /** What is there. */
+  readonly found: string;
+  /** The command that gets it; null when nothing is needed or can be done. */
+  readonly fix: string | null;
+}

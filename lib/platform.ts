@@ -11,7 +11,7 @@ import type { Platform, PlatformName, PolicyOptions } from './types.ts';
 /** The options that a platform is resolved from. */
 export type PlatformOptions = Pick<
   PolicyOptions,
-  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization'
+  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization' | 'unnormKey'
 >;
 
 /** What of the checkpoint tells platforms apart. */
@@ -175,12 +175,12 @@ function inferPreset(
   observationCameras: readonly string[] | undefined,
 ): PresetName {
   const { config, statistics } = checkpoint;
+  const { unnormKey } = options;
+  // a data set that was not chosen tells nothing
+  const keys = unnormKey === undefined ? [...statistics.keys()] : [resolveUnnormKey(checkpoint, unnormKey)];
   const actionDims = new Set(
-    config.actionDim === null
-      ? [...statistics.values()].map(({ action }) => action.mask.length)
-      : [config.actionDim],
+    config.actionDim === null ? keys.map((key) => statistics.get(key)!.actionDim) : [config.actionDim],
   );
-  const keys = [...statistics.keys()];
   const named = presetNames.filter((name) => keys.some((key) => presets[name].datasetName.test(key)));
   const sized = presetNames.filter((name) => {
     const { actionDim, proprioDim } = presets[name];

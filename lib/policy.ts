@@ -3,6 +3,7 @@
  * platform's facts and the caller's options meet.
  */
 
+import { requireStatistics } from './checkpoint/agreement.ts';
 import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
@@ -55,6 +56,7 @@ export const policyOptionNames = [
   'device',
   'graphs',
   'siglipText',
+  'rounding',
   'cacheDir',
   'onProgress',
   'onNotice',
@@ -129,6 +131,7 @@ class CheckpointPolicy implements Policy {
   readonly #session: Session;
   readonly #instructions: InstructionCache;
   readonly #unnormKey: string | undefined;
+  readonly #checkedKeys = new Set<string>();
   #closed = false;
 
   constructor(parts: PolicyParts, session: Session, options: PolicyOptions, notices: NoticeLog) {
@@ -209,25 +212,24 @@ class CheckpointPolicy implements Policy {
     checkOptions(options, predictOptionNames, 'predict');
     checkSignal(options.signal);
     options.signal?.throwIfAborted();
-    const unnormKey = resolveUnnormKey(this.#parts.checkpoint, options.unnormKey ?? this.#unnormKey);
+    const { checkpoint, platform } = this.#parts;
+    const unnormKey = resolveUnnormKey(checkpoint, options.unnormKey ?? this.#unnormKey);
+    // one that was not chosen at load
+    if (!this.#checkedKeys.has(unnormKey)) {
+      requireStatistics(checkpoint, unnormKey, platform);
+      this.#checkedKeys.add(unnormKey);
+    }
     return { unnormKey, signal: options.signal };
   }
 
   #proprio(observation: Observation, unnormKey: string): Float32Array | null {
     const { checkpoint, platform } = this.#parts;
     if (!platform.proprio) return null;
-    const bounds = checkpoint.statistics.get(unnormKey)!.proprio;
-    if (bounds === null) {
-      throw new SemanticVlaError(
-        'STATISTICS_INVALID',
-        `dataset_statistics.json: ${unnormKey} has no proprio statistics, and this policy runs with proprioception. ` +
-          "Pass proprio: false only if the policy was trained without it; else copy the training run's statistics.",
-      );
-    }
+    const bounds = checkpoint.statistics.get(unnormKey)!.proprio!;
     if (observation.state === undefined) {
       throw new SemanticVlaError(
         'STATE_INVALID',
-        `observation.state: expected ${bounds.min.length} numbers, found none. Add the joint state, or pass ` +
+        `observation.state: expected ${checkpoint.config.proprioDim} numbers, found none. Add the joint state, or pass ` +
           'proprio: false if the policy was trained without it.',
       );
     }

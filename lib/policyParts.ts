@@ -1,7 +1,9 @@
 /** What every prediction of one policy shares: the checkpoint's facts and the platform's, resolved once at load. */
 
 import { availableParallelism } from 'node:os';
+import { requireStatistics } from './checkpoint/agreement.ts';
 import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from './checkpoint/checkpoint.ts';
+import { checkBounds } from './checkpoint/statistics.ts';
 import type { GraphOptions, PolicySizes } from './graph/graphContext.ts';
 import { buildInstructionGraph } from './graph/instructionGraph.ts';
 import { buildPolicyGraph } from './graph/policyGraph.ts';
@@ -23,6 +25,7 @@ export interface PolicyParts {
 
 const checkpointOptionNames = [
   'siglipText',
+  'rounding',
   'cacheDir',
   'onProgress',
   'onNotice',
@@ -38,7 +41,6 @@ export function checkpointOptions(options: OpenCheckpointOptions): OpenCheckpoin
 /** @throws PLATFORM_REQUIRED, OPTION_INVALID, UNNORM_KEY_*, TOKENIZER_INVALID */
 export async function gatherParts(checkpoint: Checkpoint, options: PolicyOptions): Promise<PolicyParts> {
   const platform = resolvePlatform(checkpoint, options);
-  if (options.unnormKey !== undefined) resolveUnnormKey(checkpoint, options.unnormKey);
   const sizes = policySizes(checkpoint, platform, options.unnormKey);
   return {
     checkpoint,
@@ -50,20 +52,23 @@ export async function gatherParts(checkpoint: Checkpoint, options: PolicyOptions
   };
 }
 
+/**
+ * Sizes of a policy's graphs. The statistics that it will read are compared with its weights on the way.
+ * @throws UNNORM_KEY_UNKNOWN; UNNORM_KEY_REQUIRED where only the data set says how many dimensions an action has;
+ *   STATISTICS_INVALID they cannot be read, or belong to another robot than the weights
+ */
 export function policySizes(checkpoint: Checkpoint, platform: Platform, unnormKey?: string): PolicySizes {
+  const { config, statistics } = checkpoint;
+  const isChosen = unnormKey !== undefined || config.actionDim === null || statistics.size === 1;
+  const key = isChosen ? resolveUnnormKey(checkpoint, unnormKey) : null;
+  requireStatistics(checkpoint, key, platform);
   return {
     images: platform.cameras.length,
     chunk: platform.chunk,
-    actionDim: actionDimOf(checkpoint, unnormKey),
+    // a discrete policy has no head that says it, there the statistics tell
+    actionDim: config.actionDim ?? checkBounds(statistics.get(key!)!.action, platform.normalization),
     proprio: platform.proprio,
   };
-}
-
-/** A from the head; a discrete policy has none, there the statistics tell. */
-function actionDimOf(checkpoint: Checkpoint, unnormKey: string | undefined): number {
-  if (checkpoint.config.actionDim !== null) return checkpoint.config.actionDim;
-  const key = resolveUnnormKey(checkpoint, unnormKey);
-  return checkpoint.statistics.get(key)!.action.min.length;
 }
 
 /** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */

@@ -1,6 +1,6 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
-import type { Progress } from './checkpoint/checkpoint.ts';
+import type { Progress, WeightRounding } from './checkpoint/checkpoint.ts';
 import type { Notice, OnNotice } from './support/notices.ts';
 
 /** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
@@ -78,6 +78,8 @@ export interface PolicyOptions {
   readonly graphs?: boolean;
   /** Folder with the SigLIP tokenizer (`spiece.model`) and its text config; default: what config.json names. */
   readonly siglipText?: string;
+  /** `bfloat16` (default): weights as the reference's loaders round them; `none`: as training left them. */
+  readonly rounding?: WeightRounding;
   /** Where merged LoRA weights and engines are kept; default: $SEMANTICVLA_CACHE, else the user's cache folder. */
   readonly cacheDir?: string;
   /** Called while loading takes long. */

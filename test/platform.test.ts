@@ -24,11 +24,11 @@ function checkpoint(
   statisticsDim = actionDim,
 ) {
   const head = { kind: actionDim === null ? 'discrete' : 'single' };
-  const action = { mask: new Array(statisticsDim ?? 7).fill(true) };
+  const dataset = { actionDim: statisticsDim ?? 7, proprioDim } as DatasetStatistics;
   return {
     dir: '/policies/a',
     config: { actionDim, proprioDim, head } as unknown as PolicyConfig,
-    statistics: new Map(keys.map((key) => [key, { action } as unknown as DatasetStatistics])),
+    statistics: new Map(keys.map((key) => [key, dataset])),
   } satisfies PlatformEvidence;
 }
 

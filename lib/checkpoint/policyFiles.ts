@@ -3,8 +3,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { isThere } from '../support/fileAccess.ts';
 import type { TokenizerFiles } from './checkpoint.ts';
-import { isFile } from './fileAccess.ts';
 
 export interface PolicyFiles {
   /** Absolute paths; null where there is none. */
@@ -35,7 +35,7 @@ export async function findPolicyFiles(dir: string): Promise<PolicyFiles> {
 
 /** `siglipFolder`: null when no tower has a sampler. CHECKPOINT_FILE_MISSING. */
 export async function findTokenizers(dir: string, siglipFolder: string | null): Promise<TokenizerFiles> {
-  const existing = async (path: string) => ((await isFile(path)) ? path : null);
+  const existing = async (path: string) => ((await isThere(path, 'CHECKPOINT_FILE_MISSING')) ? path : null);
   const llamaJson = await existing(join(dir, 'tokenizer.json'));
   const llamaModel = await existing(join(dir, 'tokenizer.model'));
   if (llamaJson === null && llamaModel === null) {

@@ -1,15 +1,16 @@
 /** `bench --baseline --fail-if`: what is held against what, and the exit code that says how it went. */
 
 import { existsSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { JsonFields } from '../checkpoint/jsonFields.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type BaselineFile, disturbanceOf, matchBaselines, readBaseline } from '../profile/gate/baseline.ts';
 import { type Condition, parseCondition } from '../profile/gate/condition.ts';
 import { type GatePair, judge } from '../profile/gate/judge.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import type { BenchReport, GateVerdict } from '../profile/types.ts';
+import { isThere } from '../support/fileAccess.ts';
 import { exitCodes } from './context.ts';
 
 export interface GateFlags {
@@ -90,16 +91,16 @@ async function counterparts(
 /** null where the folder is not one of this package. @throws (rejects) BASELINE_INVALID one that is not built */
 async function packageVersion(folder: string): Promise<string | null> {
   const file = join(folder, 'package.json');
-  if (!existsSync(file)) return null;
-  const { name, version } = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
-  if (name !== 'semanticvla') return null;
+  if (!(await isThere(file, 'BASELINE_INVALID'))) return null;
+  const manifest = await JsonFields.read(file, 'BASELINE_INVALID', 'BASELINE_INVALID');
+  if (manifest.get('name') !== 'semanticvla') return null;
   if (!existsSync(join(folder, 'dist/index.js'))) {
     throw new SemanticVlaError(
       'BASELINE_INVALID',
       `${folder}: expected semanticvla with its dist/ built, found none. Run npm ci there.`,
     );
   }
-  return String(version);
+  return manifest.string('version');
 }
 
 /** The report with its verdicts; of a report that held counterparts these come first. */

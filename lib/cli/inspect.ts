@@ -84,7 +84,8 @@ export function inspectText(report: InspectReport): string {
       'normalization',
       report.normalizationKeys
         .map(
-          ({ key, actionDim, proprioDim }) => `${key} (action ${actionDim}, proprio ${proprioDim ?? 'none'})`,
+          ({ key, actionDim, proprioDim, problem }) =>
+            `${key} (action ${actionDim ?? 'none'}, proprio ${proprioDim ?? 'none'}${problem === null ? '' : ', does not fit'})`,
         )
         .join(', '),
     ],
@@ -118,11 +119,13 @@ export function inspectText(report: InspectReport): string {
     ['left', 'right', 'right'],
   );
   const notes: string[] = [];
-  if (sources.loraMerged !== null) {
-    const { file, tensors, fromCache } = sources.loraMerged;
-    notes.push(
-      `LoRA: ${tensors} tensors merged, ${fromCache ? 'from the cache' : 'written to the cache'}: ${file}`,
-    );
+  if (sources.rounding === 'bfloat16')
+    notes.push("weights are bfloat16, as the reference's loaders round them");
+  if (sources.madeWeights !== null) {
+    const { file, merged, rounded, fromCache } = sources.madeWeights;
+    const what = [`${merged} tensors with LoRA merged`, `${rounded} rounded`];
+    const where = fromCache ? 'from the cache' : 'written to the cache';
+    notes.push(`${what.filter((part) => !/^0 /.test(part)).join(', ')}, ${where}: ${file}`);
   }
   if (report.supersededTensors > 0) {
     notes.push(
@@ -148,9 +151,9 @@ export function inspectText(report: InspectReport): string {
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
   const options = policyOptions(flags);
-  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey } = options;
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const report = await inspectCheckpoint(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

@@ -1,17 +1,17 @@
 /** `semanticvla serve`: a policy on the network, until a signal. */
 
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Logger } from 'pino';
-import { SemanticVlaError } from '../errors.ts';
 import { loadPolicy } from '../policy.ts';
 import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
+import { readRegular, readText } from '../support/fileAccess.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
@@ -63,31 +63,28 @@ function port(text: string): number {
   return value;
 }
 
+/** Bytes of a token file. */
+const tokenCap = 64 * 1024;
+
 /** Not a flag: arguments are readable by every process of the machine. */
 async function readToken(file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return process.env.SEMANTICVLA_TOKEN || undefined;
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
-    throw new SemanticVlaError(
-      'OPTION_INVALID',
-      `Option --token-file: expected a readable file, found ${code}.`,
-      {
-        cause,
-      },
-    );
-  }
+  return (await readText(file, { missing: 'OPTION_INVALID', cap: tokenCap })).trim();
 }
+
+/** Bytes of settings, as they were opened. */
+const settingsCap = 16 * 1024 * 1024;
 
 /** Settings and statistics by content, weights by name and size: tells a client that another policy is behind the address. */
 async function checkpointDigest(dir: string): Promise<string> {
   const hash = createHash('sha256');
   for (const name of (await readdir(dir)).sort()) {
     const file = join(dir, name);
-    const { size } = await stat(file);
+    // what the policy does not read may be anything, a link to nothing too
+    const size = (await stat(file).catch(() => null))?.size ?? 'none';
     hash.update(`${name}\0${size}\0`);
-    if (name === 'config.json' || name === 'dataset_statistics.json') hash.update(await readFile(file));
+    if (name === 'config.json' || name === 'dataset_statistics.json')
+      hash.update(await readRegular(file, { missing: 'CHECKPOINT_FILE_MISSING', cap: settingsCap }));
   }
   return hash.digest('hex').slice(0, 16);
 }

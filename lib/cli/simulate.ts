@@ -1,11 +1,11 @@
 /** `semanticvla simulate`: the scheduling modes compared for a latency, as a page with plots. */
 
-import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { SemanticVlaError } from '../errors.ts';
 import { type CompareModesOptions, compareModes } from '../schedule/comparison/compareModes.ts';
 import { comparisonPage, comparisonPlots } from '../schedule/comparison/page.ts';
 import { type Latency, latencyForms, latencyFromText, parseLatency } from '../schedule/latency.ts';
+import { isThere, readText } from '../support/fileAccess.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { wholeNumber } from './flags.ts';
 import { formatTable } from './format.ts';
@@ -48,21 +48,20 @@ function share(text: string): number {
   return value;
 }
 
+/** Bytes of measured latencies, a few million of them. */
+const latencyCap = 32 * 2 ** 20;
+
 /** A formula has parentheses, a number is a constant; anything else is a file. */
 async function readLatency(given: string): Promise<Latency> {
   if (/[()]/.test(given)) return parseLatency(given);
   if (/^\d+(?:\.\d+)?$/.test(given)) return parseLatency(`constant(${given})`);
-  let content: string;
-  try {
-    content = await readFile(given, 'utf8');
-  } catch (cause) {
+  if (!(await isThere(given, 'OPTION_INVALID'))) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `--latency ${given}: expected ${latencyForms.join(', ')} or a readable file of milliseconds, found ${(cause as Error).message}.`,
-      { cause },
+      `--latency ${given}: expected ${latencyForms.join(', ')} or a readable file of milliseconds, found no such file.`,
     );
   }
-  return latencyFromText(content, given);
+  return latencyFromText(await readText(given, { missing: 'OPTION_INVALID', cap: latencyCap }), given);
 }
 
 async function simulate(context: CommandContext, flags: SimulateFlags): Promise<number> {

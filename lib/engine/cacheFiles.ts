@@ -2,10 +2,11 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { NativeBytes } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { makeFolder } from '../support/makeFolder.ts';
 
 /** Ends the names of files that are not complete yet. */
 export const partialSuffix = '.partial';
@@ -139,7 +140,7 @@ function requireOwner(path: string, info: { readonly uid: number; readonly mode:
 /** The folder, made when it is not there (0700). @throws ENGINE_REFUSED, CACHE_UNWRITABLE */
 export async function ownFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path, 0o700);
   } catch (cause) {
     throw new SemanticVlaError(
       'CACHE_UNWRITABLE',

@@ -8,10 +8,11 @@
  * symbolic ones are taken by TensorRT and refused by both.
  */
 
-import { link, mkdir, open, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
+import { link, open, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { makeFolder } from '../support/makeFolder.ts';
 import type { GraphOptions } from './graphContext.ts';
 import { buildInstructionGraph } from './instructionGraph.ts';
 import { encodeModel, externalFiles, type OnnxModel } from './onnxModel.ts';
@@ -59,7 +60,7 @@ export async function exportPolicy(checkpoint: Checkpoint, options: ExportOption
     policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
   };
   const out = resolve(options.out ?? checkpoint.dir);
-  await mkdir(out, { recursive: true }).catch((cause: unknown) => {
+  await makeFolder(out).catch((cause: unknown) => {
     throw unwritable(out, cause);
   });
   const files = [...new Set([...externalFiles(models.instruction), ...externalFiles(models.policy)])];

@@ -1,11 +1,10 @@
 /** Camera frames from files: PNG, JPEG (decodeImage.ts says which), or .npy uint8 [height, width, 3]. */
 
-import { readFile, stat } from 'node:fs/promises';
 import { extname } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { readRegular } from '../support/fileAccess.ts';
 import { frameOfArray } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
-import { checkImageBytes, decodeImage, imageInvalid } from './decodeImage.ts';
+import { decodeImage, imageInvalid, maxImageBytes } from './decodeImage.ts';
 import { parseNpy } from './npy.ts';
 
 /**
@@ -16,7 +15,11 @@ export async function readImageFile(path: string): Promise<ImageFrame> {
   const kind = kinds[extname(path).toLowerCase()];
   if (kind === undefined)
     throw imageInvalid(path, 'a .png, .jpg, .jpeg or .npy file', `the ending '${extname(path)}'`);
-  const bytes = await readBounded(path);
+  const bytes = await readRegular(path, {
+    missing: 'IMAGE_INVALID',
+    tooLarge: 'IMAGE_TOO_LARGE',
+    cap: maxImageBytes,
+  });
   return kind === 'npy' ? frameOfArray(parseNpy(bytes, path), path) : decodeImage(bytes, path, kind);
 }
 
@@ -26,17 +29,3 @@ const kinds: Readonly<Record<string, 'png' | 'jpeg' | 'npy'>> = {
   '.jpeg': 'jpeg',
   '.npy': 'npy',
 };
-
-async function readBounded(path: string): Promise<Uint8Array> {
-  try {
-    const { size } = await stat(path);
-    checkImageBytes(size, path);
-    return await readFile(path);
-  } catch (cause) {
-    if (cause instanceof SemanticVlaError) throw cause;
-    const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw imageInvalid(path, 'a readable image file', reason === 'ENOENT' ? 'no such file' : reason, {
-      cause,
-    });
-  }
-}

@@ -11,6 +11,7 @@ import { mkdir, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { makeFolder } from '../support/makeFolder.ts';
 import {
   adapterConfigJson,
   datasetStatisticsJson,
@@ -81,7 +82,7 @@ export async function synthesizeCheckpoint(
   const weightBytes = totalBytes(tensors);
   signal?.throwIfAborted();
   await refuseNonEmpty(dir);
-  await mkdir(dirname(dir), { recursive: true }).catch((cause) => unwritable(dirname(dir), cause));
+  await makeFolder(dirname(dir)).catch((cause) => unwritable(dirname(dir), cause));
   await refuseFullDisk(dirname(dir), weightBytes + spareBytes);
 
   const partial = `${dir}.partial-${process.pid}`;
@@ -142,7 +143,7 @@ async function writeFiles(
   const shards = planShards(plan.shards, options.maxShardBytes ?? spec.shardBytes);
   const small = smallFiles(spec, seed, shardIndex(shards));
   for (const { path, bytes } of small) {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await makeFolder(dirname(join(folder, path)));
     await writeFile(join(folder, path), bytes).catch((cause) => unwritable(join(folder, path), cause));
     files.push({ path, bytes: bytes.length });
   }

@@ -37,7 +37,7 @@ test('every command explains itself, with an example, on standard output', () =>
     assert.match(stdout, /--json/, command);
     assert.not.match(
       stdout,
-      /--[a-z]+[A-Z]|default: (?:\[\]|none\))/,
+      /^ +--[a-z-]+[A-Z]|default: (?:\[\]|none\))/m,
       `${command}: camel case, empty defaults`,
     );
     if (stdout.includes('--observation <')) assert.match(stdout, /observation\.json, \{/, command);
@@ -97,7 +97,7 @@ test('errors of the API name the flag that was typed, or was not', () => {
     ...['--platform', 'libero', '--unnorm-key', 'x', '--instruction', 'lift the cup'],
   );
   assert.is(code, 2);
-  assert.match(stderr, /^UNNORM_KEY_UNKNOWN: /);
+  assert.match(stderr, /^UNNORM_KEY_UNKNOWN: /m);
   const program = buildProgram(async () => {});
   const predict = program.commands.find((command) => command.name() === 'predict');
   const serve = program.commands.find((command) => command.name() === 'serve');

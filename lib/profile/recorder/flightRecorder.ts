@@ -5,10 +5,11 @@
  */
 
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, expected } from '../../options.ts';
+import { makeFolder } from '../../support/makeFolder.ts';
 import { startWorker } from '../../support/startWorker.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { FlightJob, FlightReply } from './flightWorker.ts';
@@ -67,7 +68,7 @@ export async function startFlightRecorder(
     if (!(value >= 0 && value < 2 ** 31)) throw expected('OPTION_INVALID', 'milliseconds >= 0', name, value);
   }
   try {
-    await mkdir(dir, { recursive: true });
+    await makeFolder(dir);
     await access(dir, constants.W_OK);
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? 'an error';

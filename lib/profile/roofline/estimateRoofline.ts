@@ -57,7 +57,8 @@ export interface RooflineEstimate {
 }
 
 const optionNames = [
-  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText', 'cacheDir'],
+  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText'],
+  ...['rounding', 'cacheDir'],
   ...[
     'onProgress',
     'onNotice',
@@ -136,7 +137,7 @@ async function openWork(options: EstimateRooflineOptions, promptTokens: number):
   }
   const checkpoint = await openCheckpoint(dir!, checkpointOptions(options));
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const resolved = resolvePlatform(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

@@ -268,7 +268,8 @@ export class RosPolicyNode implements AsyncDisposable {
   }
 
   #hear(event: LoopEvent): void {
-    if (event.type === 'observation') this.#warn(event.error);
+    if (event.type === 'observation' || event.type === 'holdLost') this.#warn(event.error);
+    else if (event.type === 'clock') this.#warn(`the clock went back by ${event.back} ms`);
     else if (event.type === 'hold' && event.reason !== 'idle' && event.reason !== 'stopped') {
       this.#warn(`holding: ${event.reason}`);
     }

@@ -40,6 +40,12 @@ export function recordLoop(options: ControlLoopOptions, recorder: Recorder): Con
         case 'observation':
           recorder.event('observation refused', event.at);
           break;
+        case 'clock':
+          recorder.event('clock back', event.at, event.back);
+          break;
+        case 'holdLost':
+          recorder.event('last hold lost', event.at);
+          break;
         default:
           hasMoved = false;
           recorder.event(event.type, event.at);

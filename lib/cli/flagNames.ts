@@ -32,8 +32,8 @@ export function inFlags(message: string, command: Command | undefined): string {
   };
   return message
     .replace(/\b(?:[Tt]he )?[Oo]ption ([a-z][\w.]*\w)/g, (text, name: string) => flagOf(name) ?? text)
-    .replace(/ for ([a-z][\w.]*\w) but received /g, (text, name: string) => {
+    .replace(/ for ([a-z][\w.]*\w) but received\b/g, (text, name: string) => {
       const flag = flagOf(name);
-      return flag === null ? text : ` for ${flag} but received `;
+      return flag === null ? text : ` for ${flag} but received`;
     });
 }

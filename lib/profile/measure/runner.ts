@@ -5,6 +5,7 @@
  */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
+import { isolated } from '../../support/isolated.ts';
 import { ChunkRing } from '../recorder/chunkRing.ts';
 import type { ChunkRecord, StageTimes } from '../types.ts';
 import { median } from './percentiles.ts';
@@ -137,8 +138,9 @@ export async function runInTurns(
 
 async function warmUp(subject: Subject, options: RunOptions, now: () => number): Promise<void> {
   const start = now();
-  const { warmUpMs, warmUpChunks, warmUpLimitMs, signal, onProgress } = options;
+  const { warmUpMs, warmUpChunks, warmUpLimitMs, signal } = options;
   const { warmUpLimitChunks = Number.POSITIVE_INFINITY } = options;
+  const tell = isolated('onProgress', options.onProgress);
   for (;;) {
     const ms = now() - start;
     subject.warmUpMs = ms;
@@ -149,7 +151,7 @@ async function warmUp(subject: Subject, options: RunOptions, now: () => number):
     const before = now();
     await subject.runner.chunk(signal);
     subject.warmUpTimes.push(now() - before);
-    onProgress?.({
+    tell({
       step: `${subject.runner.name}: warm-up`,
       done: count + 1,
       total: Math.max(warmUpChunks, count + 1),
@@ -177,7 +179,8 @@ async function measure(
   origin: number,
   now: () => number,
 ): Promise<number> {
-  const { signal, onProgress } = options;
+  const { signal } = options;
+  const tell = isolated('onProgress', options.onProgress);
   let round = 0;
   // all go on until the last one is done: a round without one of them would compare nothing
   while (subjects.some((subject) => !isDone(subject, options))) {
@@ -205,7 +208,7 @@ async function measure(
     }
     round += 1;
     const slowest = subjects.reduce((a, b) => (share(a, options) <= share(b, options) ? a : b));
-    onProgress?.({
+    tell({
       step: 'measuring',
       done: slowest.chunks.count,
       total: Math.round(slowest.chunks.count / doneShare(slowest, options)),

@@ -49,6 +49,7 @@ export const policyOptionNames = [
   'unnormKey',
   'backend',
   'threads',
+  'spin',
   'instructionCache',
   'weights',
   'precision',
@@ -80,6 +81,7 @@ const predictOptionNames = [
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<Policy> {
   checkOptions(options, policyOptionNames, 'loadPolicy');
   checkNumber('threads', options.threads, 1, 256);
+  checkNumber('spin', options.spin, 0, 1_000_000);
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   checkRuntimeOptions(options);
   checkSignal(options.signal);

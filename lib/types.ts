@@ -50,8 +50,10 @@ export interface PolicyOptions {
   /** Default normalization key for `predict`; needed there or here when the checkpoint holds several. */
   readonly unnormKey?: string;
   readonly backend?: 'cpu' | 'tensorrt';
-  /** CPU threads of the runtime and of preprocessing; default: physical cores. */
+  /** CPU threads of the runtime and of preprocessing; default: as many as the process may use. */
   readonly threads?: number;
+  /** CPU runtime: microseconds that an idle worker thread spins before it sleeps; default 0 (docs/cpuThreads.md). */
+  readonly spin?: number;
   /** Instructions kept encoded (LRU); default 16. */
   readonly instructionCache?: number;
   /**

@@ -19,6 +19,7 @@ export interface PolicyFlags {
   readonly jpeg?: boolean;
   readonly backend?: NonNullable<PolicyOptions['backend']>;
   readonly threads?: number;
+  readonly spin?: number;
   readonly weights?: NonNullable<PolicyOptions['weights']>;
   readonly precision?: NonNullable<PolicyOptions['precision']>;
   readonly tensorrt?: string;
@@ -101,7 +102,8 @@ export function addPlatformFlags(command: Command): Command {
 export function addRuntimeFlags(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
-    .option('--threads <n>', 'CPU threads', wholeNumber(1))
+    .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
+    .option('--spin <us>', 'cpu: microseconds that an idle worker spins before it sleeps; default: 0', wholeNumber(0))
     .addOption(
       new Option(
         '--weights <how>',
@@ -140,6 +142,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     jpeg,
     backend,
     threads,
+    spin,
     weights,
     precision,
     device,
@@ -155,6 +158,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     jpeg,
     backend,
     threads,
+    spin,
     weights,
     precision,
     device,

@@ -67,6 +67,7 @@ function setup(
   // the runtime adds a date to the prefix, and does not say the name
   const profile = (graph: 'instruction' | 'policy') =>
     options.profileFolder === undefined ? '' : join(options.profileFolder, graph);
+  const { spinUs = 0 } = options;
   const common = {
     threads: options.threads,
     stagePrefix,
@@ -78,6 +79,9 @@ function setup(
   const config = {
     'session.model_external_initializers_file_folder_path': '/',
     'session.set_denormal_as_zero': '1',
+    // spinning workers take the processor from whatever else runs, and from the thread that they wait for
+    'session.intra_op.allow_spinning': spinUs > 0 ? '1' : '0',
+    ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),
   };
   if (options.weights === 'folded') return { ...common, lean: false, config };
   // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either

@@ -114,11 +114,15 @@ const rows = subjects.map(({ threads, spin, times, cpu }) => ({
 }));
 if (values.json) console.log(JSON.stringify({ rows, loads }, null, 2));
 else {
-  console.log(`${availableParallelism()} cores; load average of a minute over the run: ${loads[0]!.toFixed(1)} to ${loads.at(-1)!.toFixed(1)}`);
-  console.log('threads  spin us   alone p50   p99  cpu ms   busy p50   p99  cpu ms');
+  console.log(
+    `${availableParallelism()} cores; load average of a minute over the run: ${loads[0]!.toFixed(1)} to ${loads.at(-1)!.toFixed(1)}`,
+  );
+  console.log('threads  spin us   alone p50     p99  cpu ms    busy p50     p99  cpu ms');
   for (const row of rows) {
     const cells = (['alone', 'busy'] as const).flatMap((condition) => {
-      const { p50, p99, cpuMs } = (row as unknown as Record<Condition, { p50: number; p99: number; cpuMs: number }>)[condition];
+      const { p50, p99, cpuMs } = (
+        row as unknown as Record<Condition, { p50: number; p99: number; cpuMs: number }>
+      )[condition];
       return [p50, p99, cpuMs].map((value) => value.toFixed(1).padStart(7));
     });
     console.log([String(row.threads).padStart(7), String(row.spin).padStart(8), '   ', ...cells].join(' '));

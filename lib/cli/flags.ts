@@ -103,7 +103,11 @@ export function addRuntimeFlags(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
     .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
-    .option('--spin <us>', 'cpu: microseconds that an idle worker spins before it sleeps; default: 0', wholeNumber(0))
+    .option(
+      '--spin <us>',
+      'cpu: microseconds that an idle worker spins before it sleeps; default: 0',
+      wholeNumber(0),
+    )
     .addOption(
       new Option(
         '--weights <how>',

@@ -24,6 +24,7 @@ export interface PolicyParts {
 }
 
 const checkpointOptionNames = [
+  'head',
   'siglipText',
   'cacheDir',
   'onProgress',

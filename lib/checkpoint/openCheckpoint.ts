@@ -1,19 +1,21 @@
 /** Opens a trained checkpoint folder: reads headers and configs only, checks everything, merges LoRA once. */
 
-import { realpath } from 'node:fs/promises';
+import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { expected } from '../options.ts';
 import { isFolder, isThere, whatIsAt } from '../support/fileAccess.ts';
-import { NoticeLog } from '../support/notices.ts';
+import { NoticeLog, type OnNotice } from '../support/notices.ts';
 import type { Checkpoint, DatasetStatistics, OpenCheckpointOptions } from './checkpoint.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
+import { findArchives, sayMixedSteps } from './findArchives.ts';
+import { findTokenizers } from './findTokenizers.ts';
 import { JsonFields } from './jsonFields.ts';
 import { collectTensors, isSplit, type LogicalTensor, type SplitTensor } from './logicalTensors.ts';
 import { type MergeResult, mergeLora, readLoraScale } from './loraMerge.ts';
-import type { PolicyConfig } from './policyConfig.ts';
-import { findPolicyFiles, findTokenizers } from './policyFiles.ts';
+import { headNames, type PolicyConfig } from './policyConfig.ts';
 import { readPreprocessor } from './preprocessor.ts';
 import { readShards } from './shards.ts';
 import { readStatistics } from './statistics.ts';
@@ -21,7 +23,7 @@ import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
 import { verifySmallTensors } from './verifyTensors.ts';
 
-const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'onNotice', 'signal'];
+const knownOptions = ['head', 'siglipText', 'cacheDir', 'onProgress', 'onNotice', 'signal'];
 
 /**
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
@@ -41,7 +43,8 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   );
   requirePolicy(config);
 
-  const files = await findPolicyFiles(folder);
+  const files = await findArchives(folder, notices.add);
+  sayMixedSteps(folder, files, notices.add);
   const preprocessor = await readPreprocessor(join(folder, 'preprocessor_config.json'));
   const shards = await readShards(folder);
   const archive = async (file: string | null) => (file === null ? null : await readTorchArchive(file));
@@ -57,11 +60,12 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
     preprocessor,
     shapes: logical,
     siglipText: options.siglipText,
+    statedHead: options.head,
     ...files,
   });
   const expected = expectedTensors(policy);
   checkTensors(folder, logical, expected);
-  const statistics = await loadStatistics(folder, config, policy);
+  const statistics = await loadStatistics(folder, config, policy, notices.add);
   const siglipTextFolder = oneTextFolder(config, policy);
   const tokenizers = await findTokenizers(folder, siglipTextFolder);
 
@@ -98,6 +102,8 @@ function checkOptions(dir: string, options: OpenCheckpointOptions): void {
       `Expected the path of a checkpoint folder, found ${JSON.stringify(dir)}.`,
     );
   }
+  if (options.head !== undefined && !headNames.includes(options.head))
+    throw expected('OPTION_INVALID', `one of ${headNames.join(', ')}`, 'head', options.head);
   for (const key of Object.keys(options)) {
     if (knownOptions.includes(key)) continue;
     const close = knownOptions.find((known) => known.toLowerCase() === key.toLowerCase());
@@ -122,6 +128,7 @@ async function loadStatistics(
   dir: string,
   config: JsonFields,
   policy: PolicyConfig,
+  onNotice: OnNotice,
 ): Promise<{ datasets: Map<string, DatasetStatistics>; file: string }> {
   const own = join(dir, 'dataset_statistics.json');
   if (await isThere(own, 'STATISTICS_INVALID')) {
@@ -134,12 +141,26 @@ async function loadStatistics(
   if (config.has('norm_stats')) {
     const datasets = readStatistics(config.object('norm_stats'));
     requireDimensions(config.file, datasets, policy);
+    onNotice({
+      code: 'STATISTICS_FROM_CONFIG',
+      message: `${own}: expected the statistics of the training run, found no such file${await similarNames(dir)}; using norm_stats of config.json, which are those of the model that training started from. Actions may come out in other units: copy dataset_statistics.json from the training run. Only of a policy that was not fine-tuned they are its own.`,
+    });
     return { datasets, file: config.file };
   }
   throw new SemanticVlaError(
     'STATISTICS_INVALID',
-    `${dir}: expected dataset_statistics.json (or norm_stats in config.json), found neither; without them actions cannot be put in the robot's units. Copy dataset_statistics.json from the training run.`,
+    `${dir}: expected dataset_statistics.json (or norm_stats in config.json), found neither${await similarNames(dir)}; without them actions cannot be put in the robot's units. Copy dataset_statistics.json from the training run.`,
   );
+}
+
+/** Copies and misspellings of the file's name: named, never read. */
+async function similarNames(dir: string): Promise<string> {
+  const names = (await readdir(dir)).filter((name) =>
+    /(dataset|action|norm).*stat.*json|norm_?stats/i.test(name),
+  );
+  return names.length === 0
+    ? ''
+    : ` (there is ${names.join(', ')}, which is not read: rename it if it is that file)`;
 }
 
 /** At least one dataset must fit the policy; those of other robots may lie in the same file. */

@@ -1,6 +1,7 @@
 /** Flags that several commands share, and what they mean in the API. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { headNames } from '../checkpoint/policyConfig.ts';
 import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import type { PolicyOptions } from '../types.ts';
 
@@ -23,6 +24,7 @@ export interface PolicyFlags {
   readonly tensorrt?: string;
   readonly device?: number;
   readonly cudaGraphs?: boolean;
+  readonly head?: NonNullable<PolicyOptions['head']>;
   readonly siglipText?: string;
   readonly cache?: string;
 }
@@ -58,6 +60,12 @@ export function nameList(text: string): string[] {
 /** Where the checkpoint's side files are and where merged weights are kept. */
 export function addCheckpointFlags(command: Command): Command {
   return command
+    .addOption(
+      new Option(
+        '--head <kind>',
+        'how actions are made; asked for where the folder has no action head (only l1 and discrete are supported)',
+      ).choices(headNames),
+    )
     .option(
       '--siglip-text <dir>',
       'folder with the SigLIP tokenizer and text config; default: what config.json names',
@@ -122,6 +130,7 @@ export function addPolicyFlags(command: Command): Command {
 /** The flags as options of `loadPolicy`; what was not given stays absent. */
 export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   const {
+    head,
     platform,
     cameras,
     unnormKey,
@@ -137,6 +146,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     device,
   } = flags;
   const all = {
+    head,
     platform,
     cameras,
     unnormKey,

@@ -8,7 +8,7 @@ import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import { SemanticVlaError } from '../errors.ts';
-import { type PlatformOptions, resolvePlatform, resolveUnnormKey } from '../platform.ts';
+import { type PlatformOptions, platformNotices, resolvePlatform, resolveUnnormKey } from '../platform.ts';
 import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
 import type { Platform } from '../types.ts';
@@ -261,7 +261,10 @@ export async function inspectCheckpoint(
       loraMerged: sources.loraMerged,
     },
     ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
-    notices: checkpoint.notices,
+    notices: [
+      ...checkpoint.notices,
+      ...(platform === null ? [] : platformNotices(checkpoint, options, platform)),
+    ],
     supersededTensors: await countSuperseded(checkpoint),
   };
 }

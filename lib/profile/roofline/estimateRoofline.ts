@@ -48,7 +48,17 @@ export interface RooflineEstimate {
 }
 
 const optionNames = [
-  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText', 'cacheDir'],
+  ...[
+    'head',
+    'checkpoint',
+    'preset',
+    'devices',
+    'precision',
+    'promptTokens',
+    'unnormKey',
+    'siglipText',
+    'cacheDir',
+  ],
   ...[
     'onProgress',
     'onNotice',

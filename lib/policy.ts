@@ -57,6 +57,7 @@ export const policyOptionNames = [
   'device',
   'graphs',
   'siglipText',
+  'rounding',
   'cacheDir',
   'onProgress',
   'onNotice',

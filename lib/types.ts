@@ -1,6 +1,6 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
-import type { Progress } from './checkpoint/checkpoint.ts';
+import type { Progress, WeightRounding } from './checkpoint/checkpoint.ts';
 import type { HeadName } from './checkpoint/policyConfig.ts';
 import type { Notice, OnNotice } from './support/notices.ts';
 
@@ -76,6 +76,8 @@ export interface PolicyOptions {
   /** TensorRT: CUDA graphs; default true. */
   readonly graphs?: boolean;
   readonly siglipText?: string;
+  /** `bfloat16` (default): weights as the reference's loaders round them; `none`: as training left them. */
+  readonly rounding?: WeightRounding;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   /** What should be known though nothing failed, as soon as it is; default: a warning of the process. See `Policy.notices`. */

@@ -78,7 +78,13 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
     proprioDim:
       inputs.proprioProjector === null
         ? null
-        : requireShape(shapes, 'proprio_projector.fc1.weight', '[llm width, proprio]', 2)[1]!,
+        : requireShape(
+            shapes,
+            'proprio_projector.fc1.weight',
+            '[llm width, proprio]',
+            2,
+            inputs.proprioProjector,
+          )[1]!,
   };
 }
 

@@ -35,10 +35,11 @@ export function deriveHead(evidence: HeadInputs): DerivedHead {
     `action_head.${first}.fc1.weight`,
     '[hidden width, action tokens*llm width]',
     2,
+    file,
   ) as [number, number];
   const blocks = countNumbered(shapes, `action_head.${first}.mlp_resnet_blocks`);
   const outputs = (model: string) =>
-    requireShape(shapes, `action_head.${model}.fc2.weight`, '[outputs, hidden width]', 2)[0]!;
+    requireShape(shapes, `action_head.${model}.fc2.weight`, '[outputs, hidden width]', 2, file)[0]!;
   const tokens = inputs / llama.width;
   if (!Number.isInteger(tokens) || (stated > 0 && tokens !== stated)) {
     throw new SemanticVlaError(

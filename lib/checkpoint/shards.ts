@@ -38,17 +38,34 @@ export async function readShards(dir: string): Promise<Shards> {
   return readIndexed(dir);
 }
 
+/** What downloads are called until they are whole. */
+const unfinished = /\.(incomplete|part|partial|crdownload|aria2|tmp|download)$/;
+
 async function noWeights(dir: string): Promise<SemanticVlaError> {
-  const names = await readdir(dir);
-  const torchWeights = names.filter((name) => /^pytorch_model.*\.bin$/.test(name));
+  const names = (await readdir(dir)).sort();
+  const others: readonly (readonly [RegExp, string])[] = [
+    [/^pytorch_model.*\.bin$/, 'save the model again with safe_serialization=True'],
+    [/^model-\d+-of-\d+\.safetensors$/, `the shards without their index; copy ${indexName} too`],
+    [/\.gguf$/, 'weights of llama.cpp, most often quantized; save the policy with save_pretrained'],
+    [/^adapter_model\./, 'only a LoRA adapter, which must be merged into its base model first'],
+    [/^(tf_model\.h5|flax_model\.msgpack)$/, 'weights of another framework; save the policy with PyTorch'],
+    [unfinished, 'a download that is not finished; run it again'],
+  ];
+  const found = others.map(([pattern, next]) => [names.filter((name) => pattern.test(name)), next] as const);
+  const [files, next] = found.find(([some]) => some.length > 0) ?? [[], ''];
   const hint =
-    torchWeights.length > 0
-      ? `found ${torchWeights.join(', ')}: save the model again with safe_serialization=True`
+    files.length > 0
+      ? `found ${files.slice(0, 5).join(', ')}: ${next}`
       : 'found neither; copy the whole checkpoint folder (a folder with only a LoRA adapter must be merged first)';
   return new SemanticVlaError(
     'CHECKPOINT_FILE_MISSING',
     `${dir}: expected ${indexName} with its shards, or ${singleName}; ${hint}.`,
   );
+}
+
+async function unfinishedInWords(dir: string): Promise<string> {
+  const names = (await readdir(dir)).filter((name) => unfinished.test(name));
+  return names.length === 0 ? '' : ` (but a download that is not finished: ${names.slice(0, 3).join(', ')})`;
 }
 
 async function readIndexed(dir: string): Promise<Shards> {
@@ -78,7 +95,7 @@ async function readIndexed(dir: string): Promise<Shards> {
     if (!(await isThere(file, 'CHECKPOINT_FILE_MISSING'))) {
       throw new SemanticVlaError(
         'CHECKPOINT_FILE_MISSING',
-        `${file}: expected the shard that ${indexName} names, found none. Copy the missing file from the training machine.`,
+        `${file}: expected the shard that ${indexName} names, found none${await unfinishedInWords(dir)}. Copy the missing file from the training machine, or download it again.`,
       );
     }
     files.push(file);

@@ -24,7 +24,8 @@ const flagUtf8 = 0x0800;
 
 export interface ZipEntry {
   readonly name: string;
-  readonly crc32: number;
+  /** null: the archive was written without. */
+  readonly crc32: number | null;
   /** Offset of the first byte of the stored data in the file. */
   readonly offset: number;
   readonly size: number;
@@ -34,9 +35,12 @@ export interface ZipArchive {
   readonly entries: ReadonlyMap<string, ZipEntry>;
   /** Bytes of the central directory: names, sizes and CRCs of everything, so a digest of it stands for the content. */
   readonly directory: Buffer;
+  /** false: written with torch.serialization.set_crc32_options(False), so damage to the data does not show. */
+  readonly hasCrc: boolean;
 }
 
 interface CentralEntry extends ZipEntry {
+  readonly crc32: number;
   readonly rawName: Buffer;
   readonly headerOffset: number;
   readonly flags: number;
@@ -47,6 +51,8 @@ export async function readZip(handle: FileHandle, size: number, file: string): P
   const bounds = await findDirectory(handle, size, file);
   const directory = await readExactly(handle, bounds.offset, bounds.size, file, 'TORCH_ARCHIVE_INVALID');
   const central = parseDirectory(directory, bounds, file);
+  // The CRC of what has bytes is 0 once in four billion times; of all entries, only where none was written.
+  const hasCrc = central.length === 0 || central.some((entry) => entry.crc32 !== 0);
   const entries = new Map<string, ZipEntry>();
   const spans: { start: number; end: number; name: string }[] = [];
   for (const entry of central) {
@@ -54,7 +60,12 @@ export async function readZip(handle: FileHandle, size: number, file: string): P
     const offset = await checkLocalHeader(handle, entry, bounds.offset, file);
     if (offset + entry.size > bounds.offset)
       throw invalid(file, `entry ${entry.name} runs into the central directory`);
-    entries.set(entry.name, { name: entry.name, crc32: entry.crc32, offset, size: entry.size });
+    entries.set(entry.name, {
+      name: entry.name,
+      crc32: hasCrc ? entry.crc32 : null,
+      offset,
+      size: entry.size,
+    });
     spans.push({ start: entry.headerOffset, end: offset + entry.size, name: entry.name });
   }
   spans.sort((a, b) => a.start - b.start);
@@ -63,7 +74,7 @@ export async function readZip(handle: FileHandle, size: number, file: string): P
       throw invalid(file, `entries ${spans[i - 1]!.name} and ${spans[i]!.name} overlap`);
     }
   }
-  return { entries, directory };
+  return { entries, directory, hasCrc };
 }
 
 interface DirectoryBounds {

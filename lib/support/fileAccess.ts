@@ -196,7 +196,7 @@ export async function isFolder(path: string): Promise<boolean> {
 /** What `whatIsAt` says of a name that is not there. */
 export const nothing = 'no such file (ENOENT)';
 
-/** What has this name, for messages: `a FIFO`, `a link to ../blobs/x, which is not there`, `EACCES`. */
+/** What has this name, for messages: `a FIFO`, `a link to ../blobs/x, which is not there (...)`, `EACCES`. */
 export async function whatIsAt(path: string): Promise<string> {
   try {
     return kindInWords(await stat(path));
@@ -210,7 +210,9 @@ async function inWords(path: string, cause: unknown): Promise<string> {
   const code = reason(cause);
   if (code === 'ENOENT') {
     const target = await readlink(path).catch(() => null);
-    return target === null ? nothing : `a link to ${target}, which is not there`;
+    return target === null
+      ? nothing
+      : `a link to ${target}, which is not there (not downloaded or not copied)`;
   }
   if (code === 'ELOOP') return 'a link that leads back to itself (ELOOP)';
   if (code === 'EACCES' || code === 'EPERM') return `no permission to read it (${code})`;

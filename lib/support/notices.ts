@@ -4,12 +4,16 @@
  * policy, an `inspect` report). What would compute something else than was trained is an error, not a notice.
  */
 
+import { isolated } from './isolated.ts';
+
 /** Every notice, one code each. Codes are never reused or renamed. */
 export type NoticeCode =
   // a checkpoint
   | 'STATISTICS_FROM_CONFIG'
   | 'STEPS_MIXED'
   | 'FILE_UNREAD'
+  | 'ARCHIVE_WITHOUT_CRC'
+  | 'MERGE_RENEWED'
   // a policy
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
@@ -39,7 +43,7 @@ export class NoticeLog {
   readonly #onNotice: OnNotice;
 
   constructor(onNotice: OnNotice = warn) {
-    this.#onNotice = onNotice;
+    this.#onNotice = isolated('onNotice', onNotice);
   }
 
   /** In order; grows as more is said. */

@@ -48,17 +48,8 @@ export interface RooflineEstimate {
 }
 
 const optionNames = [
-  ...[
-    'head',
-    'checkpoint',
-    'preset',
-    'devices',
-    'precision',
-    'promptTokens',
-    'unnormKey',
-    'siglipText',
-    'cacheDir',
-  ],
+  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText'],
+  ...['head', 'rounding', 'cacheDir'],
   ...[
     'onProgress',
     'onNotice',

@@ -116,8 +116,6 @@ const own: readonly string[] = [
   'engine/engineLock.ts onWait',
   'engine/timings.ts onNotice',
   'runtime/tensorRt.ts onLayers',
-  'schedule/controlLoop.ts onEvent',
-  'schedule/scheduledPolicy.ts onEvent',
   'serve/openpiSocket.ts onMessage',
   'synth/fileSink.ts onBytes',
 ];

@@ -8,7 +8,7 @@ import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal } from './options.ts';
-import { resolveUnnormKey } from './platform.ts';
+import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
 import {
   checkpointOptions,
@@ -39,6 +39,7 @@ import type {
 
 /** Every option of `loadPolicy`, for the misspelling check. */
 export const policyOptionNames = [
+  'head',
   'platform',
   'cameras',
   'proprio',
@@ -74,8 +75,8 @@ const predictOptionNames = [
  * Opens a trained checkpoint and makes it ready to predict.
  *
  * @param dir folder in the layout that training leaves on disk
- * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, TOKENIZER_INVALID for the folder,
- *   OPTION_*, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, RUNTIME_FAILED; with
+ * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, STATISTICS_INVALID, TOKENIZER_INVALID for the folder,
+ *   OPTION_*, HEAD_REQUIRED, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, RUNTIME_FAILED; with
  *   backend tensorrt also BACKEND_UNAVAILABLE, TENSORRT_*, ENGINE_*, DEVICE_*; or the signal's reason
  */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<Policy> {
@@ -88,6 +89,7 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   const notices = new NoticeLog(options.onNotice);
   const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
+  for (const notice of platformNotices(checkpoint, options, parts.platform)) notices.add(notice);
   options.signal?.throwIfAborted();
   const session = await openSession(parts, { ...options, onNotice: notices.add });
   const policy = new CheckpointPolicy(parts, session, options, notices);

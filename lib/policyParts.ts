@@ -26,6 +26,7 @@ export interface PolicyParts {
 }
 
 const checkpointOptionNames = [
+  'head',
   'siglipText',
   'rounding',
   'cacheDir',

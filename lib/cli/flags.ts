@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { weightRoundings } from '../checkpoint/checkpoint.ts';
+import { headNames } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import type { PolicyOptions } from '../types.ts';
@@ -26,6 +27,7 @@ export interface PolicyFlags {
   readonly tensorrt?: string;
   readonly device?: number;
   readonly cudaGraphs?: boolean;
+  readonly head?: NonNullable<PolicyOptions['head']>;
   readonly siglipText?: string;
   readonly rounding?: NonNullable<PolicyOptions['rounding']>;
   readonly cache?: string;
@@ -82,6 +84,12 @@ export function renamed(command: Command, old: string, now: string): Command {
 /** Where the checkpoint's side files are and where merged weights are kept. */
 export function addCheckpointFlags(command: Command): Command {
   return command
+    .addOption(
+      new Option(
+        '--head <kind>',
+        'how actions are made; asked for where the folder has no action head (only l1 and discrete are supported)',
+      ).choices(headNames),
+    )
     .option(
       '--siglip-text <dir>',
       'folder with the SigLIP tokenizer and text config; default: what config.json names',
@@ -164,6 +172,7 @@ export function addPolicyFlags(command: Command): Command {
 /** The flags as options of `loadPolicy`; what was not given stays absent. */
 export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   const {
+    head,
     platform,
     cameras,
     unnormKey,
@@ -180,6 +189,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     device,
   } = flags;
   const all = {
+    head,
     platform,
     cameras,
     unnormKey,

@@ -395,6 +395,7 @@ export class ControlLoop implements AsyncDisposable {
     this.counters.executed++;
     // counted before it is sent: a send that fails half way may have moved the robot
     this.#limiter.executed(values, now);
+    this.#readings.executed(values);
     scheduler.executed(values.slice(), now);
     this.#last = values;
     const { instruction, epoch, observedAt, newestObservedAt } = action;

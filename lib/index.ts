@@ -116,6 +116,7 @@ export type { Notice, NoticeCode, OnNotice } from './support/notices.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
 export type { SynthPreset } from './synth/presets.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';
+export { liberoGripper } from './transforms/actions.ts';
 export type {
   ActionChunk,
   ImageFrame,

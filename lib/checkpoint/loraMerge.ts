@@ -14,6 +14,7 @@ import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { openRegular, readExactly, reason } from '../support/fileAccess.ts';
+import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
 import { JsonFields } from './jsonFields.ts';
@@ -190,6 +191,7 @@ async function write(
   { onProgress, signal }: OpenCheckpointOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
+  const tell = isolated('onProgress', onProgress);
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   const output = await inCache(temporary, async () => {
     await makeFolder(dirname(file), 0o700);
@@ -208,7 +210,7 @@ async function write(
       for await (const block of weightBlocks(inputs.get(input)!, archive, making, scale)) {
         position = await append(output, temporary, block, position);
         const done = position - header.length;
-        onProgress?.({ step, done, total: total - header.length, unit: 'bytes' } satisfies Progress);
+        tell({ step, done, total: total - header.length, unit: 'bytes' } satisfies Progress);
         signal?.throwIfAborted();
       }
     }

@@ -94,8 +94,21 @@ test(
     ]) {
       assert.ok(files.includes(file), file);
     }
-    const strangers = files.filter((file) => /^(test|bench|docs|examples|build)\//.test(file));
+    const strangers = files.filter((file) => /^(test|bench|examples|build)\//.test(file));
     assert.equal(strangers, []);
+    // no link of a page leads out of the package, or nowhere
+    const pages = files.filter((file) => file.endsWith('.md'));
+    const dead = pages.flatMap((page) => {
+      const links = readFileSync(join(folder, 'node_modules/semanticvla', page), 'utf8').matchAll(
+        /\]\(([^)#\s]+)/g,
+      );
+      const targets = [...links].map(([, link]) => link!).filter((link) => !/^[a-z]+:/.test(link));
+      return targets
+        .filter((link) => !files.includes(join(dirname(page), link)))
+        .map((link) => `${page}: ${link}`);
+    });
+    assert.equal(dead, []);
+    assert.ok(pages.includes('docs/installing.md'));
 
     const example = tenLines();
     // as JavaScript, in whatever Node this is: a syntax that the oldest does not know is found by its CI

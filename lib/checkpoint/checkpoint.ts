@@ -1,7 +1,7 @@
 /** The opened checkpoint: everything that later rooms may know about a folder on disk. */
 
 import type { Notice, OnNotice } from '../support/notices.ts';
-import type { PixelNormalization, PolicyConfig } from './policyConfig.ts';
+import type { HeadName, PixelNormalization, PolicyConfig } from './policyConfig.ts';
 import type { TensorView } from './tensorView.ts';
 
 /**
@@ -43,6 +43,8 @@ export interface CheckpointSources {
   readonly visionBackbone: string | null;
   readonly actionHead: string | null;
   readonly proprioProjector: string | null;
+  /** Of a diffusion policy. */
+  readonly noisyActionProjector: string | null;
   readonly siglipTextFolder: string | null;
   readonly statistics: string;
   readonly rounding: WeightRounding;
@@ -90,6 +92,8 @@ export const weightRoundings = ['bfloat16', 'none'] as const;
 export type WeightRounding = (typeof weightRoundings)[number];
 
 export interface OpenCheckpointOptions {
+  /** How actions are made, where the folder cannot tell: a folder without an action head is asked for it. */
+  readonly head?: HeadName;
   /** Folder with the SigLIP tokenizer and text config, overriding `text_encoder_path`. */
   readonly siglipText?: string;
   /** Default `bfloat16`. */

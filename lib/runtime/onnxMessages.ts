@@ -12,6 +12,8 @@ export type NamedTensors = Readonly<Record<string, TensorData>>;
 /** How ONNX Runtime is set up; see onnxThread.ts for why. */
 export interface OnnxRuntimeOptions {
   readonly threads: number;
+  /** Microseconds that an idle worker spins before it sleeps; default 0 (docs/cpuThreads.md). */
+  readonly spinUs?: number;
   readonly weights: 'folded' | 'mapped';
   /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */
   readonly profileFolder?: string;

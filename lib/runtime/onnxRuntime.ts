@@ -83,6 +83,7 @@ export class OnnxSession implements Session {
           policy: encodeModel(options.policy, rootRelative),
           options: {
             threads: options.threads,
+            ...(options.spinUs === undefined ? {} : { spinUs: options.spinUs }),
             weights: options.weights,
             ...(options.profileFolder === undefined ? {} : { profileFolder: options.profileFolder }),
           },

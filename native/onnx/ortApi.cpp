@@ -39,6 +39,7 @@ OrtFunctions resolve(const void* const* table) {
   take(f.sessionGetOutputName, 37);
   take(f.createRunOptions, 39);
   take(f.runOptionsSetTerminate, 46);
+  take(f.createTensor, 48);
   take(f.createTensorWithData, 49);
   take(f.getTensorMutableData, 51);
   take(f.getTensorElementType, 60);
@@ -58,6 +59,7 @@ OrtFunctions resolve(const void* const* table) {
   take(f.releaseSessionOptions, 100);
   take(f.sessionEndProfiling, 110);
   take(f.addSessionConfigEntry, 130);
+  take(f.addExternalInitializers, 210);
   take(f.setLoadCancellationFlag, 293);
   return f;
 }

@@ -43,6 +43,7 @@ struct OrtFunctions {
   OrtStatus* (*sessionGetOutputName)(const OrtSession*, size_t, OrtAllocator*, char**);
   OrtStatus* (*createRunOptions)(OrtRunOptions**);
   OrtStatus* (*runOptionsSetTerminate)(OrtRunOptions*);
+  OrtStatus* (*createTensor)(OrtAllocator*, const int64_t* dims, size_t rank, int type, OrtValue**);
   OrtStatus* (*createTensorWithData)(const OrtMemoryInfo*, void*, size_t bytes, const int64_t* dims,
                                      size_t rank, int type, OrtValue**);
   OrtStatus* (*getTensorMutableData)(OrtValue*, void**);
@@ -55,6 +56,8 @@ struct OrtFunctions {
   OrtStatus* (*getAllocatorWithDefaultOptions)(OrtAllocator**);
   OrtStatus* (*sessionEndProfiling)(OrtSession*, OrtAllocator*, char**);
   OrtStatus* (*addSessionConfigEntry)(OrtSessionOptions*, const char* key, const char* value);
+  OrtStatus* (*addExternalInitializers)(OrtSessionOptions*, const char* const* names,
+                                        const OrtValue* const* values, size_t count);
   OrtStatus* (*setLoadCancellationFlag)(OrtSessionOptions*, bool);
   void (*releaseEnv)(OrtEnv*);
   void (*releaseStatus)(OrtStatus*);

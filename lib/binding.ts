@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { SemanticVlaError } from './errors.ts';
 import type { NamedTensors, Reply } from './runtime/onnxMessages.ts';
+import { buildAddonCommand } from './support/packageCommand.ts';
 
 /** [height, width, 3] uint8. */
 export interface NativeFrame {
@@ -456,8 +457,8 @@ function notBuilt(cause: unknown): SemanticVlaError {
   return new SemanticVlaError(
     'ADDON_NOT_BUILT',
     missing
-      ? 'The native addon: expected build/Release/semanticvla.node in the package, found none (installed with scripts blocked?). Build it with: npm rebuild semanticvla, or in a clone: node scripts/install.mjs'
-      : `The native addon: expected build/Release/semanticvla.node to load, found: ${reason}. Build it again for this Node and machine with: npm rebuild semanticvla, or in a clone: node scripts/install.mjs`,
+      ? `The native addon: expected build/Release/semanticvla.node in the package, found none (installed with scripts blocked?). Build it with: ${buildAddonCommand()}`
+      : `The native addon: expected build/Release/semanticvla.node to load, found: ${reason}. Build it again for this Node and machine with: ${buildAddonCommand()}`,
     { cause },
   );
 }

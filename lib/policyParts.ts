@@ -25,6 +25,7 @@ export interface PolicyParts {
 
 const checkpointOptionNames = [
   'siglipText',
+  'rounding',
   'cacheDir',
   'onProgress',
   'onNotice',

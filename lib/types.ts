@@ -1,6 +1,6 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
-import type { Progress } from './checkpoint/checkpoint.ts';
+import type { Progress, WeightRounding } from './checkpoint/checkpoint.ts';
 import type { Notice, OnNotice } from './support/notices.ts';
 
 /** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
@@ -70,6 +70,8 @@ export interface PolicyOptions {
   /** TensorRT: CUDA graphs; default true. */
   readonly graphs?: boolean;
   readonly siglipText?: string;
+  /** `bfloat16` (default): weights as the reference's loaders round them; `none`: as training left them. */
+  readonly rounding?: WeightRounding;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   /** What should be known though nothing failed, as soon as it is; default: a warning of the process. See `Policy.notices`. */

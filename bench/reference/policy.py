@@ -359,7 +359,8 @@ def load(
     discrete: bool = False,
     action_dim: int | None = None,
     lean: bool = False,
+    rounding: str = "bfloat16",
 ) -> Policy:
-    """Reads a trained policy folder; weights and activations are `dtype`."""
-    checkpoint = read_checkpoint(folder, dtype)
+    """Reads a trained policy folder; weights and activations are `dtype`. `rounding`: see read_checkpoint."""
+    checkpoint = read_checkpoint(folder, dtype, rounding)
     return Policy(checkpoint, chunk=chunk, discrete=discrete, action_dim=action_dim, lean=lean)

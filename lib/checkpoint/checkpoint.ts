@@ -45,11 +45,18 @@ export interface CheckpointSources {
   readonly proprioProjector: string | null;
   readonly siglipTextFolder: string | null;
   readonly statistics: string;
-  readonly loraMerged: {
+  readonly rounding: WeightRounding;
+  /** The cache file of weights that are not used as they lie on disk; null when all are. */
+  readonly madeWeights: {
     readonly file: string;
-    readonly tensors: number;
     readonly fromCache: boolean;
+    /** Weights that LoRA was merged into. */
+    readonly merged: number;
+    /** Weights that were only rounded. */
+    readonly rounded: number;
   } | null;
+  /** The file that each of them was made of, by tensor name. */
+  readonly madeOf: ReadonlyMap<string, string>;
 }
 
 export interface Checkpoint {
@@ -74,10 +81,20 @@ export interface Progress {
   readonly unit: 'bytes' | 'tensors' | 'steps';
 }
 
+/**
+ * `bfloat16` (default): every weight rounded to bfloat16, and LoRA merged as the reference's loaders merge it (in bfloat16;
+ * for OpenVLA-OFT+, which they never merge, in float32 from rounded parts). `none`: weights as training left them, LoRA
+ * merged in float32. docs/weightRounding.md has figures.
+ */
+export const weightRoundings = ['bfloat16', 'none'] as const;
+export type WeightRounding = (typeof weightRoundings)[number];
+
 export interface OpenCheckpointOptions {
   /** Folder with the SigLIP tokenizer and text config, overriding `text_encoder_path`. */
   readonly siglipText?: string;
-  /** Where merged LoRA weights are kept; default `$SEMANTICVLA_CACHE`, else `$XDG_CACHE_HOME/semanticvla`, else `~/.cache/semanticvla`. */
+  /** Default `bfloat16`. */
+  readonly rounding?: WeightRounding;
+  /** Where merged and rounded weights are kept; default `$SEMANTICVLA_CACHE`, else `$XDG_CACHE_HOME/semanticvla`, else `~/.cache/semanticvla`. */
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   /** Each of `Checkpoint.notices`, as soon as it is known; default: a warning of the process. */

@@ -4,14 +4,20 @@ import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { isThere } from '../support/fileAccess.ts';
 import { type Notice, NoticeLog } from '../support/notices.ts';
-import type { Checkpoint, DatasetStatistics, OpenCheckpointOptions } from './checkpoint.ts';
+import {
+  type Checkpoint,
+  type DatasetStatistics,
+  type OpenCheckpointOptions,
+  type WeightRounding,
+  weightRoundings,
+} from './checkpoint.ts';
 import { checkpointFolder } from './checkpointFolder.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
 import { JsonFields } from './jsonFields.ts';
-import { collectTensors, isSplit, type LogicalTensor, type SplitTensor } from './logicalTensors.ts';
-import { type MergeResult, mergeLora, readLoraScale } from './loraMerge.ts';
+import { collectTensors, fileOf, isSplit, type LogicalTensor } from './logicalTensors.ts';
+import { type MadeWeights, makeWeights, readLoraScale } from './loraMerge.ts';
 import type { PolicyConfig } from './policyConfig.ts';
 import { findPolicyFiles, findTokenizers } from './policyFiles.ts';
 import { readPreprocessor } from './preprocessor.ts';
@@ -21,12 +27,20 @@ import { readStatistics } from './statistics.ts';
 import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
 import { verifySmallTensors } from './verifyTensors.ts';
+import type { WeightMaking } from './weightBlocks.ts';
 
-const knownOptions = ['siglipText', 'cacheDir', 'onProgress', 'onNotice', 'signal'];
+const knownOptions: readonly (keyof OpenCheckpointOptions)[] = [
+  'siglipText',
+  'rounding',
+  'cacheDir',
+  'onProgress',
+  'onNotice',
+  'signal',
+];
 
 /**
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
- * links. Only headers and small tensors are read; merged LoRA weights are written to the cache the first time.
+ * links. Only headers and small tensors are read; merged and rounded weights are written to the cache the first time.
  *
  * Throws SemanticVlaError with the codes under "files of a checkpoint" in ../errors.ts, or the signal's reason.
  */
@@ -72,9 +86,12 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   const siglipTextFolder = oneTextFolder(config, policy);
   const tokenizers = await findTokenizers(folder, siglipTextFolder);
 
-  const merged = await merge(folder, logical, expected, visionBackbone, options);
-  const tensors = finalTensors(logical, expected, merged);
   const archives = [visionBackbone, actionHead, proprioProjector].filter((item) => item !== null);
+  const { rounding = 'bfloat16' } = options;
+  const makings = planWeights(logical, expected, { rounding, merges: policy.family === 'semanticvla' });
+  requireLoraIn(visionBackbone, makings);
+  const made = await make(folder, makings, archives, options);
+  const tensors = finalTensors(logical, expected, made);
   await verifySmallTensors(
     tensors.values(),
     archives,
@@ -92,7 +109,9 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
       ...files,
       siglipTextFolder,
       statistics: statistics.file,
-      loraMerged: merged?.report ?? null,
+      rounding,
+      madeWeights: made?.report ?? null,
+      madeOf: new Map(makings.map(({ source }) => [source.name, fileOf(source)])),
     },
     notices: notices.notices,
   };
@@ -105,8 +124,15 @@ function checkOptions(dir: string, options: OpenCheckpointOptions): void {
       `Expected the path of a checkpoint folder, found ${JSON.stringify(dir)}.`,
     );
   }
+  const { rounding } = options;
+  if (rounding !== undefined && !weightRoundings.includes(rounding)) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option rounding: expected ${weightRoundings.join(' or ')}, found ${String(rounding)}.`,
+    );
+  }
   for (const key of Object.keys(options)) {
-    if (knownOptions.includes(key)) continue;
+    if ((knownOptions as readonly string[]).includes(key)) continue;
     const close = knownOptions.find((known) => known.toLowerCase() === key.toLowerCase());
     throw new SemanticVlaError(
       'OPTION_UNKNOWN',
@@ -179,40 +205,57 @@ function oneTextFolder(config: JsonFields, { dinov2, siglip }: PolicyConfig): st
 /** Blocks after the one whose output the policy takes: no prediction reads them, the `stages` command shows them. */
 const blockTensor = /\.blocks\.\d+\./;
 
-/** Merges the split tensors of the towers' blocks and all others that the policy uses; the rest stays as it is. */
-async function merge(
-  dir: string,
+/**
+ * Which weights are not used as they lie, and how each is made: the split ones and, with rounding, what is not bfloat16;
+ * of the towers' blocks and all others that the policy uses.
+ * @param merges whether the family's reference merges LoRA; OpenVLA-OFT's runs `W x + alpha/r * B (A x)`
+ */
+function planWeights(
   logical: ReadonlyMap<string, LogicalTensor>,
   expected: ReadonlyMap<string, ExpectedTensor>,
-  archive: TorchArchive | null,
-  options: OpenCheckpointOptions,
-): Promise<MergeResult | null> {
-  const split = [...logical.values()].filter(
-    (tensor): tensor is SplitTensor =>
-      isSplit(tensor) &&
-      expected.has(tensor.name) &&
-      (blockTensor.test(tensor.name) || expected.get(tensor.name)?.optional === false),
-  );
-  if (split.length === 0) return null;
-  const foreign = split.find((tensor) => tensor.base.file !== archive?.file);
-  if (archive === null || foreign !== undefined) {
-    throw new SemanticVlaError(
-      'LORA_INVALID',
-      `${foreign?.base.file ?? dir}: ${foreign?.name ?? ''}: expected LoRA weights only in vision_backbone--*.pt. Merge this file before loading.`,
-    );
+  { rounding, merges }: { readonly rounding: WeightRounding; readonly merges: boolean },
+): WeightMaking[] {
+  const how = rounding === 'none' ? 'merged' : merges ? 'mergedInBfloat16' : 'mergedOfRounded';
+  const makings: WeightMaking[] = [];
+  for (const [name, { optional }] of expected) {
+    const source = logical.get(name);
+    if (source === undefined || (optional && !blockTensor.test(name))) continue;
+    if (isSplit(source)) makings.push({ how, source });
+    else if (rounding === 'bfloat16' && source.dtype !== 'BF16') makings.push({ how: 'rounded', source });
   }
-  return mergeLora(archive, split, await readLoraScale(dir), options);
+  return makings;
+}
+
+function requireLoraIn(archive: TorchArchive | null, makings: readonly WeightMaking[]): void {
+  const foreign = makings.find(({ how, source }) => how !== 'rounded' && fileOf(source) !== archive?.file);
+  if (foreign === undefined) return;
+  const { source } = foreign;
+  throw new SemanticVlaError(
+    'LORA_INVALID',
+    `${fileOf(source)}: ${source.name}: expected LoRA weights only in vision_backbone--*.pt. Merge this file before loading.`,
+  );
+}
+
+async function make(
+  dir: string,
+  makings: readonly WeightMaking[],
+  archives: readonly TorchArchive[],
+  options: OpenCheckpointOptions,
+): Promise<MadeWeights | null> {
+  if (makings.length === 0) return null;
+  const scale = makings.some(({ how }) => how !== 'rounded') ? await readLoraScale(dir) : null;
+  return makeWeights(makings, archives, scale, options);
 }
 
 function finalTensors(
   logical: ReadonlyMap<string, LogicalTensor>,
   expected: ReadonlyMap<string, ExpectedTensor>,
-  merged: MergeResult | null,
+  made: MadeWeights | null,
 ): Map<string, TensorView> {
   const out = new Map<string, TensorView>();
   for (const name of expected.keys()) {
     const tensor = logical.get(name);
-    const view = merged?.tensors.get(name) ?? (tensor === undefined || isSplit(tensor) ? undefined : tensor);
+    const view = made?.tensors.get(name) ?? (tensor === undefined || isSplit(tensor) ? undefined : tensor);
     if (view !== undefined) out.set(name, view);
   }
   return out;

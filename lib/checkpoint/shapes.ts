@@ -47,3 +47,7 @@ export function countNumbered(shapes: Shapes, prefix: string): number {
   while (seen.has(count)) count++;
   return count;
 }
+
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, dim) => product * dim, 1);
+}

@@ -8,7 +8,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
 import { openRegular, readInto } from '../support/fileAccess.ts';
 import type { Checkpoint, Progress } from './checkpoint.ts';
-import { EntryCrc } from './loraMerge.ts';
+import { EntryCrc } from './entryCrc.ts';
 import { isFloat } from './readTensor.ts';
 import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
@@ -92,12 +92,12 @@ async function scanTensor(
   buffer: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const crc = archive === null ? null : new EntryCrc(archive, view);
+  const crc = new EntryCrc(archive, view);
   for (let at = 0; at < view.byteLength; at += buffer.byteLength) {
     signal?.throwIfAborted();
     const bytes = buffer.subarray(0, Math.min(buffer.byteLength, view.byteLength - at));
     await readInto(handle, bytes, view.offset + at, view.file, 'TENSOR_SHAPE');
-    crc?.update(bytes);
+    crc.update(bytes);
     if (isFloat(view) && hasNonFinite(view, bytes)) {
       throw new SemanticVlaError(
         'TENSOR_NOT_FINITE',
@@ -105,7 +105,7 @@ async function scanTensor(
       );
     }
   }
-  crc?.finish();
+  crc.finish();
 }
 
 /** All exponent bits set means NaN or Infinity, in every IEEE format. */

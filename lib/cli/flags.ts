@@ -1,6 +1,7 @@
 /** Flags that several commands share, and what they mean in the API. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { weightRoundings } from '../checkpoint/checkpoint.ts';
 import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import type { PolicyOptions } from '../types.ts';
 
@@ -24,6 +25,7 @@ export interface PolicyFlags {
   readonly device?: number;
   readonly cudaGraphs?: boolean;
   readonly siglipText?: string;
+  readonly rounding?: NonNullable<PolicyOptions['rounding']>;
   readonly cache?: string;
 }
 
@@ -62,9 +64,15 @@ export function addCheckpointFlags(command: Command): Command {
       '--siglip-text <dir>',
       'folder with the SigLIP tokenizer and text config; default: what config.json names',
     )
+    .addOption(
+      new Option(
+        '--rounding <type>',
+        "of weights: bfloat16, as the reference's loaders do (default), or none, as training left them",
+      ).choices(weightRoundings),
+    )
     .option(
       '--cache <dir>',
-      'where merged LoRA weights are kept; default: $SEMANTICVLA_CACHE, else the user cache',
+      'where merged and rounded weights are kept; default: $SEMANTICVLA_CACHE, else the user cache',
     );
 }
 
@@ -154,6 +162,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     // commander makes a --no-x flag true when it is not given
     graphs: flags.cudaGraphs === false ? false : undefined,
     siglipText: flags.siglipText,
+    rounding: flags.rounding,
     cacheDir: flags.cache,
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));

@@ -119,11 +119,13 @@ export function inspectText(report: InspectReport): string {
     ['left', 'right', 'right'],
   );
   const notes: string[] = [];
-  if (sources.loraMerged !== null) {
-    const { file, tensors, fromCache } = sources.loraMerged;
-    notes.push(
-      `LoRA: ${tensors} tensors merged, ${fromCache ? 'from the cache' : 'written to the cache'}: ${file}`,
-    );
+  if (sources.rounding === 'bfloat16')
+    notes.push("weights are bfloat16, as the reference's loaders round them");
+  if (sources.madeWeights !== null) {
+    const { file, merged, rounded, fromCache } = sources.madeWeights;
+    const what = [`${merged} tensors with LoRA merged`, `${rounded} rounded`];
+    const where = fromCache ? 'from the cache' : 'written to the cache';
+    notes.push(`${what.filter((part) => !/^0 /.test(part)).join(', ')}, ${where}: ${file}`);
   }
   if (report.supersededTensors > 0) {
     notes.push(

@@ -3,10 +3,11 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { requireStatistics, statisticsProblem } from '../checkpoint/agreement.ts';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import type { Checkpoint, CheckpointSources } from '../checkpoint/checkpoint.ts';
 import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
+import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type PlatformOptions, resolvePlatform, resolveUnnormKey } from '../platform.ts';
 import type { Notice } from '../support/notices.ts';
@@ -73,11 +74,8 @@ export interface InspectReport {
     readonly statistics: string;
     readonly siglipText: string | null;
     readonly tokenizers: readonly string[];
-    readonly loraMerged: {
-      readonly file: string;
-      readonly tensors: number;
-      readonly fromCache: boolean;
-    } | null;
+    readonly rounding: CheckpointSources['rounding'];
+    readonly madeWeights: CheckpointSources['madeWeights'];
   };
   /** Weights and statistics that lie there and feed nothing. */
   readonly ignored: readonly IgnoredFile[];
@@ -173,13 +171,18 @@ async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredF
   return [{ file: 'config.json, norm_stats', bytes, reason: 'superseded by dataset_statistics.json' }];
 }
 
+/** The file of the checkpoint that a tensor comes from. */
+function originOf({ madeOf }: CheckpointSources, { name, file }: TensorView): string {
+  return madeOf.get(name) ?? file;
+}
+
 /** Tensors of the shards that feed nothing: superseded by an archive, or not known to the policy. */
 async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number> {
-  const used = new Set([...tensors.values()].map(({ file, offset }) => `${file}:${offset}`));
   let count = 0;
   for (const shard of sources.shards) {
-    for (const { file, offset } of (await readSafetensors(shard)).tensors.values()) {
-      if (!used.has(`${file}:${offset}`)) count++;
+    for (const [name, { file }] of (await readSafetensors(shard)).tensors) {
+      const used = tensors.get(name);
+      if (used === undefined || originOf(sources, used) !== file) count++;
     }
   }
   return count;
@@ -211,7 +214,10 @@ export async function inspectCheckpoint(
   const files = await listFiles(dir);
 
   const tensorsOf = new Map<string, number>();
-  for (const { file } of tensors.values()) tensorsOf.set(file, (tensorsOf.get(file) ?? 0) + 1);
+  for (const view of tensors.values()) {
+    const file = originOf(sources, view);
+    tensorsOf.set(file, (tensorsOf.get(file) ?? 0) + 1);
+  }
   const { visionBackbone, actionHead, proprioProjector } = sources;
   const archives = [visionBackbone, actionHead, proprioProjector].filter((file) => file !== null);
   const weights = [...new Set([...sources.shards, ...archives])];
@@ -258,7 +264,8 @@ export async function inspectCheckpoint(
       tokenizers: Object.values(tokenizers)
         .filter((file) => file !== null)
         .map(inside),
-      loraMerged: sources.loraMerged,
+      rounding: sources.rounding,
+      madeWeights: sources.madeWeights,
     },
     ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
     notices: checkpoint.notices,

@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path';
 import { loadAddon, type NativeCpuRuntime, type NativeCpuWork } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { stagePrefix } from '../graph/graphContext.ts';
+import { reinstallCommand } from '../support/packageCommand.ts';
 import type { OnnxRuntimeOptions, Request } from './onnxMessages.ts';
 
 export class OnnxThread {
@@ -26,7 +27,7 @@ export class OnnxThread {
     } catch (cause) {
       throw new SemanticVlaError(
         'BACKEND_UNAVAILABLE',
-        `ONNX Runtime (CPU): ${(cause as Error).message}. Install it again: npm rebuild onnxruntime-node; semanticvla doctor shows more.`,
+        `ONNX Runtime (CPU): ${(cause as Error).message}. Install it again: ${reinstallCommand()}; semanticvla doctor shows more.`,
         { cause },
       );
     }
@@ -99,7 +100,7 @@ function onnxRuntimeLibrary(): string {
   } catch (cause) {
     throw new SemanticVlaError(
       'BACKEND_UNAVAILABLE',
-      'ONNX Runtime (CPU): expected the package onnxruntime-node, found none. Install the dependencies: npm install',
+      `ONNX Runtime (CPU): expected the package onnxruntime-node, found none. Install the dependencies again: ${reinstallCommand()}`,
       { cause },
     );
   }
@@ -110,7 +111,7 @@ function onnxRuntimeLibrary(): string {
   if (found === undefined) {
     throw new SemanticVlaError(
       'BACKEND_UNAVAILABLE',
-      `ONNX Runtime (CPU): expected ${join(bin, 'napi-v*', place)}, found none. onnxruntime-node has libraries for Linux x64 and arm64; install it again: npm install onnxruntime-node`,
+      `ONNX Runtime (CPU): expected ${join(bin, 'napi-v*', place)}, found none. onnxruntime-node has libraries for Linux x64 and arm64; install the dependencies again on this machine: ${reinstallCommand()}`,
     );
   }
   return found;

@@ -4,6 +4,8 @@
  * policy, an `inspect` report). What would compute something else than was trained is an error, not a notice.
  */
 
+import { isolated } from './isolated.ts';
+
 /** Every notice, one code each. Codes are never reused or renamed. */
 export type NoticeCode =
   // a checkpoint
@@ -41,7 +43,7 @@ export class NoticeLog {
   readonly #onNotice: OnNotice;
 
   constructor(onNotice: OnNotice = warn) {
-    this.#onNotice = onNotice;
+    this.#onNotice = isolated('onNotice', onNotice);
   }
 
   /** In order; grows as more is said. */

@@ -102,9 +102,9 @@ test('golden: every merged weight is W + alpha/r B A, and the rest is read in pl
   const dir = goldenCheckpoint('libero-tiny');
   const checkpoint = await openCheckpoint(dir, { cacheDir: freshCache() });
   const archive = await readTorchArchive(fileNamed(dir, 'vision_backbone--'));
-  const { loraMerged } = checkpoint.sources;
+  const { madeWeights } = checkpoint.sources;
   // 4 DINOv2 and 5 SigLIP blocks of 4 linear layers each; the pooling head has LoRA too, but no use.
-  assert.is(loraMerged?.tensors, 36);
+  assert.is(madeWeights?.merged, 36);
   const raw = async (name: string) => readTensorFloat32(archive.tensors.get(name)!);
   for (const [tower, block] of [
     ['featurizer', 0],
@@ -175,14 +175,15 @@ test('the second opening takes the cache; so does a copy that keeps its times; t
     cacheDir,
     onProgress: ({ done, total }) => seen.push(done / total),
   });
-  assert.is(first.sources.loraMerged?.fromCache, false);
+  assert.is(first.sources.madeWeights?.fromCache, false);
   assert.is(seen.at(-1), 1);
   assert.ok(seen.every((value, i) => i === 0 || value >= seen[i - 1]!));
   const second = await openCheckpoint(dir, { cacheDir });
-  assert.is(second.sources.loraMerged?.fromCache, true);
+  assert.is(second.sources.madeWeights?.fromCache, true);
   assert.equal([...second.tensors], [...first.tensors]);
-  const parsed = await readSafetensors(first.sources.loraMerged!.file);
-  assert.is(parsed.tensors.size, first.sources.loraMerged!.tensors);
+  const parsed = await readSafetensors(first.sources.madeWeights!.file);
+  const { merged, rounded } = first.sources.madeWeights!;
+  assert.is(parsed.tensors.size, merged + rounded);
   assert.is([...parsed.tensors.values()][0]!.offset % 64, 0);
 });
 
@@ -191,18 +192,18 @@ test('another alpha, another rank or another archive is another file', async () 
   const dir = goldenCopy('libero-tiny');
   await openCheckpoint(dir, { cacheDir });
   editJson(dir, 'lora_adapter/adapter_config.json', (value) => ({ ...value, lora_alpha: 16 }));
-  assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, false);
   await editArchive(fileNamed(dir, 'vision_backbone--'), (tensors) => {
     tensors.get('vision_backbone.featurizer.blocks.0.block.attn.qkv.lora_B.default.weight')!.bytes[0]! ^= 1;
   });
-  assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, false);
   assert.is(readdirSync(cacheDir).length, 3);
 });
 
 test('a damaged cache file is made again', async () => {
   const cacheDir = freshCache();
   const dir = goldenCheckpoint('libero-tiny');
-  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.loraMerged!;
+  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
   const sound = readFileSync(file);
   const damages: (() => void)[] = [
     () => truncateSync(file, sound.length - 1),
@@ -212,7 +213,7 @@ test('a damaged cache file is made again', async () => {
   ];
   for (const damage of damages) {
     damage();
-    assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+    assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, false);
     assert.ok(readFileSync(file).equals(sound));
   }
 });
@@ -242,7 +243,7 @@ test('a process killed in the middle leaves nothing that is trusted', async () =
     readdirSync(cacheDir).map((name) => name.endsWith('.tmp')),
     [true],
   );
-  const { fromCache, file } = (await openCheckpoint(dir, { cacheDir })).sources.loraMerged!;
+  const { fromCache, file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
   assert.is(fromCache, false);
   assert.ok(readFileSync(file).length > 0);
 });

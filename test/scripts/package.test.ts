@@ -17,7 +17,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addonFile } from '../../lib/binding.ts';
-import { packageCommand } from '../../lib/support/packageCommand.ts';
+import { installedVersion } from '../../lib/doctor/diagnose.ts';
+import { buildAddonCommand, packageCommand, reinstallCommand } from '../../lib/support/packageCommand.ts';
 import { liberoObservation, openLibero } from '../api/libero.ts';
 import { requireBuild, root } from '../helpers/cli.ts';
 import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
@@ -179,6 +180,84 @@ test('commands are named as they work where the package is', () => {
     'npm explore semanticvla -- npm run build:native',
   );
   assert.is(packageCommand('a && b', inside), 'npm explore semanticvla -- "a && b"');
+});
+
+/** A project of a package manager, known by what it leaves in node_modules; npm of a version on the PATH. */
+function projectOf(marks: Readonly<Record<string, string>>, npm?: string): { root: string; modules: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-manager-'));
+  const modules = join(folder, 'node_modules');
+  const root = join(modules, marks['.modules.yaml'] ? '.pnpm/s@1/node_modules/semanticvla/' : 'semanticvla/');
+  mkdirSync(root, { recursive: true });
+  for (const [name, text] of Object.entries(marks)) writeFileSync(join(modules, name), text);
+  if (npm !== undefined) {
+    mkdirSync(join(folder, 'npm/bin'), { recursive: true });
+    writeFileSync(join(folder, 'npm/package.json'), JSON.stringify({ name: 'npm', version: npm }));
+    writeFileSync(join(folder, 'npm/bin/npm-cli.js'), '');
+    symlinkSync(join(folder, 'npm/bin/npm-cli.js'), join(folder, 'npm/bin/npm'));
+  }
+  process.env.PATH = [join(folder, 'npm/bin'), '/nowhere'].join(delimiter);
+  return { root, modules };
+}
+
+// What scripts/installMatrix.ts runs for real, with each package manager.
+test('the advice for a missing addon is the one of the package manager that installed it', () => {
+  const path = process.env.PATH;
+  const folders: string[] = [];
+  const advice = (marks: Readonly<Record<string, string>>, npm?: string) => {
+    const { root: home, modules } = projectOf(marks, npm);
+    folders.push(dirname(modules));
+    const shorten = (text: string) => text.replace(dirname(modules), 'PROJECT');
+    return { build: shorten(buildAddonCommand(home)), reinstall: shorten(reinstallCommand(home)) };
+  };
+  try {
+    const approved = 'npm install-scripts approve semanticvla && npm rebuild semanticvla';
+    const byHand = 'node PROJECT/node_modules/semanticvla/scripts/install.mjs';
+    assert.is(advice({ '.package-lock.json': '{}' }, '12.2.2').build, approved);
+    assert.is(advice({ '.package-lock.json': '{}' }, '11.19.1').build, 'npm rebuild semanticvla');
+    assert.is(advice({ '.package-lock.json': '{}' }, '10.9.9').build, 'npm rebuild semanticvla');
+    assert.is(advice({ '.package-lock.json': '{}' }).build, byHand, 'an npm that tells no version');
+    assert.is(advice({ '.yarn-integrity': '{}' }, '11.19.1').build, byHand);
+    assert.is(advice({}, '11.19.1').build, byHand, 'a global installation');
+    const ignored =
+      '{"ignoredBuilds": ["a@1.0.0", "semanticvla@file:../semanticvla-0.1.0.tgz"], "layoutVersion": 5}';
+    const approve = 'ONNXRUNTIME_NODE_INSTALL=skip pnpm approve-builds --all';
+    assert.is(advice({ '.modules.yaml': ignored }).build, approve);
+    assert.is(
+      advice({ '.modules.yaml': 'ignoredBuilds:\n  - semanticvla@0.1.0\nlayoutVersion: 5\n' }).build,
+      approve,
+    );
+    assert.match(
+      advice({ '.modules.yaml': '{"ignoredBuilds": [], "skipped": ["semanticvla@0.1.0"]}' }).build,
+      /^node PROJECT\/node_modules\/\.pnpm\/.*scripts\/install\.mjs$/,
+    );
+    for (const [mark, manager] of [
+      ['.package-lock.json', 'npm'],
+      ['.modules.yaml', 'pnpm'],
+      ['.yarn-integrity', 'yarn'],
+    ] as const) {
+      const expected = `rm -rf PROJECT/node_modules && ONNXRUNTIME_NODE_INSTALL=skip ${manager} install`;
+      assert.is(advice({ [mark]: '{}' }).reinstall, expected);
+    }
+    assert.is(reinstallCommand('/src/semanticvla/'), 'npm ci');
+    assert.is(buildAddonCommand('/src/semanticvla/'), 'node /src/semanticvla/scripts/install.mjs');
+  } finally {
+    process.env.PATH = path;
+    for (const folder of folders) rmSync(folder, { recursive: true });
+  }
+});
+
+test('a package is known by its own manifest, however deep it lies', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-nested-'));
+  try {
+    const home = join(folder, 'node_modules/.pnpm/sharp@1.2.3/node_modules/sharp');
+    mkdirSync(join(home, 'dist/cjs'), { recursive: true });
+    writeFileSync(join(home, 'package.json'), '{"name": "sharp", "version": "1.2.3"}');
+    writeFileSync(join(home, 'dist/cjs/package.json'), '{"type": "commonjs"}');
+    assert.is(installedVersion('sharp', join(home, 'dist/cjs/index.js')), '1.2.3');
+    assert.is(installedVersion('onnxruntime-node', join(home, 'dist/cjs/index.js')), null);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test.run();

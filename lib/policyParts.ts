@@ -92,6 +92,7 @@ export function cpuSessionOptions(
     policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
     threads,
     weights,
+    files: checkpoint.files,
   };
 }
 

@@ -49,6 +49,7 @@ export async function computeStages(
     policy: buildPolicyGraph(config, tensors, pixelNormalization, options),
     threads,
     weights: 'mapped',
+    files: checkpoint.files,
     ...(input.signal === undefined ? {} : { signal: input.signal }),
   });
   try {

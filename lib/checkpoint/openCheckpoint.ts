@@ -15,6 +15,7 @@ import { checkpointFolder } from './checkpointFolder.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
+import { statesOf } from './fileStates.ts';
 import { JsonFields } from './jsonFields.ts';
 import { collectTensors, fileOf, isSplit, type LogicalTensor } from './logicalTensors.ts';
 import { type MadeWeights, makeWeights, readLoraScale } from './loraMerge.ts';
@@ -104,6 +105,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
     statistics: statistics.datasets,
     pixelNormalization: { dinov2: preprocessor.dinov2, siglip: preprocessor.siglip },
     tokenizers,
+    files: await statesOf([...tensors.values()].map(({ file }) => file)),
     sources: {
       shards: shards.files,
       ...files,

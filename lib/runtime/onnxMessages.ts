@@ -1,5 +1,7 @@
 /** What the CPU session asks of its thread, and what comes back. */
 
+import type { NativeInitializer } from '../binding.ts';
+
 export type TensorData =
   | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
   | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] }
@@ -22,6 +24,9 @@ export type Request =
       readonly kind: 'load';
       readonly instruction: Uint8Array;
       readonly policy: Uint8Array;
+      /** Read into memory; the models' other weights are mapped. */
+      readonly instructionWeights: readonly NativeInitializer[];
+      readonly policyWeights: readonly NativeInitializer[];
       readonly options: OnnxRuntimeOptions;
     }
   | { readonly kind: 'encode'; readonly state: number; readonly inputs: NamedTensors }

@@ -40,6 +40,8 @@ export class OnnxThread {
         return this.#runtime.load({
           instruction: request.instruction,
           policy: request.policy,
+          instructionWeights: request.instructionWeights,
+          policyWeights: request.policyWeights,
           ...setup(request.options),
         });
       case 'encode':
@@ -63,7 +65,10 @@ export class OnnxThread {
 
 function setup(
   options: OnnxRuntimeOptions,
-): Omit<Parameters<NativeCpuRuntime['load']>[0], 'instruction' | 'policy'> {
+): Omit<
+  Parameters<NativeCpuRuntime['load']>[0],
+  'instruction' | 'policy' | 'instructionWeights' | 'policyWeights'
+> {
   // the runtime adds a date to the prefix, and does not say the name
   const profile = (graph: 'instruction' | 'policy') =>
     options.profileFolder === undefined ? '' : join(options.profileFolder, graph);

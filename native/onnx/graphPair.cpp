@@ -80,12 +80,10 @@ bool GraphPair::isLoadCancelled() {
   return isLoadCancelled_;
 }
 
-/// The options keep the values until the session has taken them.
-void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options) {
+/// The session copies `buffers` when it is made; they may go then (AddExternalInitializers in onnxruntime_c_api.h).
+void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options, Buffers& buffers) {
   if (weights.empty()) return;
   const OrtFunctions& ort = api_->functions();
-  OrtAllocator* allocator = nullptr;
-  api_->check(ort.getAllocatorWithDefaultOptions(&allocator));
   std::vector<Owned<OrtValue>> values;
   std::vector<const char*> names;
   std::vector<const OrtValue*> raw;
@@ -97,12 +95,12 @@ void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOption
       file = std::make_unique<RegularFile>(weight.file);
       opened = weight.file;
     }
+    buffers.emplace_back(new uint8_t[weight.bytes]);
+    file->read(buffers.back().get(), weight.bytes, weight.offset);
     OrtValue* value = nullptr;
-    api_->check(ort.createTensor(allocator, weight.dims.data(), weight.dims.size(), weight.type, &value));
+    api_->check(ort.createTensorWithData(memory_.get(), buffers.back().get(), weight.bytes, weight.dims.data(),
+                                         weight.dims.size(), weight.type, &value));
     values.emplace_back(value, ort.releaseValue);
-    void* data = nullptr;
-    api_->check(ort.getTensorMutableData(value, &data));
-    file->read(static_cast<uint8_t*>(data), weight.bytes, weight.offset);
     names.push_back(weight.name.c_str());
     raw.push_back(value);
   }
@@ -125,7 +123,8 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
     api_->check(ort.addSessionConfigEntry(raw, key.c_str(), value.c_str()));
   }
   if (!profile.empty()) api_->check(ort.enableProfiling(raw, profile.c_str()));
-  readWeights(model.weights, raw);
+  Buffers buffers;
+  readWeights(model.weights, raw, buffers);
 
   /// While it lives `cancelLoad` reaches this load; one that came earlier counts.
   class Reachable {

@@ -112,7 +112,8 @@ class GraphPair {
 
   Graph open(const Model& model, const GraphOptions& options, const std::string& profile);
   Outputs runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs, const Interruptible& run);
-  void readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options);
+  using Buffers = std::vector<std::unique_ptr<uint8_t[]>>;
+  void readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options, Buffers& buffers);
   bool isLoadCancelled();
   void requireLoaded() const;
 

@@ -39,7 +39,6 @@ OrtFunctions resolve(const void* const* table) {
   take(f.sessionGetOutputName, 37);
   take(f.createRunOptions, 39);
   take(f.runOptionsSetTerminate, 46);
-  take(f.createTensor, 48);
   take(f.createTensorWithData, 49);
   take(f.getTensorMutableData, 51);
   take(f.getTensorElementType, 60);

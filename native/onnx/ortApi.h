@@ -43,7 +43,6 @@ struct OrtFunctions {
   OrtStatus* (*sessionGetOutputName)(const OrtSession*, size_t, OrtAllocator*, char**);
   OrtStatus* (*createRunOptions)(OrtRunOptions**);
   OrtStatus* (*runOptionsSetTerminate)(OrtRunOptions*);
-  OrtStatus* (*createTensor)(OrtAllocator*, const int64_t* dims, size_t rank, int type, OrtValue**);
   OrtStatus* (*createTensorWithData)(const OrtMemoryInfo*, void*, size_t bytes, const int64_t* dims,
                                      size_t rank, int type, OrtValue**);
   OrtStatus* (*getTensorMutableData)(OrtValue*, void**);

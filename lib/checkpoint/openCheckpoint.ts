@@ -91,7 +91,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   const { rounding = 'bfloat16' } = options;
   const makings = planWeights(logical, expected, { rounding, merges: policy.family === 'semanticvla' });
   requireLoraIn(visionBackbone, makings);
-  const made = await make(folder, makings, archives, options);
+  const made = await make(folder, makings, archives, { ...options, onNotice: notices.add });
   const tensors = finalTensors(logical, expected, made);
   await verifySmallTensors(
     tensors.values(),

@@ -320,8 +320,9 @@ export interface NativeInitializer {
 /** Two graphs and the states of instructions. What is asked is done in order; `end` only when nothing is on its way. */
 export interface NativeCpuRuntime {
   load(request: {
-    readonly instruction: Uint8Array;
-    readonly policy: Uint8Array;
+    /** A model, or its file. */
+    readonly instruction: Uint8Array | string;
+    readonly policy: Uint8Array | string;
     /** Initializers that are read into memory of the runtime's own; the others are mapped. */
     readonly instructionWeights: readonly NativeInitializer[];
     readonly policyWeights: readonly NativeInitializer[];

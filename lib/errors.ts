@@ -67,6 +67,8 @@ export type ErrorCode =
   | 'DEVICE_OUT_OF_MEMORY'
   | 'DEVICE_FAILED'
   | 'CLOSED'
+  | 'SCHEDULER_BUSY'
+  | 'HOLD_UNCONFIRMED'
   | 'SUPERSEDED'
   // serving
   | 'REQUEST_INVALID'

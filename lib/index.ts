@@ -12,7 +12,7 @@ export {
   diagnose,
 } from './doctor/diagnose.ts';
 export { type ErrorCode, SemanticVlaError } from './errors.ts';
-export { type ExportOptions, type ExportReport, exportPolicy } from './graph/exportPolicy.ts';
+export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
 export { type GuardedPolicy, type GuardPolicyOptions, guardPolicy } from './observation/guardPolicy.ts';
@@ -116,6 +116,7 @@ export type { Notice, NoticeCode, OnNotice } from './support/notices.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
 export type { SynthPreset } from './synth/presets.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';
+export { liberoGripper } from './transforms/actions.ts';
 export type {
   ActionChunk,
   ImageFrame,

@@ -154,7 +154,7 @@ class CheckpointPolicy implements Policy {
     this.dimensions = actionDimensions(parts.platform.name, parts.sizes.actionDim);
     this.variant = config.variant;
     this.imageSize = config.imageSize;
-    this.patchGrid = config.imageSize / config.siglip.patchSize;
+    this.patchGrid = Math.sqrt(config.siglip.patches);
   }
 
   get notices(): readonly Notice[] {

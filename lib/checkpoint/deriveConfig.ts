@@ -11,6 +11,7 @@ import type { Preprocessor } from './preprocessor.ts';
 import { requireShape, type Shapes } from './shapes.ts';
 import { findSiglipText, readTextEncoder } from './siglipText.ts';
 import { isJsonArray, type JsonValue } from './strictJson.ts';
+import { defaultExchangePairs, towerSchedule } from './towerSchedule.ts';
 
 /** A config.json with none of these is OpenVLA-OFT's. */
 const semanticVlaKeys = [
@@ -57,10 +58,17 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
       `${config.file}: enable_cross_vit_interact is true, but no tower has use_reg, use_film or use_mm_sampler; the reference then ignores the exchange. Set it to false to run the policy so.`,
     );
   }
+  refuseNull(config, ['vision_aggregate_type', 'num_action_tokens', 'n_action_bins', 'pad_to_multiple_of']);
   requireVisionArchive(inputs, wrapped);
   checkImageSizes(config, inputs.preprocessor.imageSize);
   const dinov2 = await tower(inputs, family, 'dinov2', exchange);
   const siglip = await tower(inputs, family, 'siglip', exchange);
+  if (dinov2.patchSize !== siglip.patchSize) {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${config.file}: expected towers with patches of one size, found ${dinov2.patchSize} and ${siglip.patchSize} pixels.`,
+    );
+  }
   const exchangePairs = exchange ? readPairs(config, dinov2, siglip) : [];
   checkTokenCounts(config, dinov2, siglip);
   const { head, actionTokensPerStep, actionDim } = deriveHead(
@@ -114,13 +122,27 @@ export function requirePolicy(config: JsonFields): void {
       `${config.file}: model_type: expected "openvla", found ${shown}. ${hint}`,
     );
   }
-  const isFused = config.get('use_fused_vision_backbone');
+  const id = config.get('vision_backbone_id');
+  // null: the reference looks at the name
+  const isFused = config.get('use_fused_vision_backbone') ?? (isFusedName(id) ? true : undefined);
   if (isFused !== true) {
     throw new SemanticVlaError(
       'CONFIG_UNSUPPORTED',
       `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower are not supported.`,
     );
   }
+}
+
+/** Keys whose default stands for their absence only. */
+function refuseNull(fields: JsonFields, keys: readonly string[]): void {
+  for (const key of keys) {
+    if (Object.hasOwn(fields.value, key) && fields.value[key] === null)
+      throw fields.error(key, 'a value, or no such key (the reference fails on null)');
+  }
+}
+
+function isFusedName(id: JsonValue | undefined): boolean {
+  return typeof id === 'string' && id.startsWith('dinosiglip');
 }
 
 function towerConfig(config: JsonFields, tower: Tower): JsonFields {
@@ -173,11 +195,18 @@ async function samplerConfig(
   fields: JsonFields,
   vit: VitConfig,
 ): Promise<SamplerConfig> {
+  refuseNull(fields, ['temp']);
   const available = vit.queries > 0 ? vit.queries : vit.patches;
   const visionTopk = fields.integer('vision_topk', 1, available);
   const folder = await findSiglipText(inputs.dir, fields, inputs.siglipText);
   const textEncoder = await readTextEncoder(folder);
-  const textTopk = Math.max(0, fields.integer('text_topk', -1024, textEncoder.positions));
+  const textTopk = fields.integer('text_topk', -1024, textEncoder.positions);
+  if (textTopk < 0) {
+    throw fields.error(
+      'text_topk',
+      'at least 0; with a negative number the reference makes no pooled tokens but counts them, and takes actions from rows beside the right ones. Write 0 for no pooled tokens',
+    );
+  }
   return { visionTopk, textTopk, temperature: fields.positive('temp', 1), textEncoder };
 }
 
@@ -208,10 +237,7 @@ function checkImageSizes(config: JsonFields, imageSize: number): void {
     throw config.error('image_sizes', `${imageSize}, as preprocessor_config.json says`);
 }
 
-/**
- * `cross_vit_target_pairs`. The reference's code runs the wrong blocks for negative or descending indices (and its own
- * default holds negative ones), so such a config cannot be what a policy was trained as on purpose.
- */
+/** `cross_vit_target_pairs` as the reference counts them (towerSchedule.ts). */
 function readPairs(config: JsonFields, dinov2: VitConfig, siglip: VitConfig): (readonly [number, number])[] {
   const type = config.get('cross_vit_type');
   if (type !== undefined && type !== 'default') {
@@ -220,36 +246,26 @@ function readPairs(config: JsonFields, dinov2: VitConfig, siglip: VitConfig): (r
       `${config.file}: cross_vit_type: expected "default", found ${JSON.stringify(type)}.`,
     );
   }
-  if (!config.has('cross_vit_target_pairs')) {
-    throw config.error(
-      'cross_vit_target_pairs',
-      "pairs of blocks, because the exchange is enabled (the reference's default has negative indices, which it runs wrongly)",
+  if (dinov2.patches !== siglip.patches) {
+    throw new SemanticVlaError(
+      'CONFIG_INVALID',
+      `${config.file}: enable_cross_vit_interact: expected towers with equally many patches, which they exchange one by one, found ${dinov2.patches} and ${siglip.patches}.`,
     );
   }
-  const pairs: [number, number][] = [];
-  for (const value of config.array('cross_vit_target_pairs')) {
-    const pair = readPair(config, value);
-    const previous = pairs.at(-1);
-    pair.forEach((block, i) => {
-      const depth = [dinov2, siglip][i]!.depth;
-      if (block < 0)
-        throw config.error(
-          'cross_vit_target_pairs',
-          'blocks counted from 0 (the reference runs the wrong blocks for negative ones)',
-        );
-      if (block >= depth)
-        throw config.error(
-          'cross_vit_target_pairs',
-          `blocks below the depth ${depth} of the ${towers[i]} tower`,
-        );
-      if (previous !== undefined && block <= previous[i]!)
-        throw config.error('cross_vit_target_pairs', 'ascending blocks in both towers');
-    });
-    pairs.push(pair);
+  const key = 'cross_vit_target_pairs';
+  const exchangePairs = config.has(key)
+    ? config.array(key).map((value) => readPair(config, value))
+    : [...defaultExchangePairs];
+  try {
+    towerSchedule({ dinov2, siglip, exchangePairs });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw config.error(
+      key,
+      `blocks that the towers have (${dinov2.depth} and ${siglip.depth}), counted from 0 or, negative, from the end; ${error.message}`,
+    );
   }
-  if (pairs.length === 0)
-    throw config.error('cross_vit_target_pairs', 'at least one pair, because the exchange is enabled');
-  return pairs;
+  return exchangePairs;
 }
 
 function readPair(config: JsonFields, value: JsonValue): [number, number] {

@@ -14,6 +14,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { openRegular } from '../support/fileAccess.ts';
+import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
 import { JsonFields } from './jsonFields.ts';
@@ -195,6 +196,7 @@ async function write(
   { onProgress, signal }: OpenCheckpointOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
+  const tell = isolated('onProgress', onProgress);
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   const output = await inCache(temporary, async () => {
     await makeFolder(dirname(file), 0o700);
@@ -215,7 +217,7 @@ async function write(
         hash.update(block);
         position = await append(output, temporary, block, position);
         const done = position - headerBytes;
-        onProgress?.({ step, done, total: total - headerBytes, unit: 'bytes' } satisfies Progress);
+        tell({ step, done, total: total - headerBytes, unit: 'bytes' } satisfies Progress);
         signal?.throwIfAborted();
       }
     }

@@ -15,7 +15,7 @@ export interface VitConfig {
   readonly heads: number;
   readonly mlpWidth: number;
   readonly patchSize: number;
-  /** Patches per image (grid * grid), from the position embedding. */
+  /** Patches per image (grid * grid). The grid is as many whole patches as fit: the rest of the image is unused. */
   readonly patches: number;
   /** cls + register tokens that precede the patches (5 for DINOv2 with registers, 0 for SigLIP). */
   readonly prefixTokens: number;
@@ -105,7 +105,10 @@ export interface PolicyConfig {
   readonly imageSize: number;
   readonly dinov2: VitConfig;
   readonly siglip: VitConfig;
-  /** 0-based [dinov2 block, siglip block] after which the towers exchange patches; empty when disabled. */
+  /**
+   * [dinov2 block, siglip block] after which the towers exchange patches, as config.json counts them: they may be negative
+   * or repeat (towerSchedule.ts). Empty when disabled, or enabled without any: `outputBlock` differs.
+   */
   readonly exchangePairs: readonly (readonly [number, number])[];
   readonly aggregation: 'concat' | 'moe';
   readonly llama: LlamaConfig;

@@ -7,6 +7,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
 import { openRegular, readInto } from '../support/fileAccess.ts';
+import { isolated } from '../support/isolated.ts';
 import type { Checkpoint, Progress } from './checkpoint.ts';
 import { EntryCrc } from './entryCrc.ts';
 import { isFloat } from './readTensor.ts';
@@ -59,6 +60,7 @@ async function scan(
   archives: readonly TorchArchive[],
   { signal, onProgress }: VerifyOptions,
 ): Promise<VerifyReport> {
+  const tell = isolated('onProgress', onProgress);
   const byFile = new Map<string, TensorView[]>();
   for (const view of views) {
     const list = byFile.get(view.file);
@@ -76,7 +78,7 @@ async function scan(
       for (const view of list.sort((a, b) => a.offset - b.offset)) {
         await scanTensor(handle, view, archive, buffer, signal);
         done += view.byteLength;
-        onProgress?.({ step: 'verify', done, total, unit: 'bytes' });
+        tell({ step: 'verify', done, total, unit: 'bytes' });
       }
     } finally {
       await handle.close();

@@ -8,6 +8,7 @@ import { type RawData, WebSocket } from 'ws';
 import type { SemanticVlaError } from '../errors.ts';
 import { decodeMsgpackMap, encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
+import { whenAborted } from '../support/abort.ts';
 import { maskFrame } from './messageFrame.ts';
 import { answerOfMap } from './remoteAnswer.ts';
 import {
@@ -117,24 +118,22 @@ export class OpenpiTransport implements Transport {
 
   #wait(socket: WebSocket, signal: AbortSignal): Promise<WireMap> {
     return new Promise((resolve, reject) => {
-      const forget = (): void => signal.removeEventListener('abort', onAbort);
       const waiter: Waiter = {
         resolve: (map) => {
-          forget();
+          stop();
           resolve(map);
         },
         reject: (error) => {
-          forget();
+          stop();
           reject(error);
         },
         abandoned: false,
       };
-      const onAbort = (): void => {
+      const stop = whenAborted(signal, (reason) => {
         waiter.abandoned = true;
-        reject(signal.reason);
+        reject(reason);
         if (this.#waiters.filter(({ abandoned }) => abandoned).length >= mostAbandoned) socket.terminate();
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
+      });
       this.#waiters.push(waiter);
     });
   }

@@ -63,7 +63,18 @@ export function checkTensorRt(state: TensorRtState, hasCard: boolean, isJetson: 
   }
   const [reason] = state.message.split('\n', 1) as [string];
   if (state.code === 'TENSORRT_MODULE_MISSING')
-    return [ok('TensorRT', 'found'), absent('TensorRT module', reason, build)];
+    return [
+      ok('TensorRT', 'found'),
+      absent(
+        'TensorRT module',
+        reason,
+        reason.includes('semanticvla_rtx1.so')
+          ? packageCommand('scripts/fetchTensorRtRtx.sh && npm run build:native')
+          : isJetson
+            ? `sudo apt-get install -y nvidia-jetpack && ${build}`
+            : `sudo apt-get install -y libnvinfer-headers-dev libnvonnxparsers-dev && ${build}`,
+      ),
+    ];
   return [
     absent('TensorRT', reason, installation(state.code, isJetson)),
     absent('TensorRT module', 'not looked for without TensorRT', build),

@@ -117,6 +117,13 @@ const howToInstall =
   'Install it: on a Jetson with "sudo apt-get install -y nvidia-jetpack"; on a PC with an RTX card, or to build engines without a GPU, with "pip install tensorrt-rtx-cu13-libs"; ' +
   'elsewhere with "pip install tensorrt-cu13-libs". Where it is installed already, name it with --tensorrt PATH or SEMANTICVLA_TENSORRT.';
 
+/** Compiling a module needs the C++ headers, which NVIDIA's Python packages do not hold. */
+function howToGetHeaders(family: TensorRtFamily): string {
+  return family === 'rtx1'
+    ? `Get its headers with: ${packageCommand('scripts/fetchTensorRtRtx.sh')} (or name those of NVIDIA's SDK: TENSORRT_ROOT=FOLDER)`
+    : "Get its headers, in the library's version, from JetPack's or NVIDIA's apt repository: sudo apt-get install -y libnvinfer-headers-dev libnvonnxparsers-dev (or name those of NVIDIA's archive: TENSORRT_ROOT=FOLDER)";
+}
+
 function open({ library, source }: LocatedTensorRt): FoundTensorRt {
   const { family, version } = inspect(library, '');
   const text = versionText(version);
@@ -130,7 +137,7 @@ function open({ library, source }: LocatedTensorRt): FoundTensorRt {
   if (module === null) {
     throw new SemanticVlaError(
       'TENSORRT_MODULE_MISSING',
-      `${library} (${source}): expected the module semanticvla_${family}.so for TensorRT ${text} beside the addon, found none. Build it with TENSORRT_ROOT=<folder with that TensorRT's headers> ${packageCommand('npm run build:native')}.`,
+      `${library} (${source}): expected the module semanticvla_${family}.so for TensorRT ${text} beside the addon, found none. ${howToGetHeaders(family)}; then: ${packageCommand('npm run build:native')}.`,
     );
   }
   const { hasKernels, headers } = inspect(library, module);

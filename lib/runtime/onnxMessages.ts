@@ -14,7 +14,8 @@ export type NamedTensors = Readonly<Record<string, TensorData>>;
 /** How ONNX Runtime is set up; see onnxThread.ts for why. */
 export interface OnnxRuntimeOptions {
   readonly threads: number;
-  readonly weights: 'folded' | 'mapped';
+  /** `beside`: mapped, of models given as files that name their weights beside themselves. */
+  readonly weights: 'folded' | 'mapped' | 'beside';
   /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */
   readonly profileFolder?: string;
 }
@@ -22,8 +23,9 @@ export interface OnnxRuntimeOptions {
 export type Request =
   | {
       readonly kind: 'load';
-      readonly instruction: Uint8Array;
-      readonly policy: Uint8Array;
+      /** A model, or its file. */
+      readonly instruction: Uint8Array | string;
+      readonly policy: Uint8Array | string;
       /** Read into memory; the models' other weights are mapped. */
       readonly instructionWeights: readonly NativeInitializer[];
       readonly policyWeights: readonly NativeInitializer[];

@@ -81,7 +81,7 @@ function setup(
   // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
   // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
   const config = {
-    'session.model_external_initializers_file_folder_path': '/',
+    ...(options.weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
     'session.set_denormal_as_zero': '1',
   };
   if (options.weights === 'folded') return { ...common, lean: false, config };

@@ -27,6 +27,7 @@ import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { isolated } from '../support/isolated.ts';
 import type { OnNotice } from '../support/notices.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
@@ -204,7 +205,10 @@ async function trust(
   const { policy } = engines;
   const isChecked = policy.sidecar.checks.some((check) => check.device === device && check.driver === driver);
   if (isChecked) return;
-  options.onProgress?.({ step: 'comparing with the CPU runtime', done: 0, total: 1, unit: 'steps' });
+  isolated(
+    'onProgress',
+    options.onProgress,
+  )({ step: 'comparing with the CPU runtime', done: 0, total: 1, unit: 'steps' });
   const result =
     weightBytes(checkpoint) <= twinLimit
       ? await compare(machine, checkpoint, sizes, session, build, options)

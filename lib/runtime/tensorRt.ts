@@ -24,6 +24,7 @@ import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { floatTypeOf, type WeightBinding } from '../graph/onnxModel.ts';
+import { isolated } from '../support/isolated.ts';
 import type {
   FrameInput,
   InstructionInput,
@@ -282,7 +283,8 @@ function timingsOf(result: NativeStepResult): Record<string, number> {
 }
 
 function begin(options: TensorRtSessionOptions): NativeSessionOpening {
-  const { library, module, label, device = 0, graphs = true, onProgress } = options;
+  const { library, module, label, device = 0, graphs = true } = options;
+  const tell = isolated('onProgress', options.onProgress);
   const prepare = nativeEngine(options.instruction);
   const step = nativeEngine(options.policy);
   const watchLayers = options.onLayers !== undefined;
@@ -300,7 +302,7 @@ function begin(options: TensorRtSessionOptions): NativeSessionOpening {
         keptSteps,
         chunkBytes,
       },
-      ({ done, total }) => onProgress?.({ step: 'weights to the device', done, total, unit: 'bytes' }),
+      ({ done, total }) => tell({ step: 'weights to the device', done, total, unit: 'bytes' }),
     );
   } catch (cause) {
     throw translate(label, cause);

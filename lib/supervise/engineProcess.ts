@@ -8,9 +8,9 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../errors.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { policyFacts } from '../support/policyFacts.ts';
 import type { Policy, PolicyOptions } from '../types.ts';
 import { checkedStages } from './checkedStages.ts';
-import { engineFacts } from './engineFacts.ts';
 import { EngineLink } from './engineLink.ts';
 import {
   type EngineSource,
@@ -87,7 +87,7 @@ async function receive(message: ToEngine, arrays: readonly WireArray[]): Promise
     case 'start':
       try {
         policy = await open(message.source);
-        const facts = engineFacts(policy, 'the engine module');
+        const facts = policyFacts(policy, 'the engine module');
         link.send({ kind: 'ready', facts }, []);
         setInterval(() => link.send({ kind: 'beat' }, []), message.beatMs).unref();
       } catch (error) {

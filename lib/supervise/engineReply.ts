@@ -2,9 +2,9 @@
 
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { policyFacts } from '../support/policyFacts.ts';
 import type { ActionChunk, StageTensor } from '../types.ts';
 import { checkedStages } from './checkedStages.ts';
-import { engineFacts } from './engineFacts.ts';
 import {
   type EngineFacts,
   type FromEngine,
@@ -51,7 +51,7 @@ export function readMessage(
       return { kind: 'beat' };
     case 'ready':
       if (facts !== null) throw new Error('it was ready before');
-      return { kind: 'ready', facts: engineFacts(rest.facts, 'the engine') };
+      return { kind: 'ready', facts: policyFacts(rest.facts, 'the engine') };
     case 'refused':
       if (facts !== null) throw new Error('it refuses to start after it was ready');
       return { kind: 'refused', error: readError(rest.error) };

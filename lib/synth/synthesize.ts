@@ -11,6 +11,7 @@ import { mkdir, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import {
   adapterConfigJson,
@@ -124,7 +125,8 @@ async function writeFiles(
   plan: PolicyPlan,
   options: SynthOptions & { readonly seed: number; readonly weightBytes: number },
 ): Promise<{ path: string; bytes: number }[]> {
-  const { seed, signal, onProgress } = options;
+  const { seed, signal } = options;
+  const tell = isolated('onProgress', options.onProgress);
   const files: { path: string; bytes: number }[] = [];
   const pool = new BufferPool(options.chunkBytes);
   const tables = new NormalTables();
@@ -134,7 +136,7 @@ async function writeFiles(
     onBytes: (bytes) => {
       // Headers are beyond the weights; the count ends exactly at the total.
       done = Math.min(done + bytes, options.weightBytes);
-      onProgress?.({ step, done, total: options.weightBytes, unit: 'bytes' });
+      tell({ step, done, total: options.weightBytes, unit: 'bytes' });
     },
   });
   const filler = (label: string) => (tensor: PlannedTensor) =>

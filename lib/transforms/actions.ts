@@ -73,7 +73,12 @@ export function discreteActions(
   });
 }
 
-/** LIBERO's robot side wants the gripper as -1 (open) or 1 (closed), the dataset has 0 (closed) to 1 (open). */
+/**
+ * LIBERO's simulator wants the gripper as -1 (open) or 1 (closed), the dataset, and so the policy, has 0 (closed) to 1
+ * X
+ *
+ * @param g last of the seven values of an action
+ */
 export function liberoGripper(g: number): number {
   return -Math.sign(2 * g - 1);
 }

@@ -104,12 +104,25 @@ function svg(width: number, height: number, body: string): Buffer {
   );
 }
 
-async function enlarge(frame: Uint8Array, size: number, panel: number, gray: boolean): Promise<Buffer> {
+async function enlarge(
+  frame: Uint8Array,
+  { imageSize: size, patchGrid }: KeptPatchesView,
+  panel: number,
+  gray: boolean,
+): Promise<Buffer> {
   const sharp = await loadSharp();
-  const image = sharp(frame, { raw: { width: size, height: size, channels: 3 } }).resize(panel, panel, {
-    kernel: 'cubic',
-  });
+  const side = coveredSide(size, patchGrid);
+  const image = sharp(frame, { raw: { width: size, height: size, channels: 3 } })
+    .extract({ left: 0, top: 0, width: side, height: side })
+    .resize(panel, panel, { kernel: 'cubic' });
   return (gray ? image.grayscale().toColourspace('srgb') : image).png().toBuffer();
+}
+
+/** Pixels that patches cover: towers leave out what is less than a patch (384 pixels are 27 patches of 14 and 6 pixels). */
+function coveredSide(size: number, grid: number): number {
+  // every tower that the reference names has patches of 14
+  const patch = Math.floor(size / 14) === grid ? 14 : Math.floor(size / grid);
+  return grid * patch;
 }
 
 /** Kept patches as they are inside an outline, the others darkened. */
@@ -251,7 +264,7 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
     const note = kept ? `${keptSet.size} of ${patches} patches kept` : 'all patches used';
     body += drawText(note, left + measureText(camera, 12) + 18, top - 18, { size: 10, color: quiet });
 
-    layers.push({ input: await enlarge(frame, imageSize, panel, false), left, top });
+    layers.push({ input: await enlarge(frame, view, panel, false), left, top });
     if (kept) layers.push({ input: keptOverlay(keptSet, grid, layout), left, top });
 
     const scores = view.scores[camera];
@@ -260,7 +273,7 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
       const range = rangeOf(scores);
       body += drawText('similarity to the instruction', mapLeft, top - 18, { size: 10, color: quiet });
       body += colorBar(mapLeft + panel + 12, top, panel, range);
-      layers.push({ input: await enlarge(frame, imageSize, panel, true), left: mapLeft, top });
+      layers.push({ input: await enlarge(frame, view, panel, true), left: mapLeft, top });
       layers.push({ input: similarityOverlay(scores, range, keptSet, grid, layout), left: mapLeft, top });
     }
   }

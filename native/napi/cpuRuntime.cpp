@@ -224,13 +224,6 @@ uint64_t toState(const Napi::Value& value) {
   return static_cast<uint64_t>(value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0);
 }
 
-std::vector<uint8_t> toModelBytes(const Napi::Object& request, const char* name) {
-  const Napi::Value value = request.Get(name);
-  if (!value.IsTypedArray()) throw Napi::TypeError::New(request.Env(), std::string("expected bytes for ") + name);
-  const BytesView bytes = toWritableBytes(value, name);
-  return {bytes.data, bytes.data + bytes.length};
-}
-
 /// Of an element, by TensorProto.DataType; 0: no floating-point type.
 uint64_t floatBytes(int type) {
   switch (type) {
@@ -275,8 +268,21 @@ std::vector<onnx::Weight> toWeights(const Napi::Object& request, const char* nam
   return weights;
 }
 
-onnx::Model toModel(const Napi::Object& request, const char* bytes, const char* weights) {
-  return {toModelBytes(request, bytes), toWeights(request, weights)};
+/// Bytes of a model, or the path of its file.
+onnx::Model toModel(const Napi::Object& request, const char* name, const char* weights) {
+  const Napi::Value value = request.Get(name);
+  onnx::Model model;
+  model.weights = toWeights(request, weights);
+  if (value.IsString()) {
+    model.file = value.ToString().Utf8Value();
+    return model;
+  }
+  if (!value.IsTypedArray()) {
+    throw Napi::TypeError::New(request.Env(), std::string("expected bytes or a path for ") + name);
+  }
+  const BytesView bytes = toWritableBytes(value, name);
+  model.bytes.assign(bytes.data, bytes.data + bytes.length);
+  return model;
 }
 
 Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {

@@ -146,7 +146,9 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
 
   Graph graph;
   OrtSession* session = nullptr;
-  api_->check(ort.createSessionFromArray(env_.get(), model.bytes.data(), model.bytes.size(), raw, &session));
+  api_->check(model.bytes.empty() ? ort.createSession(env_.get(), model.file.c_str(), raw, &session)
+                                  : ort.createSessionFromArray(env_.get(), model.bytes.data(), model.bytes.size(),
+                                                               raw, &session));
   graph.session = {session, ort.releaseSession};
 
   OrtAllocator* allocator = nullptr;

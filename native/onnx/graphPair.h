@@ -31,7 +31,9 @@ struct Weight {
 };
 
 struct Model {
+  /// Of the model itself; empty: `file` is opened.
   std::vector<uint8_t> bytes;
+  std::string file;
   /// Read into the runtime's own memory, so that nothing of their files stays mapped; the model's others are mapped.
   std::vector<Weight> weights;
 };

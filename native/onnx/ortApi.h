@@ -25,6 +25,7 @@ enum class ElementType : int { kFloat32 = 1, kUint8 = 2, kInt32 = 6, kInt64 = 7,
 struct OrtFunctions {
   const char* (*getErrorMessage)(const OrtStatus*);
   OrtStatus* (*createEnv)(int logLevel, const char* id, OrtEnv**);
+  OrtStatus* (*createSession)(const OrtEnv*, const char* file, const OrtSessionOptions*, OrtSession**);
   OrtStatus* (*createSessionFromArray)(const OrtEnv*, const void*, size_t, const OrtSessionOptions*,
                                        OrtSession**);
   OrtStatus* (*run)(OrtSession*, const OrtRunOptions*, const char* const* inputNames,

@@ -69,15 +69,15 @@ const mutants: readonly Mutant[] = [
   {
     name: 'pictures of the episode before',
     file: policy,
-    from: 'Math.max(tick.oldest, this.#notBefore)',
-    to: 'tick.oldest',
+    from: ' && observedAt > this.#resetAt',
+    to: '',
     mode: 'asynchronous',
   },
   {
     name: 'a picture of the instant of a reset',
     file: policy,
-    from: 'this.#notBefore = now + clockStep',
-    to: 'this.#notBefore = now',
+    from: 'observedAt > this.#resetAt',
+    to: 'observedAt >= this.#resetAt',
     mode: 'temporalEnsemble',
   },
   ...['openLoop', 'asynchronous', 'overlapBlend conservative', 'temporalEnsemble', 'futureState'].map(
@@ -99,8 +99,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'chunks that are not finite',
     file: policy,
-    from: 'if (bad < 0) return null;',
-    to: 'return null;',
+    from: "checkedChunk(answer.chunk, this, 'chunk of a policy')",
+    to: 'answer.chunk as ActionChunk',
     mode: 'asynchronous',
   },
   {
@@ -163,7 +163,7 @@ const mutants: readonly Mutant[] = [
     name: 'a held tick counts as executed',
     file: 'controlLoop.ts',
     from: 'this.#limiter.held();',
-    to: 'this.#limiter.held();\n    if (this.#last !== null) scheduler.executed(this.#last, now);',
+    to: 'this.#limiter.held();\n    if (this.#last !== null) this.#options.scheduler.executed(this.#last, now);',
     mode: 'asynchronous',
   },
   {

@@ -5,6 +5,7 @@
  */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
+import { isolated } from '../../support/isolated.ts';
 import { ChunkRing } from '../recorder/chunkRing.ts';
 import type { ChunkRecord, StageTimes } from '../types.ts';
 import { median } from './percentiles.ts';
@@ -135,7 +136,8 @@ export async function runInTurns(
 
 async function warmUp(subject: Subject, options: RunOptions, now: () => number): Promise<void> {
   const start = now();
-  const { warmUpMs, warmUpChunks, warmUpLimitMs, signal, onProgress } = options;
+  const { warmUpMs, warmUpChunks, warmUpLimitMs, signal } = options;
+  const tell = isolated('onProgress', options.onProgress);
   for (;;) {
     const ms = now() - start;
     subject.warmUpMs = ms;
@@ -146,7 +148,7 @@ async function warmUp(subject: Subject, options: RunOptions, now: () => number):
     const before = now();
     await subject.runner.chunk(signal);
     subject.warmUpTimes.push(now() - before);
-    onProgress?.({
+    tell({
       step: `${subject.runner.name}: warm-up`,
       done: count + 1,
       total: Math.max(warmUpChunks, count + 1),
@@ -174,7 +176,8 @@ async function measure(
   origin: number,
   now: () => number,
 ): Promise<number> {
-  const { signal, onProgress } = options;
+  const { signal } = options;
+  const tell = isolated('onProgress', options.onProgress);
   let round = 0;
   // all go on until the last one is done: a round without one of them would compare nothing
   while (subjects.some((subject) => !isDone(subject, options))) {
@@ -202,7 +205,7 @@ async function measure(
     }
     round += 1;
     const slowest = subjects.reduce((a, b) => (share(a, options) <= share(b, options) ? a : b));
-    onProgress?.({
+    tell({
       step: 'measuring',
       done: Math.min(slowest.chunks.count, options.iterations),
       total: options.iterations,

@@ -24,11 +24,11 @@ export async function writeFlight(
   bytes: Uint8Array,
   limit: number,
 ): Promise<string> {
-  await makeFolder(dir);
+  await makeFolder(dir, 0o700);
   const temporary = join(dir, `.${name}.${process.pid}`);
   let handle: FileHandle | null = null;
   try {
-    handle = await open(temporary, 'wx');
+    handle = await open(temporary, 'wx', 0o600);
     await handle.writeFile(bytes);
     await handle.sync();
     await handle.close();

@@ -21,7 +21,7 @@ export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
       const number = recorder.begin(start);
       return policy.predict(observation, options).then(
         (chunk) => {
-          recorder.end(number, start, performance.now(), 'done', chunk.timings as StageTimes);
+          recorder.end(number, start, performance.now(), 'done', timesOf(chunk));
           return chunk;
         },
         (error: unknown) => {
@@ -35,4 +35,11 @@ export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
     close: () => policy.close(),
     [Symbol.asyncDispose]: () => policy[Symbol.asyncDispose](),
   };
+}
+
+/** A policy that a user wrote may answer anything; who acts upon it checks the chunk. */
+function timesOf(chunk: unknown): StageTimes | null {
+  const timings =
+    typeof chunk === 'object' && chunk !== null ? (chunk as Partial<ActionChunk>).timings : null;
+  return typeof timings === 'object' ? timings : null;
 }

@@ -1,14 +1,19 @@
-/** What a policy is known by, checked: on the engine's side of the link, and again on the supervisor's. */
+/** What a policy is known by, checked: of a user's module, of an engine's process, of a server. */
 
 import { expected } from '../options.ts';
-import type { EngineFacts } from './engineMessages.ts';
+import type { Policy } from '../types.ts';
+
+export type PolicyFacts = Pick<
+  Policy,
+  'platform' | 'dimensions' | 'variant' | 'imageSize' | 'patchGrid' | 'notices'
+>;
 
 /**
  * The facts of `policy`, and nothing else of it.
- * @param policy unknown on purpose: a user's module may give anything, and a broken engine may send it
+ * @param policy unknown on purpose: a user's module may give anything, and so may a broken engine or server
  * @throws OPTION_INVALID with the first field that is not a policy's
  */
-export function engineFacts(policy: unknown, from: string): EngineFacts {
+export function policyFacts(policy: unknown, from: string): PolicyFacts {
   const check = (right: boolean, what: string, name: string, value: unknown): void => {
     if (!right) throw expected('OPTION_INVALID', what, `${name} of ${from}`, value);
   };
@@ -25,10 +30,10 @@ export function engineFacts(policy: unknown, from: string): EngineFacts {
   check(isSize(imageSize), 'a whole number', 'imageSize', imageSize);
   check(isSize(patchGrid), 'a whole number', 'patchGrid', patchGrid);
   check(Array.isArray(notices) && notices.every(isNotice), 'a list of notices', 'notices', notices);
-  return { platform, dimensions, variant, imageSize, patchGrid, notices } as EngineFacts;
+  return { platform, dimensions, variant, imageSize, patchGrid, notices } as PolicyFacts;
 }
 
-type Facts = Readonly<Record<keyof EngineFacts, unknown>>;
+type Facts = Readonly<Record<keyof PolicyFacts, unknown>>;
 
 function isNotice(value: unknown): boolean {
   const { code, message } = (value ?? {}) as Record<string, unknown>;

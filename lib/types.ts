@@ -38,14 +38,21 @@ export interface Observation {
   readonly state?: ArrayLike<number>;
 }
 
+/** What `loadPolicy` is told; everything may be left out. */
 export interface PolicyOptions {
   /** Preset for what the checkpoint does not hold; inferred only when unambiguous. */
   readonly platform?: PlatformName;
+  /** Names of the cameras in the order in which the policy was trained with them, as `observation.images` holds them. */
   readonly cameras?: readonly string[];
+  /** Whether the policy takes the joint state (`observation.state`). */
   readonly proprio?: boolean;
+  /** Whether 90 % of the area, in the middle, is cut out and scaled up again, as training with random crops asks for. */
   readonly centerCrop?: boolean;
+  /** Whether a frame goes through JPEG before it is resized, as the frames of the training data did. */
   readonly jpeg?: boolean;
+  /** Actions per prediction C, >= 1. */
   readonly chunk?: number;
+  /** Which bounds of the statistics [-1, 1] stands for: `q99` their 1 % and 99 % quantiles, `minmax` their extremes. */
   readonly normalization?: Normalization;
   /** Default normalization key for `predict`; needed there or here when the checkpoint holds several. */
   readonly unnormKey?: string;
@@ -69,19 +76,26 @@ export interface PolicyOptions {
   readonly device?: number;
   /** TensorRT: CUDA graphs; default true. */
   readonly graphs?: boolean;
+  /** Folder with the SigLIP tokenizer (`spiece.model`) and its text config; default: what config.json names. */
   readonly siglipText?: string;
   /** `bfloat16` (default): weights as the reference's loaders round them; `none`: as training left them. */
   readonly rounding?: WeightRounding;
+  /** Where merged LoRA weights and engines are kept; default: $SEMANTICVLA_CACHE, else the user's cache folder. */
   readonly cacheDir?: string;
+  /** Called while loading takes long. */
   readonly onProgress?: (progress: Progress) => void;
   /** What should be known though nothing failed, as soon as it is; default: a warning of the process. See `Policy.notices`. */
   readonly onNotice?: OnNotice;
+  /** Stops loading; `loadPolicy` rejects with its reason. */
   readonly signal?: AbortSignal;
 }
 
 export interface PredictOptions {
+  /** What the robot shall do, in plain English. */
   readonly instruction: string;
+  /** Whose statistics un-normalize the actions and normalize the state; default: that of `loadPolicy`. */
   readonly unnormKey?: string;
+  /** Stops the prediction; `predict` rejects with its reason. */
   readonly signal?: AbortSignal;
 }
 

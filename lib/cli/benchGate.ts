@@ -14,8 +14,8 @@ import { isThere } from '../support/fileAccess.ts';
 import { exitCodes } from './context.ts';
 
 export interface GateFlags {
-  readonly baseline: readonly string[];
-  readonly failIf: readonly string[];
+  readonly baseline?: readonly string[];
+  readonly failIf?: readonly string[];
   readonly confidence?: number;
   readonly betweenRuns?: number;
 }
@@ -30,31 +30,32 @@ export interface Gate {
 
 /** @throws (rejects) OPTION_INVALID, OPTION_REQUIRED, BASELINE_INVALID */
 export async function openGate(flags: GateFlags, subjects: readonly BenchSubject[]): Promise<Gate> {
-  const conditions = flags.failIf.map(parseCondition);
-  if (conditions.length === 0 && flags.baseline.length > 0) {
+  const { baseline = [], failIf = [] } = flags;
+  const conditions = failIf.map(parseCondition);
+  if (conditions.length === 0 && baseline.length > 0) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
       '--baseline: expected --fail-if beside it, found none. Say what must not be, e.g. --fail-if "p50 > 1.05x".',
     );
   }
   const ratio = conditions.find(({ kind }) => kind === 'ratio');
-  if (ratio !== undefined && flags.baseline.length === 0) {
+  if (ratio !== undefined && baseline.length === 0) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
       `--fail-if ${JSON.stringify(ratio.text)}: expected --baseline for a ratio, found none. Name a report or a folder, or give the limit in ms.`,
     );
   }
-  const folders = flags.baseline.filter((path) => existsSync(path) && statSync(path).isDirectory());
-  if (folders.length > 0 && flags.baseline.length > 1) {
+  const folders = baseline.filter((path) => existsSync(path) && statSync(path).isDirectory());
+  if (folders.length > 0 && baseline.length > 1) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `--baseline: expected reports, or one folder that is measured in the same run, found ${flags.baseline.join(' and ')}.`,
+      `--baseline: expected reports, or one folder that is measured in the same run, found ${baseline.join(' and ')}.`,
     );
   }
   const [folder] = folders;
   return {
     conditions,
-    files: folder === undefined ? await Promise.all(flags.baseline.map(readBaseline)) : [],
+    files: folder === undefined ? await Promise.all(baseline.map(readBaseline)) : [],
     subjects: folder === undefined ? [] : await counterparts(folder, subjects),
   };
 }

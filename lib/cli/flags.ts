@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { weightRoundings } from '../checkpoint/checkpoint.ts';
+import { SemanticVlaError } from '../errors.ts';
 import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import type { PolicyOptions } from '../types.ts';
 
@@ -57,6 +58,26 @@ export function nameList(text: string): string[] {
   return names;
 }
 
+/** For commander: names of cameras. A number is refused: it would be taken for the name of one. */
+export function cameraList(text: string): string[] {
+  const names = nameList(text);
+  if (names.some((name) => /^\d+$/.test(name))) {
+    throw new InvalidArgumentError(
+      'Expected names, e.g. full_image,wrist_image. (bench counts cameras with --camera-counts.)',
+    );
+  }
+  return names;
+}
+
+/** A flag that was called otherwise before: refused with its new name, so that no script runs with a default instead. */
+export function renamed(command: Command, old: string, now: string): Command {
+  return command.addOption(
+    new Option(`${old} <value>`).hideHelp().argParser(() => {
+      throw new SemanticVlaError('OPTION_UNKNOWN', `${old} is not a flag of ${command.name()}: use ${now}.`);
+    }),
+  );
+}
+
 /** Where the checkpoint's side files are and where merged weights are kept. */
 export function addCheckpointFlags(command: Command): Command {
   return command
@@ -85,7 +106,7 @@ export function addPlatformFlags(command: Command): Command {
         'preset for the flags below; default: inferred when unambiguous',
       ).choices(['libero', 'aloha', 'bridge', 'custom']),
     )
-    .option('--cameras <names>', 'cameras in input order, e.g. full_image,wrist_image', nameList)
+    .option('--cameras <names>', 'cameras in input order, e.g. full_image,wrist_image', cameraList)
     .option('--unnorm-key <key>', 'dataset whose statistics (un)normalize; needed when there are several')
     .option('--chunk <n>', 'actions per prediction', wholeNumber(1))
     .addOption(new Option('--normalization <kind>', 'bounds of the statistics').choices(['q99', 'minmax']))
@@ -119,11 +140,18 @@ export function addRuntimeFlags(command: Command): Command {
     .option('--no-cuda-graphs', 'tensorrt: launch kernels one by one');
 }
 
+/** Appended to the help of every command that reads an observation. */
+export const observationHelp = `
+An observation is a folder with observation.json, {"instruction": "...", "state": [...], "images": {"full_image": "full.png"}},
+and the images beside it: PNG or JPEG of RGB, or .npy uint8 [height, width, 3]. synth writes one, DIR/observation.
+`;
+
 /** Everything that makes one prediction: `predict`, `stages` and `view`. */
 export function addPolicyFlags(command: Command): Command {
   command
     .requiredOption('--observation <dir>', 'folder with observation.json and its images')
-    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json');
+    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json')
+    .addHelpText('after', observationHelp.trimEnd());
   return addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)));
 }
 

@@ -25,7 +25,7 @@ interface SimulateFlags {
 }
 
 const example = `
-Latency: ${latencyForms.join(', ')}, or a file of measured milliseconds (a JSON list, or numbers with white space between).
+Latency: a number of milliseconds, ${latencyForms.join(', ')}, or a file of measured milliseconds (a JSON list, or numbers with white space between).
 The plant is one joint after a jumping target, and the policy a simulated one: the page ranks modes for a latency and
 predicts no success rate. The same seed gives the same page.
 
@@ -51,9 +51,10 @@ function share(text: string): number {
 /** Bytes of measured latencies, a few million of them. */
 const latencyCap = 32 * 2 ** 20;
 
-/** A formula has parentheses; anything else is a file. */
+/** A formula has parentheses, a number is a constant; anything else is a file. */
 async function readLatency(given: string): Promise<Latency> {
   if (/[()]/.test(given)) return parseLatency(given);
+  if (/^\d+(?:\.\d+)?$/.test(given)) return parseLatency(`constant(${given})`);
   if (!(await isThere(given, 'OPTION_INVALID'))) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
@@ -100,7 +101,10 @@ export function simulateCommand(program: Command, run: Run): void {
   program
     .command('simulate')
     .description('Scheduling modes compared for a latency: smoothness, staleness, idle ticks, reaction time.')
-    .requiredOption('--latency <what>', 'a formula such as lognormal(80, 0.3), or a file of milliseconds')
+    .requiredOption(
+      '--latency <what>',
+      'milliseconds, a formula such as lognormal(80, 0.3), or a file of milliseconds',
+    )
     .requiredOption('--rate <hz>', 'ticks a second', positive)
     .requiredOption('--chunk <n>', 'rows of a chunk', wholeNumber(2))
     .option(

@@ -315,7 +315,7 @@ export interface Roofline {
   readonly memory?: RooflineMemory;
 }
 
-/** What `bench` and `profile` write with --json, and the report and the gate read. */
+/** What `bench --report` and `profile --json` write, and the report and the gate read. */
 export interface BenchReport {
   readonly format: 'semanticvla-bench';
   readonly version: 1;

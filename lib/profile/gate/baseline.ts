@@ -18,7 +18,7 @@ export async function readBaseline(file: string): Promise<BaselineFile> {
   const wrong = (what: string, cause?: unknown): SemanticVlaError =>
     new SemanticVlaError(
       'BASELINE_INVALID',
-      `${file}: expected a report as \`semanticvla bench --json FILE\` writes it, found ${what}. Measure a new one.`,
+      `${file}: expected a report as \`semanticvla bench --report FILE\` writes it, found ${what}. Measure a new one.`,
       cause === undefined ? {} : { cause },
     );
   const text = await readText(file, { missing: 'BASELINE_INVALID', cap: reportCap });

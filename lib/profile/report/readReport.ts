@@ -1,4 +1,4 @@
-/** Measurements from the JSON that `bench --json` and `profile --json` write. */
+/** Measurements from the JSON that `bench --report` and `profile --json` write. */
 
 import { basename } from 'node:path';
 import { SemanticVlaError } from '../../errors.ts';
@@ -30,7 +30,7 @@ export async function readReport(file: string): Promise<BenchReport> {
   const invalid = (expected: string, found: string): SemanticVlaError =>
     new SemanticVlaError(
       'REPORT_INVALID',
-      `${file}: expected ${expected}, found ${found}. Write one with semanticvla bench --json ${basename(file)}.`,
+      `${file}: expected ${expected}, found ${found}. Write one with semanticvla bench --report ${basename(file)}.`,
     );
   let report: BenchReport;
   const text = await readText(file, { missing: 'REPORT_INVALID', cap: reportCap });

@@ -7,13 +7,20 @@ import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, expected } from '../../options.ts';
 import { type PlatformOptions, resolvePlatform } from '../../platform.ts';
 import { checkpointOptions, policySizes } from '../../policyParts.ts';
+import { precisions } from '../../runtimeOptions.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';
 import { type Device, devices, findDevice } from './devices.ts';
 import { measureCpu } from './measureCpu.ts';
 import { type PolicyWork, policyWork } from './policyWork.ts';
-import { precisionsOf, type RooflinePrecision, rooflineOf, rooflinePrecisionNames } from './roofline.ts';
+import {
+  precisionsOf,
+  type RooflinePrecision,
+  rooflineOf,
+  rooflinePrecisionNames,
+  rooflinePrecisions,
+} from './roofline.ts';
 
 /** P of the sentences in LIBERO: about 30 tokens, so that L is about 130. Each token more is 0.6 % of the work. */
 export const usualPromptTokens = 30;
@@ -37,9 +44,11 @@ export interface EstimateRooflineOptions
 }
 
 export interface EstimatedRoofline extends Roofline {
-  /** As `--device` and `--precision` name them. */
+  /** As `--hardware` and `--precision` name them. */
   readonly deviceName: string;
   readonly precisionName: RooflinePrecision;
+  /** Whether a runtime of this program computes in it; the others say what the hardware could do. */
+  readonly runs: boolean;
 }
 
 export interface RooflineEstimate {
@@ -80,12 +89,16 @@ export async function estimateRoofline(options: EstimateRooflineOptions): Promis
       rooflines.push({
         deviceName: device.name,
         precisionName: name,
+        runs: runsHere(name),
         ...rooflineOf(work, device, { precision: name }),
       });
     }
   }
   return { work, rooflines };
 }
+
+const runsHere = (name: RooflinePrecision): boolean =>
+  (precisions as readonly string[]).includes(rooflinePrecisions[name].text);
 
 async function chooseDevices(names: readonly string[] | undefined): Promise<readonly Device[]> {
   if (names === undefined) return devices;

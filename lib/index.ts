@@ -2,7 +2,7 @@
 
 export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
-export type { PolicyConfig } from './checkpoint/policyConfig.ts';
+export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
 export type { Check, CheckStatus } from './doctor/check.ts';

@@ -9,7 +9,7 @@ import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal } from './options.ts';
-import { resolveUnnormKey } from './platform.ts';
+import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
 import {
   checkpointOptions,
@@ -40,6 +40,7 @@ import type {
 
 /** Every option of `loadPolicy`, for the misspelling check. */
 export const policyOptionNames = [
+  'head',
   'platform',
   'cameras',
   'proprio',
@@ -50,6 +51,7 @@ export const policyOptionNames = [
   'unnormKey',
   'backend',
   'threads',
+  'spin',
   'instructionCache',
   'weights',
   'precision',
@@ -74,19 +76,21 @@ const predictOptionNames = [
  * Opens a trained checkpoint and makes it ready to predict.
  *
  * @param dir folder in the layout that training leaves on disk
- * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, TOKENIZER_INVALID for the folder,
- *   OPTION_*, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, RUNTIME_FAILED; with
+ * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, STATISTICS_INVALID, TOKENIZER_INVALID for the folder,
+ *   OPTION_*, HEAD_REQUIRED, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, RUNTIME_FAILED; with
  *   backend tensorrt also BACKEND_UNAVAILABLE, TENSORRT_*, ENGINE_*, DEVICE_*; or the signal's reason
  */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<Policy> {
   checkOptions(options, policyOptionNames, 'loadPolicy');
   checkNumber('threads', options.threads, 1, 256);
+  checkNumber('spin', options.spin, 0, 1_000_000);
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   checkRuntimeOptions(options);
   checkSignal(options.signal);
   const notices = new NoticeLog(options.onNotice);
   const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
+  for (const notice of platformNotices(checkpoint, options, parts.platform)) notices.add(notice);
   options.signal?.throwIfAborted();
   const session = await openSession(parts, { ...options, onNotice: notices.add });
   const policy = new CheckpointPolicy(parts, session, options, notices);

@@ -21,9 +21,12 @@ export interface PolicyParts {
   readonly sizes: PolicySizes;
   readonly promptLimits: PromptLimits;
   readonly threads: number;
+  /** See PolicyOptions.spin. */
+  readonly spinUs: number | undefined;
 }
 
 const checkpointOptionNames = [
+  'head',
   'siglipText',
   'rounding',
   'cacheDir',
@@ -49,6 +52,7 @@ export async function gatherParts(checkpoint: Checkpoint, options: PolicyOptions
     sizes,
     promptLimits: promptLimits(checkpoint.config, sizes),
     threads: options.threads ?? availableParallelism(),
+    spinUs: options.spin,
   };
 }
 
@@ -81,7 +85,7 @@ export function defaultWeights(checkpoint: Pick<Checkpoint, 'tensors'>): CpuWeig
 
 /** Both graphs as the CPU runtime runs them. */
 export function cpuSessionOptions(
-  { checkpoint, sizes, threads }: Pick<PolicyParts, 'checkpoint' | 'sizes' | 'threads'>,
+  { checkpoint, sizes, threads, spinUs }: Pick<PolicyParts, 'checkpoint' | 'sizes' | 'threads' | 'spinUs'>,
   options: Pick<PolicyOptions, 'weights'>,
 ): OnnxSessionOptions {
   const { config, tensors, pixelNormalization } = checkpoint;
@@ -91,6 +95,7 @@ export function cpuSessionOptions(
     instruction: buildInstructionGraph(config, tensors, graphOptions),
     policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
     threads,
+    ...(spinUs === undefined ? {} : { spinUs }),
     weights,
     files: checkpoint.files,
   };

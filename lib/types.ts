@@ -1,6 +1,7 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
 import type { Progress, WeightRounding } from './checkpoint/checkpoint.ts';
+import type { HeadName } from './checkpoint/policyConfig.ts';
 import type { Notice, OnNotice } from './support/notices.ts';
 
 /** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
@@ -40,6 +41,11 @@ export interface Observation {
 
 /** What `loadPolicy` is told; everything may be left out. */
 export interface PolicyOptions {
+  /**
+   * How actions are made. Needed only for a folder without an action head (`discrete`); where files tell, it must agree.
+   * `diffusion` and `autoregressive` are known by name and not supported.
+   */
+  readonly head?: HeadName;
   /** Preset for what the checkpoint does not hold; inferred only when unambiguous. */
   readonly platform?: PlatformName;
   /** Names of the cameras in the order in which the policy was trained with them, as `observation.images` holds them. */
@@ -57,8 +63,10 @@ export interface PolicyOptions {
   /** Default normalization key for `predict`; needed there or here when the checkpoint holds several. */
   readonly unnormKey?: string;
   readonly backend?: 'cpu' | 'tensorrt';
-  /** CPU threads of the runtime and of preprocessing; default: physical cores. */
+  /** CPU threads of the runtime and of preprocessing; default: as many as the process may use. */
   readonly threads?: number;
+  /** CPU runtime: microseconds that an idle worker thread spins before it sleeps; default 0 (docs/cpuThreads.md). */
+  readonly spin?: number;
   /** Instructions kept encoded (LRU); default 16. */
   readonly instructionCache?: number;
   /**

@@ -468,6 +468,7 @@ def make(goldens: Path, variant: Variant) -> None:
                 "about": variant.about,
                 "seed": seed,
                 "options": {
+                    **({"head": "discrete"} if variant.head is None else {}),
                     "cameras": list(variant.cameras),
                     "proprio": variant.proprio_dim > 0,
                     "centerCrop": variant.center_crop,

@@ -2,7 +2,7 @@
 
 import type { Notice, OnNotice } from '../support/notices.ts';
 import type { FileStates } from './fileStates.ts';
-import type { PixelNormalization, PolicyConfig } from './policyConfig.ts';
+import type { HeadName, PixelNormalization, PolicyConfig } from './policyConfig.ts';
 import type { TensorView } from './tensorView.ts';
 
 /**
@@ -44,6 +44,8 @@ export interface CheckpointSources {
   readonly visionBackbone: string | null;
   readonly actionHead: string | null;
   readonly proprioProjector: string | null;
+  /** Of a diffusion policy. */
+  readonly noisyActionProjector: string | null;
   readonly siglipTextFolder: string | null;
   readonly statistics: string;
   readonly rounding: WeightRounding;
@@ -93,6 +95,8 @@ export const weightRoundings = ['bfloat16', 'none'] as const;
 export type WeightRounding = (typeof weightRoundings)[number];
 
 export interface OpenCheckpointOptions {
+  /** How actions are made, where the folder cannot tell: a folder without an action head is asked for it. */
+  readonly head?: HeadName;
   /** Folder with the SigLIP tokenizer and text config, overriding `text_encoder_path`. */
   readonly siglipText?: string;
   /** Default `bfloat16`. */

@@ -1,13 +1,16 @@
 /** PolicyConfig of a checkpoint, from config.json and the shapes of its tensors (spec, Variants). */
 
+import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { deriveHead } from './deriveHead.ts';
 import { deriveLlama } from './deriveLlama.ts';
 import { deriveVit, type Tower, towerPrefix, towers } from './deriveVit.ts';
+import type { PolicyFiles } from './findArchives.ts';
 import { JsonFields } from './jsonFields.ts';
-import type { PolicyConfig, PolicyFamily, SamplerConfig, VitConfig } from './policyConfig.ts';
+import type { HeadName, PolicyConfig, PolicyFamily, SamplerConfig, VitConfig } from './policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from './policyTensors.ts';
 import type { Preprocessor } from './preprocessor.ts';
+import { readSafetensors } from './safetensors.ts';
 import { requireShape, type Shapes } from './shapes.ts';
 import { findSiglipText, readTextEncoder } from './siglipText.ts';
 import { isJsonArray, type JsonValue } from './strictJson.ts';
@@ -29,7 +32,8 @@ const towerKeys: Readonly<Record<Tower, string>> = {
 /** Queries of SemanticVLA-Lite. */
 const liteQueries = 16;
 
-export interface ConfigInputs {
+/** Files: for messages and for what their absence means. */
+export interface ConfigInputs extends PolicyFiles {
   /** Absolute checkpoint folder. */
   readonly dir: string;
   /** config.json */
@@ -37,10 +41,7 @@ export interface ConfigInputs {
   readonly preprocessor: Preprocessor;
   readonly shapes: Shapes;
   readonly siglipText: string | undefined;
-  /** For messages and for what their absence means. */
-  readonly visionBackbone: string | null;
-  readonly actionHead: string | null;
-  readonly proprioProjector: string | null;
+  readonly statedHead: HeadName | undefined;
 }
 
 /** CONFIG_INVALID, CONFIG_UNSUPPORTED, CHECKPOINT_NOT_A_POLICY, CHECKPOINT_FILE_MISSING, TENSOR_*. */
@@ -59,7 +60,8 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
     );
   }
   refuseNull(config, ['vision_aggregate_type', 'num_action_tokens', 'n_action_bins', 'pad_to_multiple_of']);
-  requireVisionArchive(inputs, wrapped);
+  const derived = deriveHead({ ...inputs, family, llama });
+  await requireVisionArchive(inputs, wrapped);
   checkImageSizes(config, inputs.preprocessor.imageSize);
   const dinov2 = await tower(inputs, family, 'dinov2', exchange);
   const siglip = await tower(inputs, family, 'siglip', exchange);
@@ -71,13 +73,6 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
   }
   const exchangePairs = exchange ? readPairs(config, dinov2, siglip) : [];
   checkTokenCounts(config, dinov2, siglip);
-  const { head, actionTokensPerStep, actionDim } = deriveHead(
-    config,
-    family,
-    llama,
-    shapes,
-    inputs.actionHead,
-  );
   return {
     family,
     variant: variantName(family, dinov2),
@@ -87,9 +82,7 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
     exchangePairs,
     aggregation: family === 'semanticvla' ? aggregation(config) : 'concat',
     llama,
-    actionTokensPerStep,
-    actionDim,
-    head,
+    ...derived,
     proprioDim:
       inputs.proprioProjector === null
         ? null
@@ -128,7 +121,7 @@ export function requirePolicy(config: JsonFields): void {
   if (isFused !== true) {
     throw new SemanticVlaError(
       'CONFIG_UNSUPPORTED',
-      `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower are not supported.`,
+      `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower (the autoregressive openvla-v01-7b is one) are not supported.`,
     );
   }
 }
@@ -159,8 +152,17 @@ function isWrapped(config: JsonFields): boolean {
   });
 }
 
-function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): void {
-  if (!wrapped || inputs.visionBackbone !== null) return;
+async function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): Promise<void> {
+  if (inputs.visionBackbone !== null) return;
+  if (!wrapped) {
+    // OFT+ has the config.json of OFT; what LoRA trained tells them apart, where it was kept
+    const adapter = await wrappedAdapter(inputs.dir);
+    if (adapter === null) return;
+    throw new SemanticVlaError(
+      'CHECKPOINT_FILE_MISSING',
+      `${inputs.dir}: expected one file vision_backbone--*.pt, since ${adapter} was trained with FiLM in the vision towers (OpenVLA-OFT+); found none. Copy it from the training run.`,
+    );
+  }
   const added =
     /^vision_backbone\.(vision_queries|.*_mm_sampler\.|cross_vit_model\.|.*\.blocks\.\d+\.scale\.)/;
   if (![...inputs.shapes.keys()].some((name) => added.test(name))) {
@@ -169,6 +171,15 @@ function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): void {
       `${inputs.dir}: expected one file vision_backbone--*.pt (queries, FiLM, text encoder, exchange), because config.json adds them to the vision towers; found none. Copy it from the training run.`,
     );
   }
+}
+
+/** Adapter weights of towers whose blocks were wrapped, as FiLM does; null: there are none, or they were not. */
+async function wrappedAdapter(dir: string): Promise<string | null> {
+  const file = join(dir, 'lora_adapter', 'adapter_model.safetensors');
+  // read by nothing else: whatever is wrong with it is no reason to refuse the policy
+  const adapter = await readSafetensors(file).catch(() => null);
+  const names = [...(adapter?.tensors.keys() ?? [])];
+  return names.some((name) => /\.blocks\.\d+\.block\./.test(name)) ? file : null;
 }
 
 async function tower(
@@ -219,6 +230,12 @@ function oftFilm({ shapes, visionBackbone }: ConfigInputs): boolean {
     throw new SemanticVlaError(
       'TENSOR_MISSING',
       `${visionBackbone}: expected FiLM weights (blocks.N.scale, blocks.N.shift) in both vision towers or in none, found them only in ${inDinov2 === true ? 'DINOv2' : 'SigLIP'}.`,
+    );
+  }
+  if (visionBackbone !== null && inDinov2 !== true) {
+    throw new SemanticVlaError(
+      'TENSOR_MISSING',
+      `${visionBackbone}: expected FiLM weights (blocks.N.scale, blocks.N.shift) in both vision towers, since OpenVLA-OFT keeps a vision archive for them alone; found none. The archive, or config.json, belongs to another policy.`,
     );
   }
   return inDinov2 === true;

@@ -1,9 +1,11 @@
 /** Opens a trained checkpoint folder: reads headers and configs only, checks everything, merges LoRA once. */
 
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { expected } from '../options.ts';
 import { isThere } from '../support/fileAccess.ts';
-import { type Notice, NoticeLog } from '../support/notices.ts';
+import { type Notice, NoticeLog, type OnNotice } from '../support/notices.ts';
 import {
   type Checkpoint,
   type DatasetStatistics,
@@ -16,11 +18,12 @@ import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
 import { statesOf } from './fileStates.ts';
+import { findArchives, sayMixedSteps } from './findArchives.ts';
+import { findTokenizers } from './findTokenizers.ts';
 import { JsonFields } from './jsonFields.ts';
 import { collectTensors, fileOf, isSplit, type LogicalTensor } from './logicalTensors.ts';
 import { type MadeWeights, makeWeights, readLoraScale } from './loraMerge.ts';
-import type { PolicyConfig } from './policyConfig.ts';
-import { findPolicyFiles, findTokenizers } from './policyFiles.ts';
+import { headNames, type PolicyConfig } from './policyConfig.ts';
 import { readPreprocessor } from './preprocessor.ts';
 import { refuseQuantizedConfig } from './quantized.ts';
 import { readShards } from './shards.ts';
@@ -31,6 +34,7 @@ import { verifySmallTensors } from './verifyTensors.ts';
 import type { WeightMaking } from './weightBlocks.ts';
 
 const knownOptions: readonly (keyof OpenCheckpointOptions)[] = [
+  'head',
   'siglipText',
   'rounding',
   'cacheDir',
@@ -58,7 +62,8 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   requirePolicy(config);
   await refuseQuantizedConfig(folder, config);
 
-  const files = await findPolicyFiles(folder);
+  const files = await findArchives(folder, notices.add);
+  sayMixedSteps(folder, files, notices.add);
   const preprocessor = await readPreprocessor(join(folder, 'preprocessor_config.json'));
   const shards = await readShards(folder);
   const archive = async (file: string | null) => {
@@ -79,11 +84,12 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
     preprocessor,
     shapes: logical,
     siglipText: options.siglipText,
+    statedHead: options.head,
     ...files,
   });
   const expected = expectedTensors(policy);
   checkTensors(folder, logical, expected);
-  const statistics = await loadStatistics(folder, config, policy);
+  const statistics = await loadStatistics(folder, config, policy, notices.add);
   const siglipTextFolder = oneTextFolder(config, policy);
   const tokenizers = await findTokenizers(folder, siglipTextFolder);
 
@@ -126,7 +132,9 @@ function checkOptions(dir: string, options: OpenCheckpointOptions): void {
       `Expected the path of a checkpoint folder, found ${JSON.stringify(dir)}.`,
     );
   }
-  const { rounding } = options;
+  const { head, rounding } = options;
+  if (head !== undefined && !headNames.includes(head))
+    throw expected('OPTION_INVALID', `one of ${headNames.join(', ')}`, 'head', head);
   if (rounding !== undefined && !weightRoundings.includes(rounding)) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
@@ -154,6 +162,7 @@ async function loadStatistics(
   dir: string,
   config: JsonFields,
   policy: PolicyConfig,
+  onNotice: OnNotice,
 ): Promise<{ datasets: Map<string, DatasetStatistics>; file: string }> {
   const own = join(dir, 'dataset_statistics.json');
   if (await isThere(own, 'STATISTICS_INVALID')) {
@@ -166,12 +175,26 @@ async function loadStatistics(
   if (config.has('norm_stats')) {
     const datasets = readStatistics(config.object('norm_stats'));
     requireDimensions(config.file, datasets, policy);
+    onNotice({
+      code: 'STATISTICS_FROM_CONFIG',
+      message: `${own}: expected the statistics of the training run, found no such file${await similarNames(dir)}; using norm_stats of config.json, which are those of the model that training started from. Actions may come out in other units: copy dataset_statistics.json from the training run. Only of a policy that was not fine-tuned they are its own.`,
+    });
     return { datasets, file: config.file };
   }
   throw new SemanticVlaError(
     'STATISTICS_INVALID',
-    `${dir}: expected dataset_statistics.json (or norm_stats in config.json), found neither; without them actions cannot be put in the robot's units. Copy dataset_statistics.json from the training run.`,
+    `${dir}: expected dataset_statistics.json (or norm_stats in config.json), found neither${await similarNames(dir)}; without them actions cannot be put in the robot's units. Copy dataset_statistics.json from the training run.`,
   );
+}
+
+/** Copies and misspellings of the file's name: named, never read. */
+async function similarNames(dir: string): Promise<string> {
+  const names = (await readdir(dir)).filter((name) =>
+    /(dataset|action|norm).*stat.*json|norm_?stats/i.test(name),
+  );
+  return names.length === 0
+    ? ''
+    : ` (there is ${names.join(', ')}, which is not read: rename it if it is that file)`;
 }
 
 /** At least one dataset must fit the policy; those of other robots may lie in the same file. */

@@ -73,9 +73,17 @@ export interface LlamaConfig {
   readonly maxPositions: number;
 }
 
+/** How a policy makes actions of the language model's output; only some are told by a checkpoint's files. */
+export const headNames = ['l1', 'discrete', 'diffusion', 'autoregressive'] as const;
+/**
+ * `l1`: an action head trained with L1 regression; `discrete`: action tokens, all decoded at once; `diffusion`: a head that
+ * predicts noise; `autoregressive`: OpenVLA, one token after another. The last two are known by name and not supported.
+ */
+export type HeadName = (typeof headNames)[number];
+
 /**
  * `regression`: one MLPResNet (`model`) or three (`model_trans`, `model_rot`, `model_grip`);
- * `discrete`: no head file, actions are argmax token ids of the language model.
+ * `discrete`: stated by the caller, actions are argmax token ids of the language model.
  */
 export type HeadConfig =
   | {

@@ -16,7 +16,7 @@ import { type Recipe, readRecipe, recipeNames } from '../engine/recipes.ts';
 import { SemanticVlaError } from '../errors.ts';
 import type { PolicySizes } from '../graph/graphContext.ts';
 import type { Precision } from '../graph/onnxModel.ts';
-import { resolvePlatform } from '../platform.ts';
+import { platformNotices, resolvePlatform } from '../platform.ts';
 import { checkpointOptions, policySizes } from '../policyParts.ts';
 import { engineOptions, findMachine, labelOf } from '../runtime/openTensorRt.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
@@ -99,6 +99,7 @@ async function openSource(
   const options = policyOptions(shared);
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
+  platformNotices(checkpoint, options, platform).forEach(context.onNotice);
   return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, options.unnormKey) };
 }
 

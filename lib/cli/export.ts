@@ -3,7 +3,7 @@
 import { type Command, Option } from 'commander';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { type ExportReport, exportPolicy } from '../export/exportPolicy.ts';
-import { resolvePlatform } from '../platform.ts';
+import { platformNotices, resolvePlatform } from '../platform.ts';
 import { checkpointOptions, policySizes } from '../policyParts.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
@@ -56,6 +56,7 @@ async function run(context: CommandContext, dir: string, flags: ExportFlags): Pr
   const options = policyOptions(flags);
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
+  platformNotices(checkpoint, options, platform).forEach(context.onNotice);
   const report = await exportPolicy(checkpoint, {
     sizes: policySizes(checkpoint, platform, options.unnormKey),
     signal,

@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { weightRoundings } from '../checkpoint/checkpoint.ts';
+import { headNames } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import type { PolicyOptions } from '../types.ts';
@@ -20,11 +21,13 @@ export interface PolicyFlags {
   readonly jpeg?: boolean;
   readonly backend?: NonNullable<PolicyOptions['backend']>;
   readonly threads?: number;
+  readonly spin?: number;
   readonly weights?: NonNullable<PolicyOptions['weights']>;
   readonly precision?: NonNullable<PolicyOptions['precision']>;
   readonly tensorrt?: string;
   readonly device?: number;
   readonly cudaGraphs?: boolean;
+  readonly head?: NonNullable<PolicyOptions['head']>;
   readonly siglipText?: string;
   readonly rounding?: NonNullable<PolicyOptions['rounding']>;
   readonly cache?: string;
@@ -81,6 +84,12 @@ export function renamed(command: Command, old: string, now: string): Command {
 /** Where the checkpoint's side files are and where merged weights are kept. */
 export function addCheckpointFlags(command: Command): Command {
   return command
+    .addOption(
+      new Option(
+        '--head <kind>',
+        'how actions are made; asked for where the folder has no action head (only l1 and discrete are supported)',
+      ).choices(headNames),
+    )
     .option(
       '--siglip-text <dir>',
       'folder with the SigLIP tokenizer and text config; default: what config.json names',
@@ -122,7 +131,12 @@ export function addPlatformFlags(command: Command): Command {
 export function addRuntimeFlags(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
-    .option('--threads <n>', 'CPU threads', wholeNumber(1))
+    .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
+    .option(
+      '--spin <us>',
+      'cpu: microseconds that an idle worker spins before it sleeps; default: 0',
+      wholeNumber(0),
+    )
     .addOption(
       new Option(
         '--weights <how>',
@@ -158,6 +172,7 @@ export function addPolicyFlags(command: Command): Command {
 /** The flags as options of `loadPolicy`; what was not given stays absent. */
 export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   const {
+    head,
     platform,
     cameras,
     unnormKey,
@@ -168,11 +183,13 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     jpeg,
     backend,
     threads,
+    spin,
     weights,
     precision,
     device,
   } = flags;
   const all = {
+    head,
     platform,
     cameras,
     unnormKey,
@@ -183,6 +200,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     jpeg,
     backend,
     threads,
+    spin,
     weights,
     precision,
     device,

@@ -158,6 +158,8 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   );
+  // those of the checkpoint were said when it was opened
+  report.notices.slice(checkpoint.notices.length).forEach(context.onNotice);
   let verified: { tensors: number; bytes: number; problem: string | null } | null = null;
   if (flags.verify) {
     try {

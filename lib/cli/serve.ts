@@ -138,6 +138,11 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
     ...hooksOf(context),
+    // a line of the log, unless the log holds no warnings
+    onNotice: (notice) => {
+      if (logger.isLevelEnabled('warn')) logger.warn({ notice: notice.code }, notice.message);
+      else context.onNotice(notice);
+    },
   });
   const recorder = new Recorder(flags.deadline === undefined ? {} : { deadlineMs: flags.deadline });
   let disarm: (() => Promise<void>) | null = null;

@@ -9,7 +9,7 @@ import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyCon
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
-import { type PlatformOptions, resolvePlatform, resolveUnnormKey } from '../platform.ts';
+import { type PlatformOptions, platformNotices, resolvePlatform, resolveUnnormKey } from '../platform.ts';
 import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
 import type { Platform } from '../types.ts';
@@ -268,7 +268,10 @@ export async function inspectCheckpoint(
       madeWeights: sources.madeWeights,
     },
     ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
-    notices: checkpoint.notices,
+    notices: [
+      ...checkpoint.notices,
+      ...(platform === null ? [] : platformNotices(checkpoint, options, platform)),
+    ],
     supersededTensors: await countSuperseded(checkpoint),
   };
 }

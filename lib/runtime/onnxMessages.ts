@@ -14,6 +14,8 @@ export type NamedTensors = Readonly<Record<string, TensorData>>;
 /** How ONNX Runtime is set up; see onnxThread.ts for why. */
 export interface OnnxRuntimeOptions {
   readonly threads: number;
+  /** Microseconds that an idle worker spins before it sleeps; default 0 (docs/cpuThreads.md). */
+  readonly spinUs?: number;
   /** `beside`: mapped, of models given as files that name their weights beside themselves. */
   readonly weights: 'folded' | 'mapped' | 'beside';
   /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */

@@ -101,6 +101,7 @@ export class OnnxSession implements Session {
           policyWeights: weights === 'folded' ? initializersOf(policy) : [],
           options: {
             threads: options.threads,
+            ...(options.spinUs === undefined ? {} : { spinUs: options.spinUs }),
             weights,
             ...(options.profileFolder === undefined ? {} : { profileFolder: options.profileFolder }),
           },

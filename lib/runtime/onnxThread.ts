@@ -72,28 +72,36 @@ function setup(
   // the runtime adds a date to the prefix, and does not say the name
   const profile = (graph: 'instruction' | 'policy') =>
     options.profileFolder === undefined ? '' : join(options.profileFolder, graph);
-  const common = {
+  return {
     threads: options.threads,
     stagePrefix,
     instructionProfile: profile('instruction'),
     policyProfile: profile('policy'),
+    lean: options.weights !== 'folded',
+    config: sessionConfig(options),
   };
-  // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
-  // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
-  const config = {
-    ...(options.weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
-    'session.set_denormal_as_zero': '1',
-  };
-  if (options.weights === 'folded') return { ...common, lean: false, config };
-  // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
+}
+
+/** Session options of ONNX Runtime by their key. */
+export function sessionConfig({
+  weights,
+  spinUs = 0,
+}: Pick<OnnxRuntimeOptions, 'weights' | 'spinUs'>): Readonly<Record<string, string>> {
   return {
-    ...common,
-    lean: true,
-    config: {
-      ...config,
-      'session.disable_prepacking': '1',
-      'optimization.disable_specified_optimizers': 'ConstantFolding',
-    },
+    // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
+    ...(weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
+    // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
+    'session.set_denormal_as_zero': '1',
+    // spinning workers take the processor from whatever else runs, and from the thread that they wait for
+    'session.intra_op.allow_spinning': spinUs > 0 ? '1' : '0',
+    ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),
+    // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
+    ...(weights !== 'folded'
+      ? {
+          'session.disable_prepacking': '1',
+          'optimization.disable_specified_optimizers': 'ConstantFolding',
+        }
+      : {}),
   };
 }
 

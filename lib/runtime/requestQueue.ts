@@ -5,6 +5,7 @@
 
 import type { NativeCpuWork } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { whenAborted } from '../support/abort.ts';
 import type { Reply, Request } from './onnxMessages.ts';
 
 /** Given to the thread at once: one that runs, and the next, so that the thread never waits for the event loop. */
@@ -35,13 +36,12 @@ export class RequestQueue {
   send(request: Request, signal?: AbortSignal): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const onAbort = () => {
+      const finish = whenAborted(signal, (reason) => {
         const at = this.#waiting.indexOf(pending);
         if (at >= 0) this.#waiting.splice(at, 1);
         pending.work?.cancel();
-        reject(signal!.reason);
-      };
-      const finish = () => signal?.removeEventListener('abort', onAbort);
+        reject(reason);
+      });
       const pending: Pending = {
         request,
         resolve: (reply) => {
@@ -54,7 +54,6 @@ export class RequestQueue {
         },
         work: null,
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
       this.#waiting.push(pending);
       this.#give();
     });

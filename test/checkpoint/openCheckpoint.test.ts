@@ -277,10 +277,11 @@ test('the SigLIP text folder: option, path, last component', async () => {
   assert.is((await errorOf(found(join(dir, 'nothing')))).code, 'CHECKPOINT_FILE_MISSING');
 });
 
-test('no action head: discrete tokens, for OpenVLA-OFT only', async () => {
+test('no action head and stated so: discrete tokens', async () => {
   const dir = goldenCopy('oft-tiny');
   rmSync(fileNamed(dir, 'action_head--'));
-  const { config } = await openCheckpoint(dir);
+  rmSync(fileNamed(dir, 'proprio_projector--'));
+  const { config } = await openCheckpoint(dir, { head: 'discrete' });
   assert.equal(config.head, { kind: 'discrete', bins: 256, tokenVocab: 32000 });
   assert.equal([config.actionDim, config.actionTokensPerStep], [null, null]);
 });

@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildPolicyEngines } from '../../lib/engine/buildPolicyEngines.ts';
+import { checkpointOptions } from '../../lib/policyParts.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { tensorRtRtx } from '../helpers/tensorRt.ts';
 import { variant } from '../helpers/variants.ts';
@@ -23,7 +24,8 @@ for (const [name, expected] of Object.entries(plugins)) {
     if (!('tensorRt' in finding)) throw new Error(finding.missing);
     const { checkpoint, case: policy } = variant(name);
     const { cameras, chunk, proprio } = policy.options;
-    const { policy: built } = await buildPolicyEngines(await openCheckpoint(checkpoint), {
+    const opened = await openCheckpoint(checkpoint, checkpointOptions(policy.options));
+    const { policy: built } = await buildPolicyEngines(opened, {
       tensorRt: finding.tensorRt,
       sizes: { images: cameras.length, chunk, actionDim: policy.action_dim, proprio },
       precision: 'bfloat16',

@@ -350,6 +350,7 @@ function policyOf(space: ActionSpace, rows: () => number[][]): Policy {
     variant: 'drawn',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     predict: async (_, { instruction }) => {
       const actions = rows();
       return {

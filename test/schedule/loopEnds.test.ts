@@ -58,6 +58,7 @@ function policyOf(answer: (call: number) => unknown): Policy {
     variant: 'test',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     predict: (() => answer(calls++)) as Policy['predict'],
     stages: async () => new Map(),
     close: async () => {},

@@ -40,6 +40,7 @@ function policyOf(rows: (call: number, observation: Observation) => readonly num
     variant: 'test',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     predict: async (observation, { instruction }): Promise<ActionChunk> => {
       const actions = Float64Array.from(rows(calls++, observation));
       return {

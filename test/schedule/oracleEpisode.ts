@@ -85,6 +85,7 @@ export async function runOracleEpisode(name: Mode['name'], seed: number): Promis
     variant: 'oracle',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     predict: (observation, { instruction }) => {
       questions++;
       const mine = key;

@@ -58,7 +58,7 @@ export interface RooflineEstimate {
 
 const optionNames = [
   ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText'],
-  ...['rounding', 'cacheDir'],
+  ...['head', 'rounding', 'cacheDir'],
   ...[
     'onProgress',
     'onNotice',

@@ -105,6 +105,7 @@ export function cpuSessionOptions(
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights,
+    files: checkpoint.files,
   };
 }
 

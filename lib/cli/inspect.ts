@@ -6,7 +6,7 @@ import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { checkpointOptions } from '../policyParts.ts';
+import { checkpointOptions, policyTokenizers } from '../policyParts.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
@@ -166,6 +166,7 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   );
+  await policyTokenizers(checkpoint);
   // those of the checkpoint were said when it was opened
   report.notices.slice(checkpoint.notices.length).forEach(context.onNotice);
   let verified: { tensors: number; bytes: number; problem: string | null } | null = null;

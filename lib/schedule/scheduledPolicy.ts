@@ -1,6 +1,7 @@
 /** The part that all modes share: asks the policy, counts rows, and lets nothing through an epoch's end. */
 
 import { SemanticVlaError } from '../errors.ts';
+import { orAborted } from '../support/abort.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
 import { isolated } from '../support/isolated.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
@@ -365,7 +366,7 @@ export class ScheduledPolicy implements ActionScheduler {
         }
         if (this.#fault !== null) throw this.#fault;
         if (this.#request === null) throw superseded();
-        await abortable(this.#request.settled, signal);
+        await orAborted(this.#request.settled, signal);
       }
     } catch (error) {
       // the next call shall be answered for its own observation
@@ -401,16 +402,4 @@ function oneRow({ values, chunk, row }: ScheduledAction, total: number): ActionC
     shape: [1, width],
     timings: { ...chunk.timings, total },
   };
-}
-
-function abortable(settled: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return settled;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    settled.then(() => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    });
-  });
 }

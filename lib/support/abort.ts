@@ -17,14 +17,32 @@ export function whenAborted(signal: AbortSignal | undefined, onAbort: (reason: u
 }
 
 /**
- * Settles as `promise` does, or rejects with the signal's reason when that comes first. The work behind the promise goes on;
- * whatever becomes of it then reaches nobody.
+ * Settles as `promise` does, or rejects with the signal's reason when that comes first. The work behind the promise goes on.
+ * @param drop gets what it resolves to when nobody does any more, to give it back
  */
-export function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export function orAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+  drop: (value: T) => void = () => {},
+): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
-    const stop = whenAborted(signal, reject);
-    promise.then(resolve, reject).finally(stop);
+    let gone = false;
+    const stop = whenAborted(signal, (reason) => {
+      gone = true;
+      reject(reason);
+    });
+    promise.then(
+      (value) => {
+        stop();
+        if (gone) drop(value);
+        else resolve(value);
+      },
+      (error: unknown) => {
+        stop();
+        reject(error);
+      },
+    );
   });
 }
 

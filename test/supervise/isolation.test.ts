@@ -2,6 +2,7 @@
 
 import { execFile } from 'node:child_process';
 import { getEventListeners } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -191,6 +192,22 @@ test('out of descriptors: said with a code, nothing left open, and well again af
     assert.is(codes[i], 'BACKEND_UNAVAILABLE', JSON.stringify(codes));
     assert.is(codes[i + 1], before, `${i}: ${JSON.stringify(codes)}`);
   }
+});
+
+test('no program to start: said with a code, and nothing left open', async () => {
+  const open = (): number => readdirSync('/proc/self/fd').length;
+  const { execPath } = process;
+  const before = open();
+  process.execPath = '/no/such/node';
+  try {
+    for (const transport of ['shared', 'pipe'] as const)
+      for (let i = 0; i < 3; i++)
+        assert.match(await codeOf(supervise({ transport })), /^(ENGINE_LOST|BACKEND_UNAVAILABLE)$/);
+  } finally {
+    process.execPath = execPath;
+  }
+  await sleep(50);
+  assert.is(open(), before);
 });
 
 test('no back-off is a storm: what is accepted waits at least a millisecond, and gives up or says never', () => {

@@ -64,7 +64,7 @@ export function inspectText(report: InspectReport): string {
   const facts: [string, string][] = [
     ['checkpoint', report.dir],
     ['variant', `${report.variant} (${report.family})`],
-    ['image', `${report.imageSize} x ${report.imageSize}`],
+    ['image', imageText(report)],
     ['DINOv2', tower(report.dinov2)],
     ['SigLIP', tower(report.siglip)],
     ['exchange', pairs === '' ? 'none' : `after blocks ${pairs}`],
@@ -146,6 +146,14 @@ export function inspectText(report: InspectReport): string {
     `also read: ${others}`,
     ...notes,
   ].join('\n');
+}
+
+/** Towers use whole patches: of 384 pixels 27 of 14, and the last 6 not at all. */
+function imageText({ imageSize, siglip }: InspectReport): string {
+  const grid = Math.sqrt(siglip.patches);
+  const rest = imageSize - grid * siglip.patchSize;
+  const unused = rest === 0 ? '' : `; the last ${rest} pixels of each side are unused`;
+  return `${imageSize} x ${imageSize}, ${grid} x ${grid} patches of ${siglip.patchSize}${unused}`;
 }
 
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {

@@ -357,8 +357,6 @@ export interface NativeAddon {
    * another character, and `text` is partly overwritten. The length must be a multiple of 4.
    */
   decodeBase64(text: Uint8Array): number;
-  /** Byte i of `bytes` with byte i modulo 4 of `key`, a signed number of 32 bits, the lowest first. On the JS thread. */
-  xorMask(bytes: Uint8Array, key: number): void;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
   buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
@@ -408,7 +406,6 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   pillowBicubic: true,
   preprocessImages: true,
   tryLock: true,
-  xorMask: true,
 };
 
 // Relative to lib/ and to dist/ alike. npm's build, and the one of `npm run build:native`; same sources, the first serves.

@@ -13,6 +13,7 @@
 import * as assert from 'node:assert';
 import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -130,6 +131,7 @@ function fetchTools(): string {
     'npm install',
     run('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', ...wanted], folder),
   );
+  for (const { name, file } of managers) chmodSync(join(folder, 'node_modules', name, file), 0o755);
   writeFileSync(note, JSON.stringify({ packages: wanted }));
   return join(folder, 'node_modules');
 }

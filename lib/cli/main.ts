@@ -145,6 +145,8 @@ export async function main(args: readonly string[]): Promise<number> {
     if (controller.signal.aborted) process.exit(exitCodes.cancelled);
     controller.abort();
   };
+  // What nobody can read, such as on a full disk, is lost; it ends nothing.
+  process.stderr.on('error', () => {});
   // `semanticvla predict ... | head` ends the pipe early; that is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);

@@ -195,7 +195,11 @@ export class ControlLoop implements AsyncDisposable {
     this.#isFinishing = true;
     const before = this.#sender.open;
     // what is sent last may be repeated by the robot for as long as it hears nothing else
-    if (this.#last !== null) this.#hold('stopped', null, this.#now);
+    try {
+      if (this.#last !== null) this.#hold('stopped', null, this.#now);
+    } catch (cause) {
+      this.#loseHold(cause);
+    }
     if (this.#sender.open === 0) this.#settled();
     else void this.#confirm(before > 0).then(() => this.#settled());
   }
@@ -252,7 +256,8 @@ export class ControlLoop implements AsyncDisposable {
         this.#end({ cause });
       }
     };
-    this.#cancel = this.#clock.at(this.#start + this.#next * this.#period, run);
+    const cancel: unknown = this.#clock.at(this.#start + this.#next * this.#period, run);
+    this.#cancel = typeof cancel === 'function' ? (cancel as () => void) : () => {};
   }
 
   /** @returns whether it went back; then this tick is a HOLD, and nothing that was seen or planned before counts */
@@ -390,6 +395,7 @@ export class ControlLoop implements AsyncDisposable {
     this.counters.executed++;
     // counted before it is sent: a send that fails half way may have moved the robot
     this.#limiter.executed(values, now);
+    this.#readings.executed(values);
     scheduler.executed(values.slice(), now);
     this.#last = values;
     const { instruction, epoch, observedAt, newestObservedAt } = action;
@@ -424,7 +430,7 @@ export class ControlLoop implements AsyncDisposable {
   #holdOf(reason: HoldReason, last: Float64Array, at: number): SentAction {
     const { scheduler } = this.#options;
     return {
-      values: last.map((value, d) => (scheduler.space.dimensions[d]!.kind === 'delta' ? 0 : value)),
+      values: last.map((value, d) => (this.#limiter.rules[d]!.dimension.kind === 'delta' ? 0 : value)),
       held: reason,
       at,
       instruction: this.#instruction,

@@ -79,6 +79,8 @@ export class ExecutedRows {
   movedSince(count: number): Float64Array {
     const now = this.#sums.at(-1) ?? this.#before;
     const then = count <= this.#forgotten ? this.#before : this.#sums[count - this.#forgotten - 1]!;
-    return now.map((sum, d) => sum - then[d]!);
+    const moved = new Float64Array(now.length);
+    for (let d = 0; d < moved.length; d++) moved[d] = now[d]! - then[d]!;
+    return moved;
   }
 }

@@ -155,10 +155,11 @@ export function onCircle(angle: number, written: Bounds, circle: number): number
  * A reading of `Observation.state` in units of the action, of what is no delta; null: no robot of this space can be there. Up
  * to 5 % of the range outside of it is an end that is read a little off.
  */
-export function placeOf(measured: number, { dimension, circle }: LimitRule): number | null {
+export function placeOf(measured: number, rule: LimitRule): number | null {
+  const { dimension, circle } = rule;
   const { kind, range, state } = dimension;
   const place = measured / state!.scale;
-  if (!Number.isFinite(place)) return null;
+  if (!Number.isFinite(place) || vanishesAt(place, rule)) return null;
   if (kind === 'binaryGripper') return place;
   if (kind === 'angle' && Math.abs(place) > mostTurns * periodOf(dimension)) return null;
   if (circle !== null || range === undefined) return place;
@@ -167,17 +168,26 @@ export function placeOf(measured: number, { dimension, circle }: LimitRule): num
   return isWithin(turned, range, tolerated * (range[1] - range[0])) ? turned : null;
 }
 
+/** Whether the largest step from there is no step at all: a double no longer tells the two places apart. */
+function vanishesAt(place: number, { needsPosition, step, change }: LimitRule): boolean {
+  const most = Math.min(step, change);
+  return needsPosition && place + most === place;
+}
+
 /** The same angle, written as near to the middle of the range as turns allow. */
 function turnedTo(angle: number, [low, high]: Bounds, period: number): number {
   const middle = (low + high) / 2;
   return middle + wrapped(angle - middle, period);
 }
 
-/** Whether motion may begin at `place`: not outside of what may leave by more than 5 % of it, or one step where it has one end. */
-export function isStart(place: number, { hard, step }: LimitRule): boolean {
+/**
+ * Whether motion may begin at `place`: not outside of what may leave by more than 5 % of it, or one step where it has one
+ * end; and no farther from what the policy ever saw than that is wide.
+ */
+export function isStart(place: number, { hard, bounds, step }: LimitRule): boolean {
   const width = hard[1] - hard[0];
   const slack = Number.isFinite(width) ? tolerated * width : Number.isFinite(step) ? step : 0;
-  return isWithin(place, hard, slack);
+  return isWithin(place, hard, slack) && isWithin(place, bounds, Math.max(slack, bounds[1] - bounds[0]));
 }
 
 export function isWithin(value: number, [low, high]: Bounds, slack: number): boolean {

@@ -27,7 +27,7 @@ export type HoldReason =
   | 'positionUnknown'
   /** The joints say what no robot of this space can say: not finite, far outside of its range, a jump that no joint can make. */
   | 'readingImpossible'
-  /** Motion would begin outside of the workspace; bring the robot back by hand. */
+  /** Motion would begin outside of the workspace, or far from all that the policy ever saw; bring the robot back by hand. */
   | 'outsideWorkspace'
   /** The clock shows an earlier time than before. */
   | 'clockBack'

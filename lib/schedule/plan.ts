@@ -88,6 +88,8 @@ export class Plan {
       const row = Plan.row(placed, target.until);
       for (let d = 0; d < sums.length; d++) sums[d]! += row[d]!;
     }
-    return sums.map((sum, d) => sum - moved[d]!);
+    const ahead = new Float64Array(sums.length);
+    for (let d = 0; d < ahead.length; d++) ahead[d] = sums[d]! - moved[d]!;
+    return ahead;
   }
 }

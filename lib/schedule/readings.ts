@@ -33,15 +33,27 @@ export class Readings {
   /** The newest reading that is too far from the good one, and how many before it say the same. */
   #other: Reading | null = null;
   #agreeing = 0;
+  /** [A] The largest deltas of this episode: what nothing bounds moves no faster than it was told to. */
+  readonly #told: Float64Array;
 
   /** @param period of the loop, ms */
   constructor(rules: readonly LimitRule[], period: number) {
     this.#rules = rules;
     this.#period = period;
+    this.#told = new Float64Array(rules.length);
+  }
+
+  /** @param values [A] as they left */
+  executed(values: ArrayLike<number>): void {
+    for (let d = 0; d < this.#told.length; d++) {
+      if (this.#rules[d]!.dimension.kind === 'delta')
+        this.#told[d] = Math.max(this.#told[d]!, Math.abs(values[d]!));
+    }
   }
 
   /** A new episode: the robot may be anywhere. */
   forget(): void {
+    this.#told.fill(0);
     this.#good = null;
     this.#other = null;
     this.#agreeing = 0;
@@ -96,9 +108,9 @@ export class Readings {
 
   #jump(a: Reading, b: Reading): Exclude<Verdict, string> | null {
     const ticks = 1 + Math.abs(b.at - a.at) / this.#period;
-    for (const rule of this.#rules) {
+    for (const [d, rule] of this.#rules.entries()) {
       const { dimension } = rule;
-      const farthest = farthestInTick(rule);
+      const farthest = farthestInTick(rule, this.#told[d]!);
       if (!Number.isFinite(farthest)) continue;
       const { index, scale } = dimension.state!;
       const before = a.state[index];
@@ -120,10 +132,11 @@ export class Readings {
 }
 
 /** In units of the action, by the limits that need to know where the robot is; infinite where nothing says how fast it can be. */
-function farthestInTick({ dimension, step, needsPosition }: LimitRule): number {
-  if (!needsPosition) return Number.POSITIVE_INFINITY;
+function farthestInTick({ dimension, step, needsPosition }: LimitRule, told: number): number {
   const { kind, range } = dimension;
-  return kind === 'delta' && range !== undefined ? Math.min(step, Math.max(-range[0], range[1])) : step;
+  if (!needsPosition || kind !== 'delta') return needsPosition ? step : Number.POSITIVE_INFINITY;
+  const most = range === undefined ? step : Math.min(step, Math.max(-range[0], range[1]));
+  return Number.isFinite(most) ? most : told;
 }
 
 function impossible(

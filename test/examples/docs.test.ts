@@ -65,6 +65,16 @@ const pages: Readonly<Record<string, Page>> = {
       await policy.close();`,
     prints: /file flights\/flight-.*\.perfetto-trace/,
   },
+  'docs/safety.md 1': {
+    given: `import { loadPolicy } from ${lib};
+      ${robotAtHand}
+      const policy = await loadPolicy(${JSON.stringify(goldenCheckpoint('libero-tiny'))}, { unnormKey: 'libero_spatial_no_noops' });
+      const emergencyStop = () => console.log('lost');
+      const enough = () => process.emit('SIGINT');`,
+    after: `await policy.close();
+      console.log('ended', loop.running, loop.counters.held.stopped);`,
+    prints: /ended false 1/,
+  },
   'docs/serving.md 1': { elsewhere: 'test/serve/docs.test.ts' },
   'docs/serving.md 2': { elsewhere: 'test/serve/docs.test.ts' },
 };

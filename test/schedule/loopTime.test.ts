@@ -233,7 +233,9 @@ test('a clock whose timers wait for a time that is hours away: looked at all the
   });
   await base.runUntil(10_000_490);
   clock.offset = -3_600_000;
-  while (loop.counters.held.clockBack === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (let i = 0; loop.counters.held.clockBack === 0 && i < 500; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   const before = told.sent.length;
   assert.is(told.sent.at(-1)!.held, 'clockBack');
   await base.runUntil(10_001_000);
@@ -347,6 +349,41 @@ test('a jump that no joint can make holds; when it stays there, the robot goes o
   assert.is(moved.sent.filter(({ held }) => held === 'readingImpossible').length, 2);
   const place = moved.sent.findLastIndex(({ held }) => held === 'readingImpossible');
   assert.is(moved.sent[place + 1]!.values[0], 4.9);
+});
+
+test('a wrong reading does not lead a delta out of its workspace', async () => {
+  const delta: ActionSpace = {
+    name: 'delta',
+    dimensions: [{ name: 'p', kind: 'delta', unit: 'm', state: { index: 0, scale: 1 } }],
+  };
+  const clock = new VirtualClock(1000);
+  const told = listen();
+  let place = 0;
+  let looks = 0;
+  const loop = startControlLoop({
+    scheduler: asynchronous(
+      policyOf(() => new Array<number>(8).fill(0.1)),
+      { space: delta, clock },
+    ),
+    rate: 20,
+    maxAge: 2000,
+    instruction: 'go',
+    clock,
+    limits: { workspace: { p: [-1, 1] } },
+    observe: () => ({
+      observation: { images: {}, state: [looks++ % 5 === 4 ? -0.9 : place] },
+      at: clock.now(),
+    }),
+    act: (action) => {
+      told.sent.push(action);
+      place += action.values[0]!;
+    },
+    onEvent: told.onEvent!,
+  });
+  await clock.runUntil(4000);
+  await loop.stop();
+  assert.ok(loop.counters.held.readingImpossible >= 8);
+  assert.ok(place > 0.9 && place <= 1 + 1e-9, `${place}`);
 });
 
 test('outside of the workspace nothing begins to move, and nothing is sent there', async () => {

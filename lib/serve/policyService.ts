@@ -1,5 +1,6 @@
 /** One policy behind both protocols: reads a request, takes the slot, predicts, checks, counts. */
 
+import { SemanticVlaError } from '../errors.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { BodyPool } from './bodyPool.ts';

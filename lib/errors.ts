@@ -50,6 +50,7 @@ export type ErrorCode =
   | 'INSTRUCTION_TOO_LONG'
   // running
   | 'ACTION_NOT_FINITE'
+  | 'CHUNK_INVALID'
   | 'BACKEND_UNAVAILABLE'
   | 'ADDON_NOT_BUILT'
   | 'PACKAGE_UNAVAILABLE'

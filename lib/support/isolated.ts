@@ -1,0 +1,65 @@
+/**
+ * Callbacks of users: listeners, loggers, `onEvent`, `onOutput`, progress. They only take note, so nothing that they do ends
+ * what tells them: not an exception, not a promise that rejects or never settles, not a value that they return.
+ */
+
+import { expected } from '../options.ts';
+
+/** `code` of the process warning of a callback that failed. */
+export const callbackFailed = 'SEMANTICVLA_CALLBACK_FAILED';
+
+/**
+ * `callback` as it may be called anywhere: never throws, returns nothing, waits for nothing. The first failure becomes a
+ * process warning with code SEMANTICVLA_CALLBACK_FAILED; the callback is called again all the same, further failures of it
+ * are silent. It runs at once, in the middle of the work: one that blocks delays that work, and ends none.
+ *
+ * @param what names it in errors and in the warning, e.g. `onEvent of superviseEngine`
+ * @param callback undefined: nothing is called
+ * @throws OPTION_INVALID `callback` is no function
+ */
+export function isolated<A extends readonly unknown[]>(
+  what: string,
+  callback: ((...args: A) => unknown) | undefined,
+): (...args: A) => void {
+  if (callback === undefined) return () => {};
+  if (typeof callback !== 'function') throw expected('OPTION_INVALID', 'a function', what, callback);
+  let reported = false;
+  const failed = (error: unknown): void => {
+    if (reported) return;
+    reported = true;
+    warn(what, error);
+  };
+  return (...args) => {
+    try {
+      const result: unknown = callback(...args);
+      // a promise, or what says it is one: only looked at, never waited for
+      if (result !== undefined) Promise.resolve(result).then(undefined, failed);
+    } catch (error) {
+      failed(error);
+    }
+  };
+}
+
+function warn(what: string, error: unknown): void {
+  process.emitWarning(
+    `${what} failed: ${textOf(error)}. The work goes on; further failures of this callback are not reported.`,
+    { type: 'SemanticVlaWarning', code: callbackFailed, ...stackOf(error) },
+  );
+}
+
+/** Anything can be thrown, also what cannot be shown. */
+function textOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'with something that cannot be shown';
+  }
+}
+
+function stackOf(error: unknown): { detail?: string } {
+  try {
+    return error instanceof Error && typeof error.stack === 'string' ? { detail: error.stack } : {};
+  } catch {
+    return {};
+  }
+}

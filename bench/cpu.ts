@@ -1,17 +1,19 @@
 /**
  * Speed on the CPU against PyTorch, alternating in one run, two threads each.
  *
- *   node --import tsx bench/cpu.ts [libero-golden] [quarter] [--rounds N] [--json]
+ *   node --import tsx bench/cpu.ts [libero-golden] [quarter] [CHECKPOINT...] [--dtype bfloat16] [--rounds N] [--json]
  *
  * libero-golden: the golden LIBERO policy, frames in memory to actions. quarter: a full-width policy of a quarter of the
  * depth (random weights, made once in the cache folder: 6 GB on disk, 20 GB of memory for both sides).
+ * A folder is another SemanticVLA policy for LIBERO. --dtype bfloat16: PyTorch computes in bfloat16, as the reference does on
+ * a GPU; whether the processor has instructions for that decides who is faster, so it is printed.
  * The baseline runs twice: as the authors' code does everything on each call, and `lean`, without what nothing reads.
  * A ratio is that of the two medians of one round; what is printed is its median over the rounds, and its range.
  */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readObservation } from '../lib/observation/readObservation.ts';
@@ -21,6 +23,7 @@ import type { Policy } from '../lib/types.ts';
 import { type TwinLoaded, TwinProcess } from './twinProcess.ts';
 
 const threads = 2;
+const known = ['libero-golden', 'quarter'];
 const golden = fileURLToPath(new URL('../test/golden/libero-tiny', import.meta.url));
 const observationDir = join(golden, 'obs0');
 const instruction = 'pick up the black bowl between the plate and the ramekin and place it on the plate';
@@ -92,7 +95,18 @@ async function subjects(names: readonly string[], rounds: number | undefined): P
       warmUp: 1,
     });
   }
+  for (const dir of names.filter((name) => !known.includes(name))) {
+    const unnormKey = 'libero_spatial_no_noops';
+    all.push({ name: basename(dir), dir, unnormKey, perRound: 1, rounds: rounds ?? 7, warmUp: 1 });
+  }
   return all;
+}
+
+/** x86 and Arm name them in /proc/cpuinfo. */
+function bfloat16Instructions(): string {
+  const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';
+  const found = flags.split(' ').filter((flag) => /^(?:avx512_bf16|amx_bf16|bf16|svebf16)$/.test(flag));
+  return found.length === 0 ? 'none' : found.join(', ');
 }
 
 async function measure(subject: Subject, lean: boolean): Promise<{ row: Row; loaded: TwinLoaded }> {
@@ -111,6 +125,7 @@ async function measure(subject: Subject, lean: boolean): Promise<{ row: Row; loa
       cameras: 2,
       chunk: policy.platform.chunk,
       lean,
+      dtype,
     });
     const ask = (repeat: number) =>
       twin.predict({ observation: observationDir, instruction, unnorm_key: unnormKey, repeat });
@@ -142,7 +157,7 @@ async function measure(subject: Subject, lean: boolean): Promise<{ row: Row; loa
     }
     const row: Row = {
       subject: subject.name,
-      baseline: lean ? 'PyTorch, lean' : 'PyTorch, as the reference',
+      baseline: `PyTorch, ${dtype}, ${lean ? 'lean' : 'as the reference'}`,
       oursMs: median(ours),
       baselineMs: median(theirs),
       baselineModelMs: median(model),
@@ -160,9 +175,17 @@ async function measure(subject: Subject, lean: boolean): Promise<{ row: Row; loa
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string' }, json: { type: 'boolean', default: false } },
+  options: {
+    rounds: { type: 'string' },
+    dtype: { type: 'string', default: 'float32' },
+    json: { type: 'boolean', default: false },
+  },
 });
-const names = positionals.length > 0 ? positionals : ['libero-golden', 'quarter'];
+const names = positionals.length > 0 ? positionals : known;
+if (values.dtype !== 'float32' && values.dtype !== 'bfloat16')
+  throw new Error('--dtype: float32 or bfloat16');
+const dtype = values.dtype;
+if (dtype === 'bfloat16') console.error(`bfloat16 instructions of this processor: ${bfloat16Instructions()}`);
 const rows: Row[] = [];
 for (const subject of await subjects(
   names,

@@ -4,6 +4,7 @@
  *   node --import tsx bench/serve.ts overhead [--requests 300]    p50 and p99 of an empty policy, ours beside the reference's
  *                                                               and beside two that only read the bytes: Node's HTTP
  *                                                               server (http floor) and a bare socket (socket floor)
+ *                                                               With --beside FOLDER also the server of another checkout
  *   node --import tsx bench/serve.ts overload [--seconds 6]       accepted p99 at ten times the load a policy can take
  *   node --import tsx bench/serve.ts health [--seconds 5]         /healthz while a real inference runs
  *   node --import tsx bench/serve.ts disconnects [--rounds 100]   a client goes; how soon the next one is answered
@@ -28,6 +29,7 @@ import {
   pause,
   percentile,
   type Started,
+  startBeside,
   startFloor,
   startOurs,
   startReference,
@@ -42,6 +44,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '6' },
     rounds: { type: 'string', default: '100' },
     cycles: { type: 'string', default: '10000' },
+    beside: { type: 'string' },
   },
 });
 
@@ -107,6 +110,13 @@ async function overhead(): Promise<void> {
     ['reference', reference, await openBareAct(reference.act, body)],
     ['reference, openpi', openpi, await openBareWebSocket(openpi.openpi, message)],
   ];
+  const beside = values.beside === undefined ? null : await startBeside(values.beside);
+  if (beside !== null) {
+    sides.push(
+      ['beside', beside, await openBareAct(beside.act, body)],
+      ['beside, openpi', beside, await openBareWebSocket(beside.openpi, message)],
+    );
+  }
   const rows = sides.map(([name, server, client]): Row => ({ name, server, client, times: [] }));
   const warmUp = 50;
   for (let i = 0; i < warmUp + Number(values.requests); i++) {
@@ -124,6 +134,7 @@ async function overhead(): Promise<void> {
   }
   for (const { client } of rows) client.close();
   for (const server of [ours, reference, openpi, httpFloor, socketFloor]) await stop(server);
+  if (beside !== null) await stop(beside);
   const p50 = (name: string): number => percentile(rows.find((row) => row.name === name)!.times, 0.5);
   for (const { name, times } of rows) {
     const compared = name.endsWith('openpi') ? 'reference, openpi' : 'reference';

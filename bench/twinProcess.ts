@@ -53,6 +53,8 @@ export class TwinProcess {
     cameras: number;
     chunk: number;
     lean: boolean;
+    /** Of its weights and activations. */
+    dtype: 'float32' | 'bfloat16';
   }): Promise<TwinLoaded> {
     return this.#ask({ cmd: 'load', ...request });
   }

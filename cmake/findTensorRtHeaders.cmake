@@ -9,10 +9,12 @@ endforeach()
 # A root that was named decides alone.
 if(NOT expanded)
   file(GLOB beside ${CMAKE_SOURCE_DIR}/../shared/third_party/tensorrt-headers/*)
+  # of scripts/fetchTensorRtRtx.sh; cache_home is findCuda's
+  file(GLOB fetched_headers ${cache_home}/tensorrt-rtx-*/include)
   file(GLOB installed /usr/local/tensorrt*/include /usr/local/TensorRT*/include /opt/tensorrt*/include /opt/TensorRT*/include)
   list(APPEND expanded
     /usr/include/${CMAKE_LIBRARY_ARCHITECTURE} /usr/include/aarch64-linux-gnu /usr/include/x86_64-linux-gnu /usr/include
-    ${installed} ${beside})
+    ${installed} ${beside} ${fetched_headers})
 endif()
 
 function(semanticvla_read_version folder out_family out_version)

@@ -1,7 +1,6 @@
 /** Stands in for your robot in the examples: cameras that show noise around a scene, joints that follow the actions. */
 
-import type { TimedObservation } from '../lib/schedule/loopEvents.ts';
-import type { ImageFrame } from '../lib/types.ts';
+import type { ImageFrame, TimedObservation } from 'semanticvla';
 
 export class FakeRobot {
   readonly #cameras: readonly string[];

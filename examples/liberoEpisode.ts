@@ -7,13 +7,12 @@
  * Prints one action a line, as LIBERO's `env.step` takes it: x y z roll pitch yaw gripper (-1 open, 1 closed).
  */
 
-import { guardPolicy } from '../lib/observation/guardPolicy.ts';
-import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
-import { openLoop } from '../lib/schedule/openLoop.ts';
-import { liberoGripper } from '../lib/transforms/actions.ts';
+import { guardPolicy, liberoGripper, loadPolicy, openLoop, readObservation } from 'semanticvla';
+import { usage } from './usage.ts';
 
-const [checkpoint = '', unnormKey = '', instruction = '', ...folders] = process.argv.slice(2);
+const [checkpoint, unnormKey, instruction, ...folders] = process.argv.slice(2);
+if (!checkpoint || !unnormKey || !instruction || folders.length === 0)
+  usage('liberoEpisode.ts CHECKPOINT UNNORM_KEY INSTRUCTION OBSERVATION_FOLDER...');
 const recorded = await Promise.all(folders.map((folder) => readObservation(folder)));
 await using policy = guardPolicy(await loadPolicy(checkpoint, { unnormKey, platform: 'libero' }));
 const episode = openLoop(policy);

@@ -5,14 +5,18 @@
  *   node --import tsx examples/remoteRobot.ts ws://HOST:8000 [ACTIONS]
  */
 
-import { connectOpenpi } from '../lib/client/connect.ts';
-import { observationGuard } from '../lib/observation/observationGuard.ts';
-import { asynchronous } from '../lib/schedule/asynchronous.ts';
-import { startControlLoop } from '../lib/schedule/controlLoop.ts';
-import type { ActionScheduler } from '../lib/schedule/scheduler.ts';
+import {
+  type ActionScheduler,
+  asynchronous,
+  connectOpenpi,
+  observationGuard,
+  startControlLoop,
+} from 'semanticvla';
 import { FakeRobot } from './fakeRobot.ts';
+import { usage } from './usage.ts';
 
-const [url = '', actions = '200'] = process.argv.slice(2);
+const [url, actions = '200'] = process.argv.slice(2);
+if (!url) usage('remoteRobot.ts ws://HOST:8000 [ACTIONS]');
 let scheduler: ActionScheduler | null = null;
 await using policy = await connectOpenpi(url, {
   deadlineMs: 2000,

@@ -4,13 +4,12 @@
  *   node --import tsx examples/robotLoop.ts CHECKPOINT UNNORM_KEY [ACTIONS]
  */
 
-import { observationGuard } from '../lib/observation/observationGuard.ts';
-import { asynchronous } from '../lib/schedule/asynchronous.ts';
-import { startControlLoop } from '../lib/schedule/controlLoop.ts';
-import { superviseEngine } from '../lib/supervise/superviseEngine.ts';
+import { asynchronous, observationGuard, startControlLoop, superviseEngine } from 'semanticvla';
 import { FakeRobot } from './fakeRobot.ts';
+import { usage } from './usage.ts';
 
-const [checkpoint = '', unnormKey = '', actions = '200'] = process.argv.slice(2);
+const [checkpoint, unnormKey, actions = '200'] = process.argv.slice(2);
+if (!checkpoint || !unnormKey) usage('robotLoop.ts CHECKPOINT UNNORM_KEY [ACTIONS]');
 await using policy = await superviseEngine({
   engine: { checkpoint, options: { unnormKey } },
   deadlineMs: 10_000,

@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { SemanticVlaError } from './errors.ts';
 import type { NamedTensors, Reply } from './runtime/onnxMessages.ts';
+import { buildAddonCommand } from './support/packageCommand.ts';
 
 /** [height, width, 3] uint8. */
 export interface NativeFrame {
@@ -305,11 +306,26 @@ export interface NativeCpuWork {
   cancel(): void;
 }
 
+/** A floating-point initializer that lies in a file as it is. */
+export interface NativeInitializer {
+  readonly name: string;
+  /** TensorProto.DataType */
+  readonly type: number;
+  readonly dims: readonly number[];
+  readonly file: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
 /** Two graphs and the states of instructions. What is asked is done in order; `end` only when nothing is on its way. */
 export interface NativeCpuRuntime {
   load(request: {
-    readonly instruction: Uint8Array;
-    readonly policy: Uint8Array;
+    /** A model, or its file. */
+    readonly instruction: Uint8Array | string;
+    readonly policy: Uint8Array | string;
+    /** Initializers that are read into memory of the runtime's own; the others are mapped. */
+    readonly instructionWeights: readonly NativeInitializer[];
+    readonly policyWeights: readonly NativeInitializer[];
     readonly threads: number;
     readonly lean: boolean;
     readonly config: Readonly<Record<string, string>>;
@@ -356,8 +372,6 @@ export interface NativeAddon {
    * another character, and `text` is partly overwritten. The length must be a multiple of 4.
    */
   decodeBase64(text: Uint8Array): number;
-  /** Byte i of `bytes` with byte i modulo 4 of `key`, a signed number of 32 bits, the lowest first. On the JS thread. */
-  xorMask(bytes: Uint8Array, key: number): void;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
   buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
@@ -407,7 +421,6 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   pillowBicubic: true,
   preprocessImages: true,
   tryLock: true,
-  xorMask: true,
 };
 
 // Relative to lib/ and to dist/ alike. npm's build, and the one of `npm run build:native`; same sources, the first serves.
@@ -456,8 +469,8 @@ function notBuilt(cause: unknown): SemanticVlaError {
   return new SemanticVlaError(
     'ADDON_NOT_BUILT',
     missing
-      ? 'The native addon: expected build/Release/semanticvla.node in the package, found none (installed with scripts blocked?). Build it with: npm rebuild semanticvla, or in a clone: node scripts/install.mjs'
-      : `The native addon: expected build/Release/semanticvla.node to load, found: ${reason}. Build it again for this Node and machine with: npm rebuild semanticvla, or in a clone: node scripts/install.mjs`,
+      ? `The native addon: expected build/Release/semanticvla.node in the package, found none (installed with scripts blocked?). Build it with: ${buildAddonCommand()}`
+      : `The native addon: expected build/Release/semanticvla.node to load, found: ${reason}. Build it again for this Node and machine with: ${buildAddonCommand()}`,
     { cause },
   );
 }

@@ -2,7 +2,7 @@
 
 export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
-export type { PolicyConfig } from './checkpoint/policyConfig.ts';
+export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
 export type { Check, CheckStatus } from './doctor/check.ts';
@@ -12,7 +12,7 @@ export {
   diagnose,
 } from './doctor/diagnose.ts';
 export { type ErrorCode, SemanticVlaError } from './errors.ts';
-export { type ExportOptions, type ExportReport, exportPolicy } from './graph/exportPolicy.ts';
+export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
 export { type GuardedPolicy, type GuardPolicyOptions, guardPolicy } from './observation/guardPolicy.ts';
@@ -112,9 +112,11 @@ export type {
   SupervisedPolicy,
 } from './supervise/supervisedPolicy.ts';
 export { type SuperviseOptions, superviseEngine } from './supervise/superviseEngine.ts';
+export type { Notice, NoticeCode, OnNotice } from './support/notices.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
 export type { SynthPreset } from './synth/presets.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';
+export { liberoGripper } from './transforms/actions.ts';
 export type {
   ActionChunk,
   ImageFrame,

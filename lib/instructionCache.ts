@@ -2,6 +2,7 @@
 
 import { LRUCache } from 'lru-cache';
 import type { InstructionState } from './runtime/session.ts';
+import { orAborted } from './support/abort.ts';
 
 /** One instruction, encoded for one session. */
 export interface EncodedInstruction {
@@ -70,7 +71,7 @@ export class InstructionCache {
     }
     entry.enter();
     try {
-      const state = await abortable(entry.encoded, signal);
+      const state = await orAborted(entry.encoded, signal);
       return await use({ state, encodeMs: cached ? 0 : performance.now() - start });
     } finally {
       entry.leave();
@@ -90,15 +91,4 @@ export class InstructionCache {
   clear(): void {
     this.#entries.clear();
   }
-}
-
-/** `promise`, or a rejection with the signal's reason if that comes first. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

@@ -6,12 +6,13 @@
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { expected, nearest } from './options.ts';
+import type { Notice } from './support/notices.ts';
 import type { Platform, PlatformName, PolicyOptions } from './types.ts';
 
 /** The options that a platform is resolved from. */
 export type PlatformOptions = Pick<
   PolicyOptions,
-  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization'
+  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization' | 'unnormKey'
 >;
 
 /** What of the checkpoint tells platforms apart. */
@@ -69,8 +70,9 @@ const customValues = ['cameras', 'proprio', 'centerCrop', 'chunk', 'normalizatio
  * checkpoint's dimensions, dataset names and (where known) cameras; then each value that `options` gives. With all of
  * `customValues` given no preset is needed. `jpeg` is on unless said otherwise, as the training data needs it.
  *
- * A preset's cameras are the platform's usual ones; OpenVLA-OFT policies have one to three. A head of discrete tokens
- * never takes proprioception. Never guesses: a policy that gets the wrong cameras or bounds still moves the robot.
+ * A preset's cameras are the platform's usual ones; OpenVLA-OFT policies have one to three, and no file says how many. So they
+ * are inferred only for a policy that is the preset's in all else: one without its proprioception is asked for them. A head of
+ * discrete tokens never takes proprioception. Never guesses: a policy that gets the wrong cameras still moves the robot.
  *
  * @param observationCameras names in the observation at hand, to compare a preset's with
  * @throws PLATFORM_REQUIRED none or several presets fit, or evidence contradicts; says what was seen and what to pass
@@ -99,7 +101,49 @@ export function resolvePlatform(
     normalization: options.normalization ?? need(preset, 'normalization'),
   };
   checkProprio(checkpoint, options, platform);
+  const isInferred = options.platform === undefined && !complete;
+  if (isInferred && options.cameras === undefined && isUnusual(checkpoint, platform))
+    throw camerasNeeded(checkpoint, platform);
   return platform;
+}
+
+/** What should be known of a platform that was resolved. */
+export function platformNotices(
+  checkpoint: PlatformEvidence,
+  options: PlatformOptions,
+  platform: Platform,
+): readonly Notice[] {
+  const { dir, config } = checkpoint;
+  const notices: Notice[] = [];
+  const { name, cameras, proprio } = platform;
+  if (options.cameras === undefined && isUnusual(checkpoint, platform)) {
+    notices.push({
+      code: 'CAMERAS_FROM_PLATFORM',
+      message: `${dir}: cameras ${cameras.join(', ')} are those of platform ${name}; this policy has no proprioception, as ${name}'s usual ones have, and no file says how many images it was trained with. Pass cameras to say it.`,
+    });
+  }
+  if (!proprio && config.proprioDim !== null) {
+    notices.push({
+      code: 'PROPRIO_UNUSED',
+      message: `${dir}: the policy has a proprio projector, so it was trained with the joint state, and option proprio is false: its actions are not those it was trained for.`,
+    });
+  }
+  return notices;
+}
+
+/** Not a policy as the preset's cameras are known of: those have a projector for the joint state. */
+function isUnusual({ config }: PlatformEvidence, { name }: Platform): boolean {
+  return name !== 'custom' && presets[name].proprio && config.proprioDim === null;
+}
+
+function camerasNeeded({ dir, config }: PlatformEvidence, { name, cameras }: Platform): SemanticVlaError {
+  const why =
+    config.head.kind === 'discrete' ? 'a policy of discrete tokens' : 'a policy without proprioception';
+  return new SemanticVlaError(
+    'PLATFORM_REQUIRED',
+    `Platform of ${dir}: expected the cameras of ${why}, found none: no file says how many images it was trained with (${name} fits in all else). ` +
+      `Pass cameras, in the order of training: ${cameras[0]} for one image, ${cameras.join(',')} for all of ${name}'s.`,
+  );
 }
 
 function need<K extends (typeof customValues)[number]>(preset: Preset | null, name: K): Preset[K] {
@@ -175,12 +219,12 @@ function inferPreset(
   observationCameras: readonly string[] | undefined,
 ): PresetName {
   const { config, statistics } = checkpoint;
+  const { unnormKey } = options;
+  // a data set that was not chosen tells nothing
+  const keys = unnormKey === undefined ? [...statistics.keys()] : [resolveUnnormKey(checkpoint, unnormKey)];
   const actionDims = new Set(
-    config.actionDim === null
-      ? [...statistics.values()].map(({ action }) => action.mask.length)
-      : [config.actionDim],
+    config.actionDim === null ? keys.map((key) => statistics.get(key)!.actionDim) : [config.actionDim],
   );
-  const keys = [...statistics.keys()];
   const named = presetNames.filter((name) => keys.some((key) => presets[name].datasetName.test(key)));
   const sized = presetNames.filter((name) => {
     const { actionDim, proprioDim } = presets[name];

@@ -3,18 +3,27 @@
  * platform's facts and the caller's options meet.
  */
 
+import { requireStatistics } from './checkpoint/agreement.ts';
+import { requireUnchanged } from './checkpoint/fileStates.ts';
 import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { checkOptions, checkSignal } from './options.ts';
-import { resolveUnnormKey } from './platform.ts';
+import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
-import { cpuSessionOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
+import {
+  checkpointOptions,
+  cpuSessionOptions,
+  gatherParts,
+  type PolicyParts,
+  rememberParts,
+} from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { OnnxSession } from './runtime/onnxRuntime.ts';
 import { openTensorRt } from './runtime/openTensorRt.ts';
 import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
+import { type Notice, NoticeLog } from './support/notices.ts';
 import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
 import { pickFrames } from './transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
@@ -31,6 +40,7 @@ import type {
 
 /** Every option of `loadPolicy`, for the misspelling check. */
 export const policyOptionNames = [
+  'head',
   'platform',
   'cameras',
   'proprio',
@@ -41,6 +51,7 @@ export const policyOptionNames = [
   'unnormKey',
   'backend',
   'threads',
+  'spin',
   'instructionCache',
   'weights',
   'precision',
@@ -48,6 +59,7 @@ export const policyOptionNames = [
   'device',
   'graphs',
   'siglipText',
+  'rounding',
   'cacheDir',
   'onProgress',
   'onNotice',
@@ -64,27 +76,24 @@ const predictOptionNames = [
  * Opens a trained checkpoint and makes it ready to predict.
  *
  * @param dir folder in the layout that training leaves on disk
- * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, TOKENIZER_INVALID for the folder,
- *   OPTION_*, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, RUNTIME_FAILED; with
+ * @throws (rejects) SemanticVlaError: codes CHECKPOINT_*, CONFIG_*, TENSOR_*, STATISTICS_INVALID, TOKENIZER_INVALID for the folder,
+ *   OPTION_*, HEAD_REQUIRED, PLATFORM_REQUIRED, UNNORM_KEY_* for the options, RUNTIME_FAILED; with
  *   backend tensorrt also BACKEND_UNAVAILABLE, TENSORRT_*, ENGINE_*, DEVICE_*; or the signal's reason
  */
 export async function loadPolicy(dir: string, options: PolicyOptions = {}): Promise<Policy> {
   checkOptions(options, policyOptionNames, 'loadPolicy');
   checkNumber('threads', options.threads, 1, 256);
+  checkNumber('spin', options.spin, 0, 1_000_000);
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   checkRuntimeOptions(options);
   checkSignal(options.signal);
-  const { signal, onProgress, siglipText, cacheDir } = options;
-  const checkpoint = await openCheckpoint(dir, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const notices = new NoticeLog(options.onNotice);
+  const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
-  signal?.throwIfAborted();
-  const session = await openSession(parts, options);
-  const policy = new CheckpointPolicy(parts, session, options);
+  for (const notice of platformNotices(checkpoint, options, parts.platform)) notices.add(notice);
+  options.signal?.throwIfAborted();
+  const session = await openSession(parts, { ...options, onNotice: notices.add });
+  const policy = new CheckpointPolicy(parts, session, options, notices);
   rememberParts(policy, { parts, options });
   return policy;
 }
@@ -101,7 +110,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
   const { checkpoint, sizes, threads } = parts;
   if (options.backend === 'tensorrt') {
     const { cacheDir, onProgress, onNotice, signal } = options;
-    return openTensorRt(checkpoint, sizes, {
+    const session = await openTensorRt(checkpoint, sizes, {
       ...tensorRtOptionsOf(options),
       threads,
       ...(cacheDir === undefined ? {} : { cacheDir }),
@@ -109,6 +118,14 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
       ...(onNotice === undefined ? {} : { onNotice }),
       ...(signal === undefined ? {} : { signal }),
     });
+    try {
+      // its weights are on the device by now, read from these files
+      await requireUnchanged(checkpoint.files);
+      return session;
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
   }
   return OnnxSession.open({
     ...cpuSessionOptions(parts, options),
@@ -122,15 +139,18 @@ class CheckpointPolicy implements Policy {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly #notices: NoticeLog;
   readonly #parts: PolicyParts;
   readonly #session: Session;
   readonly #instructions: InstructionCache;
   readonly #unnormKey: string | undefined;
+  readonly #checkedKeys = new Set<string>();
   #closed = false;
 
-  constructor(parts: PolicyParts, session: Session, options: PolicyOptions) {
+  constructor(parts: PolicyParts, session: Session, options: PolicyOptions, notices: NoticeLog) {
     const { config } = parts.checkpoint;
     this.#parts = parts;
+    this.#notices = notices;
     this.#session = session;
     this.#instructions = new InstructionCache(options.instructionCache ?? 16);
     this.#unnormKey = options.unnormKey;
@@ -138,7 +158,11 @@ class CheckpointPolicy implements Policy {
     this.dimensions = actionDimensions(parts.platform.name, parts.sizes.actionDim);
     this.variant = config.variant;
     this.imageSize = config.imageSize;
-    this.patchGrid = config.imageSize / config.siglip.patchSize;
+    this.patchGrid = Math.sqrt(config.siglip.patches);
+  }
+
+  get notices(): readonly Notice[] {
+    return this.#notices.notices;
   }
 
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
@@ -201,25 +225,24 @@ class CheckpointPolicy implements Policy {
     checkOptions(options, predictOptionNames, 'predict');
     checkSignal(options.signal);
     options.signal?.throwIfAborted();
-    const unnormKey = resolveUnnormKey(this.#parts.checkpoint, options.unnormKey ?? this.#unnormKey);
+    const { checkpoint, platform } = this.#parts;
+    const unnormKey = resolveUnnormKey(checkpoint, options.unnormKey ?? this.#unnormKey);
+    // one that was not chosen at load
+    if (!this.#checkedKeys.has(unnormKey)) {
+      requireStatistics(checkpoint, unnormKey, platform);
+      this.#checkedKeys.add(unnormKey);
+    }
     return { unnormKey, signal: options.signal };
   }
 
   #proprio(observation: Observation, unnormKey: string): Float32Array | null {
     const { checkpoint, platform } = this.#parts;
     if (!platform.proprio) return null;
-    const bounds = checkpoint.statistics.get(unnormKey)!.proprio;
-    if (bounds === null) {
-      throw new SemanticVlaError(
-        'STATISTICS_INVALID',
-        `dataset_statistics.json: ${unnormKey} has no proprio statistics, and this policy runs with proprioception. ` +
-          "Pass proprio: false only if the policy was trained without it; else copy the training run's statistics.",
-      );
-    }
+    const bounds = checkpoint.statistics.get(unnormKey)!.proprio!;
     if (observation.state === undefined) {
       throw new SemanticVlaError(
         'STATE_INVALID',
-        `observation.state: expected ${bounds.min.length} numbers, found none. Add the joint state, or pass ` +
+        `observation.state: expected ${checkpoint.config.proprioDim} numbers, found none. Add the joint state, or pass ` +
           'proprio: false if the policy was trained without it.',
       );
     }

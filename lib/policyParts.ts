@@ -1,7 +1,9 @@
 /** What every prediction of one policy shares: the checkpoint's facts and the platform's, resolved once at load. */
 
 import { availableParallelism } from 'node:os';
-import { type Checkpoint, weightBytes } from './checkpoint/checkpoint.ts';
+import { requireStatistics } from './checkpoint/agreement.ts';
+import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from './checkpoint/checkpoint.ts';
+import { checkBounds } from './checkpoint/statistics.ts';
 import type { GraphOptions, PolicySizes } from './graph/graphContext.ts';
 import { buildInstructionGraph } from './graph/instructionGraph.ts';
 import { buildPolicyGraph } from './graph/policyGraph.ts';
@@ -9,6 +11,7 @@ import { resolvePlatform, resolveUnnormKey } from './platform.ts';
 import type { OnnxSessionOptions } from './runtime/onnxRuntime.ts';
 import { type CpuWeights, cpuWeightsOf } from './runtimeOptions.ts';
 import { type PromptLimits, promptLimits } from './transforms/prompt.ts';
+import { checkVocabularies } from './transforms/tokenizer/checkVocabularies.ts';
 import { loadTokenizers, type Tokenizers } from './transforms/tokenizer/tokenizers.ts';
 import type { Platform, Policy, PolicyOptions } from './types.ts';
 
@@ -19,37 +22,65 @@ export interface PolicyParts {
   readonly sizes: PolicySizes;
   readonly promptLimits: PromptLimits;
   readonly threads: number;
+  /** See PolicyOptions.spin. */
+  readonly spinUs: number | undefined;
+}
+
+const checkpointOptionNames = [
+  'head',
+  'siglipText',
+  'rounding',
+  'cacheDir',
+  'onProgress',
+  'onNotice',
+  'signal',
+] as const satisfies readonly (keyof OpenCheckpointOptions)[];
+
+/** Those of a policy's options that open its checkpoint. @param options of `loadPolicy`, or others among them */
+export function checkpointOptions(options: OpenCheckpointOptions): OpenCheckpointOptions {
+  const given = checkpointOptionNames.map((name) => [name, options[name]] as const);
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }
 
 /** @throws PLATFORM_REQUIRED, OPTION_INVALID, UNNORM_KEY_*, TOKENIZER_INVALID */
 export async function gatherParts(checkpoint: Checkpoint, options: PolicyOptions): Promise<PolicyParts> {
   const platform = resolvePlatform(checkpoint, options);
-  if (options.unnormKey !== undefined) resolveUnnormKey(checkpoint, options.unnormKey);
   const sizes = policySizes(checkpoint, platform, options.unnormKey);
   return {
     checkpoint,
     platform,
-    tokenizers: await loadTokenizers(checkpoint.tokenizers),
+    tokenizers: await policyTokenizers(checkpoint),
     sizes,
     promptLimits: promptLimits(checkpoint.config, sizes),
     threads: options.threads ?? availableParallelism(),
+    spinUs: options.spin,
   };
 }
 
+/** The checkpoint's tokenizers, compared with the vocabularies of its weights. @throws TOKENIZER_INVALID */
+export async function policyTokenizers({ config, tokenizers }: Checkpoint): Promise<Tokenizers> {
+  const loaded = await loadTokenizers(tokenizers);
+  checkVocabularies(loaded, tokenizers, config);
+  return loaded;
+}
+
+/**
+ * Sizes of a policy's graphs. The statistics that it will read are compared with its weights on the way.
+ * @throws UNNORM_KEY_UNKNOWN; UNNORM_KEY_REQUIRED where only the data set says how many dimensions an action has;
+ *   STATISTICS_INVALID they cannot be read, or belong to another robot than the weights
+ */
 export function policySizes(checkpoint: Checkpoint, platform: Platform, unnormKey?: string): PolicySizes {
+  const { config, statistics } = checkpoint;
+  const isChosen = unnormKey !== undefined || config.actionDim === null || statistics.size === 1;
+  const key = isChosen ? resolveUnnormKey(checkpoint, unnormKey) : null;
+  requireStatistics(checkpoint, key, platform);
   return {
     images: platform.cameras.length,
     chunk: platform.chunk,
-    actionDim: actionDimOf(checkpoint, unnormKey),
+    // a discrete policy has no head that says it, there the statistics tell
+    actionDim: config.actionDim ?? checkBounds(statistics.get(key!)!.action, platform.normalization),
     proprio: platform.proprio,
   };
-}
-
-/** A from the head; a discrete policy has none, there the statistics tell. */
-function actionDimOf(checkpoint: Checkpoint, unnormKey: string | undefined): number {
-  if (checkpoint.config.actionDim !== null) return checkpoint.config.actionDim;
-  const key = resolveUnnormKey(checkpoint, unnormKey);
-  return checkpoint.statistics.get(key)!.action.min.length;
 }
 
 /** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
@@ -62,7 +93,7 @@ export function defaultWeights(checkpoint: Pick<Checkpoint, 'tensors'>): CpuWeig
 
 /** Both graphs as the CPU runtime runs them. */
 export function cpuSessionOptions(
-  { checkpoint, sizes, threads }: Pick<PolicyParts, 'checkpoint' | 'sizes' | 'threads'>,
+  { checkpoint, sizes, threads, spinUs }: Pick<PolicyParts, 'checkpoint' | 'sizes' | 'threads' | 'spinUs'>,
   options: Pick<PolicyOptions, 'weights'>,
 ): OnnxSessionOptions {
   const { config, tensors, pixelNormalization } = checkpoint;
@@ -72,7 +103,9 @@ export function cpuSessionOptions(
     instruction: buildInstructionGraph(config, tensors, graphOptions),
     policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
     threads,
+    ...(spinUs === undefined ? {} : { spinUs }),
     weights,
+    files: checkpoint.files,
   };
 }
 

@@ -34,7 +34,7 @@ export async function computeStages(
   parts: PolicyParts,
   input: StageInput,
 ): Promise<Map<string, StageTensor>> {
-  const { checkpoint, platform, sizes, threads } = parts;
+  const { checkpoint, platform, sizes, threads, spinUs } = parts;
   const { config, tensors, pixelNormalization, statistics } = checkpoint;
   const steps = await preprocessSteps(input.frames, {
     imageSize: config.imageSize,
@@ -48,7 +48,9 @@ export async function computeStages(
     instruction: buildInstructionGraph(config, tensors, options),
     policy: buildPolicyGraph(config, tensors, pixelNormalization, options),
     threads,
+    ...(spinUs === undefined ? {} : { spinUs }),
     weights: 'mapped',
+    files: checkpoint.files,
     ...(input.signal === undefined ? {} : { signal: input.signal }),
   });
   try {

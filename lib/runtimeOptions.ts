@@ -17,20 +17,24 @@ export type EngineWeights = (typeof engineWeights)[number];
 /** What only TensorRT takes. */
 const tensorRtOnly = ['tensorRt', 'device', 'graphs'] as const satisfies readonly (keyof PolicyOptions)[];
 
+/** What only the CPU runtime takes. */
+const cpuOnly = ['spin'] as const satisfies readonly (keyof PolicyOptions)[];
+
 /** @throws OPTION_INVALID with the runtime that the option belongs to */
 export function checkRuntimeOptions(options: PolicyOptions): void {
   const { backend = 'cpu', weights, precision, device, graphs, tensorRt } = options;
   checkChoice('backend', backend, ['cpu', 'tensorrt']);
   checkChoice('weights', weights, backend === 'cpu' ? cpuWeights : engineWeights, backend);
   checkChoice('precision', precision, backend === 'cpu' ? ['float32'] : precisions, backend);
-  if (backend === 'cpu') {
-    const foreign = tensorRtOnly.find((name) => options[name] !== undefined);
-    if (foreign === undefined) return;
+  const [foreign, own] = backend === 'cpu' ? [tensorRtOnly, 'tensorrt'] : [cpuOnly, 'cpu'];
+  const found = foreign.find((name) => options[name] !== undefined);
+  if (found !== undefined) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `Option ${foreign}: expected with backend tensorrt only, found it with backend cpu. Add backend: 'tensorrt', or leave it out.`,
+      `Option ${found}: expected with backend ${own} only, found it with backend ${backend}. Set backend: '${own}', or leave it out.`,
     );
   }
+  if (backend === 'cpu') return;
   if (device !== undefined && !(Number.isInteger(device) && device >= 0))
     throw expected('OPTION_INVALID', 'the number of a GPU', 'option device', device);
   if (graphs !== undefined && typeof graphs !== 'boolean')

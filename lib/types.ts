@@ -1,6 +1,8 @@
 /** The public shapes of the API: what goes into a policy and what comes out. Only types; no behaviour. */
 
-import type { Progress } from './checkpoint/checkpoint.ts';
+import type { Progress, WeightRounding } from './checkpoint/checkpoint.ts';
+import type { HeadName } from './checkpoint/policyConfig.ts';
+import type { Notice, OnNotice } from './support/notices.ts';
 
 /** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
 export type Normalization = 'q99' | 'minmax';
@@ -37,20 +39,34 @@ export interface Observation {
   readonly state?: ArrayLike<number>;
 }
 
+/** What `loadPolicy` is told; everything may be left out. */
 export interface PolicyOptions {
+  /**
+   * How actions are made. Needed only for a folder without an action head (`discrete`); where files tell, it must agree.
+   * `diffusion` and `autoregressive` are known by name and not supported.
+   */
+  readonly head?: HeadName;
   /** Preset for what the checkpoint does not hold; inferred only when unambiguous. */
   readonly platform?: PlatformName;
+  /** Names of the cameras in the order in which the policy was trained with them, as `observation.images` holds them. */
   readonly cameras?: readonly string[];
+  /** Whether the policy takes the joint state (`observation.state`). */
   readonly proprio?: boolean;
+  /** Whether 90 % of the area, in the middle, is cut out and scaled up again, as training with random crops asks for. */
   readonly centerCrop?: boolean;
+  /** Whether a frame goes through JPEG before it is resized, as the frames of the training data did. */
   readonly jpeg?: boolean;
+  /** Actions per prediction C, >= 1. */
   readonly chunk?: number;
+  /** Which bounds of the statistics [-1, 1] stands for: `q99` their 1 % and 99 % quantiles, `minmax` their extremes. */
   readonly normalization?: Normalization;
   /** Default normalization key for `predict`; needed there or here when the checkpoint holds several. */
   readonly unnormKey?: string;
   readonly backend?: 'cpu' | 'tensorrt';
-  /** CPU threads of the runtime and of preprocessing; default: physical cores. */
+  /** CPU threads of the runtime and of preprocessing; default: as many as the process may use. */
   readonly threads?: number;
+  /** CPU runtime: microseconds that an idle worker thread spins before it sleeps; default 0 (docs/cpuThreads.md). */
+  readonly spin?: number;
   /** Instructions kept encoded (LRU); default 16. */
   readonly instructionCache?: number;
   /**
@@ -68,17 +84,26 @@ export interface PolicyOptions {
   readonly device?: number;
   /** TensorRT: CUDA graphs; default true. */
   readonly graphs?: boolean;
+  /** Folder with the SigLIP tokenizer (`spiece.model`) and its text config; default: what config.json names. */
   readonly siglipText?: string;
+  /** `bfloat16` (default): weights as the reference's loaders round them; `none`: as training left them. */
+  readonly rounding?: WeightRounding;
+  /** Where merged LoRA weights and engines are kept; default: $SEMANTICVLA_CACHE, else the user's cache folder. */
   readonly cacheDir?: string;
+  /** Called while loading takes long. */
   readonly onProgress?: (progress: Progress) => void;
-  /** A sentence about what costs time and nothing else, e.g. a damaged timing cache that is started anew. */
-  readonly onNotice?: (sentence: string) => void;
+  /** What should be known though nothing failed, as soon as it is; default: a warning of the process. See `Policy.notices`. */
+  readonly onNotice?: OnNotice;
+  /** Stops loading; `loadPolicy` rejects with its reason. */
   readonly signal?: AbortSignal;
 }
 
 export interface PredictOptions {
+  /** What the robot shall do, in plain English. */
   readonly instruction: string;
+  /** Whose statistics un-normalize the actions and normalize the state; default: that of `loadPolicy`. */
   readonly unnormKey?: string;
+  /** Stops the prediction; `predict` rejects with its reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -125,6 +150,8 @@ export interface Policy extends AsyncDisposable {
   readonly imageSize: number;
   /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
   readonly patchGrid: number;
+  /** What should be known of this policy though it loads, e.g. that its statistics are those of the base model. */
+  readonly notices: readonly Notice[];
   /**
    * Off the event loop; concurrent calls are safe and run one after the other. Rejects with the signal's reason. Frames are
    * read until the promise settles at the latest; whoever needs them later copies them.

@@ -1,7 +1,6 @@
 #include <napi.h>
 
 #include <array>
-#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -20,7 +19,6 @@
 #include "support/base64.h"
 #include "support/busyWait.h"
 #include "support/team.h"
-#include "support/xorMask.h"
 
 namespace semanticvla {
 
@@ -129,7 +127,6 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("openCpuRuntime", &SemanticVlaAddon::openCpuRuntime),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
-                    InstanceMethod("xorMask", &SemanticVlaAddon::xorMask),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
                     InstanceMethod("lanczosResize", &SemanticVlaAddon::lanczosResize),
@@ -201,14 +198,6 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     const napi::BytesView text = napi::toWritableBytes(info[0], "text");
     const int64_t bytes = semanticvla::decodeBase64(text.data, text.length);
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
-  }
-
-  Napi::Value xorMask(const Napi::CallbackInfo& info) {
-    const napi::BytesView bytes = napi::toWritableBytes(info[0], "bytes");
-    const int key = napi::toInt(info[1], "key", std::numeric_limits<int>::min(),
-                                std::numeric_limits<int>::max());
-    semanticvla::xorMask(bytes.data, bytes.length, static_cast<uint32_t>(key));
-    return info.Env().Undefined();
   }
 
   /// On the JS thread, which is the one whose clock is checked.

@@ -22,7 +22,6 @@ cd "$(dirname "$0")/.."
 root=$PWD
 
 node_version=22.23.3
-cuda_version=13.0.88
 triplet=aarch64-linux-gnu
 locked() { node -p "require('./package-lock.json').packages['node_modules/$1'].version"; }
 sharp_version=$(locked @img/sharp-linux-arm64)
@@ -100,10 +99,8 @@ fetch() {
     tar -xzf "$made"/tar/*.tgz -C "$made/${folders[i]}" --strip-components 1
     rm -r "$made/tar"
   done
-  echo "Fetching nvidia-cuda-runtime==$cuda_version for aarch64" >&2
-  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --platform manylinux2014_aarch64 \
-    --platform manylinux_2_17_aarch64 --dest "$made/wheels" "nvidia-cuda-runtime==$cuda_version" >&2 ||
-    missing "needs nvidia-cuda-runtime==$cuda_version and pip could not fetch it; go online and run again: scripts/arm64.sh --fetch"
+  scripts/downloadWheels.sh "$made/wheels" nvidia-cuda-runtime -- --platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 ||
+    missing "needs nvidia-cuda-runtime and pip could not fetch it; go online and run again: scripts/arm64.sh --fetch"
   python3 -m zipfile -e "$made"/wheels/*.whl "$made/cuda"
   rm -r "$made/wheels"
   write_emulation "$made"

@@ -43,7 +43,7 @@ function findCmakeJs() {
   } catch {
     // an optional peer: a project that stays on the CPU has no use for it
     return fail(
-      'needs cmake-js and found none; install it with: npm install --save-dev cmake-js (in a clone: npm ci)',
+      'needs cmake-js and found none; install it with: npm install --save-dev cmake-js (pnpm add -D cmake-js, yarn add -D cmake-js; in a clone: npm ci)',
     );
   }
 }

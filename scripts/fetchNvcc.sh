@@ -10,19 +10,10 @@
 # Exit codes: 0 there, 2 bad option, 3 not there and could not be fetched.
 set -euo pipefail
 
-# One CUDA release; some packages have their own numbers. nvcc 13.0 compiles for sm_75 to sm_121 with gcc 6 to 15.
-version=13.0.88
-packages=(
-  "nvidia-cuda-nvcc==$version"
-  "nvidia-cuda-crt==$version"
-  "nvidia-nvvm==$version"
-  "nvidia-cuda-runtime==$version"
-  "nvidia-cuda-cccl==13.0.85"
-  "nvidia-cuda-sanitizer-api==13.0.85"
-)
-# Headers of NVTX: named ranges in profilers. Trees that were fetched before they were asked for get them alone.
-nvtx="nvidia-nvtx==13.0.85"
-packages+=("$nvtx")
+here=$(cd "$(dirname "$0")" && pwd)
+packages=(nvidia-cuda-nvcc nvidia-cuda-crt nvidia-nvvm nvidia-cuda-runtime nvidia-cuda-cccl nvidia-cuda-sanitizer-api nvidia-nvtx)
+# nvcc 13.0 compiles for sm_75 to sm_121 with gcc 6 to 15.
+version=$(sed -n 's/^nvidia-cuda-nvcc==\([^ ]*\) .*/\1/p' "$here/nvidiaWheels.txt")
 
 base=${SEMANTICVLA_TOOLCHAINS:-${XDG_CACHE_HOME:-$HOME/.cache}/semanticvla}
 tree=$base/nvcc-$version
@@ -52,8 +43,8 @@ flock 9
 if [ -x "$nvcc" ] && [ ! -e "$tree/nvidia/cu13/include/nvtx3/nvToolsExt.h" ]; then
   work=$(mktemp -d "$base/nvcc-$version.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  echo "Fetching $nvtx beside nvcc $version" >&2
-  if python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$work/wheels" "$nvtx" >&2; then
+  # headers of NVTX (named ranges in profilers): trees that were fetched before they were asked for get them alone
+  if "$here/downloadWheels.sh" "$work/wheels" nvidia-nvtx; then
     python3 -m zipfile -e "$work"/wheels/*.whl "$work/tree"
     # in one step, so that no compiler sees half of it
     mv "$work/tree/nvidia/cu13/include/nvtx3" "$tree/nvidia/cu13/include/nvtx3"
@@ -66,19 +57,10 @@ fi
 if [ ! -x "$nvcc" ]; then
   work=$(mktemp -d "$base/nvcc-$version.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  echo "Fetching nvcc $version: ${packages[*]}" >&2
-  if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-      --dest "$work/wheels" "${packages[@]}" >&2; then
-    {
-      echo "Expected pip to download the wheels of CUDA's compiler but it failed (its message is above)."
-      echo "Possible solutions:"
-      echo "- go online, or point pip at a mirror (PIP_INDEX_URL), and run scripts/fetchNvcc.sh again;"
-      echo "- on another machine run: python3 -m pip download --no-deps --only-binary :all: ${packages[*]}"
-      echo "  and here: PIP_NO_INDEX=1 PIP_FIND_LINKS=<folder of the wheels> scripts/fetchNvcc.sh;"
-      echo "- install the CUDA toolkit (12.6 or later); set NVCC to its nvcc where the project asks for one."
-    } >&2
+  "$here/downloadWheels.sh" "$work/wheels" "${packages[@]}" || {
+    echo "- or install the CUDA toolkit (12.6 or later); set NVCC to its nvcc where the project asks for one." >&2
     exit 3
-  fi
+  }
   mkdir "$work/tree"
   for wheel in "$work"/wheels/*.whl; do
     echo "Unpacking $(basename "$wheel")" >&2

@@ -8,8 +8,8 @@
 // biome-ignore-all lint/style/useNodejsImportProtocol: Node versions that are told to upgrade do not know `node:`.
 // biome-ignore-all lint/complexity/useOptionalChain: the same.
 import { spawnSync } from 'child_process';
-import { existsSync } from 'fs';
-import { dirname, join } from 'path';
+import { existsSync, realpathSync } from 'fs';
+import { delimiter, dirname, join } from 'path';
 import { fileURLToPath } from 'url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -78,18 +78,27 @@ function checkCompiler() {
   }
 }
 
-/** npm names its own node-gyp to install scripts; run by hand, the one beside npm serves, else one on the PATH. */
+/** node-gyp of the npm that a shell would start; npm is found through its link, as Node's archives and Debian have it. */
+function nodeGypOfNpm() {
+  const paths = (process.env.PATH || '').split(delimiter);
+  const npm = paths.map((folder) => join(folder, 'npm')).find((file) => existsSync(file));
+  return npm && join(dirname(dirname(realpathSync(npm))), 'node_modules/node-gyp/bin/node-gyp.js');
+}
+
+/** npm and pnpm name their own node-gyp to install scripts; run by hand or by yarn, npm's serves, else one on the PATH. */
 function findNodeGyp() {
   const besideNode = join(
     dirname(dirname(process.execPath)),
     'lib/node_modules/npm/node_modules/node-gyp/bin/node-gyp.js',
   );
-  const candidates = [process.env.npm_config_node_gyp, besideNode];
+  const candidates = [process.env.npm_config_node_gyp, besideNode, nodeGypOfNpm()];
   for (const candidate of candidates) {
     if (candidate && existsSync(candidate)) return [process.execPath, candidate];
   }
   if (spawnSync('node-gyp', ['--version']).status === 0) return ['node-gyp'];
-  return fail('needs node-gyp, which comes with npm, and found none; run it through npm: npm rebuild');
+  return fail(
+    'needs node-gyp, which comes with npm, and found none; install npm (it is part of every archive of Node), or: npm install -g node-gyp',
+  );
 }
 
 /** Headers that were installed with the running node make a download unnecessary. */

@@ -7,6 +7,8 @@
  *
  *   npm test                      all files
  *   npm test -- tokenizer stages  the files whose path contains one of the words
+ *   npm test -- --after LOG WORD  those, and the files that skipped a test in the run that printed LOG or have long tests
+ *                                 (SEMANTICVLA_LONG_TESTS); the last line counts what LOG says of the others
  *
  * Exit codes: 0 all passed, 1 something failed, 2 no file matches or a bad option.
  */
@@ -18,18 +20,23 @@ import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-interface FileResult {
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
+interface FileResult extends Counts {
   /** Why the file counts as failed; empty when it passed. */
   readonly reasons: readonly string[];
   readonly output: string;
   readonly seconds: number;
 }
 
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
 interface RunnerOptions {
   readonly dir: string;
+  /** What an earlier run printed of each file, by its path below the root; null: there was none. */
+  readonly before: ReadonlyMap<string, Counts> | null;
   readonly filters: readonly string[];
   readonly jobs: number;
   readonly limitSeconds: number;
@@ -147,11 +154,29 @@ function report(name: string, result: FileResult): void {
   process.stdout.write(text);
 }
 
+/** Counts of each file from what `report` printed. */
+function readLog(text: string): Map<string, Counts> {
+  const line = /^(?:ok {2}|FAIL) (\S+) {2}(\d+) passed(?:, (\d+) failed)?(?:, (\d+) skipped)? {2}[\d.]+ s$/gm;
+  return new Map(
+    [...text.matchAll(line)].map(([, name, passed, failed = '0', skipped = '0']) => [
+      name!,
+      { passed: Number(passed), failed: Number(failed), skipped: Number(skipped) },
+    ]),
+  );
+}
+
+/** A file that ran twice counts once: its second run, less what failed only in the first. */
+function combine(earlier: Counts | undefined, later: Counts): Counts {
+  const failed = Math.max(earlier?.failed ?? 0, later.failed);
+  return { passed: Math.max(0, later.passed + later.failed - failed), failed, skipped: later.skipped };
+}
+
 function readOptions(args: readonly string[]): RunnerOptions {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
     options: {
+      after: { type: 'string' },
       dir: { type: 'string', default: join(root, 'test') },
       jobs: { type: 'string', default: '2' },
       limit: { type: 'string', default: '400' },
@@ -162,7 +187,10 @@ function readOptions(args: readonly string[]): RunnerOptions {
   if (!(Number.isInteger(jobs) && jobs >= 1))
     throw new Error(`Expected --jobs >= 1 but received ${values.jobs}`);
   if (!(limitSeconds > 0)) throw new Error(`Expected --limit in seconds > 0 but received ${values.limit}`);
-  return { dir: resolve(values.dir), filters: positionals, jobs, limitSeconds };
+  const before = values.after === undefined ? null : readLog(readFileSync(values.after, 'utf8'));
+  if (before?.size === 0)
+    throw new Error(`Expected a line for each test file in ${values.after}, found none`);
+  return { dir: resolve(values.dir), before, filters: positionals, jobs, limitSeconds };
 }
 
 async function main(): Promise<number> {
@@ -173,10 +201,16 @@ async function main(): Promise<number> {
     console.error(error instanceof Error ? error.message : String(error));
     return 2;
   }
-  const { dir, filters, jobs, limitSeconds } = options;
+  const { dir, before, filters, jobs, limitSeconds } = options;
   const files = findTests(dir).filter((file) => {
     const name = relative(dir, file);
-    return filters.length === 0 || filters.some((filter) => name.includes(filter));
+    if (before === null && filters.length === 0) return true;
+    if (filters.some((filter) => name.includes(filter))) return true;
+    if (before === null) return false;
+    return (
+      (before.get(relative(root, file))?.skipped ?? 1) > 0 ||
+      readFileSync(file, 'utf8').includes('SEMANTICVLA_LONG_TESTS')
+    );
   });
   if (files.length === 0) {
     console.error(
@@ -198,14 +232,20 @@ async function main(): Promise<number> {
 
   const started = performance.now();
   const sum = { passed: 0, failed: 0, skipped: 0 };
+  const add = ({ passed, failed, skipped }: Counts): void => {
+    sum.passed += passed;
+    sum.failed += failed;
+    sum.skipped += skipped;
+  };
+  const again = new Set(files.map((file) => relative(root, file)));
+  for (const [name, counts] of before ?? []) if (!again.has(name)) add(counts);
   const queue = [...files];
   const worker = async (): Promise<void> => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const result = await runFile(file, limitSeconds);
-      sum.passed += result.passed;
-      sum.failed += result.failed;
-      sum.skipped += result.skipped;
-      report(relative(root, file), result);
+      const name = relative(root, file);
+      add(combine(before?.get(name), result));
+      report(name, result);
     }
   };
   await Promise.all(Array.from({ length: jobs }, worker));

@@ -24,11 +24,11 @@ function checkpoint(
   statisticsDim = actionDim,
 ) {
   const head = { kind: actionDim === null ? 'discrete' : 'single' };
-  const action = { mask: new Array(statisticsDim ?? 7).fill(true) };
+  const dataset = { actionDim: statisticsDim ?? 7, proprioDim } as DatasetStatistics;
   return {
     dir: '/policies/a',
     config: { actionDim, proprioDim, head } as unknown as PolicyConfig,
-    statistics: new Map(keys.map((key) => [key, { action } as unknown as DatasetStatistics])),
+    statistics: new Map(keys.map((key) => [key, dataset])),
   } satisfies PlatformEvidence;
 }
 
@@ -100,7 +100,13 @@ test('dataset names decide between presets of the same dimensions', () => {
     'CHECKPOINT_FILE_MISSING',
     /proprio_projector.*platform libero uses/,
   );
-  assert.is(resolvePlatform(named, { proprio: false }).name, 'libero');
+  const cameras = ['full_image'];
+  assert.is(resolvePlatform(named, { proprio: false, cameras }).name, 'libero');
+  refused(
+    () => resolvePlatform(named, { proprio: false }),
+    'PLATFORM_REQUIRED',
+    /cameras of a policy without proprioception.*full_image for one image, full_image,wrist_image for all/,
+  );
   refused(
     () => resolvePlatform(checkpoint(7, null, ['x']), {}),
     'PLATFORM_REQUIRED',
@@ -221,8 +227,11 @@ test('proprioception needs its projector, and discrete heads take none', () => {
     'OPTION_INVALID',
     /expected proprio_projector--\*\.pt, since option proprio is true, found no such file/,
   );
-  const discrete = checkpoint(null, 8, ['libero_x'], 7);
-  assert.is(resolvePlatform(discrete, {}).proprio, false);
+  const discrete = checkpoint(null, null, ['libero_x'], 7);
+  const one = { cameras: ['full_image'] };
+  assert.is(resolvePlatform(discrete, one).proprio, false);
+  refused(() => resolvePlatform(discrete, {}), 'PLATFORM_REQUIRED', /cameras of a policy of discrete tokens/);
+  assert.is(resolvePlatform(discrete, { platform: 'libero' }).cameras.length, 2);
   refused(() => resolvePlatform(discrete, { proprio: true }), 'OPTION_INVALID', /discrete action tokens/);
 });
 

@@ -25,6 +25,7 @@ test('oft-tiny without head and proprioception: the language model names the bin
   assert.ok(listed.length > 0);
   for (const weights of ['folded', 'mapped'] as const) {
     await using policy = await loadPolicy(dir, {
+      head: 'discrete',
       platform: 'libero',
       proprio: false,
       unnormKey: listed[0]!.unnorm_key,

@@ -38,13 +38,15 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   // the check of an engine holds the device's preprocessing to transforms' bits
   engine: ['checkpoint', 'graph', 'synth', 'transforms', ...facts],
   runtime: ['checkpoint', 'graph', 'engine', 'synth', 'policyParts.ts'],
+  // what it writes is opened by the runtime
+  export: ['checkpoint', 'graph', 'runtime'],
   view: ['transforms'],
   observation: ['checkpoint', 'transforms'],
   schedule: ['plots'],
-  serve: [],
-  client: ['serve', 'platform.ts'],
+  serve: ['transforms'],
+  client: ['serve', 'transforms', 'platform.ts'],
   supervise: ['transforms', 'platform.ts', 'policy.ts'],
-  ros2: ['observation', 'schedule'],
+  ros2: ['observation', 'schedule', 'transforms'],
   profile: [
     'checkpoint',
     'graph',

@@ -4,6 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { subjectsOf } from '../lib/cli/bench.ts';
 import { SemanticVlaError } from '../lib/errors.ts';
+import { sessionConfig } from '../lib/runtime/onnxThread.ts';
 import { checkRuntimeOptions, cpuWeightsOf, tensorRtOptionsOf } from '../lib/runtimeOptions.ts';
 import type { PolicyOptions } from '../lib/types.ts';
 
@@ -36,6 +37,16 @@ test('each runtime takes its own', () => {
     checkRuntimeOptions(options);
 });
 
+test('idle workers of the CPU runtime sleep at once, or spin as long as was said', () => {
+  const spinning = (spinUs?: number) => {
+    const config = sessionConfig({ weights: 'folded', ...(spinUs === undefined ? {} : { spinUs }) });
+    return [config['session.intra_op.allow_spinning'], config['session.intra_op.spin_duration_us']];
+  };
+  assert.equal(spinning(), ['0', undefined]);
+  assert.equal(spinning(0), ['0', undefined]);
+  assert.equal(spinning(250), ['1', '250']);
+});
+
 test('what the other runtime has is refused by name', () => {
   refused({ weights: 'bound' }, /weights: expected folded or mapped with backend cpu, found bound/);
   refused(
@@ -46,6 +57,7 @@ test('what the other runtime has is refused by name', () => {
   refused({ backend: 'tensorrt', precision: 'int8' }, /float32 or bfloat16 or float16/);
   for (const given of [{ device: 0 }, { graphs: true }, { tensorRt: '/opt/trt' }])
     refused(given, new RegExp(`${Object.keys(given)[0]}: expected with backend tensorrt only`));
+  refused({ backend: 'tensorrt', spin: 0 }, /spin: expected with backend cpu only/);
   refused({ backend: 'cuda' }, /backend: expected cpu or tensorrt, found cuda/);
   refused({ backend: 'tensorrt', device: 1.5 }, /number of a GPU/);
   refused({ backend: 'tensorrt', graphs: 'no' }, /true or false/);

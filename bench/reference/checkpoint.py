@@ -7,7 +7,7 @@ dropped and its keys get the `vision_backbone.` prefix where they lack it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_checkpoint(folder: Path | str, dtype: torch.dtype = torch.float32) -> Checkpoint:
-    """Reads the folder, converting tensor by tensor: the peak is the converted weights plus one tensor."""
+def read_checkpoint(
+    folder: Path | str, dtype: torch.dtype = torch.float32, rounding: str = "bfloat16"
+) -> Checkpoint:
+    """Reads the folder, converting tensor by tensor: the peak is the converted weights plus one tensor.
+
+    rounding "bfloat16": every weight goes through bfloat16, and LoRA is merged, as the authors' loaders do it; "none":
+    weights as on disk, LoRA merged in float32.
+    """
     folder = Path(folder)
     config = read_json(folder / "config.json")
+    rounded = {"bfloat16": True, "none": False}[rounding]
+
+    def narrow(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.bfloat16() if rounded else tensor
+
     tensors: dict[str, torch.Tensor] = {}
 
     vision_archive = _only(folder, "vision_backbone--*_checkpoint.pt")
@@ -53,16 +64,19 @@ def read_checkpoint(folder: Path | str, dtype: torch.dtype = torch.float32) -> C
         for name, tensor in _shard(folder / shard):
             superseded = vision_archive is not None and name.startswith("vision_backbone.")
             if not superseded and not _unused(name):
-                tensors[name] = tensor.to(dtype)
+                tensors[name] = narrow(tensor).to(dtype)
 
     if vision_archive is not None:
         state = _archive(vision_archive)
         split = any(name.endswith(LORA_A) for name in state)
-        tensors |= _merged_vision(state, _lora_scale(folder) if split else 1.0, dtype)
+        # OpenVLA-OFT's loader leaves the adapters in place: W x + scale * B (A x), nothing merged is rounded
+        merge = _merge_float32 if not rounded or "featurizer_cfg" not in config else _merge_bfloat16
+        scale = _lora_scale(folder) if split else 1.0
+        tensors |= {name: value.to(dtype) for name, value in _merged_vision(state, scale, narrow, merge)}
     for stem in ("action_head", "proprio_projector"):
         archive = _only(folder, f"{stem}--*_checkpoint.pt")
         if archive is not None:
-            tensors |= {f"{stem}.{name}": tensor.to(dtype) for name, tensor in _archive(archive).items()}
+            tensors |= {f"{stem}.{name}": narrow(tensor).to(dtype) for name, tensor in _archive(archive).items()}
 
     return Checkpoint(
         folder=folder,
@@ -114,22 +128,32 @@ def _lora_scale(folder: Path) -> float:
     return adapter["lora_alpha"] / adapter["r"]
 
 
-def _merged_vision(state: dict[str, torch.Tensor], scale: float, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """`W + scale * B A` in float32 for every split layer, canonical names. A 1x1 convolution B is a matrix too."""
-    merged: dict[str, torch.Tensor] = {}
+Merge = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
+
+
+def _merge_float32(base: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+    """`W + scale * B A` in float32. A 1x1 convolution B is a matrix too."""
+    return base.float() + scale * (b.float().flatten(1) @ a.float().flatten(1)).reshape(base.shape)
+
+
+def _merge_bfloat16(base: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+    """The same as PEFT 0.11.1 does it on bfloat16 tensors: the product, its multiple and the sum are each rounded."""
+    return base + ((b.flatten(1) @ a.flatten(1)) * scale).reshape(base.shape)
+
+
+def _merged_vision(
+    state: dict[str, torch.Tensor], scale: float, narrow: Callable[[torch.Tensor], torch.Tensor], merge: Merge
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every weight of the archive, split layers merged, by its canonical name."""
     for name, tensor in state.items():
         if name.endswith((LORA_A, LORA_B)) or _unused(name):
             continue
-        value = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+        value = narrow(tensor)
         if name.endswith(f"{BASE}weight"):
             stem = name.removesuffix(f"{BASE}weight")
-            a, b = state[stem + LORA_A].float(), state[stem + LORA_B].float()
-            value = value + scale * (b.flatten(1) @ a.flatten(1)).reshape(value.shape)
+            value = merge(value, narrow(state[stem + LORA_A]), narrow(state[stem + LORA_B]), scale)
         canonical = name.replace(BASE, ".").replace(".block.", ".")
-        if not canonical.startswith("vision_backbone."):
-            canonical = f"vision_backbone.{canonical}"
-        merged[canonical] = value.to(dtype)
-    return merged
+        yield (canonical if canonical.startswith("vision_backbone.") else f"vision_backbone.{canonical}"), value
 
 
 def _text_folder(folder: Path, config: dict[str, Any]) -> Path | None:

@@ -224,6 +224,50 @@ VARIANTS = (
         cameras=TWO,
         exchange=((0, 1),),
     ),
+    Variant(
+        name="default-pairs",
+        about="cross_vit_target_pairs null, the reference's default: (1, 1) and (-2, -2); archives in float32 off the "
+        "bfloat16 grid, LoRA of rank 3 merged in bfloat16",
+        dinov2=Tower(16, 4, 2, film=True, queries=12),
+        siglip=Tower(18, 3, 2, sampler=Sampler(12, 3)),
+        language=Language(20, 2, 2, 36),
+        text=Text(16, 1, 2, 28),
+        cameras=TWO,
+        exchange=((1, 1), (-2, -2)),
+        null_pairs=True,
+        off_grid=True,
+        rank=3,
+        alpha=7,
+    ),
+    Variant(
+        name="repeated-pairs",
+        about="pairs that repeat a block, go back and end in the last one; images of 120 px, of which patches of 14 "
+        "cover 112",
+        dinov2=Tower(15, 4, 3, film=True, queries=10),
+        siglip=Tower(20, 3, 2, sampler=Sampler(10, 2)),
+        language=Language(18, 2, 3, 32),
+        text=Text(14, 1, 2, 24),
+        cameras=TWO,
+        image_size=120,
+        exchange=((1, 0), (1, 2), (0, 2), (3, -1), (3, 2)),
+    ),
+    Variant(
+        name="oft-plus-off-grid",
+        about="OpenVLA-OFT+ with its archives in float32 off the bfloat16 grid: parts rounded, LoRA never merged; images "
+        "of 130 px, of which patches of 14 cover 126",
+        oft=True,
+        dinov2=Tower(15, 3, 3, film=True),
+        siglip=Tower(20, 3, 2, film=True),
+        language=Language(18, 2, 3, 32),
+        cameras=TWO,
+        head="single",
+        tokens_per_step=-1,
+        lora_convolution=True,
+        image_size=130,
+        off_grid=True,
+        rank=3,
+        alpha=5,
+    ),
 )
 
 
@@ -424,6 +468,7 @@ def make(goldens: Path, variant: Variant) -> None:
                 "about": variant.about,
                 "seed": seed,
                 "options": {
+                    **({"head": "discrete"} if variant.head is None else {}),
                     "cameras": list(variant.cameras),
                     "proprio": variant.proprio_dim > 0,
                     "centerCrop": variant.center_crop,
@@ -442,6 +487,10 @@ def make(goldens: Path, variant: Variant) -> None:
                 "sensitivity": sensitivity(variant, policy, answers[0], again),
                 "other_sample_max_abs_normalized": float(np.abs(answers[0].normalized - answers[1].normalized).max()),
             }
+            if variant.off_grid:
+                exact = again(load(folder, rounding="none", **options), (0, 0))
+                moved = float(np.abs(exact.normalized - answers[0].normalized).max())
+                case["sensitivity"]["weights not rounded to bfloat16"] = moved
         target = goldens / "variants" / variant.name
         shutil.rmtree(target, ignore_errors=True)
         write_policy(variant, target / "checkpoint", seed, full=False)

@@ -45,6 +45,14 @@ class Sampler:
     eps: float
 
 
+def exchange_pairs(config: dict) -> list[list[int]] | None:
+    """Blocks after which the towers exchange patches; None without the exchange."""
+    if not config.get("enable_cross_vit_interact", False):
+        return None
+    pairs = config.get("cross_vit_target_pairs")
+    return [[1, 1], [-2, -2]] if pairs is None else pairs
+
+
 class Policy:
     """One loaded policy. `chunk` (C) is the caller's; `discrete` ignores an action head that is there.
 
@@ -88,8 +96,7 @@ class Policy:
             self._sampler(f"vision_backbone.{tower}_mm_sampler", tower_settings)
             for (tower, _), tower_settings in zip(TOWERS, settings, strict=True)
         )
-        crossing = config.get("enable_cross_vit_interact", False)
-        self.exchange_pairs: list[list[int]] = config["cross_vit_target_pairs"] if crossing else []
+        self.exchange_pairs = exchange_pairs(config)
         self.aggregation: str = config.get("vision_aggregate_type", "concat")
 
         text = config["text_config"]
@@ -253,27 +260,37 @@ class Policy:
         x = [vit.embed(values) for vit, values in zip(self.vits, pixels, strict=True)]
         for vit, tokens in zip(self.vits, x, strict=True):
             record(f"{vit.label}.embedded", tokens[0])
-        done = [0, 0]
+        start, out, is_kept = [0, 0], [None, None], [False, False]
+        crosses = self.exchange_pairs is not None
+        ran = [[0] * vit.depth for vit in self.vits]
 
-        def advance(ends: Sequence[int]) -> None:
-            for i, vit in enumerate(self.vits):
-                for block in range(done[i], ends[i]):
-                    x[i] = vit.block(block, x[i], e_avg, record)
-                    record(f"{vit.label}.block{block}", x[i][0])
-                done[i] = ends[i]
+        def advance(i: int, end: int) -> None:
+            """Blocks start[i] .. end - 1 as a Python range of indices: none, or the last ones first, where they are negative."""
+            vit = self.vits[i]
+            for index in range(start[i], end):
+                block = range(vit.depth)[index]
+                x[i] = vit.block(block, x[i], e_avg, record)
+                ran[i][block] += 1
+                again = f"_run{ran[i][block]}" if ran[i][block] > 1 else ""
+                record(f"{vit.label}.block{block}{again}", x[i][0])
+                # the tokens that leave are those of the first time; an exchange right after writes into them
+                is_kept[i] = out[i] is None and index == vit.depth - (1 if crosses else 2)
+                if is_kept[i]:
+                    out[i] = x[i]
+            start[i] = end
 
-        for pair, blocks in enumerate(self.exchange_pairs):
-            advance([block + 1 for block in blocks])
+        for pair, blocks in enumerate(self.exchange_pairs or []):
+            for i in range(2):
+                advance(i, blocks[i] + 1)
             x = exchange(self.weights, self.vits, x, pair)
-            for vit, tokens in zip(self.vits, x, strict=True):
-                patches = tokens[0, vit.prefix : vit.prefix + vit.patches]
-                record(f"{vit.label}.patches_after_exchange{pair}", patches)
-        leaving = [vit.depth - (0 if self.exchange_pairs else 1) for vit in self.vits]
-        advance(leaving)
-        out = [vit.output(tokens) for vit, tokens in zip(self.vits, x, strict=True)]
-        if not self.exchange_pairs and not self._lean:
-            # The reference runs the last block too and drops what comes out.
-            advance([vit.depth for vit in self.vits])
+            for i, vit in enumerate(self.vits):
+                if is_kept[i]:
+                    out[i] = x[i]
+                record(f"{vit.label}.patches_after_exchange{pair}", x[i][0, vit.prefix : vit.prefix + vit.patches])
+        for i, vit in enumerate(self.vits):
+            # Without the exchange the reference runs the last block too and drops what comes out.
+            advance(i, vit.depth - (1 if self._lean and not crosses else 0))
+        out = [vit.output(tokens) for vit, tokens in zip(self.vits, out, strict=True)]
         for vit, tokens in zip(self.vits, out, strict=True):
             record(f"{vit.label}.final", tokens[0])
         return out
@@ -359,7 +376,8 @@ def load(
     discrete: bool = False,
     action_dim: int | None = None,
     lean: bool = False,
+    rounding: str = "bfloat16",
 ) -> Policy:
-    """Reads a trained policy folder; weights and activations are `dtype`."""
-    checkpoint = read_checkpoint(folder, dtype)
+    """Reads a trained policy folder; weights and activations are `dtype`. `rounding`: see read_checkpoint."""
+    checkpoint = read_checkpoint(folder, dtype, rounding)
     return Policy(checkpoint, chunk=chunk, discrete=discrete, action_dim=action_dim, lean=lean)

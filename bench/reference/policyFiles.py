@@ -110,7 +110,7 @@ def config(variant: Variant) -> dict[str, Any]:
         "vision_aggregate_type": variant.aggregation,
         "num_action_tokens": variant.tokens_per_step,
         "enable_cross_vit_interact": bool(variant.exchange),
-        "cross_vit_target_pairs": [list(pair) for pair in variant.exchange],
+        "cross_vit_target_pairs": None if variant.null_pairs else [list(pair) for pair in variant.exchange],
         "cross_vit_type": "default",
     }
 
@@ -202,7 +202,7 @@ def write_archive(variant: Variant, folder: Path, stem: str, state: dict[str, to
     prefix = "module." if stem in variant.module_prefix else ""
     out: dict[str, torch.Tensor] = OrderedDict() if variant.archive_style == "ordered" else {}
     for name, tensor in state.items():
-        wide = stem == "proprio_projector" or ".scale." in name or ".shift." in name
+        wide = variant.off_grid or stem == "proprio_projector" or ".scale." in name or ".shift." in name
         value = tensor.clone() if wide else tensor.bfloat16()
         as_parameter = variant.archive_style == "parameters"
         out[prefix + name] = torch.nn.Parameter(value, requires_grad=False) if as_parameter else value
@@ -214,7 +214,7 @@ def write_archive(variant: Variant, folder: Path, stem: str, state: dict[str, to
 
 def write_policy(variant: Variant, folder: Path, seed: int, full: bool) -> None:
     """The whole folder but for the tokenizers' files."""
-    make = Maker(seed)
+    make = Maker(seed, variant.off_grid)
     folder.mkdir(parents=True, exist_ok=True)
     vision = vision_state(make, variant)
     shards = projector_weights(make, variant) | language_weights(make, variant)

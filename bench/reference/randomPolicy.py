@@ -1,7 +1,8 @@
 """Random weights of tiny policies, by the names that training leaves on disk; policyFiles.py writes them.
 
 Every weight is exactly representable in bfloat16, also after the LoRA merge, so precision of storage and of merging
-cannot show in a comparison. Widths are tiny, the vocabulary is not: token ids are real ones.
+cannot show in a comparison; with `off_grid` none of the archives' is, as training leaves them. Widths are tiny, the
+vocabulary is not: token ids are real ones.
 """
 
 from __future__ import annotations
@@ -89,6 +90,10 @@ class Variant:
     second_dataset: bool = False
     step: int = 30000
     unnorm_key: str = "libero_spatial_no_noops"
+    off_grid: bool = False
+    """Archives in float32, nothing in them exact in bfloat16."""
+    null_pairs: bool = False
+    """config.json says null for the pairs; `exchange` is what the reference makes of it."""
     token_rows: tuple[int, ...] = field(default=())
     """Token ids with an embedding; every other row of the table is zero."""
 
@@ -108,12 +113,14 @@ class Variant:
 class Maker:
     """Seeded random layers."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, off_grid: bool = False) -> None:
         self._generator = torch.Generator().manual_seed(seed)
+        self.off_grid = off_grid
 
     def normal(self, *shape: int, std: float) -> torch.Tensor:
-        """float32 values that bfloat16 holds exactly."""
-        return (torch.randn(*shape, generator=self._generator) * std).bfloat16().float()
+        """float32 values, which bfloat16 holds exactly unless they are to be off its grid."""
+        values = torch.randn(*shape, generator=self._generator) * std
+        return values if self.off_grid else values.bfloat16().float()
 
     def linear(self, name: str, rows: int, columns: int, gain: float) -> dict[str, torch.Tensor]:
         weight = self.normal(rows, columns, std=gain / math.sqrt(columns))
@@ -140,10 +147,15 @@ def on_grid(weight: torch.Tensor) -> torch.Tensor:
 
 def split_lora(make: Maker, state: dict[str, torch.Tensor], layer: str, rank: int, alpha: int) -> None:
     """Replaces X.weight by X.base_layer.* and the two LoRA factors, as peft leaves an unmerged layer."""
-    weight = on_grid(state.pop(f"{layer}.weight"))
-    # scale * B A is a multiple of GRID: the factors are -1, 0, 1 times powers of two.
-    a = make.signs(rank, *weight.shape[1:]) * 2.0**-4
-    b = make.signs(weight.shape[0], rank, *[1] * (weight.ndim - 2)) * (GRID * 2.0**4 * rank / alpha)
+    weight = state.pop(f"{layer}.weight")
+    factor = weight.shape[0], rank, *[1] * (weight.ndim - 2)
+    if make.off_grid:
+        a, b = make.normal(rank, *weight.shape[1:], std=0.1), make.normal(*factor, std=0.2)
+    else:
+        weight = on_grid(weight)
+        # scale * B A is a multiple of GRID: the factors are -1, 0, 1 times powers of two.
+        a = make.signs(rank, *weight.shape[1:]) * 2.0**-4
+        b = make.signs(*factor) * (GRID * 2.0**4 * rank / alpha)
     state[f"{layer}.base_layer.weight"] = weight
     state[f"{layer}.base_layer.bias"] = state.pop(f"{layer}.bias")
     state[f"{layer}.lora_A.default.weight"] = a

@@ -50,6 +50,7 @@ function nullPolicy(latencyMs: number): Policy {
     variant: 'null',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     predict: (_observation: Observation, { instruction, signal }: PredictOptions): Promise<ActionChunk> => {
       if (instruction === long) {
         const [, width] = shape;

@@ -125,14 +125,20 @@ export function startOurs(...args: string[]): Promise<Started> {
   return startNode('benchServer.ts', args);
 }
 
+/** That of another checkout, built and installed. */
+export function startBeside(folder: string): Promise<Started> {
+  return startNode('benchServer.ts', [], folder);
+}
+
 export function startFloor(kind: 'http' | 'socket'): Promise<Started> {
   return startNode('floorServer.ts', [kind]);
 }
 
-async function startNode(script: string, args: readonly string[]): Promise<Started> {
-  const file = join(import.meta.dirname, script);
+async function startNode(script: string, args: readonly string[], folder?: string): Promise<Started> {
+  const file = folder === undefined ? join(import.meta.dirname, script) : join(folder, 'bench/serve', script);
   const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', file, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    ...(folder === undefined ? {} : { cwd: folder }),
   });
   const line = await new Promise<string>((resolve, reject) => {
     child.stdout.once('data', (data: Buffer) => resolve(data.toString()));

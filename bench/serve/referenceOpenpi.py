@@ -44,7 +44,8 @@ def health(connection: ServerConnection, request: Request) -> Response | None:
 
 async def main() -> None:
     server = await serve(
-        answer, "127.0.0.1", int(sys.argv[1]), compression=None, max_size=None, process_request=health
+        answer, "127.0.0.1", int(sys.argv[1]), compression=None, max_size=None, ping_interval=None,
+        process_request=health,
     )
     await server.serve_forever()
 

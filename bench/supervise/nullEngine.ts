@@ -39,6 +39,7 @@ export function createPolicy({ megabytes = 0 }: { readonly megabytes?: number } 
     variant: 'null',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     predict: async (_observation, { instruction }) => nullChunk(instruction),
     stages: async () => new Map(),
     close: async () => {

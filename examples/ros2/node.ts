@@ -4,10 +4,11 @@
  *   node --import tsx examples/ros2/node.ts CHECKPOINT --ros-args --params-file examples/ros2/libero.yaml
  */
 
-import { loadRclnodejs, startRosNode } from '../../lib/ros2/rosNode.ts';
-import { superviseEngine } from '../../lib/supervise/superviseEngine.ts';
+import { loadRclnodejs, startRosNode, superviseEngine } from 'semanticvla';
+import { usage } from '../usage.ts';
 
-const checkpoint = process.argv[2] ?? '';
+const checkpoint = process.argv[2];
+if (!checkpoint) usage('ros2/node.ts CHECKPOINT --ros-args --params-file examples/ros2/libero.yaml');
 const ros = await loadRclnodejs();
 await ros.init();
 await using policy = await superviseEngine({ engine: { checkpoint }, deadlineMs: 10_000 });

@@ -1,9 +1,14 @@
 /** The opened checkpoint: everything that later rooms may know about a folder on disk. */
 
-import type { PixelNormalization, PolicyConfig } from './policyConfig.ts';
+import type { Notice, OnNotice } from '../support/notices.ts';
+import type { FileStates } from './fileStates.ts';
+import type { HeadName, PixelNormalization, PolicyConfig } from './policyConfig.ts';
 import type { TensorView } from './tensorView.ts';
 
-/** Bounds of one quantity (action or proprio) of one dataset, float64. */
+/**
+ * Bounds of one quantity (action or proprio) of one dataset, float64. Of an opened checkpoint each list is read when it is
+ * asked for, and refused then (STATISTICS_INVALID) where it is no list of numbers of that length, finite where the mask is true.
+ */
 export interface Bounds {
   readonly q01: readonly number[];
   readonly q99: readonly number[];
@@ -11,9 +16,14 @@ export interface Bounds {
   readonly max: readonly number[];
   /** false: the dimension is passed through unnormalized. Missing on disk means all true. */
   readonly mask: readonly boolean[];
+  /** File and path, for messages. */
+  readonly where?: string;
 }
 
 export interface DatasetStatistics {
+  /** How many dimensions the lists have, whatever is in them; null: there are none. */
+  readonly actionDim: number | null;
+  readonly proprioDim: number | null;
   readonly action: Bounds;
   /** null when the dataset has no proprio statistics. */
   readonly proprio: Bounds | null;
@@ -34,13 +44,22 @@ export interface CheckpointSources {
   readonly visionBackbone: string | null;
   readonly actionHead: string | null;
   readonly proprioProjector: string | null;
+  /** Of a diffusion policy. */
+  readonly noisyActionProjector: string | null;
   readonly siglipTextFolder: string | null;
   readonly statistics: string;
-  readonly loraMerged: {
+  readonly rounding: WeightRounding;
+  /** The cache file of weights that are not used as they lie on disk; null when all are. */
+  readonly madeWeights: {
     readonly file: string;
-    readonly tensors: number;
     readonly fromCache: boolean;
+    /** Weights that LoRA was merged into. */
+    readonly merged: number;
+    /** Weights that were only rounded. */
+    readonly rounded: number;
   } | null;
+  /** The file that each of them was made of, by tensor name. */
+  readonly madeOf: ReadonlyMap<string, string>;
 }
 
 export interface Checkpoint {
@@ -52,7 +71,11 @@ export interface Checkpoint {
   readonly statistics: ReadonlyMap<string, DatasetStatistics>;
   readonly pixelNormalization: { readonly dinov2: PixelNormalization; readonly siglip: PixelNormalization };
   readonly tokenizers: TokenizerFiles;
+  /** The files of `tensors` as they were when they were opened. */
+  readonly files: FileStates;
   readonly sources: CheckpointSources;
+  /** What should be known of it though it opens. */
+  readonly notices: readonly Notice[];
 }
 
 /** Progress of long work: `done` of `total` in `unit`, for one named step. */
@@ -63,12 +86,26 @@ export interface Progress {
   readonly unit: 'bytes' | 'tensors' | 'steps';
 }
 
+/**
+ * `bfloat16` (default): every weight rounded to bfloat16, and LoRA merged as the reference's loaders merge it (in bfloat16;
+ * for OpenVLA-OFT+, which they never merge, in float32 from rounded parts). `none`: weights as training left them, LoRA
+ * merged in float32. docs/weightRounding.md has figures.
+ */
+export const weightRoundings = ['bfloat16', 'none'] as const;
+export type WeightRounding = (typeof weightRoundings)[number];
+
 export interface OpenCheckpointOptions {
+  /** How actions are made, where the folder cannot tell: a folder without an action head is asked for it. */
+  readonly head?: HeadName;
   /** Folder with the SigLIP tokenizer and text config, overriding `text_encoder_path`. */
   readonly siglipText?: string;
-  /** Where merged LoRA weights are kept; default `$SEMANTICVLA_CACHE`, else `$XDG_CACHE_HOME/semanticvla`, else `~/.cache/semanticvla`. */
+  /** Default `bfloat16`. */
+  readonly rounding?: WeightRounding;
+  /** Where merged and rounded weights are kept; default `$SEMANTICVLA_CACHE`, else `$XDG_CACHE_HOME/semanticvla`, else `~/.cache/semanticvla`. */
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
+  /** Each of `Checkpoint.notices`, as soon as it is known; default: a warning of the process. */
+  readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
 

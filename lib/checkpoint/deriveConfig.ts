@@ -1,16 +1,20 @@
 /** PolicyConfig of a checkpoint, from config.json and the shapes of its tensors (spec, Variants). */
 
+import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 import { deriveHead } from './deriveHead.ts';
 import { deriveLlama } from './deriveLlama.ts';
 import { deriveVit, type Tower, towerPrefix, towers } from './deriveVit.ts';
+import type { PolicyFiles } from './findArchives.ts';
 import { JsonFields } from './jsonFields.ts';
-import type { PolicyConfig, PolicyFamily, SamplerConfig, VitConfig } from './policyConfig.ts';
+import type { HeadName, PolicyConfig, PolicyFamily, SamplerConfig, VitConfig } from './policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from './policyTensors.ts';
 import type { Preprocessor } from './preprocessor.ts';
+import { readSafetensors } from './safetensors.ts';
 import { requireShape, type Shapes } from './shapes.ts';
 import { findSiglipText, readTextEncoder } from './siglipText.ts';
 import { isJsonArray, type JsonValue } from './strictJson.ts';
+import { defaultExchangePairs, towerSchedule } from './towerSchedule.ts';
 
 /** A config.json with none of these is OpenVLA-OFT's. */
 const semanticVlaKeys = [
@@ -28,7 +32,8 @@ const towerKeys: Readonly<Record<Tower, string>> = {
 /** Queries of SemanticVLA-Lite. */
 const liteQueries = 16;
 
-export interface ConfigInputs {
+/** Files: for messages and for what their absence means. */
+export interface ConfigInputs extends PolicyFiles {
   /** Absolute checkpoint folder. */
   readonly dir: string;
   /** config.json */
@@ -36,10 +41,7 @@ export interface ConfigInputs {
   readonly preprocessor: Preprocessor;
   readonly shapes: Shapes;
   readonly siglipText: string | undefined;
-  /** For messages and for what their absence means. */
-  readonly visionBackbone: string | null;
-  readonly actionHead: string | null;
-  readonly proprioProjector: string | null;
+  readonly statedHead: HeadName | undefined;
 }
 
 /** CONFIG_INVALID, CONFIG_UNSUPPORTED, CHECKPOINT_NOT_A_POLICY, CHECKPOINT_FILE_MISSING, TENSOR_*. */
@@ -57,19 +59,21 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
       `${config.file}: enable_cross_vit_interact is true, but no tower has use_reg, use_film or use_mm_sampler; the reference then ignores the exchange. Set it to false to run the policy so.`,
     );
   }
-  requireVisionArchive(inputs, wrapped);
+  refuseNull(config, ['vision_aggregate_type', 'num_action_tokens', 'n_action_bins', 'pad_to_multiple_of']);
+  const derived = deriveHead({ ...inputs, family, llama });
+  await requireVisionArchive(inputs, wrapped);
   checkImageSizes(config, inputs.preprocessor.imageSize);
+  checkStrategy(config);
   const dinov2 = await tower(inputs, family, 'dinov2', exchange);
   const siglip = await tower(inputs, family, 'siglip', exchange);
+  if (dinov2.patchSize !== siglip.patchSize) {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${config.file}: expected towers with patches of one size, found ${dinov2.patchSize} and ${siglip.patchSize} pixels.`,
+    );
+  }
   const exchangePairs = exchange ? readPairs(config, dinov2, siglip) : [];
   checkTokenCounts(config, dinov2, siglip);
-  const { head, actionTokensPerStep, actionDim } = deriveHead(
-    config,
-    family,
-    llama,
-    shapes,
-    inputs.actionHead,
-  );
   return {
     family,
     variant: variantName(family, dinov2),
@@ -79,13 +83,17 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
     exchangePairs,
     aggregation: family === 'semanticvla' ? aggregation(config) : 'concat',
     llama,
-    actionTokensPerStep,
-    actionDim,
-    head,
+    ...derived,
     proprioDim:
       inputs.proprioProjector === null
         ? null
-        : requireShape(shapes, 'proprio_projector.fc1.weight', '[llm width, proprio]', 2)[1]!,
+        : requireShape(
+            shapes,
+            'proprio_projector.fc1.weight',
+            '[llm width, proprio]',
+            2,
+            inputs.proprioProjector,
+          )[1]!,
   };
 }
 
@@ -108,13 +116,27 @@ export function requirePolicy(config: JsonFields): void {
       `${config.file}: model_type: expected "openvla", found ${shown}. ${hint}`,
     );
   }
-  const isFused = config.get('use_fused_vision_backbone');
+  const id = config.get('vision_backbone_id');
+  // null: the reference looks at the name
+  const isFused = config.get('use_fused_vision_backbone') ?? (isFusedName(id) ? true : undefined);
   if (isFused !== true) {
     throw new SemanticVlaError(
       'CONFIG_UNSUPPORTED',
-      `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower are not supported.`,
+      `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower (the autoregressive openvla-v01-7b is one) are not supported.`,
     );
   }
+}
+
+/** Keys whose default stands for their absence only. */
+function refuseNull(fields: JsonFields, keys: readonly string[]): void {
+  for (const key of keys) {
+    if (Object.hasOwn(fields.value, key) && fields.value[key] === null)
+      throw fields.error(key, 'a value, or no such key (the reference fails on null)');
+  }
+}
+
+function isFusedName(id: JsonValue | undefined): boolean {
+  return typeof id === 'string' && id.startsWith('dinosiglip');
 }
 
 function towerConfig(config: JsonFields, tower: Tower): JsonFields {
@@ -131,8 +153,17 @@ function isWrapped(config: JsonFields): boolean {
   });
 }
 
-function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): void {
-  if (!wrapped || inputs.visionBackbone !== null) return;
+async function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): Promise<void> {
+  if (inputs.visionBackbone !== null) return;
+  if (!wrapped) {
+    // OFT+ has the config.json of OFT; what LoRA trained tells them apart, where it was kept
+    const adapter = await wrappedAdapter(inputs.dir);
+    if (adapter === null) return;
+    throw new SemanticVlaError(
+      'CHECKPOINT_FILE_MISSING',
+      `${inputs.dir}: expected one file vision_backbone--*.pt, since ${adapter} was trained with FiLM in the vision towers (OpenVLA-OFT+); found none. Copy it from the training run.`,
+    );
+  }
   const added =
     /^vision_backbone\.(vision_queries|.*_mm_sampler\.|cross_vit_model\.|.*\.blocks\.\d+\.scale\.)/;
   if (![...inputs.shapes.keys()].some((name) => added.test(name))) {
@@ -141,6 +172,15 @@ function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): void {
       `${inputs.dir}: expected one file vision_backbone--*.pt (queries, FiLM, text encoder, exchange), because config.json adds them to the vision towers; found none. Copy it from the training run.`,
     );
   }
+}
+
+/** Adapter weights of towers whose blocks were wrapped, as FiLM does; null: there are none, or they were not. */
+async function wrappedAdapter(dir: string): Promise<string | null> {
+  const file = join(dir, 'lora_adapter', 'adapter_model.safetensors');
+  // read by nothing else: whatever is wrong with it is no reason to refuse the policy
+  const adapter = await readSafetensors(file).catch(() => null);
+  const names = [...(adapter?.tensors.keys() ?? [])];
+  return names.some((name) => /\.blocks\.\d+\.block\./.test(name)) ? file : null;
 }
 
 async function tower(
@@ -167,11 +207,18 @@ async function samplerConfig(
   fields: JsonFields,
   vit: VitConfig,
 ): Promise<SamplerConfig> {
+  refuseNull(fields, ['temp']);
   const available = vit.queries > 0 ? vit.queries : vit.patches;
   const visionTopk = fields.integer('vision_topk', 1, available);
   const folder = await findSiglipText(inputs.dir, fields, inputs.siglipText);
   const textEncoder = await readTextEncoder(folder);
-  const textTopk = Math.max(0, fields.integer('text_topk', -1024, textEncoder.positions));
+  const textTopk = fields.integer('text_topk', -1024, textEncoder.positions);
+  if (textTopk < 0) {
+    throw fields.error(
+      'text_topk',
+      'at least 0; with a negative number the reference makes no pooled tokens but counts them, and takes actions from rows beside the right ones. Write 0 for no pooled tokens',
+    );
+  }
   return { visionTopk, textTopk, temperature: fields.positive('temp', 1), textEncoder };
 }
 
@@ -186,7 +233,20 @@ function oftFilm({ shapes, visionBackbone }: ConfigInputs): boolean {
       `${visionBackbone}: expected FiLM weights (blocks.N.scale, blocks.N.shift) in both vision towers or in none, found them only in ${inDinov2 === true ? 'DINOv2' : 'SigLIP'}.`,
     );
   }
+  if (visionBackbone !== null && inDinov2 !== true) {
+    throw new SemanticVlaError(
+      'TENSOR_MISSING',
+      `${visionBackbone}: expected FiLM weights (blocks.N.scale, blocks.N.shift) in both vision towers, since OpenVLA-OFT keeps a vision archive for them alone; found none. The archive, or config.json, belongs to another policy.`,
+    );
+  }
   return inDinov2 === true;
+}
+
+/** The processor resizes as its own file says; a config.json that says otherwise is another policy's. */
+function checkStrategy(config: JsonFields): void {
+  const strategy = config.string('image_resize_strategy', 'resize-naive');
+  if (strategy !== 'resize-naive')
+    throw config.error('image_resize_strategy', '"resize-naive", as preprocessor_config.json says');
 }
 
 function checkImageSizes(config: JsonFields, imageSize: number): void {
@@ -202,10 +262,7 @@ function checkImageSizes(config: JsonFields, imageSize: number): void {
     throw config.error('image_sizes', `${imageSize}, as preprocessor_config.json says`);
 }
 
-/**
- * `cross_vit_target_pairs`. The reference's code runs the wrong blocks for negative or descending indices (and its own
- * default holds negative ones), so such a config cannot be what a policy was trained as on purpose.
- */
+/** `cross_vit_target_pairs` as the reference counts them (towerSchedule.ts). */
 function readPairs(config: JsonFields, dinov2: VitConfig, siglip: VitConfig): (readonly [number, number])[] {
   const type = config.get('cross_vit_type');
   if (type !== undefined && type !== 'default') {
@@ -214,36 +271,26 @@ function readPairs(config: JsonFields, dinov2: VitConfig, siglip: VitConfig): (r
       `${config.file}: cross_vit_type: expected "default", found ${JSON.stringify(type)}.`,
     );
   }
-  if (!config.has('cross_vit_target_pairs')) {
-    throw config.error(
-      'cross_vit_target_pairs',
-      "pairs of blocks, because the exchange is enabled (the reference's default has negative indices, which it runs wrongly)",
+  if (dinov2.patches !== siglip.patches) {
+    throw new SemanticVlaError(
+      'CONFIG_INVALID',
+      `${config.file}: enable_cross_vit_interact: expected towers with equally many patches, which they exchange one by one, found ${dinov2.patches} and ${siglip.patches}.`,
     );
   }
-  const pairs: [number, number][] = [];
-  for (const value of config.array('cross_vit_target_pairs')) {
-    const pair = readPair(config, value);
-    const previous = pairs.at(-1);
-    pair.forEach((block, i) => {
-      const depth = [dinov2, siglip][i]!.depth;
-      if (block < 0)
-        throw config.error(
-          'cross_vit_target_pairs',
-          'blocks counted from 0 (the reference runs the wrong blocks for negative ones)',
-        );
-      if (block >= depth)
-        throw config.error(
-          'cross_vit_target_pairs',
-          `blocks below the depth ${depth} of the ${towers[i]} tower`,
-        );
-      if (previous !== undefined && block <= previous[i]!)
-        throw config.error('cross_vit_target_pairs', 'ascending blocks in both towers');
-    });
-    pairs.push(pair);
+  const key = 'cross_vit_target_pairs';
+  const exchangePairs = config.has(key)
+    ? config.array(key).map((value) => readPair(config, value))
+    : [...defaultExchangePairs];
+  try {
+    towerSchedule({ dinov2, siglip, exchangePairs });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw config.error(
+      key,
+      `blocks that the towers have (${dinov2.depth} and ${siglip.depth}), counted from 0 or, negative, from the end; ${error.message}`,
+    );
   }
-  if (pairs.length === 0)
-    throw config.error('cross_vit_target_pairs', 'at least one pair, because the exchange is enabled');
-  return pairs;
+  return exchangePairs;
 }
 
 function readPair(config: JsonFields, value: JsonValue): [number, number] {

@@ -1,9 +1,10 @@
-/** HeadConfig from the tensors of the action head; no action head file means discrete action tokens. */
+/** HeadConfig from the tensors of the action head, or of discrete action tokens. */
 
 import { SemanticVlaError } from '../errors.ts';
+import { decideHead, type HeadEvidence } from './decideHead.ts';
 import type { JsonFields } from './jsonFields.ts';
 import type { HeadConfig, LlamaConfig, PolicyFamily } from './policyConfig.ts';
-import { countNumbered, requireShape, type Shapes } from './shapes.ts';
+import { countNumbered, requireShape } from './shapes.ts';
 
 export interface DerivedHead {
   readonly head: HeadConfig;
@@ -12,24 +13,21 @@ export interface DerivedHead {
   readonly actionDim: number | null;
 }
 
-/** `file`: the action head, for messages; null when there is none. */
-export function deriveHead(
-  config: JsonFields,
-  family: PolicyFamily,
-  llama: LlamaConfig,
-  shapes: Shapes,
-  file: string | null,
-): DerivedHead {
+export interface HeadInputs extends HeadEvidence {
+  /** config.json */
+  readonly config: JsonFields;
+  readonly family: PolicyFamily;
+  readonly llama: LlamaConfig;
+}
+
+/** What `decideHead` throws, TENSOR_*, CONFIG_*. */
+export function deriveHead(evidence: HeadInputs): DerivedHead {
+  const { config, family, llama, shapes, actionHead: file } = evidence;
   // -1: one token a dimension of the action. OpenVLA-OFT knows nothing else.
   const stated = family === 'openvla-oft' ? -1 : config.integer('num_action_tokens', -1, 1024, -1);
   if (stated === 0) throw config.error('num_action_tokens', '-1 (the action dimension) or a positive number');
-  if (file === null) return discreteHead(config, llama, stated);
-  if ([...shapes.keys()].some((name) => name.startsWith('action_head.noise_predictor.'))) {
-    throw new SemanticVlaError(
-      'CONFIG_UNSUPPORTED',
-      `${file}: expected a regression head (model.* or model_trans.*), found a diffusion head (noise_predictor.*). Diffusion heads are not supported.`,
-    );
-  }
+  if (file === null && stated > 0) throw needsHead(config, stated);
+  if (decideHead(evidence) === 'discrete' || file === null) return discreteHead(config, llama);
   const isSplit = shapes.has('action_head.model_trans.fc1.weight');
   const first = isSplit ? 'model_trans' : 'model';
   const [hiddenWidth, inputs] = requireShape(
@@ -37,10 +35,11 @@ export function deriveHead(
     `action_head.${first}.fc1.weight`,
     '[hidden width, action tokens*llm width]',
     2,
+    file,
   ) as [number, number];
   const blocks = countNumbered(shapes, `action_head.${first}.mlp_resnet_blocks`);
   const outputs = (model: string) =>
-    requireShape(shapes, `action_head.${model}.fc2.weight`, '[outputs, hidden width]', 2)[0]!;
+    requireShape(shapes, `action_head.${model}.fc2.weight`, '[outputs, hidden width]', 2, file)[0]!;
   const tokens = inputs / llama.width;
   if (!Number.isInteger(tokens) || (stated > 0 && tokens !== stated)) {
     throw new SemanticVlaError(
@@ -99,13 +98,14 @@ function splitHead(
   return { kind: 'split', hiddenWidth, blocks, translation, rotation, gripper, bimanual: gripper === 2 };
 }
 
-function discreteHead(config: JsonFields, llama: LlamaConfig, stated: number): DerivedHead {
-  if (stated !== -1) {
-    throw new SemanticVlaError(
-      'CHECKPOINT_FILE_MISSING',
-      `${config.file}: num_action_tokens is ${stated}, so actions come from an action head; expected one file action_head--*.pt, found none. Copy it from the training run.`,
-    );
-  }
+function needsHead(config: JsonFields, stated: number): SemanticVlaError {
+  return new SemanticVlaError(
+    'CHECKPOINT_FILE_MISSING',
+    `${config.file}: num_action_tokens is ${stated}, so actions come from an action head; expected one file action_head--*.pt, found none. Copy it from the training run.`,
+  );
+}
+
+function discreteHead(config: JsonFields, llama: LlamaConfig): DerivedHead {
   // OpenVLA pads the vocabulary to a multiple; action ids count down from the last real one.
   const padding = config.integer('pad_to_multiple_of', 0, llama.vocabSize - 1, 64);
   return {

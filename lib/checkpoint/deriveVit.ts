@@ -99,7 +99,7 @@ export function deriveVit(config: JsonFields, tower: Tower, shapes: Shapes, opti
 
 /** timm name of a tower; refuses models whose arithmetic differs, by name. */
 function towerModel(config: JsonFields, tower: Tower, index: number): string {
-  const names = config.array('timm_model_ids');
+  const names = config.has('timm_model_ids') ? config.array('timm_model_ids') : modelsByName(config);
   const name = names[index];
   if (names.length !== 2 || typeof name !== 'string') {
     throw config.error('timm_model_ids', 'two timm model names, DINOv2 then SigLIP');
@@ -118,6 +118,14 @@ function towerModel(config: JsonFields, tower: Tower, index: number): string {
     );
   }
   return name;
+}
+
+/** What the reference fills in when config.json names the pair of towers alone. */
+function modelsByName(config: JsonFields): readonly string[] {
+  const id = config.get('vision_backbone_id');
+  const size = typeof id === 'string' ? /^dinosiglip-vit-so-(224|384)px$/.exec(id)?.[1] : undefined;
+  if (size === undefined) throw config.error('timm_model_ids', 'two timm model names, DINOv2 then SigLIP');
+  return ['vit_large_patch14_reg4_dinov2.lvd142m', `vit_so400m_patch14_siglip_${size}`];
 }
 
 function overrideArgs(config: JsonFields, index: number): JsonFields | null {

@@ -1,8 +1,8 @@
 /** Typed access to the fields of a JSON side file; every refusal names file, key, what was expected and what was found. */
 
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { readSideFile } from './fileAccess.ts';
-import { isJsonArray, isJsonObject, type JsonObject, type JsonValue, parseStrictJson } from './strictJson.ts';
+import { readJsonFile } from './jsonFile.ts';
+import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from './strictJson.ts';
 
 /** An object of a JSON file, with the path to it for messages. */
 export class JsonFields {
@@ -20,14 +20,7 @@ export class JsonFields {
 
   /** The file's top-level object. `missing`: code when there is no such file; `invalid`: of everything else. */
   static async read(file: string, missing: ErrorCode, invalid: ErrorCode): Promise<JsonFields> {
-    const text = await readSideFile(file, missing, invalid);
-    let value: JsonValue;
-    try {
-      value = parseStrictJson(text);
-    } catch (cause) {
-      const problem = cause instanceof Error ? cause.message : String(cause);
-      throw new SemanticVlaError(invalid, `${file}: expected JSON, found ${problem}.`, { cause });
-    }
+    const value = await readJsonFile(file, { missing, invalid, dialect: 'python' });
     if (!isJsonObject(value)) throw new SemanticVlaError(invalid, `${file}: expected a JSON object.`);
     return new JsonFields(file, '', value, invalid);
   }
@@ -47,7 +40,7 @@ export class JsonFields {
 
   error(key: string, expected: string): SemanticVlaError {
     const found = this.get(key);
-    const shown = found === undefined ? 'nothing' : JSON.stringify(found).slice(0, 200);
+    const shown = found === undefined ? 'nothing' : show(found);
     return new SemanticVlaError(
       this.#code,
       `${this.file}: ${this.name(key)}: expected ${expected}, found ${shown}.`,
@@ -109,4 +102,12 @@ export class JsonFields {
     }
     return numbers;
   }
+}
+
+/** As the file has it: JSON.stringify makes NaN and Infinity null. */
+function show(value: JsonValue): string {
+  const text = JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'number' && !Number.isFinite(inner) ? `\u0001${inner}\u0001` : inner,
+  );
+  return text.replace(/"\\u0001(.*?)\\u0001"/g, '$1').slice(0, 200);
 }

@@ -5,8 +5,10 @@
  */
 
 import { SemanticVlaError } from '../errors.ts';
+import { refuseQuantizedTensors } from './quantized.ts';
 import type { TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';
+import { refusePrefix, unwrappedName } from './wrappedNames.ts';
 
 /** A weight still split into its base and a low-rank update: `base + alpha/r * B A`. */
 export interface SplitTensor {
@@ -40,20 +42,34 @@ export interface TensorFiles {
 
 const visionPrefix = 'vision_backbone.';
 
+/** First parts of names, by the kind of file. */
+const shardBegins = ['language_model', 'vision_backbone', 'projector'];
+const visionBegins = ['vision_backbone', 'featurizer', 'fused_featurizer'];
+const headBegins = ['action_head', 'model', 'model_trans', 'model_rot', 'model_grip', 'noise_predictor'];
+const projectorBegins = ['proprio_projector', 'fc1', 'fc2'];
+
+/** A name with its part's own prefix, once. */
+function below(prefix: string, name: string): string {
+  return name.startsWith(prefix) ? name : prefix + name;
+}
+
 export function collectTensors(files: TensorFiles): Map<string, LogicalTensor> {
   const out = new Map<string, LogicalTensor>();
-  for (const [name, view] of files.shards) {
+  refuseQuantizedTensors(files.shards);
+  for (const [name, view] of unwrapped(files.shards, shardBegins)) {
     const isSuperseded = files.visionBackbone !== null && name.startsWith(visionPrefix);
     if (!isSuperseded) out.set(name, view);
   }
-  const archives: [TorchArchive | null, (name: string) => string][] = [
-    [files.visionBackbone, canonicalVisionName],
-    [files.actionHead, (name) => `action_head.${name}`],
-    [files.proprioProjector, (name) => `proprio_projector.${name}`],
+  const archives: [TorchArchive | null, readonly string[], (name: string) => string][] = [
+    [files.visionBackbone, visionBegins, canonicalVisionName],
+    [files.actionHead, headBegins, (name) => below('action_head.', name)],
+    [files.proprioProjector, projectorBegins, (name) => below('proprio_projector.', name)],
   ];
-  for (const [archive, canonical] of archives) {
+  for (const [archive, begins, canonical] of archives) {
     if (archive === null) continue;
-    for (const [name, tensor] of joinLora(archive.file, renamed(archive, canonical))) {
+    const named = unwrapped(archive.tensors, begins, canonical);
+    refuseQuantizedTensors(named);
+    for (const [name, tensor] of joinLora(archive.file, named)) {
       if (out.has(name)) {
         throw new SemanticVlaError(
           'TENSOR_UNEXPECTED',
@@ -68,19 +84,32 @@ export function collectTensors(files: TensorFiles): Map<string, LogicalTensor> {
 
 /** `vision_queries` -> `vision_backbone.vision_queries`; `...blocks.0.block.norm1` -> `...blocks.0.norm1`. */
 function canonicalVisionName(name: string): string {
-  const full = name.startsWith(visionPrefix) ? name : visionPrefix + name;
-  return full.replace(/(\.blocks\.\d+)\.block\./, '$1.');
+  return below(visionPrefix, name).replace(/(\.blocks\.\d+)\.block\./, '$1.');
 }
 
-function renamed(archive: TorchArchive, canonical: (name: string) => string): Map<string, TensorView> {
+/** Without the marks of wrappers, under canonical names. Two tensors must not come to mean the same. */
+function unwrapped(
+  tensors: ReadonlyMap<string, TensorView>,
+  begins: readonly string[],
+  canonical: (name: string) => string = (name) => name,
+): Map<string, TensorView> {
   const out = new Map<string, TensorView>();
-  for (const [key, view] of archive.tensors) {
-    // Left by DistributedDataParallel.
-    const name = canonical(key.startsWith('module.') ? key.slice('module.'.length) : key);
+  let file = '';
+  const plain = [...tensors].map(([key, view]) => {
+    file = view.file;
+    return [unwrappedName(key), view] as const;
+  });
+  refusePrefix(
+    file,
+    plain.map(([name]) => name),
+    begins,
+  );
+  for (const [key, view] of plain) {
+    const name = canonical(key);
     if (out.has(name)) {
       throw new SemanticVlaError(
         'TORCH_ARCHIVE_INVALID',
-        `${archive.file}: two entries of the state dict both mean ${name}. Save the state dict again.`,
+        `${view.file}: two entries of the state dict both mean ${name}. Save the state dict again.`,
       );
     }
     out.set(name, { ...view, name });

@@ -1,8 +1,7 @@
 /**
- * Merges the split weights of the vision archive, `W + alpha/r * B A` (spec, Checkpoint on disk), once per checkpoint. The
- * result is one safetensors file in the cache, float32 (which holds the sum of bf16 weights and a small update exactly
- * enough; the reference rounds it to bf16). Its header follows from the key and the shapes alone, so a cached file is
- * trusted only if header and length are byte for byte what this code would write.
+ * Weights that are not used as they lie on disk (LoRA merged, rounded to bfloat16: weightBlocks.ts), made once per
+ * checkpoint into one safetensors file in the cache. Its header follows from the key, the shapes and a digest of the data,
+ * so a cached file is trusted only if every byte is what this code wrote (weightCache.ts).
  *
  * No lock: every process writes a temporary file of its own and renames it into place when it is complete and on disk.
  */
@@ -10,35 +9,38 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { open, rename, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
+import { openRegular } from '../support/fileAccess.ts';
+import { isolated } from '../support/isolated.ts';
+import { makeFolder } from '../support/makeFolder.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
-import { crc32 } from './crc32.ts';
-import { openRegular, readExactly, readInto, reason } from './fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
-import type { SplitTensor } from './logicalTensors.ts';
-import { LowRankKernel } from './lowRank.ts';
-import { widenToFloat32 } from './readTensor.ts';
+import { fileOf, isSplit, type SplitTensor } from './logicalTensors.ts';
+import { elementCount } from './shapes.ts';
 import { dtypeBytes, type TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';
+import { type LoraScale, madeDtype, type WeightMaking, weightBlocks } from './weightBlocks.ts';
+import {
+  append,
+  type CachedLayout,
+  checkCached,
+  digestOf,
+  inCache,
+  removeStale,
+  stampWritten,
+  syncFolder,
+  trimCache,
+} from './weightCache.ts';
 
 /** Part of the key: a change of layout or arithmetic makes new files. */
-const formatVersion = 2;
-/** Bytes of merged rows held at a time. */
-const blockBytes = 8 * 1024 * 1024;
-/** A temporary file that nobody has written to for so long was left by a process that was killed. */
-const staleMs = 10 * 60 * 1000;
+const formatVersion = 4;
 
-export interface LoraScale {
-  readonly rank: number;
-  readonly alpha: number;
-}
-
-export interface MergeResult {
+export interface MadeWeights {
   readonly tensors: ReadonlyMap<string, TensorView>;
-  readonly report: NonNullable<CheckpointSources['loraMerged']>;
+  readonly report: NonNullable<CheckpointSources['madeWeights']>;
 }
 
 /** `r` and `lora_alpha` of lora_adapter/adapter_config.json; variants of LoRA that change the formula are refused. */
@@ -56,22 +58,40 @@ export async function readLoraScale(dir: string): Promise<LoraScale> {
   return { rank: fields.integer('r', 1, 4096), alpha: fields.positive('lora_alpha') };
 }
 
-/** Cached result, or merges now. LORA_INVALID, TORCH_ARCHIVE_INVALID, TENSOR_NOT_FINITE, CACHE_UNWRITABLE; the signal's reason. */
-export async function mergeLora(
-  archive: TorchArchive,
-  split: readonly SplitTensor[],
-  scale: LoraScale,
+/**
+ * Cached result, or makes it now.
+ *
+ * @param archives all that were opened  @param scale null when nothing is merged
+ * @throws LORA_INVALID, TORCH_ARCHIVE_INVALID, TENSOR_NOT_FINITE, CACHE_UNWRITABLE; the signal's reason
+ */
+export async function makeWeights(
+  makings: readonly WeightMaking[],
+  archives: readonly TorchArchive[],
+  scale: LoraScale | null,
   options: OpenCheckpointOptions,
-): Promise<MergeResult> {
-  const sorted = [...split].sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const tensor of sorted) checkSplit(archive.file, tensor, scale);
-  const key = await cacheKey(archive, sorted, scale);
+): Promise<MadeWeights> {
+  const sorted = [...makings].sort((a, b) => (a.source.name < b.source.name ? -1 : 1));
+  const merged = sorted.filter(({ how }) => how !== 'rounded');
+  for (const { source } of merged) if (isSplit(source)) checkSplit(source, scale!);
+  const key = await cacheKey(archives, sorted, scale);
   const folder = resolve(cacheFolder(options));
-  const file = join(folder, `lora-${key}.safetensors`);
-  const { header, tensors, total } = layout(file, key, sorted);
-  const fromCache = await isIntact(file, header, total);
-  if (!fromCache) await write(archive, file, header, sorted, scale, options);
-  return { tensors, report: { file, tensors: sorted.length, fromCache } };
+  const file = join(folder, `weights-${key}.safetensors`);
+  const made = layout(file, key, sorted);
+  const { tensors } = made;
+  const state = await checkCached(file, made, options);
+  const fromCache = state === 'sound';
+  if (typeof state === 'object') {
+    options.onNotice?.({
+      code: 'MERGE_RENEWED',
+      message: `${file}: expected ${state.expected}, found ${state.found}. The weights are made again.`,
+    });
+  }
+  if (!fromCache) {
+    await write(archives, file, made, sorted, scale, options);
+    await trimCache(folder, file);
+  }
+  const report = { file, fromCache, merged: merged.length, rounded: sorted.length - merged.length };
+  return { tensors, report };
 }
 
 /** See OpenCheckpointOptions.cacheDir. */
@@ -84,129 +104,125 @@ export function cacheFolder(options: Pick<OpenCheckpointOptions, 'cacheDir'>): s
     : join(homedir(), '.cache', 'semanticvla');
 }
 
-function product(shape: readonly number[]): number {
-  return shape.reduce((a, b) => a * b, 1);
-}
-
 /** A [r, in], B [out, r], both with the trailing dimensions of a convolution flattened, against base [out, in]. */
-function checkSplit(file: string, { name, base, loraA, loraB }: SplitTensor, { rank }: LoraScale): void {
+function checkSplit({ name, base, loraA, loraB }: SplitTensor, { rank }: LoraScale): void {
   const [out = 0] = base.shape;
-  const inputs = product(base.shape) / out;
+  const inputs = elementCount(base.shape) / out;
   const isSound =
     base.shape.length >= 2 &&
     loraA.shape[0] === rank &&
-    product(loraA.shape) === rank * inputs &&
+    elementCount(loraA.shape) === rank * inputs &&
     loraB.shape[0] === out &&
     loraB.shape[1] === rank &&
-    product(loraB.shape) === out * rank;
+    elementCount(loraB.shape) === out * rank;
   if (!isSound) {
     throw new SemanticVlaError(
       'LORA_INVALID',
-      `${file}: ${name}: expected lora_A [r, in] = [${rank}, ${inputs}] and lora_B [out, r] = [${out}, ${rank}] (r from adapter_config.json), found [${loraA.shape.join(', ')}] and [${loraB.shape.join(', ')}]. adapter_config.json belongs to another training run.`,
+      `${base.file}: ${name}: expected lora_A [r, in] = [${rank}, ${inputs}] and lora_B [out, r] = [${out}, ${rank}] (r from adapter_config.json), found [${loraA.shape.join(', ')}] and [${loraB.shape.join(', ')}]. adapter_config.json belongs to another training run.`,
     );
   }
 }
 
-/** What the result depends on: content (names, sizes and CRCs of all entries; and the time of an in-place edit), r, alpha. */
+/** What the result depends on: how each weight is made, of which files, with which r and alpha. */
 async function cacheKey(
-  archive: TorchArchive,
-  split: readonly SplitTensor[],
-  { rank, alpha }: LoraScale,
+  archives: readonly TorchArchive[],
+  makings: readonly WeightMaking[],
+  scale: LoraScale | null,
 ): Promise<string> {
   const hash = createHash('sha256');
-  const { mtimeMs } = await stat(archive.file);
-  hash.update(
-    JSON.stringify([formatVersion, archive.size, mtimeMs, rank, alpha, split.map(({ name }) => name)]),
-  );
-  for (const part of archive.fingerprint) hash.update(part);
+  hash.update(JSON.stringify([formatVersion, scale?.rank, scale?.alpha]));
+  for (const { how, source } of makings) {
+    const lies = isSplit(source) ? null : [source.dtype, source.offset, source.shape];
+    hash.update(JSON.stringify([how, source.name, lies]));
+  }
+  for (const file of filesOf(makings)) {
+    const archive = archives.find((candidate) => candidate.file === file);
+    const { mtimeMs, size, ino } = await stat(file);
+    if (archive?.hasCrc === false) hash.update(await digestOf(file));
+    // of an archive the names, sizes and CRCs of all entries, and the time of an in-place edit; a shard tells no content
+    hash.update(JSON.stringify(archive === undefined ? [size, mtimeMs, ino] : [size, mtimeMs]));
+    for (const part of archive?.fingerprint ?? []) hash.update(part);
+  }
   return hash.digest('hex').slice(0, 40);
 }
 
-interface Layout {
-  /** Length and JSON, padded so that the data start at a multiple of 64 bytes. */
-  readonly header: Buffer;
-  readonly tensors: Map<string, TensorView>;
-  /** File size. */
-  readonly total: number;
+function filesOf(makings: readonly WeightMaking[]): string[] {
+  return [...new Set(makings.map(({ source }) => fileOf(source)))].sort();
 }
 
-function layout(file: string, key: string, split: readonly SplitTensor[]): Layout {
-  const entries: Record<string, unknown> = {
-    __metadata__: { format: 'pt', semanticvla: `lora ${formatVersion} ${key}` },
-  };
+interface Layout extends CachedLayout {
+  readonly tensors: Map<string, TensorView>;
+}
+
+function layout(file: string, key: string, makings: readonly WeightMaking[]): Layout {
+  const entries: Record<string, unknown> = {};
   let at = 0;
-  for (const { name, shape } of split) {
-    const end = at + product(shape) * dtypeBytes.F32;
-    entries[name] = { dtype: 'F32', shape, data_offsets: [at, end] };
+  for (const making of makings) {
+    const { name, shape } = making.source;
+    const dtype = madeDtype(making);
+    const end = at + elementCount(shape) * dtypeBytes[dtype];
+    entries[name] = { dtype, shape, data_offsets: [at, end] };
     at = end;
   }
-  const json = Buffer.from(JSON.stringify(entries));
-  const length = Math.ceil((8 + json.length) / 64) * 64 - 8;
-  const header = Buffer.alloc(8 + length, ' ');
-  header.writeBigUInt64LE(BigInt(length), 0);
-  json.copy(header, 8);
+  // Length and JSON, padded so that the data start at a multiple of 64 bytes.
+  const headerOf = (sha256: string): Buffer => {
+    const __metadata__ = { format: 'pt', semanticvla: `weights ${formatVersion} ${key}`, sha256 };
+    const json = Buffer.from(JSON.stringify({ __metadata__, ...entries }));
+    const length = Math.ceil((8 + json.length) / 64) * 64 - 8;
+    const header = Buffer.alloc(8 + length, ' ');
+    header.writeBigUInt64LE(BigInt(length), 0);
+    json.copy(header, 8);
+    return header;
+  };
+  const headerBytes = headerOf(''.padEnd(64, '0')).length;
   const tensors = new Map<string, TensorView>();
-  at = header.length;
-  for (const { name, shape } of split) {
-    const byteLength = product(shape) * dtypeBytes.F32;
-    tensors.set(name, { name, dtype: 'F32', shape, file, offset: at, byteLength });
+  at = headerBytes;
+  for (const making of makings) {
+    const { name, shape } = making.source;
+    const dtype = madeDtype(making);
+    const byteLength = elementCount(shape) * dtypeBytes[dtype];
+    tensors.set(name, { name, dtype, shape, file, offset: at, byteLength });
     at += byteLength;
   }
-  return { header, tensors, total: at };
-}
-
-/** Header and length exactly as expected; anything else (truncated, foreign, absent) is made again. */
-async function isIntact(file: string, header: Buffer, total: number): Promise<boolean> {
-  try {
-    const { handle, size } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
-    try {
-      if (size !== total) return false;
-      return (await readExactly(handle, 0, header.length, file, 'SAFETENSORS_INVALID')).equals(header);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (error instanceof SemanticVlaError) return false;
-    throw error;
-  }
+  return { headerOf, headerBytes, tensors, total: at };
 }
 
 async function write(
-  archive: TorchArchive,
+  archives: readonly TorchArchive[],
   file: string,
-  header: Buffer,
-  split: readonly SplitTensor[],
-  scale: LoraScale,
+  { headerOf, headerBytes, total }: Layout,
+  makings: readonly WeightMaking[],
+  scale: LoraScale | null,
   { onProgress, signal }: OpenCheckpointOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
+  const tell = isolated('onProgress', onProgress);
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   const output = await inCache(temporary, async () => {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(file), 0o700);
     await removeStale(dirname(file));
     return open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   });
+  const inputs = new Map<string, FileHandle>();
+  const step = scale === null ? 'round weights' : 'merge LoRA';
   try {
-    const { handle: input } = await openRegular(archive.file, 'CHECKPOINT_FILE_MISSING');
-    try {
-      let position = await append(output, temporary, header, 0);
-      const total = split.reduce((sum, { shape }) => sum + product(shape) * dtypeBytes.F32, 0);
-      for (const tensor of split) {
-        for await (const block of mergedBlocks(input, archive, tensor, scale)) {
-          position = await append(output, temporary, block, position);
-          onProgress?.({
-            step: 'merge LoRA',
-            done: position - header.length,
-            total,
-            unit: 'bytes',
-          } satisfies Progress);
-          signal?.throwIfAborted();
-        }
+    for (const input of filesOf(makings))
+      inputs.set(input, (await openRegular(input, { missing: 'CHECKPOINT_FILE_MISSING' })).handle);
+    const hash = createHash('sha256');
+    let position = headerBytes;
+    for (const making of makings) {
+      const input = fileOf(making.source);
+      const archive = archives.find((candidate) => candidate.file === input) ?? null;
+      for await (const block of weightBlocks(inputs.get(input)!, archive, making, scale)) {
+        hash.update(block);
+        position = await append(output, temporary, block, position);
+        const done = position - headerBytes;
+        tell({ step, done, total: total - headerBytes, unit: 'bytes' } satisfies Progress);
+        signal?.throwIfAborted();
       }
-    } finally {
-      await input.close();
     }
-    await inCache(temporary, () => output.sync());
+    await append(output, temporary, headerOf(hash.digest('hex')), 0);
+    await inCache(temporary, () => stampWritten(output));
     await output.close();
     await inCache(temporary, () => rename(temporary, file));
     await syncFolder(dirname(file));
@@ -214,120 +230,7 @@ async function write(
     await output.close().catch(() => undefined);
     await unlink(temporary).catch(() => undefined);
     throw error;
-  }
-}
-
-/** Rows of the merged weight, as bytes of float32, a block at a time; each block is overwritten by the next. */
-async function* mergedBlocks(
-  input: FileHandle,
-  archive: TorchArchive,
-  tensor: SplitTensor,
-  { rank, alpha }: LoraScale,
-): AsyncGenerator<Uint8Array> {
-  const { name, base } = tensor;
-  const out = base.shape[0]!;
-  const columns = product(base.shape) / out;
-  const rowsAtOnce = Math.min(out, Math.max(1, Math.floor(blockBytes / (columns * dtypeBytes.F32))));
-  const loraA = await readWhole(input, archive, tensor.loraA);
-  const loraB = await readWhole(input, archive, tensor.loraB);
-  const kernel = new LowRankKernel(loraA, loraB, rank, alpha / rank, rowsAtOnce);
-  const crc = new EntryCrc(archive, base);
-  const rowBytes = columns * dtypeBytes[base.dtype];
-  for (let row = 0; row < out; row += rowsAtOnce) {
-    const rows = Math.min(rowsAtOnce, out - row);
-    const bytes = base.dtype === 'BF16' ? kernel.source(rows) : new Uint8Array(rows * rowBytes);
-    await readInto(input, bytes, base.offset + row * rowBytes, base.file, 'TORCH_ARCHIVE_INVALID');
-    crc.update(bytes);
-    const merged =
-      base.dtype === 'BF16'
-        ? kernel.mergeBfloat16(row, rows)
-        : kernel.mergeFloat32(row, widenToFloat32(base, bytes));
-    if (!merged.isFinite) {
-      throw new SemanticVlaError(
-        'TENSOR_NOT_FINITE',
-        `${archive.file}: ${name}: expected finite weights after the LoRA merge, found NaN or Infinity. The training run diverged or the file is damaged.`,
-      );
-    }
-    yield new Uint8Array(merged.values.buffer, merged.values.byteOffset, merged.values.byteLength);
-  }
-  crc.finish();
-}
-
-async function readWhole(input: FileHandle, archive: TorchArchive, view: TensorView): Promise<Float32Array> {
-  const bytes = new Uint8Array(view.byteLength);
-  await readInto(input, bytes, view.offset, view.file, 'TORCH_ARCHIVE_INVALID');
-  const crc = new EntryCrc(archive, view);
-  crc.update(bytes);
-  crc.finish();
-  return widenToFloat32(view, bytes);
-}
-
-/** Checks the entry's CRC along the way, where a tensor is the whole of its entry (as torch saves state dicts). */
-export class EntryCrc {
-  readonly #expected: number | null;
-  readonly #view: TensorView;
-  #crc = 0;
-
-  constructor(archive: TorchArchive, view: TensorView) {
-    const entry = archive.storages.get(view.offset);
-    this.#expected = entry !== undefined && entry.size === view.byteLength ? entry.crc32 : null;
-    this.#view = view;
-  }
-
-  update(bytes: Uint8Array): void {
-    if (this.#expected !== null) this.#crc = crc32(bytes, this.#crc);
-  }
-
-  /** TORCH_ARCHIVE_INVALID when the bytes are not those that were saved. */
-  finish(): void {
-    if (this.#expected !== null && this.#crc !== this.#expected) {
-      throw new SemanticVlaError(
-        'TORCH_ARCHIVE_INVALID',
-        `${this.#view.file}: ${this.#view.name}: the CRC of its data is wrong: the file is damaged. Copy it again.`,
-      );
-    }
-  }
-}
-
-async function append(
-  output: FileHandle,
-  path: string,
-  bytes: Uint8Array,
-  position: number,
-): Promise<number> {
-  await inCache(path, async () => {
-    let done = 0;
-    while (done < bytes.byteLength) {
-      done += (await output.write(bytes, done, bytes.byteLength - done, position + done)).bytesWritten;
-    }
-  });
-  return position + bytes.byteLength;
-}
-
-async function removeStale(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (!/^lora-[0-9a-f]+\.safetensors\.\d+\.[0-9a-f]+\.tmp$/.test(name)) continue;
-    const path = join(folder, basename(name));
-    const info = await stat(path).catch(() => null);
-    if (info !== null && Date.now() - info.mtimeMs > staleMs) await unlink(path).catch(() => undefined);
-  }
-}
-
-/** The rename itself must survive a power cut; where folders cannot be synced, it is only less durable. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY).catch(() => null);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
-}
-
-async function inCache<T>(path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    throw new SemanticVlaError(
-      'CACHE_UNWRITABLE',
-      `${dirname(path)}: expected a writable folder with room for the merged LoRA weights, found ${reason(cause)}. Set SEMANTICVLA_CACHE or the option cacheDir to a folder on a disk with space.`,
-      { cause },
-    );
+  } finally {
+    for (const input of inputs.values()) await input.close();
   }
 }

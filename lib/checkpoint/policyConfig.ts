@@ -15,7 +15,7 @@ export interface VitConfig {
   readonly heads: number;
   readonly mlpWidth: number;
   readonly patchSize: number;
-  /** Patches per image (grid * grid), from the position embedding. */
+  /** Patches per image (grid * grid). The grid is as many whole patches as fit: the rest of the image is unused. */
   readonly patches: number;
   /** cls + register tokens that precede the patches (5 for DINOv2 with registers, 0 for SigLIP). */
   readonly prefixTokens: number;
@@ -73,9 +73,17 @@ export interface LlamaConfig {
   readonly maxPositions: number;
 }
 
+/** How a policy makes actions of the language model's output; only some are told by a checkpoint's files. */
+export const headNames = ['l1', 'discrete', 'diffusion', 'autoregressive'] as const;
+/**
+ * `l1`: an action head trained with L1 regression; `discrete`: action tokens, all decoded at once; `diffusion`: a head that
+ * predicts noise; `autoregressive`: OpenVLA, one token after another. The last two are known by name and not supported.
+ */
+export type HeadName = (typeof headNames)[number];
+
 /**
  * `regression`: one MLPResNet (`model`) or three (`model_trans`, `model_rot`, `model_grip`);
- * `discrete`: no head file, actions are argmax token ids of the language model.
+ * `discrete`: stated by the caller, actions are argmax token ids of the language model.
  */
 export type HeadConfig =
   | {
@@ -105,7 +113,10 @@ export interface PolicyConfig {
   readonly imageSize: number;
   readonly dinov2: VitConfig;
   readonly siglip: VitConfig;
-  /** 0-based [dinov2 block, siglip block] after which the towers exchange patches; empty when disabled. */
+  /**
+   * [dinov2 block, siglip block] after which the towers exchange patches, as config.json counts them: they may be negative
+   * or repeat (towerSchedule.ts). Empty when disabled, or enabled without any: `outputBlock` differs.
+   */
   readonly exchangePairs: readonly (readonly [number, number])[];
   readonly aggregation: 'concat' | 'moe';
   readonly llama: LlamaConfig;

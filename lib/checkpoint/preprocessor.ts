@@ -5,6 +5,11 @@ import { JsonFields } from './jsonFields.ts';
 import type { PixelNormalization } from './policyConfig.ts';
 import { isJsonArray, isJsonObject, type JsonValue } from './strictJson.ts';
 
+/** Side of the frames that the processor is given. */
+const frameSide = 224;
+/** Pillow's number of it. */
+const bicubic = 3;
+
 export interface Preprocessor {
   /** Side of the square image, pixels; the same for both towers. */
   readonly imageSize: number;
@@ -22,8 +27,10 @@ export async function readPreprocessor(file: string): Promise<Preprocessor> {
       `${file}: image_resize_strategy: expected "resize-naive" (the only one the policies are trained with), found ${JSON.stringify(strategy)}${strategy === 'resize-naive' ? ' with tvf_do_letterbox' : ''}.`,
     );
   }
+  const side = imageSize(fields);
+  requireTransform(fields, side);
   return {
-    imageSize: imageSize(fields),
+    imageSize: side,
     dinov2: normalization(fields, 0),
     siglip: normalization(fields, 1),
   };
@@ -49,7 +56,41 @@ function imageSize(fields: JsonFields): number {
   return sides[0]!;
 }
 
-/** `means[i]`, `stds[i]`; where the lists are absent, the torchvision parameters that the processor derives from them. */
+/**
+ * What the processor does to a picture besides normalizing it. It computes these from the sizes and then takes what the file
+ * says over them. At 224 pixels, the size of the frames it is given, the resize does nothing.
+ */
+function requireTransform(fields: JsonFields, side: number): void {
+  for (const [list, key, expected] of [
+    ['tvf_resize_params', 'size', [side, side]],
+    ['tvf_crop_params', 'output_size', [side, side]],
+    ...(side === frameSide
+      ? []
+      : ([
+          ['tvf_resize_params', 'interpolation', bicubic],
+          ['tvf_resize_params', 'max_size', null],
+        ] as const)),
+  ] as const) {
+    if (!fields.has(list)) continue;
+    for (const [tower, entry] of fields.array(list).entries()) {
+      const found = isJsonObject(entry) ? entry[key] : undefined;
+      if (found === undefined || JSON.stringify(found) === JSON.stringify(expected)) continue;
+      throw new SemanticVlaError(
+        'CONFIG_UNSUPPORTED',
+        `${fields.file}: ${list}[${tower}].${key}: expected ${JSON.stringify(expected)}, found ${JSON.stringify(found)}.`,
+      );
+    }
+  }
+  if (fields.has('tvf_resize_params') || side === frameSide || !fields.has('interpolations')) return;
+  if (fields.array('interpolations').some((name) => name !== 'bicubic')) {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${fields.file}: interpolations: expected "bicubic", found ${JSON.stringify(fields.get('interpolations'))}.`,
+    );
+  }
+}
+
+/** `tvf_normalize_params[i]`, which the processor uses; where they are absent, `means[i]` and `stds[i]`, of which it makes them. */
 function normalization(fields: JsonFields, tower: number): PixelNormalization {
   const mean = channels(fields, 'means', 'mean', tower);
   const std = channels(fields, 'stds', 'std', tower);
@@ -58,7 +99,7 @@ function normalization(fields: JsonFields, tower: number): PixelNormalization {
 }
 
 function channels(fields: JsonFields, list: string, param: string, tower: number): [number, number, number] {
-  const key = fields.has(list) ? list : 'tvf_normalize_params';
+  const key = fields.has('tvf_normalize_params') ? 'tvf_normalize_params' : list;
   const towers = fields.array(key);
   if (towers.length !== 2) throw fields.error(key, 'two entries, one a tower');
   const entry: JsonValue | undefined = towers[tower];

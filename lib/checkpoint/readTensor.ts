@@ -2,7 +2,8 @@
 
 import { endianness } from 'node:os';
 import { SemanticVlaError } from '../errors.ts';
-import { openRegular, readInto } from './fileAccess.ts';
+import { fromBfloat16 } from '../support/bfloat16.ts';
+import { openRegular, readInto } from '../support/fileAccess.ts';
 import type { TensorView } from './tensorView.ts';
 
 export type TensorData =
@@ -18,7 +19,7 @@ export type TensorData =
 
 /** Bytes of `view` as they lie on disk, in a buffer of their own. */
 export async function readTensorBytes(view: TensorView): Promise<Uint8Array> {
-  const { handle } = await openRegular(view.file, 'CHECKPOINT_FILE_MISSING');
+  const { handle } = await openRegular(view.file, { missing: 'CHECKPOINT_FILE_MISSING' });
   try {
     const bytes = new Uint8Array(view.byteLength);
     await readInto(handle, bytes, view.offset, view.file, 'TENSOR_SHAPE');
@@ -77,17 +78,10 @@ export function widenToFloat32(view: TensorView, bytes: Uint8Array): Float32Arra
     case 'F64':
       return Float32Array.from(new Float64Array(buffer, byteOffset, byteLength / 8));
     case 'BF16':
-      return widenBfloat16(new Uint16Array(buffer, byteOffset, byteLength / 2));
+      return fromBfloat16(new Uint16Array(buffer, byteOffset, byteLength / 2));
     default:
       return widenFloat16(new Uint16Array(buffer, byteOffset, byteLength / 2));
   }
-}
-
-/** bfloat16 is the upper half of a float32. */
-function widenBfloat16(halves: Uint16Array): Float32Array {
-  const words = new Uint32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) words[i] = halves[i]! << 16;
-  return new Float32Array(words.buffer);
 }
 
 /** IEEE binary16: 5 exponent bits (bias 15), 10 fraction bits. */

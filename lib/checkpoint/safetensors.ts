@@ -4,7 +4,8 @@
  */
 
 import { SemanticVlaError } from '../errors.ts';
-import { openRegular, readExactly } from './fileAccess.ts';
+import { openRegular, readExactly } from '../support/fileAccess.ts';
+import { foreignKind } from '../support/standIn.ts';
 import {
   isJsonArray,
   isJsonObject,
@@ -15,8 +16,10 @@ import {
 } from './strictJson.ts';
 import { dtypeBytes, type TensorDtype, type TensorView } from './tensorView.ts';
 
-/** Header cap of the format, bytes. */
-const headerCap = 100_000_000;
+/** Of the header, bytes. The format allows 100 MB; a shard of this family has 0.1 MB, one of 65,536 tensors 8 MB. */
+const headerCap = 32 * 1024 * 1024;
+/** More than any policy has (a full-size one has 2,200 in all its shards). */
+const maxTensors = 65_536;
 const maxRank = 8;
 /** dtypes the format defines and no policy of this family uses (quantized or unsigned weights). */
 const foreignDtypes = new Set([
@@ -45,12 +48,17 @@ export interface SafetensorsFile {
 
 /** Parses the header of `file` (absolute path). SAFETENSORS_INVALID, or TENSOR_DTYPE for a dtype we do not read. */
 export async function readSafetensors(file: string): Promise<SafetensorsFile> {
-  const { handle, size } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
+  const { handle, size } = await openRegular(file, {
+    missing: 'CHECKPOINT_FILE_MISSING',
+    invalid: 'SAFETENSORS_INVALID',
+  });
   try {
     if (size < 10) throw invalid(file, `expected at least 10 bytes, found ${size}: the file is truncated`);
-    // The length and the first byte first: a lying length or a foreign file must not make us read 100 MB.
-    const start = await readExactly(handle, 0, 9, file, 'SAFETENSORS_INVALID');
+    // The start first: a lying length or a foreign file must not make us read 100 MB.
+    const start = await readExactly(handle, 0, Math.min(size, 512), file, 'SAFETENSORS_INVALID');
     const declared = start.readBigUInt64LE(0);
+    const foreign = start[8] === 0x7b ? null : foreignKind(start);
+    if (foreign !== null) throw invalid(file, `expected a safetensors file, found ${foreign}`);
     if (declared > BigInt(headerCap))
       throw invalid(file, `expected a header of at most ${headerCap} bytes, found ${declared}`);
     const length = Number(declared);
@@ -72,12 +80,37 @@ function parseHeader(file: string, header: Buffer, dataLength: number): Safetens
   const json = parseHeaderJson(file, header);
   const tensors = new Map<string, TensorView>();
   let metadata: Readonly<Record<string, string>> = {};
-  for (const [name, value] of Object.entries(json)) {
+  const entries = Object.entries(json);
+  if (entries.length > maxTensors)
+    throw invalid(file, `expected at most ${maxTensors} tensors, found ${entries.length}`);
+  requireWhole(file, entries, header.length, dataLength);
+  for (const [name, value] of entries) {
     if (name === '__metadata__') metadata = readMetadata(file, value);
     else tensors.set(name, readEntry(file, name, value, 8 + header.length, dataLength));
   }
   checkCoverage(file, [...tensors.values()], 8 + header.length, dataLength);
   return { file, tensors, metadata, header };
+}
+
+/** A header that is sound says how long the file is: one that was not downloaded to its end is told with both numbers. */
+function requireWhole(
+  file: string,
+  entries: readonly (readonly [string, JsonValue])[],
+  headerLength: number,
+  dataLength: number,
+): void {
+  let end = 0;
+  for (const [, value] of entries) {
+    const offsets = isJsonObject(value) ? value.data_offsets : undefined;
+    const last = isJsonArray(offsets) ? offsets[1] : undefined;
+    if (isCount(last) && last > end) end = last;
+  }
+  if (end <= dataLength) return;
+  const bytes = 8 + headerLength;
+  throw invalid(
+    file,
+    `expected ${bytes + end} bytes by its header (data end at ${end}), but the file holds ${bytes + dataLength} (${dataLength} bytes of data): truncated, only part of it was downloaded or copied`,
+  );
 }
 
 function parseHeaderJson(file: string, header: Buffer): JsonObject {

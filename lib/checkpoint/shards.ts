@@ -3,9 +3,10 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
-import { isFile, readSideFile } from './fileAccess.ts';
+import { isThere } from '../support/fileAccess.ts';
+import { readJsonFile } from './jsonFile.ts';
 import { readSafetensors } from './safetensors.ts';
-import { isJsonObject, type JsonObject, type JsonValue, parseStrictJson } from './strictJson.ts';
+import { isJsonObject, type JsonObject } from './strictJson.ts';
 import type { TensorView } from './tensorView.ts';
 
 const indexName = 'model.safetensors.index.json';
@@ -21,8 +22,8 @@ export interface Shards {
 
 /** Headers of all shards of `dir`. The index and the shards must name exactly the same tensors. */
 export async function readShards(dir: string): Promise<Shards> {
-  const hasIndex = await isFile(join(dir, indexName));
-  const hasSingle = await isFile(join(dir, singleName));
+  const hasIndex = await isThere(join(dir, indexName), 'CHECKPOINT_FILE_MISSING');
+  const hasSingle = await isThere(join(dir, singleName), 'CHECKPOINT_FILE_MISSING');
   if (hasIndex && hasSingle) {
     throw new SemanticVlaError(
       'CHECKPOINT_AMBIGUOUS',
@@ -37,17 +38,34 @@ export async function readShards(dir: string): Promise<Shards> {
   return readIndexed(dir);
 }
 
+/** What downloads are called until they are whole. */
+const unfinished = /\.(incomplete|part|partial|crdownload|aria2|tmp|download)$/;
+
 async function noWeights(dir: string): Promise<SemanticVlaError> {
-  const names = await readdir(dir);
-  const torchWeights = names.filter((name) => /^pytorch_model.*\.bin$/.test(name));
+  const names = (await readdir(dir)).sort();
+  const others: readonly (readonly [RegExp, string])[] = [
+    [/^pytorch_model.*\.bin$/, 'save the model again with safe_serialization=True'],
+    [/^model-\d+-of-\d+\.safetensors$/, `the shards without their index; copy ${indexName} too`],
+    [/\.gguf$/, 'weights of llama.cpp, most often quantized; save the policy with save_pretrained'],
+    [/^adapter_model\./, 'only a LoRA adapter, which must be merged into its base model first'],
+    [/^(tf_model\.h5|flax_model\.msgpack)$/, 'weights of another framework; save the policy with PyTorch'],
+    [unfinished, 'a download that is not finished; run it again'],
+  ];
+  const found = others.map(([pattern, next]) => [names.filter((name) => pattern.test(name)), next] as const);
+  const [files, next] = found.find(([some]) => some.length > 0) ?? [[], ''];
   const hint =
-    torchWeights.length > 0
-      ? `found ${torchWeights.join(', ')}: save the model again with safe_serialization=True`
+    files.length > 0
+      ? `found ${files.slice(0, 5).join(', ')}: ${next}`
       : 'found neither; copy the whole checkpoint folder (a folder with only a LoRA adapter must be merged first)';
   return new SemanticVlaError(
     'CHECKPOINT_FILE_MISSING',
     `${dir}: expected ${indexName} with its shards, or ${singleName}; ${hint}.`,
   );
+}
+
+async function unfinishedInWords(dir: string): Promise<string> {
+  const names = (await readdir(dir)).filter((name) => unfinished.test(name));
+  return names.length === 0 ? '' : ` (but a download that is not finished: ${names.slice(0, 3).join(', ')})`;
 }
 
 async function readIndexed(dir: string): Promise<Shards> {
@@ -74,10 +92,10 @@ async function readIndexed(dir: string): Promise<Shards> {
   const files: string[] = [];
   for (const shard of [...names].sort()) {
     const file = join(dir, shard);
-    if (!(await isFile(file))) {
+    if (!(await isThere(file, 'CHECKPOINT_FILE_MISSING'))) {
       throw new SemanticVlaError(
         'CHECKPOINT_FILE_MISSING',
-        `${file}: expected the shard that ${indexName} names, found none. Copy the missing file from the training machine.`,
+        `${file}: expected the shard that ${indexName} names, found none${await unfinishedInWords(dir)}. Copy the missing file from the training machine, or download it again.`,
       );
     }
     files.push(file);
@@ -102,13 +120,10 @@ async function readIndexed(dir: string): Promise<Shards> {
 }
 
 async function readWeightMap(path: string): Promise<JsonObject> {
-  const text = await readSideFile(path, 'CHECKPOINT_FILE_MISSING', 'SAFETENSORS_INDEX_INVALID');
-  let value: JsonValue;
-  try {
-    value = parseStrictJson(text);
-  } catch (cause) {
-    throw invalid(path, `expected JSON, found ${cause instanceof Error ? cause.message : String(cause)}`);
-  }
+  const value = await readJsonFile(path, {
+    missing: 'CHECKPOINT_FILE_MISSING',
+    invalid: 'SAFETENSORS_INDEX_INVALID',
+  });
   const weightMap = isJsonObject(value) ? value.weight_map : undefined;
   if (!isJsonObject(weightMap)) throw invalid(path, 'expected an object `weight_map`');
   return weightMap;

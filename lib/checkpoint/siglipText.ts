@@ -1,8 +1,8 @@
 /** The SigLIP text folder: where it is, and what its config says. */
 
-import { basename, isAbsolute, join, resolve } from 'node:path';
+import { basename, isAbsolute, join, resolve, sep } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
-import { isFolder } from './fileAccess.ts';
+import { nothing, whatIsAt } from '../support/fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import type { TextEncoderConfig } from './policyConfig.ts';
 
@@ -16,10 +16,11 @@ export async function findSiglipText(
   explicit: string | undefined,
 ): Promise<string> {
   if (explicit !== undefined) {
-    if (await isFolder(explicit)) return resolve(explicit);
+    const found = await whatIsAt(explicit);
+    if (found === 'a folder') return resolve(explicit);
     throw new SemanticVlaError(
       'CHECKPOINT_FILE_MISSING',
-      `${explicit}: expected the SigLIP text folder given as option siglipText, found no folder.`,
+      `${explicit}: expected the SigLIP text folder given as option siglipText, found ${found}.`,
     );
   }
   if (!tower.has('text_encoder_path')) {
@@ -29,13 +30,23 @@ export async function findSiglipText(
     );
   }
   const stated = tower.string('text_encoder_path');
-  const places = [isAbsolute(stated) ? stated : join(dir, stated), join(dir, basename(stated))];
-  for (const place of places) {
-    if (stated !== '' && (await isFolder(place))) return resolve(place);
+  const places = [...new Set([isAbsolute(stated) ? stated : join(dir, stated), join(dir, basename(stated))])];
+  const seen: string[] = [];
+  for (const place of stated === '' ? [] : places) {
+    const found = await whatIsAt(place);
+    if (found === 'a folder') return resolve(place);
+    // An absolute path is one of the training machine; whatever hides it here, the copy beside the weights counts.
+    if (found !== nothing && place.startsWith(`${dir}${sep}`)) {
+      throw new SemanticVlaError(
+        'CHECKPOINT_FILE_MISSING',
+        `${place}: expected the SigLIP text folder, found ${found}. Copy that folder (spiece.model, config.json) there or pass the option siglipText.`,
+      );
+    }
+    seen.push(`${place} (${found})`);
   }
   throw new SemanticVlaError(
     'CHECKPOINT_FILE_MISSING',
-    `${tower.file}: ${tower.name('text_encoder_path')} names the SigLIP text folder ${JSON.stringify(stated)}; expected it at ${[...new Set(places)].join(' or ')}, found neither. Copy that folder (spiece.model, config.json) into the checkpoint or pass the option siglipText.`,
+    `${tower.file}: ${tower.name('text_encoder_path')} names the SigLIP text folder ${JSON.stringify(stated)}; expected it at ${places.join(' or ')}, found neither${seen.length === 0 ? '' : `: ${seen.join(', ')}`}. Copy that folder (spiece.model, config.json) into the checkpoint or pass the option siglipText.`,
   );
 }
 

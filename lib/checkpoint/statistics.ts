@@ -1,78 +1,176 @@
 /**
  * Normalization statistics by dataset key: `dataset_statistics.json`, which supersedes `norm_stats` of config.json.
  *
- * Refused with STATISTICS_INVALID, in every dataset of the file: lists of different lengths, numbers that are not finite,
- * q01 > q99 or min > max anywhere, and q01 = q99 or min = max on an action dimension that is un-normalized (mask true):
- * such a dimension can only ever give one value, so the file is damaged or belongs to something else; a dimension that is
- * constant on purpose is marked `mask: false`. Proprioception may be constant (padding dimensions are): a constant
- * dimension normalizes to -1 there, in training as here.
+ * A field is read, and refused with STATISTICS_INVALID, when somebody asks for it: statistics of data sets that nobody
+ * chose, bounds of the other normalization, counts and deviations may be what they are. Constant dimensions (min = max,
+ * q01 = q99) are legitimate; docs/normalization.md says what they do.
  */
 
 import { SemanticVlaError } from '../errors.ts';
 import type { Bounds, DatasetStatistics } from './checkpoint.ts';
 import type { JsonFields } from './jsonFields.ts';
+import { isJsonArray, isJsonObject, type JsonValue } from './strictJson.ts';
 
 /** More than any robot's action or state. */
 const maxDimensions = 256;
 
 /** `fields`: the object whose keys are datasets. */
 export function readStatistics(fields: JsonFields): Map<string, DatasetStatistics> {
-  const out = new Map<string, DatasetStatistics>();
-  for (const key of Object.keys(fields.value)) {
-    const dataset = fields.object(key);
-    if (!dataset.has('action')) throw dataset.error('action', 'statistics of the actions');
-    out.set(key, {
-      action: bounds(dataset.object('action'), true),
-      proprio: dataset.has('proprio') ? bounds(dataset.object('proprio'), false) : null,
-    });
-  }
-  if (out.size === 0) {
+  const keys = Object.keys(fields.value);
+  if (keys.length === 0) {
     throw new SemanticVlaError(
       'STATISTICS_INVALID',
       `${fields.file}: expected at least one dataset with statistics${fields.path === '' ? '' : ` under ${fields.path}`}, found none. Copy dataset_statistics.json from the training run.`,
     );
   }
-  return out;
+  return new Map(keys.map((key) => [key, new DatasetFields(fields, key)]));
 }
 
-function bounds(fields: JsonFields, isAction: boolean): Bounds {
-  const q01 = fields.numbers('q01');
-  if (q01.length === 0 || q01.length > maxDimensions)
-    throw fields.error('q01', `1 to ${maxDimensions} numbers`);
-  const q99 = fields.numbers('q99', q01.length);
-  const min = fields.numbers('min', q01.length);
-  const max = fields.numbers('max', q01.length);
-  const mask = readMask(fields, q01.length);
-  for (const [low, high, lowName, highName] of [
-    [q01, q99, 'q01', 'q99'],
-    [min, max, 'min', 'max'],
-  ] as const) {
-    low.forEach((value, i) => {
-      const isEmpty = value === high[i] && isAction && mask[i] === true;
-      if (value > high[i]! || isEmpty) throw inverted(fields, i, lowName, highName, value, high[i]!);
-    });
+class DatasetFields implements DatasetStatistics {
+  readonly actionDim: number | null;
+  readonly proprioDim: number | null;
+  readonly #parent: JsonFields;
+  readonly #key: string;
+  #action: Bounds | undefined;
+  #proprio: Bounds | null | undefined;
+
+  constructor(parent: JsonFields, key: string) {
+    this.#parent = parent;
+    this.#key = key;
+    const dataset = parent.value[key];
+    this.actionDim = lengthOf(isJsonObject(dataset) ? dataset.action : undefined);
+    this.proprioDim = lengthOf(isJsonObject(dataset) ? dataset.proprio : undefined);
   }
-  return { q01, q99, min, max, mask };
+
+  get action(): Bounds {
+    if (this.#action === undefined) {
+      const dataset = this.#parent.object(this.#key);
+      if (!dataset.has('action')) throw dataset.error('action', 'statistics of the actions');
+      this.#action = new FieldBounds(dataset.object('action'));
+    }
+    return this.#action;
+  }
+
+  get proprio(): Bounds | null {
+    if (this.#proprio === undefined) {
+      const dataset = this.#parent.object(this.#key);
+      this.#proprio = dataset.has('proprio') ? new FieldBounds(dataset.object('proprio')) : null;
+    }
+    return this.#proprio;
+  }
 }
 
-function readMask(fields: JsonFields, length: number): boolean[] {
-  if (!fields.has('mask')) return new Array<boolean>(length).fill(true);
-  const mask = fields.array('mask').filter((value): value is boolean => typeof value === 'boolean');
-  if (mask.length !== length || fields.array('mask').length !== length)
-    throw fields.error('mask', `${length} times true or false`);
-  return mask;
+const lists = ['q01', 'min', 'q99', 'max', 'mask', 'mean', 'std'];
+
+/** As the lists stand there, read or not. */
+function lengthOf(bounds: JsonValue | undefined): number | null {
+  if (!isJsonObject(bounds)) return null;
+  const list = lists.map((name) => bounds[name]).find(isJsonArray);
+  return list?.length ?? null;
 }
 
-function inverted(
-  fields: JsonFields,
-  i: number,
-  lowName: string,
-  highName: string,
-  low: number,
-  high: number,
-): SemanticVlaError {
-  return new SemanticVlaError(
-    'STATISTICS_INVALID',
-    `${fields.file}: ${fields.path}: dimension ${i}: expected ${lowName} < ${highName}, found ${low} and ${high}. Copy the statistics of the training run; a dimension that is constant on purpose needs mask false.`,
-  );
+class FieldBounds implements Bounds {
+  readonly #fields: JsonFields;
+  readonly #read = new Map<string, readonly number[]>();
+  #mask: readonly boolean[] | undefined;
+
+  constructor(fields: JsonFields) {
+    this.#fields = fields;
+  }
+
+  get where(): string {
+    return `${this.#fields.file}: ${this.#fields.path}`;
+  }
+
+  get q01(): readonly number[] {
+    return this.#numbers('q01');
+  }
+
+  get q99(): readonly number[] {
+    return this.#numbers('q99');
+  }
+
+  get min(): readonly number[] {
+    return this.#numbers('min');
+  }
+
+  get max(): readonly number[] {
+    return this.#numbers('max');
+  }
+
+  get mask(): readonly boolean[] {
+    this.#mask ??= this.#readMask();
+    return this.#mask;
+  }
+
+  #length(): number {
+    return lengthOf(this.#fields.value) ?? 0;
+  }
+
+  #numbers(name: string): readonly number[] {
+    const before = this.#read.get(name);
+    if (before !== undefined) return before;
+    const fields = this.#fields;
+    const values = fields.array(name);
+    if (values.length === 0 || values.length > maxDimensions)
+      throw fields.error(name, `1 to ${maxDimensions} numbers`);
+    if (values.length !== this.#length()) throw fields.error(name, `a list of ${this.#length()} numbers`);
+    const { mask } = this;
+    const numbers = values.map((value, i) => {
+      // a dimension that is passed through has no bounds to read
+      if (typeof value === 'number' && (Number.isFinite(value) || mask[i] === false)) return value;
+      throw new SemanticVlaError(
+        'STATISTICS_INVALID',
+        `${fields.file}: ${fields.name(name)}, dimension ${i}: expected a finite number, found ${typeof value === 'number' ? value : JSON.stringify(value)}. Copy the statistics of the training run.`,
+      );
+    });
+    this.#read.set(name, numbers);
+    return numbers;
+  }
+
+  #readMask(): boolean[] {
+    const fields = this.#fields;
+    const length = this.#length();
+    // null would switch every dimension's normalization off in the reference; absent is all true there
+    if (!Object.hasOwn(fields.value, 'mask')) return new Array<boolean>(length).fill(true);
+    const values = fields.array('mask');
+    const mask = values.filter((value): value is boolean => typeof value === 'boolean');
+    if (mask.length !== length || values.length !== length)
+      throw fields.error('mask', `${length} times true or false`);
+    return mask;
+  }
+}
+
+/** The two lists that bound a quantity, by kind of normalization. */
+export function boundNames(
+  normalization: 'q99' | 'minmax',
+): readonly ['q01', 'q99'] | readonly ['min', 'max'] {
+  return normalization === 'q99' ? ['q01', 'q99'] : ['min', 'max'];
+}
+
+/**
+ * What a normalization of this kind reads: ordered, and a range that is a number. Where the mask is false nothing is read.
+ * @returns how many dimensions they are
+ * @throws STATISTICS_INVALID with file, data set, dimension and both values
+ */
+export function checkBounds(bounds: Bounds, normalization: 'q99' | 'minmax'): number {
+  const [lowName, highName] = boundNames(normalization);
+  const { [lowName]: low, [highName]: high, mask, where = 'Statistics' } = bounds;
+  low.forEach((value, i) => {
+    const other = high[i]!;
+    if (mask[i] === false) return;
+    if (value > other) {
+      throw new SemanticVlaError(
+        'STATISTICS_INVALID',
+        `${where}, dimension ${i}: expected ${lowName} <= ${highName}, found ${value} and ${other}. The file is damaged; copy the statistics of the training run.`,
+      );
+    }
+    if (!Number.isFinite(other - value)) {
+      throw new SemanticVlaError(
+        'STATISTICS_INVALID',
+        `${where}, dimension ${i}: expected a finite range, found ${lowName} ${value} and ${highName} ${other}, whose difference is infinite. The file is damaged; copy the statistics of the training run.`,
+      );
+    }
+  });
+  return low.length;
 }

@@ -5,8 +5,8 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
+import { openRegular, readExactly } from '../support/fileAccess.ts';
 import { crc32 } from './crc32.ts';
-import { openRegular, readExactly } from './fileAccess.ts';
 import { readPickle } from './pickle.ts';
 import type { PickleTensor, PickleValue } from './pickleValues.ts';
 import { dtypeBytes, type TensorDtype, type TensorView } from './tensorView.ts';
@@ -31,7 +31,8 @@ const storageDtypes: Readonly<Record<string, TensorDtype>> = {
 export interface StoredEntry {
   readonly offset: number;
   readonly size: number;
-  readonly crc32: number;
+  /** null: the archive was written without. */
+  readonly crc32: number | null;
 }
 
 export interface TorchArchive {
@@ -42,6 +43,8 @@ export interface TorchArchive {
   readonly storages: ReadonlyMap<number, StoredEntry>;
   /** Size, names, sizes and CRCs of all entries: identifies the content without reading it. */
   readonly fingerprint: readonly Buffer[];
+  /** false: written without CRCs. Then the fingerprint says nothing of the data, and damage to them does not show. */
+  readonly hasCrc: boolean;
   readonly size: number;
 }
 
@@ -51,9 +54,12 @@ export interface TorchArchive {
  * TORCH_ARCHIVE_INVALID, TORCH_ARCHIVE_FORBIDDEN.
  */
 export async function readTorchArchive(file: string): Promise<TorchArchive> {
-  const { handle, size } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
+  const { handle, size } = await openRegular(file, {
+    missing: 'CHECKPOINT_FILE_MISSING',
+    invalid: 'TORCH_ARCHIVE_INVALID',
+  });
   try {
-    const { entries, directory } = await readZip(handle, size, file);
+    const { entries, directory, hasCrc } = await readZip(handle, size, file);
     const pickles = [...entries.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
     if (pickles.length !== 1) {
       throw invalid(
@@ -72,7 +78,7 @@ export async function readTorchArchive(file: string): Promise<TorchArchive> {
       if (entry.name.startsWith(`${stem}data/`)) storages.set(entry.offset, entry);
     }
     const tensors = stateDict(readPickle(pickle, file), entries, stem, file);
-    return { file, tensors, storages, fingerprint: [directory, pickle], size };
+    return { file, tensors, storages, fingerprint: [directory, pickle], hasCrc, size };
   } finally {
     await handle.close();
   }
@@ -101,7 +107,7 @@ async function readEntry(handle: FileHandle, entry: ZipEntry, cap: number, file:
   if (entry.size > cap)
     throw invalid(file, `expected entry ${entry.name} to take at most ${cap} bytes, found ${entry.size}`);
   const bytes = await readExactly(handle, entry.offset, entry.size, file, 'TORCH_ARCHIVE_INVALID');
-  if (crc32(bytes) !== entry.crc32)
+  if (entry.crc32 !== null && crc32(bytes) !== entry.crc32)
     throw invalid(file, `the CRC of entry ${entry.name} is wrong: the file is damaged`);
   return bytes;
 }

@@ -6,9 +6,10 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
+import { openRegular, readInto } from '../support/fileAccess.ts';
+import { isolated } from '../support/isolated.ts';
 import type { Checkpoint, Progress } from './checkpoint.ts';
-import { openRegular, readInto } from './fileAccess.ts';
-import { EntryCrc } from './loraMerge.ts';
+import { EntryCrc } from './entryCrc.ts';
 import { isFloat } from './readTensor.ts';
 import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
@@ -59,6 +60,7 @@ async function scan(
   archives: readonly TorchArchive[],
   { signal, onProgress }: VerifyOptions,
 ): Promise<VerifyReport> {
+  const tell = isolated('onProgress', onProgress);
   const byFile = new Map<string, TensorView[]>();
   for (const view of views) {
     const list = byFile.get(view.file);
@@ -70,13 +72,13 @@ async function scan(
   let done = 0;
   for (const [file, list] of byFile) {
     const archive = archives.find((candidate) => candidate.file === file) ?? null;
-    const { handle } = await openRegular(file, 'CHECKPOINT_FILE_MISSING');
+    const { handle } = await openRegular(file, { missing: 'CHECKPOINT_FILE_MISSING' });
     try {
       // In file order, so that disks read ahead.
       for (const view of list.sort((a, b) => a.offset - b.offset)) {
         await scanTensor(handle, view, archive, buffer, signal);
         done += view.byteLength;
-        onProgress?.({ step: 'verify', done, total, unit: 'bytes' });
+        tell({ step: 'verify', done, total, unit: 'bytes' });
       }
     } finally {
       await handle.close();
@@ -92,12 +94,12 @@ async function scanTensor(
   buffer: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const crc = archive === null ? null : new EntryCrc(archive, view);
+  const crc = new EntryCrc(archive, view);
   for (let at = 0; at < view.byteLength; at += buffer.byteLength) {
     signal?.throwIfAborted();
     const bytes = buffer.subarray(0, Math.min(buffer.byteLength, view.byteLength - at));
     await readInto(handle, bytes, view.offset + at, view.file, 'TENSOR_SHAPE');
-    crc?.update(bytes);
+    crc.update(bytes);
     if (isFloat(view) && hasNonFinite(view, bytes)) {
       throw new SemanticVlaError(
         'TENSOR_NOT_FINITE',
@@ -105,7 +107,7 @@ async function scanTensor(
       );
     }
   }
-  crc?.finish();
+  crc.finish();
 }
 
 /** All exponent bits set means NaN or Infinity, in every IEEE format. */

@@ -7,7 +7,8 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { SemanticVlaError } from '../errors.ts';
-import { readExactly } from './fileAccess.ts';
+import { readExactly } from '../support/fileAccess.ts';
+import { foreignKind } from '../support/standIn.ts';
 
 /** Central directory cap, bytes: a vision archive has about 1,500 entries of about 100 bytes. */
 const directoryCap = 32 * 1024 * 1024;
@@ -23,7 +24,8 @@ const flagUtf8 = 0x0800;
 
 export interface ZipEntry {
   readonly name: string;
-  readonly crc32: number;
+  /** null: the archive was written without. */
+  readonly crc32: number | null;
   /** Offset of the first byte of the stored data in the file. */
   readonly offset: number;
   readonly size: number;
@@ -33,9 +35,12 @@ export interface ZipArchive {
   readonly entries: ReadonlyMap<string, ZipEntry>;
   /** Bytes of the central directory: names, sizes and CRCs of everything, so a digest of it stands for the content. */
   readonly directory: Buffer;
+  /** false: written with torch.serialization.set_crc32_options(False), so damage to the data does not show. */
+  readonly hasCrc: boolean;
 }
 
 interface CentralEntry extends ZipEntry {
+  readonly crc32: number;
   readonly rawName: Buffer;
   readonly headerOffset: number;
   readonly flags: number;
@@ -46,6 +51,8 @@ export async function readZip(handle: FileHandle, size: number, file: string): P
   const bounds = await findDirectory(handle, size, file);
   const directory = await readExactly(handle, bounds.offset, bounds.size, file, 'TORCH_ARCHIVE_INVALID');
   const central = parseDirectory(directory, bounds, file);
+  // The CRC of what has bytes is 0 once in four billion times; of all entries, only where none was written.
+  const hasCrc = central.length === 0 || central.some((entry) => entry.crc32 !== 0);
   const entries = new Map<string, ZipEntry>();
   const spans: { start: number; end: number; name: string }[] = [];
   for (const entry of central) {
@@ -53,7 +60,12 @@ export async function readZip(handle: FileHandle, size: number, file: string): P
     const offset = await checkLocalHeader(handle, entry, bounds.offset, file);
     if (offset + entry.size > bounds.offset)
       throw invalid(file, `entry ${entry.name} runs into the central directory`);
-    entries.set(entry.name, { name: entry.name, crc32: entry.crc32, offset, size: entry.size });
+    entries.set(entry.name, {
+      name: entry.name,
+      crc32: hasCrc ? entry.crc32 : null,
+      offset,
+      size: entry.size,
+    });
     spans.push({ start: entry.headerOffset, end: offset + entry.size, name: entry.name });
   }
   spans.sort((a, b) => a.start - b.start);
@@ -62,7 +74,7 @@ export async function readZip(handle: FileHandle, size: number, file: string): P
       throw invalid(file, `entries ${spans[i - 1]!.name} and ${spans[i]!.name} overlap`);
     }
   }
-  return { entries, directory };
+  return { entries, directory, hasCrc };
 }
 
 interface DirectoryBounds {
@@ -76,9 +88,15 @@ async function findDirectory(handle: FileHandle, size: number, file: string): Pr
   if (size < endRecordBytes) throw invalid(file, `${size} bytes are too few for a ZIP archive`);
   const end = await readExactly(handle, size - endRecordBytes, endRecordBytes, file, 'TORCH_ARCHIVE_INVALID');
   if (end.readUInt32LE(0) !== 0x06054b50 || end.readUInt16LE(20) !== 0) {
+    const start = await readExactly(handle, 0, Math.min(size, 512), file, 'TORCH_ARCHIVE_INVALID');
+    const found = foreignKind(start);
     throw invalid(
       file,
-      'no ZIP end record in the last 22 bytes: the file is truncated, or not written by torch.save of torch >= 1.6',
+      `no ZIP end record in the last 22 bytes: ${
+        start.readUInt32LE(0) === 0x04034b50
+          ? 'the file is truncated, only the first part of it was downloaded or copied'
+          : `not written by torch.save of torch >= 1.6${found === null ? '' : `, but ${found}`}`
+      }`,
     );
   }
   const count = end.readUInt16LE(10);

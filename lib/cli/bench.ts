@@ -17,8 +17,10 @@ import type { CommandContext, Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
+  observationHelp,
   type PolicyFlags,
   policyOptions,
+  renamed,
   wholeNumber,
 } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
@@ -32,7 +34,7 @@ type Precision = NonNullable<PolicyOptions['precision']>;
 interface BenchFlags
   extends Omit<PolicyFlags, 'backend' | 'threads' | 'weights' | 'precision' | 'observation'>,
     GateFlags {
-  readonly preset: readonly SynthPreset[];
+  readonly preset?: readonly SynthPreset[];
   readonly observation?: string;
   readonly frame?: NonNullable<BenchOptions['frame']>;
   readonly backend?: readonly Backend[];
@@ -41,13 +43,15 @@ interface BenchFlags
   readonly threads?: readonly number[];
   readonly promptLengths?: readonly number[];
   readonly warmUp?: number;
+  readonly cameraCounts?: readonly number[];
   readonly duration?: number;
   readonly iterations?: number;
   readonly limit?: number;
   readonly turn?: number;
   readonly sample?: number;
   readonly percentile?: readonly number[];
-  readonly json?: string;
+  readonly json?: boolean;
+  readonly report?: string;
   readonly csv?: string;
   readonly exportTimes?: string;
   readonly html?: string;
@@ -58,7 +62,7 @@ interface BenchFlags
 const example = `
 Several checkpoints, presets, or values of a list flag are subjects that take turns in one run; all others are compared with
 the first one. The same one twice shows the noise. Latency is end to end: frames in memory to actions in memory. Percentiles
-follow trtexec's rule, and every chunk counts. Without --warmUp, warm-up goes on until the median is steady (at least 300
+follow trtexec's rule, and every chunk counts. Without --warm-up, warm-up goes on until the median is steady (at least 300
 chunks, at most 30 s); without --iterations and --duration at least 1000 chunks and 3 s are measured, at most --limit seconds
 a subject; the report says when there were fewer. What is measured with random weights is as fast as with trained ones.
 
@@ -69,7 +73,7 @@ power mode are refused.
 
 Example:
   $ semanticvla bench --preset tiny
-  $ semanticvla bench policy --threads 1,2,4 --json bench.json
+  $ semanticvla bench policy --threads 1,2,4 --report bench.json
   $ semanticvla bench policy --baseline bench.json --fail-if "p50 > 1.05x" --fail-if "p99 > 12ms"`;
 
 /** For commander: `1,2` -> [1, 2] with each checked by `parse`. */
@@ -113,15 +117,15 @@ function seconds(text: string): number {
   return value;
 }
 
-function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[]) => T[] {
-  return (text, before) => [...before, parse(text)];
+function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
+  return (text, before) => [...(before ?? []), parse(text)];
 }
 
 /** Every combination of what was listed, sources first. */
 export function subjectsOf(checkpoints: readonly string[], flags: BenchFlags): BenchSubject[] {
   const sources: Pick<BenchSubject, 'checkpoint' | 'preset'>[] = [
     ...checkpoints.map((checkpoint) => ({ checkpoint })),
-    ...flags.preset.map((preset) => ({ preset })),
+    ...(flags.preset ?? []).map((preset) => ({ preset })),
   ];
   if (sources.length === 0) {
     throw new SemanticVlaError(
@@ -135,7 +139,7 @@ export function subjectsOf(checkpoints: readonly string[], flags: BenchFlags): B
     runtimesOf(flags).flatMap((runtime) =>
       each(flags.threads).flatMap((threads) =>
         each(flags.promptLengths).flatMap((promptTokens) =>
-          each(cameraCounts(flags)).map((cameraCount) => ({
+          each(flags.cameraCounts).map((cameraCount) => ({
             ...source,
             options: {
               ...(runtime.backend === 'tensorrt' ? policy : withoutTensorRt(policy)),
@@ -197,14 +201,8 @@ function withoutTensorRt(policy: PolicyOptions): PolicyOptions {
 }
 
 function withoutLists(flags: BenchFlags): Partial<PolicyFlags> {
-  const { backend: _b, weights: _w, precision: _p, threads: _t, observation: _o, cameras, ...rest } = flags;
-  return { ...rest, ...(cameras === undefined || cameraCounts(flags) !== undefined ? {} : { cameras }) };
-}
-
-/** `--cameras 1,2` counts them; names are the same for every subject. */
-function cameraCounts({ cameras }: Pick<BenchFlags, 'cameras'>): readonly number[] | undefined {
-  if (cameras === undefined || !cameras.every((name) => /^[1-9]\d?$/.test(name))) return undefined;
-  return cameras.map(Number);
+  const { backend: _b, weights: _w, precision: _p, threads: _t, observation: _o, ...rest } = flags;
+  return rest;
 }
 
 function each<T>(values: readonly T[] | undefined): readonly (T | undefined)[] {
@@ -215,7 +213,7 @@ function each<T>(values: readonly T[] | undefined): readonly (T | undefined)[] {
 export function limitsOf(flags: BenchFlags): Partial<BenchOptions> {
   const { warmUp, duration, iterations, limit, turn, sample } = flags;
   return {
-    ...(warmUp === undefined ? {} : { warmUpMs: warmUp, warmUpChunks: 1, warmUpLimitMs: warmUp }),
+    ...(warmUp === undefined ? {} : { warmUpMs: 0, warmUpChunks: warmUp, warmUpLimitChunks: warmUp }),
     ...(iterations === undefined ? {} : { iterations }),
     ...(duration === undefined
       ? iterations === undefined
@@ -234,6 +232,15 @@ async function bench(
   checkpoints: readonly string[],
   flags: BenchFlags,
 ): Promise<number> {
+  const file = checkpoints.find((name) => name === '-' || name.endsWith('.json'));
+  if (file !== undefined) {
+    const found =
+      file === '-' ? '--json prints the report and takes no file: leave - out' : `use --report ${file}`;
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `bench: expected folders of policies, found ${file}; ${found}.`,
+    );
+  }
   const subjects = subjectsOf(checkpoints, flags);
   const given = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? given?.instruction;
@@ -251,7 +258,7 @@ async function bench(
     signal: context.signal,
   });
   const report = withVerdicts(measured, gate, flags);
-  if (flags.json !== '-') {
+  if (!flags.json) {
     context.print(benchText(report));
     for (const [name, roofline] of Object.entries(report.rooflines))
       context.print(`\n${rooflineRowsText(name, roofline)}`);
@@ -262,7 +269,7 @@ async function bench(
 
 async function writeFiles(context: CommandContext, report: BenchReport, flags: BenchFlags): Promise<void> {
   const files: [string | undefined, () => string][] = [
-    [flags.json === '-' ? undefined : flags.json, () => `${JSON.stringify(report)}\n`],
+    [flags.report, () => `${JSON.stringify(report)}\n`],
     [flags.csv, () => chunksCsv(report)],
     [flags.exportTimes, () => `${JSON.stringify(trtexecTimes(report.subjects[0]!), null, 1)}\n`],
   ];
@@ -270,7 +277,7 @@ async function writeFiles(context: CommandContext, report: BenchReport, flags: B
     if (file !== undefined) await writeOutput(file, Buffer.from(text()));
   }
   if (flags.html !== undefined) await writeOutput(flags.html, Buffer.from(await writeReport(report)));
-  if (flags.json === '-') context.json(report);
+  if (flags.json) context.json(report);
 }
 
 export function benchCommand(program: Command, run: Run): void {
@@ -281,10 +288,8 @@ export function benchCommand(program: Command, run: Run): void {
     .addOption(
       new Option(
         '--preset <name>',
-        'random weights instead of a checkpoint, made in the cache folder; several allowed',
-      )
-        .argParser(collect(oneOf(...(Object.keys(synthPresets) as SynthPreset[]))))
-        .default([], 'none'),
+        `random weights instead of a checkpoint, made in the cache folder; several allowed: ${Object.keys(synthPresets).join(', ')}`,
+      ).argParser(collect(oneOf(...(Object.keys(synthPresets) as SynthPreset[])))),
     )
     .option('--observation <dir>', 'folder with observation.json and its images; default: random frames')
     .option('--frame <size>', 'size of the random frames; default: 256x256', frameSize)
@@ -305,7 +310,7 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--device <n>', 'number of the GPU; default: 0', wholeNumber(0))
     .option('--no-cuda-graphs', 'TensorRT launches kernels one by one')
     .option('--threads <list>', 'CPU threads, e.g. 1,2,4', listOf(wholeNumber(1)))
-    .option('--warmUp <ms>', 'warm up for exactly so long; default: until steady', seconds)
+    .option('--warm-up <n>', 'chunks before them, exactly so many; default: until steady', wholeNumber(0))
     .option('--duration <s>', 'measure at least so long', seconds)
     .option('--iterations <n>', 'measure at least so many chunks', wholeNumber(1))
     .option('--limit <s>', 'measure at most so long a subject; default: 60', seconds)
@@ -317,20 +322,17 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--sample <ms>', "between two looks at the machine's sensors; default: 100", wholeNumber(10))
     .option('--percentile <list>', 'further percentiles, e.g. 99.9', listOf(percentile));
   addPlatformFlags(command);
-  command.options.find(({ long }) => long === '--cameras')!.description =
-    'numbers of cameras, e.g. 1,2; or names in input order';
   addCheckpointFlags(command)
+    .option('--camera-counts <list>', 'numbers of cameras, e.g. 1,2', listOf(wholeNumber(1)))
     .option(
       '--baseline <path>',
       'what ratios are of: a report of an earlier run (several allowed), or a folder that is measured in the same run: a checkpoint, or another version of semanticvla',
       collect(String),
-      [],
     )
     .option(
       '--fail-if <condition>',
       'e.g. "p50 > 1.05x", "compute.p99 > 12ms"; several allowed',
       collect(String),
-      [],
     )
     .option('--confidence <percent>', 'of the interval that decides; default: 95', confidence)
     .option(
@@ -338,17 +340,21 @@ export function benchCommand(program: Command, run: Run): void {
       'how far runs of the same thing lie apart; default: 1, or from 5 reports',
       seconds,
     )
-    .option('--json <file>', 'the whole report as JSON; - is standard output')
+    .option('--json', 'print the whole report as JSON')
+    .option('--report <file>', 'write the whole report as JSON, for --baseline and semanticvla report')
     .option('--csv <file>', 'every chunk as a line')
-    .option('--exportTimes <file>', "every chunk of the first subject in trtexec's form")
+    .option('--export-times <file>', "every chunk of the first subject in trtexec's form")
     .option('--html <file>', 'the report as one page with plots')
-    .option('--layers', 'profile every subject afterwards: layers and blocks in --json and --html')
+    .option('--layers', 'profile every subject afterwards: layers and blocks in --report and --html')
     .option(
-      '--roofline [device]',
+      '--roofline [hardware]',
       'limits on the device at hand or a named one, and the share reached; by stage with --layers',
     )
-    .addHelpText('after', example)
-    .action((checkpoints: string[], flags: BenchFlags) =>
-      run((context, given) => bench(context, checkpoints, given), flags),
-    );
+    .addHelpText('after', observationHelp.trimEnd())
+    .addHelpText('after', example);
+  renamed(command, '--warmUp', '--warm-up N (chunks)');
+  renamed(command, '--exportTimes', '--export-times FILE');
+  command.action((checkpoints: string[], flags: BenchFlags) =>
+    run((context, given) => bench(context, checkpoints, given), flags),
+  );
 }

@@ -1,20 +1,21 @@
 /** `bench --baseline --fail-if`: what is held against what, and the exit code that says how it went. */
 
 import { existsSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { JsonFields } from '../checkpoint/jsonFields.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type BaselineFile, disturbanceOf, matchBaselines, readBaseline } from '../profile/gate/baseline.ts';
 import { type Condition, parseCondition } from '../profile/gate/condition.ts';
 import { type GatePair, judge } from '../profile/gate/judge.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import type { BenchReport, GateVerdict } from '../profile/types.ts';
+import { isThere } from '../support/fileAccess.ts';
 import { exitCodes } from './context.ts';
 
 export interface GateFlags {
-  readonly baseline: readonly string[];
-  readonly failIf: readonly string[];
+  readonly baseline?: readonly string[];
+  readonly failIf?: readonly string[];
   readonly confidence?: number;
   readonly betweenRuns?: number;
 }
@@ -29,31 +30,32 @@ export interface Gate {
 
 /** @throws (rejects) OPTION_INVALID, OPTION_REQUIRED, BASELINE_INVALID */
 export async function openGate(flags: GateFlags, subjects: readonly BenchSubject[]): Promise<Gate> {
-  const conditions = flags.failIf.map(parseCondition);
-  if (conditions.length === 0 && flags.baseline.length > 0) {
+  const { baseline = [], failIf = [] } = flags;
+  const conditions = failIf.map(parseCondition);
+  if (conditions.length === 0 && baseline.length > 0) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
       '--baseline: expected --fail-if beside it, found none. Say what must not be, e.g. --fail-if "p50 > 1.05x".',
     );
   }
   const ratio = conditions.find(({ kind }) => kind === 'ratio');
-  if (ratio !== undefined && flags.baseline.length === 0) {
+  if (ratio !== undefined && baseline.length === 0) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
       `--fail-if ${JSON.stringify(ratio.text)}: expected --baseline for a ratio, found none. Name a report or a folder, or give the limit in ms.`,
     );
   }
-  const folders = flags.baseline.filter((path) => existsSync(path) && statSync(path).isDirectory());
-  if (folders.length > 0 && flags.baseline.length > 1) {
+  const folders = baseline.filter((path) => existsSync(path) && statSync(path).isDirectory());
+  if (folders.length > 0 && baseline.length > 1) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `--baseline: expected reports, or one folder that is measured in the same run, found ${flags.baseline.join(' and ')}.`,
+      `--baseline: expected reports, or one folder that is measured in the same run, found ${baseline.join(' and ')}.`,
     );
   }
   const [folder] = folders;
   return {
     conditions,
-    files: folder === undefined ? await Promise.all(flags.baseline.map(readBaseline)) : [],
+    files: folder === undefined ? await Promise.all(baseline.map(readBaseline)) : [],
     subjects: folder === undefined ? [] : await counterparts(folder, subjects),
   };
 }
@@ -89,16 +91,16 @@ async function counterparts(
 /** null where the folder is not one of this package. @throws (rejects) BASELINE_INVALID one that is not built */
 async function packageVersion(folder: string): Promise<string | null> {
   const file = join(folder, 'package.json');
-  if (!existsSync(file)) return null;
-  const { name, version } = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
-  if (name !== 'semanticvla') return null;
+  if (!(await isThere(file, 'BASELINE_INVALID'))) return null;
+  const manifest = await JsonFields.read(file, 'BASELINE_INVALID', 'BASELINE_INVALID');
+  if (manifest.get('name') !== 'semanticvla') return null;
   if (!existsSync(join(folder, 'dist/index.js'))) {
     throw new SemanticVlaError(
       'BASELINE_INVALID',
       `${folder}: expected semanticvla with its dist/ built, found none. Run npm ci there.`,
     );
   }
-  return String(version);
+  return manifest.string('version');
 }
 
 /** The report with its verdicts; of a report that held counterparts these come first. */

@@ -16,11 +16,11 @@ import { type Recipe, readRecipe, recipeNames } from '../engine/recipes.ts';
 import { SemanticVlaError } from '../errors.ts';
 import type { PolicySizes } from '../graph/graphContext.ts';
 import type { Precision } from '../graph/onnxModel.ts';
-import { resolvePlatform } from '../platform.ts';
-import { policySizes } from '../policyParts.ts';
+import { platformNotices, resolvePlatform } from '../platform.ts';
+import { checkpointOptions, policySizes, policyTokenizers } from '../policyParts.ts';
 import { engineOptions, findMachine, labelOf } from '../runtime/openTensorRt.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
-import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -96,15 +96,12 @@ async function openSource(
     return { architecture: presetArchitecture(flags.preset!), sizes };
   }
   const { weights: _, ...shared } = flags;
-  const { siglipText, cacheDir, unnormKey, ...options } = policyOptions(shared);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress: context.onProgress,
-    signal: context.signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
+  const options = policyOptions(shared);
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
-  return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, unnormKey) };
+  await policyTokenizers(checkpoint);
+  platformNotices(checkpoint, options, platform).forEach(context.onNotice);
+  return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, options.unnormKey) };
 }
 
 type Choice = ReturnType<typeof engineOptions>;
@@ -162,7 +159,11 @@ async function run(context: CommandContext, dir: string | undefined, flags: Buil
     ...(flags.timingCache === undefined ? {} : { timingCache: flags.timingCache }),
     onNotice: context.onNotice,
     onProgress: context.onProgress,
-    onWait: (engine) => context.onNotice(`another process is building this ${engine} engine; waiting for it`),
+    onWait: (engine) =>
+      context.onNotice({
+        code: 'ENGINE_WAIT',
+        message: `another process is building this ${engine} engine; waiting for it`,
+      }),
     signal: context.signal,
   };
   const engines = await cachedEngines(architecture, options);

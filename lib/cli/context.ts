@@ -1,6 +1,7 @@
 /** What a command gets from the outside: where it prints, how it reports progress, when it must stop. */
 
 import type { Progress } from '../checkpoint/checkpoint.ts';
+import type { OnNotice } from '../support/notices.ts';
 
 /** Exit codes of every command; `doctor` adds its own (see doctor.ts). */
 export const exitCodes = {
@@ -24,10 +25,19 @@ export interface CommandContext {
   json(value: unknown): void;
   /** Progress of long work, on standard error. */
   readonly onProgress: (progress: Progress) => void;
-  /** A sentence about what costs time and nothing else, on standard error. */
-  readonly onNotice: (sentence: string) => void;
+  /** What should be known though nothing failed: a line on standard error. */
+  readonly onNotice: OnNotice;
   /** Aborted by SIGINT. */
   readonly signal: AbortSignal;
+}
+
+/** What every long call of the API takes of it. */
+export function hooksOf({
+  onProgress,
+  onNotice,
+  signal,
+}: CommandContext): Pick<CommandContext, 'onProgress' | 'onNotice' | 'signal'> {
+  return { onProgress, onNotice, signal };
 }
 
 /** A command's body; resolves to its exit code. */

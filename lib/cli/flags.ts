@@ -1,6 +1,9 @@
 /** Flags that several commands share, and what they mean in the API. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { weightRoundings } from '../checkpoint/checkpoint.ts';
+import { headNames } from '../checkpoint/policyConfig.ts';
+import { SemanticVlaError } from '../errors.ts';
 import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
 import type { PolicyOptions } from '../types.ts';
 
@@ -18,12 +21,15 @@ export interface PolicyFlags {
   readonly jpeg?: boolean;
   readonly backend?: NonNullable<PolicyOptions['backend']>;
   readonly threads?: number;
+  readonly spin?: number;
   readonly weights?: NonNullable<PolicyOptions['weights']>;
   readonly precision?: NonNullable<PolicyOptions['precision']>;
   readonly tensorrt?: string;
   readonly device?: number;
   readonly cudaGraphs?: boolean;
+  readonly head?: NonNullable<PolicyOptions['head']>;
   readonly siglipText?: string;
+  readonly rounding?: NonNullable<PolicyOptions['rounding']>;
   readonly cache?: string;
 }
 
@@ -55,16 +61,48 @@ export function nameList(text: string): string[] {
   return names;
 }
 
+/** For commander: names of cameras. A number is refused: it would be taken for the name of one. */
+export function cameraList(text: string): string[] {
+  const names = nameList(text);
+  if (names.some((name) => /^\d+$/.test(name))) {
+    throw new InvalidArgumentError(
+      'Expected names, e.g. full_image,wrist_image. (bench counts cameras with --camera-counts.)',
+    );
+  }
+  return names;
+}
+
+/** A flag that was called otherwise before: refused with its new name, so that no script runs with a default instead. */
+export function renamed(command: Command, old: string, now: string): Command {
+  return command.addOption(
+    new Option(`${old} <value>`).hideHelp().argParser(() => {
+      throw new SemanticVlaError('OPTION_UNKNOWN', `${old} is not a flag of ${command.name()}: use ${now}.`);
+    }),
+  );
+}
+
 /** Where the checkpoint's side files are and where merged weights are kept. */
 export function addCheckpointFlags(command: Command): Command {
   return command
+    .addOption(
+      new Option(
+        '--head <kind>',
+        'how actions are made; asked for where the folder has no action head (only l1 and discrete are supported)',
+      ).choices(headNames),
+    )
     .option(
       '--siglip-text <dir>',
       'folder with the SigLIP tokenizer and text config; default: what config.json names',
     )
+    .addOption(
+      new Option(
+        '--rounding <type>',
+        "of weights: bfloat16, as the reference's loaders do (default), or none, as training left them",
+      ).choices(weightRoundings),
+    )
     .option(
       '--cache <dir>',
-      'where merged LoRA weights are kept; default: $SEMANTICVLA_CACHE, else the user cache',
+      'where merged and rounded weights are kept; default: $SEMANTICVLA_CACHE, else the user cache',
     );
 }
 
@@ -77,7 +115,7 @@ export function addPlatformFlags(command: Command): Command {
         'preset for the flags below; default: inferred when unambiguous',
       ).choices(['libero', 'aloha', 'bridge', 'custom']),
     )
-    .option('--cameras <names>', 'cameras in input order, e.g. full_image,wrist_image', nameList)
+    .option('--cameras <names>', 'cameras in input order, e.g. full_image,wrist_image', cameraList)
     .option('--unnorm-key <key>', 'dataset whose statistics (un)normalize; needed when there are several')
     .option('--chunk <n>', 'actions per prediction', wholeNumber(1))
     .addOption(new Option('--normalization <kind>', 'bounds of the statistics').choices(['q99', 'minmax']))
@@ -93,7 +131,12 @@ export function addPlatformFlags(command: Command): Command {
 export function addRuntimeFlags(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
-    .option('--threads <n>', 'CPU threads', wholeNumber(1))
+    .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
+    .option(
+      '--spin <us>',
+      'cpu: microseconds that an idle worker spins before it sleeps; default: 0',
+      wholeNumber(0),
+    )
     .addOption(
       new Option(
         '--weights <how>',
@@ -111,17 +154,25 @@ export function addRuntimeFlags(command: Command): Command {
     .option('--no-cuda-graphs', 'tensorrt: launch kernels one by one');
 }
 
+/** Appended to the help of every command that reads an observation. */
+export const observationHelp = `
+An observation is a folder with observation.json, {"instruction": "...", "state": [...], "images": {"full_image": "full.png"}},
+and the images beside it: PNG or JPEG of RGB, or .npy uint8 [height, width, 3]. synth writes one, DIR/observation.
+`;
+
 /** Everything that makes one prediction: `predict`, `stages` and `view`. */
 export function addPolicyFlags(command: Command): Command {
   command
     .requiredOption('--observation <dir>', 'folder with observation.json and its images')
-    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json');
+    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json')
+    .addHelpText('after', observationHelp.trimEnd());
   return addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)));
 }
 
 /** The flags as options of `loadPolicy`; what was not given stays absent. */
 export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   const {
+    head,
     platform,
     cameras,
     unnormKey,
@@ -132,11 +183,13 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     jpeg,
     backend,
     threads,
+    spin,
     weights,
     precision,
     device,
   } = flags;
   const all = {
+    head,
     platform,
     cameras,
     unnormKey,
@@ -147,6 +200,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     jpeg,
     backend,
     threads,
+    spin,
     weights,
     precision,
     device,
@@ -154,6 +208,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     // commander makes a --no-x flag true when it is not given
     graphs: flags.cudaGraphs === false ? false : undefined,
     siglipText: flags.siglipText,
+    rounding: flags.rounding,
     cacheDir: flags.cache,
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));

@@ -6,7 +6,8 @@ import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { checkpointOptions, policyTokenizers } from '../policyParts.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
@@ -63,7 +64,7 @@ export function inspectText(report: InspectReport): string {
   const facts: [string, string][] = [
     ['checkpoint', report.dir],
     ['variant', `${report.variant} (${report.family})`],
-    ['image', `${report.imageSize} x ${report.imageSize}`],
+    ['image', imageText(report)],
     ['DINOv2', tower(report.dinov2)],
     ['SigLIP', tower(report.siglip)],
     ['exchange', pairs === '' ? 'none' : `after blocks ${pairs}`],
@@ -83,7 +84,8 @@ export function inspectText(report: InspectReport): string {
       'normalization',
       report.normalizationKeys
         .map(
-          ({ key, actionDim, proprioDim }) => `${key} (action ${actionDim}, proprio ${proprioDim ?? 'none'})`,
+          ({ key, actionDim, proprioDim, problem }) =>
+            `${key} (action ${actionDim ?? 'none'}, proprio ${proprioDim ?? 'none'}${problem === null ? '' : ', does not fit'})`,
         )
         .join(', '),
     ],
@@ -117,17 +119,20 @@ export function inspectText(report: InspectReport): string {
     ['left', 'right', 'right'],
   );
   const notes: string[] = [];
-  if (sources.loraMerged !== null) {
-    const { file, tensors, fromCache } = sources.loraMerged;
-    notes.push(
-      `LoRA: ${tensors} tensors merged, ${fromCache ? 'from the cache' : 'written to the cache'}: ${file}`,
-    );
+  if (sources.rounding === 'bfloat16')
+    notes.push("weights are bfloat16, as the reference's loaders round them");
+  if (sources.madeWeights !== null) {
+    const { file, merged, rounded, fromCache } = sources.madeWeights;
+    const what = [`${merged} tensors with LoRA merged`, `${rounded} rounded`];
+    const where = fromCache ? 'from the cache' : 'written to the cache';
+    notes.push(`${what.filter((part) => !/^0 /.test(part)).join(', ')}, ${where}: ${file}`);
   }
   if (report.supersededTensors > 0) {
     notes.push(
       `${report.supersededTensors} tensors of the shards are superseded by the .pt archives or not used`,
     );
   }
+  for (const { code, message } of report.notices) notes.push(`NOTICE ${code}: ${message}`);
   for (const { file, bytes, reason } of report.ignored)
     notes.push(`ignored: ${file} (${formatBytes(bytes)}): ${reason}`);
   const others = [sources.statistics, ...sources.tokenizers].join(', ');
@@ -143,21 +148,27 @@ export function inspectText(report: InspectReport): string {
   ].join('\n');
 }
 
+/** Towers use whole patches: of 384 pixels 27 of 14, and the last 6 not at all. */
+function imageText({ imageSize, siglip }: InspectReport): string {
+  const grid = Math.sqrt(siglip.patches);
+  const rest = imageSize - grid * siglip.patchSize;
+  const unused = rest === 0 ? '' : `; the last ${rest} pixels of each side are unused`;
+  return `${imageSize} x ${imageSize}, ${grid} x ${grid} patches of ${siglip.patchSize}${unused}`;
+}
+
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
-  const { siglipText, cacheDir, platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } =
-    policyOptions(flags);
-  const checkpoint = await openCheckpoint(dir, {
-    onProgress,
-    signal,
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-  });
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const options = policyOptions(flags);
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey } = options;
+  const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const report = await inspectCheckpoint(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   );
+  await policyTokenizers(checkpoint);
+  // those of the checkpoint were said when it was opened
+  report.notices.slice(checkpoint.notices.length).forEach(context.onNotice);
   let verified: { tensors: number; bytes: number; problem: string | null } | null = null;
   if (flags.verify) {
     try {

@@ -9,6 +9,7 @@ import { compareCommand } from './compare.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { doctorCommand } from './doctor.ts';
 import { exportCommand } from './export.ts';
+import { inFlags } from './flagNames.ts';
 import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { profileCommand } from './profile.ts';
@@ -80,8 +81,9 @@ function describe(error: unknown): Failure {
   };
 }
 
-function report(error: unknown, asJson: boolean): number {
-  const { code, message, exitCode } = describe(error);
+function report(error: unknown, asJson: boolean, command: Command | undefined): number {
+  const { code, message: said, exitCode } = describe(error);
+  const message = inFlags(said, command);
   if (asJson) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
   process.stderr.write(`${code}: ${message}\n`);
   if (process.env.SEMANTICVLA_DEBUG === '1' && error instanceof Error) {
@@ -116,6 +118,7 @@ export function buildProgram(run: Run): Command {
 export async function main(args: readonly string[]): Promise<number> {
   const controller = new AbortController();
   const progress = new ProgressLine(process.stderr);
+  let command: Command | undefined;
   const context: CommandContext = {
     print: (text) => {
       progress.clear();
@@ -126,9 +129,9 @@ export async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`${JSON.stringify(value)}\n`);
     },
     onProgress: progress.update,
-    onNotice: (sentence) => {
+    onNotice: ({ code, message }) => {
       progress.clear();
-      process.stderr.write(`${sentence}\n`);
+      process.stderr.write(`NOTICE ${code}: ${inFlags(message, command)}\n`);
     },
     signal: controller.signal,
   };
@@ -142,6 +145,8 @@ export async function main(args: readonly string[]): Promise<number> {
     if (controller.signal.aborted) process.exit(exitCodes.cancelled);
     controller.abort();
   };
+  // What nobody can read, such as on a full disk, is lost; it ends nothing.
+  process.stderr.on('error', () => {});
   // `semanticvla predict ... | head` ends the pipe early; that is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);
@@ -157,8 +162,8 @@ export async function main(args: readonly string[]): Promise<number> {
       process.off('SIGINT', onInterrupt);
     }
   });
-  // `bench --json FILE` leaves standard output to the text
-  const asJson = args.includes('--json') && (args[0] !== 'bench' || args[args.indexOf('--json') + 1] === '-');
+  command = program.commands.find((one) => one.name() === args[0]);
+  const asJson = args.includes('--json');
   try {
     const done = await Promise.race([program.parseAsync(args, { from: 'user' }), cancelled]);
     if (done === 'cancelled') throw controller.signal.reason;
@@ -173,7 +178,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     // Without a command the help has been printed already.
     if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.error;
-    return report(error, asJson);
+    return report(error, asJson, command);
   }
   progress.clear();
   return code;

@@ -16,8 +16,10 @@ import {
   addCheckpointFlags,
   addPlatformFlags,
   addRuntimeFlags,
+  observationHelp,
   type PolicyFlags,
   policyOptions,
+  renamed,
   wholeNumber,
 } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
@@ -42,7 +44,7 @@ The runtime's profiler slows what it watches, so it runs in a session of its own
 factor is printed. Layers are told by the policy's own blocks; what cannot be told is block "other". Without --observation
 the cameras show noise, on which no time depends.
 
---exportProfile and --exportLayerInfo are written as trtexec writes them, for one graph (--graph). --trace writes a Perfetto
+--export-profile and --export-layer-info are written as trtexec writes them, for one graph (--graph). --trace writes a Perfetto
 trace (open it at ui.perfetto.dev), or Chrome's JSON where the file ends in .json.
 
 Example:
@@ -60,7 +62,7 @@ async function profile(
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? folder?.instruction;
   const result = await profilePolicy(source, {
-    policy: policyOptions(flags),
+    policy: { ...policyOptions(flags), onNotice: context.onNotice },
     ...(folder === null ? {} : { observation: folder.observation }),
     ...(instruction === undefined ? {} : { instruction }),
     ...(flags.iterations === undefined ? {} : { iterations: flags.iterations }),
@@ -141,10 +143,10 @@ export function profileCommand(program: Command, run: Run): void {
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .option(
       '--iterations <n>',
-      'runs that are counted; default: 20, fewer where they would take over 20 s',
+      'chunks that are counted; default: 20, fewer where they would take over 20 s',
       wholeNumber(1),
     )
-    .option('--warm-up <n>', 'runs before them', wholeNumber(0), 3)
+    .option('--warm-up <n>', 'chunks before them', wholeNumber(0), 3)
     .option('--top <n>', 'rows of the tables of blocks and layers', wholeNumber(1), 15)
     .addOption(
       new Option('--graph <name>', 'graph of the exports')
@@ -152,13 +154,16 @@ export function profileCommand(program: Command, run: Run): void {
         .default('policy'),
     )
     .option('--csv <file>', 'write every layer')
-    .option('--exportProfile <file.json>', "write layer times in trtexec's form")
-    .option('--exportLayerInfo <file.json>', "write the layers in trtexec's form")
+    .option('--export-profile <file.json>', "write layer times in trtexec's form")
+    .option('--export-layer-info <file.json>', "write the layers in trtexec's form")
     .option('--trace <file>', 'write a time line of host and device: .perfetto-trace, or .json for Chrome')
     .option('--html <file>', 'write layers and blocks as a page with plots')
     .option('--json', 'print JSON')
-    .addHelpText('after', example)
-    .action((checkpoint: string | undefined, flags: ProfileFlags) =>
-      run((context, given) => profile(context, checkpoint, given), flags),
-    );
+    .addHelpText('after', observationHelp.trimEnd())
+    .addHelpText('after', example);
+  renamed(command, '--exportProfile', '--export-profile FILE');
+  renamed(command, '--exportLayerInfo', '--export-layer-info FILE');
+  command.action((checkpoint: string | undefined, flags: ProfileFlags) =>
+    run((context, given) => profile(context, checkpoint, given), flags),
+  );
 }

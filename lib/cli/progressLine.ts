@@ -1,4 +1,7 @@
-/** Progress of long work on standard error: one live line on a terminal, plain lines elsewhere, at most one a second. */
+/**
+ * Progress of long work on standard error: one live line on a terminal; plain lines elsewhere, one a second at first, then
+ * ever more rarely, since a log is read afterwards.
+ */
 
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { formatBytes } from './format.ts';
@@ -9,6 +12,9 @@ export interface ProgressTarget {
 }
 
 const interval = 1000;
+/** Plain lines that come a second apart; after them each wait is half as long again, up to a minute. */
+const promptLines = 3;
+const longestInterval = 60_000;
 
 function describe({ step, done, total, unit }: Progress): string {
   const percent = total > 0 ? `${Math.floor((100 * done) / total)} %` : '';
@@ -21,6 +27,9 @@ export class ProgressLine {
   readonly #target: ProgressTarget;
   readonly #now: () => number;
   #last: number;
+  #interval = interval;
+  #lines = 0;
+  #printed = '';
   #live = false;
 
   /** Work that is over within a second prints nothing. */
@@ -32,15 +41,21 @@ export class ProgressLine {
 
   readonly update = (progress: Progress): void => {
     const now = this.#now();
-    if (now - this.#last < interval) return;
-    this.#last = now;
+    if (now - this.#last < this.#interval) return;
     const text = describe(progress);
     if (this.#target.isTTY) {
+      this.#last = now;
       this.#target.write(`\r\u001b[K${text}`);
       this.#live = true;
-    } else {
-      this.#target.write(`${text}\n`);
+      return;
     }
+    // what is over is told by what comes next
+    if (text === this.#printed || progress.done >= progress.total) return;
+    this.#last = now;
+    this.#printed = text;
+    this.#target.write(`${text}\n`);
+    this.#lines++;
+    if (this.#lines >= promptLines) this.#interval = Math.min(longestInterval, this.#interval * 1.5);
   };
 
   /** Takes the live line away, so that what is printed next stands alone. */

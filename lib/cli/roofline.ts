@@ -12,21 +12,23 @@ import {
 } from '../profile/roofline/estimateRoofline.ts';
 import { type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
 import type { Roofline } from '../profile/types.ts';
+import { precisions } from '../runtimeOptions.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
-import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
   nameList,
   type PolicyFlags,
   policyOptions,
+  renamed,
   wholeNumber,
 } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
 
 interface RooflineFlags extends Omit<Partial<PolicyFlags>, 'device' | 'precision'> {
   readonly preset?: SynthPreset;
-  readonly device?: readonly string[];
+  readonly hardware?: readonly string[];
   readonly precision?: RooflinePrecision;
   readonly promptLength?: number;
   readonly json?: boolean;
@@ -34,11 +36,11 @@ interface RooflineFlags extends Omit<Partial<PolicyFlags>, 'device' | 'precision
 
 const example = `
 A limit is max(operations / peak, bytes of weights / bandwidth) of each stage, summed: nobody is faster, and good
-implementations reach 50 to 80 % of it. Nothing is run; --device ${thisCpu} measures this machine's processor.
-Devices: ${devices.map(({ name }) => name).join(', ')}.
+implementations reach 50 to 80 % of it. Nothing is run; --hardware ${thisCpu} measures this machine's processor.
+Hardware: ${devices.map(({ name }) => name).join(', ')}.
 
 Example:
-  $ semanticvla roofline --preset libero --device orin-agx-64,thor`;
+  $ semanticvla roofline --preset libero --hardware orin-agx-64,thor`;
 
 const giga = (value: number): string =>
   (value / 1e9).toFixed(value >= 99.95e9 ? 0 : value >= 9.995e9 ? 1 : 2);
@@ -79,6 +81,7 @@ function limitTable(rooflines: readonly EstimatedRoofline[]): string {
     (1000 / roofline.limitMs).toFixed(1),
     ...stages.map((stage) => limitOf(roofline, stage)),
     limitOf(roofline, 'instruction'),
+    roofline.runs ? 'yes' : 'no',
     formatBytes(roofline.memory!.neededBytes),
     formatBytes(roofline.memory!.deviceBytes),
     roofline.memory!.fits ? 'yes' : 'NO',
@@ -90,11 +93,20 @@ function limitTable(rooflines: readonly EstimatedRoofline[]): string {
     'chunks/s',
     ...stages,
     'instruction',
+    'runs here',
     'weights',
     'memory',
     'fits',
   ];
   return formatTable([head, ...rows], ['left', 'left']);
+}
+
+/** Hardware on which nothing that runs here fits. */
+function tooSmall(rooflines: readonly EstimatedRoofline[]): string[] {
+  const names = [...new Set(rooflines.map(({ deviceName }) => deviceName))].filter(
+    (name) => !rooflines.some((one) => one.deviceName === name && one.runs && one.memory!.fits),
+  );
+  return names.length === 0 ? [] : [`Of these rows none both runs here and fits: ${names.join(', ')}.`];
 }
 
 /** The estimate as a person reads it. */
@@ -111,7 +123,9 @@ export function rooflineText(estimate: RooflineEstimate): string {
     limitTable(rooflines),
     '',
     'Stages in ms, C: bound by compute, M: by memory bandwidth. limit: all but the instruction, which runs once a sentence.',
+    `runs here: this program computes in it (--precision ${precisions.join(', ')}); the other rows say what the hardware could do.`,
     'fits: weights within 85 % of the memory. Peaks are dense, as sold; activations are in no limit.',
+    ...tooSmall(rooflines),
     ...sources.values(),
   ].join('\n');
 }
@@ -122,7 +136,7 @@ async function roofline(
   flags: RooflineFlags,
 ): Promise<number> {
   // devices and precisions of the estimate are not the runtime's
-  const { preset, device, precision, promptLength, ...given } = flags;
+  const { preset, hardware, precision, promptLength, ...given } = flags;
   const {
     threads: _threads,
     backend: _backend,
@@ -133,11 +147,10 @@ async function roofline(
   } = policyOptions(given);
   const options: EstimateRooflineOptions = {
     ...shared,
-    onProgress: context.onProgress,
-    signal: context.signal,
+    ...hooksOf(context),
     ...(dir === undefined ? {} : { checkpoint: dir }),
     ...(preset === undefined ? {} : { preset }),
-    ...(device === undefined ? {} : { devices: device }),
+    ...(hardware === undefined ? {} : { devices: hardware }),
     ...(precision === undefined ? {} : { precision }),
     ...(promptLength === undefined ? {} : { promptTokens: promptLength }),
   };
@@ -157,19 +170,18 @@ export function rooflineCommand(program: Command, run: Run): void {
         Object.keys(synthPresets),
       ),
     )
-    .option('--device <names>', `e.g. orin-agx-64,thor, or ${thisCpu}; default: all of the table`, nameList)
+    .option('--hardware <names>', `e.g. orin-agx-64,thor, or ${thisCpu}; default: all of the table`, nameList)
     .addOption(
       new Option(
         '--precision <name>',
-        'default: all that a named device computes in; bf16 without --device',
+        'default: all that named hardware computes in; bf16 without --hardware',
       ).choices([...rooflinePrecisionNames]),
     )
     .option('--prompt-length <tokens>', `default: ${usualPromptTokens}`, wholeNumber(2));
   addPlatformFlags(command);
-  addCheckpointFlags(command)
-    .option('--json', 'print JSON')
-    .addHelpText('after', example)
-    .action((checkpoint: string | undefined, flags: RooflineFlags) =>
-      run((context, given) => roofline(context, checkpoint, given), flags),
-    );
+  addCheckpointFlags(command).option('--json', 'print JSON').addHelpText('after', example);
+  renamed(command, '--device', '--hardware NAMES (elsewhere --device is the number of a GPU)');
+  command.action((checkpoint: string | undefined, flags: RooflineFlags) =>
+    run((context, given) => roofline(context, checkpoint, given), flags),
+  );
 }

@@ -1,18 +1,18 @@
 /** `semanticvla serve`: a policy on the network, until a signal. */
 
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { Logger } from 'pino';
-import { SemanticVlaError } from '../errors.ts';
+import type { Level, Logger } from 'pino';
 import { loadPolicy } from '../policy.ts';
 import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
-import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { readRegular, readText } from '../support/fileAccess.ts';
+import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -29,22 +29,24 @@ interface ServeFlags extends Partial<PolicyFlags> {
   readonly openpi: number | boolean;
   readonly compat?: boolean;
   readonly tokenFile?: string;
+  readonly insecureNoAuth?: boolean;
   readonly camera?: Readonly<Record<string, string>>;
   readonly stateKey?: string;
   readonly instructionKey?: string;
   readonly flightRecorder?: string;
   readonly deadline?: number;
-  readonly logLevel: string;
+  readonly logLevel: Level | 'silent';
   readonly json?: boolean;
 }
 
 const example = `
 POST /act takes json_numpy arrays as OpenVLA-OFT's clients send them; the WebSocket is openpi's. Both ports answer
 GET /healthz (it lives), /readyz (it would serve), /metrics (Prometheus) and /metadata. Logs go to standard error, one
-JSON object a line. One inference runs, one waits, and the newest request takes the waiting place.
+JSON object a line. One inference runs; every connection has one waiting place, which its newest request takes, and turns go round.
 With --flight-recorder a trace of the last predictions is written when one took longer than --deadline (a file a minute at
 most, the newest 20 are kept), and on SIGUSR2: a signal needs no port, and reaches a server whose ports are busy.
-An address that other machines reach needs a token: --token-file, or SEMANTICVLA_TOKEN in the environment.
+An address that other machines reach needs a token: --token-file, or SEMANTICVLA_TOKEN in the environment; or, on a
+network where everybody may move the robot, --insecure-no-auth.
 SIGTERM and SIGINT: no new requests, the running one is answered, and all is closed within 2 s.
 
 Example:
@@ -63,31 +65,28 @@ function port(text: string): number {
   return value;
 }
 
+/** Bytes of a token file. */
+const tokenCap = 64 * 1024;
+
 /** Not a flag: arguments are readable by every process of the machine. */
 async function readToken(file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return process.env.SEMANTICVLA_TOKEN || undefined;
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
-    throw new SemanticVlaError(
-      'OPTION_INVALID',
-      `Option --token-file: expected a readable file, found ${code}.`,
-      {
-        cause,
-      },
-    );
-  }
+  return (await readText(file, { missing: 'OPTION_INVALID', cap: tokenCap })).trim();
 }
+
+/** Bytes of settings, as they were opened. */
+const settingsCap = 16 * 1024 * 1024;
 
 /** Settings and statistics by content, weights by name and size: tells a client that another policy is behind the address. */
 async function checkpointDigest(dir: string): Promise<string> {
   const hash = createHash('sha256');
   for (const name of (await readdir(dir)).sort()) {
     const file = join(dir, name);
-    const { size } = await stat(file);
+    // what the policy does not read may be anything, a link to nothing too
+    const size = (await stat(file).catch(() => null))?.size ?? 'none';
     hash.update(`${name}\0${size}\0`);
-    if (name === 'config.json' || name === 'dataset_statistics.json') hash.update(await readFile(file));
+    if (name === 'config.json' || name === 'dataset_statistics.json')
+      hash.update(await readRegular(file, { missing: 'CHECKPOINT_FILE_MISSING', cap: settingsCap }));
   }
   return hash.digest('hex').slice(0, 16);
 }
@@ -114,8 +113,41 @@ function stopped(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** After SIGTERM: drained in two seconds at most, and whatever holds the process then is ended with it. */
+const lastResortMs = 5000;
+
+interface HeldSignals {
+  /** What SIGUSR2 does. */
+  onDump: () => void;
+  release(): void;
+}
+
+/**
+ * Left alone SIGUSR1 opens Node's debugger to every process of this machine, and SIGUSR2 ends this one. A reader of standard
+ * output that leaves ends no server either.
+ */
+function holdSignals(log: Logger): HeldSignals {
+  const held: HeldSignals = {
+    onDump: () => log.warn('SIGUSR2: no flight recorder; start with --flight-recorder DIR'),
+    release: () => {
+      process.off('SIGUSR1', onDebug).off('SIGUSR2', onDump);
+    },
+  };
+  const onDebug = (): void => log.warn('SIGUSR1 does nothing here; a debugger: node --inspect');
+  const onDump = (): void => held.onDump();
+  process.on('SIGUSR1', onDebug).on('SIGUSR2', onDump);
+  process.stdout.removeAllListeners('error').on('error', (error: NodeJS.ErrnoException) => {
+    log.warn({ code: error.code }, 'standard output takes nothing');
+  });
+  return held;
+}
+
 /** Writes on misses and on SIGUSR2, until what it resolves to is called. */
-async function armFlightRecorder(recorder: Recorder, dir: string, log: Logger): Promise<() => Promise<void>> {
+async function armFlightRecorder(
+  recorder: Recorder,
+  dir: string,
+  { logger: log, signals }: Held,
+): Promise<() => Promise<void>> {
   const flights = await startFlightRecorder(recorder, {
     dir,
     title: 'semanticvla serve',
@@ -124,32 +156,52 @@ async function armFlightRecorder(recorder: Recorder, dir: string, log: Logger): 
       else log.warn({ why: event.why, code: event.code, reason: event.message }, 'flight not recorded');
     },
   });
-  const onRequest = (): void => void flights.dump();
-  process.on('SIGUSR2', onRequest);
-  return async () => {
-    process.off('SIGUSR2', onRequest);
-    await flights.close();
-  };
+  signals.onDump = () => void flights.dump();
+  return () => flights.close();
 }
 
 async function serve(context: CommandContext, checkpoint: string, flags: ServeFlags): Promise<number> {
-  const { signal } = context;
   const token = await readToken(flags.tokenFile);
   // Not loaded for any other command.
-  const { pino } = await import('pino');
-  const logger = pino({ level: flags.logLevel }, pino.destination(2));
+  const { makeLog } = await import('../serve/log.ts');
+  const logger = makeLog(flags.logLevel);
+  const signals = holdSignals(logger);
+  try {
+    return await serveUntil(context, checkpoint, flags, { token, logger, signals });
+  } finally {
+    signals.release();
+  }
+}
+
+interface Held {
+  readonly token: string | undefined;
+  readonly logger: Logger;
+  readonly signals: HeldSignals;
+}
+
+async function serveUntil(
+  context: CommandContext,
+  checkpoint: string,
+  flags: ServeFlags,
+  held: Held,
+): Promise<number> {
+  const { token, logger } = held;
+  const { signal } = context;
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
-    onProgress: context.onProgress,
-    onNotice: context.onNotice,
-    signal,
+    ...hooksOf(context),
+    // a line of the log, unless the log holds no warnings
+    onNotice: (notice) => {
+      if (logger.isLevelEnabled('warn')) logger.warn({ notice: notice.code }, notice.message);
+      else context.onNotice(notice);
+    },
   });
   const recorder = new Recorder(flags.deadline === undefined ? {} : { deadlineMs: flags.deadline });
   let disarm: (() => Promise<void>) | null = null;
   try {
     const stop = stopped(signal);
     if (flags.flightRecorder !== undefined)
-      disarm = await armFlightRecorder(recorder, flags.flightRecorder, logger);
+      disarm = await armFlightRecorder(recorder, flags.flightRecorder, held);
     const compat = flags.compat === true;
     const server = await servePolicy(recordPolicy(policy, recorder), {
       host: flags.host,
@@ -163,6 +215,7 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
       logger,
       recorder,
       ...(token === undefined ? {} : { token }),
+      ...(flags.insecureNoAuth === true ? { insecureNoAuth: true } : {}),
       ...(flags.unnormKey === undefined ? {} : { unnormKey: flags.unnormKey }),
     });
     const { actUrl, openpiUrl } = server;
@@ -172,6 +225,10 @@ async function serve(context: CommandContext, checkpoint: string, flags: ServeFl
       context.print(`serving       ${urls.join(', ')}`);
     }
     await stop;
+    setTimeout(() => {
+      logger.error('still not ended: ending the process');
+      process.kill(process.pid, 'SIGKILL');
+    }, lastResortMs).unref();
     await server.close();
     return exitCodes.ok;
   } finally {
@@ -192,6 +249,10 @@ export function serveCommand(program: Command, run: Run): void {
     .option('--no-openpi', 'no WebSocket')
     .option('--compat', 'failures of POST /act as the reference answers them: status 200 and "error"')
     .option('--token-file <file>', 'file that holds the token; default: $SEMANTICVLA_TOKEN')
+    .option(
+      '--insecure-no-auth',
+      'no token, though others reach the address: anybody there may move the robot',
+    )
     .option('--camera <camera=key>', 'key of a request that holds a camera; may be given for each', cameraKey)
     .option('--state-key <key>', 'key that holds the joint state; default: state')
     .option('--flight-recorder <dir>', 'folder for traces of missed deadlines; default: none are written')

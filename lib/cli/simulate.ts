@@ -1,11 +1,11 @@
 /** `semanticvla simulate`: the scheduling modes compared for a latency, as a page with plots. */
 
-import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { SemanticVlaError } from '../errors.ts';
 import { type CompareModesOptions, compareModes } from '../schedule/comparison/compareModes.ts';
 import { comparisonPage, comparisonPlots } from '../schedule/comparison/page.ts';
 import { type Latency, latencyForms, latencyFromText, parseLatency } from '../schedule/latency.ts';
+import { isThere, readText } from '../support/fileAccess.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { wholeNumber } from './flags.ts';
 import { formatTable } from './format.ts';
@@ -25,7 +25,7 @@ interface SimulateFlags {
 }
 
 const example = `
-Latency: ${latencyForms.join(', ')}, or a file of measured milliseconds (a JSON list, or numbers with white space between).
+Latency: a number of milliseconds, ${latencyForms.join(', ')}, or a file of measured milliseconds (a JSON list, or numbers with white space between).
 The plant is one joint after a jumping target, and the policy a simulated one: the page ranks modes for a latency and
 predicts no success rate. The same seed gives the same page.
 
@@ -48,20 +48,20 @@ function share(text: string): number {
   return value;
 }
 
-/** A formula has parentheses; anything else is a file. */
+/** Bytes of measured latencies, a few million of them. */
+const latencyCap = 32 * 2 ** 20;
+
+/** A formula has parentheses, a number is a constant; anything else is a file. */
 async function readLatency(given: string): Promise<Latency> {
   if (/[()]/.test(given)) return parseLatency(given);
-  let content: string;
-  try {
-    content = await readFile(given, 'utf8');
-  } catch (cause) {
+  if (/^\d+(?:\.\d+)?$/.test(given)) return parseLatency(`constant(${given})`);
+  if (!(await isThere(given, 'OPTION_INVALID'))) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `--latency ${given}: expected ${latencyForms.join(', ')} or a readable file of milliseconds, found ${(cause as Error).message}.`,
-      { cause },
+      `--latency ${given}: expected ${latencyForms.join(', ')} or a readable file of milliseconds, found no such file.`,
     );
   }
-  return latencyFromText(content, given);
+  return latencyFromText(await readText(given, { missing: 'OPTION_INVALID', cap: latencyCap }), given);
 }
 
 async function simulate(context: CommandContext, flags: SimulateFlags): Promise<number> {
@@ -101,7 +101,10 @@ export function simulateCommand(program: Command, run: Run): void {
   program
     .command('simulate')
     .description('Scheduling modes compared for a latency: smoothness, staleness, idle ticks, reaction time.')
-    .requiredOption('--latency <what>', 'a formula such as lognormal(80, 0.3), or a file of milliseconds')
+    .requiredOption(
+      '--latency <what>',
+      'milliseconds, a formula such as lognormal(80, 0.3), or a file of milliseconds',
+    )
     .requiredOption('--rate <hz>', 'ticks a second', positive)
     .requiredOption('--chunk <n>', 'rows of a chunk', wholeNumber(2))
     .option(

@@ -4,7 +4,7 @@ import { SemanticVlaError } from '../errors.ts';
 import { readObservation } from '../observation/readObservation.ts';
 import { loadPolicy } from '../policy.ts';
 import type { Observation, Policy } from '../types.ts';
-import type { CommandContext } from './context.ts';
+import { type CommandContext, hooksOf } from './context.ts';
 import { type PolicyFlags, policyOptions } from './flags.ts';
 
 export interface LoadedPolicy {
@@ -34,9 +34,7 @@ export async function withPolicy(
   const started = performance.now();
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
-    onProgress: context.onProgress,
-    onNotice: context.onNotice,
-    signal: context.signal,
+    ...hooksOf(context),
   });
   try {
     return await body({ policy, observation, instruction, loadMs: performance.now() - started });

@@ -3,12 +3,11 @@
  * request's answer is therefore awaited and dropped; with two of them open the connection is given up.
  */
 
-import type { Socket } from 'node:net';
 import { type RawData, WebSocket } from 'ws';
 import type { SemanticVlaError } from '../errors.ts';
 import { decodeMsgpackMap, encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
-import { maskFrame } from './messageFrame.ts';
+import { whenAborted } from '../support/abort.ts';
 import { answerOfMap } from './remoteAnswer.ts';
 import {
   maxAnswerBytes,
@@ -33,8 +32,6 @@ export class OpenpiTransport implements Transport {
   readonly #url: URL;
   readonly #headers: Readonly<Record<string, string>>;
   #socket: WebSocket | null = null;
-  /** What `#socket` writes to, whole frames at a time; messages are written to it beside them. */
-  #stream: Socket | null = null;
   #waiters: Waiter[] = [];
 
   constructor({ url, token }: TransportOptions) {
@@ -56,9 +53,6 @@ export class OpenpiTransport implements Transport {
       followRedirects: false,
     });
     this.#socket = socket;
-    socket.on('upgrade', (response) => {
-      if (socket === this.#socket) this.#stream = response.socket;
-    });
     const metadata = this.#wait(socket, signal);
     let error: SemanticVlaError | null = null;
     socket.on('unexpected-response', (request, response) => {
@@ -88,24 +82,14 @@ export class OpenpiTransport implements Transport {
     if (socket === null || !this.connected) throw unreachable(this.#url, 'none');
     signal.throwIfAborted();
     const answer = this.#wait(socket, signal);
-    this.#send(encodeMsgpackNumpy(fields));
+    // Errors of a send arrive as `close`.
+    socket.send(encodeMsgpackNumpy(fields), () => {});
     return answerOfMap(this.#url, await answer);
-  }
-
-  /** @param message masked in place */
-  #send(message: Buffer): void {
-    const stream = this.#stream;
-    if (stream === null) throw new Error('an open connection has a stream');
-    stream.cork();
-    stream.write(maskFrame(message));
-    stream.write(message);
-    stream.uncork();
   }
 
   close(): void {
     const socket = this.#socket;
     this.#socket = null;
-    this.#stream = null;
     if (socket === null) return;
     socket.close(1000);
     // A server that does not answer the close frame would keep the process alive.
@@ -117,24 +101,22 @@ export class OpenpiTransport implements Transport {
 
   #wait(socket: WebSocket, signal: AbortSignal): Promise<WireMap> {
     return new Promise((resolve, reject) => {
-      const forget = (): void => signal.removeEventListener('abort', onAbort);
       const waiter: Waiter = {
         resolve: (map) => {
-          forget();
+          stop();
           resolve(map);
         },
         reject: (error) => {
-          forget();
+          stop();
           reject(error);
         },
         abandoned: false,
       };
-      const onAbort = (): void => {
+      const stop = whenAborted(signal, (reason) => {
         waiter.abandoned = true;
-        reject(signal.reason);
+        reject(reason);
         if (this.#waiters.filter(({ abandoned }) => abandoned).length >= mostAbandoned) socket.terminate();
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
+      });
       this.#waiters.push(waiter);
     });
   }
@@ -172,7 +154,6 @@ export class OpenpiTransport implements Transport {
   #lost(socket: WebSocket, error: SemanticVlaError): void {
     if (socket !== this.#socket) return;
     this.#socket = null;
-    this.#stream = null;
     const idle = this.#waiters.every(({ abandoned }) => abandoned);
     this.#rejectAll(error);
     if (idle) this.onLost?.(error);

@@ -26,13 +26,19 @@ export function answerOfMap(url: URL, map: WireMap): RemoteAnswer {
   }
   const shape = [array.shape[0]!, array.shape[1]!] as const;
   const normalized = map.get('normalized');
-  const same = normalized instanceof NdArray && normalized.shape.join() === shape.join();
+  if (normalized instanceof NdArray && normalized.shape.join() !== shape.join())
+    throw remoteFailed(
+      url,
+      `\`normalized\` of shape (${shape.join(', ')})`,
+      `(${normalized.shape.join(', ')})`,
+    );
   const timing = map.get('server_timing');
   const inferMs = timing instanceof Map ? timing.get('infer_ms') : undefined;
   return {
     actions: array.numbers(),
     shape,
-    normalized: same ? Float32Array.from(normalized.numbers()) : null,
-    inferMs: typeof inferMs === 'number' ? inferMs : null,
+    // servers of others may call something else so
+    normalized: normalized instanceof NdArray ? Float32Array.from(normalized.numbers()) : null,
+    inferMs: typeof inferMs === 'number' && inferMs >= 0 && inferMs < 2 ** 31 ? inferMs : null,
   };
 }

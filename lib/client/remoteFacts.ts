@@ -1,17 +1,13 @@
 /** What a remote policy is: from the server's metadata, or from the caller where a server does not say. */
 
 import { SemanticVlaError } from '../errors.ts';
-import type { WireMap, WireValue } from '../serve/ndarray.ts';
+import { checkOptions, expected } from '../options.ts';
+import type { WireMap } from '../serve/ndarray.ts';
 import { metadataVersion } from '../serve/serverMetadata.ts';
-import type { Platform } from '../types.ts';
+import { type PolicyFacts, policyFacts } from '../support/policyFacts.ts';
 import { remoteFailed } from './transport.ts';
 
-export interface RemoteFacts {
-  readonly platform: Platform;
-  readonly dimensions: readonly string[];
-  readonly variant: string;
-  readonly imageSize: number;
-  readonly patchGrid: number;
+export interface RemoteFacts extends PolicyFacts {
   /** The dataset in whose units actions come; null when the server does not say. */
   readonly unnormKey: string | null;
 }
@@ -31,7 +27,9 @@ export function remoteFacts(url: URL, metadata: WireMap | null, given: GivenFact
     );
   }
   if (!describes) {
-    return { ...given!, variant: 'remote', imageSize: 0, patchGrid: 0, unnormKey: null };
+    checkOptions(given!, ['platform', 'dimensions'], 'policy');
+    const facts = { ...given, variant: 'remote', imageSize: 0, patchGrid: 0 };
+    return { ...policyFacts(facts, 'option policy'), unnormKey: null };
   }
   if (given !== undefined) {
     throw new SemanticVlaError(
@@ -47,32 +45,20 @@ function read(url: URL, metadata: WireMap): RemoteFacts {
   if (version !== metadataVersion)
     throw remoteFailed(url, `metadata version ${metadataVersion}`, `${String(version)}`);
   const platform = metadata.get('platform');
-  const dimensions = metadata.get('dimensions');
-  const variant = metadata.get('variant');
-  const imageSize = metadata.get('image_size');
-  const patchGrid = metadata.get('patch_grid');
   const unnormKey = metadata.get('unnorm_key') ?? null;
-  const valid =
-    platform instanceof Map &&
-    isTexts(platform.get('cameras')) &&
-    typeof platform.get('chunk') === 'number' &&
-    isTexts(dimensions) &&
-    typeof variant === 'string' &&
-    typeof imageSize === 'number' &&
-    typeof patchGrid === 'number' &&
-    (unnormKey === null || typeof unnormKey === 'string');
-  if (!valid) throw remoteFailed(url, 'metadata of a policy', 'something else');
-  return {
-    // Field by field as the server wrote it; what a scheduler needs of it was checked.
-    platform: Object.fromEntries(platform) as unknown as Platform,
-    dimensions,
-    variant,
-    imageSize,
-    patchGrid,
-    unnormKey,
-  };
-}
-
-function isTexts(value: WireValue | undefined): value is readonly string[] {
-  return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string');
+  try {
+    if (unnormKey !== null && typeof unnormKey !== 'string')
+      throw expected('OPTION_INVALID', 'a name or null', 'unnorm_key', unnormKey);
+    const facts = {
+      // field by field as the server wrote it; what a scheduler needs of it is checked
+      platform: platform instanceof Map ? Object.fromEntries(platform) : platform,
+      dimensions: metadata.get('dimensions'),
+      variant: metadata.get('variant'),
+      imageSize: metadata.get('image_size'),
+      patchGrid: metadata.get('patch_grid'),
+    };
+    return { ...policyFacts(facts, `server ${url.origin}`), unnormKey };
+  } catch (error) {
+    throw remoteFailed(url, 'metadata of a policy', `something else: ${(error as Error).message}`);
+  }
 }

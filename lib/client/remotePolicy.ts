@@ -5,10 +5,14 @@
  */
 
 import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, checkSignal, expected } from '../options.ts';
 import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
+import { orAborted, pause } from '../support/abort.ts';
+import { checkedChunk } from '../support/checkedChunk.ts';
+import { isolated } from '../support/isolated.ts';
+import type { Notice } from '../support/notices.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
 import { type InstructionKey, requestFields } from './requestFields.ts';
@@ -33,6 +37,7 @@ export interface RemoteOptions {
   readonly keys?: ObservationKeys;
   /** For a server that does not describe its policy: the reference's, or openpi's own. */
   readonly policy?: GivenFacts;
+  /** Takes note and returns. Whatever it throws or rejects with ends nothing. */
   readonly onEvent?: (event: RemoteEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -49,6 +54,7 @@ const optionNames = [
 
 export function checkRemoteOptions(options: RemoteOptions, what: string): void {
   checkOptions(options, optionNames, what);
+  checkSignal(options.signal);
   for (const name of ['deadlineMs', 'connectMs'] as const) {
     const value: unknown = options[name];
     if (value === undefined && name === 'connectMs') continue;
@@ -95,6 +101,7 @@ export class RemotePolicy implements Policy {
   readonly #parts: Parts;
   readonly #metadata: Buffer;
   readonly #closed = new AbortController();
+  readonly #tell: (event: RemoteEvent) => void;
   /** Ends when the call before has ended. */
   #turn: Promise<void> = Promise.resolve();
   /** Why calls are refused; null while the server is in reach. */
@@ -102,6 +109,7 @@ export class RemotePolicy implements Policy {
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#tell = isolated('onEvent of a remote policy', parts.options.onEvent);
     this.#metadata = encodeMsgpackNumpy(parts.metadata);
     parts.transport.onLost = (error) => this.#hold(error);
   }
@@ -128,6 +136,11 @@ export class RemotePolicy implements Policy {
     return this.#parts.facts.patchGrid;
   }
 
+  /** Empty: what its server was told of the policy stands in the server's log. */
+  get notices(): readonly Notice[] {
+    return [];
+  }
+
   /** Whether a call would reach the server. */
   get reachable(): boolean {
     return this.#refusal === null && !this.#closed.signal.aborted;
@@ -141,6 +154,7 @@ export class RemotePolicy implements Policy {
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const start = performance.now();
     checkOptions(options, ['instruction', 'unnormKey', 'signal'], 'predict');
+    checkSignal(options.signal);
     const unnormKey = this.#unnormKey(options.unnormKey);
     const { facts, options: remote, instructionKey } = this.#parts;
     // Made now: the caller may reuse its buffers once this call has returned its promise.
@@ -201,7 +215,7 @@ export class RemotePolicy implements Policy {
     });
     try {
       this.#check(signal);
-      await settledOrAborted(before, signal);
+      await orAborted(before, signal);
       this.#check(signal);
       return await this.#ask(fields, signal);
     } finally {
@@ -229,20 +243,7 @@ export class RemotePolicy implements Policy {
   #chunk(answer: RemoteAnswer, instruction: string, unnormKey: string, totalMs: number): ActionChunk {
     const { facts, url } = this.#parts;
     const { actions, shape, normalized, inferMs } = answer;
-    const bad = actions.findIndex((value) => !Number.isFinite(value));
-    if (shape[1] !== facts.dimensions.length || shape[0] === 0) {
-      throw new SemanticVlaError(
-        'REMOTE_FAILED',
-        `Server ${url.origin}: expected actions of ${facts.dimensions.length} dimensions, found shape (${shape.join(', ')}).`,
-      );
-    }
-    if (bad >= 0) {
-      throw new SemanticVlaError(
-        'ACTION_NOT_FINITE',
-        `Server ${url.origin}: expected finite actions, found ${actions[bad]} at ${bad}.`,
-      );
-    }
-    return {
+    const chunk: ActionChunk = {
       actions,
       normalized: normalized ?? new Float32Array(0),
       shape,
@@ -256,6 +257,13 @@ export class RemotePolicy implements Policy {
       instruction,
       unnormKey,
     };
+    try {
+      return checkedChunk(chunk, facts, `answer of server ${url.origin}`);
+    } catch (error) {
+      const { code, message } = error as SemanticVlaError;
+      if (code !== 'CHUNK_INVALID') throw error;
+      throw new SemanticVlaError('REMOTE_FAILED', message, { cause: error });
+    }
   }
 
   #hold(error: SemanticVlaError): void {
@@ -267,7 +275,7 @@ export class RemotePolicy implements Policy {
             'REMOTE_UNREACHABLE',
             `${error.message} The server ended the connection; it is tried again.`,
           );
-    this.#emit({ kind: 'hold', error: this.#refusal });
+    this.#tell({ kind: 'hold', error: this.#refusal });
     void this.#reconnect(performance.now());
   }
 
@@ -275,7 +283,7 @@ export class RemotePolicy implements Policy {
     if (this.#refusal?.code === 'REMOTE_CHANGED') return;
     this.#refusal = error;
     this.#parts.transport.close();
-    this.#emit({ kind: 'changed', error });
+    this.#tell({ kind: 'changed', error });
   }
 
   /** Until it is back, changed, or this is closed. Never rejects. */
@@ -296,7 +304,7 @@ export class RemotePolicy implements Policy {
           return;
         }
         this.#refusal = null;
-        this.#emit({ kind: 'resume', downMs: performance.now() - since, attempts: attempt + 1 });
+        this.#tell({ kind: 'resume', downMs: performance.now() - since, attempts: attempt + 1 });
         return;
       } catch {
         // Still away; the next attempt tells.
@@ -304,10 +312,6 @@ export class RemotePolicy implements Policy {
         late.clear();
       }
     }
-  }
-
-  #emit(event: RemoteEvent): void {
-    this.#parts.options.onEvent?.(event);
   }
 }
 
@@ -324,29 +328,4 @@ function deadline(ms: number, what: string): Deadline {
     controller.abort(new SemanticVlaError('DEADLINE_EXCEEDED', message));
   }, ms);
   return { signal: controller.signal, clear: () => clearTimeout(timer) };
-}
-
-/** @throws (rejects) the signal's reason */
-function settledOrAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    void promise.then(() => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    });
-  });
-}
-
-/** Ends early, without an error, when aborted. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end, { once: true });
-  });
 }

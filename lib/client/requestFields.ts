@@ -3,6 +3,7 @@
 import { SemanticVlaError } from '../errors.ts';
 import { float64Array, NdArray, type WireMap, type WireValue } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
+import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation, Platform } from '../types.ts';
 
 /** What a protocol calls the instruction by default. */
@@ -16,7 +17,7 @@ export interface RequestForm {
 
 /**
  * Copies everything it takes.
- * @throws CAMERA_MISSING, IMAGE_INVALID, STATE_INVALID, INSTRUCTION_INVALID
+ * @throws CAMERA_MISSING, IMAGE_INVALID, IMAGE_DTYPE, IMAGE_TOO_LARGE, STATE_INVALID, INSTRUCTION_INVALID
  */
 export function requestFields(
   { images, state }: Observation,
@@ -51,13 +52,9 @@ function stateArray(state: ArrayLike<number>): NdArray {
 }
 
 /** The protocols know RGB only. */
-function imageArray({ data, width, height, order }: ImageFrame, camera: string): NdArray {
-  if (!(data instanceof Uint8Array) || data.length !== width * height * 3) {
-    throw new SemanticVlaError(
-      'IMAGE_INVALID',
-      `Image ${camera}: expected ${width * height * 3} bytes for height ${height} x width ${width} x 3 channels, found others.`,
-    );
-  }
+function imageArray(frame: ImageFrame, camera: string): NdArray {
+  checkFrame(frame, camera);
+  const { data, width, height, order } = frame;
   const copy = Uint8Array.from(data);
   if (order === 'bgr') {
     for (let i = 0; i < copy.length; i += 3) {

@@ -8,6 +8,7 @@ import { loadAddon } from '../binding.ts';
 import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
 import { readCpuModel } from '../support/cpuModel.ts';
+import { buildAddonCommand, reinstallCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 import { checkGpu } from './gpu.ts';
 import { doctorProbe, type Probe } from './probe.ts';
@@ -116,18 +117,26 @@ function checkAddon(): Check {
     return { name: 'addon', status: 'ok', found: 'built and loads', fix: null };
   } catch (error) {
     const message = (error as Error).message;
-    return { name: 'addon', status: 'missing', found: message, fix: 'npm rebuild semanticvla' };
+    return { name: 'addon', status: 'missing', found: message, fix: buildAddonCommand() };
   }
+}
+
+/** From the nearest package.json above `file` that has this name: entry points may lie deep, and packages within packages. */
+export function installedVersion(name: string, file: string): string | null {
+  for (let folder = dirname(file); dirname(folder) !== folder; folder = dirname(folder)) {
+    const manifest = join(folder, 'package.json');
+    if (!existsSync(manifest)) continue;
+    const found = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string; version?: string };
+    if (found.name === name) return found.version ?? null;
+  }
+  return null;
 }
 
 /** A dependency with a native part: does it load, and in which version? */
 function checkPackage(name: string, label: string): Check {
   try {
     require(name);
-    const manifest = require
-      .resolve(name)
-      .replace(/(node_modules\/(?:@[^/]+\/)?[^/]+)\/.*/, '$1/package.json');
-    const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
+    const version = installedVersion(name, require.resolve(name)) ?? 'unknown version';
     return { name: label, status: 'ok', found: `${version} loads`, fix: null };
   } catch (error) {
     const [reason] = (error as Error).message.split('\n', 1);
@@ -135,7 +144,7 @@ function checkPackage(name: string, label: string): Check {
       name: label,
       status: 'missing',
       found: `${name} does not load: ${reason}`,
-      fix: `npm install ${name}`,
+      fix: reinstallCommand(),
     };
   }
 }

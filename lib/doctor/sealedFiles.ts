@@ -1,6 +1,6 @@
 /** Timing caches and compiled kernels in the cache folder: how many, and whether they will be used. */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '../engine/cacheKey.ts';
 import { type SealedFacts, sealedSuffix } from '../engine/sealedFile.ts';
@@ -49,13 +49,19 @@ function names(folder: string): string[] {
   }
 }
 
+/** A FIFO would never end. */
+function regular(path: string): Buffer {
+  if (!statSync(path).isFile()) throw new Error('no regular file');
+  return readFileSync(path);
+}
+
 /** Why it will not be used; null: it will. */
 function fault(folder: string, file: string): string | null {
   try {
-    const note = readFileSync(join(folder, `${file}.json`), 'utf8');
-    const unsealed = unseal(note, readFileSync(join(folder, 'machine.key')));
+    const note = regular(join(folder, `${file}.json`)).toString('utf8');
+    const unsealed = unseal(note, regular(join(folder, 'machine.key')));
     if (!unsealed.ok) return `${file}.json: expected ${unsealed.expected}, found ${unsealed.found}`;
-    const digest = sha256(readFileSync(join(folder, file)));
+    const digest = sha256(regular(join(folder, file)));
     const { sha256: admitted } = unsealed.value;
     return Array.isArray(admitted) && admitted.includes(digest) ? null : `${file} was changed`;
   } catch (error) {

@@ -4,7 +4,7 @@ import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { packageCommand } from '../support/packageCommand.ts';
+import { buildAddonCommand, packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 
 /** What the search for TensorRT ended with. */
@@ -29,7 +29,7 @@ function installation(code: ErrorCode, isJetson: boolean): string {
     case 'TENSORRT_AMBIGUOUS':
       return 'export SEMANTICVLA_TENSORRT=PATH   # the one to use';
     case 'ADDON_NOT_BUILT':
-      return 'npm rebuild semanticvla';
+      return buildAddonCommand();
     default:
       return isJetson ? 'sudo apt-get install -y nvidia-jetpack' : 'pip install tensorrt-rtx-cu13-libs';
   }
@@ -63,7 +63,18 @@ export function checkTensorRt(state: TensorRtState, hasCard: boolean, isJetson: 
   }
   const [reason] = state.message.split('\n', 1) as [string];
   if (state.code === 'TENSORRT_MODULE_MISSING')
-    return [ok('TensorRT', 'found'), absent('TensorRT module', reason, build)];
+    return [
+      ok('TensorRT', 'found'),
+      absent(
+        'TensorRT module',
+        reason,
+        reason.includes('semanticvla_rtx1.so')
+          ? packageCommand('scripts/fetchTensorRtRtx.sh && npm run build:native')
+          : isJetson
+            ? `sudo apt-get install -y nvidia-jetpack && ${build}`
+            : `sudo apt-get install -y libnvinfer-headers-dev libnvonnxparsers-dev && ${build}`,
+      ),
+    ];
   return [
     absent('TensorRT', reason, installation(state.code, isJetson)),
     absent('TensorRT module', 'not looked for without TensorRT', build),

@@ -3,6 +3,8 @@
 import { loadAddon, type NativeBuildResult, type NativeInputRange } from '../binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { whenAborted } from '../support/abort.ts';
+import { isolated } from '../support/isolated.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import { type FoundTensorRt, findParser } from './findTensorRt.ts';
 
@@ -38,7 +40,8 @@ export async function buildEngine(
   model: EngineModel,
   options: EngineOptions,
 ): Promise<BuiltEngine> {
-  const { signal, onProgress } = options;
+  const { signal } = options;
+  const tell = isolated('onProgress', options.onProgress);
   signal?.throwIfAborted();
   const started = performance.now();
   const build = loadAddon().buildEngine(
@@ -58,7 +61,7 @@ export async function buildEngine(
     ({ phase, parent, step, steps }) => {
       // phases within phases come by the thousand and tell nothing
       if (parent !== '' && !parent.startsWith('Building engine')) return;
-      onProgress?.({
+      tell({
         step: `${model.name}: ${phase}`,
         done: Math.min(step, steps),
         total: steps,
@@ -66,8 +69,7 @@ export async function buildEngine(
       });
     },
   );
-  const cancel = (): void => build.cancel();
-  signal?.addEventListener('abort', cancel, { once: true });
+  const stop = whenAborted(signal, () => build.cancel());
   try {
     const { isCancelled, ...result } = await build.done;
     if (isCancelled) signal?.throwIfAborted();
@@ -76,7 +78,7 @@ export async function buildEngine(
     if (signal?.aborted) throw signal.reason;
     throw failed(tensorRt, model, options, cause);
   } finally {
-    signal?.removeEventListener('abort', cancel);
+    stop();
   }
 }
 

@@ -5,6 +5,7 @@ import { basename } from 'node:path';
 import type { NativeBytes } from '../binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { externalFiles, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
+import type { OnNotice } from '../support/notices.ts';
 import type { PlanAudit } from './auditPlan.ts';
 import { buildPolicyEngines, type PolicyEngines } from './buildPolicyEngines.ts';
 import { canonicalJson, type EngineIdentity, sha256, sha256File } from './cacheKey.ts';
@@ -39,8 +40,8 @@ export interface CachedEnginesOptions {
   readonly timingCache?: string;
   readonly rebuild?: boolean;
   readonly onProgress?: (progress: Progress) => void;
-  /** A sentence about what costs time and nothing else. */
-  readonly onNotice?: (sentence: string) => void;
+  /** What costs time and nothing else. */
+  readonly onNotice?: OnNotice;
   /** Another process is building the same engine. */
   readonly onWait?: (engine: EngineName) => void;
   readonly signal?: AbortSignal;

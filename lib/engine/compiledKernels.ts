@@ -4,6 +4,7 @@
  */
 
 import type { NativeDevice } from '../binding.ts';
+import type { OnNotice } from '../support/notices.ts';
 import type { CachedEngines } from './cachedEngines.ts';
 import { sha256 } from './cacheKey.ts';
 import type { EngineCache } from './engineCache.ts';
@@ -15,8 +16,7 @@ export interface KernelOptions {
   readonly tensorRt: Pick<FoundTensorRt, 'family' | 'version'>;
   readonly device: Pick<NativeDevice, 'name' | 'uuid'>;
   readonly cache: EngineCache;
-  /** A sentence about what costs time and nothing else. */
-  readonly onNotice?: (sentence: string) => void;
+  readonly onNotice?: OnNotice;
 }
 
 interface Found {
@@ -70,12 +70,16 @@ export class KernelStore {
     const { onNotice } = this.#options;
     for (const [name, file] of this.#files) {
       const { bytes, refused } = kernels[name];
-      if (refused !== '') onNotice?.(`${file.path}: started anew: ${refused}`);
+      if (refused !== '')
+        onNotice?.({ code: 'KERNELS_RENEWED', message: `${file.path}: started anew: ${refused}` });
       if (bytes.byteLength === 0 || sha256(bytes) === sha256(this.given[name])) continue;
       try {
         await file.locked(() => file.replace(bytes));
       } catch (error) {
-        onNotice?.(`Compiled kernels were not kept: ${(error as Error).message}`);
+        onNotice?.({
+          code: 'KERNELS_NOT_KEPT',
+          message: `Compiled kernels were not kept: ${(error as Error).message}`,
+        });
       }
     }
   }
@@ -86,7 +90,7 @@ async function current(file: SealedFile, { onNotice }: KernelOptions): Promise<U
     return await file.read();
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    onNotice?.(`Compiled kernels are made anew. ${error.message}`);
+    onNotice?.({ code: 'KERNELS_RENEWED', message: `Compiled kernels are made anew. ${error.message}` });
     return null;
   }
 }

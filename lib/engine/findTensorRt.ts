@@ -4,13 +4,15 @@
  */
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';
+import { existsSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { loadAddon, modulePath, type NativeTensorRt, type NativeVersion } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { makeFolderSync } from '../support/makeFolder.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import {
   isFolder,
+  isLibrary,
   librariesIn,
   libraryNames,
   linkFolder,
@@ -73,10 +75,10 @@ export function locate(options: FindTensorRtOptions, places: PlaceOptions): Loca
 function named(path: string, source: string, family: TensorRtFamily | undefined): LocatedTensorRt {
   const full = resolve(path);
   if (!isFolder(full)) {
-    if (existsSync(full)) return { library: full, source };
+    if (isLibrary(full)) return { library: full, source };
     throw new SemanticVlaError(
       'TENSORRT_NOT_FOUND',
-      `${full} (${source}): expected a TensorRT library or its folder, found nothing there. Correct the path, or leave it out to search this machine.`,
+      `${full} (${source}): expected a TensorRT library or its folder, found ${existsSync(full) ? 'something else' : 'nothing'} there. Correct the path, or leave it out to search this machine.`,
     );
   }
   const folders = [full, join(full, 'lib')];
@@ -116,6 +118,13 @@ const howToInstall =
   'Install it: on a Jetson with "sudo apt-get install -y nvidia-jetpack"; on a PC with an RTX card, or to build engines without a GPU, with "pip install tensorrt-rtx-cu13-libs"; ' +
   'elsewhere with "pip install tensorrt-cu13-libs". Where it is installed already, name it with --tensorrt PATH or SEMANTICVLA_TENSORRT.';
 
+/** Compiling a module needs the C++ headers, which NVIDIA's Python packages do not hold. */
+function howToGetHeaders(family: TensorRtFamily): string {
+  return family === 'rtx1'
+    ? `Get its headers with: ${packageCommand('scripts/fetchTensorRtRtx.sh')} (or name those of NVIDIA's SDK: TENSORRT_ROOT=FOLDER)`
+    : "Get its headers, in the library's version, from JetPack's or NVIDIA's apt repository: sudo apt-get install -y libnvinfer-headers-dev libnvonnxparsers-dev (or name those of NVIDIA's archive: TENSORRT_ROOT=FOLDER)";
+}
+
 function open({ library, source }: LocatedTensorRt): FoundTensorRt {
   const { family, version } = inspect(library, '');
   const text = versionText(version);
@@ -129,7 +138,7 @@ function open({ library, source }: LocatedTensorRt): FoundTensorRt {
   if (module === null) {
     throw new SemanticVlaError(
       'TENSORRT_MODULE_MISSING',
-      `${library} (${source}): expected the module semanticvla_${family}.so for TensorRT ${text} beside the addon, found none. Build it with TENSORRT_ROOT=<folder with that TensorRT's headers> ${packageCommand('npm run build:native')}.`,
+      `${library} (${source}): expected the module semanticvla_${family}.so for TensorRT ${text} beside the addon, found none. ${howToGetHeaders(family)}; then: ${packageCommand('npm run build:native')}.`,
     );
   }
   const { hasKernels, headers } = inspect(library, module);
@@ -201,7 +210,7 @@ function throughLinks(library: string, parser: string): string {
     .digest('hex');
   const folder = join(linkFolder(), key.slice(0, 16));
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolderSync(folder);
     const present = readdirSync(folder);
     for (const [name, target] of targets)
       if (!present.includes(name)) linkOnce(realpathSync(target), join(folder, name));

@@ -68,7 +68,7 @@ function configOf(spec: SynthSpec): PolicyConfig {
     heads: tower.heads,
     mlpWidth: Math.trunc(tower.width * tower.mlpRatio),
     patchSize: spec.patchSize,
-    patches: (spec.imageSize / spec.patchSize) ** 2,
+    patches: Math.floor(spec.imageSize / spec.patchSize) ** 2,
     prefixTokens: tower.registerTokens + (tower.hasClsToken ? 1 : 0),
     hasClsToken: tower.hasClsToken,
     registerTokens: tower.registerTokens,

@@ -6,6 +6,7 @@
 
 import { loadAddon } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
+import type { OnNotice } from '../support/notices.ts';
 import type { EngineCache } from './engineCache.ts';
 import { type FoundTensorRt, findParser } from './findTensorRt.ts';
 import { isRefusal, type SealedFile } from './sealedFile.ts';
@@ -18,7 +19,7 @@ export interface TimingOptions {
   /** `off`, or a file; default: one for this TensorRT and device in the cache folder. */
   readonly timingCache?: string;
   /** A sentence about what costs time and nothing else. */
-  readonly onNotice?: (sentence: string) => void;
+  readonly onNotice?: OnNotice;
 }
 
 export class Timings {
@@ -60,14 +61,18 @@ export class Timings {
   /** Kept with what another build wrote meanwhile. @param refused why TensorRT did not use `given`; empty: it did */
   async keep(measured: Uint8Array, refused: string): Promise<void> {
     const { onNotice, timingCache } = this.#options;
-    if (refused !== '') onNotice?.(`${this.#file.path}: started anew: ${refused}`);
+    if (refused !== '')
+      onNotice?.({ code: 'TIMING_CACHE_RENEWED', message: `${this.#file.path}: started anew: ${refused}` });
     if (measured.byteLength === 0) return;
     try {
       await this.#file.locked(() => this.#keepUnderLock(measured, refused !== ''));
     } catch (error) {
       // the engine is there, and only the next build takes longer
       if (timingCache !== undefined) throw error;
-      onNotice?.(`The timing cache was not kept: ${(error as Error).message}`);
+      onNotice?.({
+        code: 'TIMING_CACHE_NOT_KEPT',
+        message: `The timing cache was not kept: ${(error as Error).message}`,
+      });
     }
   }
 
@@ -92,7 +97,10 @@ async function current(file: SealedFile, options: TimingOptions): Promise<Uint8A
     return await file.read();
   } catch (error) {
     if (options.timingCache !== undefined || !isRefusal(error)) throw error;
-    options.onNotice?.(`The timing cache is started anew. ${error.message}`);
+    options.onNotice?.({
+      code: 'TIMING_CACHE_RENEWED',
+      message: `The timing cache is started anew. ${error.message}`,
+    });
     return 'refused';
   }
 }

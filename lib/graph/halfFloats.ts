@@ -1,5 +1,6 @@
 /** Numbers in the 16-bit types, as the bytes of a constant. Rounds to nearest, ties to even. */
 
+import { toBfloat16 } from '../support/bfloat16.ts';
 import type { Precision } from './onnxModel.ts';
 
 /** Lowest finite number of each type: what is added where attention is not allowed. */
@@ -12,15 +13,8 @@ export const lowestFinite: Readonly<Record<Precision, number>> = {
 /** One little-endian number. */
 export function scalarBytes(value: number, type: Precision): Uint8Array {
   if (type === 'float32') return new Uint8Array(Float32Array.of(value).buffer);
-  const bits = type === 'bfloat16' ? bfloat16Bits(value) : float16Bits(value);
-  return new Uint8Array(Uint16Array.of(bits).buffer);
-}
-
-export function bfloat16Bits(value: number): number {
-  const bits = new Uint32Array(Float32Array.of(value).buffer)[0]!;
-  if (Number.isNaN(value)) return 0x7fc0;
-  const odd = (bits >>> 16) & 1;
-  return ((bits + 0x7fff + odd) >>> 16) & 0xffff;
+  if (type === 'bfloat16') return new Uint8Array(toBfloat16(Float32Array.of(value)).buffer);
+  return new Uint8Array(Uint16Array.of(float16Bits(value)).buffer);
 }
 
 export function float16Bits(value: number): number {

@@ -3,46 +3,64 @@
  * the SA-Pruner's query rows, or all patches.
  */
 
+import { neededSteps, type TowerStep, towerSchedule } from '../checkpoint/towerSchedule.ts';
 import { towerTokens } from '../tokenCounts.ts';
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
-import type { TowerName } from './names.ts';
-import { lastRows, runBlocks, runLastBlockForRows, type Tower } from './vit.ts';
+import { type TowerName, towerNames } from './names.ts';
+import { lastRows, runBlock, runLastBlockForRows, type Tower } from './vit.ts';
 
 /** [I, tokens, width] of each tower, before samplers. */
 export function runTowers(ctx: GraphContext, dinov2: Tower, siglip: Tower): Record<TowerName, Value> {
-  const { exchangePairs } = ctx.config;
-  let next: readonly [number, number] = [0, 0];
-  for (const [pair, [dinoBlock, siglipBlock]] of exchangePairs.entries()) {
-    runBlocks(ctx, dinov2, next[0], dinoBlock);
-    runBlocks(ctx, siglip, next[1], siglipBlock);
-    exchange(ctx, dinov2, siglip, pair);
-    next = [dinoBlock + 1, siglipBlock + 1];
+  const { options, config } = ctx;
+  const whole = towerSchedule(config);
+  // `stages` shows what nothing reads, too
+  const { steps, leaves } = options.stages ? whole : neededSteps(whole);
+  const towers: Record<TowerName, Tower> = { dinov2, siglip };
+  const out: Partial<Record<TowerName, Value>> = {};
+  for (const [at, step] of steps.entries()) {
+    if ('pair' in step) exchange(ctx, towers, step);
+    else if (leaves[step.tower] === at && trims(ctx, towers[step.tower], steps.slice(at + 1)))
+      out[step.tower] = runLastBlockForRows(
+        ctx,
+        towers[step.tower],
+        step.block,
+        towers[step.tower].vit.queries,
+      );
+    else runBlock(ctx, towers[step.tower], step.block);
+    for (const name of towerNames) {
+      if (leaves[name] === at) out[name] = leave(ctx, towers[name], out[name] ?? null);
+    }
   }
-  return { dinov2: finish(ctx, dinov2, next[0]), siglip: finish(ctx, siglip, next[1]) };
+  if (options.stages && config.dinov2.outputBlock < config.dinov2.depth - 1)
+    for (const name of towerNames) runRest(ctx, towers[name]);
+  return { dinov2: out.dinov2!, siglip: out.siglip! };
 }
 
-/** The remaining blocks and the rows that are used afterwards. */
-function finish(ctx: GraphContext, tower: Tower, from: number): Value {
+/** Whether the last block is computed for the queries alone: nothing reads its other rows. */
+function trims({ options }: GraphContext, { vit, name }: Tower, later: readonly TowerStep[]): boolean {
+  // patches are never the last rows of a tower that has queries, so only queries can be cut this way
+  return !options.stages && vit.queries > 0 && later.every((step) => 'tower' in step && step.tower !== name);
+}
+
+/** The rows that are used afterwards. @param rows already cut, or null */
+function leave(ctx: GraphContext, tower: Tower, rows: Value | null): Value {
   const { g, options } = ctx;
   const { vit, name } = tower;
   const keep = towerTokens(vit);
-  const last = vit.outputBlock;
-  // patches are never the last rows of a tower that has queries, so only queries can be cut this way
-  const trims = !options.stages && vit.queries > 0 && from <= last;
-  runBlocks(ctx, tower, from, trims ? last - 1 : last);
-  const rows = trims
-    ? runLastBlockForRows(ctx, tower, last, keep)
-    : keep === tower.rows
-      ? tower.x
-      : lastPatchesOrQueries(ctx, tower, keep);
-  const tokens = g.op('Reshape', [rows, g.ints([options.images, keep, vit.width])], {}, `${name}/final`);
+  const kept = rows ?? (keep === tower.rows ? tower.x : lastPatchesOrQueries(ctx, tower, keep));
+  const tokens = g.op('Reshape', [kept, g.ints([options.images, keep, vit.width])], {}, `${name}/final`);
   ctx.stage(`${name}.final`, tokens, [options.images, keep, vit.width]);
-  // the reference also computes the blocks after the one whose output it takes; only `stages` shows them
-  const after = `${tower.prefix}.blocks.${last + 1}.attn.qkv.weight`;
-  if (options.stages && g.has(after)) runBlocks(ctx, { ...tower }, last + 1, vit.depth - 1);
   return tokens;
+}
+
+/** The reference also computes the blocks after the one whose output it takes; only `stages` shows them. */
+function runRest(ctx: GraphContext, tower: Tower): void {
+  const { vit, prefix } = tower;
+  for (let block = vit.outputBlock + 1; block < vit.depth; block++) {
+    if (ctx.g.has(`${prefix}.blocks.${block}.attn.qkv.weight`)) runBlock(ctx, tower, block);
+  }
 }
 
 /** Patches follow the prefix and queries follow the patches, so both are the last rows of what a tower has. */
@@ -53,7 +71,11 @@ function lastPatchesOrQueries(ctx: GraphContext, tower: Tower, keep: number): Va
 }
 
 /** z = [dino patches ; siglip patches]; each tower's patches += its MLP of z. Prefix and queries are untouched. */
-function exchange(ctx: GraphContext, dinov2: Tower, siglip: Tower, pair: number): void {
+function exchange(
+  ctx: GraphContext,
+  { dinov2, siglip }: Record<TowerName, Tower>,
+  { pair, updates }: Extract<TowerStep, { readonly pair: number }>,
+): void {
   const { g, options } = ctx;
   g.scope(`exchange${pair}`, () => {
     const parts = [dinov2, siglip].map((tower) => splitRows(ctx, tower));
@@ -62,6 +84,7 @@ function exchange(ctx: GraphContext, dinov2: Tower, siglip: Tower, pair: number)
     const flat = g.op('Reshape', [z, g.ints([options.images * dinov2.vit.patches, width])], {}, 'flat');
     for (const [index, tower] of [dinov2, siglip].entries()) {
       const { name, vit } = tower;
+      if (!updates.includes(name)) continue;
       const prefix = `vision_backbone.cross_vit_model.aggregate_proj.${2 * pair + index}`;
       const { before, patches, after } = parts[index]!;
       tower.x = g.scope(name, () => {

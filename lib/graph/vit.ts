@@ -17,6 +17,8 @@ export interface Tower {
   x: Value;
   /** Rows per image: prefix + patches + queries. */
   readonly rows: number;
+  /** How often each block ran: the reference's exchange may begin again at an earlier one. */
+  readonly ran: Map<number, number>;
 }
 
 /**
@@ -27,20 +29,27 @@ export interface Tower {
 export function cutPatches(ctx: GraphContext, images: Value): Value {
   const { g, config, options } = ctx;
   const p = config.dinov2.patchSize;
-  const grid = config.imageSize / p;
+  const grid = Math.sqrt(config.dinov2.patches);
   return g.scope('patches', () => {
     if (options.runtime === 'tensorrt') {
       // its uint8 can do nothing but be cast
-      const levels = g.op('Cast', [images], { to: onnxType.float32 }, 'levels');
+      const levels = wholePatches(ctx, g.op('Cast', [images], { to: onnxType.float32 }, 'levels'), grid * p);
       const cells = g.op('Reshape', [levels, g.ints([options.images, grid, p, grid, p, 3])], {}, 'cells');
       const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 5, 2, 4] }, 'ordered');
       return g.op('Reshape', [ordered, g.ints([options.images * grid * grid, 3, p * p])], {}, 'rows');
     }
-    const cells = g.op('Reshape', [images, g.ints([options.images, grid, p, grid, 3 * p])], {}, 'cells');
+    const whole = wholePatches(ctx, images, grid * p);
+    const cells = g.op('Reshape', [whole, g.ints([options.images, grid, p, grid, 3 * p])], {}, 'cells');
     const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 2, 4] }, 'ordered');
     const rows = g.op('Reshape', [ordered, g.ints([options.images * grid * grid, 3 * p * p])], {}, 'rows');
     return g.op('Cast', [rows], { to: onnxType.float32 }, 'levels');
   });
+}
+
+/** [I, S, S, 3] -> [I, side, side, 3]: where S is no multiple of the patch, the patch convolution leaves the rest out. */
+function wholePatches({ g, config }: GraphContext, images: Value, side: number): Value {
+  if (side === config.imageSize) return images;
+  return g.op('Slice', [images, g.ints([0, 0]), g.ints([side, side]), g.ints([1, 2])], {}, 'whole');
 }
 
 /** Per-channel mean and standard deviation of pixel values in [0, 1]. */
@@ -78,7 +87,7 @@ export function embedImages(ctx: GraphContext, name: TowerName, patches: Value, 
       return g.op('Reshape', [all, g.ints([options.images * rows, vit.width])], {}, 'rows');
     }),
   );
-  return { name, prefix, vit, x, rows };
+  return { name, prefix, vit, x, rows, ran: new Map() };
 }
 
 /** The learned positions cover the patches alone (DINOv2 with registers, SigLIP) or the prefix too. */
@@ -115,7 +124,7 @@ function embedNormalized(
   const channels = g.op('Reshape', [patches, g.ints([options.images * vit.patches, p2, 3])], {}, 'channels');
   const unit = g.op('Div', [channels, g.float32(255)], {}, 'unit');
   const pixels = g.op('Div', [g.op('Sub', [unit, mean], {}, 'centered'), std], {}, 'normalized');
-  publishPixels(ctx, name, pixels);
+  publishPixels(ctx, name, scale);
   const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
   const weight = g.op('Reshape', [patchWeight(ctx, vit, prefix), g.ints([vit.width, 3 * p2])], {}, 'weight');
   return g.op('Gemm', [flat, weight, g.weight(`${prefix}.patch_embed.proj.bias`)], { transB: 1 }, 'proj');
@@ -176,8 +185,7 @@ function embedBound(
   const std = g.floats('std', [3, 1], Float32Array.from(scale.std));
   const unit = g.op('Div', [patches, g.float32(255)], {}, 'unit');
   const pixels = g.op('Div', [g.op('Sub', [unit, mean], {}, 'centered'), std], {}, 'normalized');
-  if (options.stages)
-    publishPixels(ctx, name, g.op('Transpose', [pixels], { perm: [0, 2, 1] }, 'stage_order'));
+  if (options.stages) publishPixels(ctx, name, scale);
   const flat = g.op('Reshape', [pixels, g.ints([options.images * vit.patches, 3 * p2])], {}, 'flat');
   const narrowed = g.narrow(flat, 'narrowed');
   return linear(g, narrowed, `${prefix}.patch_embed.proj`, 'proj', { dims: [vit.width, 3 * p2] });
@@ -201,26 +209,31 @@ function perImage(ctx: GraphContext, tensor: string, n: number, width: number, l
   return g.op('Expand', [value, g.ints([options.images, n, width])], {}, label);
 }
 
-/** Runs blocks [from, to] of a tower, both inclusive. */
-export function runBlocks(ctx: GraphContext, tower: Tower, from: number, to: number): void {
-  for (let n = from; n <= to; n++) {
-    tower.x = ctx.g.scope(tower.name, () =>
-      ctx.g.scope(`block${n}`, () => {
-        const out = block(ctx, tower, n, null);
-        ctx.stage(`${tower.name}.block${n}`, threeD(ctx, out, tower.rows, tower.vit.width, 'stage'), [
-          ctx.options.images,
-          tower.rows,
-          tower.vit.width,
-        ]);
-        return out;
-      }),
-    );
-  }
+/** Runs block `n` of a tower. */
+export function runBlock(ctx: GraphContext, tower: Tower, n: number): void {
+  const { name, rows, vit } = tower;
+  const label = labelOf(tower, n);
+  tower.x = ctx.g.scope(name, () =>
+    ctx.g.scope(label, () => {
+      const out = block(ctx, tower, n, null);
+      const shape = [ctx.options.images, rows, vit.width];
+      ctx.stage(`${name}.${label}`, threeD(ctx, out, rows, vit.width, 'stage'), shape);
+      return out;
+    }),
+  );
 }
 
 /** Runs one block only for the last `keep` rows of each image (the queries): [I * keep, width]. */
 export function runLastBlockForRows(ctx: GraphContext, tower: Tower, n: number, keep: number): Value {
-  return ctx.g.scope(tower.name, () => ctx.g.scope(`block${n}`, () => block(ctx, tower, n, keep)));
+  const label = labelOf(tower, n);
+  return ctx.g.scope(tower.name, () => ctx.g.scope(label, () => block(ctx, tower, n, keep)));
+}
+
+/** `block3`, and when it runs again `block3_run2`. */
+function labelOf({ ran }: Tower, n: number): string {
+  const run = (ran.get(n) ?? 0) + 1;
+  ran.set(n, run);
+  return run === 1 ? `block${n}` : `block${n}_run${run}`;
 }
 
 function threeD(ctx: GraphContext, x: Value, rows: number, width: number, label: string): Value {
@@ -344,14 +357,17 @@ function mergeHeads(ctx: GraphContext, context: Value, rows: number, vit: VitCon
   return linear(g, merged, `${prefix}.proj`, 'proj');
 }
 
-/** Stage `pixel_values`: [I, 3, S, S] put together again from the normalized patches [I * patches, p * p, 3]. */
-function publishPixels(ctx: GraphContext, name: TowerName, pixels: Value): void {
+/** Stage `pixel_values`: [I, 3, S, S], the whole image, also what no patch covers. */
+function publishPixels(ctx: GraphContext, name: TowerName, scale: PixelScale): void {
   const { g, config, options } = ctx;
-  const p = config[name].patchSize;
-  const grid = config.imageSize / p;
-  const cells = g.op('Reshape', [pixels, g.ints([options.images, grid, grid, p, p, 3])], {}, 'stage_cells');
-  const ordered = g.op('Transpose', [cells], { perm: [0, 5, 1, 3, 2, 4] }, 'stage_ordered');
-  const side = config.imageSize;
-  const image = g.op('Reshape', [ordered, g.ints([options.images, 3, side, side])], {}, 'stage_pixels');
-  ctx.stage(`pixel_values.${name}`, image, [options.images, 3, side, side]);
+  g.scope('stage_pixels', () => {
+    const mean = g.floats('mean', [3], Float32Array.from(scale.mean));
+    const std = g.floats('std', [3], Float32Array.from(scale.std));
+    const levels = g.op('Cast', [names.images], { to: onnxType.float32 }, 'levels');
+    const unit = g.op('Div', [levels, g.float32(255)], {}, 'unit');
+    const pixels = g.op('Div', [g.op('Sub', [unit, mean], {}, 'centered'), std], {}, 'normalized');
+    const planes = g.op('Transpose', [pixels], { perm: [0, 3, 1, 2] }, 'planes');
+    const side = config.imageSize;
+    ctx.stage(`pixel_values.${name}`, planes, [options.images, 3, side, side]);
+  });
 }

@@ -1,12 +1,16 @@
 /** What a checkpoint is, in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
 
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { requireStatistics, statisticsProblem } from '../checkpoint/agreement.ts';
+import type { Checkpoint, CheckpointSources } from '../checkpoint/checkpoint.ts';
+import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
+import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
-import { type PlatformOptions, resolvePlatform } from '../platform.ts';
+import { type PlatformOptions, platformNotices, resolvePlatform, resolveUnnormKey } from '../platform.ts';
+import type { Notice } from '../support/notices.ts';
 import { countImageTokens, countTokens } from '../tokenCounts.ts';
 import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
@@ -52,9 +56,12 @@ export interface InspectReport {
   readonly platformProblem: string | null;
   readonly normalizationKeys: readonly {
     readonly key: string;
-    readonly actionDim: number;
+    /** null: no lists. */
+    readonly actionDim: number | null;
     /** null: no proprio statistics. */
     readonly proprioDim: number | null;
+    /** Why it cannot be chosen; null: it can, or the platform is not known. */
+    readonly problem: string | null;
   }[];
   readonly parts: readonly PartSize[];
   readonly parameters: number;
@@ -67,14 +74,13 @@ export interface InspectReport {
     readonly statistics: string;
     readonly siglipText: string | null;
     readonly tokenizers: readonly string[];
-    readonly loraMerged: {
-      readonly file: string;
-      readonly tensors: number;
-      readonly fromCache: boolean;
-    } | null;
+    readonly rounding: CheckpointSources['rounding'];
+    readonly madeWeights: CheckpointSources['madeWeights'];
   };
   /** Weights and statistics that lie there and feed nothing. */
   readonly ignored: readonly IgnoredFile[];
+  /** What should be known of the checkpoint though it opens. */
+  readonly notices: readonly Notice[];
   /** Tensors of the shards that a `.pt` archive supersedes or nobody reads. */
   readonly supersededTensors: number;
 }
@@ -159,19 +165,24 @@ function reasonIgnored(file: string): string {
 async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
   const file = join(dir, 'config.json');
   if (sources.statistics === file) return [];
-  const { norm_stats: decoy } = JSON.parse(await readFile(file, 'utf8')) as { norm_stats?: unknown };
-  if (decoy === undefined || decoy === null) return [];
+  const decoy = (await JsonFields.read(file, 'CHECKPOINT_NOT_A_POLICY', 'CONFIG_INVALID')).get('norm_stats');
+  if (decoy === undefined) return [];
   const bytes = Buffer.byteLength(JSON.stringify(decoy));
   return [{ file: 'config.json, norm_stats', bytes, reason: 'superseded by dataset_statistics.json' }];
 }
 
+/** The file of the checkpoint that a tensor comes from. */
+function originOf({ madeOf }: CheckpointSources, { name, file }: TensorView): string {
+  return madeOf.get(name) ?? file;
+}
+
 /** Tensors of the shards that feed nothing: superseded by an archive, or not known to the policy. */
 async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number> {
-  const used = new Set([...tensors.values()].map(({ file, offset }) => `${file}:${offset}`));
   let count = 0;
   for (const shard of sources.shards) {
-    for (const { file, offset } of (await readSafetensors(shard)).tensors.values()) {
-      if (!used.has(`${file}:${offset}`)) count++;
+    for (const [name, { file }] of (await readSafetensors(shard)).tensors) {
+      const used = tensors.get(name);
+      if (used === undefined || originOf(sources, used) !== file) count++;
     }
   }
   return count;
@@ -181,7 +192,8 @@ async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number
  * Reads headers only; nothing of the weights.
  *
  * @param options what is known of the platform, as for `loadPolicy`
- * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint
+ * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint, UNNORM_KEY_UNKNOWN, STATISTICS_INVALID the data
+ *   set that predictions would read does not fit the weights
  */
 export async function inspectCheckpoint(
   checkpoint: Checkpoint,
@@ -193,11 +205,19 @@ export async function inspectCheckpoint(
     return path.startsWith('..') ? file : path;
   };
   const inference = inferPlatform(checkpoint, options);
+  const { platform } = inference;
+  const [only] = statistics.size === 1 ? [...statistics.keys()] : [];
+  const chosen =
+    options.unnormKey === undefined ? (only ?? null) : resolveUnnormKey(checkpoint, options.unnormKey);
+  if (platform !== null) requireStatistics(checkpoint, chosen, platform);
   const parts = partSizes(checkpoint);
   const files = await listFiles(dir);
 
   const tensorsOf = new Map<string, number>();
-  for (const { file } of tensors.values()) tensorsOf.set(file, (tensorsOf.get(file) ?? 0) + 1);
+  for (const view of tensors.values()) {
+    const file = originOf(sources, view);
+    tensorsOf.set(file, (tensorsOf.get(file) ?? 0) + 1);
+  }
   const { visionBackbone, actionHead, proprioProjector } = sources;
   const archives = [visionBackbone, actionHead, proprioProjector].filter((file) => file !== null);
   const weights = [...new Set([...sources.shards, ...archives])];
@@ -227,10 +247,11 @@ export async function inspectCheckpoint(
     proprioDim: config.proprioDim,
     tokens: tokenBudget(checkpoint, inference.platform),
     ...inference,
-    normalizationKeys: [...statistics].map(([key, { action, proprio }]) => ({
+    normalizationKeys: [...statistics].map(([key, { actionDim, proprioDim }]) => ({
       key,
-      actionDim: action.min.length,
-      proprioDim: proprio?.min.length ?? null,
+      actionDim,
+      proprioDim,
+      problem: platform === null ? null : statisticsProblem(checkpoint, key, platform),
     })),
     parts,
     parameters: parts.reduce((sum, { parameters }) => sum + parameters, 0),
@@ -243,9 +264,14 @@ export async function inspectCheckpoint(
       tokenizers: Object.values(tokenizers)
         .filter((file) => file !== null)
         .map(inside),
-      loraMerged: sources.loraMerged,
+      rounding: sources.rounding,
+      madeWeights: sources.madeWeights,
     },
     ignored: [...ignored, ...(await ignoredStatistics(checkpoint))],
+    notices: [
+      ...checkpoint.notices,
+      ...(platform === null ? [] : platformNotices(checkpoint, options, platform)),
+    ],
     supersededTensors: await countSuperseded(checkpoint),
   };
 }

@@ -4,17 +4,12 @@
  * .npy file instead.
  */
 
-import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, normalize, sep } from 'node:path';
-import {
-  isJsonArray,
-  isJsonObject,
-  type JsonObject,
-  type JsonValue,
-  parseStrictJson,
-} from '../checkpoint/strictJson.ts';
+import { readJsonFile } from '../checkpoint/jsonFile.ts';
+import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from '../checkpoint/strictJson.ts';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import { nearest } from '../options.ts';
+import { isThere, readRegular } from '../support/fileAccess.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 import { readImageFile } from './imageFile.ts';
 import { npyNumbers, parseNpy } from './npy.ts';
@@ -40,7 +35,7 @@ const maxImages = 16;
  */
 export async function readObservation(folder: string): Promise<FolderObservation> {
   const file = join(folder, fileName);
-  const json = parse(await readText(file), file);
+  const json = await readJson(file);
   for (const key of Object.keys(json)) {
     const meant = knownKeys.includes(key) ? null : nearest(key, knownKeys);
     // Other keys are the recorder's notes; one that looks like a misspelling would be lost silently.
@@ -57,27 +52,10 @@ export async function readObservation(folder: string): Promise<FolderObservation
   return { observation, instruction };
 }
 
-async function readText(file: string): Promise<string> {
-  try {
-    const { size } = await stat(file);
-    if (size > maxJsonBytes) throw invalid(file, `at most ${maxJsonBytes} bytes`, `${size}`);
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    if (cause instanceof SemanticVlaError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code;
-    const found =
-      code === 'ENOENT' || code === 'ENOTDIR' ? 'none; an observation is a folder with that file' : `${code}`;
-    throw invalid(file, 'a readable file', found);
-  }
-}
-
-function parse(text: string, file: string): JsonObject {
-  let json: JsonValue;
-  try {
-    json = parseStrictJson(text);
-  } catch (cause) {
-    throw invalid(file, 'JSON', cause instanceof Error ? cause.message : String(cause));
-  }
+async function readJson(file: string): Promise<JsonObject> {
+  if (!(await isThere(file, 'OBSERVATION_INVALID')))
+    throw invalid(file, 'a readable file', 'none; an observation is a folder with that file');
+  const json = await readJsonFile(file, { missing: 'OBSERVATION_INVALID', cap: maxJsonBytes });
   if (!isJsonObject(json)) throw invalid(file, 'an object with "images"', describe(json));
   return json;
 }
@@ -142,16 +120,7 @@ async function readStateFile(name: string, folder: string, file: string): Promis
     );
   }
   const path = inside(name, folder, '"state"', file);
-  let bytes: Uint8Array;
-  try {
-    const { size } = await stat(path);
-    if (size > maxStateBytes)
-      throw invalid(path, `a joint state of at most ${maxStateBytes} bytes`, `${size}`, 'STATE_INVALID');
-    bytes = await readFile(path);
-  } catch (cause) {
-    if (cause instanceof SemanticVlaError) throw cause;
-    throw invalid(path, 'a readable file', `${(cause as NodeJS.ErrnoException).code}`, 'STATE_INVALID');
-  }
+  const bytes = await readRegular(path, { missing: 'STATE_INVALID', cap: maxStateBytes });
   const array = parseNpy(bytes, path);
   // [1, n] is how a batch of one is often saved.
   if (

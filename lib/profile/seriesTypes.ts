@@ -34,6 +34,8 @@ export interface MachineSeries {
   readonly throttling: readonly { readonly reason: string; readonly fromMs: number; readonly toMs: number }[];
   /** Samples that were not taken over since time had not gone on, and values that no such sensor can have. */
   readonly refused: { readonly times: number; readonly values: number };
+  /** As `MachineSnapshot.unread`, each text once. */
+  readonly unread?: readonly string[];
 }
 
 /** Energy of one subject, from the turns in which it ran alone. */

@@ -146,6 +146,8 @@ export interface MachineSnapshot {
   readonly memoryFreeBytes: number | null;
   /** Counts since boot, whose growth over a run tells what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
+  /** What tools of the board printed that was passed over (words that are not known) or refused (a cut line); absent: nothing. */
+  readonly unread?: readonly string[];
 }
 
 /** The range that a clock may move in; equal ends: it is held. MHz. */
@@ -313,7 +315,7 @@ export interface Roofline {
   readonly memory?: RooflineMemory;
 }
 
-/** What `bench` and `profile` write with --json, and the report and the gate read. */
+/** What `bench --report` and `profile --json` write, and the report and the gate read. */
 export interface BenchReport {
   readonly format: 'semanticvla-bench';
   readonly version: 1;

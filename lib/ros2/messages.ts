@@ -1,42 +1,63 @@
 /** ROS messages -> what a policy sees; actions -> a trajectory message. Pure, but for decoding compressed images. */
 
 import { SemanticVlaError } from '../errors.ts';
-import { loadSharp } from '../sharp.ts';
+import { decodeImage } from '../observation/decodeImage.ts';
+import { checkFrameSize } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 import type { RosCompressedImage, RosImage, RosJointState, RosTime, RosTrajectory } from './rosInterface.ts';
 
-/** Channels a pixel and the place of red, green and blue in it; 8 bits a channel. */
-const encodings: Readonly<Record<string, { readonly channels: number; readonly order: 'rgb' | 'bgr' }>> = {
-  rgb8: { channels: 3, order: 'rgb' },
-  bgr8: { channels: 3, order: 'bgr' },
-  rgba8: { channels: 4, order: 'rgb' },
-  bgra8: { channels: 4, order: 'bgr' },
-};
+/**
+ * Channels a pixel and the place of red, green and blue in it; 8 bits a channel. The fourth byte of a camera's pixel is
+ * padding (drivers write 0 or 255): a camera sees no transparency.
+ */
+const encodings = new Map<string, { readonly channels: number; readonly order: 'rgb' | 'bgr' }>([
+  ['rgb8', { channels: 3, order: 'rgb' }],
+  ['bgr8', { channels: 3, order: 'bgr' }],
+  ['rgba8', { channels: 4, order: 'rgb' }],
+  ['bgra8', { channels: 4, order: 'bgr' }],
+]);
+
+/** Encodings of sensor_msgs/image_encodings.hpp that are no RGB of 8 bits, in words. */
+const otherEncodings: readonly (readonly [pattern: RegExp, words: string])[] = [
+  [/^(?:16UC1|32FC1|mono16)$/, 'a depth or 16-bit image'],
+  [/^(?:mono8|8UC1)$/, 'a gray image'],
+  [/^(?:rgb|bgr)a?16$|^(?:8S|16|32|64)[A-Z]/, 'not 8 bits a channel'],
+  [/^8UC/, 'channels whose order is not told'],
+  [/^bayer_/, 'a Bayer image, to be debayered'],
+  [/^(?:yuv|uyvy|yuyv|nv\d\d)/i, 'a YUV image'],
+];
 
 /**
- * sensor_msgs/Image -> frame. Copies: the message's memory is the middleware's. Padding between rows and the alpha channel
- * are dropped.
- * @throws IMAGE_INVALID another encoding, or fewer bytes than the sizes say
+ * sensor_msgs/Image -> frame. Copies: the message's memory is the middleware's. Padding between rows and the fourth byte of
+ * a pixel are dropped.
+ * @throws IMAGE_INVALID another encoding, or fewer bytes than the sizes say; IMAGE_TOO_LARGE
  */
 export function frameOf(message: RosImage, camera: string): ImageFrame {
   const { width, height, encoding, step, data } = message;
-  const format = encodings[encoding];
+  const format = encodings.get(encoding);
   if (format === undefined) {
+    const words = otherEncodings.find(([pattern]) => pattern.test(encoding))?.[1];
     throw new SemanticVlaError(
       'IMAGE_INVALID',
-      `Image ${camera}: expected an encoding of ${Object.keys(encodings).join(', ')}, found ${JSON.stringify(encoding)}. ` +
-        "Set the driver's encoding, or convert with image_proc.",
+      `Image ${camera}: expected an encoding of ${[...encodings.keys()].join(', ')}, found ${JSON.stringify(encoding)}` +
+        `${words === undefined ? '' : `, ${words}`}. Set the driver's encoding, or convert with image_proc.`,
     );
   }
   const { channels, order } = format;
-  const isWhole = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
-  if (!isWhole || step < width * channels || data.length < step * (height - 1) + width * channels) {
+  const isWhole = [width, height, step].every((size) => Number.isSafeInteger(size) && size > 0);
+  if (
+    !isWhole ||
+    !(data instanceof Uint8Array) ||
+    step < width * channels ||
+    data.length < step * (height - 1) + width * channels
+  ) {
     throw new SemanticVlaError(
       'IMAGE_INVALID',
-      `Image ${camera}: expected ${height} rows of ${width} pixels in ${encoding}, found ${data.length} bytes with a step of ${step}. ` +
+      `Image ${camera}: expected ${height} rows of ${width} pixels in ${encoding}, found ${data?.length} bytes with a step of ${step}. ` +
         'Check the driver that publishes it.',
     );
   }
+  checkFrameSize(width, height, `Image ${camera}`);
   const out = new Uint8Array(width * height * 3);
   for (let row = 0; row < height; row++) {
     const from = row * step;
@@ -55,26 +76,20 @@ export function frameOf(message: RosImage, camera: string): ImageFrame {
 }
 
 /**
- * sensor_msgs/CompressedImage (JPEG or PNG) -> frame, RGB.
- * @throws (rejects) IMAGE_INVALID not an image; PACKAGE_UNAVAILABLE
+ * sensor_msgs/CompressedImage (JPEG or PNG) -> frame, RGB, through the same door as files (observation/decodeImage.ts). The
+ * bytes say what it is; `format` only whether it is depth, which may hide in a PNG.
+ * @throws (rejects) IMAGE_INVALID not an RGB image of 8 bits; IMAGE_TOO_LARGE; PACKAGE_UNAVAILABLE
  */
 export async function decodedFrameOf(message: RosCompressedImage, camera: string): Promise<ImageFrame> {
-  const sharp = await loadSharp();
-  try {
-    const { data, info } = await sharp(message.data)
-      .removeAlpha()
-      .toColourspace('srgb')
-      .raw()
-      .toBuffer({ resolveWithObject: true });
-    return { width: info.width, height: info.height, data: new Uint8Array(data), order: 'rgb' };
-  } catch (cause) {
+  const { format, data } = message;
+  if (/compressedDepth|rvl/i.test(format)) {
     throw new SemanticVlaError(
       'IMAGE_INVALID',
-      `Image ${camera}: expected a JPEG or PNG image, found ${message.data.length} bytes (${message.format}) that do not decode: ` +
-        `${(cause as Error).message}. Check image_transport of its driver.`,
-      { cause },
+      `Image ${camera}: expected a PNG or JPEG image, found the format ${JSON.stringify(format)}, a depth image. ` +
+        "Subscribe the color camera's topic.",
     );
   }
+  return { ...(await decodeImage(data, `Image ${camera}`)), order: 'rgb' };
 }
 
 /**

@@ -17,6 +17,7 @@ import { openLoop } from '../schedule/openLoop.ts';
 import { overlapBlend } from '../schedule/overlapBlend.ts';
 import type { ActionScheduler, ScheduleOptions } from '../schedule/scheduler.ts';
 import { temporalEnsemble } from '../schedule/temporalEnsemble.ts';
+import { isolated } from '../support/isolated.ts';
 import type { Policy } from '../types.ts';
 import { decodedFrameOf, frameOf, jointPositions, stampOf, trajectoryOf } from './messages.ts';
 import { type NodeParameters, readParameters } from './nodeParameters.ts';
@@ -91,6 +92,8 @@ export class RosPolicyNode implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #inbox: SensorInbox;
   readonly #send: (action: SentAction) => void;
+  /** The logger is ROS's own: when it fails, the loop does not. */
+  readonly #say: (level: 'info' | 'warn' | 'error', what: string, problem: unknown) => void;
   #loop: ControlLoop | null = null;
   #warnedAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
@@ -100,6 +103,9 @@ export class RosPolicyNode implements AsyncDisposable {
     const { ros, policy } = options;
     this.#options = options;
     this.#node = node;
+    this.#say = isolated('the logger of the ROS node', (level, what, problem) =>
+      node.getLogger()[level](`${what}${text(problem)}`),
+    );
     this.#clock = options.clock ?? monotonicClock(1.5);
     this.parameters = readParameters(ros, node, policy);
     const { cameras, proprio } = policy.platform;
@@ -209,19 +215,30 @@ export class RosPolicyNode implements AsyncDisposable {
     on('std_msgs/msg/Empty', '~/reset', reliable, () => this.reset());
   }
 
-  /** An image that decodes after a newer one is dropped; its time is that of its arrival, not of its decoding. */
+  /**
+   * One image of a camera is decoded at a time; of those that come meanwhile the newest waits, so that a slow decoder costs
+   * frames and not memory. A frame's time is that of its arrival, not of its decoding.
+   */
   #decoding(camera: string): (message: RosCompressedImage) => void {
-    let newest = Number.NEGATIVE_INFINITY;
+    let busy = false;
+    let waiting: { readonly message: RosCompressedImage; readonly at: number } | null = null;
+    const decode = async (message: RosCompressedImage, at: number): Promise<void> => {
+      busy = true;
+      try {
+        const frame = await decodedFrameOf(message, camera);
+        if (!this.#stopped) this.#inbox.putFrame(camera, frame, at, stampOf(message.header.stamp));
+      } catch (error) {
+        this.#warn(error);
+      }
+      busy = false;
+      const next = waiting;
+      waiting = null;
+      if (next !== null && !this.#stopped) await decode(next.message, next.at);
+    };
     return (message) => {
       const at = this.#clock.now();
-      decodedFrameOf(message, camera).then(
-        (frame) => {
-          if (at < newest || this.#stopped) return;
-          newest = at;
-          this.#inbox.putFrame(camera, frame, at, stampOf(message.header.stamp));
-        },
-        (error) => this.#warn(error),
-      );
+      if (busy) waiting = { message, at };
+      else void decode(message, at);
     };
   }
 
@@ -241,8 +258,8 @@ export class RosPolicyNode implements AsyncDisposable {
       ...(limits === undefined ? {} : { limits }),
     });
     this.#loop = loop;
-    loop.done.catch((error) => this.#node.getLogger().error(`The control loop ended: ${text(error)}`));
-    this.#node.getLogger().info(`${this.parameters.mode} at ${rate} Hz: ${instruction}`);
+    loop.done.catch((error) => this.#say('error', 'The control loop ended: ', error));
+    this.#say('info', `${this.parameters.mode} at ${rate} Hz: `, instruction);
   }
 
   async #endLoop(): Promise<void> {
@@ -257,7 +274,8 @@ export class RosPolicyNode implements AsyncDisposable {
   }
 
   #hear(event: LoopEvent): void {
-    if (event.type === 'observation') this.#warn(event.error);
+    if (event.type === 'observation' || event.type === 'holdLost') this.#warn(event.error);
+    else if (event.type === 'clock') this.#warn(`the clock went back by ${event.back} ms`);
     else if (event.type === 'hold' && event.reason !== 'idle' && event.reason !== 'stopped') {
       this.#warn(`holding: ${event.reason}`);
     }
@@ -267,7 +285,7 @@ export class RosPolicyNode implements AsyncDisposable {
     const now = this.#clock.now();
     if (now - this.#warnedAt < warnEveryMs) return;
     this.#warnedAt = now;
-    this.#node.getLogger().warn(text(problem));
+    this.#say('warn', '', problem);
   }
 }
 

@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path';
 import { loadAddon, type NativeCpuRuntime, type NativeCpuWork } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { stagePrefix } from '../graph/graphContext.ts';
+import { reinstallCommand } from '../support/packageCommand.ts';
 import type { OnnxRuntimeOptions, Request } from './onnxMessages.ts';
 
 export class OnnxThread {
@@ -26,7 +27,7 @@ export class OnnxThread {
     } catch (cause) {
       throw new SemanticVlaError(
         'BACKEND_UNAVAILABLE',
-        `ONNX Runtime (CPU): ${(cause as Error).message}. Install it again: npm rebuild onnxruntime-node; semanticvla doctor shows more.`,
+        `ONNX Runtime (CPU): ${(cause as Error).message}. Install it again: ${reinstallCommand()}; semanticvla doctor shows more.`,
         { cause },
       );
     }
@@ -39,6 +40,8 @@ export class OnnxThread {
         return this.#runtime.load({
           instruction: request.instruction,
           policy: request.policy,
+          instructionWeights: request.instructionWeights,
+          policyWeights: request.policyWeights,
           ...setup(request.options),
         });
       case 'encode':
@@ -62,32 +65,43 @@ export class OnnxThread {
 
 function setup(
   options: OnnxRuntimeOptions,
-): Omit<Parameters<NativeCpuRuntime['load']>[0], 'instruction' | 'policy'> {
+): Omit<
+  Parameters<NativeCpuRuntime['load']>[0],
+  'instruction' | 'policy' | 'instructionWeights' | 'policyWeights'
+> {
   // the runtime adds a date to the prefix, and does not say the name
   const profile = (graph: 'instruction' | 'policy') =>
     options.profileFolder === undefined ? '' : join(options.profileFolder, graph);
-  const common = {
+  return {
     threads: options.threads,
     stagePrefix,
     instructionProfile: profile('instruction'),
     policyProfile: profile('policy'),
+    lean: options.weights !== 'folded',
+    config: sessionConfig(options),
   };
-  // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
-  // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
-  const config = {
-    'session.model_external_initializers_file_folder_path': '/',
-    'session.set_denormal_as_zero': '1',
-  };
-  if (options.weights === 'folded') return { ...common, lean: false, config };
-  // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
+}
+
+/** Session options of ONNX Runtime by their key. */
+export function sessionConfig({
+  weights,
+  spinUs = 0,
+}: Pick<OnnxRuntimeOptions, 'weights' | 'spinUs'>): Readonly<Record<string, string>> {
   return {
-    ...common,
-    lean: true,
-    config: {
-      ...config,
-      'session.disable_prepacking': '1',
-      'optimization.disable_specified_optimizers': 'ConstantFolding',
-    },
+    // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
+    ...(weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
+    // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
+    'session.set_denormal_as_zero': '1',
+    // spinning workers take the processor from whatever else runs, and from the thread that they wait for
+    'session.intra_op.allow_spinning': spinUs > 0 ? '1' : '0',
+    ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),
+    // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
+    ...(weights !== 'folded'
+      ? {
+          'session.disable_prepacking': '1',
+          'optimization.disable_specified_optimizers': 'ConstantFolding',
+        }
+      : {}),
   };
 }
 
@@ -99,7 +113,7 @@ function onnxRuntimeLibrary(): string {
   } catch (cause) {
     throw new SemanticVlaError(
       'BACKEND_UNAVAILABLE',
-      'ONNX Runtime (CPU): expected the package onnxruntime-node, found none. Install the dependencies: npm install',
+      `ONNX Runtime (CPU): expected the package onnxruntime-node, found none. Install the dependencies again: ${reinstallCommand()}`,
       { cause },
     );
   }
@@ -110,7 +124,7 @@ function onnxRuntimeLibrary(): string {
   if (found === undefined) {
     throw new SemanticVlaError(
       'BACKEND_UNAVAILABLE',
-      `ONNX Runtime (CPU): expected ${join(bin, 'napi-v*', place)}, found none. onnxruntime-node has libraries for Linux x64 and arm64; install it again: npm install onnxruntime-node`,
+      `ONNX Runtime (CPU): expected ${join(bin, 'napi-v*', place)}, found none. onnxruntime-node has libraries for Linux x64 and arm64; install the dependencies again on this machine: ${reinstallCommand()}`,
     );
   }
   return found;

@@ -27,6 +27,8 @@ import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { isolated } from '../support/isolated.ts';
+import type { OnNotice } from '../support/notices.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import { OnnxSession } from './onnxRuntime.ts';
@@ -45,8 +47,8 @@ export interface TensorRtOptions {
   /** See TensorRtSessionOptions. */
   readonly onLayers?: TensorRtSessionOptions['onLayers'];
   readonly onProgress?: (progress: Progress) => void;
-  /** A sentence about what costs time and nothing else. */
-  readonly onNotice?: (sentence: string) => void;
+  /** What costs time and nothing else. */
+  readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
 
@@ -203,7 +205,10 @@ async function trust(
   const { policy } = engines;
   const isChecked = policy.sidecar.checks.some((check) => check.device === device && check.driver === driver);
   if (isChecked) return;
-  options.onProgress?.({ step: 'comparing with the CPU runtime', done: 0, total: 1, unit: 'steps' });
+  isolated(
+    'onProgress',
+    options.onProgress,
+  )({ step: 'comparing with the CPU runtime', done: 0, total: 1, unit: 'steps' });
   const result =
     weightBytes(checkpoint) <= twinLimit
       ? await compare(machine, checkpoint, sizes, session, build, options)

@@ -5,6 +5,7 @@
 
 import type { NativeCpuWork } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { whenAborted } from '../support/abort.ts';
 import type { Reply, Request } from './onnxMessages.ts';
 
 /** Given to the thread at once: one that runs, and the next, so that the thread never waits for the event loop. */
@@ -35,13 +36,12 @@ export class RequestQueue {
   send(request: Request, signal?: AbortSignal): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const onAbort = () => {
+      const finish = whenAborted(signal, (reason) => {
         const at = this.#waiting.indexOf(pending);
         if (at >= 0) this.#waiting.splice(at, 1);
         pending.work?.cancel();
-        reject(signal!.reason);
-      };
-      const finish = () => signal?.removeEventListener('abort', onAbort);
+        reject(reason);
+      });
       const pending: Pending = {
         request,
         resolve: (reply) => {
@@ -54,7 +54,6 @@ export class RequestQueue {
         },
         work: null,
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
       this.#waiting.push(pending);
       this.#give();
     });
@@ -85,12 +84,21 @@ export class RequestQueue {
   }
 }
 
+/** What a runtime's own words mean; they speak of its graphs, which no user wrote, and stay in `cause`. */
+const meanings: readonly (readonly [RegExp, string])[] = [
+  [/alloc|memory/i, "it ran out of memory (weights: 'mapped' needs the least)"],
+  [/dimension|shape|Got:.*Expected:/i, 'an input does not fit the model, as if the checkpoint had changed'],
+  [/\bopen|\bread|mmap|no such file|stat\b/i, 'a file of weights could not be read'],
+];
+
 function runtimeError(error: unknown): SemanticVlaError {
-  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof SemanticVlaError) return error;
+  const words = error instanceof Error ? error.message : String(error);
+  const meaning = meanings.find(([pattern]) => pattern.test(words))?.[1] ?? 'an operation failed';
   return new SemanticVlaError(
     'RUNTIME_FAILED',
-    `ONNX Runtime (CPU): ${message}. If the checkpoint changed on disk since it was loaded, load the policy again; ` +
-      'otherwise `semanticvla doctor` shows what this machine can run.',
+    `ONNX Runtime (CPU): ${meaning}. If the checkpoint changed on disk since it was loaded, load the policy again; ` +
+      "otherwise `semanticvla doctor` shows what this machine can run. SEMANTICVLA_DEBUG=1 (error.cause) has the runtime's own words.",
     { cause: error },
   );
 }

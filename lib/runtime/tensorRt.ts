@@ -24,6 +24,8 @@ import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { floatTypeOf, type WeightBinding } from '../graph/onnxModel.ts';
+import { orAborted, whenAborted } from '../support/abort.ts';
+import { isolated } from '../support/isolated.ts';
 import type {
   FrameInput,
   InstructionInput,
@@ -123,8 +125,7 @@ export class TensorRtSession implements Session {
     const { signal } = options;
     signal?.throwIfAborted();
     const opening = begin(options);
-    const cancel = (): void => opening.cancel();
-    signal?.addEventListener('abort', cancel, { once: true });
+    const stop = whenAborted(signal, () => opening.cancel());
     try {
       const native = await opening.done;
       // aborted after the last chunk
@@ -136,7 +137,7 @@ export class TensorRtSession implements Session {
       signal?.throwIfAborted();
       throw translate(options.label, cause);
     } finally {
-      signal?.removeEventListener('abort', cancel);
+      stop();
     }
   }
 
@@ -150,7 +151,7 @@ export class TensorRtSession implements Session {
         // a broken device's memory comes back when the session is closed
       });
     };
-    const { state, deviceMs, layers } = await raceAbort(prepared, signal, ({ state }) => release(state));
+    const { state, deviceMs, layers } = await orAborted(prepared, signal, ({ state }) => release(state));
     this.#options.onLayers?.('instruction', layers, deviceMs);
     const promptLength = input.promptIds.length - 1;
     return new TensorRtInstruction({ promptLength, computeMs: deviceMs, owner: this, id: state }, () =>
@@ -233,7 +234,7 @@ export class TensorRtSession implements Session {
     returnsImages: boolean,
   ): Promise<PolicyOutput> {
     const start = performance.now();
-    const result = await raceAbort(
+    const result = await orAborted(
       this.#call(() => this.#native.run(this.#idOf(instruction), call, returnsImages), signal),
       signal,
     ).catch((error: unknown) => {
@@ -282,7 +283,8 @@ function timingsOf(result: NativeStepResult): Record<string, number> {
 }
 
 function begin(options: TensorRtSessionOptions): NativeSessionOpening {
-  const { library, module, label, device = 0, graphs = true, onProgress } = options;
+  const { library, module, label, device = 0, graphs = true } = options;
+  const tell = isolated('onProgress', options.onProgress);
   const prepare = nativeEngine(options.instruction);
   const step = nativeEngine(options.policy);
   const watchLayers = options.onLayers !== undefined;
@@ -300,7 +302,7 @@ function begin(options: TensorRtSessionOptions): NativeSessionOpening {
         keptSteps,
         chunkBytes,
       },
-      ({ done, total }) => onProgress?.({ step: 'weights to the device', done, total, unit: 'bytes' }),
+      ({ done, total }) => tell({ step: 'weights to the device', done, total, unit: 'bytes' }),
     );
   } catch (cause) {
     throw translate(label, cause);
@@ -310,30 +312,6 @@ function begin(options: TensorRtSessionOptions): NativeSessionOpening {
 async function closeNative(native: NativeSession): Promise<void> {
   await native.close();
   native.end();
-}
-
-/** An aborted caller is answered at once; what the device has begun it finishes, and `drop` gets the result. */
-function raceAbort<T>(
-  promise: Promise<T>,
-  signal: AbortSignal | undefined,
-  drop: (value: T) => void = () => {},
-): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(
-      (value) => {
-        signal.removeEventListener('abort', onAbort);
-        if (signal.aborted) drop(value);
-        resolve(value);
-      },
-      (error: unknown) => {
-        signal.removeEventListener('abort', onAbort);
-        reject(error);
-      },
-    );
-  });
 }
 
 function nativeEngine({ plan, bindings, kernels }: SessionEngine): NativeEnginePlan {

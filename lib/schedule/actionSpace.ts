@@ -22,7 +22,10 @@ export interface ActionDimension {
   readonly kind: ActionKind;
   /** Of the value: `m`, `rad`, or `1` for what has none (controller units, gripper opening). */
   readonly unit: string;
-  /** [low, high] the hardware or controller takes; absent: nothing is known. A binary gripper needs it: its two states. */
+  /**
+   * [low, high] the hardware or controller takes: nothing outside ever leaves a control loop. Absent: nothing is known. A
+   * binary gripper needs it: its two states; that of a delta holds 0, since HOLD moves by zero.
+   */
   readonly range?: readonly [number, number];
   /** Angles: length of the circle in `unit`; default 2 pi. */
   readonly period?: number;
@@ -185,8 +188,14 @@ function checkDimension(dimension: ActionDimension): void {
   if (typeof dimension.unit !== 'string') refuse('a unit', 'unit', dimension.unit);
   if (range !== undefined || kind === 'binaryGripper') {
     const isRange =
-      Array.isArray(range) && range.length === 2 && range.every(Number.isFinite) && range[0] < range[1];
+      Array.isArray(range) &&
+      range.length === 2 &&
+      range.every(Number.isFinite) &&
+      range[0] < range[1] &&
+      Number.isFinite(range[1] - range[0]);
     if (!isRange) refuse('[low, high] with low < high', 'range', range);
+    if (kind === 'delta' && !(range![0] <= 0 && range![1] >= 0))
+      refuse('a range with 0 in it, since HOLD moves by zero,', 'range', range);
   }
   if (period !== undefined && !(kind === 'angle' && Number.isFinite(period) && period > 0)) {
     refuse('a positive number, on an angle', 'period', period);
@@ -199,8 +208,11 @@ function checkDimension(dimension: ActionDimension): void {
   }
   const isPlace =
     state === undefined ||
-    (Number.isSafeInteger(state.index) && state.index >= 0 && Number.isFinite(state.scale));
-  if (!isPlace) refuse('{ index, scale }', 'state', state);
+    (Number.isSafeInteger(state?.index) &&
+      state.index >= 0 &&
+      Number.isFinite(state.scale) &&
+      state.scale !== 0);
+  if (!isPlace) refuse('{ index, scale } with a scale that is not 0', 'state', state);
 }
 
 /** Length of an angle's circle. */

@@ -3,6 +3,8 @@
  * runs on a robot and in virtual time. The wall clock is never read: it jumps.
  */
 
+import { expected } from '../options.ts';
+
 export interface Clock {
   /** Milliseconds, monotonic; only differences mean something. */
   now(): number;
@@ -47,4 +49,32 @@ export function monotonicClock(spinMs = 0): Clock {
       };
     },
   };
+}
+
+/** @throws OPTION_INVALID it is no clock */
+export function checkClock(clock: Clock): void {
+  const isClock = typeof clock?.now === 'function' && typeof clock.at === 'function';
+  if (!isClock) throw expected('OPTION_INVALID', 'a clock with now() and at(time, callback)', 'clock', clock);
+}
+
+/** @throws OPTION_INVALID the clock shows no time */
+export function readClock(clock: Clock): number {
+  const now = clock.now();
+  if (Number.isFinite(now)) return now;
+  throw expected('OPTION_INVALID', 'milliseconds', 'now() of the clock', now);
+}
+
+const double = new Float64Array(1);
+const bits = new BigInt64Array(double.buffer);
+
+/**
+ * The next instant after `time` that a double can tell from it. Instants that fall on one reading of a coarse clock are
+ * counted so: a small number added would vanish in a large one.
+ */
+export function instantAfter(time: number): number {
+  if (!Number.isFinite(time)) return time;
+  if (time === 0) return Number.MIN_VALUE;
+  double[0] = time;
+  bits[0] = bits[0]! + (time > 0 ? 1n : -1n);
+  return double[0]!;
 }

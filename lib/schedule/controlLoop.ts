@@ -2,13 +2,16 @@
  * The loop at the robot's rate: look, take the action of now, check it, send it; or hold. Nothing in a tick waits.
  *
  * No action leaves unless it is finite, inside its limits, from an observation not older than `maxAge`, and of the current
- * episode and instruction. The scheduler is to keep to that by itself; the loop checks it again.
+ * episode and instruction. The scheduler is to keep to that by itself; the loop checks it again. Whatever ends it, the last
+ * thing sent is a HOLD (docs/safety.md).
  */
 
 import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
-import { type Clock, monotonicClock } from './clock.ts';
-import { Limiter, type LimitOptions } from './limits.ts';
+import { expected } from '../options.ts';
+import { isolated } from '../support/isolated.ts';
+import { type Clock, monotonicClock, readClock } from './clock.ts';
+import { Gate } from './gate.ts';
+import { Limiter } from './limits.ts';
 import {
   type HoldReason,
   holdReasons,
@@ -17,45 +20,22 @@ import {
   type SentAction,
   type TimedObservation,
 } from './loopEvents.ts';
+import { type ControlLoopOptions, checkLoopOptions } from './loopOptions.ts';
+import { Readings } from './readings.ts';
 import type { ActionScheduler, ScheduledAction } from './scheduler.ts';
+import { Sender } from './sender.ts';
+import { timedObservation } from './timedObservation.ts';
 
-export interface ControlLoopOptions {
-  readonly scheduler: ActionScheduler;
-  /** Ticks per second. */
-  readonly rate: number;
-  /** Milliseconds; an action must rest on observations no older than this when it leaves. */
-  readonly maxAge: number;
-  readonly instruction: string;
-  readonly unnormKey?: string;
-  /** The newest observation there is, at once; null when there is none. Throwing means that there is none to be trusted. */
-  readonly observe: () => TimedObservation | null;
-  /** Sends to the robot. When it throws or rejects, the loop ends with that error. */
-  readonly act: (action: SentAction) => void | Promise<void>;
-  readonly limits?: LimitOptions;
-  /** false: a tick without an action sends nothing. Default true: it repeats the last position and moves by zero. */
-  readonly hold?: boolean;
-  /** Default: the process's monotonic clock, busy for the last 1.5 ms before each tick. */
-  readonly clock?: Clock;
-  /** Aborting ends the loop in order, as `stop` does. */
-  readonly signal?: AbortSignal;
-  /** Called at once, in the middle of a tick: take note and return. */
-  readonly onEvent?: (event: LoopEvent) => void;
-}
+export type { ControlLoopOptions } from './loopOptions.ts';
 
-const optionNames = [
-  'scheduler',
-  'rate',
-  'maxAge',
-  'instruction',
-  'unnormKey',
-  'observe',
-  'act',
-  'limits',
-  'hold',
-  'clock',
-  'signal',
-  'onEvent',
-] as const satisfies readonly (keyof ControlLoopOptions)[];
+/** The end waits so long for `act` to confirm the last HOLD, in milliseconds of real time. */
+const lastHoldMs = 500;
+
+/** A clock that went back would be looked at hours later, when its next deadline is due: it is looked at so often, ms. */
+const watchMs = 250;
+
+/** Schedulers whose rows a loop is sending. */
+const driven = new WeakSet<ActionScheduler>();
 
 /** Timers of Node are early or late by up to a millisecond; the rest is for the event loop. */
 const spinMs = 1.5;
@@ -63,6 +43,7 @@ const spinMs = 1.5;
 /**
  * Starts the loop; its first tick is on the next turn of the event loop. It does not close the scheduler.
  * @throws OPTION_INVALID, OPTION_UNKNOWN
+ * @throws SCHEDULER_BUSY another loop, which has not ended, takes its actions from this scheduler
  */
 export function startControlLoop(options: ControlLoopOptions): ControlLoop {
   return new ControlLoop(options);
@@ -79,32 +60,59 @@ export class ControlLoop implements AsyncDisposable {
     refusedObservations: 0,
     lateness: { mean: 0, max: 0 },
   };
-  /** Resolves when the loop has ended in order, rejects with the error of `act` or of a listener that ended it. */
+  /**
+   * Settles when the loop has ended and the last HOLD was taken by `act`, or half a second later. Rejects with what ended the
+   * loop if it did not end in order: the error of `act`, CLOSED of the scheduler; else with what `act` made of the last HOLD:
+   * its error, or HOLD_UNCONFIRMED when it has not settled in that time.
+   */
   readonly done: Promise<void>;
   readonly #options: ControlLoopOptions;
   readonly #clock: Clock;
+  readonly #tell: (event: LoopEvent) => void;
   readonly #limiter: Limiter;
+  readonly #gate: Gate;
+  readonly #readings: Readings;
+  readonly #sender: Sender;
   readonly #period: number;
-  readonly #start: number;
+  #start: number;
+  /** The newest reading of the clock. */
+  #now: number;
+  /** The instant of the last reset: what was seen up to it says nothing about where the robot is. */
+  #resetAt = Number.NEGATIVE_INFINITY;
   /** Tick k is due at start + k * period: errors of single ticks do not add up. */
   #next = 0;
   #instruction: string;
   #last: Float64Array | null = null;
   #running = true;
   #cancel: () => void = () => {};
-  #finish: (error: { readonly cause: unknown } | null) => void = () => {};
+  #watch: NodeJS.Timeout | undefined;
+  #isFinishing = false;
+  /** Why the loop ends, and what became of the last HOLD, where that is an error. */
+  #failure: { readonly cause: unknown } | null = null;
+  #holdLost: { readonly cause: unknown } | null = null;
+  readonly #settle: { resolve: () => void; reject: (cause: unknown) => void };
 
   constructor(options: ControlLoopOptions) {
     checkLoopOptions(options);
     this.#options = options;
     this.#clock = options.clock ?? monotonicClock(spinMs);
+    this.#tell = isolated('onEvent of startControlLoop', options.onEvent);
     this.#period = 1000 / options.rate;
     this.#limiter = new Limiter(options.scheduler.space, options.limits ?? {}, this.#period);
+    this.#gate = new Gate(this.#limiter.rules);
+    this.#readings = new Readings(this.#limiter.rules, this.#period);
+    this.#sender = new Sender(options.act, (cause, action) => this.#actFailed(cause, action));
     this.#instruction = options.instruction;
-    this.#start = this.#clock.now();
+    this.#start = readClock(this.#clock);
+    this.#now = this.#start;
+    if (!(this.#start + this.#period - this.#start > 0.5 * this.#period))
+      throw expected('OPTION_INVALID', 'a clock that can tell two ticks apart', 'clock', this.#start);
+    claim(options.scheduler);
+    let settle = { resolve: (): void => {}, reject: (_: unknown): void => {} };
     this.done = new Promise((resolve, reject) => {
-      this.#finish = (error) => (error === null ? resolve() : reject(error.cause));
+      settle = { resolve, reject };
     });
+    this.#settle = settle;
     // whoever does not look at `done` is told by `stop`
     this.done.catch(() => {});
     const { signal } = options;
@@ -113,7 +121,12 @@ export class ControlLoop implements AsyncDisposable {
       return;
     }
     signal?.addEventListener('abort', this.#onAbort, { once: true });
-    this.#wait();
+    this.#watch = setInterval(() => this.#watchClock(), watchMs).unref();
+    try {
+      this.#wait();
+    } catch (cause) {
+      this.#end({ cause });
+    }
   }
 
   get running(): boolean {
@@ -140,11 +153,13 @@ export class ControlLoop implements AsyncDisposable {
     this.#checkRunning();
     this.#options.scheduler.reset();
     this.#limiter.reset();
+    this.#readings.forget();
     this.#last = null;
-    this.#tell({ type: 'reset', at: this.#clock.now() });
+    this.#resetAt = this.#clock.now();
+    this.#tell({ type: 'reset', at: this.#resetAt });
   }
 
-  /** Sends one last HOLD and ends. Idempotent. Rejects with the error that had ended the loop before, if any. */
+  /** Sends one last HOLD and ends. Idempotent. Settles as `done` does. */
   async stop(): Promise<void> {
     if (this.#running) this.#end(null);
     await this.done;
@@ -163,40 +178,124 @@ export class ControlLoop implements AsyncDisposable {
     throw new SemanticVlaError('CLOSED', 'This control loop has ended. Start another with startControlLoop.');
   }
 
-  #end(error: { readonly cause: unknown } | null): void {
+  /** What ended it first is what is told. */
+  #end(failure: { readonly cause: unknown } | null): void {
+    this.#failure ??= failure;
+    if (!this.#running) return;
     this.#running = false;
     this.#cancel();
+    clearInterval(this.#watch);
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
-    let failure = error;
-    if (failure === null) {
-      try {
-        // what is sent last may be repeated by the robot for as long as it hears nothing else
-        if (this.#last !== null) this.#hold('stopped', null, this.#clock.now());
-      } catch (cause) {
-        failure = { cause };
-      }
+    // an `act` that ends the loop has yet to send what it was called with: the HOLD comes after that
+    if (!this.#sender.isSending) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#isFinishing) return;
+    this.#isFinishing = true;
+    const before = this.#sender.open;
+    // what is sent last may be repeated by the robot for as long as it hears nothing else
+    try {
+      if (this.#last !== null) this.#hold('stopped', null, this.#now);
+    } catch (cause) {
+      this.#loseHold(cause);
     }
-    this.#finish(failure);
+    if (this.#sender.open === 0) this.#settled();
+    else void this.#confirm(before > 0).then(() => this.#settled());
+  }
+
+  /** @param overtaken actions sent earlier were still on their way: they may have arrived after the HOLD, so it is repeated */
+  async #confirm(overtaken: boolean): Promise<void> {
+    let isTaken = await this.#sender.settled(lastHoldMs);
+    if (isTaken && overtaken && this.#last !== null) {
+      this.#sender.send(this.#holdOf('stopped', this.#last, this.#now));
+      isTaken = await this.#sender.settled(lastHoldMs);
+    }
+    if (isTaken) return;
+    const error = new SemanticVlaError(
+      'HOLD_UNCONFIRMED',
+      `The last HOLD of a control loop: expected act to take it within ${lastHoldMs} ms, found its promise unsettled. ` +
+        'The robot may still follow the action before; stop it by its own means.',
+    );
+    this.#loseHold(error);
+  }
+
+  #settled(): void {
+    driven.delete(this.#options.scheduler);
+    const failure = this.#failure ?? this.#holdLost;
+    if (failure === null) this.#settle.resolve();
+    else this.#settle.reject(failure.cause);
+  }
+
+  #loseHold(cause: unknown): void {
+    this.#holdLost ??= { cause };
+    this.#tell({ type: 'holdLost', at: this.#now, error: cause });
+    // `done` tells of another error, and nobody listens
+    if (this.#failure === null || this.#options.onEvent !== undefined) return;
+    process.emitWarning(
+      'A control loop ended with an error, and its last HOLD was lost as well: stop the robot.',
+      {
+        type: 'SemanticVlaWarning',
+        code: 'SEMANTICVLA_HOLD_LOST',
+      },
+    );
+  }
+
+  #actFailed(cause: unknown, action: SentAction): void {
+    if (action.held === 'stopped') this.#loseHold(cause);
+    else this.#end({ cause });
   }
 
   #wait(): void {
-    this.#cancel = this.#clock.at(this.#start + this.#next * this.#period, () => {
+    const run = (): void => {
+      if (!this.#running) return;
       try {
         this.#tick();
+        if (this.#running) this.#wait();
       } catch (cause) {
-        if (this.#running) this.#end({ cause });
-        return;
+        this.#end({ cause });
       }
+    };
+    const cancel: unknown = this.#clock.at(this.#start + this.#next * this.#period, run);
+    this.#cancel = typeof cancel === 'function' ? (cancel as () => void) : () => {};
+  }
+
+  /** @returns whether it went back; then this tick is a HOLD, and nothing that was seen or planned before counts */
+  #isBack(now: number): boolean {
+    const back = this.#now - now;
+    this.#now = now;
+    if (!(back > 0)) return false;
+    this.#start = now;
+    this.#next = 1;
+    this.#resetAt = now;
+    this.#limiter.settle(now);
+    this.#readings.forget();
+    this.#options.scheduler.reset();
+    this.#tell({ type: 'clock', at: now, back });
+    if (this.#running) this.#hold('clockBack', null, now);
+    return true;
+  }
+
+  #watchClock(): void {
+    try {
+      const now = readClock(this.#clock);
+      if (!(now < this.#now)) return;
+      this.counters.ticks++;
+      this.#cancel();
+      this.#isBack(now);
       if (this.#running) this.#wait();
-    });
+    } catch (cause) {
+      this.#end({ cause });
+    }
   }
 
   #tick(): void {
     const { counters } = this;
-    const started = this.#clock.now();
+    const started = readClock(this.#clock);
+    counters.ticks++;
+    if (this.#isBack(started)) return;
     const lateness = Math.max(0, started - (this.#start + this.#next * this.#period));
     const missed = Math.floor(lateness / this.#period);
-    counters.ticks++;
     counters.lateness.mean += (lateness - counters.lateness.mean) / counters.ticks;
     counters.lateness.max = Math.max(counters.lateness.max, lateness);
     this.#next += 1 + missed;
@@ -207,28 +306,40 @@ export class ControlLoop implements AsyncDisposable {
     const seen = this.#observe();
     if (!this.#running) return;
     // read after observing: an observation taken this very moment is not from the future
-    const now = this.#clock.now();
+    const now = readClock(this.#clock);
+    if (this.#isBack(now)) return;
     const usable = seen !== null && this.#isPast(seen, now) ? seen : null;
+    // the robot may have been put elsewhere since
+    const place = usable !== null && usable.at > this.#resetAt ? usable : null;
+    const verdict = place === null ? 'good' : this.#readings.check(place.observation, place.at);
+    if (verdict === 'moved') this.#limiter.reset();
+    const asked = typeof verdict === 'string' ? usable : null;
     const { scheduler, maxAge, unnormKey } = this.#options;
     const oldest = now - maxAge;
     const action = scheduler.tick({
-      observation: usable?.observation ?? null,
-      observedAt: usable?.at ?? Number.NEGATIVE_INFINITY,
+      observation: asked?.observation ?? null,
+      observedAt: asked?.at ?? Number.NEGATIVE_INFINITY,
       now,
       oldest,
       instruction: this.#instruction,
       ...(unnormKey === undefined ? {} : { unnormKey }),
     });
+    if (!this.#running) return;
+    if (typeof verdict !== 'string') {
+      this.#refuseObservation(verdict.error);
+      if (this.#running) this.#hold('readingImpossible', verdict.dimension, now);
+      return;
+    }
     if (action === null) {
       this.#hold(usable === null || usable.at < oldest ? 'observationLate' : 'idle', null, now);
       return;
     }
-    this.#check(action, usable, now);
+    this.#check(action, place, now);
   }
 
   #observe(): TimedObservation | null {
     try {
-      return this.#options.observe();
+      return timedObservation(this.#options.observe());
     } catch (error) {
       this.#refuseObservation(error);
       return null;
@@ -260,8 +371,6 @@ export class ControlLoop implements AsyncDisposable {
   }
 
   #check(action: ScheduledAction, seen: TimedObservation | null, now: number): void {
-    // a listener of the scheduler may have ended the loop
-    if (!this.#running) return;
     const leak = this.#leak(action, now);
     if (leak !== null) {
       this.#hold(leak, null, now);
@@ -278,10 +387,16 @@ export class ControlLoop implements AsyncDisposable {
       return;
     }
     const { values, changed } = limited;
+    const refused = this.#gate.refuses(values, this.#limiter.positions);
+    if (refused !== null) {
+      this.#hold(refused.reason, refused.dimension, now);
+      return;
+    }
     this.counters.executed++;
     // counted before it is sent: a send that fails half way may have moved the robot
     this.#limiter.executed(values, now);
-    scheduler.executed(values, now);
+    this.#readings.executed(values);
+    scheduler.executed(values.slice(), now);
     this.#last = values;
     const { instruction, epoch, observedAt, newestObservedAt } = action;
     this.#send({
@@ -300,54 +415,45 @@ export class ControlLoop implements AsyncDisposable {
   }
 
   #hold(reason: HoldReason, dimension: string | null, now: number): void {
-    const { scheduler, hold = true } = this.#options;
+    const { hold = true } = this.#options;
     this.counters.held[reason]++;
     this.#limiter.held();
     this.#tell({ type: 'hold', at: now, reason, dimension });
     if (!this.#running && reason !== 'stopped') return;
-    if (this.#last === null || !hold) {
+    if (this.#last === null || !(hold || reason === 'stopped')) {
       this.counters.silent++;
       return;
     }
-    const values = this.#last.map((value, d) =>
-      scheduler.space.dimensions[d]!.kind === 'delta' ? 0 : value,
-    );
-    this.#send({
-      values,
+    this.#send(this.#holdOf(reason, this.#last, now));
+  }
+
+  #holdOf(reason: HoldReason, last: Float64Array, at: number): SentAction {
+    const { scheduler } = this.#options;
+    return {
+      values: last.map((value, d) => (this.#limiter.rules[d]!.dimension.kind === 'delta' ? 0 : value)),
       held: reason,
-      at: now,
+      at,
       instruction: this.#instruction,
       epoch: scheduler.epoch,
       observedAt: null,
       newestObservedAt: null,
-    });
+    };
   }
 
   #send(action: SentAction): void {
-    const sent = this.#options.act(action);
-    sent?.then(undefined, (cause: unknown) => {
-      if (this.#running) this.#end({ cause });
-    });
-  }
-
-  #tell(event: LoopEvent): void {
-    this.#options.onEvent?.(event);
+    this.#sender.send(action);
+    // `act` itself has ended the loop
+    if (!this.#running && action.held !== 'stopped' && !this.#sender.isSending) this.#finish();
   }
 }
 
-function checkLoopOptions(options: ControlLoopOptions): void {
-  checkOptions(options, optionNames, 'startControlLoop');
-  const { rate, maxAge, instruction, observe, act, scheduler } = options;
-  if (!(rate > 0 && rate <= 10_000))
-    throw expected('OPTION_INVALID', 'ticks per second in 0..10000', 'rate', rate);
-  if (!(maxAge > 0)) throw expected('OPTION_INVALID', 'milliseconds > 0', 'maxAge', maxAge);
-  if (typeof instruction !== 'string' || instruction === '') {
-    throw expected('INSTRUCTION_INVALID', 'a sentence', 'instruction', instruction);
+function claim(scheduler: ActionScheduler): void {
+  if (driven.has(scheduler)) {
+    throw new SemanticVlaError(
+      'SCHEDULER_BUSY',
+      'Scheduler of a control loop: expected one that no other loop drives, found one whose loop has not ended. ' +
+        'Stop that loop first (await loop.stop()), or schedule the policy anew: each loop needs a scheduler of its own.',
+    );
   }
-  for (const [name, value] of Object.entries({ observe, act })) {
-    if (typeof value !== 'function') throw expected('OPTION_INVALID', 'a function', name, value);
-  }
-  if (typeof scheduler?.tick !== 'function') {
-    throw expected('OPTION_INVALID', 'a scheduled policy, e.g. asynchronous(policy)', 'scheduler', scheduler);
-  }
+  driven.add(scheduler);
 }

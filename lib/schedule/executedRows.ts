@@ -33,6 +33,7 @@ export class ExecutedRows {
 
   /** @param values [A] as they left, limits applied */
   add(values: ArrayLike<number>, at: number): void {
+    this.settle(at);
     const previous = this.#sums.at(-1) ?? this.#before;
     this.#sums.push(previous.map((sum, d) => (this.#isDelta[d] ? sum + values[d]! : 0)));
     this.#times.push(at);
@@ -43,6 +44,18 @@ export class ExecutedRows {
     this.#times = this.#times.slice(rowsKept);
     this.#sums = this.#sums.slice(rowsKept);
     this.#forgotten += rowsKept;
+  }
+
+  /** The clock shows `now`: what was executed at a later time, before it went back, was executed by now. */
+  settle(now: number): void {
+    for (let i = this.#times.length - 1; i >= 0 && this.#times[i]! > now; i--) this.#times[i] = now;
+  }
+
+  /** Sums that have overflowed say nothing any more; nothing is planned that counts from them. */
+  restart(): void {
+    if ((this.#sums.at(-1) ?? this.#before).every(Number.isFinite)) return;
+    for (const sum of this.#sums) sum.fill(0);
+    this.#before = this.#before.map(() => 0);
   }
 
   /** Actions executed before `time` (one at the same instant came after the observation); null: too long ago to know. */
@@ -66,6 +79,8 @@ export class ExecutedRows {
   movedSince(count: number): Float64Array {
     const now = this.#sums.at(-1) ?? this.#before;
     const then = count <= this.#forgotten ? this.#before : this.#sums[count - this.#forgotten - 1]!;
-    return now.map((sum, d) => sum - then[d]!);
+    const moved = new Float64Array(now.length);
+    for (let d = 0; d < moved.length; d++) moved[d] = now[d]! - then[d]!;
+    return moved;
   }
 }

@@ -3,64 +3,37 @@
  * velocity and acceleration, or nothing leaves.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
 import type { Observation } from '../types.ts';
-import { type ActionDimension, type ActionSpace, periodOf, wrapped } from './actionSpace.ts';
+import { type ActionSpace, wrapped } from './actionSpace.ts';
 import { ExecutedRows } from './executedRows.ts';
-import { type Bounds, stepBounds } from './stepBounds.ts';
+import {
+  asWritten,
+  everything,
+  isStart,
+  isWithin,
+  type LimitOptions,
+  type LimitRule,
+  limitRules,
+  onCircle,
+  placeOf,
+} from './limitRules.ts';
+import type { HoldReason } from './loopEvents.ts';
+import { type Bounds, clamp, stepBounds } from './stepBounds.ts';
 
-/** By dimension name. */
-type PerDimension<T> = Readonly<Record<string, T>>;
+export type { LimitOptions } from './limitRules.ts';
 
-export interface LimitOptions {
-  /** Training statistics of the actions (`Checkpoint.statistics`), [A] each: what the policy never saw is not executed. */
-  readonly statistics?: { readonly min: readonly number[]; readonly max: readonly number[] };
-  /** How far beyond the statistics, as a share of their width; default 0.1. */
-  readonly margin?: number;
-  /** Largest change in one tick: of a position since the action before, or a delta itself; in the dimension's unit. */
-  readonly maxStep?: PerDimension<number>;
-  /** In the dimension's unit per second. */
-  readonly maxVelocity?: PerDimension<number>;
-  /** In the dimension's unit per second squared; HOLD is exempt, a stop is the safe state. */
-  readonly maxAcceleration?: PerDimension<number>;
-  /** [low, high] that the robot is kept in, in units of `Observation.state`. */
-  readonly workspace?: PerDimension<readonly [number, number]>;
-}
-
-const optionNames = [
-  'statistics',
-  'margin',
-  'maxStep',
-  'maxVelocity',
-  'maxAcceleration',
-  'workspace',
-] as const satisfies readonly (keyof LimitOptions)[];
+type Refusal = Extract<
+  HoldReason,
+  'notFinite' | 'outOfRange' | 'infeasible' | 'positionUnknown' | 'readingImpossible' | 'outsideWorkspace'
+>;
 
 /** `values`: [A] as they may leave, and which dimensions were changed. Else why nothing may. */
 export type Limited =
   | { readonly values: Float64Array; readonly changed: readonly string[] }
-  | { readonly refused: 'notFinite' | 'infeasible' | 'positionUnknown'; readonly dimension: string };
-
-interface Rule {
-  readonly dimension: ActionDimension;
-  /** Absolute bounds of the value. */
-  readonly bounds: Bounds;
-  /** In state units; infinite without. */
-  readonly workspace: Bounds;
-  /** Largest |step|, and largest change of it from tick to tick. */
-  readonly step: number;
-  readonly change: number;
-  /** The value is on a whole circle: it has no bounds, and steps go the short way. */
-  readonly circle: number | null;
-  /** Limits of motion need to know where the robot is. */
-  readonly needsPosition: boolean;
-}
-
-const everything: Bounds = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+  | { readonly refused: Refusal; readonly dimension: string };
 
 export class Limiter {
-  readonly #rules: readonly Rule[];
+  readonly rules: readonly LimitRule[];
   readonly #executed: ExecutedRows;
   /** [A] What left last; null before the first action of an episode. */
   #last: Float64Array | null = null;
@@ -74,10 +47,15 @@ export class Limiter {
    * @throws OPTION_INVALID, OPTION_UNKNOWN a limit is malformed, or names a dimension that cannot have it
    */
   constructor(space: ActionSpace, options: LimitOptions, period: number) {
-    this.#rules = makeRules(space, options, period / 1000);
+    this.rules = limitRules(space, options, period / 1000);
     this.#executed = new ExecutedRows(space);
     this.#lastStep = new Float64Array(space.dimensions.length);
     this.#from = new Float64Array(space.dimensions.length);
+  }
+
+  /** [A] Where the last `apply` took the robot to be: deltas in state units, else in units of the action; 0 where nobody asks. */
+  get positions(): Float64Array {
+    return this.#from;
   }
 
   /**
@@ -85,20 +63,22 @@ export class Limiter {
    * @param observedAt when `observation` was taken; deltas executed since have moved the robot on
    */
   apply(values: ArrayLike<number>, observation: Observation | null, observedAt: number): Limited {
-    for (const [d, { dimension }] of this.#rules.entries()) {
+    for (const [d, { dimension }] of this.rules.entries()) {
       if (!Number.isFinite(values[d])) return { refused: 'notFinite', dimension: dimension.name };
     }
-    const out = new Float64Array(this.#rules.length);
+    const out = new Float64Array(this.rules.length);
     const changed: string[] = [];
-    for (const [d, rule] of this.#rules.entries()) {
+    for (const [d, rule] of this.rules.entries()) {
       const { name } = rule.dimension;
       const position = rule.needsPosition ? this.#position(d, rule, observation, observedAt) : 0;
-      if (position === null) return { refused: 'positionUnknown', dimension: name };
+      if (typeof position === 'string') return { refused: position, dimension: name };
       this.#from[d] = position;
-      const value = limitOne(rule, values[d]!, position, this.#lastStep[d]!);
+      const wanted = asWritten(values[d]!, rule);
+      if (wanted === null) return { refused: 'outOfRange', dimension: name };
+      const value = limitOne(rule, wanted, position, this.#lastStep[d]!);
       if (value === null) return { refused: 'infeasible', dimension: name };
       out[d] = value;
-      if (value !== values[d]) changed.push(name);
+      if (value !== wanted) changed.push(name);
     }
     return { values: out, changed };
   }
@@ -106,7 +86,7 @@ export class Limiter {
   /** What `apply` gave last has left. */
   executed(values: Float64Array, at: number): void {
     this.#lastStep = values.map((value, d) => {
-      const { dimension, circle } = this.#rules[d]!;
+      const { dimension, circle } = this.rules[d]!;
       if (dimension.kind === 'delta') return value;
       const step = value - this.#from[d]!;
       return circle === null ? step : wrapped(step, circle);
@@ -117,40 +97,53 @@ export class Limiter {
 
   /** The robot stands still. */
   held(): void {
-    this.#lastStep = new Float64Array(this.#rules.length);
+    this.#lastStep = new Float64Array(this.rules.length);
   }
 
-  /** A new episode: where the robot is must be read anew. */
+  /** Where the robot is must be read anew: a new episode, or somebody has moved it. */
   reset(): void {
     this.#last = null;
     this.held();
   }
 
-  /** For deltas in state units, else in units of the action. */
+  /** The clock went back to `now`: all that has left left before. */
+  settle(now: number): void {
+    this.#executed.settle(now);
+  }
+
   #position(
     d: number,
-    { dimension }: Rule,
+    rule: LimitRule,
     observation: Observation | null,
     observedAt: number,
-  ): number | null {
+  ): number | Refusal {
+    const { dimension, workspace } = rule;
     if (dimension.kind !== 'delta' && this.#last !== null) return this.#last[d]!;
     const { index, scale } = dimension.state!;
     const measured = observation?.state?.[index];
-    if (measured === undefined || !Number.isFinite(measured)) return null;
-    if (dimension.kind !== 'delta') return measured / scale;
-    const count = this.#executed.countBefore(observedAt);
-    return count === null ? null : measured + scale * this.#executed.movedSince(count)[d]!;
+    if (measured === undefined || !Number.isFinite(measured)) return 'positionUnknown';
+    if (dimension.kind === 'delta') {
+      const count = this.#executed.countBefore(observedAt);
+      if (count === null) return 'positionUnknown';
+      // as far outside as the workspace is wide, the robot is not where anybody meant it to be
+      if (!isWithin(measured, workspace, workspace[1] - workspace[0])) return 'outsideWorkspace';
+      return measured + scale * this.#executed.movedSince(count)[d]!;
+    }
+    const place = placeOf(measured, rule);
+    if (place === null) return 'readingImpossible';
+    if (rule.circle !== null) return place;
+    return isStart(place, rule) ? clamp(place, rule.hard) : 'outsideWorkspace';
   }
 }
 
-function limitOne(rule: Rule, value: number, position: number, lastStep: number): number | null {
+function limitOne(rule: LimitRule, value: number, position: number, lastStep: number): number | null {
   const { dimension, bounds, step, change, circle } = rule;
   if (circle !== null) {
     if (!rule.needsPosition) return value;
     const steps = stepBounds({ room: everything, step, change, lastStep });
     const wanted = wrapped(value - position, circle);
     const taken = clamp(wanted, steps);
-    return taken === wanted ? value : onCircle(position + taken, dimension, circle);
+    return taken === wanted ? value : onCircle(position + taken, rule.hard, circle);
   }
   if (dimension.kind === 'delta') {
     const scale = dimension.state?.scale ?? 1;
@@ -164,115 +157,10 @@ function limitOne(rule: Rule, value: number, position: number, lastStep: number)
     return both[0] > both[1] ? null : clamp(value, both);
   }
   if (!rule.needsPosition) return clamp(value, bounds);
-  // outside its bounds at the start it may only come back
+  // beyond what the policy ever saw it may only come back
   const wide: Bounds = [Math.min(bounds[0], position), Math.max(bounds[1], position)];
   const room: Bounds = [wide[0] - position, wide[1] - position];
   const steps = stepBounds({ room, step, change, lastStep });
   if (steps[0] > steps[1]) return null;
   return clamp(position + clamp(value - position, steps), wide);
-}
-
-function onCircle(angle: number, { range }: ActionDimension, circle: number): number {
-  const middle = range === undefined ? 0 : (range[0] + range[1]) / 2;
-  return middle + wrapped(angle - middle, circle);
-}
-
-function clamp(value: number, [low, high]: Bounds): number {
-  return Math.min(high, Math.max(low, value));
-}
-
-function makeRules(space: ActionSpace, options: LimitOptions, seconds: number): Rule[] {
-  checkOptions(options, optionNames, 'limits');
-  const { statistics, margin = 0.1, maxStep, maxVelocity, maxAcceleration, workspace } = options;
-  if (!(Number.isFinite(margin) && margin >= 0)) {
-    throw expected('OPTION_INVALID', 'a share >= 0', 'margin of limits', margin);
-  }
-  const names = space.dimensions.map(({ name }) => name);
-  for (const [what, limits] of Object.entries({ maxStep, maxVelocity, maxAcceleration, workspace })) {
-    checkOptions(limits ?? {}, names, `limits ${what}`);
-  }
-  for (const [what, limits] of Object.entries({ maxStep, maxVelocity, maxAcceleration })) {
-    for (const [name, value] of Object.entries(limits ?? {})) {
-      if (!(value > 0)) throw expected('OPTION_INVALID', 'a positive number', `${what} of ${name}`, value);
-    }
-  }
-  const ranges = statistics === undefined ? null : statisticsRanges(statistics, margin, names);
-  return space.dimensions.map((dimension, d) => {
-    const { name, kind, range, state } = dimension;
-    const period = kind === 'angle' ? periodOf(dimension) : null;
-    // a range as wide as the circle only says how angles are written
-    const circle =
-      period !== null && (range === undefined || range[1] - range[0] >= period * (1 - 1e-9)) ? period : null;
-    const box = workspace?.[name] ?? everything;
-    if (!(box[0] < box[1]))
-      throw expected('OPTION_INVALID', '[low, high] with low < high', `workspace of ${name}`, box);
-    const step = Math.min(
-      maxStep?.[name] ?? Number.POSITIVE_INFINITY,
-      (maxVelocity?.[name] ?? Number.POSITIVE_INFINITY) * seconds,
-    );
-    const change = (maxAcceleration?.[name] ?? Number.POSITIVE_INFINITY) * seconds * seconds;
-    const isMoving = Number.isFinite(step) || Number.isFinite(change);
-    if (kind === 'binaryGripper' && (isMoving || box !== everything)) {
-      throw notFor(name, 'a binary gripper has two states and no way between them');
-    }
-    if (circle !== null && box !== everything) throw notFor(name, 'an angle on a whole circle has no ends');
-    const needsPosition = kind === 'delta' ? box !== everything : isMoving;
-    if ((needsPosition || box !== everything) && state === undefined) {
-      throw notFor(
-        name,
-        'it needs to know where the robot is: give the action dimension state { index, scale }',
-      );
-    }
-    const learned = kind === 'binaryGripper' || circle !== null ? null : (ranges?.[d] ?? null);
-    const scaled =
-      kind === 'delta' || state === undefined
-        ? everything
-        : ordered(box[0] / state.scale, box[1] / state.scale);
-    const bounds = [range ?? everything, learned ?? everything, scaled].reduce<Bounds>(
-      (all, next) => [Math.max(all[0], next[0]), Math.min(all[1], next[1])],
-      everything,
-    );
-    if (bounds[0] > bounds[1])
-      throw notFor(name, 'its range, its statistics and its workspace have nothing in common');
-    return {
-      dimension,
-      bounds: circle === null ? bounds : everything,
-      workspace: box,
-      step,
-      change,
-      circle,
-      needsPosition,
-    };
-  });
-}
-
-function ordered(a: number, b: number): Bounds {
-  return a < b ? [a, b] : [b, a];
-}
-
-function statisticsRanges(
-  { min, max }: NonNullable<LimitOptions['statistics']>,
-  margin: number,
-  names: readonly string[],
-): Bounds[] {
-  return names.map((name, d) => {
-    const low = min[d];
-    const high = max[d];
-    if (min.length !== names.length || max.length !== names.length || !(low! <= high!)) {
-      throw new SemanticVlaError(
-        'OPTION_INVALID',
-        `Limits, statistics: expected min <= max for each of the ${names.length} action dimensions, found ${min.length} and ${max.length} ` +
-          `values, and ${low}..${high} for ${name}. Pass statistics of the actions of the policy's own dataset.`,
-      );
-    }
-    const extra = margin * (high! - low!);
-    return [low! - extra, high! + extra];
-  });
-}
-
-function notFor(name: string, reason: string): SemanticVlaError {
-  return new SemanticVlaError(
-    'OPTION_INVALID',
-    `Limits of action dimension ${name}: expected limits that it can have, found some it cannot, since ${reason}.`,
-  );
 }

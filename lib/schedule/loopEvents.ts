@@ -19,10 +19,18 @@ export type HoldReason =
   | 'stale'
   | 'otherEpoch'
   | 'notFinite'
+  /** What was to leave is outside of the robot's range or workspace, or an angle that has gone round too often to be one. */
+  | 'outOfRange'
   /** The limits leave no value. */
   | 'infeasible'
   /** Limits need to know where the robot is, and the observation does not say. */
   | 'positionUnknown'
+  /** The joints say what no robot of this space can say: not finite, far outside of its range, a jump that no joint can make. */
+  | 'readingImpossible'
+  /** Motion would begin outside of the workspace, or far from all that the policy ever saw; bring the robot back by hand. */
+  | 'outsideWorkspace'
+  /** The clock shows an earlier time than before. */
+  | 'clockBack'
   /** The loop ends. */
   | 'stopped';
 
@@ -32,8 +40,12 @@ export const holdReasons: readonly HoldReason[] = [
   'stale',
   'otherEpoch',
   'notFinite',
+  'outOfRange',
   'infeasible',
   'positionUnknown',
+  'readingImpossible',
+  'outsideWorkspace',
+  'clockBack',
   'stopped',
 ];
 
@@ -63,7 +75,7 @@ export interface LoopCounters {
   limited: number;
   /** Deadlines that passed while the process did something else; they are skipped, not made up for. */
   missedTicks: number;
-  /** Observations that could not be read, or came from the future. */
+  /** Observations that could not be read, came from the future, or whose joints say what cannot be. */
   refusedObservations: number;
   /** Milliseconds from a tick's deadline to its start. */
   lateness: { mean: number; max: number };
@@ -79,5 +91,9 @@ export type LoopEvent =
   | { readonly type: 'limited'; readonly at: number; readonly dimensions: readonly string[] }
   | { readonly type: 'missed'; readonly at: number; readonly ticks: number }
   | { readonly type: 'observation'; readonly at: number; readonly error: unknown }
+  /** The clock went back by so many milliseconds. What was planned is thrown away, ticks go on from now. */
+  | { readonly type: 'clock'; readonly at: number; readonly back: number }
+  /** The loop has ended and its last HOLD is not known to have reached the robot. */
+  | { readonly type: 'holdLost'; readonly at: number; readonly error: unknown }
   | { readonly type: 'reset'; readonly at: number }
   | { readonly type: 'instruction'; readonly at: number; readonly instruction: string };

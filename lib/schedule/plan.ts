@@ -20,6 +20,8 @@ export class Plan {
   readonly executed: ExecutedRows;
   /** Oldest observation first. */
   #chunks: PlacedChunk[] = [];
+  /** Sums of a chunk's rows before `until`, carried on from tick to tick: a long chunk is not added up anew each time. */
+  readonly #targets = new WeakMap<PlacedChunk, { readonly sums: Float64Array; until: number }>();
 
   constructor(executed: ExecutedRows) {
     this.executed = executed;
@@ -76,11 +78,18 @@ export class Plan {
   anchored(placed: PlacedChunk): Float64Array {
     const now = this.executed.total;
     const moved = this.executed.movedSince(placed.first);
-    const target = new Float64Array(moved.length);
-    for (let index = placed.first; index <= now; index++) {
-      const row = Plan.row(placed, index);
-      for (let d = 0; d < target.length; d++) target[d]! += row[d]!;
+    let target = this.#targets.get(placed);
+    if (target === undefined || target.until > now + 1) {
+      target = { sums: new Float64Array(moved.length), until: placed.first };
+      this.#targets.set(placed, target);
     }
-    return target.map((sum, d) => sum - moved[d]!);
+    const { sums } = target;
+    for (; target.until <= now; target.until++) {
+      const row = Plan.row(placed, target.until);
+      for (let d = 0; d < sums.length; d++) sums[d]! += row[d]!;
+    }
+    const ahead = new Float64Array(sums.length);
+    for (let d = 0; d < ahead.length; d++) ahead[d] = sums[d]! - moved[d]!;
+    return ahead;
   }
 }

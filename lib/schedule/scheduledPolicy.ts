@@ -1,10 +1,13 @@
 /** The part that all modes share: asks the policy, counts rows, and lets nothing through an epoch's end. */
 
 import { SemanticVlaError } from '../errors.ts';
+import { orAborted } from '../support/abort.ts';
+import { checkedChunk } from '../support/checkedChunk.ts';
+import { isolated } from '../support/isolated.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type ActionSpace, resolveActionSpace } from './actionSpace.ts';
-import { type Clock, monotonicClock } from './clock.ts';
-import { ExecutedRows, rowsKept } from './executedRows.ts';
+import { type Clock, checkClock, instantAfter, monotonicClock } from './clock.ts';
+import { ExecutedRows } from './executedRows.ts';
 import { mix } from './mixing.ts';
 import { Plan } from './plan.ts';
 import type { Rules, RulesFor } from './rules.ts';
@@ -26,7 +29,7 @@ interface Request {
   readonly askedAt: number;
   readonly controller: AbortController;
   readonly settled: Promise<void>;
-  answer: { readonly chunk: ActionChunk; readonly latency: number } | { readonly error: unknown } | null;
+  answer: { readonly chunk: unknown; readonly latency: number } | { readonly error: unknown } | null;
 }
 
 export const scheduleOptionNames = [
@@ -34,9 +37,6 @@ export const scheduleOptionNames = [
   'clock',
   'onEvent',
 ] as const satisfies readonly (keyof ScheduleOptions)[];
-
-/** Smallest step of the clock in `predict`, ms: an observation given later is later, whatever the clock's resolution. */
-const clockStep = 1e-6;
 
 export class ScheduledPolicy implements ActionScheduler {
   readonly mode: string;
@@ -46,6 +46,7 @@ export class ScheduledPolicy implements ActionScheduler {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly notices: Policy['notices'];
   readonly counters: ScheduleCounters = {
     requests: 0,
     chunks: 0,
@@ -60,16 +61,23 @@ export class ScheduledPolicy implements ActionScheduler {
   readonly #policy: Policy;
   readonly #rules: Rules;
   readonly #clock: Clock;
-  readonly #onEvent: ((event: ScheduleEvent) => void) | undefined;
+  readonly #onEvent: (event: ScheduleEvent) => void;
+  /** Only deltas count from where a chunk was placed. */
+  readonly #anchors: boolean;
   readonly #executed: ExecutedRows;
   readonly #plan: Plan;
   #epoch = 0;
-  /** Observations from before the last reset show another episode. */
-  #notBefore = Number.NEGATIVE_INFINITY;
+  /** The instant of the last reset: observations up to it show another episode. */
+  #resetAt = Number.NEGATIVE_INFINITY;
+  /** The newest time that a tick has shown. */
+  #now = Number.NEGATIVE_INFINITY;
   #task: { readonly instruction: string; readonly unnormKey: string | undefined } | null = null;
   #request: Request | null = null;
-  /** An observation is asked about once, unless its answer did not come. */
-  #asked: { readonly observation: Observation; readonly observedAt: number } | null = null;
+  /**
+   * An observation is asked about once, unless its answer did not come: null then. An older one is never asked about, so that
+   * its chunk cannot take over from a newer one.
+   */
+  #asked: { readonly observation: Observation | null; readonly observedAt: number } | null = null;
   #last: Float64Array | null = null;
   #closed = false;
   #queue: Promise<unknown> = Promise.resolve();
@@ -77,13 +85,16 @@ export class ScheduledPolicy implements ActionScheduler {
   /** What went wrong with the answer that the last tick took. */
   #fault: unknown = null;
 
-  /** @throws OPTION_INVALID, OPTION_REQUIRED the action space */
+  /** @throws OPTION_INVALID, OPTION_REQUIRED the action space, the clock or the listener */
   constructor(policy: Policy, rulesFor: RulesFor, options: ScheduleOptions) {
     this.space = resolveActionSpace(policy, options.space);
     this.#policy = policy;
     this.#rules = rulesFor(this.space);
     this.#clock = options.clock ?? monotonicClock();
-    this.#onEvent = options.onEvent;
+    checkClock(this.#clock);
+    this.#onEvent = isolated('onEvent of a scheduler', options.onEvent);
+    this.#anchors =
+      this.#rules.anchors === true && this.space.dimensions.some(({ kind }) => kind === 'delta');
     this.#executed = new ExecutedRows(this.space);
     this.#plan = new Plan(this.#executed);
     this.mode = this.#rules.mode;
@@ -92,6 +103,7 @@ export class ScheduledPolicy implements ActionScheduler {
     this.variant = policy.variant;
     this.imageSize = policy.imageSize;
     this.patchGrid = policy.patchGrid;
+    this.notices = policy.notices;
   }
 
   get epoch(): number {
@@ -100,25 +112,33 @@ export class ScheduledPolicy implements ActionScheduler {
 
   tick(tick: Tick): ScheduledAction | null {
     this.#checkOpen();
+    const isBack = tick.now < this.#now;
+    this.#now = tick.now;
+    // all that is planned and under way counts from times that are still to come
+    if (isBack) this.#restart(tick.now);
+    return this.#advance(tick);
+  }
+
+  #advance(tick: Tick): ScheduledAction | null {
     const { instruction, unnormKey, now } = tick;
     const task = this.#task;
     if (task !== null && (task.instruction !== instruction || task.unnormKey !== unnormKey))
       this.#newEpoch(now);
-    const oldest = Math.max(tick.oldest, this.#notBefore);
+    const { oldest } = tick;
     this.#task = { instruction, unnormKey };
     this.#takeAnswer(now);
     if (this.#request !== null && this.#request.observedAt < oldest) {
       this.counters.abandoned++;
-      this.#onEvent?.({ type: 'abandoned', at: now, observedAt: this.#request.observedAt });
+      this.#onEvent({ type: 'abandoned', at: now, observedAt: this.#request.observedAt });
       this.#drop();
-      this.#asked = null;
+      this.#askAgain();
     }
     this.#plan.keep(({ observedAt, end }) => observedAt >= oldest && end > this.#executed.total);
     const current = this.#plan.current();
     // Rows of the future wait for rows that will not come any more: holding does not count as executing.
     if (current.length === 0) this.#plan.clear();
     const epoch = this.#epoch;
-    this.#ask(tick, oldest);
+    this.#ask(tick);
     // a listener may have reset
     return current.length === 0 || this.#epoch !== epoch ? null : this.#propose(current, instruction);
   }
@@ -131,10 +151,18 @@ export class ScheduledPolicy implements ActionScheduler {
   reset(): void {
     this.#checkOpen();
     const now = this.#clock.now();
-    // whether one of this very instant was taken before or after, nobody can tell
-    this.#notBefore = now + clockStep;
-    this.#newEpoch(now);
+    this.#restart(now);
+    this.#now = Math.min(this.#now, now);
     this.#last = null;
+  }
+
+  /** Nothing counts any more but what is observed after `now`. */
+  #restart(now: number): void {
+    // whether one of this very instant was taken before or after, nobody can tell
+    this.#resetAt = now;
+    this.#executed.settle(now);
+    this.#executed.restart();
+    this.#newEpoch(now);
   }
 
   /** One row; waits for it. Calls run one after the other, and what is returned counts as executed. */
@@ -172,20 +200,24 @@ export class ScheduledPolicy implements ActionScheduler {
     this.#plan.clear();
     this.#drop();
     this.#asked = null;
-    this.#onEvent?.({ type: 'epoch', at, epoch: this.#epoch });
+    this.#onEvent({ type: 'epoch', at, epoch: this.#epoch });
+  }
+
+  /** No answer came about the newest observation: it, or one as new, may be asked about again. */
+  #askAgain(): void {
+    if (this.#asked !== null) this.#asked = { observation: null, observedAt: this.#asked.observedAt };
   }
 
   /** Forgets the prediction under way; whatever it answers reaches nobody. */
   #drop(): void {
     const request = this.#request;
     this.#request = null;
-    request?.controller.abort(
-      new SemanticVlaError('SUPERSEDED', 'A newer observation or task replaced this one.'),
-    );
+    request?.controller.abort(superseded());
   }
 
-  #ask({ observation, observedAt, now, instruction, unnormKey }: Tick, oldest: number): void {
-    if (this.#request !== null || observation === null || observedAt < oldest || observedAt > now) return;
+  #ask({ observation, observedAt, now, oldest, instruction, unnormKey }: Tick): void {
+    if (this.#request !== null || observation === null) return;
+    if (!(observedAt >= oldest && observedAt > this.#resetAt && observedAt <= now)) return;
     const asked = this.#asked;
     const isNew =
       asked === null ||
@@ -201,7 +233,7 @@ export class ScheduledPolicy implements ActionScheduler {
       answered = resolve;
     });
     let question = { observation, first: executedBefore };
-    let prediction: Promise<ActionChunk>;
+    let prediction: Promise<unknown>;
     try {
       question = this.#rules.ahead?.(observation, executedBefore, this.#plan) ?? question;
       const options = {
@@ -209,7 +241,8 @@ export class ScheduledPolicy implements ActionScheduler {
         signal: controller.signal,
         ...(unnormKey === undefined ? {} : { unnormKey }),
       };
-      prediction = this.#policy.predict(question.observation, options);
+      // also what is no promise: the door says what is wrong with it
+      prediction = Promise.resolve(this.#policy.predict(question.observation, options));
     } catch (error) {
       prediction = Promise.reject(error);
     }
@@ -225,7 +258,7 @@ export class ScheduledPolicy implements ActionScheduler {
     prediction
       .then(
         (chunk) => {
-          request.answer = { chunk, latency: this.#clock.now() - askedAt };
+          request.answer = { chunk, latency: Math.max(0, this.#clock.now() - askedAt) };
         },
         (error: unknown) => {
           request.answer = { error };
@@ -234,7 +267,7 @@ export class ScheduledPolicy implements ActionScheduler {
       .then(answered);
     this.#request = request;
     this.#asked = { observation, observedAt };
-    this.#onEvent?.({ type: 'request', at: now, observedAt, epoch: this.#epoch });
+    this.#onEvent({ type: 'request', at: now, observedAt, epoch: this.#epoch });
   }
 
   /** Puts an answer that has come into the plan. */
@@ -246,31 +279,33 @@ export class ScheduledPolicy implements ActionScheduler {
     const { answer } = request;
     if ('error' in answer) {
       this.counters.failures++;
-      this.#asked = null;
+      this.#askAgain();
       this.#fault = answer.error;
-      this.#onEvent?.({ type: 'failure', at: now, error: answer.error });
+      this.#onEvent({ type: 'failure', at: now, error: answer.error });
       return;
     }
-    const { chunk, latency } = answer;
+    const { latency } = answer;
     this.#countLatency(latency);
-    const error = chunkError(chunk, this.dimensions.length);
-    if (error !== null) {
+    let chunk: ActionChunk;
+    try {
+      chunk = checkedChunk(answer.chunk, this, 'chunk of a policy');
+    } catch (error) {
       this.counters.refusedChunks++;
       this.#fault = error;
-      this.#onEvent?.({ type: 'refused', at: now, error });
+      this.#onEvent({ type: 'refused', at: now, error: error as SemanticVlaError });
       return;
     }
     const dropped = Math.min(chunk.shape[0], Math.max(0, this.#executed.total - request.first));
     this.counters.droppedRows += dropped;
     if (dropped === chunk.shape[0]) {
       this.counters.lateChunks++;
-      this.#onEvent?.({ type: 'late', at: now, latency, dropped });
+      this.#onEvent({ type: 'late', at: now, latency, dropped });
       return;
     }
     if (this.#rules.replaces) this.#plan.clear();
     this.#plan.add(chunk, request.observedAt, request.first, this.#rules.rows);
     this.counters.chunks++;
-    this.#onEvent?.({ type: 'chunk', at: now, latency, dropped });
+    this.#onEvent({ type: 'chunk', at: now, latency, dropped });
   }
 
   #countLatency(latency: number): void {
@@ -295,7 +330,7 @@ export class ScheduledPolicy implements ActionScheduler {
           this.space,
           shares.map(({ placed, weight }) => {
             const row = Plan.row(placed, index);
-            return { row, weight, anchored: this.#rules.anchors ? this.#plan.anchored(placed) : row };
+            return { row, weight, anchored: this.#anchors ? this.#plan.anchored(placed) : row };
           }),
           this.#last,
         );
@@ -313,21 +348,25 @@ export class ScheduledPolicy implements ActionScheduler {
   async #predictNow(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const { instruction, unnormKey, signal } = options;
     const start = this.#clock.now();
-    this.#stamp = Math.max(start, this.#stamp + clockStep, this.#notBefore);
+    // an observation given later is later, also at one reading of the clock
+    this.#stamp = Math.max(start, instantAfter(Math.max(this.#stamp, this.#resetAt)));
     const observedAt = this.#stamp;
     try {
       for (;;) {
         signal?.throwIfAborted();
+        this.#checkOpen();
         const now = Math.max(observedAt, this.#clock.now());
         const oldest = Number.NEGATIVE_INFINITY;
         const task = unnormKey === undefined ? { instruction } : { instruction, unnormKey };
-        const action = this.tick({ observation, observedAt, now, oldest, ...task });
+        const action = this.#advance({ observation, observedAt, now, oldest, ...task });
         if (action !== null) {
+          checkFinite(action.values, this.dimensions);
           this.executed(action.values, observedAt);
           return oneRow(action, this.#clock.now() - start);
         }
         if (this.#fault !== null) throw this.#fault;
-        await abortable(this.#request!.settled, signal);
+        if (this.#request === null) throw superseded();
+        await orAborted(this.#request.settled, signal);
       }
     } catch (error) {
       // the next call shall be answered for its own observation
@@ -338,22 +377,18 @@ export class ScheduledPolicy implements ActionScheduler {
   }
 }
 
-/** A chunk of which any value is not finite is refused whole: its finite rows come from the same broken computation. */
-function chunkError(chunk: ActionChunk, width: number): SemanticVlaError | null {
-  const [rows, columns] = chunk.shape;
-  if (columns !== width || rows < 1 || rows > rowsKept || chunk.actions.length !== rows * columns) {
-    return new SemanticVlaError(
-      'RUNTIME_FAILED',
-      `Chunk of a policy: expected 1 to ${rowsKept} rows of ${width} values, found shape [${rows}, ${columns}] and ${chunk.actions.length} values. ` +
-        'The policy answers for another robot, or its client is broken.',
-    );
-  }
-  const bad = chunk.actions.findIndex((value) => !Number.isFinite(value));
-  if (bad < 0) return null;
-  return new SemanticVlaError(
+function superseded(): SemanticVlaError {
+  return new SemanticVlaError('SUPERSEDED', 'A newer observation or task replaced this one.');
+}
+
+/** Rows are finite; what was mixed of them may have overflowed. */
+function checkFinite(values: Float64Array, dimensions: readonly string[]): void {
+  const d = values.findIndex((value) => !Number.isFinite(value));
+  if (d < 0) return;
+  throw new SemanticVlaError(
     'ACTION_NOT_FINITE',
-    `Action ${Math.floor(bad / columns)}, dimension ${chunk.dimensions[bad % columns]}: expected a finite value, found ${chunk.actions[bad]}. ` +
-      'Nothing of this chunk is used; check the observation, then the weights of the checkpoint.',
+    `Action mixed of several chunks, dimension ${dimensions[d]}: expected a finite value, found ${values[d]}. ` +
+      'The chunks hold numbers near the largest there are; check the checkpoint and its statistics.',
   );
 }
 
@@ -367,16 +402,4 @@ function oneRow({ values, chunk, row }: ScheduledAction, total: number): ActionC
     shape: [1, width],
     timings: { ...chunk.timings, total },
   };
-}
-
-function abortable(settled: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return settled;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    settled.then(() => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    });
-  });
 }

@@ -80,6 +80,7 @@ class SimulatedPolicy implements Policy {
   readonly variant = 'simulated';
   readonly imageSize = 224;
   readonly patchGrid = 16;
+  readonly notices = [];
   readonly #options: SimulatedPolicyOptions;
   readonly #clock: Clock;
   readonly #random: Random;

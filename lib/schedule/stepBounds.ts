@@ -38,6 +38,13 @@ export function stepBounds({ room, step, change, lastStep }: Motion): Bounds {
 function farthestStep(room: number, change: number): number {
   if (room <= 0) return 0;
   if (!Number.isFinite(room) || !Number.isFinite(change)) return room;
-  const n = Math.floor((Math.sqrt(1 + (8 * room) / change) - 1) / 2);
+  const ratio = (8 * room) / change;
+  // steps so many that they cannot be counted: as if they shrank without a break
+  if (!Number.isFinite(ratio)) return Math.SQRT2 * Math.sqrt(room) * Math.sqrt(change);
+  const n = Math.floor((Math.sqrt(1 + ratio) - 1) / 2);
   return (room + (change * n * (n + 1)) / 2) / (n + 1);
+}
+
+export function clamp(value: number, [low, high]: Bounds): number {
+  return Math.min(high, Math.max(low, value));
 }

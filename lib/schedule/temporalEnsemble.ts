@@ -13,14 +13,19 @@ export interface TemporalEnsembleOptions extends ScheduleOptions {
   readonly m?: number;
 }
 
+/** exp(-1000) is 0. */
+const steepest = 1000;
+
 /**
  * A row counts because it was predicted, not because it holds a value: rows of zeros are rows.
  * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
  */
 export function temporalEnsemble(policy: Policy, options: TemporalEnsembleOptions = {}): ActionScheduler {
   checkOptions(options, [...scheduleOptionNames, 'm'], 'temporalEnsemble');
-  const { m = 0.01 } = options;
-  if (!Number.isFinite(m)) throw expected('OPTION_INVALID', 'a number', 'm', m);
+  const { m: given = 0.01 } = options;
+  if (!Number.isFinite(given)) throw expected('OPTION_INVALID', 'a number', 'm', given);
+  // beyond this one prediction has all the weight, and larger exponents would overflow
+  const m = Math.max(-steepest, Math.min(steepest, given));
   return new ScheduledPolicy(
     policy,
     () => ({

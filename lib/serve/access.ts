@@ -1,9 +1,10 @@
-/** Who may ask: anybody on this machine, or anybody with the token. */
+/** Who may ask: anybody on this machine, or anybody with the token; no web page. */
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import type { IncomingHttpHeaders } from 'node:http';
-import { BlockList, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv6 } from 'node:net';
+import { hostname } from 'node:os';
 import { SemanticVlaError } from '../errors.ts';
 import { expected } from '../options.ts';
 
@@ -27,12 +28,27 @@ export function checkToken(token: unknown): asserts token is string | undefined 
   }
 }
 
+export interface AddressOptions {
+  readonly host: string;
+  readonly token: string | undefined;
+  /** Other machines may ask without a token. */
+  readonly insecureNoAuth: boolean;
+}
+
 /**
- * The addresses that `host` means, refused unless they are loopback ones or there is a token.
- * @throws (rejects) OPTION_REQUIRED, ADDRESS_UNAVAILABLE
+ * What to listen on: the first address that `host` means; refused unless all are of this machine alone or somebody keeps
+ * the door. Text that is empty, as of a variable that is not set, would mean every address there is.
+ * @throws (rejects) OPTION_INVALID, OPTION_REQUIRED, ADDRESS_UNAVAILABLE
  */
-export async function checkAddress(host: string, token: string | undefined): Promise<void> {
-  if (token !== undefined) return;
+export async function checkAddress({ host, token, insecureNoAuth }: AddressOptions): Promise<string> {
+  if (typeof host !== 'string' || host.trim() === '')
+    throw expected('OPTION_INVALID', 'an address such as 127.0.0.1', 'host', host);
+  if (insecureNoAuth && token !== undefined) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      'Expected a token or insecureNoAuth (--insecure-no-auth), found both. Take one away; SEMANTICVLA_TOKEN counts too.',
+    );
+  }
   let addresses: readonly { readonly address: string }[];
   try {
     addresses = await lookup(host, { all: true });
@@ -40,39 +56,111 @@ export async function checkAddress(host: string, token: string | undefined): Pro
     throw new SemanticVlaError(
       'ADDRESS_UNAVAILABLE',
       `Option host: expected an address, found ${JSON.stringify(host)}.`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
   const outside = addresses.find(({ address }) => !isLoopback(address));
-  if (outside === undefined) return;
-  throw new SemanticVlaError(
-    'OPTION_REQUIRED',
-    `Expected a token to serve on ${host} (${outside.address}), which other machines reach, found none. ` +
-      'Pass a token, or serve on 127.0.0.1.',
-  );
+  if (outside !== undefined && token === undefined && !insecureNoAuth) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `Expected a token to serve on ${host} (${outside.address}), which other machines reach, found none. ` +
+        'Pass a token, serve on 127.0.0.1, or, where everybody on the network may move the robot, pass --insecure-no-auth ' +
+        '(insecureNoAuth).',
+    );
+  }
+  return addresses[0]!.address;
 }
 
 function isLoopback(address: string): boolean {
   return loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
 
-/** Tells whether a request may come in; null when it may. */
-export type Gate = (headers: IncomingHttpHeaders) => 'UNAUTHORIZED' | 'FORBIDDEN' | null;
+/** Why a request may not come in. */
+export interface Denial {
+  readonly code: 'UNAUTHORIZED' | 'FORBIDDEN';
+  readonly message: string;
+}
+
+export interface Asked {
+  readonly headers: IncomingHttpHeaders;
+  /** Names and values in turns. */
+  readonly rawHeaders?: readonly string[];
+}
+
+/** @param isOpen of a page that needs no token. Null: it may come in */
+export type Gate = (request: Asked, isOpen?: boolean) => Denial | null;
+
+const unauthorized: Denial = {
+  code: 'UNAUTHORIZED',
+  message:
+    'Expected the header `Authorization: Bearer <token>` or `Api-Key <token>`, or a URL like http://x:<token>@host, ' +
+    'with the right token.',
+};
+
+const webPage: Denial = { code: 'FORBIDDEN', message: 'Requests of web pages are refused without a token.' };
+
+/** @param host that is listened on */
+export function makeGate(token: string | undefined, host = '127.0.0.1'): Gate {
+  return token === undefined ? openGate(host) : tokenGate(token);
+}
 
 /**
- * `Authorization: Bearer <token>` or, as openpi sends it, `Api-Key <token>`. Compared by digests under a key of this
- * process, in constant time, so that neither length nor content shows in the time taken. Without a token a request with
- * an `Origin` is refused: it comes from a web page, and every page that is open on this machine could send one.
+ * `Authorization: Bearer <token>`, as openpi sends it `Api-Key <token>`, or Basic with the token as user or password, as
+ * clients that know nothing but a URL send it. Compared by digests under a key of this process, in constant time, so that
+ * neither length nor content shows in the time taken.
  */
-export function makeGate(token: string | undefined): Gate {
-  if (token === undefined) return ({ origin }) => (origin === undefined ? null : 'FORBIDDEN');
+function tokenGate(token: string): Gate {
   const key = randomBytes(32);
   const digest = (text: string): Buffer => createHmac('sha256', key).update(text).digest();
   const wanted = digest(token);
-  return ({ authorization }) => {
-    const given = /^(?:Bearer|Api-Key) +(\S+) *$/i.exec(authorization ?? '')?.[1] ?? '';
-    return timingSafeEqual(digest(given), wanted) ? null : 'UNAUTHORIZED';
+  const isRight = (given: string): boolean => timingSafeEqual(digest(given), wanted);
+  return ({ headers: { authorization = '', origin } }, isOpen = false) => {
+    if (isOpen) return null;
+    const [, scheme = '', value = ''] = /^(Bearer|Api-Key|Basic) +(\S+) *$/i.exec(authorization) ?? [];
+    if (scheme.toLowerCase() !== 'basic') return isRight(value) ? null : unauthorized;
+    const pair = Buffer.from(value, 'base64').toString('latin1');
+    const colon = pair.indexOf(':');
+    const [user, password] = [isRight(pair.slice(0, Math.max(colon, 0))), isRight(pair.slice(colon + 1))];
+    if (!user && !password) return unauthorized;
+    // A browser adds what it once was told for any page that asks.
+    return origin === undefined ? null : webPage;
   };
+}
+
+/**
+ * Without a token a request with an `Origin` is refused: it comes from a web page, and every page that is open on this
+ * machine could send one. A page can also be made to look like one of this server, by a name that first means its own
+ * server and then this machine; so the `Host` must be no name that somebody else can own.
+ */
+function openGate(host: string): Gate {
+  const own = new Set([host.toLowerCase(), hostname().toLowerCase()]);
+  return ({ headers, rawHeaders = [] }, isOpen = false) => {
+    const hosts = rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === 'host').length;
+    const name = hostName(headers.host);
+    if (hosts > 1 || !isOwnName(name, own)) {
+      const found = hosts > 1 ? `${hosts} of them` : JSON.stringify((headers.host ?? '').slice(0, 80));
+      return {
+        code: 'FORBIDDEN',
+        message:
+          `Header host: expected an address or a name of this machine, found ${found}. Without a token others are ` +
+          'refused: use an address, serve on that name (--host), or use a token.',
+      };
+    }
+    return isOpen || headers.origin === undefined ? null : webPage;
+  };
+}
+
+/** Without port and brackets, in lower case; null: malformed. Browsers always send one, HTTP/1.0 need not. */
+function hostName(header: string | undefined): string | null {
+  if (header === undefined || header === '') return '';
+  const [, six, name] = /^(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{0,5})?$/i.exec(header) ?? [];
+  return (six ?? name)?.toLowerCase().replace(/\.$/, '') ?? null;
+}
+
+/** Names that no domain can be registered under: without a dot, and of networks at home. */
+function isOwnName(name: string | null, own: ReadonlySet<string>): boolean {
+  if (name === null) return false;
+  return (
+    isIP(name) !== 0 || !name.includes('.') || /\.(?:localhost|local|internal)$/.test(name) || own.has(name)
+  );
 }

@@ -6,21 +6,14 @@
 import type { ActionChunk } from '../types.ts';
 import type { Body } from './bodyPool.ts';
 import { ClientGone } from './clientGone.ts';
-import { type Failure, failureBody } from './failure.ts';
+import { failureAnswer, type HttpAnswer } from './httpAnswer.ts';
 import { JsonSyntaxError } from './jsonBytes.ts';
 import { decodeActRequest, encodeActions } from './jsonNumpy.ts';
 import { float64Array, type NdArray } from './ndarray.ts';
-import type { PolicyService } from './policyService.ts';
+import type { PolicyService, Ticket } from './policyService.ts';
 
 /** Which policy answers: a client asks for no second one. */
 export const policyHeader = 'x-semanticvla-policy';
-
-export interface HttpAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  /** JSON. */
-  readonly text: string;
-}
 
 /** What FastAPI says to a body that is not JSON. */
 const jsonInvalid =
@@ -28,20 +21,20 @@ const jsonInvalid =
 
 /**
  * @param body released here
- * @param caller aborted with ClientGone when the client leaves
+ * @param ticket its caller is aborted with ClientGone when the client leaves
  * @returns null: nobody is there to be answered
  */
 export async function answerAct(
   body: Body,
   service: PolicyService,
   compat: boolean,
-  caller: AbortController,
+  { caller, asker }: Pick<Ticket, 'caller' | 'asker'>,
 ): Promise<HttpAnswer | null> {
   try {
     const bytes = body.length;
     const start = performance.now();
     const { fields, encoded } = decodeActRequest(body.bytes());
-    const { chunk, inferMs } = await service.infer(fields, caller);
+    const { chunk, inferMs } = await service.infer(fields, { caller, asker, lease: body.lease });
     if (caller.signal.reason instanceof ClientGone) throw caller.signal.reason;
     const text = encodeActions(actionRows(chunk), encoded);
     const totalMs = performance.now() - start;
@@ -74,13 +67,6 @@ export function failedAnswer(error: unknown, service: PolicyService, compat: boo
   // FastAPI refuses these before the reference's handler, which answers "error" to all the rest.
   if (error instanceof JsonSyntaxError) return { status: 422, headers, text: jsonInvalid };
   return { status: 200, headers, text: '"error"' };
-}
-
-export function failureAnswer(failure: Failure): HttpAnswer {
-  const headers: Record<string, string> = {};
-  if (failure.status === 503) headers['retry-after'] = '1';
-  if (failure.status === 401) headers['www-authenticate'] = 'Bearer';
-  return { status: failure.status, headers, text: failureBody(failure) };
 }
 
 /** [C, A] -> C arrays [A], views. */

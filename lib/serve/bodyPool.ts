@@ -1,67 +1,36 @@
-/**
- * Memory for the bodies of HTTP requests and for WebSocket messages, of all connections together. Only what has arrived is
- * counted, and only that is memory.
- */
+/** Memory for the bodies of HTTP requests: only what has arrived is memory, and what one has used the next one gets. */
 
 import { SemanticVlaError } from '../errors.ts';
+import type { ByteBudget, Lease } from './byteBudget.ts';
 import { invalidRequest } from './ndarray.ts';
 
 /** The first buffer of a body, and the largest that is kept for the next one: enough for two cameras of 640 x 480. */
-export const keptBytes = 4 * 2 ** 20;
-
-export interface PoolLimits {
-  /** Bytes of one body. */
-  readonly bodyBytes: number;
-  /** Bytes of all bodies at once. */
-  readonly heldBytes: number;
-}
+const keptBytes = 4 * 2 ** 20;
 
 export class BodyPool {
-  readonly #limits: PoolLimits;
-  readonly #onFull: () => void;
-  #held = 0;
+  readonly #bodyBytes: number;
+  readonly #budget: ByteBudget;
   /**
    * A buffer that no request uses at the moment. Fresh memory costs more than all the reading of JSON: the kernel hands it
    * out page by page, at the first touch.
    */
   #spare: Buffer | null = null;
 
-  /** @param onFull counted by the caller */
-  constructor(limits: PoolLimits, onFull: () => void = () => {}) {
-    this.#limits = limits;
-    this.#onFull = onFull;
-  }
-
-  /** Bytes of bodies that are in memory. */
-  get held(): number {
-    return this.#held;
+  /** @param bodyBytes of one body */
+  constructor(bodyBytes: number, budget: ByteBudget) {
+    this.#bodyBytes = bodyBytes;
+    this.#budget = budget;
   }
 
   /**
    * A body that is yet to come.
    * @param declared its length, if the client told
+   * @param revoke called when it must give way to others; it is released by then
    * @throws REQUEST_TOO_LARGE
    */
-  begin(declared: number | null): Body {
-    const { bodyBytes } = this.#limits;
-    if (declared !== null && declared > bodyBytes) throw tooLarge(bodyBytes);
-    return new Body(this, declared ?? bodyBytes, bodyBytes);
-  }
-
-  /** @throws OVERLOADED all bodies together would be too much */
-  hold(bytes: number): void {
-    if (this.#held + bytes > this.#limits.heldBytes) {
-      this.#onFull();
-      throw new SemanticVlaError(
-        'OVERLOADED',
-        'Too many bodies are being received at once. Ask again later.',
-      );
-    }
-    this.#held += bytes;
-  }
-
-  letGo(bytes: number): void {
-    this.#held -= bytes;
+  begin(declared: number | null, revoke: (error: SemanticVlaError) => void): Body {
+    if (declared !== null && declared > this.#bodyBytes) throw tooLarge(this.#bodyBytes);
+    return new Body(this, declared ?? this.#bodyBytes, this.#budget.lease(revoke));
   }
 
   takeSpare(): Buffer {
@@ -79,17 +48,17 @@ export class BodyPool {
 
 /** Bytes as they arrive, one behind the other. */
 export class Body {
+  readonly lease: Lease;
   readonly #pool: BodyPool;
   /** The most that it can be. */
   readonly #most: number;
-  readonly #limit: number;
   #buffer: Buffer;
   #length = 0;
 
-  constructor(pool: BodyPool, most: number, limit: number) {
+  constructor(pool: BodyPool, most: number, lease: Lease) {
     this.#pool = pool;
     this.#most = most;
-    this.#limit = limit;
+    this.lease = lease;
     this.#buffer = pool.takeSpare();
   }
 
@@ -100,25 +69,11 @@ export class Body {
   /** @throws REQUEST_TOO_LARGE, OVERLOADED */
   append(chunk: Uint8Array): void {
     const length = this.#length + chunk.length;
-    if (length > this.#limit) throw tooLarge(this.#limit);
-    this.#pool.hold(chunk.length);
+    if (length > this.#most) throw tooLarge(this.#most);
+    this.lease.add(chunk.length);
     if (length > this.#buffer.length) this.#grow(length);
     this.#buffer.set(chunk, this.#length);
     this.#length = length;
-  }
-
-  /**
-   * Memory for what comes next, of a body of a declared length: to be written to, and then told to `arrived`.
-   */
-  room(): Buffer {
-    if (this.#buffer.length < this.#most) this.#grow(this.#most);
-    return this.#buffer.subarray(this.#length, this.#most);
-  }
-
-  /** @throws OVERLOADED */
-  arrived(bytes: number): void {
-    this.#pool.hold(bytes);
-    this.#length += bytes;
   }
 
   /** What has come; valid until `release`. @throws REQUEST_INVALID nothing has */
@@ -129,7 +84,7 @@ export class Body {
 
   /** When nothing needs the bytes any more: they are another request's then. Idempotent. */
   release(): void {
-    this.#pool.letGo(this.#length);
+    this.lease.release();
     this.#length = 0;
     if (this.#buffer.length > 0) this.#pool.giveBack(this.#buffer);
     this.#buffer = Buffer.alloc(0);

@@ -5,14 +5,21 @@ import type { Body, BodyPool } from './bodyPool.ts';
 import { ClientGone } from './clientGone.ts';
 
 /**
+ * @param onRevoked called when the body must give way to others after it has arrived; before, this rejects
  * @returns to be released by the caller
  * @throws (rejects) REQUEST_TOO_LARGE, OVERLOADED, or ClientGone
  */
-export async function readHttpBody(request: IncomingMessage, pool: BodyPool): Promise<Body> {
+export async function readHttpBody(
+  request: IncomingMessage,
+  pool: BodyPool,
+  onRevoked: (error: unknown) => void,
+): Promise<Body> {
   const claimed = request.headers['content-length'];
-  const body = pool.begin(claimed === undefined ? null : Number(claimed));
+  let revoke = onRevoked;
+  const body = pool.begin(claimed === undefined ? null : Number(claimed), (error) => revoke(error));
   return new Promise((resolve, reject) => {
     const stop = (): void => {
+      revoke = onRevoked;
       request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
     };
     const fail = (error: unknown): void => {
@@ -31,9 +38,11 @@ export async function readHttpBody(request: IncomingMessage, pool: BodyPool): Pr
     };
     const onEnd = (): void => {
       stop();
+      body.lease.arrived();
       resolve(body);
     };
     const onGone = (): void => fail(new ClientGone());
+    revoke = fail;
     request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
   });
 }

@@ -1,11 +1,17 @@
 /**
- * One policy, one inference at a time. Who comes while it runs waits, and who comes while somebody waits takes that place:
- * an observation is worth less the older it is, so the newest wins and the other is refused at once.
+ * One policy, one inference at a time. Who comes while it runs waits for a turn. Every connection has one waiting place: a
+ * newer observation of the same one takes it, since an observation is worth less the older it is. Turns go in the order of
+ * coming, and from client to client where there are several, so that no one of them can crowd out the others.
  */
 
 import { SemanticVlaError } from '../errors.ts';
 
 export type Rejection = 'superseded' | 'draining';
+
+/** Who asks. */
+export interface Asker {
+  readonly client: string;
+}
 
 /** One who waits for a turn. */
 interface Turn {
@@ -13,10 +19,17 @@ interface Turn {
   refuse(reason: unknown): void;
 }
 
+/** Clients whose last turn is remembered. */
+const mostRemembered = 256;
+
 export class InferenceSlot {
   readonly #onReject: (why: Rejection) => void;
   #running: AbortController | null = null;
-  #waiting: Turn | null = null;
+  /** By connection, in the order of coming. */
+  readonly #waiting = new Map<Asker, Turn>();
+  /** When each client had its last turn, counted in turns; the oldest first. */
+  readonly #served = new Map<string, number>();
+  #turns = 0;
   #draining = false;
   readonly #whenIdle: (() => void)[] = [];
 
@@ -29,56 +42,69 @@ export class InferenceSlot {
     return this.#running !== null;
   }
 
-  get waiting(): boolean {
-    return this.#waiting !== null;
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   /**
    * Runs `work` when it is its turn. The slot is taken until `work` settles: it must heed the signal that it is given.
+   * @param asker the connection
    * @param caller of this request alone; to be aborted when nobody waits for the result any more, and aborted here when the
    *   time to drain is over. Whoever has no turn yet gives the place up
-   * @throws (rejects) OVERLOADED a newer one took the place; DRAINING; the signal's reason; or what `work` rejects with
+   * @throws (rejects) OVERLOADED a newer one of the same connection took the place; DRAINING; the signal's reason; or what
+   *   `work` rejects with
    */
-  run<T>(work: (signal: AbortSignal) => Promise<T>, caller: AbortController): Promise<T> {
+  run<T>(work: (signal: AbortSignal) => Promise<T>, asker: Asker, caller: AbortController): Promise<T> {
     if (caller.signal.aborted) return Promise.reject(caller.signal.reason);
     if (this.#draining) {
       this.#onReject('draining');
       return Promise.reject(drainingError());
     }
-    if (this.#running === null) return this.#execute(work, caller);
-    this.#refuseWaiting(
-      'superseded',
-      new SemanticVlaError(
-        'OVERLOADED',
-        'The policy is busy and a newer observation took the waiting place. Ask again with a newer one.',
-      ),
-    );
-    return this.#wait(work, caller);
+    if (this.#running === null) return this.#execute(work, asker, caller);
+    return this.#wait(work, asker, caller);
   }
 
-  #wait<T>(work: (signal: AbortSignal) => Promise<T>, caller: AbortController): Promise<T> {
+  #wait<T>(work: (signal: AbortSignal) => Promise<T>, asker: Asker, caller: AbortController): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const { signal } = caller;
       const leave = (): void => {
-        this.#waiting = null;
+        if (this.#waiting.get(asker) === turn) this.#waiting.delete(asker);
         reject(signal.reason);
       };
-      this.#waiting = {
+      const turn: Turn = {
         start: () => {
           signal.removeEventListener('abort', leave);
-          resolve(this.#execute(work, caller));
+          resolve(this.#execute(work, asker, caller));
         },
         refuse: (reason) => {
           signal.removeEventListener('abort', leave);
           reject(reason);
         },
       };
+      const older = this.#waiting.get(asker);
+      // The place in the order of coming stays.
+      this.#waiting.set(asker, turn);
       signal.addEventListener('abort', leave, { once: true });
+      if (older === undefined) return;
+      this.#onReject('superseded');
+      older.refuse(
+        new SemanticVlaError(
+          'OVERLOADED',
+          'The policy is busy and a newer observation took the waiting place. Ask again with a newer one.',
+        ),
+      );
     });
   }
 
-  async #execute<T>(work: (signal: AbortSignal) => Promise<T>, caller: AbortController): Promise<T> {
+  async #execute<T>(
+    work: (signal: AbortSignal) => Promise<T>,
+    { client }: Asker,
+    caller: AbortController,
+  ): Promise<T> {
     this.#running = caller;
+    this.#served.delete(client);
+    this.#served.set(client, ++this.#turns);
+    if (this.#served.size > mostRemembered) this.#served.delete(this.#served.keys().next().value!);
     try {
       return await work(caller.signal);
     } finally {
@@ -89,7 +115,11 @@ export class InferenceSlot {
   /** Refuses who waits and who comes; resolves when nothing runs. */
   drain(): Promise<void> {
     this.#draining = true;
-    this.#refuseWaiting('draining', drainingError());
+    for (const turn of this.#waiting.values()) {
+      this.#onReject('draining');
+      turn.refuse(drainingError());
+    }
+    this.#waiting.clear();
     if (this.#running === null) return Promise.resolve();
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
@@ -100,18 +130,26 @@ export class InferenceSlot {
   }
 
   #leave(): void {
-    const next = this.#waiting;
     this.#running = null;
-    this.#waiting = null;
-    if (next !== null) next.start();
-    else for (const resolve of this.#whenIdle.splice(0)) resolve();
+    const next = this.#next();
+    if (next !== null) {
+      const turn = this.#waiting.get(next)!;
+      this.#waiting.delete(next);
+      turn.start();
+    } else for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
-  #refuseWaiting(why: Rejection, error: SemanticVlaError): void {
-    if (this.#waiting === null) return;
-    this.#onReject(why);
-    this.#waiting.refuse(error);
-    this.#waiting = null;
+  /** Of the client that has had no turn for longest the connection that came first. */
+  #next(): Asker | null {
+    let next: Asker | null = null;
+    for (const asker of this.#waiting.keys()) {
+      if (next === null || this.#lastTurn(asker) < this.#lastTurn(next)) next = asker;
+    }
+    return next;
+  }
+
+  #lastTurn({ client }: Asker): number {
+    return this.#served.get(client) ?? 0;
   }
 }
 

@@ -18,6 +18,14 @@ const maxNumberBytes = 64;
 /** Of a text that is decoded as a whole: an instruction, a type string. Longer ones can only be arrays or `encoded`. */
 const maxTextBytes = 64 * 2 ** 10;
 
+/**
+ * Escapes of one text: some writers escape every slash of base64, and `encoded` every quote. Looked at one by one; without
+ * a bound 32 MiB of them would keep everybody else waiting.
+ */
+const maxEscapes = 2 ** 20;
+/** Of a whole document: 10,000 lines, indented by as much as anybody does. */
+const maxBlankBytes = 2 ** 20;
+
 const quote = 0x22;
 const backslash = 0x5c;
 
@@ -69,44 +77,97 @@ function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
-const shortEscapes: Readonly<Record<string, number>> = {
+/** By letter: the byte that `\\` and it stand for; 0: another. */
+const shortEscapes = new Uint8Array(256);
+for (const [letter, byte] of Object.entries({
   '"': 0x22,
-  '\\': 0x5c,
+  '\\': backslash,
   '/': 0x2f,
   b: 8,
   f: 12,
   n: 10,
   r: 13,
   t: 9,
-};
+}))
+  shortEscapes[letter.charCodeAt(0)] = byte;
 
-/** Never longer than what it replaces: `\u` takes 6 bytes for at most 3 of UTF-8, a pair 12 for 4. */
+/** By digit: its value; 255: none. */
+const hexDigits = new Uint8Array(256).fill(255);
+for (const [value, letters] of [...'0123456789abcdef'].entries())
+  for (const letter of [letters, letters.toUpperCase()]) hexDigits[letter.charCodeAt(0)] = value;
+
+/** Of four digits; -1: not four. */
+function hexAt(bytes: Buffer, at: number): number {
+  let value = 0;
+  for (let i = 0; i < 4; i++) {
+    const digit = hexDigits[bytes[at + i] ?? 0]!;
+    if (digit === 255) return -1;
+    value = value * 16 + digit;
+  }
+  return value;
+}
+
+/** Bytes that are looked at one by one before the next of a kind is searched for: a search costs as much as some of them. */
+const nearBytes = 32;
+
+/** The next `byte`; the length where there is none. Fast where there are many and where there are few. */
+function nextOf(bytes: Buffer, byte: number, from: number): number {
+  const near = Math.min(from + nearBytes, bytes.length);
+  for (let at = from; at < near; at++) if (bytes[at] === byte) return at;
+  const far = near < bytes.length ? bytes.indexOf(byte, near) : -1;
+  return far < 0 ? bytes.length : far;
+}
+
+/** Never longer than what it replaces: `\\u` takes 6 bytes for at most 3 of UTF-8, a pair 12 for 4. */
 function unescapeOver(bytes: Buffer): Buffer {
   let from = 0;
   let to = 0;
-  for (;;) {
-    const next = bytes.indexOf(backslash, from);
-    const end = next < 0 ? bytes.length : next;
-    if (to !== from) bytes.copyWithin(to, from, end);
-    to += end - from;
-    if (next < 0) return bytes.subarray(0, to);
-    const letter = String.fromCharCode(bytes[next + 1] ?? 0);
-    const short = shortEscapes[letter];
-    if (short !== undefined) {
+  for (let escapes = 0; ; escapes++) {
+    if (escapes > maxEscapes) throw invalidRequest(`text of at most ${maxEscapes} escapes`, 'more');
+    const next = nextOf(bytes, backslash, from);
+    if (to !== from && next - from > nearBytes) bytes.copyWithin(to, from, next);
+    else if (to !== from) for (let i = 0; i < next - from; i++) bytes[to + i] = bytes[from + i]!;
+    to += next - from;
+    if (next === bytes.length) return bytes.subarray(0, to);
+    const letter = bytes[next + 1] ?? 0;
+    const short = shortEscapes[letter]!;
+    if (short !== 0) {
       bytes[to++] = short;
       from = next + 2;
       continue;
     }
-    const hex = /^\\u[0-9a-fA-F]{4}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?/.exec(
-      bytes.toString('latin1', next, Math.min(next + 12, bytes.length)),
-    );
-    if (hex === null) throw invalidRequest('a JSON string', 'a bad escape');
-    const first = Number.parseInt(hex[0].slice(2, 6), 16);
-    const isPair = first >= 0xd800 && first < 0xdc00 && hex[1] !== undefined;
-    const literal = isPair ? hex[0] : hex[0].slice(0, 6);
-    to += bytes.write(JSON.parse(`"${literal}"`) as string, to, 'utf8');
-    from = next + literal.length;
+    const first = letter === 0x75 ? hexAt(bytes, next + 2) : -1;
+    if (first < 0) throw invalidRequest('a JSON string', 'a bad escape');
+    const isHigh = first >= 0xd800 && first < 0xdc00;
+    const isFollowed = isHigh && bytes[next + 6] === backslash && bytes[next + 7] === 0x75;
+    const second = isFollowed ? hexAt(bytes, next + 8) : -1;
+    const isPair = second >= 0xdc00 && second < 0xe000;
+    const isHalf = first >= 0xd800 && first < 0xe000;
+    // Half a pair becomes U+FFFD, as Node writes it.
+    const single = isHalf ? 0xfffd : first;
+    const point = isPair ? 0x10000 + (first - 0xd800) * 0x400 + (second - 0xdc00) : single;
+    to += writeUtf8(bytes, to, point);
+    from = next + (isPair ? 12 : 6);
   }
+}
+
+/** @returns bytes written */
+function writeUtf8(bytes: Buffer, at: number, point: number): number {
+  if (point < 0x80) {
+    bytes[at] = point;
+    return 1;
+  }
+  if (point < 0x800) {
+    bytes[at] = 0xc0 | (point >> 6);
+    bytes[at + 1] = 0x80 | (point & 63);
+    return 2;
+  }
+  const length = point < 0x10000 ? 3 : 4;
+  bytes[at] = length === 3 ? 0xe0 | (point >> 12) : 0xf0 | (point >> 18);
+  if (length === 4) bytes[at + 1] = 0x80 | ((point >> 12) & 63);
+  bytes[at + length - 2] = 0x80 | ((point >> 6) & 63);
+  bytes[at + length - 1] = 0x80 | (point & 63);
+  return length;
 }
 
 /**
@@ -121,6 +182,7 @@ class Parser {
   readonly #bytes: Buffer;
   #at = 0;
   #values = 0;
+  #blanks = 0;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
@@ -183,18 +245,19 @@ class Parser {
   }
 
   #text(): JsonText {
+    const bytes = this.#bytes;
     const start = this.#at + 1;
     let from = start;
-    for (;;) {
-      const end = this.#bytes.indexOf(quote, from);
-      if (end < 0) throw this.#unexpected('the end of a string');
+    for (let escapes = 0; ; escapes++) {
+      if (escapes > maxEscapes) throw invalidRequest(`text of at most ${maxEscapes} escapes`, 'more');
+      const end = nextOf(bytes, quote, from);
+      if (end === bytes.length) throw this.#unexpected('the end of a string');
       // A quote behind an odd number of backslashes belongs to the string. Runs are looked at once: they end at quotes.
       let run = end - 1;
-      while (run >= start && this.#bytes[run] === backslash) run--;
+      while (run >= start && bytes[run] === backslash) run--;
       if ((end - 1 - run) % 2 === 0) {
-        const raw = this.#bytes.subarray(start, end);
         this.#at = end + 1;
-        return new JsonText(raw);
+        return new JsonText(bytes.subarray(start, end));
       }
       from = end + 1;
     }
@@ -228,11 +291,17 @@ class Parser {
   }
 
   #space(): void {
+    const bytes = this.#bytes;
+    let at = this.#at;
+    const most = at + maxBlankBytes - this.#blanks;
     for (;;) {
-      const byte = this.#bytes[this.#at];
-      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return;
-      this.#at++;
+      if (at > most) throw invalidRequest(`JSON with at most ${maxBlankBytes} blanks`, 'more');
+      const byte = bytes[at];
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
+      at++;
     }
+    this.#blanks += at - this.#at;
+    this.#at = at;
   }
 
   #unexpected(what: string): Error {

@@ -1,8 +1,21 @@
 /** The type of bodies of `POST /act`. */
 
+import type { IncomingHttpHeaders } from 'node:http';
+
 export const jsonType = 'application/json';
 
-/** A missing type is JSON: some clients set none. */
-export function isJsonType(type: string | undefined): boolean {
-  return type === undefined || /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(type);
+/** Why a body is not read; null: it is JSON in UTF-8, as it is. */
+export function typeFault({
+  'content-type': type,
+  'content-encoding': coding = 'identity',
+}: IncomingHttpHeaders): string | null {
+  const [, charset] = /^application\/(?:[\w.+-]+\+)?json\s*(?:;(.*))?$/i.exec(type ?? '') ?? [null, null];
+  if (charset === null) {
+    const found = type === undefined ? 'none' : JSON.stringify(type.slice(0, 60));
+    return `Expected the header content-type: ${jsonType}, found ${found}.`;
+  }
+  if (charset !== undefined && /charset/i.test(charset) && !/charset\s*=\s*"?utf-?8"?/i.test(charset))
+    return `Expected charset=utf-8, found ${JSON.stringify(charset.trim().slice(0, 60))}.`;
+  if (coding.toLowerCase() === 'identity') return null;
+  return `Expected a body as it is, found content-encoding ${JSON.stringify(coding.slice(0, 20))}.`;
 }

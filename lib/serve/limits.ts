@@ -2,18 +2,21 @@
 
 import { checkOptions, expected } from '../options.ts';
 
+/** How often connections past their time are looked for. Node's default of 30 s would make every timeout below it a lie. */
+export const timeoutCheckMs = 500;
+
 export interface ServeLimits {
   /** Bytes of one HTTP body or WebSocket message. */
   readonly bodyBytes: number;
-  /** Bytes of HTTP bodies and of messages in one frame held at once, over all connections; beyond it: overload. */
+  /** Bytes of requests held at once, over all connections, unfinished ones too; beyond it whoever holds most gives way. */
   readonly heldBytes: number;
   /** Bytes that may wait in one connection for a client that does not read; beyond it the connection ends. */
   readonly unsentBytes: number;
-  /** Connections at once, per protocol. */
+  /** Connections at once, a protocol, of those that may ask, and as many of others; beyond it the one that idles longest goes. */
   readonly connections: number;
   /** Milliseconds for the headers of a request. */
   readonly headersMs: number;
-  /** Milliseconds for a whole request, headers and body. */
+  /** Milliseconds for a whole request, headers and body, or for a whole message of a WebSocket. */
   readonly requestMs: number;
   /** Milliseconds that a connection may idle: HTTP keep-alive, and a WebSocket that answers no ping. */
   readonly idleMs: number;
@@ -23,7 +26,7 @@ export interface ServeLimits {
 
 export const defaultLimits: ServeLimits = {
   bodyBytes: 32 * 2 ** 20,
-  heldBytes: 32 * 2 ** 20,
+  heldBytes: 64 * 2 ** 20,
   unsentBytes: 4 * 2 ** 20,
   connections: 64,
   headersMs: 5_000,

@@ -2,21 +2,25 @@
  * A look over a msgpack message before anything is built from it. A decoder believes the lengths that it reads: an array
  * that claims 30 million items costs 240 MB before the first is missing. Here each length is held against the bytes that
  * are left, and depth and number of values are bounded. Extension types are refused: neither protocol has any, and
- * msgpackr's own define records, for which it compiles code.
+ * msgpackr's own define records, for which it compiles code. A text must be UTF-8, which a decoder would mend in silence,
+ * and a map has each key once, of which it would take the last.
  */
 
+import { isUtf8 } from 'node:buffer';
 import { invalidRequest } from './ndarray.ts';
 
 const maxDepth = 16;
 const maxValues = 10_000;
+const maxKeyBytes = 256;
 
 /** Payload bytes of the types of one size, by first byte 0xc0..0xd3; -1: another kind. */
 const fixedBytes = [0, -1, 0, 0, -1, -1, -1, -1, -1, -1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8];
 
-type Kind = 'plain' | 'array' | 'map';
+/** `text` and `bytes` are those of the item before `next`. */
+type Kind = 'plain' | 'text' | 'bytes' | 'array' | 'map';
 interface Item {
   readonly kind: Kind;
-  /** Values inside, for an array or a map. */
+  /** Values inside, for an array or a map; bytes of a text. */
   readonly count: number;
   /** Where the next value, or the first inside, begins. */
   readonly next: number;
@@ -25,33 +29,57 @@ interface Item {
 /** @throws REQUEST_INVALID */
 export function checkMsgpack(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  // Values still to come, one entry a level.
-  const open = [1];
+  // One entry a level.
+  const open: Level[] = [{ left: 1, keys: null }];
   let values = 0;
   let at = 0;
   while (open.length > 0) {
-    const left = open.at(-1)!;
-    if (left === 0) {
+    const level = open.at(-1)!;
+    if (level.left === 0) {
       open.pop();
       continue;
     }
-    open[open.length - 1] = left - 1;
+    const isKey = level.keys !== null && level.left % 2 === 0;
+    level.left--;
     if (++values > maxValues) throw invalidRequest(`msgpack of at most ${maxValues} values`, 'more');
     const item = readItem(view, at);
     at = item.next;
     if (at > bytes.length) throw truncated(at - bytes.length);
-    if (item.kind === 'plain') continue;
+    if (isKey) checkKey(level.keys!, bytes, item);
+    if (item.kind === 'text' && !isUtf8(bytes.subarray(at - item.count, at)))
+      throw invalidRequest('text in UTF-8', 'other bytes');
+    if (item.kind !== 'array' && item.kind !== 'map') continue;
     const inside = item.kind === 'map' ? 2 * item.count : item.count;
     // Each takes a byte at least.
     if (inside > bytes.length - at) throw truncated(inside - (bytes.length - at));
     if (open.length > maxDepth) throw invalidRequest(`msgpack of at most ${maxDepth} levels`, 'more');
-    open.push(inside);
+    open.push({ left: inside, keys: item.kind === 'map' ? new Set() : null });
   }
   if (at !== bytes.length) throw invalidRequest('one msgpack value', `${bytes.length - at} bytes behind it`);
 }
 
+interface Level {
+  /** Values still to come. */
+  left: number;
+  /** Of a map, those that have come. */
+  readonly keys: Set<string> | null;
+}
+
+/** A text and bytes of one name are one key here: of two that differ in that alone one would be lost. */
+function checkKey(keys: Set<string>, bytes: Uint8Array, { kind, count, next }: Item): void {
+  if (kind !== 'text' && kind !== 'bytes') throw invalidRequest('keys of text or bytes', 'another one');
+  if (count > maxKeyBytes) throw invalidRequest(`keys of at most ${maxKeyBytes} bytes`, `${count}`);
+  const name = Buffer.from(bytes.buffer, bytes.byteOffset + next - count, count).toString('latin1');
+  if (keys.has(name)) throw invalidRequest('each key once', `${JSON.stringify(name.slice(0, 40))} twice`);
+  keys.add(name);
+}
+
 function plain(next: number): Item {
   return { kind: 'plain', count: 0, next };
+}
+
+function stretch(kind: 'text' | 'bytes', at: number, count: number): Item {
+  return { kind, count, next: at + count };
 }
 
 function truncated(missing: number): Error {
@@ -63,19 +91,19 @@ function readItem(view: DataView, at: number): Item {
   if (type < 0x80 || type >= 0xe0) return plain(at + 1);
   if (type < 0x90) return { kind: 'map', count: type & 0x0f, next: at + 1 };
   if (type < 0xa0) return { kind: 'array', count: type & 0x0f, next: at + 1 };
-  if (type < 0xc0) return plain(at + 1 + (type & 0x1f));
+  if (type < 0xc0) return stretch('text', at + 1, type & 0x1f);
   const fixed = fixedBytes[type - 0xc0] ?? -1;
   if (fixed >= 0) return plain(at + 1 + fixed);
   switch (type) {
     case 0xc4:
     case 0xd9:
-      return plain(at + 2 + readLength(view, at + 1, 1));
+      return stretch(type === 0xd9 ? 'text' : 'bytes', at + 2, readLength(view, at + 1, 1));
     case 0xc5:
     case 0xda:
-      return plain(at + 3 + readLength(view, at + 1, 2));
+      return stretch(type === 0xda ? 'text' : 'bytes', at + 3, readLength(view, at + 1, 2));
     case 0xc6:
     case 0xdb:
-      return plain(at + 5 + readLength(view, at + 1, 4));
+      return stretch(type === 0xdb ? 'text' : 'bytes', at + 5, readLength(view, at + 1, 4));
     case 0xdc:
     case 0xde:
       return { kind: type === 0xdc ? 'array' : 'map', count: readLength(view, at + 1, 2), next: at + 3 };

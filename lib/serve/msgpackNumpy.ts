@@ -58,12 +58,10 @@ function decode(value: unknown): WireValue {
 
 function decodeMap(map: Map<unknown, unknown>): WireValue {
   const fields = new Map<string, unknown>();
-  // Binary and text keys of one name are two keys in Python; only the binary ones mark an array.
+  // Only binary keys mark an array. Each name comes once: msgpackCheck has seen to it.
   const binary = new Set<string>();
   for (const [key, value] of map) {
     const name = keyText(key);
-    // A key twice in one form is the decoder's to settle: the last counts, as in Python.
-    if (fields.has(name)) throw invalidRequest('each key once', `${JSON.stringify(name.slice(0, 40))} twice`);
     if (name === '__proto__') throw invalidRequest('plain keys', '__proto__');
     if (typeof key !== 'string') binary.add(name);
     fields.set(name, value);

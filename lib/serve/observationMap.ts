@@ -6,6 +6,7 @@
 
 import { SemanticVlaError } from '../errors.ts';
 import { checkOptions, expected } from '../options.ts';
+import { frameOfArray } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation, Policy } from '../types.ts';
 import { invalidRequest, NdArray, type WireMap, type WireValue } from './ndarray.ts';
 
@@ -94,17 +95,7 @@ function frame(value: WireValue | undefined, key: string): ImageFrame {
   if (!(value instanceof NdArray)) {
     throw new SemanticVlaError('IMAGE_INVALID', `Field ${key}: expected an array, found something else.`);
   }
-  if (value.dtype !== '|u1') {
-    throw new SemanticVlaError('IMAGE_DTYPE', `Field ${key}: expected |u1 (0..255), found ${value.dtype}.`);
-  }
-  const [height, width, channels] = value.shape;
-  if (value.shape.length !== 3 || channels !== 3 || !height || !width) {
-    throw new SemanticVlaError(
-      'IMAGE_INVALID',
-      `Field ${key}: expected shape (height, width, 3), found (${value.shape.join(', ')}).`,
-    );
-  }
-  return { data: value.data, width, height };
+  return frameOfArray(value, `Field ${key}`);
 }
 
 function numbers(value: WireValue, key: string): Float64Array {

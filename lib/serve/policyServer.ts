@@ -1,15 +1,15 @@
 /** What `servePolicy` starts once its options are checked: listeners, their end, and who closes what. */
 
-import type { FastifyInstance } from 'fastify';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import type { Policy } from '../types.ts';
 import { makeGate } from './access.ts';
-import { ActConnections } from './actConnections.ts';
-import { addActRoute } from './actRoute.ts';
-import { listen, makeListener } from './httpListener.ts';
+import { actPage } from './actPage.ts';
+import { HttpServer } from './httpServer.ts';
 import type { ServeLimits } from './limits.ts';
+import { makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import { OpenpiSocket } from './openpiSocket.ts';
+import { commonPages } from './pages.ts';
 import { PolicyService } from './policyService.ts';
 import type { PolicyServer } from './servePolicy.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
@@ -18,7 +18,10 @@ import type { ServeRecorder } from './serverMetrics.ts';
 /** Every option resolved; a port of null is not served. */
 export interface ServerSettings {
   readonly policy: Policy;
+  /** As it was given. */
   readonly host: string;
+  /** What it means. */
+  readonly address: string;
   readonly ports: { readonly act: number | null; readonly openpi: number | null };
   readonly token: string | undefined;
   readonly compat: boolean;
@@ -28,20 +31,25 @@ export interface ServerSettings {
   readonly limits: ServeLimits;
   readonly logger: Logger | undefined;
   readonly recorder: ServeRecorder | undefined;
-  /** Read connections past Node's streams; false: as on a Node that does not let them be. */
-  readonly directReads: boolean;
 }
 
 /** Of the time to drain, what the running inference gets before it is aborted; the rest is for its answer. */
 const inferenceShare = 0.75;
 
+const aboutAct = `semanticvla: a robot policy behind POST /act, JSON with json_numpy arrays; answers a list of actions
+POST /act       an observation; content-type: application/json
+`;
+
+const aboutOpenpi = `semanticvla: a robot policy behind openpi's WebSocket, msgpack; openpi_client's WebsocketClientPolicy asks it
+WebSocket /     metadata first, then an answer a request
+`;
+
 /** @throws (rejects) CAMERA_UNKNOWN, OPTION_INVALID, ADDRESS_UNAVAILABLE; nothing listens then */
 export async function startServer(settings: ServerSettings): Promise<PolicyServer> {
-  const { logger, host, ports } = settings;
-  const service = new PolicyService({ ...settings, log: logger ?? pino(pino.destination(2)) });
-  const server = new Server(service, settings);
+  const service = new PolicyService({ ...settings, log: settings.logger ?? makeLog('info') });
+  const server = new Server(service);
   try {
-    await server.listen(host, ports);
+    await server.listen(settings);
   } catch (error) {
     await server.close();
     throw error;
@@ -51,17 +59,14 @@ export async function startServer(settings: ServerSettings): Promise<PolicyServe
 
 class Server implements PolicyServer {
   readonly #service: PolicyService;
-  readonly #settings: Pick<ServerSettings, 'token' | 'compat' | 'directReads'>;
-  readonly #apps: FastifyInstance[] = [];
-  #acts: ActConnections | null = null;
+  readonly #ports: HttpServer[] = [];
   #socket: OpenpiSocket | null = null;
   #closed: Promise<void> | null = null;
   #actUrl: string | null = null;
   #openpiUrl: string | null = null;
 
-  constructor(service: PolicyService, settings: Pick<ServerSettings, 'token' | 'compat' | 'directReads'>) {
+  constructor(service: PolicyService) {
     this.#service = service;
-    this.#settings = settings;
   }
 
   get actUrl(): string | null {
@@ -72,34 +77,24 @@ class Server implements PolicyServer {
     return this.#openpiUrl;
   }
 
-  async listen(
-    host: string,
-    ports: { readonly act: number | null; readonly openpi: number | null },
-  ): Promise<void> {
+  async listen({ host, address, ports, token, compat }: ServerSettings): Promise<void> {
     const service = this.#service;
-    const { token, compat, directReads } = this.#settings;
-    const gate = makeGate(token);
+    const gate = makeGate(token, host);
     const name = host.includes(':') ? `[${host}]` : host;
     if (ports.act !== null) {
-      const app = makeListener(service, gate);
-      this.#apps.push(app);
-      addActRoute(app, service, compat);
-      this.#acts = new ActConnections(app.server, { service, gate, compat, directReads });
-      let connections = 0;
-      app.server.on('connection', (socket) => {
-        connections++;
-        socket.once('close', () => connections--);
-      });
-      service.countConnections('act', () => connections);
-      this.#actUrl = `http://${name}:${await listen(app, host, ports.act)}`;
+      const pages = new Map(commonPages(service, aboutAct)).set('/act', actPage(service, compat));
+      const port = new HttpServer(service, gate, 'act', pages);
+      this.#ports.push(port);
+      service.countConnections('act', () => port.connections.count);
+      this.#actUrl = `http://${name}:${await port.listen(address, ports.act)}`;
     }
     if (ports.openpi !== null) {
-      const app = makeListener(service, gate);
-      this.#apps.push(app);
-      const socket = new OpenpiSocket(app, { service, gate, directReads });
+      const port = new HttpServer(service, gate, 'openpi', new Map(commonPages(service, aboutOpenpi)));
+      this.#ports.push(port);
+      const socket = new OpenpiSocket(port, service);
       this.#socket = socket;
       service.countConnections('openpi', () => socket.connections);
-      this.#openpiUrl = `ws://${name}:${await listen(app, host, ports.openpi)}`;
+      this.#openpiUrl = `ws://${name}:${await port.listen(address, ports.openpi)}`;
     }
     service.log.info({ act: this.#actUrl, openpi: this.#openpiUrl, token: token !== undefined }, 'serving');
   }
@@ -120,19 +115,16 @@ class Server implements PolicyServer {
   async #close(): Promise<void> {
     const { drainMs } = this.#service.limits;
     this.#service.log.info('draining');
+    const terminate = (): void => {
+      for (const { connections } of this.#ports) connections.terminate();
+    };
     // A policy that does not heed its signal, or a client that does not read, ends here.
-    const force = setTimeout(() => {
-      this.#acts?.terminate();
-      this.#socket?.terminate();
-      for (const app of this.#apps) app.server.closeAllConnections();
-    }, drainMs);
+    const force = setTimeout(terminate, drainMs);
     const drained = this.#service.drain(drainMs * inferenceShare);
-    this.#acts?.drain();
     this.#socket?.drain();
-    await Promise.all(this.#apps.map((app) => app.close()));
+    await Promise.all(this.#ports.map((port) => port.close()));
     clearTimeout(force);
-    this.#acts?.terminate();
-    this.#socket?.terminate();
+    terminate();
     void drained;
     this.#service.log.info('closed');
   }

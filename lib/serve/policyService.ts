@@ -4,8 +4,9 @@ import type { Logger } from 'pino';
 import { SemanticVlaError } from '../errors.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { BodyPool } from './bodyPool.ts';
+import { ByteBudget, type Lease } from './byteBudget.ts';
 import { type Failure, failureOf } from './failure.ts';
-import { InferenceSlot } from './inferenceSlot.ts';
+import { type Asker, InferenceSlot } from './inferenceSlot.ts';
 import type { ServeLimits } from './limits.ts';
 import type { WireMap } from './ndarray.ts';
 import { type ObservationKeys, observationReader, type ReadObservation } from './observationMap.ts';
@@ -28,6 +29,16 @@ export interface Inference {
   readonly inferMs: number;
 }
 
+/** Who asks, and what it holds. */
+export interface Ticket {
+  /** The connection. */
+  readonly asker: Asker;
+  /** To be aborted when the client is gone, or must give its memory back. */
+  readonly caller: AbortController;
+  /** Of the request; nobody takes it back from here on once the policy reads it. */
+  readonly lease: Lease;
+}
+
 /** Failures of the policy in a row after which the server says that it is not ready. */
 const failuresUntilNotReady = 3;
 
@@ -37,6 +48,7 @@ export class PolicyService {
   readonly log: Logger;
   readonly metadata: WireMap;
   readonly fingerprint: string;
+  readonly budget: ByteBudget;
   readonly bodies: BodyPool;
   readonly #policy: Policy;
   readonly #read: ReadObservation;
@@ -44,7 +56,6 @@ export class PolicyService {
   readonly #slot: InferenceSlot;
   readonly #connections = new Map<Protocol, () => number>();
   #draining = false;
-  #slow = false;
   #failures = 0;
 
   constructor({ policy, keys, unnormKey, metadata, limits, log, recorder }: ServiceOptions) {
@@ -61,11 +72,12 @@ export class PolicyService {
         busy: () => this.#slot.busy,
         waiting: () => this.#slot.waiting,
         ready: () => this.ready,
-        heldBytes: () => this.bodies.held,
+        heldBytes: () => this.budget.held,
       },
       recorder,
     );
-    this.bodies = new BodyPool(limits, () => this.metrics.rejected('memory'));
+    this.budget = new ByteBudget(limits.heldBytes, () => this.metrics.rejected('memory'));
+    this.bodies = new BodyPool(limits.bodyBytes, this.budget);
     this.#slot = new InferenceSlot((why) => this.metrics.rejected(why));
   }
 
@@ -85,30 +97,34 @@ export class PolicyService {
 
   /**
    * @param fields decoded request
-   * @param caller to be aborted when the client is gone
    * @throws (rejects) what `observationReader` throws, OVERLOADED, DRAINING, ACTION_NOT_FINITE, or the policy's error
    */
-  async infer(fields: WireMap, caller: AbortController): Promise<Inference> {
+  async infer(fields: WireMap, { asker, caller, lease }: Ticket): Promise<Inference> {
     const { observation, instruction } = this.#read(fields);
     const unnormKey = this.#unnormKey;
-    return this.#slot.run(async (signal) => {
-      const start = performance.now();
-      try {
-        const chunk = await this.#policy.predict(observation, {
-          instruction,
-          signal,
-          ...(unnormKey === undefined ? {} : { unnormKey }),
-        });
-        checkFinite(chunk);
-        const inferMs = performance.now() - start;
-        this.metrics.inference(inferMs / 1000);
-        this.#failures = 0;
-        return { chunk, inferMs };
-      } catch (error) {
-        if (!signal.aborted && failureOf(error).status >= 500) this.#failures++;
-        throw error;
-      }
-    }, caller);
+    return this.#slot.run(
+      async (signal) => {
+        lease.pin();
+        const start = performance.now();
+        try {
+          const chunk = await this.#policy.predict(observation, {
+            instruction,
+            signal,
+            ...(unnormKey === undefined ? {} : { unnormKey }),
+          });
+          checkFinite(chunk);
+          const inferMs = performance.now() - start;
+          this.metrics.inference(inferMs / 1000);
+          this.#failures = 0;
+          return { chunk, inferMs };
+        } catch (error) {
+          if (!signal.aborted && failureOf(error).status >= 500) this.#failures++;
+          throw error;
+        }
+      },
+      asker,
+      caller,
+    );
   }
 
   /** Logs and counts a request that failed. What the client is not told stands in the log. */
@@ -120,16 +136,6 @@ export class PolicyService {
       this.log.error({ ...fields, err: error }, 'request failed');
     else this.log.warn({ ...fields, reason: failure.message }, 'request refused');
     return failure;
-  }
-
-  /** Says once that connections are read through Node's streams: right, and several times slower. */
-  readsSlowly(): void {
-    if (this.#slow) return;
-    this.#slow = true;
-    this.log.warn(
-      { node: process.version },
-      'this Node does not let connections be read directly: requests take longer',
-    );
   }
 
   /** No new work from here on; resolves when nothing runs, for which it sees after `patienceMs` itself. */

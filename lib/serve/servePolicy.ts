@@ -19,6 +19,8 @@ export interface ServeOptions {
   readonly openpi?: { readonly port?: number } | false;
   /** At least 16 characters. Without one only this machine is served, and no web pages on it. */
   readonly token?: string;
+  /** Other machines are served without a token: everybody on the network may move the robot. Default: false. */
+  readonly insecureNoAuth?: boolean;
   /** Which key of a request holds which camera, the state and the instruction. */
   readonly keys?: ObservationKeys;
   /** Dataset whose statistics (un)normalize; default: the policy's. */
@@ -37,6 +39,7 @@ const optionNames = [
   'act',
   'openpi',
   'token',
+  'insecureNoAuth',
   'keys',
   'unnormKey',
   'metadata',
@@ -69,7 +72,7 @@ const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };
  */
 export async function servePolicy(policy: Policy, options: ServeOptions = {}): Promise<PolicyServer> {
   checkOptions(options, optionNames, 'servePolicy');
-  const { host = '127.0.0.1', act = {}, openpi = {}, token } = options;
+  const { host = '127.0.0.1', act = {}, openpi = {}, token, insecureNoAuth = false } = options;
   if (act === false && openpi === false) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
@@ -77,6 +80,8 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     );
   }
   checkToken(token);
+  if (typeof insecureNoAuth !== 'boolean')
+    throw expected('OPTION_INVALID', 'true or false', 'insecureNoAuth', insecureNoAuth);
   if (act !== false) checkOptions(act, ['port', 'compat'], 'act');
   if (openpi !== false) checkOptions(openpi, ['port'], 'openpi');
   const actPort = policy.platform.name === 'aloha' ? defaultPorts.aloha : defaultPorts.act;
@@ -84,13 +89,14 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     act: act === false ? null : checkPort('act.port', act.port ?? actPort),
     openpi: openpi === false ? null : checkPort('openpi.port', openpi.port ?? defaultPorts.openpi),
   };
-  await checkAddress(host, token);
+  const address = await checkAddress({ host, token, insecureNoAuth });
   const limits = resolveLimits(options.limits);
   // Loaded here: who only predicts shall not wait for a web server.
   const { startServer } = await import('./policyServer.ts');
   return startServer({
     policy,
     host,
+    address,
     ports,
     token,
     compat: act !== false && act.compat === true,
@@ -100,7 +106,6 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     limits,
     logger: options.logger,
     recorder: options.recorder,
-    directReads: true,
   });
 }
 

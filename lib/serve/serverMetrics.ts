@@ -10,7 +10,7 @@ const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Requests that are counted at once; some 50 microseconds. */
 const mostPending = 64;
 
-export type Rejection = 'superseded' | 'draining' | 'memory' | 'token';
+export type Rejection = 'superseded' | 'draining' | 'memory' | 'places' | 'token';
 
 /** Records what happens inside the server and its policy; lib/profile/recorder has one. */
 export interface ServeRecorder {
@@ -23,7 +23,7 @@ export interface ServeRecorder {
 export interface Gauges {
   connections(protocol: Protocol): number;
   busy(): boolean;
-  waiting(): boolean;
+  waiting(): number;
   ready(): boolean;
   heldBytes(): number;
 }
@@ -64,7 +64,7 @@ export class ServerMetrics {
     });
     this.#rejections = new Counter({
       name: 'semanticvla_rejected_total',
-      help: 'Requests refused before the policy: superseded by a newer one, draining, no memory held for bodies, no token.',
+      help: 'Requests refused before the policy: superseded by a newer one, draining, no memory or no place for them, no token.',
       labelNames: ['reason'],
       registers,
     });
@@ -85,10 +85,12 @@ export class ServerMetrics {
       });
     gauge('semanticvla_ready', '1 when a request would be served.', () => Number(gauges.ready()));
     gauge('semanticvla_busy', '1 while an inference runs.', () => Number(gauges.busy()));
-    gauge('semanticvla_waiting', 'Requests that wait for the running one, at most 1.', () =>
-      Number(gauges.waiting()),
+    gauge('semanticvla_waiting', 'Requests that wait for a turn, at most one a connection.', () =>
+      gauges.waiting(),
     );
-    gauge('semanticvla_held_bytes', 'Bytes of HTTP bodies in memory.', () => gauges.heldBytes());
+    gauge('semanticvla_held_bytes', 'Bytes of requests in memory, unfinished ones too.', () =>
+      gauges.heldBytes(),
+    );
     gauge('process_resident_memory_bytes', 'Resident memory of the process.', () =>
       process.memoryUsage.rss(),
     );
@@ -120,7 +122,7 @@ export class ServerMetrics {
     this.#recorder?.event('rejected', performance.now(), Number.NaN, reason);
   }
 
-  disconnected(protocol: Protocol, reason: 'upload' | 'inference' | 'slow' | 'idle'): void {
+  disconnected(protocol: Protocol, reason: 'upload' | 'inference' | 'slow' | 'idle' | 'late'): void {
     this.#disconnects.inc({ protocol, reason });
   }
 

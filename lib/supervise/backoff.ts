@@ -1,14 +1,17 @@
 /** How long to wait before an engine is started again. */
 
+import { checkOptions, expected } from '../options.ts';
+
 export interface Backoff {
-  /** Milliseconds before the first restart. */
+  /** Milliseconds before the first restart, >= 1. */
   readonly firstMs: number;
-  /** Each further wait is this times the last. */
+  /** Each further wait is this times the last; >= 1. */
   readonly factor: number;
+  /** Longest wait, milliseconds, >= `firstMs`. */
   readonly maxMs: number;
-  /** An engine that has run this long has proven itself: the next wait is `firstMs` again. */
+  /** An engine that has run this long has proven itself: the next wait is `firstMs` again. Milliseconds > 0. */
   readonly stableMs: number;
-  /** Losses in a row, without a stable run between, after which the supervisor gives up. */
+  /** Losses in a row, without a stable run between, after which the supervisor gives up; >= 1, Infinity: never. */
   readonly giveUpAfter: number;
 }
 
@@ -19,6 +22,35 @@ export const defaultBackoff: Backoff = {
   stableMs: 10_000,
   giveUpAfter: 20,
 };
+
+/** Longer waits are none of a timer. */
+const longestMs = 2 ** 31 - 1;
+
+/**
+ * Complete and usable: an engine that does not start is never tried in a storm.
+ * @throws OPTION_INVALID, OPTION_UNKNOWN
+ */
+export function resolveBackoff(given: Partial<Backoff> | undefined): Backoff {
+  if (given !== undefined) checkOptions(given, Object.keys(defaultBackoff), 'superviseEngine backoff');
+  const set = Object.entries(given ?? {}).filter(([, value]) => value !== undefined);
+  const backoff: Backoff = { ...defaultBackoff, ...Object.fromEntries(set) };
+  const { firstMs, factor, maxMs, stableMs, giveUpAfter } = backoff;
+  const check = (right: boolean, what: string, name: keyof Backoff): void => {
+    const value: unknown = backoff[name];
+    if (typeof value !== 'number' || !right) throw expected('OPTION_INVALID', what, `backoff.${name}`, value);
+  };
+  check(firstMs >= 1 && firstMs <= longestMs, `milliseconds in 1..${longestMs}`, 'firstMs');
+  check(factor >= 1 && factor <= Number.MAX_VALUE, 'a finite number from 1 on', 'factor');
+  check(
+    maxMs >= firstMs && maxMs <= longestMs,
+    `milliseconds from firstMs (${firstMs}) to ${longestMs}`,
+    'maxMs',
+  );
+  check(stableMs > 0, 'milliseconds above 0', 'stableMs');
+  const counts = Number.isInteger(giveUpAfter) || giveUpAfter === Number.POSITIVE_INFINITY;
+  check(counts && giveUpAfter >= 1, 'a whole number above 0, or Infinity', 'giveUpAfter');
+  return backoff;
+}
 
 /** @param losses in a row, >= 1 */
 export function restartDelay({ firstMs, factor, maxMs }: Backoff, losses: number): number {

@@ -7,14 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import { type Ending, watchDeath } from './deathWatch.ts';
 import { EngineLink, type TransportName } from './engineLink.ts';
-import type {
-  EngineFacts,
-  EngineSource,
-  FromEngine,
-  ToEngine,
-  WireArray,
-  WireError,
-} from './engineMessages.ts';
+import type { EngineFacts, EngineSource, ToEngine, WireArray } from './engineMessages.ts';
+import { type EngineAnswer, readMessage } from './engineReply.ts';
 import { createSharedFile } from './sharedFile.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -40,12 +34,11 @@ export interface EngineChildOptions {
   readonly onOutput: (text: string) => void;
 }
 
-export type EngineReply = Extract<FromEngine, { id: number }>;
-
 interface Call {
   readonly id: number;
+  readonly kind: 'predict' | 'stages';
   readonly watchdog: Watchdog;
-  readonly resolve: (answer: { reply: EngineReply; arrays: readonly WireArray[] }) => void;
+  readonly resolve: (answer: EngineAnswer) => void;
   readonly reject: (error: SemanticVlaError) => void;
 }
 
@@ -53,6 +46,8 @@ interface Call {
 const tailLength = 600;
 /** The exit code comes with the process's end, a moment after its socket's. */
 const exitCodeMs = 20;
+/** What the engine has no use for, and what its modules must not read: who may ask the server. */
+const secrets = { SEMANTICVLA_TOKEN: undefined };
 
 export class EngineChild {
   /** Rejects with the engine's own error, or with ENGINE_LOST. */
@@ -63,21 +58,20 @@ export class EngineChild {
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
   readonly #socket: Socket;
-  readonly #link: EngineLink<ToEngine, FromEngine>;
+  readonly #link: EngineLink<ToEngine, unknown>;
   readonly #silenceMs: number;
   readonly #stopDeathWatch: () => void;
   #startLimit: Watchdog | null;
   #silence: Watchdog | null = null;
   #call: Call | null = null;
+  #facts: EngineFacts | null = null;
   #loss: Loss | null = null;
   #tail = '';
   #settleReady!: { resolve: (facts: EngineFacts) => void; reject: (error: SemanticVlaError) => void };
   #settleLost!: (loss: Loss) => void;
 
-  /** @throws BACKEND_UNAVAILABLE no shared memory, or no process can be started */
+  /** @throws BACKEND_UNAVAILABLE no shared memory, or no process can be started; nothing is left open then */
   constructor(options: EngineChildOptions) {
-    const shared = options.transport === 'shared';
-    const sharedFd = shared ? createSharedFile() : null;
     this.#silenceMs = options.silenceMs;
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = { resolve, reject };
@@ -88,23 +82,25 @@ export class EngineChild {
     this.lost = new Promise((resolve) => {
       this.#settleLost = resolve;
     });
-    this.#child = spawn(process.execPath, [...entry(), options.transport, `${process.pid}`], {
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe', ...(sharedFd === null ? [] : [sharedFd])],
-      env: { ...process.env, ...options.env },
-    });
+    const { child, sharedFd } = start(options);
+    this.#child = child;
     this.exited = new Promise((resolve) => {
-      this.#child.once('exit', () => {
-        if (sharedFd !== null) closeSync(sharedFd);
+      let open = true;
+      const end = (): void => {
+        if (open && sharedFd !== null) closeSync(sharedFd);
+        open = false;
         resolve();
-      });
-      this.#child.once('error', () => resolve());
+      };
+      child.once('exit', end);
+      // without a process there is no other end; a process that could not be killed has one
+      child.on('error', () => child.pid === undefined && end());
     });
-    this.#child.on('error', (error) => this.#lose('start', `its process did not start (${error.message})`));
-    this.#child.on('exit', (code, signal) => this.#onEnd(signal === null ? { code: code! } : { signal }));
-    const { pid } = this.#child;
+    child.on('error', (error) => this.#lose('start', `its process did not start (${error.message})`));
+    child.on('exit', (code, signal) => this.#onEnd(signal === null ? { code: code! } : { signal }));
+    const { pid } = child;
     this.#stopDeathWatch = pid === undefined ? () => {} : watchDeath(pid, (ending) => this.#onEnd(ending));
-    this.#socket = this.#child.stdio[3] as Socket;
-    this.#link = new EngineLink<ToEngine, FromEngine>(
+    this.#socket = child.stdio[3] as Socket;
+    this.#link = new EngineLink<ToEngine, unknown>(
       this.#socket,
       { sharedFd, side: 'supervisor' },
       (message, arrays) => this.#receive(message, arrays),
@@ -116,7 +112,10 @@ export class EngineChild {
     this.#socket.on('close', () => {
       setTimeout(() => this.#lose('exit', 'it closed its link'), exitCodeMs).unref();
     });
-    for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.on('error', () => {
+        // what it prints is lost, and nothing else
+      });
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.#tail = (this.#tail + text).slice(-tailLength);
         options.onOutput(text);
@@ -153,14 +152,14 @@ export class EngineChild {
     message: Extract<ToEngine, { id: number; observation: unknown }>,
     arrays: readonly WireArray[],
     limitMs: number,
-  ): Promise<{ reply: EngineReply; arrays: readonly WireArray[] }> {
+  ): Promise<EngineAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#loss !== null) return reject(lossError(this.#loss));
       this.#link.send(message, arrays);
       const watchdog = new Watchdog(limitMs, () =>
         this.#lose('deadline', `it did not answer within ${limitMs} ms`),
       );
-      this.#call = { id: message.id, watchdog, resolve, reject };
+      this.#call = { id: message.id, kind: message.kind, watchdog, resolve, reject };
     });
   }
 
@@ -182,29 +181,31 @@ export class EngineChild {
     this.#child.kill('SIGKILL');
   }
 
-  #receive(message: FromEngine, arrays: readonly WireArray[]): void {
+  /** @throws what the link takes as the end of the engine: a message that is none */
+  #receive(message: unknown, arrays: readonly WireArray[]): void {
     if (this.#loss !== null) return;
+    const heard = readMessage(message, arrays, { facts: this.#facts, call: this.#call });
     this.#silence?.reset();
-    switch (message.kind) {
+    switch (heard.kind) {
       case 'ready':
+        this.#facts = heard.facts;
         this.#startLimit?.stop();
         this.#startLimit = null;
         this.#silence = new Watchdog(this.#silenceMs, () =>
           this.#lose('heartbeat', `it gave no sign for ${this.#silenceMs} ms`),
         );
-        this.#settleReady.resolve(message.facts);
+        this.#settleReady.resolve(heard.facts);
         return;
       case 'refused':
-        this.#lose('start', message.error.message, engineError(message.error));
+        this.#lose('start', heard.error.message, heard.error);
         return;
       case 'beat':
         return;
       default: {
-        const call = this.#call;
-        if (call === null || call.id !== message.id) return;
+        const call = this.#call!;
         this.#call = null;
         call.watchdog.stop();
-        call.resolve({ reply: message, arrays });
+        call.resolve(heard);
       }
     }
   }
@@ -232,7 +233,8 @@ export class EngineChild {
     this.#silence?.stop();
     this.#call?.watchdog.stop();
     this.kill();
-    this.#settleReady.reject(error ?? lossError(loss));
+    this.#socket.destroy();
+    this.#settleReady.reject(error ?? startError(loss));
     this.#call?.reject(lossError(loss));
     this.#call = null;
     this.#settleLost(loss);
@@ -251,15 +253,44 @@ function entry(): string[] {
   ];
 }
 
+/** Of a call: whether another engine comes, `whenReady` tells. */
 export function lossError(loss: Loss): SemanticVlaError {
   const code: ErrorCode = loss.reason === 'deadline' ? 'ENGINE_DEADLINE' : 'ENGINE_LOST';
   return new SemanticVlaError(
     code,
-    `${loss.message} Another one is being started; hold the robot until then.`,
+    `${loss.message} Hold the robot until another one is ready (whenReady, event "ready").`,
   );
 }
 
-/** The engine's error as its own process threw it; what is no SemanticVlaError there is a failure of the runtime. */
-export function engineError({ code, message }: WireError): SemanticVlaError {
-  return new SemanticVlaError((code ?? 'RUNTIME_FAILED') as ErrorCode, message);
+/** Of the first start: nothing follows by itself. */
+function startError(loss: Loss): SemanticVlaError {
+  return new SemanticVlaError(
+    'ENGINE_LOST',
+    `${loss.message} It had never been ready, so no other is started: correct the cause, then call superviseEngine again.`,
+  );
+}
+
+/** @throws BACKEND_UNAVAILABLE */
+function start(options: EngineChildOptions): { child: ChildProcess; sharedFd: number | null } {
+  const sharedFd = options.transport === 'shared' ? createSharedFile() : null;
+  let child: ChildProcess | null = null;
+  let found: unknown;
+  try {
+    child = spawn(process.execPath, [...entry(), options.transport, `${process.pid}`], {
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', ...(sharedFd === null ? [] : [sharedFd])],
+      env: { ...process.env, ...secrets, ...options.env },
+    });
+  } catch (error) {
+    found = error;
+  }
+  // out of descriptors Node gives a child without streams, and tells why a moment later
+  if (child?.stdio?.[3]) return { child, sharedFd };
+  child?.on('error', () => {});
+  if (sharedFd !== null) closeSync(sharedFd);
+  throw new SemanticVlaError(
+    'BACKEND_UNAVAILABLE',
+    `Engine process: expected to start one, found ${found instanceof Error ? found.message : 'no descriptors left'}. ` +
+      'Close files or raise the limit (ulimit -n), and free processes and memory.',
+    { cause: found },
+  );
 }

@@ -162,14 +162,21 @@ export class EngineLink<Out, In> {
   #deliver(body: Uint8Array | null): void {
     this.#part = 'header';
     this.#target = this.#header;
-    const sent = JSON.parse(Buffer.from(this.#json).toString()) as [] | [In, [DtypeName, number][]];
+    const sent: unknown = JSON.parse(Buffer.from(this.#json).toString());
+    if (!Array.isArray(sent)) throw new Error('a frame that holds no list');
     if (sent.length === 0) return;
-    const [message, shapes] = sent;
+    const [message, given] = sent as [In, unknown];
+    const shapes = checkedShapes(given);
     const lengths = shapes.map(([dtype, length]) => length * constructors[dtype].BYTES_PER_ELEMENT);
+    const wanted = lengths.reduce((sum, n) => sum + align(n), 0);
     let bytes = body;
     if (bytes === null) {
-      bytes = this.#memory(lengths.reduce((sum, n) => sum + align(n), 0));
-      if (bytes.length > 0) this.#theirs?.read(bytes);
+      if (wanted > 0 && this.#theirs === null) throw new Error(`${wanted} bytes of arrays that did not come`);
+      if (wanted > 0) this.#theirs!.expect(wanted);
+      bytes = this.#memory(wanted);
+      if (wanted > 0) this.#theirs!.read(bytes);
+    } else if (wanted !== bytes.length) {
+      throw new Error(`arrays of ${wanted} bytes in a frame with ${bytes.length}`);
     }
     const { buffer, byteOffset } = bytes;
     let offset = 0;
@@ -187,6 +194,18 @@ export class EngineLink<Out, In> {
     if (this.#kept.length < bytes) this.#kept = Buffer.allocUnsafeSlow(bytes);
     return this.#kept.subarray(0, bytes);
   }
+}
+
+/** `[[dtype, elements], ...]` as the other side wrote it. */
+function checkedShapes(given: unknown): readonly (readonly [DtypeName, number])[] {
+  if (!Array.isArray(given)) throw new Error('a frame without a list of arrays');
+  for (const shape of given as unknown[]) {
+    const [dtype, length] = Array.isArray(shape) ? (shape as unknown[]) : [];
+    const known = typeof dtype === 'string' && Object.hasOwn(constructors, dtype);
+    if (!known || !Number.isSafeInteger(length) || (length as number) < 0)
+      throw new Error('an array whose type or length is none');
+  }
+  return given as (readonly [DtypeName, number])[];
 }
 
 function dtypeOf(array: WireArray): DtypeName {

@@ -3,14 +3,8 @@
  * how the arrays travel is the transport's business (engineLink.ts).
  */
 
-import type {
-  ActionChunk,
-  ImageFrame,
-  Observation,
-  Platform,
-  PredictOptions,
-  StageTensor,
-} from '../types.ts';
+import type { PolicyFacts } from '../support/policyFacts.ts';
+import type { ActionChunk, ImageFrame, Observation, PredictOptions, StageTensor } from '../types.ts';
 
 /** Arrays that may cross. */
 export type WireArray = Uint8Array | Int32Array | Float32Array | Float64Array;
@@ -24,13 +18,7 @@ export type EngineSource =
 export type EngineJson = Readonly<Record<string, unknown>>;
 
 /** What a policy is known by before it predicts. */
-export interface EngineFacts {
-  readonly platform: Platform;
-  readonly dimensions: readonly string[];
-  readonly variant: string;
-  readonly imageSize: number;
-  readonly patchGrid: number;
-}
+export type EngineFacts = PolicyFacts;
 
 export interface WireError {
   /** Null when the engine threw something that is no SemanticVlaError. */

@@ -7,7 +7,10 @@ import { Socket } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../errors.ts';
+import { checkedChunk } from '../support/checkedChunk.ts';
+import { policyFacts } from '../support/policyFacts.ts';
 import type { Policy, PolicyOptions } from '../types.ts';
+import { checkedStages } from './checkedStages.ts';
 import { EngineLink } from './engineLink.ts';
 import {
   type EngineSource,
@@ -84,8 +87,7 @@ async function receive(message: ToEngine, arrays: readonly WireArray[]): Promise
     case 'start':
       try {
         policy = await open(message.source);
-        const { platform, dimensions, variant, imageSize, patchGrid } = policy;
-        const facts = { platform, dimensions, variant, imageSize, patchGrid };
+        const facts = policyFacts(policy, 'the engine module');
         link.send({ kind: 'ready', facts }, []);
         setInterval(() => link.send({ kind: 'beat' }, []), message.beatMs).unref();
       } catch (error) {
@@ -118,10 +120,14 @@ async function answer(
     if (policy === null) throw new Error('asked before it was ready');
     const out: WireArray[] = [];
     if (kind === 'predict') {
-      const chunk = packChunk(await policy.predict(observation, options), out);
+      // a policy that a user wrote answers for its own nonsense, and its engine lives on
+      const chunk = packChunk(checkedChunk(await policy.predict(observation, options), policy), out);
       link.send({ kind: 'chunk', id, chunk, ms: performance.now() - start }, out);
     } else {
-      link.send({ kind, id, stages: packStages(await policy.stages(observation, options), out) }, out);
+      link.send(
+        { kind, id, stages: packStages(checkedStages(await policy.stages(observation, options)), out) },
+        out,
+      );
     }
   } catch (error) {
     link.send({ kind: 'error', id, error: wireError(error) }, []);

@@ -4,7 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { openSync, readSync, unlinkSync, writevSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, unlinkSync, writevSync } from 'node:fs';
 import { join } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
 
@@ -20,15 +20,21 @@ const mostParts = 512;
  */
 export function createSharedFile(): number {
   const path = join(folder, `semanticvla-${process.pid}-${randomBytes(8).toString('hex')}`);
+  let fd: number | null = null;
   try {
-    const fd = openSync(path, 'wx+', 0o600);
+    fd = openSync(path, 'wx+', 0o600);
     unlinkSync(path);
     return fd;
   } catch (cause) {
+    if (fd !== null) closeSync(fd);
+    const { code } = cause as NodeJS.ErrnoException;
+    const next =
+      code === 'EMFILE' || code === 'ENFILE'
+        ? 'Close files or raise the limit (ulimit -n).'
+        : "Mount it (containers: --shm-size), or pass transport: 'pipe'.";
     throw new SemanticVlaError(
       'BACKEND_UNAVAILABLE',
-      `Transport shared: expected to create a file in ${folder}, found ${(cause as NodeJS.ErrnoException).code}. ` +
-        "Mount it (containers: --shm-size), or pass transport: 'pipe'.",
+      `Transport shared: expected to create a file in ${folder}, found ${code}. ${next}`,
       { cause },
     );
   }
@@ -68,6 +74,12 @@ export class SharedRegion {
       }
       at += bytes;
     }
+  }
+
+  /** Before memory is taken for what the other side says it has written. @throws it has not */
+  expect(bytes: number): void {
+    const written = fstatSync(this.#fd).size - this.#start;
+    if (written < bytes) throw new Error(`arrays of ${bytes} bytes in a shared file with ${written}`);
   }
 
   /** Fills `into` from the region's beginning. */

@@ -6,8 +6,10 @@
  * within the same tick; another engine is started with back-off.
  */
 
-import { checkOptions, expected } from '../options.ts';
-import { type Backoff, defaultBackoff } from './backoff.ts';
+import { checkOptions, checkSignal, expected } from '../options.ts';
+import { whenAborted } from '../support/abort.ts';
+import { isolated } from '../support/isolated.ts';
+import { type Backoff, resolveBackoff } from './backoff.ts';
 import { EngineChild } from './engineChild.ts';
 import type { TransportName } from './engineLink.ts';
 import type { EngineSource } from './engineMessages.ts';
@@ -29,8 +31,12 @@ export interface SuperviseOptions {
   /** How images and results travel. Default `shared`: memory of both processes. `pipe`: a socket pair. */
   readonly transport?: TransportName;
   readonly backoff?: Partial<Backoff>;
-  /** Environment variables of the engine on top of this process's, e.g. `CUDA_VISIBLE_DEVICES`. */
+  /**
+   * Environment variables of the engine on top of this process's, e.g. `CUDA_VISIBLE_DEVICES`. The server's token
+   * (SEMANTICVLA_TOKEN) it gets only from here.
+   */
   readonly env?: Readonly<Record<string, string>>;
+  /** Takes note and returns: it is called in the middle of the work. Whatever it throws or rejects with ends nothing. */
   readonly onEvent?: (event: EngineEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -52,16 +58,15 @@ const optionNames = [
 /**
  * Starts an engine in a process of its own and waits until it is ready.
  *
- * @throws (rejects) OPTION_*; what the engine threw when it does not load; ENGINE_LOST when its process ended or took
- *   longer than `startMs`; the signal's reason
+ * @throws (rejects) OPTION_*; what the engine threw when it does not load; ENGINE_LOST when its process ended, took longer
+ *   than `startMs` or sent nonsense; BACKEND_UNAVAILABLE no process or no shared memory; the signal's reason
  */
 export async function superviseEngine(options: SuperviseOptions): Promise<SupervisedPolicy> {
   const settings = resolve(options);
   options.signal?.throwIfAborted();
   const child = new EngineChild(settings.child);
   const started = performance.now();
-  const onAbort = (): void => child.kill();
-  options.signal?.addEventListener('abort', onAbort, { once: true });
+  const stop = whenAborted(options.signal, () => child.kill());
   try {
     const facts = await child.ready;
     return new SupervisedPolicy(settings, child, facts, performance.now() - started);
@@ -69,7 +74,7 @@ export async function superviseEngine(options: SuperviseOptions): Promise<Superv
     options.signal?.throwIfAborted();
     throw error;
   } finally {
-    options.signal?.removeEventListener('abort', onAbort);
+    stop();
   }
 }
 
@@ -80,9 +85,10 @@ function resolve(options: SuperviseOptions): EngineSettings {
   if (typeof engine !== 'object' || engine === null) {
     throw expected('OPTION_INVALID', 'an object { checkpoint } or { module }', 'engine', engine);
   }
-  checkOptions(engine, ['checkpoint', 'module', 'options'], 'superviseEngine engine');
-  if ('checkpoint' in engine === 'module' in engine) {
-    throw expected('OPTION_INVALID', 'either a checkpoint or a module', 'engine', engine);
+  checkEngine(engine);
+  checkSignal(options.signal);
+  for (const [name, value] of Object.entries(env)) {
+    if (typeof value !== 'string') throw expected('OPTION_INVALID', 'a text', `env.${name}`, value);
   }
   const numbers = { deadlineMs, firstDeadlineMs, startMs, heartbeatMs, silenceMs };
   for (const [name, value] of Object.entries(numbers)) {
@@ -96,10 +102,7 @@ function resolve(options: SuperviseOptions): EngineSettings {
   if (silenceMs < 2 * heartbeatMs) {
     throw expected('OPTION_INVALID', `at least twice heartbeatMs (${heartbeatMs})`, 'silenceMs', silenceMs);
   }
-  if (options.backoff !== undefined) {
-    checkOptions(options.backoff, Object.keys(defaultBackoff), 'superviseEngine backoff');
-  }
-  const emit = (event: EngineEvent): void => onEvent?.(event);
+  const emit = isolated('onEvent of superviseEngine', onEvent);
   return {
     child: {
       source: engine,
@@ -113,7 +116,32 @@ function resolve(options: SuperviseOptions): EngineSettings {
     deadlineMs,
     firstDeadlineMs,
     startMs,
-    backoff: { ...defaultBackoff, ...options.backoff },
+    backoff: resolveBackoff(options.backoff),
     emit,
   };
+}
+
+function checkEngine(engine: EngineSource): void {
+  checkOptions(engine, ['checkpoint', 'module', 'options'], 'superviseEngine engine');
+  if ('checkpoint' in engine === 'module' in engine) {
+    throw expected('OPTION_INVALID', 'either a checkpoint or a module', 'engine', engine);
+  }
+  const path: unknown = 'checkpoint' in engine ? engine.checkpoint : engine.module;
+  if (typeof path !== 'string' || path === '')
+    throw expected('OPTION_INVALID', 'a path', 'engine.checkpoint or engine.module', path);
+  checkJson(engine.options, 'engine.options');
+}
+
+/** Would arrive as something else, or not at all: functions, signals, typed arrays, NaN, what holds itself. */
+function checkJson(value: unknown, name: string, within: readonly unknown[] = []): void {
+  if (value === undefined || value === null || typeof value === 'string' || typeof value === 'boolean')
+    return;
+  if (Number.isFinite(value)) return;
+  const plain =
+    typeof value === 'object' &&
+    (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value) as null));
+  if (!plain || within.includes(value)) {
+    throw expected('OPTION_INVALID', "what JSON can carry to the engine's process", name, value);
+  }
+  for (const [key, part] of Object.entries(value)) checkJson(part, `${name}.${key}`, [...within, value]);
 }

@@ -1,26 +1,16 @@
 /** A policy whose engine lives in a process of its own; see superviseEngine.ts. */
 
 import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, checkSignal, expected } from '../options.ts';
+import { whenAborted } from '../support/abort.ts';
+import { isolated } from '../support/isolated.ts';
+import type { Notice } from '../support/notices.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Backoff, restartDelay } from './backoff.ts';
-import {
-  EngineChild,
-  type EngineChildOptions,
-  type EngineReply,
-  engineError,
-  type Loss,
-  type LossReason,
-} from './engineChild.ts';
-import {
-  type EngineFacts,
-  packObservation,
-  type ToEngine,
-  unpackChunk,
-  unpackStages,
-  type WireArray,
-} from './engineMessages.ts';
+import { EngineChild, type EngineChildOptions, type Loss, type LossReason } from './engineChild.ts';
+import { type EngineFacts, packObservation, type ToEngine, type WireArray } from './engineMessages.ts';
+import type { EngineAnswer } from './engineReply.ts';
 
 export type EngineEvent =
   | { readonly kind: 'ready'; readonly pid: number; readonly startMs: number; readonly restarts: number }
@@ -55,14 +45,31 @@ const predictOptionNames = ['instruction', 'unnormKey', 'signal'] as const;
 /** Long enough for a policy to close its session; then it is killed. */
 const closeMs = 2000;
 
+/** `ms` from the question to the answer, both on this side. */
+interface Answered {
+  readonly answer: Exclude<EngineAnswer, { kind: 'error' }>;
+  readonly ms: number;
+}
+
+/** A call of `whenReady`. */
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+}
+
 interface Job {
   readonly kind: 'predict' | 'stages';
   readonly instruction: string;
   readonly message: Extract<ToEngine, { observation: unknown }>;
   readonly arrays: readonly WireArray[];
-  readonly resolve: (answer: { reply: EngineReply; arrays: readonly WireArray[]; ms: number }) => void;
+  readonly resolve: (answer: Answered) => void;
   readonly reject: (error: unknown) => void;
   settled: boolean;
+}
+
+/** Equal for engines of one policy. Notices may differ: the second engine finds a cache that the first had to make. */
+function sameness({ notices: _, ...facts }: EngineFacts): string {
+  return JSON.stringify(facts);
 }
 
 export class SupervisedPolicy implements Policy {
@@ -71,6 +78,7 @@ export class SupervisedPolicy implements Policy {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly notices: readonly Notice[];
   readonly #settings: EngineSettings;
   readonly #facts: string;
   readonly #queue: Job[] = [];
@@ -96,19 +104,21 @@ export class SupervisedPolicy implements Policy {
   #nextId = 1;
   #lastLoss: Loss | null = null;
   #restartTimer: NodeJS.Timeout | null = null;
-  #waiting: { resolve: () => void; reject: (error: SemanticVlaError) => void }[] = [];
+  readonly #waiting = new Set<Waiter>();
   #closing: Promise<void> | null = null;
+  /** Isolated, one a call of `listen`. */
   readonly #listeners = new Set<(event: EngineEvent) => void>();
 
   /** Made by `superviseEngine`. */
   constructor(settings: EngineSettings, child: EngineChild, facts: EngineFacts, startMs: number) {
     this.#settings = settings;
-    this.#facts = JSON.stringify(facts);
+    this.#facts = sameness(facts);
     this.platform = facts.platform;
     this.dimensions = facts.dimensions;
     this.variant = facts.variant;
     this.imageSize = facts.imageSize;
     this.patchGrid = facts.patchGrid;
+    this.notices = facts.notices;
     this.#child = child;
     this.#watch(child);
     child.hold(false);
@@ -135,12 +145,16 @@ export class SupervisedPolicy implements Policy {
 
   /**
    * Hears every event from now on, `lost` in the same turn as the call that was lost. A loop that must not go on with what
-   * a lost engine has planned calls its `reset` on it.
+   * a lost engine has planned calls its `reset` on it. What a listener throws or rejects with ends nothing: it becomes a
+   * process warning, once.
    * @returns stops listening
+   * @throws OPTION_INVALID no function
    */
   listen(listener: (event: EngineEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    if (listener === undefined) throw expected('OPTION_INVALID', 'a function', 'listener', listener);
+    const hear = isolated('listener of a supervised policy', listener);
+    this.#listeners.add(hear);
+    return () => this.#listeners.delete(hear);
   }
 
   /**
@@ -148,29 +162,43 @@ export class SupervisedPolicy implements Policy {
    *   ENGINE_DEADLINE when it is lost on this call; CLOSED; the signal's reason
    */
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
-    const { reply, arrays, ms } = await this.#submit('predict', observation, options);
-    if (reply.kind !== 'chunk') throw new Error(`the engine answered a prediction with ${reply.kind}`);
+    const { answer, ms } = await this.#submit('predict', observation, options);
+    // what answers with another kind is lost already
+    const { chunk, ms: engineMs } = answer as Extract<EngineAnswer, { kind: 'chunk' }>;
     this.#predictions++;
-    const chunk = unpackChunk(reply.chunk, arrays);
-    const { total = reply.ms, ...stages } = chunk.timings;
+    const { total = engineMs, ...stages } = chunk.timings;
     const timings = { ...stages, transport: Math.max(0, ms - total), total: Math.max(total, ms) };
     return { ...chunk, timings };
   }
 
   async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
-    const { reply, arrays } = await this.#submit('stages', observation, options);
-    if (reply.kind !== 'stages') throw new Error(`the engine answered stages with ${reply.kind}`);
-    return unpackStages(reply.stages, arrays);
+    const { answer } = await this.#submit('stages', observation, options);
+    return (answer as Extract<EngineAnswer, { kind: 'stages' }>).stages;
   }
 
   /** Resolves when an engine is ready; rejects with ENGINE_UNAVAILABLE or CLOSED when none will be, or the signal's reason. */
   whenReady(signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      checkSignal(signal);
       signal?.throwIfAborted();
       if (this.#state === 'ready') return resolve();
       if (this.#state !== 'starting') return reject(this.#unavailable());
-      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
-      this.#waiting.push({ resolve, reject });
+      const settled = (): void => {
+        stop();
+        this.#waiting.delete(waiter);
+      };
+      const waiter: Waiter = {
+        resolve: () => {
+          settled();
+          resolve();
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+      };
+      const stop = whenAborted(signal, waiter.reject);
+      this.#waiting.add(waiter);
     });
   }
 
@@ -179,7 +207,7 @@ export class SupervisedPolicy implements Policy {
       this.#state = 'closed';
       if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
       this.#dropJobs(this.#unavailable());
-      for (const { reject } of this.#waiting.splice(0)) reject(this.#unavailable());
+      for (const { reject } of [...this.#waiting]) reject(this.#unavailable());
       await this.#child.close(closeMs);
     })();
     return this.#closing;
@@ -189,13 +217,9 @@ export class SupervisedPolicy implements Policy {
     await this.close();
   }
 
-  #submit(
-    kind: Job['kind'],
-    observation: Observation,
-    options: PredictOptions,
-  ): Promise<{ reply: EngineReply; arrays: readonly WireArray[]; ms: number }> {
+  #submit(kind: Job['kind'], observation: Observation, options: PredictOptions): Promise<Answered> {
     return new Promise((resolve, reject) => {
-      checkOptions(options, predictOptionNames, kind);
+      checkPredictOptions(options, kind);
       const { signal, ...rest } = options;
       signal?.throwIfAborted();
       if (this.#state !== 'ready') {
@@ -215,22 +239,21 @@ export class SupervisedPolicy implements Policy {
         settled: false,
         resolve: (answer) => {
           job.settled = true;
-          signal?.removeEventListener('abort', onAbort);
+          stop();
           resolve(answer);
         },
         reject: (error) => {
           job.settled = true;
-          signal?.removeEventListener('abort', onAbort);
+          stop();
           reject(error);
         },
       };
-      const onAbort = (): void => {
+      const stop = whenAborted(signal, (reason) => {
         const waiting = this.#queue.indexOf(job);
         if (waiting >= 0) this.#queue.splice(waiting, 1);
         else if (this.#current === job) this.#child.abort(id);
-        job.reject(signal!.reason);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
+        job.reject(reason);
+      });
       this.#queue.push(job);
       this.#next();
     });
@@ -248,16 +271,16 @@ export class SupervisedPolicy implements Policy {
     child
       .ask(job.message, job.arrays, this.#limit(job))
       .then(
-        ({ reply, arrays }) => {
-          if (reply.kind === 'error') {
-            const error = engineError(reply.error);
+        (answer) => {
+          if (answer.kind === 'error') {
+            const { error } = answer;
             const live = !job.settled;
             job.reject(error);
             // an aborted call ends in an error too; that is no failure of the engine
             if (live && error.code === 'RUNTIME_FAILED') child.fail(error);
           } else {
             this.#encoded.add(job.instruction);
-            job.resolve({ reply, arrays, ms: performance.now() - started });
+            job.resolve({ answer, ms: performance.now() - started });
           }
         },
         (error) => job.reject(error),
@@ -292,13 +315,15 @@ export class SupervisedPolicy implements Policy {
     this.#encoded.clear();
     this.#emit({ kind: 'lost', reason: loss.reason, message: loss.message });
     this.#dropJobs(this.#unavailable());
+    // a listener may have closed it
+    if (this.#state !== 'starting') return;
     if (this.#inARow >= backoff.giveUpAfter) {
       this.#giveUp(loss.message);
       return;
     }
     const inMs = restartDelay(backoff, this.#inARow);
-    this.#emit({ kind: 'restarting', inMs, losses: this.#inARow });
     this.#restartTimer = setTimeout(() => void this.#restart(), inMs);
+    this.#emit({ kind: 'restarting', inMs, losses: this.#inARow });
   }
 
   async #restart(): Promise<void> {
@@ -325,7 +350,7 @@ export class SupervisedPolicy implements Policy {
       return; // `lost` says it
     }
     if (this.#state !== 'starting') return;
-    if (JSON.stringify(facts) !== this.#facts) {
+    if (sameness(facts) !== this.#facts) {
       child.kill();
       return this.#giveUp(
         'Engine: the policy on disk is another than at the start. Start the program again.',
@@ -341,18 +366,19 @@ export class SupervisedPolicy implements Policy {
       startMs: performance.now() - started,
       restarts: this.#restarts,
     });
-    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    for (const { resolve } of [...this.#waiting]) resolve();
   }
 
   #giveUp(message: string): void {
     this.#state = 'failed';
     this.#emit({ kind: 'failed', message });
-    for (const { reject } of this.#waiting.splice(0)) reject(this.#unavailable());
+    for (const { reject } of [...this.#waiting]) reject(this.#unavailable());
   }
 
   #emit(event: EngineEvent): void {
     this.#settings.emit(event);
-    for (const listener of this.#listeners) listener(event);
+    // those of now: a listener may add another
+    for (const hear of [...this.#listeners]) hear(event);
   }
 
   #dropJobs(error: SemanticVlaError): void {
@@ -376,6 +402,16 @@ export class SupervisedPolicy implements Policy {
       `Engine: expected one that is ready, found none. ${this.#lastLoss?.message ?? ''} ${next}`,
     );
   }
+}
+
+function checkPredictOptions(options: PredictOptions, kind: Job['kind']): void {
+  checkOptions(options, predictOptionNames, kind);
+  const { instruction, unnormKey, signal }: { [name in keyof PredictOptions]: unknown } = options;
+  if (typeof instruction !== 'string')
+    throw expected('INSTRUCTION_INVALID', 'a string', 'instruction', instruction);
+  if (unnormKey !== undefined && typeof unnormKey !== 'string')
+    throw expected('OPTION_INVALID', 'a name', 'unnormKey', unnormKey);
+  checkSignal(signal);
 }
 
 /** What would not cross unharmed is refused here, in the words that the policy itself would use. */

@@ -8,6 +8,9 @@ import { expected } from '../options.ts';
 /** `code` of the process warning of a callback that failed. */
 export const callbackFailed = 'SEMANTICVLA_CALLBACK_FAILED';
 
+/** Callbacks whose failure was said; also of one that is given to several calls. */
+const reported = new WeakSet<object>();
+
 /**
  * `callback` as it may be called anywhere: never throws, returns nothing, waits for nothing. The first failure becomes a
  * process warning with code SEMANTICVLA_CALLBACK_FAILED; the callback is called again all the same, further failures of it
@@ -23,10 +26,9 @@ export function isolated<A extends readonly unknown[]>(
 ): (...args: A) => void {
   if (callback === undefined) return () => {};
   if (typeof callback !== 'function') throw expected('OPTION_INVALID', 'a function', what, callback);
-  let reported = false;
   const failed = (error: unknown): void => {
-    if (reported) return;
-    reported = true;
+    if (reported.has(callback)) return;
+    reported.add(callback);
     warn(what, error);
   };
   return (...args) => {

@@ -1,18 +1,81 @@
-/** Commands of this package as a user has to type them: in a clone, or in a project that depends on it. */
+/** Commands of this package as a user has to type them: in a clone, or in a project of npm, pnpm, yarn or another. */
 
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
  * `command` as it is in a clone; through `npm explore` where the package is a dependency, because npm runs scripts of the
- * project one stands in.
+ * project one stands in. npm comes with Node, so this serves projects of other package managers too.
  *
  * @param command as it works in the package's own folder, such as `npm run build:native`
  * @param root folder of the package, with a slash at the end
  */
 export function packageCommand(command: string, root: string = packageRoot): string {
-  if (!/[\\/]node_modules[\\/]/.test(root)) return command;
+  if (!isDependency(root)) return command;
   // a shell of its own, so that `A && B` stays together
   return `npm explore semanticvla -- ${command.includes('&&') ? `"${command}"` : command}`;
+}
+
+/** The way to an addon where install scripts were blocked, did not run, or ran on another machine. */
+export function buildAddonCommand(root: string = packageRoot): string {
+  const byHand = `node ${join(root, 'scripts/install.mjs')}`;
+  if (!isDependency(root)) return root === join(process.cwd(), '/') ? 'node scripts/install.mjs' : byHand;
+  const modules = outermostModules(root);
+  if (existsSync(join(modules, '.package-lock.json'))) {
+    const major = npmMajor();
+    // npm 12 runs no install script that the project did not approve, not even on rebuild; older ones do not know the word
+    if (major !== null && major >= 12)
+      return 'npm install-scripts approve semanticvla && npm rebuild semanticvla';
+    if (major !== null) return 'npm rebuild semanticvla';
+  }
+  // pnpm's own note of what it did not run: approving runs it at once, and again with every later install
+  const notes = readText(join(modules, '.modules.yaml')) ?? '';
+  const ignored = /"?ignoredBuilds"?:[^\]}]*?semanticvla@/.test(notes);
+  if (ignored) return 'ONNXRUNTIME_NODE_INSTALL=skip pnpm approve-builds --all';
+  return byHand;
+}
+
+/** The way to dependencies of this package that are not there, or are those of another machine. */
+export function reinstallCommand(root: string = packageRoot): string {
+  if (!isDependency(root)) return 'npm ci';
+  const modules = outermostModules(root);
+  const manager = existsSync(join(modules, '.modules.yaml'))
+    ? 'pnpm'
+    : existsSync(join(modules, '.yarn-integrity')) || existsSync(join(modules, '.yarn-state.yml'))
+      ? 'yarn'
+      : 'npm';
+  // none of them looks at files that it believes to be there
+  return `rm -rf ${modules} && ONNXRUNTIME_NODE_INSTALL=skip ${manager} install`;
+}
+
+function isDependency(root: string): boolean {
+  return /[\\/]node_modules[\\/]/.test(root);
+}
+
+/** `/robot/node_modules` of `/robot/node_modules/.pnpm/semanticvla@0.1.0/node_modules/semanticvla/`. */
+function outermostModules(root: string): string {
+  return root.slice(0, root.search(/[\\/]node_modules[\\/]/) + '/node_modules'.length);
+}
+
+/** Major version of the npm that a shell would start, from its files; null when it is not found (a wrapper, say). */
+function npmMajor(): number | null {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const npm = join(folder, 'npm');
+    if (!existsSync(npm)) continue;
+    const manifest = join(dirname(dirname(realpathSync(npm))), 'package.json');
+    const { name, version } = JSON.parse(readText(manifest) ?? '{}') as { name?: string; version?: string };
+    return name === 'npm' && version !== undefined ? Number.parseInt(version, 10) : null;
+  }
+  return null;
+}
+
+function readText(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return null;
+  }
 }

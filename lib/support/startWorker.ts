@@ -14,6 +14,8 @@ export function startWorker(module: string, base: string, name: string): Worker 
   if (!base.endsWith('.ts')) return new Worker(new URL(`${module}.js`, base), options);
   // run from sources (tests): a thread has no module hooks of tsx, so it registers them itself
   const url = JSON.stringify(new URL(`${module}.ts`, base).href);
-  const bootstrap = `import('tsx/esm/api').then(({ register }) => { register(); return import(${url}); })`;
+  // found from here: the thread's program would look from where the process was started
+  const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  const bootstrap = `import(${tsx}).then(({ register }) => { register(); return import(${url}); })`;
   return new Worker(bootstrap, { ...options, eval: true });
 }

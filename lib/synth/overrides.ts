@@ -197,9 +197,8 @@ function checked(spec: SynthSpec): SynthSpec {
     fail('llamaHeads', 'an even head width (rotary embedding)', String(llama.width / llama.heads));
   if (llama.heads % llama.kvHeads !== 0)
     fail('llamaKvHeads', `a divisor of the ${llama.heads} heads`, String(llama.kvHeads));
-  if (imageSize % patchSize !== 0)
-    fail('imageSize', `a multiple of the patch size ${patchSize}`, String(imageSize));
-  const patches = (imageSize / patchSize) ** 2;
+  if (imageSize < patchSize) fail('imageSize', `at least one patch of ${patchSize}`, String(imageSize));
+  const patches = Math.floor(imageSize / patchSize) ** 2;
   if (family === 'semanticvla' && actionDim % 7 !== 0)
     fail('actionDim', 'a multiple of 7 (3 translation, 3 rotation, 1 gripper an arm)', String(actionDim));
   if (pruning === null) {

@@ -11,6 +11,8 @@ import { mkdir, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../errors.ts';
+import { isolated } from '../support/isolated.ts';
+import { makeFolder } from '../support/makeFolder.ts';
 import {
   adapterConfigJson,
   datasetStatisticsJson,
@@ -81,7 +83,7 @@ export async function synthesizeCheckpoint(
   const weightBytes = totalBytes(tensors);
   signal?.throwIfAborted();
   await refuseNonEmpty(dir);
-  await mkdir(dirname(dir), { recursive: true }).catch((cause) => unwritable(dirname(dir), cause));
+  await makeFolder(dirname(dir)).catch((cause) => unwritable(dirname(dir), cause));
   await refuseFullDisk(dirname(dir), weightBytes + spareBytes);
 
   const partial = `${dir}.partial-${process.pid}`;
@@ -123,7 +125,8 @@ async function writeFiles(
   plan: PolicyPlan,
   options: SynthOptions & { readonly seed: number; readonly weightBytes: number },
 ): Promise<{ path: string; bytes: number }[]> {
-  const { seed, signal, onProgress } = options;
+  const { seed, signal } = options;
+  const tell = isolated('onProgress', options.onProgress);
   const files: { path: string; bytes: number }[] = [];
   const pool = new BufferPool(options.chunkBytes);
   const tables = new NormalTables();
@@ -133,7 +136,7 @@ async function writeFiles(
     onBytes: (bytes) => {
       // Headers are beyond the weights; the count ends exactly at the total.
       done = Math.min(done + bytes, options.weightBytes);
-      onProgress?.({ step, done, total: options.weightBytes, unit: 'bytes' });
+      tell({ step, done, total: options.weightBytes, unit: 'bytes' });
     },
   });
   const filler = (label: string) => (tensor: PlannedTensor) =>
@@ -142,7 +145,7 @@ async function writeFiles(
   const shards = planShards(plan.shards, options.maxShardBytes ?? spec.shardBytes);
   const small = smallFiles(spec, seed, shardIndex(shards));
   for (const { path, bytes } of small) {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await makeFolder(dirname(join(folder, path)));
     await writeFile(join(folder, path), bytes).catch((cause) => unwritable(join(folder, path), cause));
     files.push({ path, bytes: bytes.length });
   }

@@ -22,7 +22,7 @@ export function vitTensors(
 ): PlannedTensor[] {
   const { width, depth } = vit;
   const mlpWidth = Math.trunc(width * vit.mlpRatio);
-  const patches = (spec.imageSize / spec.patchSize) ** 2;
+  const patches = Math.floor(spec.imageSize / spec.patchSize) ** 2;
   const dense = (name: string, layer: Linear) =>
     wrapped === null ? linear(name, layer) : linearLora(name, layer, wrapped.lora);
   // Towers are as deep as their sum of block outputs stays near one.

@@ -19,6 +19,7 @@ export function unnormalizeActions(
   normalization: Normalization,
 ): Float64Array<ArrayBuffer> {
   const { low, high } = lowHigh(bounds, normalization);
+  const { mask } = bounds;
   const dim = low.length;
   if (dim === 0 || normalized.length === 0 || normalized.length % dim !== 0) {
     throw new SemanticVlaError(
@@ -35,8 +36,10 @@ export function unnormalizeActions(
     const d = i % dim;
     const l = low[d] as number;
     const shifted = single ? Math.fround(a + 1) : a + 1;
-    out[i] = bounds.mask[d] ? 0.5 * shifted * ((high[d] as number) - l + 1e-8) + l : a;
+    out[i] = mask[d] ? 0.5 * shifted * ((high[d] as number) - l + 1e-8) + l : a;
   }
+  // a finite value times a finite range may still be none
+  checkFinite(out, dim);
   return out;
 }
 
@@ -70,7 +73,12 @@ export function discreteActions(
   });
 }
 
-/** LIBERO's robot side wants the gripper as -1 (open) or 1 (closed), the dataset has 0 (closed) to 1 (open). */
+/**
+ * LIBERO's simulator wants the gripper as -1 (open) or 1 (closed), the dataset, and so the policy, has 0 (closed) to 1
+ * X
+ *
+ * @param g last of the seven values of an action
+ */
 export function liberoGripper(g: number): number {
   return -Math.sign(2 * g - 1);
 }

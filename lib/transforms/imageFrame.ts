@@ -12,6 +12,62 @@ export const maxFramePixels = 8192 * 8192;
 /** Longest side in pixels: that of a JPEG image, through which the reference sends every frame it resizes. */
 export const maxFrameSide = 65_500;
 
+/** An array as NumPy files and requests carry it: `dtype` is NumPy's type string, `data` its bytes in C order. */
+export interface PixelArray {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data: ArrayBufferView;
+}
+
+/**
+ * uint8 [height, width, 3] -> a frame of the same memory. Every other type and layout is refused: what gray, alpha, depth or
+ * channels in front would become is a guess.
+ *
+ * @param name what the array is called in messages
+ * @throws IMAGE_INVALID, IMAGE_DTYPE, IMAGE_TOO_LARGE
+ */
+export function frameOfArray({ dtype, shape, data }: PixelArray, name: string): ImageFrame {
+  if (dtype !== '|u1' || !(data instanceof Uint8Array)) {
+    throw new SemanticVlaError(
+      'IMAGE_DTYPE',
+      `${name}: expected a uint8 image (0..255), found NumPy type '${dtype}'. Scale, round and cast it to uint8 first.`,
+    );
+  }
+  const [height = 0, width = 0, channels] = shape;
+  if (shape.length !== 3 || channels !== 3 || height < 1 || width < 1) {
+    throw new SemanticVlaError(
+      'IMAGE_INVALID',
+      `${name}: expected shape (height, width, 3), found (${shape.join(', ')})${layoutInWords(shape)}.`,
+    );
+  }
+  checkFrameSize(width, height, name);
+  const frame = { data, width, height };
+  checkFrame(frame, name);
+  return frame;
+}
+
+function layoutInWords(shape: readonly number[]): string {
+  if (shape.length === 2 || (shape.length === 3 && shape[2] === 1))
+    return ', a gray or depth image; repeat gray into three channels if the policy was trained so';
+  if (shape.length === 3 && shape[2] === 4) return ', an alpha channel; drop it: image[..., :3]';
+  if (shape.length === 3 && shape[0] === 3)
+    return ', channels first; move them last: image.transpose(1, 2, 0)';
+  if (shape.length === 4) return ', a batch; send one frame: image[0]';
+  return '';
+}
+
+/**
+ * For readers that know the sizes before there are pixels.
+ * @throws IMAGE_TOO_LARGE
+ */
+export function checkFrameSize(width: number, height: number, name: string): void {
+  if (width <= maxFrameSide && height <= maxFrameSide && width * height <= maxFramePixels) return;
+  throw new SemanticVlaError(
+    'IMAGE_TOO_LARGE',
+    `${name}: expected at most ${maxFramePixels} pixels and ${maxFrameSide} a side, found ${width} x ${height}. Make the frame smaller first.`,
+  );
+}
+
 /**
  * Checks one frame.
  *
@@ -43,13 +99,7 @@ export function checkFrame(frame: unknown, name: string): asserts frame is Image
     }
   }
   const [columns, rows] = [width as number, height as number];
-  if (columns > maxFrameSide || rows > maxFrameSide || columns * rows > maxFramePixels) {
-    return fail(
-      'IMAGE_TOO_LARGE',
-      `at most ${maxFramePixels} pixels and ${maxFrameSide} a side; make the frame smaller first`,
-      `${columns} x ${rows}`,
-    );
-  }
+  checkFrameSize(columns, rows, `Image ${name}`);
   if (order !== undefined && order !== 'rgb' && order !== 'bgr') {
     return fail('IMAGE_INVALID', "order to be 'rgb' or 'bgr'", describe(order));
   }

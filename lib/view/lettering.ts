@@ -1,7 +1,7 @@
 /**
  * Text as SVG strokes. Machines with nothing but Node have no fonts installed, and an SVG `<text>` draws nothing there;
- * these letters are paths, so the picture is the same everywhere. Printable ASCII; accents fall back to the base letter,
- * other characters to a hollow box.
+ * these letters are paths, so the picture is the same everywhere. Printable ASCII; accents fall back to the base letter.
+ * Other scripts are SVG `<text>` in the machine's own fonts where it has any (`scriptFonts`), else hollow boxes.
  */
 
 /** One glyph: advance width without spacing, and its strokes. y is down: 0 = top of capitals, 3 = x-height, 8 = baseline. */
@@ -121,14 +121,38 @@ const glyphs: Readonly<Record<string, Glyph>> = {
 /** Space between glyphs, in glyph units; includes the width of the stroke. */
 const spacing = 1.5;
 
-function glyphsOf(text: string): Glyph[] {
-  const plain = text.normalize('NFKD').replace(/\p{Mark}/gu, '');
-  return [...plain].map((character) => glyphs[character] ?? missing);
+/** A letter of a script that is not drawn here, as wide as most of its kind are; marks stay with what they stand on. */
+interface Foreign {
+  readonly text: string;
+  readonly width: number;
 }
+
+/** Chinese, Japanese, Korean and emoji fill a square of an em; an em is 11 units where capitals are 8 high. */
+const wide =
+  /^[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+const em = 11;
+
+function lettersOf(text: string): (Glyph | Foreign)[] {
+  const segments = new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(text);
+  return [...segments].flatMap(({ segment }): (Glyph | Foreign)[] => {
+    const plain = [...segment.normalize('NFKD').replace(/\p{Mark}/gu, '')];
+    if (plain.length > 0 && plain.every((letter) => Object.hasOwn(glyphs, letter)))
+      return plain.map((letter) => glyphs[letter]!);
+    return [{ text: segment, width: wide.test(segment) ? em - spacing : 6 }];
+  });
+}
+
+const isForeign = (letter: Glyph | Foreign): letter is Foreign => 'text' in letter;
+
+/** Whether a line has letters that only a font can draw. */
+export const needsFont = (text: string): boolean => lettersOf(text).some(isForeign);
 
 /** Width in pixels of `text` with capitals `size` pixels high. */
 export function measureText(text: string, size: number): number {
-  const units = glyphsOf(text).reduce((sum, [width]) => sum + width + spacing, -spacing);
+  const units = lettersOf(text).reduce(
+    (sum, letter) => sum + (isForeign(letter) ? letter.width : letter[0]) + spacing,
+    -spacing,
+  );
   return Math.max(0, units) * (size / 8);
 }
 
@@ -137,15 +161,25 @@ export interface TextStyle {
   readonly size: number;
   readonly color: string;
   readonly bold?: boolean;
+  /** Other scripts are drawn in the machine's fonts instead of as boxes; default false. */
+  readonly scriptFonts?: boolean;
 }
 
 /** SVG of one line of text whose capitals have their top left corner at (x, y). */
 export function drawText(text: string, x: number, y: number, style: TextStyle): string {
   let advance = 0;
   let strokes = '';
-  for (const [width, path] of glyphsOf(text)) {
+  for (const letter of lettersOf(text)) {
+    if (isForeign(letter) && style.scriptFonts) {
+      strokes +=
+        `<text x="${advance.toFixed(2)}" y="8" font-family="sans-serif" font-size="${em}" stroke="none" ` +
+        `fill="${style.color}"${style.bold ? ' font-weight="bold"' : ''}>${escaped(letter.text)}</text>`;
+      advance += letter.width + spacing;
+      continue;
+    }
+    const path = isForeign(letter) ? missing[1] : letter[1];
     if (path !== '') strokes += `<path transform="translate(${advance.toFixed(2)} 0)" d="${path}"/>`;
-    advance += width + spacing;
+    advance += (isForeign(letter) ? letter.width : letter[0]) + spacing;
   }
   const weight = style.bold ? 1.45 : 1;
   const transform = `translate(${x} ${y}) scale(${style.size / 8})`;
@@ -155,12 +189,23 @@ export function drawText(text: string, x: number, y: number, style: TextStyle): 
   );
 }
 
-/** Breaks `text` at spaces into lines no wider than `width` pixels; a longer word stands alone on its line. */
+const escaped = (text: string): string =>
+  text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`);
+
+/** After a letter of a script that writes without spaces a line may end. */
+const breakable = /(?<=[\u2e80-\ua4cf\uff00-\uff60])/u;
+
+/** Breaks `text` at spaces, and within words of scripts without them, into lines no wider than `width` pixels; a longer word stands alone on its line. */
 export function wrapText(text: string, size: number, width: number): string[] {
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(/\s+/).filter((part) => part !== '')) {
-    const longer = line === '' ? word : `${line} ${word}`;
+  const words = text.split(/\s+/).filter((part) => part !== '');
+  const parts = words.flatMap((word) =>
+    word.split(breakable).map((part, i) => (i === 0 ? ` ${part}` : part)),
+  );
+  for (const part of parts) {
+    const word = part.trimStart();
+    const longer = line === '' ? word : `${line}${part}`;
     if (line !== '' && measureText(longer, size) > width) {
       lines.push(line);
       line = word;

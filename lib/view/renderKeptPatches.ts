@@ -6,7 +6,7 @@
 import { SemanticVlaError } from '../errors.ts';
 import { loadSharp } from '../sharp.ts';
 import { scaleColor } from './colorScale.ts';
-import { drawText, measureText, wrapText } from './lettering.ts';
+import { drawText, measureText, needsFont, wrapText } from './lettering.ts';
 
 export interface KeptPatchesView {
   /** [I, S, S, 3] uint8 RGB: the frames as they enter the policy, after resize and crop. */
@@ -104,12 +104,25 @@ function svg(width: number, height: number, body: string): Buffer {
   );
 }
 
-async function enlarge(frame: Uint8Array, size: number, panel: number, gray: boolean): Promise<Buffer> {
+async function enlarge(
+  frame: Uint8Array,
+  { imageSize: size, patchGrid }: KeptPatchesView,
+  panel: number,
+  gray: boolean,
+): Promise<Buffer> {
   const sharp = await loadSharp();
-  const image = sharp(frame, { raw: { width: size, height: size, channels: 3 } }).resize(panel, panel, {
-    kernel: 'cubic',
-  });
+  const side = coveredSide(size, patchGrid);
+  const image = sharp(frame, { raw: { width: size, height: size, channels: 3 } })
+    .extract({ left: 0, top: 0, width: side, height: side })
+    .resize(panel, panel, { kernel: 'cubic' });
   return (gray ? image.grayscale().toColourspace('srgb') : image).png().toBuffer();
+}
+
+/** Pixels that patches cover: towers leave out what is less than a patch (384 pixels are 27 patches of 14 and 6 pixels). */
+function coveredSide(size: number, grid: number): number {
+  // every tower that the reference names has patches of 14
+  const patch = Math.floor(size / 14) === grid ? 14 : Math.floor(size / grid);
+  return grid * patch;
 }
 
 /** Kept patches as they are inside an outline, the others darkened. */
@@ -177,6 +190,18 @@ function rangeOf(values: ArrayLike<number>): [number, number] {
   return [low, high];
 }
 
+/** Whether SVG text leaves a mark on this machine: without any font it leaves none. */
+async function hasFonts(): Promise<boolean> {
+  const sharp = await loadSharp();
+  const text =
+    '<rect width="40" height="40" fill="#fff"/><text y="30" font-family="sans-serif" font-size="30">a</text>';
+  const pixels = await sharp(svg(40, 40, text))
+    .greyscale()
+    .raw()
+    .toBuffer();
+  return pixels.some((value) => value < 200);
+}
+
 /** Names what the marks mean, at the foot of the picture. */
 function legend(x: number, y: number, pruned: boolean, patches: number): string {
   const style = { size: 10, color: quiet };
@@ -224,16 +249,18 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
   const width = Math.max(minimum, 2 * margin + columns * cellWidth + (columns - 1) * gap);
 
   const titleSize = 17;
+  const written = [view.title, view.subtitle ?? '', ...cameras].join('');
+  const scriptFonts = needsFont(written) && (await hasFonts());
   const titleLines = wrapText(view.title, titleSize, width - 2 * margin);
   let y = margin;
   let body = '';
   for (const line of titleLines) {
-    body += drawText(line, margin, y, { size: titleSize, color: ink, bold: true });
+    body += drawText(line, margin, y, { size: titleSize, color: ink, bold: true, scriptFonts });
     y += titleSize * 1.75;
   }
   if (view.subtitle) {
     for (const line of wrapText(view.subtitle, 10, width - 2 * margin)) {
-      body += drawText(line, margin, y, { size: 10, color: quiet });
+      body += drawText(line, margin, y, { size: 10, color: quiet, scriptFonts });
       y += 20;
     }
   }
@@ -247,11 +274,11 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
     const frame = view.frames.subarray(i * imageSize * imageSize * 3, (i + 1) * imageSize * imageSize * 3);
     const kept = view.keptPatches[camera];
     const keptSet = new Set(Array.from(kept ?? []));
-    body += drawText(camera, left, top - 20, { size: 12, color: ink, bold: true });
+    body += drawText(camera, left, top - 20, { size: 12, color: ink, bold: true, scriptFonts });
     const note = kept ? `${keptSet.size} of ${patches} patches kept` : 'all patches used';
     body += drawText(note, left + measureText(camera, 12) + 18, top - 18, { size: 10, color: quiet });
 
-    layers.push({ input: await enlarge(frame, imageSize, panel, false), left, top });
+    layers.push({ input: await enlarge(frame, view, panel, false), left, top });
     if (kept) layers.push({ input: keptOverlay(keptSet, grid, layout), left, top });
 
     const scores = view.scores[camera];
@@ -260,7 +287,7 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
       const range = rangeOf(scores);
       body += drawText('similarity to the instruction', mapLeft, top - 18, { size: 10, color: quiet });
       body += colorBar(mapLeft + panel + 12, top, panel, range);
-      layers.push({ input: await enlarge(frame, imageSize, panel, true), left: mapLeft, top });
+      layers.push({ input: await enlarge(frame, view, panel, true), left: mapLeft, top });
       layers.push({ input: similarityOverlay(scores, range, keptSet, grid, layout), left: mapLeft, top });
     }
   }

@@ -1,16 +1,22 @@
 /** The LoRA merge: values against a plain sum, the cache, and what is refused. */
 
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
+  chownSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LowRankKernel } from '../../lib/checkpoint/lowRank.ts';
@@ -102,9 +108,9 @@ test('golden: every merged weight is W + alpha/r B A, and the rest is read in pl
   const dir = goldenCheckpoint('libero-tiny');
   const checkpoint = await openCheckpoint(dir, { cacheDir: freshCache() });
   const archive = await readTorchArchive(fileNamed(dir, 'vision_backbone--'));
-  const { loraMerged } = checkpoint.sources;
+  const { madeWeights } = checkpoint.sources;
   // 4 DINOv2 and 5 SigLIP blocks of 4 linear layers each; the pooling head has LoRA too, but no use.
-  assert.is(loraMerged?.tensors, 36);
+  assert.is(madeWeights?.merged, 36);
   const raw = async (name: string) => readTensorFloat32(archive.tensors.get(name)!);
   for (const [tower, block] of [
     ['featurizer', 0],
@@ -175,14 +181,15 @@ test('the second opening takes the cache; so does a copy that keeps its times; t
     cacheDir,
     onProgress: ({ done, total }) => seen.push(done / total),
   });
-  assert.is(first.sources.loraMerged?.fromCache, false);
+  assert.is(first.sources.madeWeights?.fromCache, false);
   assert.is(seen.at(-1), 1);
   assert.ok(seen.every((value, i) => i === 0 || value >= seen[i - 1]!));
   const second = await openCheckpoint(dir, { cacheDir });
-  assert.is(second.sources.loraMerged?.fromCache, true);
+  assert.is(second.sources.madeWeights?.fromCache, true);
   assert.equal([...second.tensors], [...first.tensors]);
-  const parsed = await readSafetensors(first.sources.loraMerged!.file);
-  assert.is(parsed.tensors.size, first.sources.loraMerged!.tensors);
+  const parsed = await readSafetensors(first.sources.madeWeights!.file);
+  const { merged, rounded } = first.sources.madeWeights!;
+  assert.is(parsed.tensors.size, merged + rounded);
   assert.is([...parsed.tensors.values()][0]!.offset % 64, 0);
 });
 
@@ -191,30 +198,96 @@ test('another alpha, another rank or another archive is another file', async () 
   const dir = goldenCopy('libero-tiny');
   await openCheckpoint(dir, { cacheDir });
   editJson(dir, 'lora_adapter/adapter_config.json', (value) => ({ ...value, lora_alpha: 16 }));
-  assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, false);
   await editArchive(fileNamed(dir, 'vision_backbone--'), (tensors) => {
     tensors.get('vision_backbone.featurizer.blocks.0.block.attn.qkv.lora_B.default.weight')!.bytes[0]! ^= 1;
   });
-  assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, false);
   assert.is(readdirSync(cacheDir).length, 3);
 });
 
 test('a damaged cache file is made again', async () => {
   const cacheDir = freshCache();
   const dir = goldenCheckpoint('libero-tiny');
-  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.loraMerged!;
+  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
   const sound = readFileSync(file);
   const damages: (() => void)[] = [
     () => truncateSync(file, sound.length - 1),
     () => truncateSync(file, 0),
     () => writeFileSync(file, Buffer.concat([sound, Buffer.from('x')])),
     () => writeFileSync(file, Buffer.concat([sound.subarray(0, 100), Buffer.from('?'), sound.subarray(101)])),
+    () => writeFileSync(file, changedAt(sound, sound.length - 1)),
+    () => writeFileSync(file, changedAt(sound, Math.floor(sound.length / 2))),
+    // what a power cut can leave of a file that was not synced
+    () =>
+      writeFileSync(file, Buffer.concat([sound.subarray(0, 65_536), Buffer.alloc(sound.length - 65_536)])),
+    () => writeFileSync(file, Buffer.alloc(sound.length)),
   ];
-  for (const damage of damages) {
+  for (const [i, damage] of damages.entries()) {
     damage();
-    assert.is((await openCheckpoint(dir, { cacheDir })).sources.loraMerged?.fromCache, false);
+    const { sources, notices } = await openCheckpoint(dir, { cacheDir, onNotice: () => {} });
+    assert.is(sources.madeWeights?.fromCache, false, `damage ${i}`);
+    assert.ok(notices.some(({ code, message }) => code === 'MERGE_RENEWED' && message.includes(file)));
     assert.ok(readFileSync(file).equals(sound));
   }
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, true);
+});
+
+function changedAt(bytes: Buffer, at: number): Buffer {
+  const changed = Buffer.from(bytes);
+  changed[at]! ^= 0x40;
+  return changed;
+}
+
+test("a link, a file that others may write and another owner's are not taken from the cache", async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCheckpoint('libero-tiny');
+  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
+  const again = async (): Promise<string> => {
+    const { notices, sources } = await openCheckpoint(dir, { cacheDir, onNotice: () => {} });
+    assert.is(sources.madeWeights?.fromCache, false);
+    assert.ok(lstatSync(file).isFile());
+    assert.is(lstatSync(file).mode & 0o777, 0o600);
+    return notices.map(({ message }) => message).join();
+  };
+  renameSync(file, `${file}.elsewhere`);
+  symlinkSync(`${file}.elsewhere`, file);
+  assert.match(await again(), /found a symbolic link/);
+  chmodSync(file, 0o666);
+  assert.match(await again(), /expected no right to write for others, found mode 666/);
+  rmSync(file);
+  execFileSync('mkfifo', [file]);
+  assert.match(await again(), /a folder or a device/);
+  if (process.getuid?.() === 0) {
+    chownSync(file, 12345, 12345);
+    const { notices } = await openCheckpoint(dir, { cacheDir, onNotice: () => {} });
+    assert.match(notices[0]!.message, /expected owner 0, found owner 12345/);
+  }
+});
+
+test('the cache keeps what was used last, and whatever was used within the hour', async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCheckpoint('libero-tiny');
+  mkdirSync(cacheDir);
+  const old = Array.from({ length: 6 }, (_, i) => `weights-${String(i).repeat(40)}.safetensors`);
+  const other = ['notes.txt', 'weights.safetensors'];
+  for (const [i, name] of [...old, ...other].entries()) {
+    writeFileSync(join(cacheDir, name), 'x');
+    utimesSync(join(cacheDir, name), 1000 + i, 1000 + i);
+  }
+  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
+  assert.equal(readdirSync(cacheDir).sort(), [...old.slice(3), ...other, basename(file)].sort());
+  const written = statSync(file, { bigint: true }).mtimeNs;
+  utimesSync(file, 1, Number(written / 1_000_000_000n));
+  await openCheckpoint(dir, { cacheDir });
+  // used now, and unchanged for whoever compares its time
+  assert.ok(Date.now() - statSync(file).atimeMs < 60_000);
+  assert.is(statSync(file, { bigint: true }).mtimeNs, written);
+  for (let i = 0; i < 6; i++) writeFileSync(join(cacheDir, `weights-${'a'.repeat(39)}${i}.safetensors`), 'x');
+  const count = readdirSync(cacheDir).length;
+  await openCheckpoint(goldenCheckpoint('aloha-tiny'), { cacheDir });
+  assert.is(readdirSync(cacheDir).filter((name) => /-a{39}\d\./.test(name)).length, 6);
+  assert.ok(readdirSync(cacheDir).length <= count + 1);
 });
 
 test('several merges of one checkpoint at once all end well', async () => {
@@ -242,7 +315,7 @@ test('a process killed in the middle leaves nothing that is trusted', async () =
     readdirSync(cacheDir).map((name) => name.endsWith('.tmp')),
     [true],
   );
-  const { fromCache, file } = (await openCheckpoint(dir, { cacheDir })).sources.loraMerged!;
+  const { fromCache, file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
   assert.is(fromCache, false);
   assert.ok(readFileSync(file).length > 0);
 });

@@ -98,13 +98,14 @@ test('oft-tiny: no pruning, one head, second-to-last block', async () => {
     [2, 2, 0],
   );
   assert.equal([config.actionTokensPerStep, config.actionDim], [7, 7]);
-  assert.is(sources.loraMerged, null);
+  // proprioception is float32 on disk
+  assert.equal([sources.madeWeights?.merged, sources.madeWeights?.rounded], [0, 4]);
   assert.is(tokenizers.siglipModel, null);
 });
 
 test('the vision archive supersedes the shards, wherever both have a tensor', async () => {
   const { tensors, sources } = await openCheckpoint(goldenCheckpoint('libero-tiny'));
-  const allowed = new Set([sources.visionBackbone, sources.loraMerged!.file]);
+  const allowed = new Set([sources.visionBackbone, sources.madeWeights!.file]);
   for (const [name, { file }] of tensors) {
     if (name.startsWith('vision_backbone.')) assert.ok(allowed.has(file), `${name} is read from ${file}`);
   }
@@ -183,7 +184,7 @@ const variants: readonly {
     check: ({ config, sources, tensors }) => {
       assert.equal([config.variant, config.dinov2.film, config.siglip.film], ['OpenVLA-OFT+', true, true]);
       // Convolutions are split too.
-      const file = sources.loraMerged!.file;
+      const file = sources.madeWeights!.file;
       for (const tower of ['featurizer', 'fused_featurizer']) {
         assert.is(tensors.get(`vision_backbone.${tower}.patch_embed.proj.weight`)!.file, file);
       }
@@ -276,10 +277,11 @@ test('the SigLIP text folder: option, path, last component', async () => {
   assert.is((await errorOf(found(join(dir, 'nothing')))).code, 'CHECKPOINT_FILE_MISSING');
 });
 
-test('no action head: discrete tokens, for OpenVLA-OFT only', async () => {
+test('no action head and stated so: discrete tokens', async () => {
   const dir = goldenCopy('oft-tiny');
   rmSync(fileNamed(dir, 'action_head--'));
-  const { config } = await openCheckpoint(dir);
+  rmSync(fileNamed(dir, 'proprio_projector--'));
+  const { config } = await openCheckpoint(dir, { head: 'discrete' });
   assert.equal(config.head, { kind: 'discrete', bins: 256, tokenVocab: 32000 });
   assert.equal([config.actionDim, config.actionTokensPerStep], [null, null]);
 });
@@ -336,8 +338,9 @@ test('the folder may move: nothing remembers its old place', async () => {
   await openCheckpoint(dir);
   renameSync(dir, `${dir}-moved`);
   assert.not(existsSync(dir));
-  const { tensors } = await openCheckpoint(`${dir}-moved`);
-  for (const { file } of tensors.values()) assert.ok(file.startsWith(`${dir}-moved/`));
+  const { tensors, sources } = await openCheckpoint(`${dir}-moved`);
+  for (const { file } of tensors.values())
+    assert.ok(file.startsWith(`${dir}-moved/`) || file === sources.madeWeights?.file);
 });
 
 test.run();

@@ -81,21 +81,15 @@ const refusals: readonly Refusal[] = [
     /blocks\.4/,
   ],
   [
-    'exchange with negative blocks',
+    'exchange before the first block',
     set({
       cross_vit_target_pairs: [
         [1, 1],
-        [-2, -2],
+        [-6, -2],
       ],
     }),
     'CONFIG_INVALID',
-    /negative/,
-  ],
-  [
-    'exchange pairs missing',
-    set({ cross_vit_target_pairs: null }),
-    'CONFIG_INVALID',
-    /cross_vit_target_pairs/,
+    /dinov2 has no block -5/,
   ],
   [
     'exchange past the depth',
@@ -106,18 +100,17 @@ const refusals: readonly Refusal[] = [
       ],
     }),
     'CONFIG_INVALID',
-    /depth 4/,
+    /dinov2 has no block 4/,
   ],
+  ['exchange at half a block', set({ cross_vit_target_pairs: [[0.5, 1]] }), 'CONFIG_INVALID', /pairs/],
+  ['exchange pairs in words', set({ cross_vit_target_pairs: 'default' }), 'CONFIG_INVALID', /a list/],
+  ['aggregation null', set({ vision_aggregate_type: null }), 'CONFIG_INVALID', /fails on null/],
+  ['action tokens null', set({ num_action_tokens: null }), 'CONFIG_INVALID', /fails on null/],
   [
-    'exchange descending',
-    set({
-      cross_vit_target_pairs: [
-        [2, 3],
-        [0, 1],
-      ],
-    }),
-    'CONFIG_INVALID',
-    /ascending/,
+    'one tower by name',
+    set({ use_fused_vision_backbone: null, vision_backbone_id: 'siglip-vit-so400m' }),
+    'CONFIG_UNSUPPORTED',
+    /use_fused_vision_backbone/,
   ],
   ['exchange pair of three', set({ cross_vit_target_pairs: [[0, 1, 2]] }), 'CONFIG_INVALID', /pairs/],
   ['exchange type', set({ cross_vit_type: 'attention' }), 'CONFIG_UNSUPPORTED', /cross_vit_type/],
@@ -178,6 +171,14 @@ const refusals: readonly Refusal[] = [
     'CONFIG_INVALID',
     /text_topk/,
   ],
+  [
+    'text top-k of -1',
+    tower('fused_featurizer_cfg', { text_topk: -1 }),
+    'CONFIG_INVALID',
+    /Write 0 for no pooled tokens/,
+  ],
+  ['patch top-k of -1', tower('fused_featurizer_cfg', { vision_topk: -1 }), 'CONFIG_INVALID', /vision_topk/],
+  ['temperature null', tower('fused_featurizer_cfg', { temp: null }), 'CONFIG_INVALID', /temp/],
   ['temperature of 0', tower('fused_featurizer_cfg', { temp: 0 }), 'CONFIG_INVALID', /temp/],
   ['FiLM off, weights there', tower('featurizer_cfg', { use_film: false }), 'TENSOR_UNEXPECTED', /scale/],
   [

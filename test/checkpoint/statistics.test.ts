@@ -1,10 +1,13 @@
 /** Normalization statistics: what supersedes what, defaults, and what is refused. */
 
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { requireStatistics, type StatisticsUse } from '../../lib/checkpoint/agreement.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { checkBounds } from '../../lib/checkpoint/statistics.ts';
+import { inspectCheckpoint } from '../../lib/inspect/inspectCheckpoint.ts';
 import { goldenCopy } from '../helpers/golden.ts';
 import { editJson, errorOf, type Json } from './editCheckpoint.ts';
 
@@ -66,59 +69,144 @@ test('several robots in one file: one of them must fit the head', async () => {
   assert.match(error.message, /7 dimensions.*other \(1\)/);
 });
 
-test('constant dimensions: of a state, and of an action with mask false, are kept', async () => {
-  const constant = {
-    q01: new Array(8).fill(0),
-    q99: new Array(8).fill(0),
-    min: new Array(8).fill(0),
-    max: new Array(8).fill(0),
+test('constant dimensions are kept: of a state, of an action, with either mask', async () => {
+  const constant = (length: number) => {
+    const zeros = new Array(length).fill(0);
+    return { q01: zeros, q99: zeros, min: zeros, max: zeros };
   };
-  assert.is((await opened({ a: dataset({}, constant) })).get('a')!.proprio!.q99[3], 0);
-  const mask = [true, true, true, true, true, true, false];
-  const gripper = { q01: [-1, -1, -1, -1, -1, -1, 1], min: [-2, -2, -2, -2, -2, -2, 2], mask };
-  assert.is((await opened({ a: dataset(gripper) })).get('a')!.action.q01[6], 1);
+  const statistics = await opened({ a: dataset(constant(7), constant(8)) });
+  assert.is(statistics.get('a')!.proprio!.q99[3], 0);
+  for (const normalization of ['q99', 'minmax'] as const) {
+    assert.is(checkBounds(statistics.get('a')!.action, normalization), 7);
+    assert.is(checkBounds(statistics.get('a')!.proprio!, normalization), 8);
+  }
 });
 
 const seven = (value: unknown, i = 3) => Array.from({ length: 7 }, (_, j) => (i === j ? value : 0));
-const refusals: readonly [string, unknown, RegExp][] = [
+const passThrough = [true, true, true, true, true, true, false];
+/** JSON has no NaN, Python's json writes it all the same. */
+const python = (statistics: unknown) =>
+  JSON.stringify(statistics).replace(/"(NaN|-?Infinity)"/g, (_, word: string) => word);
+
+const use = { proprio: true, normalization: 'q99' } as const;
+/** What predictions with key `a` read of it. */
+const readAs = async (statistics: unknown, how: Partial<StatisticsUse> = {}) =>
+  requireStatistics(await openCheckpoint(withStatistics(statistics)), 'a', { ...use, ...how });
+
+test('what nobody reads may be what it is', async () => {
+  const nan = seven('NaN');
+  const unread: readonly [string, unknown, Partial<StatisticsUse>?][] = [
+    ['deviations', { a: dataset({ std: nan, mean: ['x'] }) }],
+    ['the other bounds', { a: dataset({ min: nan, max: null }) }],
+    ['the other bounds, min/max', { a: dataset({ q01: undefined, q99: nan }) }, { normalization: 'minmax' }],
+    ['the other bounds, inverted', { a: dataset({ min: seven(9), max: seven(-9) }) }],
+    [
+      'where the mask is false',
+      { a: dataset({ q01: seven('-Infinity', 6), q99: seven('NaN', 6), mask: passThrough }) },
+    ],
+    ['inverted where the mask is false', { a: dataset({ q01: seven(3, 6), mask: passThrough }) }],
+    ['another data set, constant', { a: dataset(), b: dataset({ q01: seven(1), q99: seven(1) }) }],
+    ['another data set, damaged', { a: dataset(), b: dataset({ q01: seven(5), q99: nan, mask: 7 }) }],
+    ['another data set, of another kind', { a: dataset(), b: 1, c: {}, d: null, e: { action: [] } }],
+    ['counts', { a: { ...dataset(), num_transitions: 'NaN' } }],
+    ['the joint state, unused', { a: dataset({}, { q01: 'gone', q99: seven(1) }) }, { proprio: false }],
+  ];
+  for (const [name, statistics, how] of unread) {
+    const dir = withStatistics(python(statistics));
+    const checkpoint = await openCheckpoint(dir);
+    assert.not.throws(() => requireStatistics(checkpoint, 'a', { ...use, ...how }), name);
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('NaN in norm_stats of config.json, which dataset_statistics.json supersedes', async () => {
+  const dir = goldenCopy('oft-tiny');
+  const config = join(dir, 'config.json');
+  const text = readFileSync(config, 'utf8');
+  writeFileSync(config, text.replace(/"std":\s*\[\s*[-\d.e]+/, '"std": [NaN'));
+  assert.not.equal(readFileSync(config, 'utf8'), text);
+  const checkpoint = await openCheckpoint(dir);
+  assert.match(checkpoint.sources.statistics, /dataset_statistics\.json$/);
+  assert.ok(
+    (await inspectCheckpoint(checkpoint)).ignored.some((entry) => entry.file === 'config.json, norm_stats'),
+  );
+  // what is read of config.json is still refused, by name
+  writeFileSync(config, text.replace(/"image_sizes":\s*\[\s*\d+/, '"image_sizes": [NaN'));
+  const error = await errorOf(openCheckpoint(dir));
+  assert.is(error.code, 'CONFIG_INVALID');
+  assert.match(error.message, /image_sizes: expected a list of 2 numbers, found \[NaN,/);
+});
+
+const refusals: readonly [string, unknown, RegExp, Partial<StatisticsUse>?][] = [
   [
     'q01 above q99',
-    { a: dataset({ q01: seven(3), q99: seven(2).map((x) => (x === 2 ? x : 1)) }) },
-    /action: dimension 3: expected q01 < q99, found 3 and 2/,
+    { a: dataset({ q01: seven(3), q99: seven(2) }) },
+    /a\.action, dimension 3: expected q01 <= q99, found 3 and 2/,
   ],
-  ['q01 equal to q99', { a: dataset({ q01: seven(1) }) }, /dimension 3: expected q01 < q99, found 1 and 1/],
-  ['min equal to max', { a: dataset({ min: seven(2) }) }, /dimension 3: expected min < max/],
   [
-    'inverted in a masked dimension',
-    { a: dataset({ q01: seven(3, 6), mask: [true, true, true, true, true, true, false] }) },
-    /dimension 6/,
+    'min above max',
+    { a: dataset({ min: seven(3) }) },
+    /dimension 3: expected min <= max, found 3 and 2/,
+    { normalization: 'minmax' },
   ],
-  ['inverted state', { a: dataset({}, { q01: new Array(8).fill(2) }) }, /proprio: dimension 0/],
-  ['in a second dataset', { a: dataset(), b: dataset({ q01: seven(1) }) }, /b\.action/],
+  ['inverted state', { a: dataset({}, { q01: new Array(8).fill(2) }) }, /a\.proprio, dimension 0/],
   ['q99 of another length', { a: dataset({ q99: [1, 1] }) }, /q99: expected a list of 7 numbers/],
   ['mask of another length', { a: dataset({ mask: [true] }) }, /mask/],
   ['mask of numbers', { a: dataset({ mask: seven(1) }) }, /mask/],
+  ['mask that is null', { a: dataset({ mask: null }) }, /mask: expected a list, found nothing/],
   ['no q01', { a: dataset({ q01: null }) }, /q01/],
-  ['empty bounds', { a: dataset({ q01: [] }) }, /q01/],
-  ['text among numbers', { a: dataset({ q01: seven('0') }) }, /q01/],
-  ['null among numbers', { a: dataset({ q01: seven(null) }) }, /q01/],
-  ['no action', { a: {} }, /action/],
+  ['no min', { a: dataset({ min: null }) }, /min/, { normalization: 'minmax' }],
+  [
+    'text among numbers',
+    { a: dataset({ q01: seven('0') }) },
+    /q01, dimension 3: expected a finite number, found "0"/,
+  ],
+  [
+    'null among numbers',
+    { a: dataset({ q01: seven(null) }) },
+    /q01, dimension 3: expected a finite number, found null/,
+  ],
+  [
+    'NaN',
+    { a: dataset({ q99: seven('NaN') }) },
+    /a\.action\.q99, dimension 3: expected a finite number, found NaN/,
+  ],
+  [
+    'Infinity',
+    { a: dataset({}, { q99: [...new Array(7).fill(1), 'Infinity'] }) },
+    /a\.proprio\.q99, dimension 7: .*found Infinity/,
+  ],
+  ['1e999', JSON.stringify({ a: dataset() }).replace('-1', '-1e999'), /q01, dimension 0: .*found -Infinity/],
+  [
+    'an infinite range',
+    { a: dataset({ q01: seven(-1e308), q99: seven(1e308) }) },
+    /dimension 3: expected a finite range, found q01 -1e\+308 and q99 1e\+308/,
+  ],
+  ['no joint state', { a: dataset({}, null) }, /a: expected statistics of the joint state/],
+  [
+    'a joint state of 7',
+    { a: { ...dataset(), proprio: dataset().action } },
+    /joint state \(proprio\) of 8 dimensions, as the proprio projector .*--150000_checkpoint\.pt has, found 7/,
+  ],
+  [
+    'actions of 6',
+    { a: { ...dataset(), action: { q01: [0, 0, 0, 0, 0, 0], q99: [1, 1, 1, 1, 1, 1] } }, b: dataset() },
+    /a: expected actions of 7 dimensions, as the action head .* has, found 6\. .*choose a data set of that size: b/,
+  ],
   ['no datasets', {}, /at least one dataset/],
-  ['a dataset that is a number', { a: 1 }, /a: expected an object/],
+  ['a dataset that is a number', { a: 1, b: dataset() }, /a: expected an object/],
   ['a list', '[]', /JSON object/],
-  ['NaN', '{"a":{"action":{"q01":[NaN]}}}', /NaN/],
-  ['1e999', JSON.stringify({ a: dataset() }).replace('-1', '-1e999'), /q01/],
   ['one key twice', `{"a":${JSON.stringify(dataset())},"a":${JSON.stringify(dataset())}}`, /second time/],
 ];
 
-test(`${refusals.length} broken statistics are refused by name`, async () => {
-  for (const [name, statistics, says] of refusals) {
-    const dir = withStatistics(statistics);
-    const error = await errorOf(openCheckpoint(dir));
+test(`${refusals.length} broken statistics are refused by name when they are read`, async () => {
+  for (const [name, statistics, says, how] of refusals) {
+    const error = await errorOf(
+      readAs(typeof statistics === 'string' ? statistics : python(statistics), how),
+    );
     assert.is(error.code, 'STATISTICS_INVALID', `${name}: ${error.message}`);
     assert.match(error.message, says, name);
     assert.match(error.message, file, name);
-    rmSync(dir, { recursive: true });
   }
 });
 

@@ -98,8 +98,9 @@ const payloads: readonly Payload[] = [
     () => Buffer.concat([torchArchive({ pickle: valid }), torchArchive({ pickle: valid })]),
     /directory/,
   ),
-  invalid('an empty file', () => Buffer.alloc(0), /too few/),
-  invalid('a text file', () => Buffer.from('not found\n'.repeat(10)), /end record/),
+  invalid('an empty file', () => Buffer.alloc(0), /an empty file/),
+  invalid('a text file', () => Buffer.from('not found\n'.repeat(10)), /a server's refusal/),
+  invalid('another text', () => Buffer.from('weights\n'.repeat(10)), /end record/),
   invalid('a bare pickle, as torch < 1.6 wrote', () => valid, /end record|too few/),
   invalid('an empty archive', () => zip([]), /one entry/),
 ];

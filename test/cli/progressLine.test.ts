@@ -28,6 +28,20 @@ test('plain lines, at most one a second, none for work of less than a second', (
   assert.is(lines.at(-1), '');
 });
 
+test('a long run writes a few lines, each another one, and none of what is over', () => {
+  const lines = record(600, false).trimEnd().split('\n');
+  assert.ok(lines.length >= 8 && lines.length <= 20, `${lines.length} lines in ten minutes`);
+  assert.is(new Set(lines).size, lines.length);
+  let written = '';
+  let now = 0;
+  const write = (text: string): void => {
+    written += text;
+  };
+  const line = new ProgressLine({ isTTY: false, write }, () => now);
+  for (; now < 60_000; now += 1000) line.update({ step: 'warm-up', done: 10, total: 10, unit: 'steps' });
+  assert.is(written, '');
+});
+
 test('on a terminal one live line, taken away at the end', () => {
   const written = record(2.5, true);
   assert.not.match(written, /\n/);

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { inFlags } from '../../lib/cli/flagNames.ts';
+import { buildProgram } from '../../lib/cli/main.ts';
 import { cli, inFolder, root, startCli } from '../helpers/cli.ts';
 
 const test = suite('command line');
@@ -33,6 +35,12 @@ test('every command explains itself, with an example, on standard output', () =>
     assert.match(stdout, new RegExp(`^Usage: semanticvla ${command} `), command);
     assert.match(stdout, new RegExp(`Example:\\n {2}\\$ semanticvla ${command}`), command);
     assert.match(stdout, /--json/, command);
+    assert.not.match(
+      stdout,
+      /^ +--[a-z-]+[A-Z]|default: (?:\[\]|none\))/m,
+      `${command}: camel case, empty defaults`,
+    );
+    if (stdout.includes('--observation <')) assert.match(stdout, /observation\.json, \{/, command);
   }
 });
 
@@ -61,6 +69,13 @@ test('usage errors: exit code 2, one line CODE: message, the misspelling recogni
     [['predict', 'x', ...observation, '--platform', 'mars'], /^OPTION_INVALID: .*libero/],
     [['synth', 'huge', '--out', 'x'], /^OPTION_INVALID: .*tiny, libero/],
     [['compare', 'a'], /^OPTION_REQUIRED: /],
+    [['roofline', '--preset', 'libero', '--device', 'thor'], /^OPTION_UNKNOWN: --device .*use --hardware/],
+    [['roofline', '--preset', 'libero', '--cameras', '3'], /^OPTION_INVALID: .*--cameras.*Expected names/],
+    [['profile', 'x', '--exportProfile', 'a'], /^OPTION_UNKNOWN: --exportProfile .*--export-profile/],
+    [
+      ['simulate', '--latency', 'none.json', '--rate', '20', '--chunk', '8'],
+      /^OPTION_INVALID: --latency none/,
+    ],
     [['compare', 'a', 'b', '--atol', '-1'], /^OPTION_INVALID: /],
   ];
   for (const [args, message] of cases) {
@@ -70,6 +85,44 @@ test('usage errors: exit code 2, one line CODE: message, the misspelling recogni
     assert.match(stderr, message);
     assert.is(stderr.trimEnd().split('\n').length, 1, stderr);
   }
+});
+
+test('errors of the API name the flag that was typed, or was not', () => {
+  const checkpoint = join(root, 'test/golden/libero-tiny/checkpoint');
+  const observed = ['--observation', join(root, 'test/golden/libero-tiny/obs0')];
+  const { code, stderr } = cli(
+    'predict',
+    checkpoint,
+    ...observed,
+    ...['--platform', 'libero', '--unnorm-key', 'x', '--instruction', 'lift the cup'],
+  );
+  assert.is(code, 2);
+  assert.match(stderr, /^UNNORM_KEY_UNKNOWN: /m);
+  const program = buildProgram(async () => {});
+  const predict = program.commands.find((command) => command.name() === 'predict');
+  const serve = program.commands.find((command) => command.name() === 'serve');
+  for (const [command, said, expected] of [
+    [predict, 'expected option unnormKey, since', 'expected --unnorm-key, since'],
+    [predict, 'with the option cacheDir.', 'with --cache.'],
+    [predict, 'Option proprio of x: expected false', '--proprio of x: expected false'],
+    [predict, 'Expected a number for chunk but received', 'Expected a number for --chunk but received'],
+    [
+      predict,
+      'Expected a path for option tensorRt but received',
+      'Expected a path for --tensorrt but received',
+    ],
+    [serve, 'Option keys.cameras: expected cameras', '--camera: expected cameras'],
+    [predict, 'Option keys.cameras: expected cameras', 'Option keys.cameras: expected cameras'],
+    [predict, 'Option policy: expected none', 'Option policy: expected none'],
+    [undefined, 'expected option unnormKey', 'expected option unnormKey'],
+  ] as const) {
+    assert.is(inFlags(said, command), expected);
+  }
+  // every option of loadPolicy that a flag can set has one
+  const names =
+    'platform cameras unnormKey chunk normalization proprio centerCrop jpeg backend threads weights precision tensorRt device graphs siglipText cacheDir';
+  for (const name of names.split(' '))
+    assert.match(inFlags(`expected option ${name},`, predict), /^expected --[a-z-]+,$/);
 });
 
 test('typed errors: exit code 2 and no stack; with --json also as JSON; the stack when asked for', () => {

@@ -251,7 +251,11 @@ test('no server, a wrong token, a wrong address', async () => {
 });
 
 /** A server of somebody else, without metadata of ours. */
-async function foreign(protocol: Protocol, answer: () => string): Promise<{ url: string; server: Server }> {
+async function foreign(
+  protocol: Protocol,
+  answer: () => string,
+  map?: () => unknown,
+): Promise<{ url: string; server: Server }> {
   const server = createServer((request, response) => {
     if (request.url !== '/act') response.writeHead(404).end();
     else
@@ -261,6 +265,10 @@ async function foreign(protocol: Protocol, answer: () => string): Promise<{ url:
     new WebSocketServer({ server }).on('connection', (socket) => {
       socket.send(encodeMsgpackNumpy(new Map<string, WireValue>([['env', 'droid']])));
       socket.on('message', (data: Buffer) => {
+        if (map !== undefined) {
+          socket.send(encodeMsgpackNumpy(map() as WireValue));
+          return;
+        }
         const { length } = decodeMsgpackMap(data).get('prompt') as string;
         const rows = float64Array(
           Float64Array.from({ length: 3 }, () => length),
@@ -298,6 +306,143 @@ test("the reference's server and openpi's, which do not describe their policies"
     await remote.close();
     server.closeAllConnections();
     server.close();
+  }
+});
+
+/** What a server may answer to a prediction in the place of a chunk of one row `x y gripper`. */
+const f8 = (values: number[], shape: number[]) => float64Array(Float64Array.from(values), shape);
+const openpiAnswers: Readonly<Record<string, readonly [unknown, string]>> = {
+  'no map': [[], 'REMOTE_FAILED'],
+  nothing: [null, 'REMOTE_FAILED'],
+  'an empty map': [new Map(), 'REMOTE_FAILED'],
+  'actions null': [new Map([['actions', null]]), 'REMOTE_FAILED'],
+  'actions as a list': [new Map([['actions', [[1, 2, 3]]]]), 'REMOTE_FAILED'],
+  'actions of one dimension': [new Map([['actions', f8([1, 2, 3], [3])]]), 'REMOTE_FAILED'],
+  'actions of three dimensions': [new Map([['actions', f8([1, 2, 3], [1, 1, 3])]]), 'REMOTE_FAILED'],
+  'no rows': [new Map([['actions', f8([], [0, 3])]]), 'REMOTE_FAILED'],
+  'rows without values': [new Map([['actions', f8([], [3, 0])]]), 'REMOTE_FAILED'],
+  'another robot': [new Map([['actions', f8([1, 2, 3, 4], [1, 4])]]), 'REMOTE_FAILED'],
+  'more rows than a chunk has': [
+    new Map([['actions', f8(new Array<number>(3 * 4097).fill(0), [4097, 3])]]),
+    'REMOTE_FAILED',
+  ],
+  NaN: [new Map([['actions', f8([1, NaN, 3], [1, 3])]]), 'ACTION_NOT_FINITE'],
+  infinite: [new Map([['actions', f8([1, 2, -Infinity], [1, 3])]]), 'ACTION_NOT_FINITE'],
+  'normalized NaN': [
+    new Map([
+      ['actions', f8([1, 2, 3], [1, 3])],
+      ['normalized', f8([1, NaN, 3], [1, 3])],
+    ]),
+    'ACTION_NOT_FINITE',
+  ],
+  'normalized of another shape': [
+    new Map([
+      ['actions', f8([1, 2, 3], [1, 3])],
+      ['normalized', f8([1, 2], [1, 2])],
+    ]),
+    'REMOTE_FAILED',
+  ],
+};
+const actAnswers: Readonly<Record<string, readonly [string, string]>> = {
+  nothing: ['', 'REMOTE_FAILED'],
+  null: ['null', 'REMOTE_FAILED'],
+  'an object': ['{}', 'REMOTE_FAILED'],
+  'no rows': ['[]', 'REMOTE_FAILED'],
+  'rows that are none': ['[null]', 'REMOTE_FAILED'],
+  'plain lists': ['[[1,2,3]]', 'REMOTE_FAILED'],
+  'rows of several lengths': [encodeActions([f8([1, 2, 3], [3]), f8([1, 2], [2])], false), 'REMOTE_FAILED'],
+  'rows of rows': [encodeActions([f8([1, 2, 3], [1, 3])], false), 'REMOTE_FAILED'],
+  'rows without values': [encodeActions([f8([], [0])], false), 'REMOTE_FAILED'],
+  'more rows than a chunk has': [
+    encodeActions(
+      Array.from({ length: 4097 }, () => f8([1, 2, 3], [3])),
+      false,
+    ),
+    'REMOTE_FAILED',
+  ],
+  infinite: [encodeActions([f8([1, 2, 3], [3]), f8([1, Infinity, 3], [3])], false), 'ACTION_NOT_FINITE'],
+};
+
+test('no nonsense of a server is given out as a chunk, and the next answer counts', async () => {
+  const policy = { platform: liberoPlatform, dimensions: ['x', 'y', 'gripper'] };
+  let answer = '';
+  const act = await foreign('act', () => answer);
+  await using byHttp = await connect('act', act.url, { policy });
+  for (const [name, [text, wanted]] of Object.entries(actAnswers)) {
+    answer = text;
+    assert.is(await code(byHttp.predict(observe(), words)), wanted, `act: ${name}`);
+    answer = encodeActions([f8([1, 2, 3], [3])], false);
+    assert.equal([...(await byHttp.predict(observe(), words)).actions], [1, 2, 3], `act after: ${name}`);
+  }
+  await byHttp.close();
+  act.server.closeAllConnections();
+  act.server.close();
+  let map: unknown;
+  const openpi = await foreign(
+    'openpi',
+    () => '',
+    () => map,
+  );
+  for (const [name, [value, wanted]] of Object.entries(openpiAnswers)) {
+    await using remote = await connect('openpi', openpi.url, { policy });
+    map = value;
+    assert.is(await code(remote.predict(observe(), words)), wanted, `openpi: ${name}`);
+  }
+  map = new Map<string, unknown>([
+    ['actions', f8([1, 2, 3], [1, 3])],
+    ['normalized', true],
+    ['server_timing', new Map([['infer_ms', NaN]])],
+  ]);
+  await using remote = await connect('openpi', openpi.url, { policy });
+  const chunk = await remote.predict(observe(), words);
+  assert.equal(
+    [[...chunk.actions], chunk.normalized.length],
+    [[1, 2, 3], 0],
+    'what others call so is theirs',
+  );
+  await remote.close();
+  openpi.server.closeAllConnections();
+  openpi.server.close();
+});
+
+test('what the caller says of a server is checked', async () => {
+  const { url, server } = await foreign('act', () => '');
+  for (const policy of [
+    {},
+    { platform: liberoPlatform },
+    { platform: {}, dimensions: ['x'] },
+    { platform: liberoPlatform, dimensions: [] },
+    { platform: liberoPlatform, dimensions: 'x y' },
+  ])
+    assert.is(await code(connect('act', url, { policy: policy as never })), 'OPTION_INVALID');
+  server.closeAllConnections();
+  server.close();
+});
+
+test('a listener that throws or rejects: the server is tried again, and resumed', async () => {
+  for (const protocol of protocols) {
+    const told: string[] = [];
+    const policy = new FakePolicy({ immediate: true });
+    const first = await serveOn(policy, protocol, 0);
+    const port = portOf(first);
+    await using remote = await connect(protocol, urlOf(first), {
+      onEvent: ({ kind }) => {
+        told.push(kind);
+        if (kind === 'hold') throw new Error('mine');
+        return Promise.reject(new Error('mine')) as never;
+      },
+    });
+    await remote.predict(observe(), words);
+    await first.close();
+    await until(
+      async () => (await code(remote.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
+      'the hold',
+    );
+    const second = await serveOn(new FakePolicy({ immediate: true }), protocol, port);
+    await until(() => remote.reachable, 'the return');
+    await remote.predict(observe(), words);
+    assert.equal(told, ['hold', 'resume']);
+    await second.close();
   }
 });
 

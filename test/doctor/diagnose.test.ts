@@ -142,7 +142,9 @@ test('every state of TensorRT has one line and a next step', () => {
   }
   const missing: TensorRtState = { code: 'TENSORRT_MODULE_MISSING', message: 'no module' };
   assert.is(line(missing, 'TensorRT').status, 'ok');
-  assert.is(line(missing, 'TensorRT module').fix, 'npm run build:native');
+  assert.match(line(missing, 'TensorRT module').fix!, /libnvinfer-headers-dev .*&& npm run build:native$/);
+  const rtx: TensorRtState = { code: 'TENSORRT_MODULE_MISSING', message: 'no semanticvla_rtx1.so' };
+  assert.is(line(rtx, 'TensorRT module').fix, 'scripts/fetchTensorRtRtx.sh && npm run build:native');
   assert.is(checkTensorRt(noTensorRt, false, false)[0]!.fix, null);
 });
 

@@ -36,7 +36,7 @@ async function life(dir: string, lengths: readonly number[], notices: string[]):
     tensorRt: { family: 'rtx1', version: '1.7.1.116' },
     device: { name: 'Fake GPU', uuid: 'fa4e' },
     cache: await EngineCache.open({ dir }),
-    onNotice: (sentence) => notices.push(sentence),
+    onNotice: ({ message }) => notices.push(message),
   });
   await withDevice(`log=${log}`, async () => {
     const session = await TensorRtSession.open({

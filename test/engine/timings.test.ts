@@ -50,7 +50,7 @@ function bench(body: (given: Bench) => Promise<void>): Promise<void> {
       tensorRt,
       cache: await EngineCache.open({ dir }),
       device: 'sm_87 Orin',
-      onNotice: (sentence) => notices.push(sentence),
+      onNotice: ({ message }) => notices.push(message),
       ...changes,
     });
     const build: Bench['build'] = async (steps, changes) => {

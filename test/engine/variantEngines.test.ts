@@ -1,9 +1,13 @@
-/** Engines of the policies that differ most from the goldens: mixture of experts, discrete tokens, samplers on both towers. */
+/**
+ * Engines of the policies that differ most from the goldens: mixture of experts, discrete tokens, samplers on both towers,
+ * blocks that run again and images that are no multiple of the patch.
+ */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildPolicyEngines } from '../../lib/engine/buildPolicyEngines.ts';
+import { checkpointOptions } from '../../lib/policyParts.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { tensorRtRtx } from '../helpers/tensorRt.ts';
 import { variant } from '../helpers/variants.ts';
@@ -15,6 +19,7 @@ const plugins: Readonly<Record<string, Record<string, number>>> = {
   'both-samplers': { instructionTopK: 2, textGuidedPooling: 2, channelConcat: 1 },
   discrete: { instructionTopK: 1, textGuidedPooling: 1, channelConcat: 1 },
   moe: { instructionTopK: 1, textGuidedPooling: 1 },
+  'repeated-pairs': { instructionTopK: 1, textGuidedPooling: 1, channelConcat: 1 },
 };
 
 for (const [name, expected] of Object.entries(plugins)) {
@@ -23,7 +28,8 @@ for (const [name, expected] of Object.entries(plugins)) {
     if (!('tensorRt' in finding)) throw new Error(finding.missing);
     const { checkpoint, case: policy } = variant(name);
     const { cameras, chunk, proprio } = policy.options;
-    const { policy: built } = await buildPolicyEngines(await openCheckpoint(checkpoint), {
+    const opened = await openCheckpoint(checkpoint, checkpointOptions(policy.options));
+    const { policy: built } = await buildPolicyEngines(opened, {
       tensorRt: finding.tensorRt,
       sizes: { images: cameras.length, chunk, actionDim: policy.action_dim, proprio },
       precision: 'bfloat16',

@@ -104,6 +104,18 @@ test('ros2: a node on a robot that is all fake, with the example parameters, unt
   assert.is(report.destroyed, 1);
 });
 
+test('an example without its arguments says how it is called', async () => {
+  for (const example of ['robotLoop.ts', 'remoteRobot.ts', 'liberoEpisode.ts', 'ros2/node.ts']) {
+    const { code, out, err } = await run(example);
+    assert.is(code, 2, err);
+    assert.is(out, '');
+    assert.match(err, new RegExp(`^Usage: node --import tsx examples/${example} [^\\n]+\\n$`));
+    const source = readFileSync(join(root, 'examples', example), 'utf8');
+    assert.match(source, /from 'semanticvla';/);
+    assert.not.match(source, /from '[./]+lib\//);
+  }
+});
+
 test('ros2: without rclnodejs it says what to install', async () => {
   const { code, err } = await run('ros2/node.ts', goldenCheckpoint('libero-tiny'));
   assert.is.not(code, 0);

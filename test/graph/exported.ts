@@ -3,13 +3,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { type ExportReport, exportPolicy } from '../../lib/graph/exportPolicy.ts';
+import { type ExportReport, exportPolicy } from '../../lib/export/exportPolicy.ts';
 import { buildInstructionGraph } from '../../lib/graph/instructionGraph.ts';
 import type { OnnxModel } from '../../lib/graph/onnxModel.ts';
 import { modelProto } from '../../lib/graph/onnxSchema.ts';
 import { buildPolicyGraph } from '../../lib/graph/policyGraph.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
-import { gatherParts, type PolicyParts } from '../../lib/policyParts.ts';
+import { checkpointOptions, gatherParts, type PolicyParts } from '../../lib/policyParts.ts';
 import { countTokens, type TokenCounts } from '../../lib/tokenCounts.ts';
 import { preprocessImages } from '../../lib/transforms/image.ts';
 import { pickFrames } from '../../lib/transforms/pickFrames.ts';
@@ -93,7 +93,10 @@ async function make(name: string): Promise<Exported> {
     ? await variantSource(name)
     : await goldenSource(name as GoldenName);
   const { dir } = source;
-  const checkpoint = await openCheckpoint(dir, { cacheDir: join(dir, 'cache') });
+  const checkpoint = await openCheckpoint(dir, {
+    ...checkpointOptions(source.options),
+    cacheDir: join(dir, 'cache'),
+  });
   const parts = await gatherParts(checkpoint, { ...source.options, unnormKey: source.samples[0]!.unnormKey });
   const { config, tensors, pixelNormalization } = checkpoint;
   const { sizes } = parts;

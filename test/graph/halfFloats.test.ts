@@ -1,8 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bfloat16Bits, float16Bits, lowestFinite, scalarBytes } from '../../lib/graph/halfFloats.ts';
+import { float16Bits, lowestFinite, scalarBytes } from '../../lib/graph/halfFloats.ts';
+import { toBfloat16 } from '../../lib/support/bfloat16.ts';
 
 const halfFloats = suite('graph/halfFloats');
+
+const bfloat16Bits = (value: number) => toBfloat16(Float32Array.of(value))[0]!;
 
 /** The number that 16 bits of float16 mean, from the definition. */
 function float16Value(bits: number): number {

@@ -16,11 +16,12 @@ import { fileURLToPath } from 'node:url';
 import { expandShards, isSparseShard } from './sparseShards.ts';
 
 export type GoldenName = 'libero-tiny' | 'aloha-tiny' | 'oft-tiny';
+type AnyGolden = GoldenName | 'offgrid-tiny';
 
 /** Absolute path of test/golden. */
 export const goldenRoot = fileURLToPath(new URL('../golden', import.meta.url));
 
-const made = new Map<GoldenName, string>();
+const made = new Map<AnyGolden, string>();
 let scratch: string | null = null;
 
 /** A folder of this process, removed at exit. The first call also points the cache of merged weights into it. */
@@ -35,7 +36,7 @@ export function scratchFolder(): string {
 }
 
 /** Checkpoint folder of a golden policy, complete with tokenizers and shards. Links mostly, memoised; do not write into it. */
-export function goldenCheckpoint(name: GoldenName): string {
+export function goldenCheckpoint(name: AnyGolden): string {
   const before = made.get(name);
   if (before !== undefined) return before;
   const dir = join(scratchFolder(), name);
@@ -52,7 +53,7 @@ export function goldenCheckpoint(name: GoldenName): string {
 }
 
 /** A private copy of it that may be changed. */
-export function goldenCopy(name: GoldenName): string {
+export function goldenCopy(name: AnyGolden): string {
   const dir = mkdtempSync(join(scratchFolder(), `${name}-`));
   cpSync(goldenCheckpoint(name), dir, { recursive: true, dereference: true });
   return dir;

@@ -26,4 +26,4 @@ export function cudaInclude(): string | null {
 }
 
 export const missingHeaders =
-  "TensorRT's headers beside the project or CUDA's are not there (../shared/third_party/tensorrt-headers; scripts/fetchNvcc.sh)";
+  "CUDA's headers (scripts/fetchNvcc.sh) or those of TensorRT 10.3, 10.15, 11.1 and RTX 1.6, which developers keep beside the project, are not there";

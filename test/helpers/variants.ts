@@ -36,9 +36,8 @@ export interface VariantSample {
 export interface VariantCase {
   readonly case: string;
   readonly about: string;
-  readonly options: Required<
-    Pick<PolicyOptions, 'cameras' | 'proprio' | 'centerCrop' | 'chunk' | 'normalization'>
-  >;
+  readonly options: Pick<PolicyOptions, 'head'> &
+    Required<Pick<PolicyOptions, 'cameras' | 'proprio' | 'centerCrop' | 'chunk' | 'normalization'>>;
   readonly unnorm_key: string;
   readonly action_dim: number;
   /** Folder of the SigLIP tokenizer inside the checkpoint; null without a sampler. */

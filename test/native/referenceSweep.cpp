@@ -15,7 +15,6 @@
 #include "reference/preprocessor.h"
 #include "support/base64.h"
 #include "support/team.h"
-#include "support/xorMask.h"
 
 using namespace semanticvla;
 using namespace semanticvla::reference;
@@ -85,22 +84,6 @@ void sweepBase64(std::mt19937& random) {
   }
 }
 
-/// Every length up to some steps of the wide loop, and twice, which is as before.
-void sweepXorMask(std::mt19937& random) {
-  for (size_t length = 0; length <= 200; ++length) {
-    std::vector<uint8_t> bytes(length);
-    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
-    const std::vector<uint8_t> before = bytes;
-    const uint32_t key = static_cast<uint32_t>(random());
-    xorMask(bytes.data(), length, key);
-    bool right = true;
-    for (size_t i = 0; i < length; ++i) {
-      right = right && bytes[i] == static_cast<uint8_t>(before[i] ^ (key >> (8 * (i % 4))));
-    }
-    check(right, "xorMask", static_cast<int>(length), 0);
-  }
-}
-
 }  // namespace
 
 int main() {
@@ -115,7 +98,6 @@ int main() {
           three);
   }
   sweepBase64(random);
-  sweepXorMask(random);
   Preprocessor preprocessor;
   Preprocessed single;
   Preprocessed shared;

@@ -267,6 +267,7 @@ test('no observation at all is passed by accident: random values are refused or 
 
 /** A policy that gives what it is told to. */
 function fixedPolicy(actions: () => Float64Array, shape: readonly [number, number]): Policy {
+  const dimensions = Array.from({ length: 7 }, (_, i) => `d${i}`);
   return {
     platform: {
       name: 'custom',
@@ -277,16 +278,17 @@ function fixedPolicy(actions: () => Float64Array, shape: readonly [number, numbe
       chunk: shape[0],
       normalization: 'minmax',
     },
-    dimensions: Array.from({ length: 7 }, (_, i) => `d${i}`),
+    dimensions,
     variant: 'fixed',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     async predict(_observation, { instruction }): Promise<ActionChunk> {
       return {
         actions: actions(),
         normalized: new Float32Array(0),
         shape,
-        dimensions: [],
+        dimensions,
         keptPatches: {},
         similarity: {},
         timings: {},
@@ -327,7 +329,7 @@ test('a guarded policy: refused observations never reach it, chunks that no robo
   assert.is(await predict(seen(3)), 'ACTION_NOT_FINITE');
   value = 0.5;
   shape = [7, 8];
-  assert.is(await predict(seen(4)), 'RUNTIME_FAILED');
+  assert.is(await predict(seen(4)), 'CHUNK_INVALID');
 });
 
 test('fuzzed heads: of 10 million values no non-finite one leaves', async () => {

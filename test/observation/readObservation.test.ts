@@ -80,7 +80,7 @@ observations('the state may be a .npy file of any number type', async () => {
 observations('each way to be wrong has a code and says what was found', async () => {
   const images = '"images": {"full_image": "a.png"}';
   const cases: [string, string, RegExp][] = [
-    ['', 'OBSERVATION_INVALID', /expected JSON/],
+    ['', 'OBSERVATION_INVALID', /found an empty file/],
     ['{"images": {"a": "a.png"}', 'OBSERVATION_INVALID', /expected JSON/],
     ['[1]', 'OBSERVATION_INVALID', /an object with "images", found \[1\]/],
     ['{}', 'OBSERVATION_INVALID', /found nothing/],

@@ -17,8 +17,8 @@ extras(
     const dir = mkdtempSync(join(scratchFolder(), 'extras-'));
     const file = (name: string): string => join(dir, name);
     const { code, stdout, stderr } = cli(
-      ...['bench', '--preset', 'tiny', '--warmUp', '20', '--iterations', '3', '--limit', '5'],
-      ...['--layers', '--roofline', '--html', file('page.html'), '--json', file('report.json')],
+      ...['bench', '--preset', 'tiny', '--warm-up', '5', '--iterations', '3', '--limit', '5'],
+      ...['--layers', '--roofline', '--html', file('page.html'), '--report', file('report.json')],
     );
     assert.is(code, 0, stderr);
     const report = JSON.parse(readFileSync(file('report.json'), 'utf8')) as BenchReport;

@@ -37,7 +37,7 @@ function blocks(kind: string): string[] {
 
 /** What is appended to a command so that a test has the time for it; of a flag given twice the last counts. */
 const quick: Readonly<Record<string, readonly string[]>> = {
-  bench: ['--warmUp', '50', '--iterations', '4', '--duration', '0.01', '--limit', '5', '--turn', '100'],
+  bench: ['--warm-up', '10', '--iterations', '4', '--duration', '0.01', '--limit', '5', '--turn', '100'],
   profile: ['--iterations', '2', '--warm-up', '1'],
   serve: ['--log-level', 'warn'],
 };

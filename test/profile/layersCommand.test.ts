@@ -21,8 +21,8 @@ test('a table of stages, blocks and layers, with the slow-down; files in the for
       ...policy,
       ...quick,
       ...['--csv', file('layers.csv')],
-      ...['--exportProfile', file('profile.json')],
-      ...['--exportLayerInfo', file('info.json')],
+      ...['--export-profile', file('profile.json')],
+      ...['--export-layer-info', file('info.json')],
       ...['--trace', file('chunk.json')],
     );
     assert.is(code, 0, stderr);

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { resolveUnnormKey } from '../../lib/platform.ts';
 import { loadPolicy } from '../../lib/policy.ts';
-import { cpuSessionOptions, gatherParts } from '../../lib/policyParts.ts';
+import { checkpointOptions, cpuSessionOptions, gatherParts } from '../../lib/policyParts.ts';
 import { runChunk } from '../../lib/profile/layers/chunkRun.ts';
 import { type FoldedGraph, foldGraph } from '../../lib/profile/layers/foldLayers.ts';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
@@ -77,7 +77,7 @@ for (const { name, checkpoint, options } of subjects) {
 
 /** Two profiled chunks, without the other session that profilePolicy compares with. */
 async function foldedGraphs(dir: string, options: PolicyOptions): Promise<FoldedGraph[]> {
-  const parts = await gatherParts(await openCheckpoint(dir), options);
+  const parts = await gatherParts(await openCheckpoint(dir, checkpointOptions(options)), options);
   const unnormKey = resolveUnnormKey(parts.checkpoint, options.unnormKey);
   const observation = syntheticObservation(parts, unnormKey);
   const session = await watchCpu(cpuSessionOptions(parts, options), true);

@@ -176,11 +176,18 @@ limits("this machine's processor is measured, and says so", async () => {
 });
 
 limits('the command: a table, the sources, JSON with the same figures', () => {
-  const args = ['roofline', '--preset', 'libero', '--device', 'orin-agx-64,thor'];
+  const args = ['roofline', '--preset', 'libero', '--hardware', 'orin-agx-64,thor'];
   const { code, stdout } = cli(...args);
   assert.is(code, 0);
   assert.match(stdout, /^orin-agx-64 +fp16 +8\d\.\d .* 64\.0 GB +yes$/m);
-  assert.match(stdout, /^thor +nvfp4 /m);
+  assert.match(stdout, /^thor +nvfp4 .* no +\d.* yes$/m);
+  assert.match(stdout, /^orin-agx-64 +bf16 .* M +yes +16\.8 GB/m);
+  assert.match(stdout, /^runs here: .*--precision float32, bfloat16, float16\)/m);
+  assert.not.match(stdout, /none both runs here and fits/);
+  assert.match(
+    cli('roofline', '--preset', 'libero', '--hardware', 'orin-nx-16,thor').stdout,
+    /none both runs here and fits: orin-nx-16\.$/m,
+  );
   assert.match(stdout, /technical brief/);
   const json = cli(...args, '--precision', 'bf16', '--prompt-length', '60', '--json');
   const { work, rooflines } = JSON.parse(json.stdout);
@@ -196,7 +203,7 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
     ],
   );
   assert.match(cli('roofline').stderr, /^OPTION_REQUIRED: /);
-  assert.match(cli('roofline', '--preset', 'libero', '--device', 'thro').stderr, /thor was probably meant/);
+  assert.match(cli('roofline', '--preset', 'libero', '--hardware', 'thro').stderr, /thor was probably meant/);
   const { stdout: help } = cli('roofline', '--help');
   for (const name of rooflinePrecisionNames) assert.ok(help.includes(name), name);
 });

@@ -137,6 +137,10 @@ export async function runEpisode(
     if (counters.held[reason] > 0)
       world.problems.push(`the scheduler proposed ${counters.held[reason]} actions: ${reason}`);
   }
+  if (counters.held.outOfRange > 0)
+    world.problems.push(`the limits let ${counters.held.outOfRange} actions out of range through`);
+  if (counters.held.readingImpossible > 0)
+    world.problems.push(`${counters.held.readingImpossible} readings of a sound robot were refused`);
   // braking in time leaves a way at every tick
   if (counters.held.infeasible > 0) world.problems.push(`${counters.held.infeasible} actions without a way`);
   await loop.stop().catch((error: unknown) => world.problems.push(String(error)));
@@ -161,6 +165,7 @@ function losing(policy: Policy, random: Random, isCalm: () => boolean): Policy {
     variant: policy.variant,
     imageSize: policy.imageSize,
     patchGrid: policy.patchGrid,
+    notices: policy.notices,
     predict: (observation, options) => {
       if (isCalm() || !random.chance(0.1)) return policy.predict(observation, options);
       return new Promise((_, reject) => {

@@ -1,8 +1,8 @@
 /**
- * Does the simulation notice? Breaks the scheduler on purpose, one way at a time in a copy, and runs episodes until one
- * fails. A mutant that survives is a hole in the invariants.
+ * Do the tests notice? Breaks scheduler and loop on purpose, one way at a time in a copy, and runs episodes until one fails,
+ * or the test that is to fail. A mutant that survives is a hole in the invariants.
  *
- *   node --import tsx test/schedule/mutants.ts [--episodes 400]
+ *   node --import tsx test/schedule/mutants.ts [--episodes 400] [--only WORD]
  */
 
 import { spawnSync } from 'node:child_process';
@@ -19,7 +19,9 @@ interface Mutant {
   /** Exactly once in the file. */
   readonly from: string;
   readonly to: string;
-  readonly mode: string;
+  /** Whose episodes are run, or which test of this folder. */
+  readonly mode?: string;
+  readonly test?: string;
 }
 
 const policy = 'scheduledPolicy.ts';
@@ -69,15 +71,15 @@ const mutants: readonly Mutant[] = [
   {
     name: 'pictures of the episode before',
     file: policy,
-    from: 'Math.max(tick.oldest, this.#notBefore)',
-    to: 'tick.oldest',
+    from: ' && observedAt > this.#resetAt',
+    to: '',
     mode: 'asynchronous',
   },
   {
     name: 'a picture of the instant of a reset',
     file: policy,
-    from: 'this.#notBefore = now + clockStep',
-    to: 'this.#notBefore = now',
+    from: 'observedAt > this.#resetAt',
+    to: 'observedAt >= this.#resetAt',
     mode: 'temporalEnsemble',
   },
   ...['openLoop', 'asynchronous', 'overlapBlend conservative', 'temporalEnsemble', 'futureState'].map(
@@ -99,8 +101,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'chunks that are not finite',
     file: policy,
-    from: 'if (bad < 0) return null;',
-    to: 'return null;',
+    from: "checkedChunk(answer.chunk, this, 'chunk of a policy')",
+    to: 'answer.chunk as ActionChunk',
     mode: 'asynchronous',
   },
   {
@@ -163,7 +165,7 @@ const mutants: readonly Mutant[] = [
     name: 'a held tick counts as executed',
     file: 'controlLoop.ts',
     from: 'this.#limiter.held();',
-    to: 'this.#limiter.held();\n    if (this.#last !== null) scheduler.executed(this.#last, now);',
+    to: 'this.#limiter.held();\n    if (this.#last !== null) this.#options.scheduler.executed(this.#last, now);',
     mode: 'asynchronous',
   },
   {
@@ -208,15 +210,130 @@ const mutants: readonly Mutant[] = [
     to: 'const both: Bounds = [lowest, highest]',
     mode: 'asynchronous',
   },
+  {
+    name: 'after a failure an older picture is asked about',
+    file: policy,
+    from: 'if (this.#asked !== null) this.#asked = { observation: null, observedAt: this.#asked.observedAt };',
+    to: 'this.#asked = null;',
+    test: 'oracle',
+  },
+  {
+    name: 'a failed picture is not asked about again',
+    file: policy,
+    from: '{ observation: null, observedAt: this.#asked.observedAt }',
+    to: 'this.#asked',
+    test: 'oracle',
+  },
+  {
+    name: 'a picture of the instant of a reset, coarse clock',
+    file: policy,
+    from: 'observedAt > this.#resetAt',
+    to: 'observedAt >= this.#resetAt',
+    test: 'oracle',
+  },
+  {
+    name: 'an instant added, not counted',
+    file: 'clock.ts',
+    from: 'bits[0] = bits[0]! + (time > 0 ? 1n : -1n);\n  return double[0]!;',
+    to: 'return time + 1e-6;',
+    test: 'loopTime',
+  },
+  {
+    name: 'what was executed before the clock went back is yet to come',
+    file: policy,
+    from: 'this.#executed.settle(now);',
+    to: '',
+    test: 'loopTime',
+  },
+  {
+    name: 'a clock that goes back is not noticed',
+    file: 'controlLoop.ts',
+    from: 'if (!(back > 0)) return false;',
+    to: 'if (!(back > 1e9)) return false;',
+    test: 'loopTime',
+  },
+  {
+    name: 'angles leave as they come',
+    file: 'limitRules.ts',
+    from: 'if (circle === null || (angle >= hard[0] && angle <= hard[1])) return angle;',
+    to: 'return angle;',
+    test: 'loopTime',
+  },
+  {
+    name: 'limits and gate let angles through',
+    file: 'limitRules.ts',
+    from: 'if (circle !== null) return range ?? [-circle, circle];',
+    to: 'if (circle !== null) return everything;',
+    test: 'gate',
+  },
+  {
+    name: 'a start outside of the range is where motion begins',
+    file: 'limits.ts',
+    from: 'isStart(place, rule) ? clamp(place, rule.hard)',
+    to: 'isStart(place, rule) ? place',
+    test: 'loopTime',
+  },
+  {
+    name: 'any reading can be',
+    file: 'limitRules.ts',
+    from: 'return isWithin(turned, range, tolerated * (range[1] - range[0])) ? turned : null;',
+    to: 'return turned;',
+    test: 'loopTime',
+  },
+  {
+    name: 'jumps are believed',
+    file: 'readings.ts',
+    from: 'if (this.#agreeing < believed) return jump;',
+    to: '',
+    test: 'loopTime',
+  },
+  {
+    name: 'an error ends the loop without a HOLD',
+    file: 'controlLoop.ts',
+    from: "if (this.#last !== null) this.#hold('stopped'",
+    to: "if (this.#last !== null && this.#failure === null) this.#hold('stopped'",
+    test: 'loopEnds',
+  },
+  {
+    name: 'the end does not wait for its HOLD',
+    file: 'controlLoop.ts',
+    from: 'if (this.#sender.open === 0) this.#settled();',
+    to: 'if (this.#sender.open >= 0) this.#settled();',
+    test: 'loopEnds',
+  },
+  {
+    name: 'an action under way arrives last',
+    file: 'controlLoop.ts',
+    from: 'this.#confirm(before > 0)',
+    to: 'this.#confirm(false)',
+    test: 'loopEnds',
+  },
+  {
+    name: 'the HOLD of an end within act comes too early',
+    file: 'controlLoop.ts',
+    from: 'if (!this.#sender.isSending) this.#finish();',
+    to: 'this.#finish();',
+    test: 'loopEnds',
+  },
+  {
+    name: 'two loops share a scheduler',
+    file: 'controlLoop.ts',
+    from: 'if (driven.has(scheduler)) {',
+    to: 'if (driven.has(scheduler) && false) {',
+    test: 'loopEnds',
+  },
 ];
 
-const { values } = parseArgs({ options: { episodes: { type: 'string', default: '400' } } });
+const { values } = parseArgs({
+  options: { episodes: { type: 'string', default: '400' }, only: { type: 'string', default: '' } },
+});
+const chosen = mutants.filter(({ name, test = '' }) => `${name} ${test}`.includes(values.only));
 const root = fileURLToPath(new URL('../..', import.meta.url));
 let survivors = 0;
-for (const { name, file, from, to, mode } of mutants) {
+for (const { name, file, from, to, mode, test } of chosen) {
   const dir = mkdtempSync(join(tmpdir(), 'semanticvla-mutant-'));
   try {
-    for (const part of ['lib', 'test/schedule', 'package.json', 'tsconfig.json']) {
+    for (const part of ['lib', 'test/schedule', 'examples', 'docs', 'package.json', 'tsconfig.json']) {
       cpSync(join(root, part), join(dir, part), { recursive: true });
     }
     symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'));
@@ -227,25 +344,21 @@ for (const { name, file, from, to, mode } of mutants) {
       path,
       source.replace(from, () => to),
     );
-    const args = [
-      '--import',
-      'tsx',
-      'test/schedule/simulate.ts',
-      '--mode',
-      mode,
-      '--episodes',
-      values.episodes,
-    ];
-    const run = spawnSync(process.execPath, args, { cwd: dir, encoding: 'utf8' });
-    const isCaught = run.status === 1 && run.stderr.includes('FAILED');
+    const program =
+      test === undefined
+        ? ['test/schedule/simulate.ts', '--mode', mode!, '--episodes', values.episodes]
+        : [`test/schedule/${test}.test.ts`];
+    const run = spawnSync(process.execPath, ['--import', 'tsx', ...program], { cwd: dir, encoding: 'utf8' });
+    const said = run.stdout + run.stderr;
+    const isCaught = run.status === 1 && /FAILED|FAIL /.test(said);
     if (!isCaught) survivors++;
     const why = isCaught
-      ? /FAILED [^\n]*?--episodes 1: ([^;\n]*)/.exec(run.stderr)?.[1]
+      ? /FAILED [^\n]*?--episodes 1: ([^;\n]*)|FAIL +([^\n]*)/.exec(said)?.slice(1).join('')
       : run.stderr.slice(0, 200);
     console.log(`${isCaught ? 'caught  ' : 'SURVIVED'} ${name}: ${why ?? ''}`);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
 }
-console.log(`${mutants.length - survivors} of ${mutants.length} caught`);
+console.log(`${chosen.length - survivors} of ${chosen.length} caught`);
 process.exitCode = survivors === 0 ? 0 : 1;

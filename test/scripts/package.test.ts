@@ -17,10 +17,11 @@ import { delimiter, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addonFile } from '../../lib/binding.ts';
-import { packageCommand } from '../../lib/support/packageCommand.ts';
-import { instructions, liberoObservation, openLibero, unnormKey } from '../api/libero.ts';
+import { installedVersion } from '../../lib/doctor/diagnose.ts';
+import { buildAddonCommand, packageCommand, reinstallCommand } from '../../lib/support/packageCommand.ts';
+import { runnableTenLines, tenLines } from '../../scripts/tenLines.ts';
+import { liberoObservation, openLibero } from '../api/libero.ts';
 import { requireBuild, root } from '../helpers/cli.ts';
-import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 
 const test = suite('the package in a project');
 
@@ -93,28 +94,33 @@ test(
     ]) {
       assert.ok(files.includes(file), file);
     }
-    const strangers = files.filter((file) => /^(test|bench|docs|examples|build)\//.test(file));
+    const strangers = files.filter((file) => /^(test|bench|build)\//.test(file));
     assert.equal(strangers, []);
+    // no link of a page leads out of the package, or nowhere
+    const pages = files.filter((file) => file.endsWith('.md'));
+    const dead = pages.flatMap((page) => {
+      const links = readFileSync(join(folder, 'node_modules/semanticvla', page), 'utf8').matchAll(
+        /\]\(([^)#\s]+)/g,
+      );
+      const targets = [...links].map(([, link]) => link!).filter((link) => !/^[a-z]+:/.test(link));
+      return targets
+        .filter((link) => !files.includes(join(dirname(page), link)))
+        .map((link) => `${page}: ${link}`);
+    });
+    assert.equal(dead, []);
+    assert.ok(pages.includes('docs/installing.md'));
 
-    writeFileSync(
-      join(folder, 'main.js'),
-      `import { loadPolicy, readObservation } from 'semanticvla';
-       const options = { platform: 'libero', unnormKey: '${unnormKey}', threads: 1 };
-       const policy = await loadPolicy(${JSON.stringify(goldenCheckpoint('libero-tiny'))}, options);
-       const { observation } = await readObservation(${JSON.stringify(join(goldenRoot, 'libero-tiny/obs0'))});
-       const { actions } = await policy.predict(observation, { instruction: ${JSON.stringify(instructions[0])} });
-       console.log(JSON.stringify(Array.from(actions)));`,
-    );
-    const predicted = run(process.execPath, ['main.js'], folder);
+    const example = tenLines();
+    // as JavaScript, in whatever Node this is: a syntax that the oldest does not know is found by its CI
+    writeFileSync(join(folder, 'main.mjs'), runnableTenLines());
+    const predicted = run(process.execPath, ['main.mjs'], folder);
     assert.is(predicted.status, 0, predicted.text);
     await using policy = await openLibero();
-    const expected = await policy.predict(await liberoObservation(), { instruction: instructions[0] });
-    assert.equal(JSON.parse(predicted.stdout), Array.from(expected.actions));
+    const instruction = /instruction: '([^']+)'/.exec(example)![1]!;
+    const expected = await policy.predict(await liberoObservation(), { instruction });
+    const printed = predicted.stdout.trim().split('\n').at(-1)!;
+    assert.equal(JSON.parse(printed), Array.from(expected.actions));
 
-    const example = /## Ten lines\n\n```ts\n([^`]+)```/.exec(
-      readFileSync(join(root, 'README.md'), 'utf8'),
-    )?.[1];
-    assert.ok(example, 'the README has its ten lines');
     mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
     symlinkSync(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'));
     const check = (source: string) => {
@@ -123,9 +129,9 @@ test(
         '--noEmit --strict --module nodenext --target es2022 --lib es2023,esnext.disposable --types node';
       return run(join(root, 'node_modules/.bin/tsc'), [...options.split(' '), 'example.ts'], folder);
     };
-    const checked = check(example!);
+    const checked = check(example);
     assert.is(checked.status, 0, checked.text);
-    assert.match(check(example!.replace('chunk.shape', 'chunk.shapes')).text, /shapes/);
+    assert.match(check(example.replace('chunk.shape', 'chunk.shapes')).text, /shapes/);
   }),
 );
 
@@ -171,6 +177,84 @@ test('commands are named as they work where the package is', () => {
     'npm explore semanticvla -- npm run build:native',
   );
   assert.is(packageCommand('a && b', inside), 'npm explore semanticvla -- "a && b"');
+});
+
+/** A project of a package manager, known by what it leaves in node_modules; npm of a version on the PATH. */
+function projectOf(marks: Readonly<Record<string, string>>, npm?: string): { root: string; modules: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-manager-'));
+  const modules = join(folder, 'node_modules');
+  const root = join(modules, marks['.modules.yaml'] ? '.pnpm/s@1/node_modules/semanticvla/' : 'semanticvla/');
+  mkdirSync(root, { recursive: true });
+  for (const [name, text] of Object.entries(marks)) writeFileSync(join(modules, name), text);
+  if (npm !== undefined) {
+    mkdirSync(join(folder, 'npm/bin'), { recursive: true });
+    writeFileSync(join(folder, 'npm/package.json'), JSON.stringify({ name: 'npm', version: npm }));
+    writeFileSync(join(folder, 'npm/bin/npm-cli.js'), '');
+    symlinkSync(join(folder, 'npm/bin/npm-cli.js'), join(folder, 'npm/bin/npm'));
+  }
+  process.env.PATH = [join(folder, 'npm/bin'), '/nowhere'].join(delimiter);
+  return { root, modules };
+}
+
+// What scripts/installMatrix.ts runs for real, with each package manager.
+test('the advice for a missing addon is the one of the package manager that installed it', () => {
+  const path = process.env.PATH;
+  const folders: string[] = [];
+  const advice = (marks: Readonly<Record<string, string>>, npm?: string) => {
+    const { root: home, modules } = projectOf(marks, npm);
+    folders.push(dirname(modules));
+    const shorten = (text: string) => text.replace(dirname(modules), 'PROJECT');
+    return { build: shorten(buildAddonCommand(home)), reinstall: shorten(reinstallCommand(home)) };
+  };
+  try {
+    const approved = 'npm install-scripts approve semanticvla && npm rebuild semanticvla';
+    const byHand = 'node PROJECT/node_modules/semanticvla/scripts/install.mjs';
+    assert.is(advice({ '.package-lock.json': '{}' }, '12.2.2').build, approved);
+    assert.is(advice({ '.package-lock.json': '{}' }, '11.19.1').build, 'npm rebuild semanticvla');
+    assert.is(advice({ '.package-lock.json': '{}' }, '10.9.9').build, 'npm rebuild semanticvla');
+    assert.is(advice({ '.package-lock.json': '{}' }).build, byHand, 'an npm that tells no version');
+    assert.is(advice({ '.yarn-integrity': '{}' }, '11.19.1').build, byHand);
+    assert.is(advice({}, '11.19.1').build, byHand, 'a global installation');
+    const ignored =
+      '{"ignoredBuilds": ["a@1.0.0", "semanticvla@file:../semanticvla-0.1.0.tgz"], "layoutVersion": 5}';
+    const approve = 'ONNXRUNTIME_NODE_INSTALL=skip pnpm approve-builds --all';
+    assert.is(advice({ '.modules.yaml': ignored }).build, approve);
+    assert.is(
+      advice({ '.modules.yaml': 'ignoredBuilds:\n  - semanticvla@0.1.0\nlayoutVersion: 5\n' }).build,
+      approve,
+    );
+    assert.match(
+      advice({ '.modules.yaml': '{"ignoredBuilds": [], "skipped": ["semanticvla@0.1.0"]}' }).build,
+      /^node PROJECT\/node_modules\/\.pnpm\/.*scripts\/install\.mjs$/,
+    );
+    for (const [mark, manager] of [
+      ['.package-lock.json', 'npm'],
+      ['.modules.yaml', 'pnpm'],
+      ['.yarn-integrity', 'yarn'],
+    ] as const) {
+      const expected = `rm -rf PROJECT/node_modules && ONNXRUNTIME_NODE_INSTALL=skip ${manager} install`;
+      assert.is(advice({ [mark]: '{}' }).reinstall, expected);
+    }
+    assert.is(reinstallCommand('/src/semanticvla/'), 'npm ci');
+    assert.is(buildAddonCommand('/src/semanticvla/'), 'node /src/semanticvla/scripts/install.mjs');
+  } finally {
+    process.env.PATH = path;
+    for (const folder of folders) rmSync(folder, { recursive: true });
+  }
+});
+
+test('a package is known by its own manifest, however deep it lies', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-nested-'));
+  try {
+    const home = join(folder, 'node_modules/.pnpm/sharp@1.2.3/node_modules/sharp');
+    mkdirSync(join(home, 'dist/cjs'), { recursive: true });
+    writeFileSync(join(home, 'package.json'), '{"name": "sharp", "version": "1.2.3"}');
+    writeFileSync(join(home, 'dist/cjs/package.json'), '{"type": "commonjs"}');
+    assert.is(installedVersion('sharp', join(home, 'dist/cjs/index.js')), '1.2.3');
+    assert.is(installedVersion('onnxruntime-node', join(home, 'dist/cjs/index.js')), null);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test.run();

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 
@@ -12,7 +12,7 @@ const root = resolve(import.meta.dirname, '../..');
 const only = 'only';
 const header = `import { suite } from 'uvu'; import * as assert from 'uvu/assert'; const t = suite('s');\n`;
 
-/** Runs the runner over a folder that holds `files`; returns its exit code and standard output. */
+/** Runs the runner over a folder that holds `files`, DIR in texts and arguments; returns its exit code and standard output. */
 function run(
   files: Record<string, string>,
   ...args: string[]
@@ -21,8 +21,10 @@ function run(
   try {
     symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'));
     writeFileSync(join(dir, 'package.json'), '{"type":"module"}');
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
-    const child = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/test.ts', '--dir', dir, ...args], {
+    const place = (text: string): string => text.replaceAll('DIR', relative(root, dir));
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), place(text));
+    const options = ['--dir', dir, ...args.map(place)];
+    const child = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/test.ts', ...options], {
       cwd: root,
       encoding: 'utf8',
     });
@@ -81,6 +83,35 @@ test('a filter chooses files; one that matches nothing is an error', () => {
   };
   assert.is(run(files, 'alph').last, '1 passed, 0 failed');
   assert.is(run(files, 'gamma').code, 2);
+});
+
+test('after an earlier run: what skipped, long tests and named files again, each test counted once', () => {
+  const log = [
+    'ok   DIR/whole.test.ts  5 passed  1.0 s',
+    'FAIL DIR/broken.test.ts  3 passed, 2 failed  1.0 s',
+    'ok   DIR/partial.test.ts  1 passed, 1 skipped  1.0 s',
+    'FAIL DIR/once.test.ts  0 passed, 1 failed, 1 skipped  1.0 s',
+    'ok   DIR/named.test.ts  1 passed  1.0 s',
+    'ok   DIR/long.test.ts  1 passed  1.0 s',
+  ];
+  const two = `${header}t('1', () => {}); t('2', () => {}); t.run();`;
+  const files = {
+    'whole.test.ts': two,
+    'broken.test.ts': two,
+    'partial.test.ts': two,
+    'once.test.ts': two,
+    'named.test.ts': two,
+    'new.test.ts': two,
+    'long.test.ts': `${header}t('1', () => assert.ok(process.env.${'SEMANTICVLA_LONG'}_TESTS !== '')); t.run();`,
+    'log.txt': log.join('\n'),
+  };
+  const { out, last, code } = run(files, '--after', 'DIR/log.txt', 'named');
+  const ran = [...out.matchAll(/(\w+)\.test\.ts /g)].map(([, name]) => name).sort();
+  assert.equal(ran, ['long', 'named', 'new', 'once', 'partial'], out);
+  // 5 + 3 of the files that did not run again; of once.test.ts the failure of the first run stands
+  assert.is(last, '16 passed, 3 failed');
+  assert.is(code, 1);
+  assert.is(run({ 'a.test.ts': two, 'log.txt': 'nothing' }, '--after', 'DIR/log.txt').code, 2);
 });
 
 test.run();

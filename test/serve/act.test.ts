@@ -131,7 +131,9 @@ test('other methods, paths and content types', async () => {
     assert.is(get.status, 405);
     assert.is(get.headers.get('allow'), 'POST');
     assert.is((await fetch(`${act}/nothing`)).status, 404);
-    assert.is((await fetch(`${act}/%zz`)).status, 400);
+    assert.is((await fetch(`${act}/%zz`)).status, 404);
+    assert.is((await fetch(`${act}/healthz`, { method: 'POST', body: 'x' })).status, 405);
+    assert.is((await fetch(`${act}/healthz`, { method: 'HEAD' })).status, 200);
     assert.is((await post(act, 'x', { 'content-type': 'text/plain' })).status, 415);
     assert.is((await post(act, '')).status, 400);
   });
@@ -175,24 +177,22 @@ test('--compat answers as the reference does: 200 and "error", and what FastAPI 
   });
 });
 
-test('one runs, one waits, the newest takes the place, and every caller gets its own answer', async () => {
+test('one runs, every other connection waits for its turn, in the order of coming', async () => {
   const policy = new FakePolicy();
   await served(policy, {}, async ({ act, server }) => {
-    const running = post(act, actBody(1));
-    await policy.called(1);
-    const first = post(act, actBody(2));
-    await until(async () => (await metric(server, 'semanticvla_waiting')) === 1, 'a waiting request');
-    const second = post(act, actBody(3));
-    const superseded = await inTime(first, 'the superseded answer');
-    assert.is(superseded.status, 503);
-    assert.is(superseded.headers.get('retry-after'), '1');
-    assert.is(await errorCode(superseded), 'OVERLOADED');
-    policy.calls[0]!.finish();
-    (await policy.called(2)).finish();
-    assert.is(rows(await (await running).text())[0]![0], 1);
-    assert.is(rows(await (await second).text())[0]![0], 3);
+    const answers: Promise<Response>[] = [];
+    for (let i = 1; i <= 4; i++) {
+      answers.push(post(act, actBody(i)));
+      if (i === 1) await policy.called(1);
+      else await until(async () => (await metric(server, 'semanticvla_waiting')) === i - 1, `${i} there`);
+    }
+    for (let i = 1; i <= 4; i++) {
+      const call = await inTime(policy.called(i), `turn ${i}`);
+      assert.is(call.observation.state?.[0], i);
+      call.finish();
+      assert.is(rows(await (await answers[i - 1]!).text())[0]![0], i);
+    }
     assert.is(policy.mostRunning, 1);
-    assert.is(await metric(server, 'semanticvla_rejected_total{reason="superseded"}'), 1);
   });
 });
 

@@ -34,6 +34,7 @@ export class FakePolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];
   readonly patchGrid = 16;
+  readonly notices = [];
   readonly imageSize = 224;
   readonly variant: string = 'SemanticVLA';
   /** In order of arrival; ended ones too. */

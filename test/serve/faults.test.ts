@@ -5,6 +5,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FakePolicy, liberoPlatform } from './fakePolicy.ts';
+import { frame, RawClient } from './frames.ts';
 import { actBody, connect, inTime, metric, openpiMessage, post, served, until } from './harness.ts';
 
 const test = suite('faults on the network');
@@ -126,7 +127,8 @@ test('bodies over the limit: 413, declared or not', async () => {
     assert.is(big.status, 413);
     assert.match(await big.text(), /REQUEST_TOO_LARGE/);
     const socket = await tcp(act);
-    socket.write('POST /act HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n');
+    socket.write('POST /act HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n');
+    socket.write('transfer-encoding: chunked\r\nconnection: close\r\n\r\n');
     socket.write(`1800\r\n${'x'.repeat(0x1800)}\r\n0\r\n\r\n`);
     assert.match(await answer(socket), /^HTTP\/1\.1 413 /);
     assert.is(await metric(server, 'semanticvla_held_bytes'), 0);
@@ -134,16 +136,46 @@ test('bodies over the limit: 413, declared or not', async () => {
   });
 });
 
-test('many uploads at once share one budget of memory', async () => {
-  await served(new FakePolicy(), { limits: { heldBytes: 3000 } }, async ({ act, server }) => {
-    const stalled = await Promise.all([tcp(act), tcp(act)]);
-    for (const socket of stalled) socket.write(head(100_000) + 'x'.repeat(1400));
-    await until(async () => (await metric(server, 'semanticvla_held_bytes')) === 2800, 'the bytes');
-    const refused = await post(act, actBody());
+test('uploads share one budget: whoever holds most gives way, on both protocols', async () => {
+  const limits = { heldBytes: 20_000 };
+  await served(new FakePolicy({ immediate: true }), { limits }, async ({ act, openpi, server }) => {
+    const held = (bytes: number): Promise<void> =>
+      until(async () => (await metric(server, 'semanticvla_held_bytes')) === bytes, `${bytes} held`);
+    for (const protocol of ['act', 'openpi'] as const) {
+      const stalled = protocol === 'act' ? await tcp(act) : (await RawClient.open(openpi)).socket;
+      const begun = Buffer.alloc(19_950, ' ');
+      if (protocol === 'act') stalled.write(head(100_000) + begun.toString());
+      else stalled.write(frame(begun, { first: 0x02 }));
+      await until(async () => (await metric(server, 'semanticvla_held_bytes')) >= 19_950, 'the bytes');
+      const refused = protocol === 'act' ? answer(stalled) : once(stalled, 'close').then(() => '');
+      for (let i = 0; i < 3; i++) {
+        assert.is((await post(act, actBody())).status, 200, protocol);
+        const peer = connect(openpi);
+        await peer.next();
+        peer.socket.send(openpiMessage());
+        assert.instance(await peer.next(), Map, protocol);
+        peer.socket.close();
+      }
+      if (protocol === 'act') stalled.end();
+      const text = await inTime(refused, 'its end');
+      if (protocol === 'act') assert.match(text, /^HTTP\/1\.1 503 [\s\S]*OVERLOADED/);
+      stalled.destroy();
+      await held(0);
+    }
+  });
+});
+
+test('what is over the budget alone is refused, and takes nobody with it', async () => {
+  const limits = { heldBytes: 20_000 };
+  await served(new FakePolicy(), { limits }, async ({ act, server }) => {
+    const stalled = await tcp(act);
+    stalled.write(head(100_000) + 'x'.repeat(1400));
+    await until(async () => (await metric(server, 'semanticvla_held_bytes')) === 1400, 'the bytes');
+    const refused = await post(act, 'x'.repeat(30_000));
     assert.is(refused.status, 503);
     assert.match(await refused.text(), /OVERLOADED/);
-    for (const socket of stalled) socket.destroy();
-    await until(async () => (await metric(server, 'semanticvla_held_bytes')) === 0, 'the release');
+    await until(async () => (await metric(server, 'semanticvla_held_bytes')) === 1400, 'only the other');
+    stalled.destroy();
   });
 });
 
@@ -182,23 +214,104 @@ test('what is no HTTP gets 400 and a code', async () => {
   });
 });
 
-test('connections beyond the limit are refused, and come free', async () => {
-  await served(new FakePolicy(), { limits: { connections: 2 } }, async ({ openpi }) => {
-    const first = connect(openpi);
-    await first.next();
-    const second = connect(openpi);
-    await second.next();
-    assert.is(await connect(openpi).closed, 1006);
-    first.socket.close();
-    await first.closed;
-    let third = connect(openpi);
+test('connections beyond the limit: the one that idles longest goes, one at work stays', async () => {
+  const policy = new FakePolicy();
+  await served(policy, { limits: { connections: 2 } }, async ({ openpi, act }) => {
+    const busy = connect(openpi);
+    await busy.next();
+    busy.socket.send(openpiMessage());
+    await policy.called(1);
+    const idle = connect(openpi);
+    await idle.next();
+    const third = connect(openpi);
+    await third.next();
+    assert.match((await idle.next()) as string, /^OVERLOADED: /);
+    assert.is(await idle.closed, 1013);
+    third.socket.send(openpiMessage());
     await until(async () => {
-      if ((await Promise.race([third.next(), third.closed])) instanceof Map) return true;
-      third = connect(openpi);
-      return false;
-    }, 'a free place');
-    third.socket.close();
-    second.socket.close();
+      const refused = connect(openpi);
+      const end = await Promise.race([refused.next(), refused.closed]);
+      refused.socket.terminate();
+      return end === 1006;
+    }, 'all at work, no place');
+    assert.is((await fetch(`${act}/healthz`)).status, 200);
+    policy.calls[0]!.finish();
+    assert.instance(await busy.next(), Map);
+    for (const { socket } of [busy, third]) socket.terminate();
+  });
+});
+
+test('strangers give way to each other and to nobody else: 401s and idle ones keep no place', async () => {
+  const token = 'correct-horse-battery-staple-0451';
+  const policy = new FakePolicy({ immediate: true });
+  await served(policy, { token, limits: { connections: 3 } }, async ({ act, openpi, server }) => {
+    const mine = connect(openpi, { authorization: `Bearer ${token}` });
+    await mine.next();
+    const sockets: Socket[] = [];
+    for (const url of [act, openpi.replace('ws', 'http')]) {
+      for (const path of ['/healthz', '/metrics', '/act']) {
+        for (let i = 0; i < 6; i++) {
+          const socket = await tcp(url);
+          socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`);
+          await once(socket, 'data');
+          sockets.push(socket);
+        }
+      }
+    }
+    for (let i = 0; i < 6; i++) assert.is(await connect(openpi).closed, 1006);
+    assert.is((await post(act, actBody(), { authorization: `Bearer ${token}` })).status, 200);
+    mine.socket.send(openpiMessage());
+    assert.instance(await mine.next(), Map);
+    for (const protocol of ['act', 'openpi']) {
+      assert.ok((await metric(server, `semanticvla_connections{protocol="${protocol}"}`)) <= 6, protocol);
+    }
+    mine.socket.close();
+    for (const socket of sockets) socket.destroy();
+  });
+});
+
+test('a message of a WebSocket that is begun and not finished ends in its time', async () => {
+  await served(new FakePolicy(), { limits: { requestMs: 300 } }, async ({ openpi, server }) => {
+    const client = await RawClient.open(openpi);
+    await client.send(frame(Buffer.alloc(1000)).subarray(0, 500));
+    await client.until(1);
+    assert.match(client.frames[0]!.payload.toString(), /^TIMEOUT: /);
+    await client.end();
+    await until(async () => (await metric(server, 'semanticvla_held_bytes')) === 0, 'nothing held');
+    assert.is(await metric(server, 'semanticvla_disconnects_total{protocol="openpi",reason="late"}'), 1);
+  });
+});
+
+test('pings within a message are not held, and do not hide what is', async () => {
+  await served(new FakePolicy({ immediate: true }), {}, async ({ openpi, server }) => {
+    const client = await RawClient.open(openpi);
+    const held = (): Promise<number> => metric(server, 'semanticvla_held_bytes');
+    for (let i = 0; i < 3; i++) await client.send(frame('are you there?', { first: 0x89 }));
+    await client.until(3);
+    await until(async () => (await held()) === 0, 'nothing held');
+    await client.send(frame(Buffer.alloc(30_000), { first: 0x02 }));
+    await until(async () => (await held()) > 29_000, 'the fragment held');
+    for (let i = 0; i < 3; i++) await client.send(frame('are you there?', { first: 0x89 }));
+    await client.until(6);
+    assert.ok((await held()) > 29_000);
+    client.socket.destroy();
+    await until(async () => (await held()) === 0, 'nothing held');
+  });
+});
+
+test('five clients that send without pause: every one is served in turn', async () => {
+  const policy = new FakePolicy();
+  await served(policy, {}, async ({ act }) => {
+    const served = new Map<number, number>();
+    let going = true;
+    const clients = Array.from({ length: 5 }, async (_, i) => {
+      while (going) if ((await post(act, actBody(i))).status === 200) served.set(i, (served.get(i) ?? 0) + 1);
+    });
+    for (let turn = 1; turn <= 100; turn++) (await inTime(policy.called(turn), 'a turn')).finish();
+    going = false;
+    for (let turn = 101; turn <= 105; turn++) void policy.called(turn).then((call) => call.finish());
+    await Promise.all(clients);
+    for (let i = 0; i < 5; i++) assert.ok(served.get(i)! >= 15, `client ${i}: ${served.get(i)} of 100 turns`);
   });
 });
 

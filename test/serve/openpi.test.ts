@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { decodeMsgpackNumpy, encodeMsgpackNumpy } from '../../lib/serve/msgpackNumpy.ts';
 import { NdArray, type WireMap } from '../../lib/serve/ndarray.ts';
 import { FakePolicy } from './fakePolicy.ts';
-import { connect, fields, metric, openpiMessage, served, until } from './harness.ts';
+import { connect, fields, inTime, metric, openpiMessage, served, until } from './harness.ts';
 
 const test = suite('openpi WebSocket');
 
@@ -117,22 +117,65 @@ test('the policy fails: the client gets the code only', async () => {
   });
 });
 
-test('a superseded request closes with 1013, and other connections keep their answers', async () => {
+test('of one connection the newest waits; answers and refusals come in the order of the requests', async () => {
+  const policy = new FakePolicy();
+  await served(policy, {}, async ({ openpi, server }) => {
+    const { socket, next, closed } = connect(openpi);
+    await next();
+    socket.send(openpiMessage(1));
+    await policy.called(1);
+    for (const first of [2, 3, 4]) socket.send(openpiMessage(first));
+    const line = 'semanticvla_rejected_total{reason="superseded"}';
+    await until(async () => (await metric(server, line)) === 2, 'two superseded');
+    policy.calls[0]!.finish();
+    (await inTime(policy.called(2), 'the newest')).finish();
+    const first = (frame: WireMap | string): number => (map(frame).get('actions') as NdArray).numbers()[0]!;
+    assert.is(first(await next()), 1);
+    assert.match((await next()) as string, /^OVERLOADED: /);
+    assert.match((await next()) as string, /^OVERLOADED: /);
+    assert.is(first(await next()), 4);
+    assert.is(await closed, 1013);
+  });
+});
+
+test('a request that is refused takes no answer of its neighbours with it', async () => {
+  const policy = new FakePolicy();
+  await served(policy, {}, async ({ openpi }) => {
+    for (const order of ['good first', 'bad first']) {
+      const { socket, next, closed } = connect(openpi);
+      await next();
+      const calls = policy.calls.length;
+      const messages = [openpiMessage(1), Buffer.from([0xc1])];
+      for (const message of order === 'good first' ? messages : messages.reverse()) socket.send(message);
+      (await inTime(policy.called(calls + 1), order)).finish();
+      const kinds = [typeof (await next()), typeof (await next())];
+      assert.equal(kinds, order === 'good first' ? ['object', 'string'] : ['string', 'object'], order);
+      assert.is(await closed, 1011);
+    }
+  });
+});
+
+test('other connections wait for their turns, and a superseded one keeps its own', async () => {
   const policy = new FakePolicy();
   await served(policy, {}, async ({ openpi, server }) => {
     const peers = [connect(openpi), connect(openpi), connect(openpi)] as const;
     for (const { next } of peers) await next();
-    peers[0].socket.send(openpiMessage(1));
-    await policy.called(1);
-    peers[1].socket.send(openpiMessage(2));
-    await until(async () => (await metric(server, 'semanticvla_waiting')) === 1, 'a waiting request');
-    peers[2].socket.send(openpiMessage(3));
-    assert.match((await peers[1].next()) as string, /^OVERLOADED: /);
-    assert.is(await peers[1].closed, 1013);
-    policy.calls[0]!.finish();
-    (await policy.called(2)).finish();
-    assert.is((map(await peers[0].next()).get('actions') as NdArray).numbers()[0], 1);
-    assert.is((map(await peers[2].next()).get('actions') as NdArray).numbers()[0], 3);
+    for (const [i, { socket }] of peers.entries()) {
+      socket.send(openpiMessage(i + 1));
+      if (i === 0) await policy.called(1);
+      else await until(async () => (await metric(server, 'semanticvla_waiting')) === i, 'a waiting request');
+    }
+    // Newer than the one of the third, and still before it.
+    peers[1].socket.send(openpiMessage(22));
+    await until(
+      async () => (await metric(server, 'semanticvla_rejected_total{reason="superseded"}')) === 1,
+      'it',
+    );
+    for (const [i, wanted] of [1, 22, 3].entries()) {
+      const call = await inTime(policy.called(i + 1), `turn ${i}`);
+      assert.is(call.observation.state?.[0], wanted);
+      call.finish();
+    }
     for (const { socket } of peers) socket.close();
   });
 });

@@ -89,6 +89,7 @@ export function createPolicy(options: FakeEngineOptions): Policy {
     variant: 'fake',
     imageSize: 224,
     patchGrid: 16,
+    notices: [],
     async predict(observation: Observation, { instruction, signal }: PredictOptions): Promise<ActionChunk> {
       const actions = fakeActions(observation);
       await commit(instruction, options, signal);

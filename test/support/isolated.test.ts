@@ -1,3 +1,6 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { callbackFailed, isolated } from '../../lib/support/isolated.ts';
@@ -102,6 +105,36 @@ test('no callback is fine; what is none is refused at once', () => {
       (error: { code?: string }) => error.code === 'OPTION_INVALID' && /onEvent of a test/.test(`${error}`),
     );
   }
+});
+
+/** Called bare on purpose: from one of our files to another, never from a user. */
+const own: readonly string[] = [
+  'client/openpiTransport.ts onLost',
+  'engine/cachedEngines.ts onWait',
+  'engine/compiledKernels.ts onNotice',
+  'engine/engineCache.ts onWait',
+  'engine/engineLock.ts onWait',
+  'engine/timings.ts onNotice',
+  'runtime/tensorRt.ts onLayers',
+  'serve/openpiSocket.ts onMessage',
+  'synth/fileSink.ts onBytes',
+];
+
+test('no file of the library calls a callback that is not isolated', () => {
+  const lib = fileURLToPath(new URL('../../lib', import.meta.url));
+  const files = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter(
+    (file) => file.endsWith('.ts') && !file.startsWith('cli/'),
+  );
+  const bare = files.flatMap((file) =>
+    [...readFileSync(join(lib, file), 'utf8').matchAll(/\b(?:on[A-Z]\w*|listener|callback)\?\.\(/g)].map(
+      ([call]) => `${file} ${call.slice(0, -3)}`,
+    ),
+  );
+  assert.ok(files.length > 200);
+  assert.equal(
+    [...new Set(bare)].sort().filter((call) => !own.includes(call)),
+    [],
+  );
 });
 
 test.run();

@@ -137,7 +137,7 @@ test('sizes that make no policy are refused by name', () => {
     ['tiny', { llamaWidth: 60 }, 'OPTION_INVALID', /even head width/],
     ['libero', { llamaKvHeads: 5 }, 'OPTION_INVALID', /llamaKvHeads/],
     ['libero', { visionTokens: 257 }, 'OPTION_INVALID', /at most the 256 patches/],
-    ['libero', { imageSize: 225 }, 'OPTION_INVALID', /multiple of the patch size 14/],
+    ['libero', { imageSize: 13 }, 'OPTION_INVALID', /at least one patch of 14/],
     ['libero', { actionDim: 8 }, 'OPTION_INVALID', /multiple of 7/],
     ['libero', { textVocab: 100 }, 'OPTION_INVALID', /spiece\.model/],
     ['libero', { exchangePairs: [[24, 0]] }, 'OPTION_INVALID', /\[24, 0\]/],

@@ -80,7 +80,7 @@ for (const preset of Object.keys(variants) as SynthPreset[])
       assert.is(config.actionDim, spec.actionDim);
       assert.is(config.proprioDim, spec.proprioDim);
       assert.is(config.imageSize, spec.imageSize);
-      assert.is(sources.loraMerged !== null, preset !== 'oft');
+      assert.is(sources.madeWeights !== null, preset !== 'oft');
       assert.equal([...statistics.keys()], [spec.datasetKey]);
     } finally {
       rmSync(dir, { recursive: true });

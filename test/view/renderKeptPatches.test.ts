@@ -143,6 +143,20 @@ test('every printable ASCII character has strokes; accents fall back to their le
   assert.match(drawText('碗', 0, 0, { size: 8, color: '#000' }), /M0 0H4V8H0Z/);
 });
 
+test('other scripts are text in the fonts of the machine, with room of their own; marks stay on their letter', () => {
+  const style = { size: 8, color: '#000', scriptFonts: true };
+  const drawn = drawText('碗 <a> чашка क्षि', 0, 0, style);
+  assert.not.match(drawn, /M0 0H4V8H0Z/);
+  assert.match(drawn, /<text x="0\.00" [^>]*>碗<\/text>/);
+  assert.is(drawn.match(/<text /g)!.length, 1 + 5 + [...new Intl.Segmenter().segment('क्षि')].length);
+  assert.match(drawText('＜', 0, 0, style), /d="M/, 'a full-width sign is its ASCII one');
+  assert.ok(measureText('碗', 8) > measureText('m', 8));
+  const lines = wrapText('拿起黑色的碗并把它放在盘子上', 17, 120);
+  assert.ok(lines.length > 1);
+  assert.is(lines.join(''), '拿起黑色的碗并把它放在盘子上');
+  for (const line of lines) assert.ok(measureText(line, 17) <= 120, line);
+});
+
 test('wrapping keeps every word and respects the width', () => {
   const words = 'put the red mug on the left plate and the white mug on the right plate';
   const lines = wrapText(words, 17, 300);

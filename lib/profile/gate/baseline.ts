@@ -1,8 +1,9 @@
 /** What a run is held against: earlier reports on disk, matched subject by subject, and whether they can be compared at all. */
 
-import { readFile } from 'node:fs/promises';
 import { SemanticVlaError } from '../../errors.ts';
+import { brief, readText } from '../../support/fileAccess.ts';
 import { machineDifferences } from '../machine/warnings.ts';
+import { reportCap } from '../report/readReport.ts';
 import type { BenchReport, SubjectFacts, SubjectResult, Warning } from '../types.ts';
 import type { GateBaseline } from './judge.ts';
 
@@ -12,22 +13,18 @@ export interface BaselineFile {
   readonly report: BenchReport;
 }
 
-/** Bytes of a report at most. */
-const cap = 512 * 2 ** 20;
-
 /** @throws (rejects) BASELINE_INVALID with the file and what is wrong with it */
 export async function readBaseline(file: string): Promise<BaselineFile> {
   const wrong = (what: string, cause?: unknown): SemanticVlaError =>
     new SemanticVlaError(
       'BASELINE_INVALID',
-      `${file}: expected a report as \`semanticvla bench --json FILE\` writes it, found ${what}. Measure a new one.`,
+      `${file}: expected a report as \`semanticvla bench --report FILE\` writes it, found ${what}. Measure a new one.`,
       cause === undefined ? {} : { cause },
     );
+  const text = await readText(file, { missing: 'BASELINE_INVALID', cap: reportCap });
   let value: unknown;
   try {
-    const bytes = await readFile(file);
-    if (bytes.length > cap) throw new Error(`${bytes.length} bytes`);
-    value = JSON.parse(bytes.toString('utf8'));
+    value = JSON.parse(text);
   } catch (cause) {
     throw wrong(cause instanceof SyntaxError ? 'no JSON' : (cause as Error).message, cause);
   }
@@ -39,8 +36,8 @@ export async function readBaseline(file: string): Promise<BaselineFile> {
 /** What of the parts that the gate reads is not as it should be; null: nothing. */
 function faultOf(value: unknown): string | null {
   if (!isRecord(value)) return 'no object';
-  if (value.format !== 'semanticvla-bench') return `format ${JSON.stringify(value.format)}`;
-  if (value.version !== 1) return `version ${JSON.stringify(value.version)}`;
+  if (value.format !== 'semanticvla-bench') return `format ${brief(value.format)}`;
+  if (value.version !== 1) return `version ${brief(value.version)}`;
   if (!isRecord(value.machine) || !isRecord(value.machine.cpu)) return 'no machine state';
   if (!Array.isArray(value.warnings) || !value.warnings.every(isRecord)) return 'no warnings';
   if (!Array.isArray(value.subjects) || value.subjects.length === 0) return 'no subjects';

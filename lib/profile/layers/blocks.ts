@@ -19,9 +19,12 @@ const tower = '(dinov2|siglip)';
 
 /** First match wins. `$1` and so on are groups of the pattern. */
 const policyRules: readonly Rule[] = [
-  [new RegExp(`^${tower}/block(\\d+)/(?:norm1|attn|ls1|attn_residual|kept)(?:/|$)`), '$1 block $2 attention'],
-  [new RegExp(`^${tower}/block(\\d+)/film`), '$1 block $2 film'],
-  [new RegExp(`^${tower}/block(\\d+)/(?:mlp|ls2|out)(?:/|$)`), '$1 block $2 mlp'],
+  [
+    new RegExp(`^${tower}/block(\\d+)(?:_run\\d+)?/(?:norm1|attn|ls1|attn_residual|kept)(?:/|$)`),
+    '$1 block $2 attention',
+  ],
+  [new RegExp(`^${tower}/block(\\d+)(?:_run\\d+)?/film`), '$1 block $2 film'],
+  [new RegExp(`^${tower}/block(\\d+)(?:_run\\d+)?/(?:mlp|ls2|out)(?:/|$)`), '$1 block $2 mlp'],
   [new RegExp(`^${tower}/embed/`), '$1 embedding'],
   [new RegExp(`^${tower}/(?:final|output_rows)`), '$1 output'],
   [/^patches\//, 'image patches'],

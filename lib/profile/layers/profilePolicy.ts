@@ -6,10 +6,17 @@
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { resolveUnnormKey } from '../../platform.ts';
-import { cpuSessionOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policyParts.ts';
+import {
+  checkpointOptions,
+  cpuSessionOptions,
+  gatherParts,
+  type OpenedPolicy,
+  partsOf,
+} from '../../policyParts.ts';
 import { openTensorRt, type TensorRtOptions } from '../../runtime/openTensorRt.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
+import { isolated } from '../../support/isolated.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
 import { type Binding, layerInfo } from '../export/trtexecProfile.ts';
@@ -113,10 +120,8 @@ async function open(source: string | Policy, options: ProfileOptions): Promise<O
     );
   }
   const policyOptions = options.policy ?? {};
-  const { siglipText, cacheDir } = policyOptions;
   const checkpoint = await openCheckpoint(source, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
+    ...checkpointOptions(policyOptions),
     ...(onProgress === undefined ? {} : { onProgress }),
     ...(signal === undefined ? {} : { signal }),
   });
@@ -237,7 +242,8 @@ async function rounds(
   options: ProfileOptions,
   step: string,
 ): Promise<void> {
-  const { signal, onProgress, warmUp = 3 } = options;
+  const { signal, warmUp = 3 } = options;
+  const tell = isolated('onProgress', options.onProgress);
   const total = warmUp + expectedRounds(options);
   let began = performance.now();
   for (let chunk = -warmUp; ; chunk++) {
@@ -245,7 +251,7 @@ async function rounds(
     if (chunk === 0) began = performance.now();
     if (chunk >= 0 && isEnough(options, chunk, performance.now() - began)) return;
     for (const run of chunk % 2 === 0 ? runs : runs.toReversed()) await run(chunk);
-    onProgress?.({ step, done: chunk + warmUp + 1, total, unit: 'steps' });
+    tell({ step, done: chunk + warmUp + 1, total, unit: 'steps' });
   }
 }
 

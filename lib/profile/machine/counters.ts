@@ -8,7 +8,7 @@ const ticksPerSecond = 100;
 
 /** Seconds of all cores together: `cpu-busy` (not idle, not waiting for disks, not stolen) and `cpu-steal`. */
 export function parseProcStat(text: string): Reading[] | null {
-  const match = /^cpu +((?:\d+ ?){8,})/.exec(text);
+  const match = /^cpu +((?:\d+ ?){8,})/m.exec(text);
   if (match === null) return null;
   const ticks = match[1]!.trim().split(' ').map(Number);
   const [user, nice, system, , , irq, softirq, steal] = ticks as [

@@ -1,6 +1,7 @@
 /** What `jetson_clocks --show` prints; it needs root. */
 
 import type { ClockRange } from '../types.ts';
+import { powerModeIn } from './nvpmodel.ts';
 import { malformed, type Parsed } from './parsed.ts';
 
 export interface JetsonClocks {
@@ -11,24 +12,19 @@ export interface JetsonClocks {
   readonly powerMode: string | null;
 }
 
-const frequencies = /MinFreq=(\d+) +MaxFreq=(\d+) +CurrentFreq=(\d+)(?: |$)/;
-
-/** CPU clocks are in kHz, the others in Hz. */
+/** CPU clocks are in kHz, the others in Hz. Lines and words that are not known are passed over. */
 export function parseJetsonClocks(text: string): Parsed<JetsonClocks> {
   const ranges: ClockRange[] = [];
   let locked = true;
-  let powerMode: string | null = null;
   const lines = text.split('\n');
   if (lines.pop() !== '') return malformed('jetson_clocks --show', 'a last line that ends', text.slice(-60));
   for (const line of lines) {
-    powerMode = /^NV Power Mode: ([\w-]+)\s*$/.exec(line)?.[1] ?? powerMode;
-    const name = /^(cpu\d+|GPU|gpu-[a-z]+-\d+|EMC)(?=[: ])/.exec(line)?.[1];
+    const name = /^\s*(cpu\d+|GPU|gpu-[a-z]+-\d+|EMC)(?=[: ])/.exec(line)?.[1];
     if (name === undefined || /\bOnline=0\b/.test(line)) continue;
-    const match = frequencies.exec(line);
-    if (match === null)
-      return malformed('jetson_clocks --show', `MinFreq, MaxFreq, CurrentFreq of ${name}`, line);
+    const figure = (key: string): number => Number(new RegExp(`\\b${key}=(\\d+)(?!\\S)`).exec(line)?.[1]);
     const scale = name.startsWith('cpu') ? 1e3 : 1e6;
-    const [min, max] = [Number(match[1]) / scale, Number(match[2]) / scale];
+    const [min, max] = [figure('MinFreq') / scale, figure('MaxFreq') / scale];
+    if (!Number.isFinite(min) || !Number.isFinite(max)) continue;
     ranges.push({ name: name.toLowerCase(), min, max });
     // jetson_clocks holds the memory clock by an override and leaves its range as it is
     if (name === 'EMC') locked &&= !/\bFreqOverride=0\b/.test(line);
@@ -37,5 +33,5 @@ export function parseJetsonClocks(text: string): Parsed<JetsonClocks> {
   const has = (start: string): boolean => ranges.some(({ name }) => name.startsWith(start));
   if (!has('cpu') || !has('gpu'))
     return malformed('jetson_clocks --show', 'lines of CPUs and of the GPU', text);
-  return { value: { ranges, locked, powerMode } };
+  return { value: { ranges, locked, powerMode: powerModeIn(text) } };
 }

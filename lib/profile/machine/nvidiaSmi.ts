@@ -62,21 +62,38 @@ const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
   [0x100n, 'display_clock_setting'],
 ];
 
-/** @returns the first GPU; null: no nvidia-smi that answers */
+/**
+ * All at once where the driver knows every field; else field by field, since one that it does not know loses the answer.
+ * @returns the first GPU; null: no nvidia-smi that answers
+ */
 export function readNvidiaSmi(probe: MachineProbe): Parsed<GpuReading> | null {
-  for (const mask of maskNames) {
-    const query = `--query-gpu=${[...fields, mask].join(',')}`;
+  const ask = (names: readonly string[]): string | null => {
+    const query = `--query-gpu=${names.join(',')}`;
     const text = probe.run('nvidia-smi', [query, '--format=csv,noheader,nounits', '--id=0']);
-    if (text !== null && text.trim() !== '') return parseNvidiaSmi(text);
+    return text === null || text.trim() === '' ? null : text;
+  };
+  for (const mask of maskNames) {
+    const text = ask([...fields, mask]);
+    if (text !== null) return parseNvidiaSmi(text);
   }
-  return null;
+  const name = ask(['name']);
+  if (name === null) return null;
+  const one = (field: string): string => ask([field])?.split('\n', 1)[0]?.trim() ?? '[N/A]';
+  const mask = maskNames.map(one).find((text) => reasonsOf(text) !== null) ?? '[N/A]';
+  return parseNvidiaSmi(`${[...fields.map(one), mask].join(', ')}\n`);
 }
 
-/** @param text one line of comma-separated values, in the order of `fields`, and the mask */
+/**
+ * @param text one line of comma-separated values, in the order of `fields`, and the mask; other lines (a warning of the
+ *   driver's) are passed over
+ */
 export function parseNvidiaSmi(text: string): Parsed<GpuReading> {
-  const [line = ''] = text.split('\n', 1);
-  const cells = line.split(',').map((cell) => cell.trim());
-  if (cells.length !== fields.length + 1 || !text.endsWith('\n') || cells[0] === '')
+  const cells = text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .map((line) => line.split(',').map((cell) => cell.trim()))
+    .find((line) => line.length === fields.length + 1 && line[0] !== '');
+  if (cells === undefined)
     return malformed('nvidia-smi', `${fields.length + 1} values and the end of the line`, text);
   const cell = (name: string): string | null => readableCell(cells[fields.indexOf(name)]!);
   const number = (name: string): number | null => wholeNumberText(cell(name));
@@ -102,9 +119,7 @@ export function parseNvidiaSmi(text: string): Parsed<GpuReading> {
 
 /** null for a cell that says why it holds nothing. */
 export function readableCell(value: string): string | null {
-  return /^\[?(N\/A|Not Supported|Unknown Error|GPU requires reset|Insufficient Permissions)\]?$/.test(value)
-    ? null
-    : value;
+  return /^(?:\[.*\]|N\/A|ERR!)$/.test(value) ? null : value;
 }
 
 /** `0x0000000000000004` -> `sw_power_cap`. A bit that is not known here is told by its number. */

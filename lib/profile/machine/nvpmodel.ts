@@ -4,11 +4,15 @@ import { malformed, type Parsed } from './parsed.ts';
 
 /**
  * @param text of `nvpmodel -q`: `NV Power Mode: MAXN` and its number on the next line; `--verbose` puts more lines around it
+ *   and more words before it (`NVPM VERB: Current mode: NV Power Mode: 25W`)
  * @returns the mode's name: `MAXN`, `MAXN_SUPER`, `15W`, `MODE_30W`
  */
 export function parseNvpmodel(text: string): Parsed<string> {
-  const match = /^NV Power Mode: ([\w-]+)[ \t]*\r?\n/m.exec(text);
-  return match === null
-    ? malformed('nvpmodel -q', 'a line `NV Power Mode: <name>`', text)
-    : { value: match[1]! };
+  const mode = powerModeIn(text);
+  return mode === null ? malformed('nvpmodel -q', 'a line `NV Power Mode: <name>`', text) : { value: mode };
+}
+
+/** The name behind the first `NV Power Mode:`, wherever in its line that stands; null: none, or its line has no end. */
+export function powerModeIn(text: string): string | null {
+  return /\bNV Power Mode: *(\S+)[ \t]*\r?\n/.exec(text)?.[1] ?? null;
 }

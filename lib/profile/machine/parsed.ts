@@ -7,6 +7,29 @@ export function malformed(what: string, expected: string, found: string): { read
   return { malformed: `${what}: expected ${expected}, found ${JSON.stringify(shown)}` };
 }
 
+/**
+ * Of texts that differ only in their figures one is kept, since a sensor prints its words again with every line. At most
+ * eight: more is another tool's output.
+ */
+export class UnreadText {
+  readonly #texts = new Map<string, string>();
+
+  add(text: string): void {
+    const words = text.replace(/\d+/g, '#');
+    if (this.#texts.size < 8 && !this.#texts.has(words)) this.#texts.set(words, text);
+  }
+
+  /** The value; null where there is none, and then why is kept if there was a text at all. */
+  valueIn<T>(parsed: Parsed<T> | null): T | null {
+    if (parsed !== null && 'malformed' in parsed) this.add(parsed.malformed);
+    return valueIn(parsed);
+  }
+
+  get texts(): readonly string[] {
+    return [...this.#texts.values()];
+  }
+}
+
 /** The value, or null where there is no text or it is malformed. */
 export function valueIn<T>(parsed: Parsed<T> | null): T | null {
   return parsed !== null && 'value' in parsed ? parsed.value : null;

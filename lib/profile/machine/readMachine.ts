@@ -10,10 +10,10 @@ import { parseJetsonClocks } from './jetsonClocks.ts';
 import { readLoads } from './loads.ts';
 import { type GpuMoment, type GpuReading, readNvidiaSmi } from './nvidiaSmi.ts';
 import { parseNvpmodel } from './nvpmodel.ts';
-import { valueIn } from './parsed.ts';
+import { type Parsed, UnreadText } from './parsed.ts';
 import { inputPower, readPowerRails } from './powerRails.ts';
 import { parseTegraRelease, releaseName } from './tegraRelease.ts';
-import { parseTegrastats, type TegraSample } from './tegrastats.ts';
+import { parseTegrastatsLog, type TegraSample } from './tegrastats.ts';
 import { readTemperatureLimits, readTemperatures } from './thermalZones.ts';
 
 export interface ReadMachineOptions {
@@ -23,11 +23,15 @@ export interface ReadMachineOptions {
 
 /** `end`, `energy` and `sampling` are null: finishMachine.ts fills them in. Takes up to some seconds where tools are slow. */
 export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): MachineState {
-  const smi = valueIn(readNvidiaSmi(probe));
-  const release = valueIn(parse(probe.readText('/etc/nv_tegra_release'), parseTegraRelease));
+  const unread = new UnreadText();
+  const smi = unread.valueIn(readNvidiaSmi(probe));
+  const releaseText = probe.readText('/etc/nv_tegra_release');
+  const release = unread.valueIn(parse(releaseText, parseTegraRelease));
   // both are Jetson's; asking elsewhere would only cost time
-  const mode = release && valueIn(parse(probe.run('nvpmodel', ['-q']), parseNvpmodel));
-  const shown = release && valueIn(parse(probe.run('jetson_clocks', ['--show']), parseJetsonClocks));
+  const ask = (command: string, option: string): string | null =>
+    releaseText === null ? null : probe.run(command, [option]);
+  const mode = unread.valueIn(parse(ask('nvpmodel', '-q'), parseNvpmodel));
+  const shown = unread.valueIn(parse(ask('jetson_clocks', '--show'), parseJetsonClocks));
   const ranges = readClockRanges(probe);
   const missing = (shown?.ranges ?? []).filter(({ name }) => !ranges.some((range) => range.name === name));
   const tegra = readTegraGpu(probe);
@@ -35,7 +39,7 @@ export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): M
     board: readBoard(probe),
     cpu: { model: readCpuModel(probe), cores: countCores(probe), governor: readGovernor(probe) },
     gpu: smi === null ? tegra && { ...tegra, driver: null, memoryBytes: null } : gpuOf(smi, tegra),
-    jetpack: release && releaseName(release),
+    jetpack: release === null ? releaseText && 'L4T unknown' : releaseName(release),
     powerMode: mode ?? shown?.powerMode ?? null,
     clocksLocked: shown?.locked ?? areClocksHeld(ranges),
     clockRanges: [...ranges, ...missing],
@@ -43,7 +47,7 @@ export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): M
     virtual: readVirtual(probe),
     onBattery: readOnBattery(probe),
     os: readOs(probe),
-    start: snapshot(probe, smi),
+    start: snapshot(probe, smi, undefined, unread),
     end: null,
     energy: null,
     sampling: null,
@@ -67,7 +71,8 @@ function parse<T>(text: string | null, parser: (text: string) => T): T | null {
 /** The machine now. `nvidia-smi` (tens of milliseconds) is asked only where sysfs shows no GPU clock. */
 export function readSnapshot(probe: MachineProbe): MachineSnapshot {
   const clocks = readClocks(probe);
-  return snapshot(probe, hasGpuClock(clocks) ? null : valueIn(readNvidiaSmi(probe)), clocks);
+  const unread = new UnreadText();
+  return snapshot(probe, hasGpuClock(clocks) ? null : unread.valueIn(readNvidiaSmi(probe)), clocks, unread);
 }
 
 export const hasGpuClock = (clocks: readonly Reading[]): boolean =>
@@ -76,10 +81,12 @@ export const hasGpuClock = (clocks: readonly Reading[]): boolean =>
 function snapshot(
   probe: MachineProbe,
   smi: GpuReading | null,
-  clocks: readonly Reading[] = readClocks(probe),
+  clocks: readonly Reading[] | undefined,
+  unread: UnreadText,
 ): MachineSnapshot {
   // a container may see the command and not the sensors
-  return momentOf(probe, smi, hidesSensors(probe) ? readTegrastats(probe) : null, clocks);
+  const tegra = hidesSensors(probe) ? unread.valueIn(readTegrastats(probe)) : null;
+  return momentOf(probe, smi, tegra, unread, clocks);
 }
 
 /** No rails and no temperatures: only `tegrastats`, if it is there, tells any. */
@@ -92,8 +99,10 @@ export function momentOf(
   probe: MachineProbe,
   smi: GpuMoment | null,
   tegra: TegraSample | null,
+  unread: UnreadText,
   clocks: readonly Reading[] = readClocks(probe),
 ): MachineSnapshot {
+  for (const words of tegra?.unknown ?? []) unread.add(`tegrastats: ${words}`);
   const rails = readPowerRails(probe);
   const temperatures = readTemperatures(probe);
   const [load] = (probe.readText('/proc/loadavg') ?? '').split(' ', 1);
@@ -111,6 +120,7 @@ export function momentOf(
     loads: loadsOf(readLoads(probe), smi, tegra),
     memoryFreeBytes: available === undefined ? null : Number(available) * 1024,
     counters: readCounters(probe),
+    ...(unread.texts.length === 0 ? {} : { unread: unread.texts }),
   };
 }
 
@@ -152,9 +162,10 @@ function powerOf(rails: readonly Reading[], card: number | null): Reading[] {
   ];
 }
 
-/** One line; the command never ends by itself, `head` ends it. null where there is none, or its line is malformed. */
-function readTegrastats(probe: MachineProbe): TegraSample | null {
+/** One line; the command never ends by itself, `head` ends it. null where there is none. */
+function readTegrastats(probe: MachineProbe): Parsed<TegraSample> | null {
   if (probe.readText('/etc/nv_tegra_release') === null) return null;
   const text = probe.run('sh', ['-c', 'tegrastats --interval 100 | head -n 1']);
-  return text?.endsWith('\n') === true ? valueIn(parseTegrastats(text.trimEnd())) : null;
+  if (text === null || text === '') return null;
+  return parseTegrastatsLog(text)[0] ?? null;
 }

@@ -6,7 +6,7 @@ import { countCores } from './board.ts';
 import { readClocks } from './clocks.ts';
 import { findGpuQuery, parseGpuMoment, streamGpu } from './gpuStream.ts';
 import { LineStream } from './lineStream.ts';
-import { valueIn } from './parsed.ts';
+import { UnreadText } from './parsed.ts';
 import { inputPower, type RailLimits, readRailLimits } from './powerRails.ts';
 import { type EnergyCounter, readEnergyCounters, wattsBetween } from './rapl.ts';
 import { hasGpuClock, hidesSensors, momentOf } from './readMachine.ts';
@@ -58,10 +58,12 @@ export function openSensors(
     read: () => {
       const gpuLine = gpu?.latest(maxAgeMs) ?? null;
       const boardLine = board?.latest(maxAgeMs) ?? null;
+      const unread = new UnreadText();
       const snapshot = momentOf(
         probe,
-        gpuLine === null ? null : valueIn(parseGpuMoment(gpuLine)),
-        boardLine === null ? null : valueIn(parseTegrastats(boardLine.trimEnd())),
+        unread.valueIn(gpuLine === null ? null : parseGpuMoment(gpuLine)),
+        unread.valueIn(boardLine === null ? null : parseTegrastats(boardLine)),
+        unread,
       );
       if (counters.length === 0) return snapshot;
       const [next, at] = [readEnergyCounters(probe), now()];

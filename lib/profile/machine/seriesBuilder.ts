@@ -3,6 +3,7 @@
 import type { MachineSeries, MachineSnapshot, Reading, SensorSeries } from '../types.ts';
 import { grownCounters } from './counters.ts';
 import { isMeanPower, powerSource } from './energy.ts';
+import { UnreadText } from './parsed.ts';
 import type { RailLimits } from './powerRails.ts';
 
 type Kind = SensorSeries['kind'];
@@ -42,6 +43,7 @@ export class SeriesBuilder {
   /** Of the samples, one in so many is kept. */
   #every = 1;
   #seen = 0;
+  readonly #unread = new UnreadText();
   #refusedTimes = 0;
   #refusedValues = 0;
   #last: { readonly atMs: number; readonly snapshot: MachineSnapshot } | null = null;
@@ -60,6 +62,7 @@ export class SeriesBuilder {
       return;
     }
     this.#noteThrottling(snapshot, atMs);
+    for (const text of snapshot.unread ?? []) this.#unread.add(text);
     if (this.#seen++ % this.#every !== 0) return;
     const row = this.#row(snapshot, atMs);
     this.#last = { atMs, snapshot };
@@ -158,6 +161,7 @@ export class SeriesBuilder {
       energyFrom: this.#energyFrom,
       throttling: [...this.#throttling].map(([reason, span]) => ({ reason, ...span })),
       refused: { times: this.#refusedTimes, values: this.#refusedValues },
+      ...(this.#unread.texts.length === 0 ? {} : { unread: this.#unread.texts }),
     };
   }
 

@@ -15,9 +15,13 @@ const jetpacks: Readonly<Record<string, string>> = {
   '36.4.0': '6.1',
   '36.4.3': '6.2',
   '36.4.4': '6.2.1',
+  '36.4.7': '6.2.1',
+  '36.5.0': '6.2.2',
   '38.2.0': '7.0',
+  '38.2.1': '7.0',
   '38.4.0': '7.1',
   '39.2.0': '7.2',
+  '39.2.1': '7.2.1',
 };
 
 export interface TegraRelease {
@@ -28,7 +32,7 @@ export interface TegraRelease {
 
 /** @param text of /etc/nv_tegra_release: `# R36 (release), REVISION: 4.3, GCID: ..., BOARD: generic, ...` */
 export function parseTegraRelease(text: string): Parsed<TegraRelease> {
-  const match = /^# R(\d+) \(release\), REVISION: (\d+(?:\.\d+)+),/.exec(text);
+  const match = /^# R(\d+) \([^)]*\),.*?\bREVISION: (\d+(?:\.\d+)+)[,\s]/m.exec(text);
   if (match === null) return malformed('/etc/nv_tegra_release', '`# R<n> (release), REVISION: <n.n>,`', text);
   const l4t = `${match[1]}.${match[2]}`;
   return { value: { l4t, jetpack: jetpacks[l4t] ?? null } };

@@ -1,11 +1,13 @@
 /**
- * Lines of `tegrastats`, as JetPack 6 (Orin) and JetPack 7 (Thor) print them:
+ * Lines of `tegrastats`. There is no standard of them: rails, engines and zones come and go with each board and JetPack.
  *
  *   Orin   ... EMC_FREQ 3%@2133 GR3D_FREQ 0%@[0,0] ... cpu@52.562C VDD_GPU_SOC 2412mW/2412mW
- *   Thor   ... EMC_FREQ 7%@3200 GR3D_FREQ @[314,314,314] ... gpu@35.9C/36.1C VDD_GPU 4925mW/4925mW/4925mW VIN 19780mW/19780mW
+ *   Thor   ... EMC_FREQ 7%@3200 GR3D_FREQ @[314,314,314] ... gpu@35.9C/36.1C VDD_GPU -392mW/-392mW/0mW VIN 19780mW/19780mW
+ *   Xavier ... GR3D_FREQ 0%@114 APE 150 MTS fg 0% bg 3% AO@31C GPU@31.5C VDD_IN 3528/3569 (milliwatts)
  *
- * A line is taken apart to its last character and must end with a temperature or a rail, as every whole one does: what was
- * cut off is refused, since `470` may have been `4707mW`. Without root the EMC, GPU and engine fields are not printed.
+ * Known words are read wherever they stand; what is not known is passed over and told in `unknown`. A line is whole when its
+ * last word is: a temperature, a rail, or after these something that cannot be the beginning of one. Another line was cut, and is
+ * refused, since `470` may have been `4707mW`. Without root the EMC, GPU and engine fields are not printed.
  */
 
 import type { Reading } from '../types.ts';
@@ -15,85 +17,149 @@ export interface TegraSample {
   /** Megabytes. */
   readonly ramUsed: number;
   readonly ramTotal: number;
-  /** Percent and MHz by core; null: off. */
-  readonly cpus: readonly ({ readonly percent: number; readonly mhz: number } | null)[];
-  readonly emc: { readonly percent: number; readonly mhz: number | null } | null;
+  /** Percent and MHz by core; null: off. `mhz` is null on boards that do not tell it by core. */
+  readonly cpus: readonly ({ readonly percent: number; readonly mhz: number | null } | null)[];
+  readonly emc: { readonly percent: number | null; readonly mhz: number | null } | null;
   /** `percent` is null on Thor, which does not tell it; one clock a GPC. */
   readonly gpu: { readonly percent: number | null; readonly mhz: readonly number[] } | null;
   /** Degrees Celsius now; zones that are switched off (-256) are left out. */
   readonly temperatures: readonly Reading[];
-  /** Watts now (the first of the figures), by rail; `NC` is left out. */
+  /**
+   * Watts now (the first of the figures), by rail; `NC` is left out. A little below 0 where nothing flows: the monitor's
+   * offset.
+   */
   readonly power: readonly Reading[];
+  /** What was passed over, as it stood there. */
+  readonly unknown: readonly string[];
 }
 
 /** Reads off the zone at absolute zero and below. */
 const switchedOff = -250;
 
 const fields = {
-  stamp: /^\d\d-\d\d-\d{4} \d\d:\d\d:\d\d (?=RAM )/,
-  ram: /^RAM (\d+)\/(\d+)MB \(lfb \d+x\d+[kM]B\)(?: |$)/,
-  swap: /^SWAP \d+\/\d+MB \(cached \d+MB\)(?: |$)/,
-  cpu: /^CPU \[((?:off|\d+%@\d+)(?:,(?:off|\d+%@\d+))*)\](?: |$)/,
-  emc: /^EMC_FREQ (\d+)%(?:@(\d+))?(?: |$)/,
-  gpu: /^GR3D_FREQ (?:(\d+)%)?(?:@(?:(\d+)|\[(\d+(?:,\d+)*)\]))?(?: |$)/,
-  temperature: /^([A-Za-z]\w*)@(-?\d+(?:\.\d+)?)C(?:\/-?\d+(?:\.\d+)?C)?(?: |$)/,
-  rail: /^([A-Z]\w*) (\d+)mW\/\d+mW(?:\/\d+mW)?(?: |$)/,
+  stamp: /^\d\d-\d\d-\d{4} \d\d:\d\d:\d\d(?= |$)/,
+  ram: /^RAM (\d+)\/(\d+)MB(?: ?\(lfb [^)]*\))?(?= |$)/,
+  swap: /^SWAP \d+\/\d+MB(?: ?\(cached \d+MB\))?(?= |$)/,
+  iram: /^IRAM \d+\/\d+kB(?: ?\(lfb [^)]*\))?(?= |$)/,
+  cpu: /^CPU \[([^\]]*)\](?= |$)/,
+  emc: /^EMC(?:_FREQ)? (?:(\d+)%)?(?:@(\d+))?(?= |$)/,
+  gpu: /^GR3D(?:_FREQ)? (?:(\d+)%)?(?:@(?:(\d+)|\[(\d+(?:,\d+)*)\]))?(?= |$)/,
+  temperature: /^([A-Za-z][\w.-]*)@(-?\d+(?:\.\d+)?)C(?:\/-?\d+(?:\.\d+)?C)*(?= |$)/,
+  rail: /^([A-Z]\w*) (-?\d+)mW(?:\/-?\d+mW)*(?= |$)/,
+  /** Before JetPack 5: milliwatts now and their mean, without the unit. */
+  plainRail: /^([A-Z]\w*) (-?\d+)\/-?\d+(?= |$)/,
   /** Engines: `NVENC 79%@166`, `VIC off`, `APE 174`, `OFA_FREQ @1556`, `GR3D2_FREQ 0%@114`. */
-  engine: /^[A-Z]\w* (?:off|\d+|(?:\d+%)?@\d+|\d+%(?:@\[\d+(?:,\d+)*\])?)(?: |$)/,
+  engine: /^[A-Z]\w* (?:off|\d+|(?:\d+%)?@\d+|\d+%(?:@\[\d+(?:,\d+)*\])?)(?= |$)/,
 };
+
+/** Ends of a line that may be the beginning of a temperature or of a rail. */
+const cutWord = /(?:^| )(?:[A-Za-z][\w.-]*(?:@[-\d.C/]*)?|[A-Z]\w* -?[\dmW/-]*)$/;
 
 /** @param line without its end */
 export function parseTegrastats(line: string): Parsed<TegraSample> {
-  let rest = line.trimStart().replace(fields.stamp, '');
+  let rest = line.trim();
   const take = (pattern: RegExp): RegExpExecArray | null => {
     const match = pattern.exec(rest);
-    if (match !== null) rest = rest.slice(match[0].length);
+    if (match !== null) rest = rest.slice(match[0].length).trimStart();
     return match;
   };
-  const ram = take(fields.ram);
-  if (ram === null) return malformed('tegrastats', '`RAM <used>/<total>MB (lfb ...)`', rest);
-  take(fields.swap);
-  const cpu = take(fields.cpu);
-  if (cpu === null) return malformed('tegrastats', '`CPU [<percent>%@<MHz>,...]`', rest);
+  let ram: RegExpExecArray | null = null;
+  let cpu: RegExpExecArray | null = null;
   let emc: TegraSample['emc'] = null;
   let gpu: TegraSample['gpu'] = null;
   const temperatures: Reading[] = [];
   const power: Reading[] = [];
+  const unknown: string[] = [];
+  let passed: string[] = [];
   let ends = false;
-  while (rest !== '') {
-    ends = fields.temperature.test(rest) || fields.rail.test(rest);
-    let match = take(fields.emc);
+  const endPassed = (): void => {
+    if (passed.length > 0) unknown.push(passed.join(' '));
+    passed = [];
+  };
+
+  const takeKnown = (): boolean => {
+    ends = false;
+    const figure = (text: string | undefined): number | null => (text === undefined ? null : Number(text));
+    let match = take(fields.temperature);
     if (match !== null) {
-      emc = { percent: Number(match[1]), mhz: match[2] === undefined ? null : Number(match[2]) };
-      continue;
+      ends = true;
+      const value = Number(match[2]);
+      if (value > switchedOff) temperatures.push({ name: match[1]!.toLowerCase(), value });
+      return true;
+    }
+    match = take(fields.rail) ?? take(fields.plainRail);
+    if (match !== null) {
+      ends = true;
+      if (match[1] !== 'NC') power.push({ name: match[1]!, value: Number(match[2]) / 1000 });
+      return true;
+    }
+    match = take(fields.ram);
+    if (match !== null) {
+      ram = match;
+      return true;
+    }
+    match = take(fields.cpu);
+    if (match !== null) {
+      cpu = match;
+      return true;
+    }
+    match = take(fields.emc);
+    if (match !== null) {
+      const [percent, mhz] = [figure(match[1]), figure(match[2])];
+      if (percent !== null || mhz !== null) emc = { percent, mhz };
+      return true;
     }
     match = take(fields.gpu);
     if (match !== null) {
       const clocks = match[3]?.split(',') ?? (match[2] === undefined ? [] : [match[2]]);
-      gpu = { percent: match[1] === undefined ? null : Number(match[1]), mhz: clocks.map(Number) };
+      const percent = figure(match[1]);
+      if (percent !== null || clocks.length > 0) gpu = { percent, mhz: clocks.map(Number) };
+      return true;
+    }
+    return [fields.stamp, fields.swap, fields.iram, fields.engine].some((pattern) => take(pattern) !== null);
+  };
+
+  while (rest !== '') {
+    const before = rest;
+    if (takeKnown()) {
+      endPassed();
+      // not of the memory's and the GPU's figures: `0%` may have been `0%@114`
+      const isFigure = /^(?:EMC|GR3D)\S* [^\]]*$/.test(before);
+      ends ||= temperatures.length + power.length > 0 && !isFigure && /(?:[%)\]]|off)$/.test(before);
       continue;
     }
-    match = take(fields.temperature);
-    if (match !== null) {
-      const value = Number(match[2]);
-      if (value > switchedOff) temperatures.push({ name: match[1]!.toLowerCase(), value });
-      continue;
-    }
-    match = take(fields.rail);
-    if (match !== null) {
-      if (match[1] !== 'NC') power.push({ name: match[1]!, value: Number(match[2]) / 1000 });
-      continue;
-    }
-    if (take(fields.engine) === null) return malformed('tegrastats', 'a whole field', rest);
+    passed.push(take(/^\S+/)![0]);
+    ends = temperatures.length + power.length > 0 && !cutWord.test(passed.slice(-2).join(' '));
   }
-  if (!ends) return malformed('tegrastats', 'a temperature or a rail at the end', line.slice(-40));
-  const cpus = cpu[1]!.split(',').map((core) => {
-    if (core === 'off') return null;
-    const [percent, mhz] = core.split('%@').map(Number) as [number, number];
-    return { percent, mhz };
+  endPassed();
+  if (ram === null) return malformed('tegrastats', '`RAM <used>/<total>MB`', line);
+  if (cpu === null) return malformed('tegrastats', '`CPU [<percent>%@<MHz>,...]`', line);
+  if (!ends) return malformed('tegrastats', 'a whole temperature or rail at the end', line.slice(-40));
+  const cores = coresOf(cpu[1]!);
+  return {
+    value: {
+      ramUsed: Number(ram[1]),
+      ramTotal: Number(ram[2]),
+      cpus: cores.cpus,
+      emc,
+      gpu,
+      temperatures,
+      power,
+      unknown: [...unknown, ...cores.unknown],
+    },
+  };
+}
+
+function coresOf(text: string): { readonly cpus: TegraSample['cpus']; readonly unknown: readonly string[] } {
+  const unknown: string[] = [];
+  const cpus = text.split(',').map((core) => {
+    const match = /^(\d+)%(?:@(\d+))?$/.exec(core.trim());
+    if (match !== null)
+      return { percent: Number(match[1]), mhz: match[2] === undefined ? null : Number(match[2]) };
+    if (core.trim() !== 'off') unknown.push(`CPU [${core.trim()}]`);
+    return null;
   });
-  const value = { ramUsed: Number(ram[1]), ramTotal: Number(ram[2]), cpus, emc, gpu, temperatures, power };
-  return { value };
+  return { cpus, unknown };
 }
 
 /** A recorded log. A last line without its end may be cut off at a field's end, where nobody can see it: refused. */

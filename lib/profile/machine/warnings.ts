@@ -2,6 +2,7 @@
 
 import type { MachineState, Reading, Warning } from '../types.ts';
 import { throttlingOf } from './finishMachine.ts';
+import { UnreadText } from './parsed.ts';
 
 /** Above these a figure is no longer the program's own. */
 const limits = {
@@ -51,6 +52,13 @@ const rules: Readonly<Record<string, Rule>> = {
     const reasons = throttlingOf(machine);
     if (reasons.length === 0) return null;
     return `The machine was slowed down: ${reasons.join(', ')}. The figures are those of the slowed machine and change with cooling and supply. Cool it, use the supply that came with it, or take a lower power mode${isJetson(machine) ? ': sudo nvpmodel -m ID' : ''}; then measure again`;
+  },
+  'board-text': ({ start, end, series }) => {
+    const unread = new UnreadText();
+    for (const part of [start, end, series]) for (const text of part?.unread ?? []) unread.add(text);
+    return unread.texts.length === 0
+      ? null
+      : `Tools of this board printed what is not known here (${unread.texts.join('; ')}). It was passed over, and everything else of it counts; if a figure is missing for it, please report the whole line`;
   },
   'power-mode': ({ powerMode }) =>
     powerMode === null || powerMode.startsWith('MAXN')

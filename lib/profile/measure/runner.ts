@@ -5,6 +5,7 @@
  */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
+import { isolated } from '../../support/isolated.ts';
 import { ChunkRing } from '../recorder/chunkRing.ts';
 import type { ChunkRecord, StageTimes } from '../types.ts';
 import { median } from './percentiles.ts';
@@ -24,6 +25,8 @@ export interface RunLimits {
   readonly warmUpMs: number;
   readonly warmUpChunks: number;
   readonly warmUpLimitMs: number;
+  /** Warm-up ends after so many chunks, steady or not; default: none. */
+  readonly warmUpLimitChunks?: number;
   /** Measuring lasts at least this many chunks and this long a subject, at most `limitMs`. */
   readonly iterations: number;
   readonly durationMs: number;
@@ -135,18 +138,20 @@ export async function runInTurns(
 
 async function warmUp(subject: Subject, options: RunOptions, now: () => number): Promise<void> {
   const start = now();
-  const { warmUpMs, warmUpChunks, warmUpLimitMs, signal, onProgress } = options;
+  const { warmUpMs, warmUpChunks, warmUpLimitMs, signal } = options;
+  const { warmUpLimitChunks = Number.POSITIVE_INFINITY } = options;
+  const tell = isolated('onProgress', options.onProgress);
   for (;;) {
     const ms = now() - start;
     subject.warmUpMs = ms;
     const count = subject.warmUpTimes.length;
-    if (ms >= warmUpLimitMs) return;
+    if (ms >= warmUpLimitMs || count >= warmUpLimitChunks) return;
     if (ms >= warmUpMs && count >= warmUpChunks && steadyState(subject.warmUpTimes).stable) return;
     signal?.throwIfAborted();
     const before = now();
     await subject.runner.chunk(signal);
     subject.warmUpTimes.push(now() - before);
-    onProgress?.({
+    tell({
       step: `${subject.runner.name}: warm-up`,
       done: count + 1,
       total: Math.max(warmUpChunks, count + 1),
@@ -174,7 +179,8 @@ async function measure(
   origin: number,
   now: () => number,
 ): Promise<number> {
-  const { signal, onProgress } = options;
+  const { signal } = options;
+  const tell = isolated('onProgress', options.onProgress);
   let round = 0;
   // all go on until the last one is done: a round without one of them would compare nothing
   while (subjects.some((subject) => !isDone(subject, options))) {
@@ -202,10 +208,10 @@ async function measure(
     }
     round += 1;
     const slowest = subjects.reduce((a, b) => (share(a, options) <= share(b, options) ? a : b));
-    onProgress?.({
+    tell({
       step: 'measuring',
-      done: Math.min(slowest.chunks.count, options.iterations),
-      total: options.iterations,
+      done: slowest.chunks.count,
+      total: Math.round(slowest.chunks.count / doneShare(slowest, options)),
       unit: 'steps',
     });
   }
@@ -214,6 +220,13 @@ async function measure(
 
 function share({ chunks, ranMs }: Subject, { iterations, limitMs }: RunOptions): number {
   return Math.max(chunks.count / iterations, ranMs / limitMs);
+}
+
+/** Of what is to be measured, by the limit that will end it: above 0, at most 1. */
+function doneShare(subject: Subject, { iterations, durationMs, limitMs }: RunOptions): number {
+  const { chunks, ranMs } = subject;
+  const wanted = Math.min(chunks.count / iterations, durationMs > 0 ? ranMs / durationMs : 1);
+  return Math.min(1, Math.max(wanted, ranMs / limitMs));
 }
 
 async function measureNewInstructions(

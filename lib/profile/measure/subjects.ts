@@ -1,11 +1,11 @@
 /** From what a caller wants measured to policies that are loaded, with everything that a chunk needs at hand. */
 
-import type { Checkpoint, Progress } from '../../checkpoint/checkpoint.ts';
+import type { Checkpoint, OpenCheckpointOptions, Progress } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { resolvePlatform } from '../../platform.ts';
 import { loadPolicy } from '../../policy.ts';
-import { gatherParts, type PolicyParts } from '../../policyParts.ts';
+import { checkpointOptions, gatherParts, type PolicyParts } from '../../policyParts.ts';
 import { synthPresets } from '../../synth/presets.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import type { Observation, Policy, PolicyOptions } from '../../types.ts';
@@ -107,10 +107,7 @@ async function load(
   const loadMs = performance.now() - start;
   policies.push(policy);
   // opened after loading: before it, it would have warmed what the cold start is about
-  const checkpoint = await openCheckpoint(dir, {
-    ...shared,
-    ...(all.siglipText === undefined ? {} : { siglipText: all.siglipText }),
-  });
+  const checkpoint = await openCheckpoint(dir, quietly(all));
   const unnormKey = all.unnormKey ?? firstKey(checkpoint);
   const parts = await gatherParts(checkpoint, { ...all, unnormKey });
   return { policy, parts, loadMs, unnormKey };
@@ -132,18 +129,18 @@ function presetOptions({ preset }: BenchSubject): Pick<PolicyOptions, 'platform'
   return preset === undefined ? {} : { platform: synthPresets[preset].platform.name };
 }
 
+/** What it has to say was said when the policy was loaded. */
+function quietly(options: PolicyOptions): OpenCheckpointOptions {
+  return { ...checkpointOptions(options), onNotice: () => {} };
+}
+
 async function camerasOf(
   { cameraCount }: BenchSubject,
   dir: string,
   options: PolicyOptions,
 ): Promise<readonly string[] | null> {
   if (cameraCount === undefined) return null;
-  const { siglipText, cacheDir, signal } = options;
-  const checkpoint = await openCheckpoint(dir, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const checkpoint = await openCheckpoint(dir, quietly(options));
   const { cameras } = resolvePlatform(checkpoint, options);
   return Array.from({ length: cameraCount }, (_, i) => cameras[i] ?? `camera_${i}`);
 }

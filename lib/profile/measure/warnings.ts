@@ -21,7 +21,7 @@ export function subjectWarnings(result: SubjectResult): Warning[] {
     warnings.push(
       about(
         'warm-up-not-steady',
-        `warm-up ended after ${warmUp.chunks} chunks before a steady state was seen: ${warmUp.because}. The figures may still move; give it longer with --warmUp, or end what else runs here.`,
+        `warm-up ended after ${warmUp.chunks} chunks before a steady state was seen: ${warmUp.because}. The figures may still move; give it longer with --warm-up, or end what else runs here.`,
       ),
     );
   }

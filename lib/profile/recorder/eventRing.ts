@@ -25,6 +25,10 @@ export const eventKinds = [
   'rejected',
   /** A prediction took longer than its deadline; milliseconds. */
   'deadline missed',
+  /** The loop's clock went back; milliseconds. */
+  'clock back',
+  /** The last HOLD of a loop is not known to have arrived. */
+  'last hold lost',
 ] as const;
 export type EventKind = (typeof eventKinds)[number];
 
@@ -36,8 +40,12 @@ export const eventReasons = [
   'stale',
   'otherEpoch',
   'notFinite',
+  'outOfRange',
   'infeasible',
   'positionUnknown',
+  'readingImpossible',
+  'outsideWorkspace',
+  'clockBack',
   'stopped',
   'superseded',
   'draining',

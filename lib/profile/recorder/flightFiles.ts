@@ -1,7 +1,8 @@
 /** Files of a flight recorder: whole or not there, and never more than so many. */
 
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../../support/makeFolder.ts';
 
 const extension = '.perfetto-trace';
 const ownName = /^flight-\d{4}-\d\d-\d\dT[\d-]+\.\d{3}Z-[\w-]+\.perfetto-trace$/;
@@ -23,11 +24,11 @@ export async function writeFlight(
   bytes: Uint8Array,
   limit: number,
 ): Promise<string> {
-  await mkdir(dir, { recursive: true });
+  await makeFolder(dir, 0o700);
   const temporary = join(dir, `.${name}.${process.pid}`);
   let handle: FileHandle | null = null;
   try {
-    handle = await open(temporary, 'wx');
+    handle = await open(temporary, 'wx', 0o600);
     await handle.writeFile(bytes);
     await handle.sync();
     await handle.close();

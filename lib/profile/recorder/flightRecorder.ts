@@ -5,10 +5,12 @@
  */
 
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, expected } from '../../options.ts';
+import { isolated } from '../../support/isolated.ts';
+import { makeFolder } from '../../support/makeFolder.ts';
 import { startWorker } from '../../support/startWorker.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { FlightJob, FlightReply } from './flightWorker.ts';
@@ -19,7 +21,7 @@ export type FlightEvent =
   | { readonly type: 'failed'; readonly why: string; readonly code: string; readonly message: string };
 
 export interface FlightRecorderOptions {
-  /** Made if need be. */
+  /** Made if need be, and then only its owner's, as the files are: they say when the robot moves. */
   readonly dir: string;
   /** Files that are kept, the newest; default 20. */
   readonly files?: number;
@@ -67,7 +69,7 @@ export async function startFlightRecorder(
     if (!(value >= 0 && value < 2 ** 31)) throw expected('OPTION_INVALID', 'milliseconds >= 0', name, value);
   }
   try {
-    await mkdir(dir, { recursive: true });
+    await makeFolder(dir, 0o700);
     await access(dir, constants.W_OK);
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
@@ -86,6 +88,7 @@ type Resolved = FlightRecorderOptions &
 class Flights implements FlightRecorder {
   readonly #recorder: Recorder;
   readonly #options: Resolved;
+  readonly #tell: (event: FlightEvent) => void;
   /** Started before it is needed: starting a thread takes longer than a tick. */
   readonly #worker: Worker;
   /** Why the thread has ended; null: it runs. */
@@ -99,6 +102,7 @@ class Flights implements FlightRecorder {
   constructor(recorder: Recorder, options: Resolved) {
     this.#recorder = recorder;
     this.#options = options;
+    this.#tell = isolated('onEvent of startFlightRecorder', options.onEvent);
     this.#worker = startWorker('./flightWorker', import.meta.url, 'flight recorder');
     this.#worker.unref();
     this.#worker.on('error', ({ message }) => {
@@ -193,10 +197,10 @@ class Flights implements FlightRecorder {
       );
     });
     if ('file' in reply) {
-      this.#options.onEvent?.({ type: 'written', file: reply.file, why });
+      this.#tell({ type: 'written', file: reply.file, why });
       return reply.file;
     }
-    this.#options.onEvent?.({ type: 'failed', why, ...reply });
+    this.#tell({ type: 'failed', why, ...reply });
     return null;
   }
 }

@@ -3,6 +3,7 @@
 import type { ControlLoopOptions } from '../../schedule/controlLoop.ts';
 import type { LoopEvent, SentAction } from '../../schedule/loopEvents.ts';
 import type { ScheduleEvent, ScheduleOptions } from '../../schedule/scheduler.ts';
+import { isolated } from '../../support/isolated.ts';
 import type { Recorder } from './recorder.ts';
 
 /**
@@ -13,7 +14,8 @@ import type { Recorder } from './recorder.ts';
  * chunk of an episode or of an instruction is none.
  */
 export function recordLoop(options: ControlLoopOptions, recorder: Recorder): ControlLoopOptions {
-  const { act, onEvent } = options;
+  const { act } = options;
+  const tell = isolated('onEvent of startControlLoop', options.onEvent);
   let hasMoved = false;
   return {
     ...options,
@@ -40,11 +42,17 @@ export function recordLoop(options: ControlLoopOptions, recorder: Recorder): Con
         case 'observation':
           recorder.event('observation refused', event.at);
           break;
+        case 'clock':
+          recorder.event('clock back', event.at, event.back);
+          break;
+        case 'holdLost':
+          recorder.event('last hold lost', event.at);
+          break;
         default:
           hasMoved = false;
           recorder.event(event.type, event.at);
       }
-      onEvent?.(event);
+      tell(event);
     },
   };
 }
@@ -54,14 +62,14 @@ export function recordSchedule<Options extends ScheduleOptions>(
   options: Options,
   recorder: Recorder,
 ): Options {
-  const { onEvent } = options;
+  const tell = isolated('onEvent of a scheduler', options.onEvent);
   return {
     ...options,
     onEvent: (event: ScheduleEvent) => {
       if (event.type === 'chunk' || event.type === 'late')
         recorder.event(event.type, event.at, event.dropped);
       else recorder.event(event.type === 'refused' ? 'chunk refused' : event.type, event.at);
-      onEvent?.(event);
+      tell(event);
     },
   };
 }

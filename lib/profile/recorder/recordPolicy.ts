@@ -15,12 +15,13 @@ export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
     variant: policy.variant,
     imageSize: policy.imageSize,
     patchGrid: policy.patchGrid,
+    notices: policy.notices,
     predict: (observation: Observation, options: PredictOptions): Promise<ActionChunk> => {
       const start = performance.now();
       const number = recorder.begin(start);
       return policy.predict(observation, options).then(
         (chunk) => {
-          recorder.end(number, start, performance.now(), 'done', chunk.timings as StageTimes);
+          recorder.end(number, start, performance.now(), 'done', timesOf(chunk));
           return chunk;
         },
         (error: unknown) => {
@@ -34,4 +35,11 @@ export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
     close: () => policy.close(),
     [Symbol.asyncDispose]: () => policy[Symbol.asyncDispose](),
   };
+}
+
+/** A policy that a user wrote may answer anything; who acts upon it checks the chunk. */
+function timesOf(chunk: unknown): StageTimes | null {
+  const timings =
+    typeof chunk === 'object' && chunk !== null ? (chunk as Partial<ActionChunk>).timings : null;
+  return typeof timings === 'object' ? timings : null;
 }

@@ -4,6 +4,7 @@
  */
 
 import { expected } from '../../options.ts';
+import { isolated } from '../../support/isolated.ts';
 import { stageNames } from '../stages.ts';
 import type { StageTimes } from '../types.ts';
 import { ChunkRing, type ChunkRows, type Outcome } from './chunkRing.ts';
@@ -34,7 +35,7 @@ export class Recorder {
   /** `total` is not counted here: a server and a loop count it themselves, and a time must not be counted twice. */
   readonly histograms = new StageHistograms();
   readonly #deadlineMs: number;
-  #onMiss: ((why: string) => void) | undefined;
+  #onMiss: (why: string) => void;
 
   /** @throws OPTION_INVALID */
   constructor({
@@ -51,7 +52,7 @@ export class Recorder {
     this.chunks = new ChunkRing(chunks);
     this.events = new EventRing(events);
     this.#deadlineMs = deadlineMs;
-    this.#onMiss = onMiss;
+    this.#onMiss = isolated('onMiss of a recorder', onMiss);
   }
 
   /** @returns the prediction's number, for `end` */
@@ -80,12 +81,12 @@ export class Recorder {
   }
 
   miss(why: string): void {
-    this.#onMiss?.(why);
+    this.#onMiss(why);
   }
 
   /** Replaces who is told of a miss. */
   set onMiss(listener: ((why: string) => void) | undefined) {
-    this.#onMiss = listener;
+    this.#onMiss = isolated('onMiss of a recorder', listener);
   }
 
   /** For `GET /metrics` of a server. */

@@ -1,8 +1,8 @@
-/** Measurements from the JSON that `bench --json` and `profile --json` write. */
+/** Measurements from the JSON that `bench --report` and `profile --json` write. */
 
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { SemanticVlaError } from '../../errors.ts';
+import { brief, readText } from '../../support/fileAccess.ts';
 import type { BenchReport } from '../types.ts';
 
 const needed: readonly (readonly [keyof BenchReport, (value: unknown) => boolean, string])[] = [
@@ -22,25 +22,28 @@ function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Bytes of a report at most: one of 10,000 chunks with its series has 10 MB. */
+export const reportCap = 64 * 2 ** 20;
+
 /** @throws (rejects) REPORT_INVALID */
 export async function readReport(file: string): Promise<BenchReport> {
   const invalid = (expected: string, found: string): SemanticVlaError =>
     new SemanticVlaError(
       'REPORT_INVALID',
-      `${file}: expected ${expected}, found ${found}. Write one with semanticvla bench --json ${basename(file)}.`,
+      `${file}: expected ${expected}, found ${found}. Write one with semanticvla bench --report ${basename(file)}.`,
     );
   let report: BenchReport;
+  const text = await readText(file, { missing: 'REPORT_INVALID', cap: reportCap });
   try {
-    report = JSON.parse(await readFile(file, 'utf8')) as BenchReport;
+    report = JSON.parse(text) as BenchReport;
   } catch (cause) {
     throw invalid('the JSON of a measurement', (cause as Error).message);
   }
   if (!isObject(report) || report.format !== 'semanticvla-bench')
-    throw invalid('format "semanticvla-bench"', JSON.stringify(report?.format ?? null));
-  if (report.version !== 1) throw invalid('version 1', JSON.stringify(report.version));
+    throw invalid('format "semanticvla-bench"', brief(report?.format ?? null));
+  if (report.version !== 1) throw invalid('version 1', brief(report.version));
   for (const [field, fits, what] of needed) {
-    if (!fits(report[field]))
-      throw invalid(`${field}: ${what}`, JSON.stringify(report[field])?.slice(0, 60) ?? 'nothing');
+    if (!fits(report[field])) throw invalid(`${field}: ${what}`, brief(report[field]));
   }
   for (const [i, { subject, chunks, summary }] of report.subjects.entries()) {
     if (

@@ -10,7 +10,7 @@ import { nearest } from '../../options.ts';
 export type PeakKind = 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8' | 'fp4';
 
 export interface Device {
-  /** What `--device` takes. */
+  /** What `roofline --hardware` takes. */
   readonly name: string;
   readonly title: string;
   /** TFLOPS or TOPS; a kind that the device does not compute in is absent. */

@@ -1,18 +1,26 @@
 /** What a policy could do on devices, before any of them is bought: opens nothing but headers, runs nothing. */
 
-import type { Progress } from '../../checkpoint/checkpoint.ts';
+import type { OpenCheckpointOptions } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
 import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, expected } from '../../options.ts';
 import { type PlatformOptions, resolvePlatform } from '../../platform.ts';
-import { policySizes } from '../../policyParts.ts';
+import { checkpointOptions, policySizes } from '../../policyParts.ts';
+import { precisions } from '../../runtimeOptions.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
+import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';
 import { type Device, devices, findDevice } from './devices.ts';
 import { measureCpu } from './measureCpu.ts';
 import { type PolicyWork, policyWork } from './policyWork.ts';
-import { precisionsOf, type RooflinePrecision, rooflineOf, rooflinePrecisionNames } from './roofline.ts';
+import {
+  precisionsOf,
+  type RooflinePrecision,
+  rooflineOf,
+  rooflinePrecisionNames,
+  rooflinePrecisions,
+} from './roofline.ts';
 
 /** P of the sentences in LIBERO: about 30 tokens, so that L is about 130. Each token more is 0.6 % of the work. */
 export const usualPromptTokens = 30;
@@ -20,7 +28,10 @@ export const usualPromptTokens = 30;
 /** The processor of this machine, which is measured. */
 export const thisCpu = 'this-cpu';
 
-export interface EstimateRooflineOptions extends PlatformOptions {
+export interface EstimateRooflineOptions
+  extends PlatformOptions,
+    Pick<PolicyOptions, 'unnormKey'>,
+    OpenCheckpointOptions {
   /** Folder of a checkpoint; or `preset`. */
   readonly checkpoint?: string;
   readonly preset?: SynthPreset;
@@ -30,17 +41,14 @@ export interface EstimateRooflineOptions extends PlatformOptions {
   readonly precision?: RooflinePrecision;
   /** P; default 30. */
   readonly promptTokens?: number;
-  readonly unnormKey?: string;
-  readonly siglipText?: string;
-  readonly cacheDir?: string;
-  readonly onProgress?: (progress: Progress) => void;
-  readonly signal?: AbortSignal;
 }
 
 export interface EstimatedRoofline extends Roofline {
-  /** As `--device` and `--precision` name them. */
+  /** As `--hardware` and `--precision` name them. */
   readonly deviceName: string;
   readonly precisionName: RooflinePrecision;
+  /** Whether a runtime of this program computes in it; the others say what the hardware could do. */
+  readonly runs: boolean;
 }
 
 export interface RooflineEstimate {
@@ -49,9 +57,11 @@ export interface RooflineEstimate {
 }
 
 const optionNames = [
-  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText', 'cacheDir'],
+  ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText'],
+  ...['head', 'rounding', 'cacheDir'],
   ...[
     'onProgress',
+    'onNotice',
     'signal',
     'platform',
     'cameras',
@@ -79,12 +89,16 @@ export async function estimateRoofline(options: EstimateRooflineOptions): Promis
       rooflines.push({
         deviceName: device.name,
         precisionName: name,
+        runs: runsHere(name),
         ...rooflineOf(work, device, { precision: name }),
       });
     }
   }
   return { work, rooflines };
 }
+
+const runsHere = (name: RooflinePrecision): boolean =>
+  (precisions as readonly string[]).includes(rooflinePrecisions[name].text);
 
 async function chooseDevices(names: readonly string[] | undefined): Promise<readonly Device[]> {
   if (names === undefined) return devices;
@@ -103,7 +117,7 @@ function choosePrecisions(
 }
 
 async function openWork(options: EstimateRooflineOptions, promptTokens: number): Promise<PolicyWork> {
-  const { checkpoint: dir, preset, unnormKey, siglipText, cacheDir, onProgress, signal } = options;
+  const { checkpoint: dir, preset, unnormKey } = options;
   if ((dir === undefined) === (preset === undefined)) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
@@ -121,14 +135,9 @@ async function openWork(options: EstimateRooflineOptions, promptTokens: number):
     });
     return policyWork(presetArchitecture(preset), { ...sizes, promptTokens });
   }
-  const checkpoint = await openCheckpoint(dir!, {
-    ...(siglipText === undefined ? {} : { siglipText }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const checkpoint = await openCheckpoint(dir!, checkpointOptions(options));
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization };
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const resolved = resolvePlatform(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

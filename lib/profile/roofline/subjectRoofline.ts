@@ -58,7 +58,7 @@ async function deviceAtHand(
   throw new SemanticVlaError(
     'OPTION_REQUIRED',
     `Roofline of ${gpu?.name ?? board}: expected a device whose peaks are known, found none of ${devices.map(({ name }) => name).join(', ')}. ` +
-      'Name the nearest with --device.',
+      'Name the nearest: bench --roofline NAME.',
   );
 }
 

@@ -3,6 +3,8 @@
  * accepted; any other is refused by name, since a tokenizer that is almost right gives a policy that is quietly wrong.
  */
 
+import { parseJsonText } from '../../checkpoint/jsonFile.ts';
+import type { JsonValue } from '../../checkpoint/strictJson.ts';
 import { SemanticVlaError } from '../../errors.ts';
 
 export interface AddedToken {
@@ -47,13 +49,12 @@ type Json = Readonly<Record<string, unknown>>;
 
 /** @throws TOKENIZER_INVALID not JSON, or not a BPE tokenizer of this kind */
 export function parseLlamaJson(text: string, file: string): LlamaTokenizerJson {
+  return checkLlamaJson(parseJsonText(text, file, { missing: 'TOKENIZER_INVALID' }), file);
+}
+
+/** @throws TOKENIZER_INVALID not a BPE tokenizer of this kind */
+export function checkLlamaJson(parsed: JsonValue, file: string): LlamaTokenizerJson {
   const check = new Checker(file);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (cause) {
-    throw check.invalid('JSON', cause instanceof Error ? cause.message : String(cause));
-  }
   const root = check.object(parsed, 'the file');
   return {
     added_tokens: check

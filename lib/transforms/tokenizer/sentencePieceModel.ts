@@ -5,6 +5,7 @@
 
 import protobuf from 'protobufjs/light.js';
 import { SemanticVlaError } from '../../errors.ts';
+import { foreignKind, standIn } from '../../support/standIn.ts';
 
 /** `ModelProto.SentencePiece.Type`. */
 export const pieceType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
@@ -109,14 +110,21 @@ function decode(bytes: Uint8Array, file: string): RawModel {
   try {
     return modelRoot.lookupType('ModelProto').decode(bytes) as unknown as RawModel;
   } catch (cause) {
+    const instead = standIn(bytes.subarray(0, 512));
+    const found =
+      instead?.found ??
+      foreignKind(bytes.subarray(0, 512)) ??
+      `${bytes.length} bytes that cannot be read as one (${cause instanceof Error ? cause.message : String(cause)})`;
     throw new SemanticVlaError(
       'TOKENIZER_INVALID',
-      `${file}: expected a sentencepiece model (protobuf), found ${bytes.length} bytes that cannot be read as one ` +
-        `(${cause instanceof Error ? cause.message : String(cause)}). Copy the file again; it may be truncated or a Git LFS pointer.`,
+      `${file}: expected a sentencepiece model (protobuf), found ${found}. ${instead?.next ?? 'Copy the file again; it may be truncated.'}`,
       { cause },
     );
   }
 }
+
+/** Letters of a piece, squared, over all pieces: what it takes to cut them in two. 32,000 of Llama: 1.5 million. */
+const maxWays = 50_000_000;
 
 /** The checks that sentencepiece itself makes on loading (ModelInterface::InitializePieces). */
 function checkPieces(pieces: readonly Piece[], byteFallback: boolean, file: string): void {
@@ -124,10 +132,14 @@ function checkPieces(pieces: readonly Piece[], byteFallback: boolean, file: stri
   const seen = new Set<string>();
   let unknown = 0;
   let bytes = 0;
+  let ways = 0;
   for (const [id, piece] of pieces.entries()) {
     if (piece.text === '') throw invalid(file, 'no empty piece', `an empty piece at id ${id}`);
     if (seen.has(piece.text)) throw invalid(file, 'distinct pieces', `${JSON.stringify(piece.text)} twice`);
     seen.add(piece.text);
+    ways += piece.text.length ** 2;
+    if (ways > maxWays)
+      throw invalid(file, 'pieces of a few letters', `one of ${piece.text.length} at id ${id}`);
     if (!Number.isFinite(piece.score)) throw invalid(file, 'finite scores', `${piece.score} at id ${id}`);
     if (piece.type === pieceType.unknown) unknown++;
     if (piece.type === pieceType.byte) bytes++;

@@ -1,11 +1,13 @@
 /** Opens the tokenizers of a checkpoint. */
 
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { TokenizerFiles } from '../../checkpoint/checkpoint.ts';
+import { readJsonFile } from '../../checkpoint/jsonFile.ts';
+import { isJsonObject, type JsonObject } from '../../checkpoint/strictJson.ts';
 import { SemanticVlaError } from '../../errors.ts';
+import { isThere, readRegular } from '../../support/fileAccess.ts';
 import { llamaJsonFromModel } from './llamaFromModel.ts';
-import { parseLlamaJson } from './llamaJson.ts';
+import { checkLlamaJson } from './llamaJson.ts';
 import { LlamaTokenizer } from './llamaTokenizer.ts';
 import { SiglipTokenizer } from './siglipTokenizer.ts';
 
@@ -32,7 +34,7 @@ export async function loadLlamaTokenizer(
   files: Pick<TokenizerFiles, 'llamaJson' | 'llamaModel'>,
 ): Promise<LlamaTokenizer> {
   if (files.llamaJson !== null) {
-    const json = parseLlamaJson((await read(files.llamaJson)).toString('utf8'), files.llamaJson);
+    const json = checkLlamaJson(await readJsonFile(files.llamaJson, codes), files.llamaJson);
     return new LlamaTokenizer(json, files.llamaJson);
   }
   if (files.llamaModel !== null) {
@@ -53,13 +55,17 @@ export async function loadLlamaTokenizer(
  * @throws TOKENIZER_INVALID missing, damaged, or configured otherwise
  */
 export async function loadSiglipTokenizer(file: string): Promise<SiglipTokenizer> {
+  const model = await read(file);
   const configFile = path.join(path.dirname(file), 'tokenizer_config.json');
   const config = await readOptionalObject(configFile);
-  const added = Object.values((config?.added_tokens_decoder ?? {}) as Record<string, { content?: unknown }>);
+  const decoder = config?.added_tokens_decoder;
+  const added = isJsonObject(decoder) ? Object.values(decoder) : [];
   const found =
     config?.do_lower_case === false
       ? 'do_lower_case false'
-      : added.map((token) => token?.content).find((content) => content !== '</s>' && content !== '<unk>');
+      : added
+          .map((token) => (isJsonObject(token) ? token.content : undefined))
+          .find((content) => content !== '</s>' && content !== '<unk>');
   if (found !== undefined) {
     throw new SemanticVlaError(
       'TOKENIZER_INVALID',
@@ -67,19 +73,15 @@ export async function loadSiglipTokenizer(file: string): Promise<SiglipTokenizer
         'Use the SigLIP text folder that the policy was trained with.',
     );
   }
-  return new SiglipTokenizer(await read(file), file);
+  return new SiglipTokenizer(model, file);
 }
 
-async function read(file: string): Promise<Buffer> {
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    throw new SemanticVlaError(
-      'TOKENIZER_INVALID',
-      `${file}: expected a readable file, found ${(cause as NodeJS.ErrnoException).code ?? cause}. Copy it into the checkpoint.`,
-      { cause },
-    );
-  }
+/** A sentencepiece model of 32,000 pieces has 0.8 MB; one of 4 MB that is all pieces takes a second to read. */
+const modelCap = 4 * 1024 * 1024;
+const codes = { missing: 'TOKENIZER_INVALID' } as const;
+
+function read(file: string): Promise<Buffer> {
+  return readRegular(file, { ...codes, cap: modelCap });
 }
 
 async function readAddedTokens(file: string): Promise<Map<string, number>> {
@@ -98,31 +100,16 @@ async function readAddedTokens(file: string): Promise<Map<string, number>> {
 }
 
 /** null when there is no such file. */
-async function readOptionalObject(file: string): Promise<Readonly<Record<string, unknown>> | null> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return null;
-    throw invalidObject(file, 'a readable file', String(code ?? cause), cause);
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw invalidObject(file, 'JSON', String(cause), cause);
-  }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    return value as Readonly<Record<string, unknown>>;
-  }
+async function readOptionalObject(file: string): Promise<JsonObject | null> {
+  if (!(await isThere(file, codes.missing))) return null;
+  const value = await readJsonFile(file, codes);
+  if (isJsonObject(value)) return value;
   throw invalidObject(file, 'an object', JSON.stringify(value).slice(0, 60));
 }
 
-function invalidObject(file: string, expected: string, found: string, cause?: unknown): SemanticVlaError {
+function invalidObject(file: string, expected: string, found: string): SemanticVlaError {
   return new SemanticVlaError(
     'TOKENIZER_INVALID',
     `${file}: expected ${expected}, found ${found}. Take the file from the checkpoint as training left it.`,
-    { cause },
   );
 }

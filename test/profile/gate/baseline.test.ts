@@ -69,7 +69,7 @@ test('a file that is no report is refused with what is wrong', async () => {
     const error = await failure(() => readBaseline(written(value)));
     assert.is(error.code, 'BASELINE_INVALID');
     assert.match(error.message, message);
-    assert.match(error.message, /expected a report as `semanticvla bench --json FILE` writes it/);
+    assert.match(error.message, /expected a report as `semanticvla bench --report FILE` writes it/);
   }
   assert.match((await failure(() => readBaseline('no-such.json'))).message, /^no-such\.json: .*ENOENT/);
   const file = written(good);

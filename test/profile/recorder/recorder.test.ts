@@ -128,7 +128,7 @@ test('a server shows its own metrics and those of its recorder, each name once',
   const gauges = {
     connections: () => 0,
     busy: () => false,
-    waiting: () => false,
+    waiting: () => 0,
     ready: () => true,
     heldBytes: () => 0,
   };

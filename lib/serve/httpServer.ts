@@ -1,0 +1,210 @@
+/**
+ * One port: Node's HTTP server, the pages it has, and who gets them. Requests of one connection are served one after the
+ * other, in their order.
+ */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { SemanticVlaError } from '../errors.ts';
+import type { Denial, Gate } from './access.ts';
+import { type Connection, Connections } from './connections.ts';
+import type { Failure } from './failure.ts';
+import { endWith, failureAnswer, type HttpAnswer, linger, send } from './httpAnswer.ts';
+import { timeoutCheckMs } from './limits.ts';
+import type { PolicyService } from './policyService.ts';
+import type { Protocol } from './serverMetrics.ts';
+
+export interface Page {
+  readonly method: 'GET' | 'POST';
+  /** Needs no token: an orchestrator has none. */
+  readonly isOpen?: boolean;
+  /** To other methods; default: ours. */
+  readonly otherMethods?: HttpAnswer;
+  /** null: nobody is there to be answered. */
+  answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered;
+}
+
+export type Answered = HttpAnswer | Promise<HttpAnswer | null>;
+
+/** Requests that one connection may send ahead of their answers. */
+const mostAhead = 8;
+
+export const denials: Readonly<Record<Denial['code'], (denial: Denial) => Failure>> = {
+  UNAUTHORIZED: ({ code, message }) => ({ status: 401, code, message }),
+  FORBIDDEN: ({ code, message }) => ({ status: 403, code, message }),
+};
+
+const noPlaces: Failure = {
+  status: 503,
+  code: 'OVERLOADED',
+  message: 'All places for connections are taken by others that are at work. Ask again later.',
+};
+
+const brokenByCode: Readonly<Record<string, Failure>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'TIMEOUT', message: 'Request Timeout' },
+  HPE_HEADER_OVERFLOW: { status: 431, code: 'REQUEST_TOO_LARGE', message: 'Request Header Fields Too Large' },
+};
+
+export class HttpServer {
+  readonly server: Server;
+  readonly connections: Connections;
+  readonly #service: PolicyService;
+  readonly #gate: Gate;
+  readonly #protocol: Protocol;
+  readonly #pages: ReadonlyMap<string, Page>;
+  /** Requests that came before the answer to the one before them. */
+  readonly #ahead = new WeakMap<Connection, (() => void)[]>();
+
+  constructor(service: PolicyService, gate: Gate, protocol: Protocol, pages: ReadonlyMap<string, Page>) {
+    const { limits } = service;
+    this.#service = service;
+    this.#gate = gate;
+    this.#protocol = protocol;
+    this.#pages = pages;
+    this.connections = new Connections(limits.connections);
+    this.server = createServer({
+      keepAliveTimeout: limits.idleMs,
+      headersTimeout: Math.min(limits.headersMs, limits.requestMs),
+      requestTimeout: limits.requestMs,
+      connectionsCheckingInterval: timeoutCheckMs,
+      noDelay: true,
+    });
+    this.server.on('connection', (socket: Socket) => {
+      const connection = this.connections.accept(socket);
+      // Node has no limit for one who does not read the answer.
+      connection.check = (now) => {
+        const isStuck = connection.busy === 0 && socket.writableLength > 0;
+        if (isStuck && now - connection.since > limits.idleMs) socket.destroy();
+      };
+    });
+    const onRequest = (request: IncomingMessage, response: ServerResponse): void =>
+      this.#take(request, response);
+    // 100 Continue is said where a body is read.
+    this.server.on('request', onRequest).on('checkContinue', onRequest);
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      this.#broken(error, socket as Socket),
+    );
+  }
+
+  /** Resolves to the port. @throws (rejects) ADDRESS_UNAVAILABLE */
+  async listen(host: string, port: number): Promise<number> {
+    const { server } = this;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ host, port }, () => {
+          server.off('error', reject);
+          resolve();
+        });
+      });
+    } catch (cause) {
+      const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
+      throw new SemanticVlaError(
+        'ADDRESS_UNAVAILABLE',
+        `Listening on ${host} port ${port}: expected a free port, found ${code}. Choose another port, or end what has it.`,
+        { cause },
+      );
+    }
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('a TCP server has an address');
+    return address.port;
+  }
+
+  /** No new connections; those without a request under way end. Resolves when all have. */
+  close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      if (this.server.listening) this.server.close(() => resolve());
+      else resolve();
+    });
+    this.connections.drain();
+    return closed;
+  }
+
+  /** What keeps a request out: the gate, or no place. */
+  refusal(request: IncomingMessage, connection: Connection, isOpen: boolean): Failure | null {
+    const denial = this.#gate(request, isOpen);
+    if (denial !== null) {
+      this.#service.metrics.rejected('token');
+      this.#service.log.warn({ protocol: this.#protocol, code: denial.code }, 'request refused');
+      return denials[denial.code](denial);
+    }
+    if (isOpen || this.connections.admit(connection)) return null;
+    this.#service.metrics.rejected('places');
+    return noPlaces;
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse): void {
+    const connection = this.connections.of(request.socket);
+    if (connection.busy === 0) {
+      void this.#serve(request, response, connection);
+      return;
+    }
+    const ahead = this.#ahead.get(connection) ?? [];
+    this.#ahead.set(connection, ahead);
+    if (ahead.length < mostAhead) {
+      ahead.push(() => void this.#serve(request, response, connection));
+      return;
+    }
+    const message = `Expected at most ${mostAhead} requests ahead of their answers.`;
+    send(response, failureAnswer({ status: 503, code: 'OVERLOADED', message }), true);
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse, connection: Connection): Promise<void> {
+    connection.begin();
+    let answer: HttpAnswer | null;
+    try {
+      answer = await this.#answer(request, response, connection);
+    } catch (error) {
+      answer = failureAnswer(this.#service.failed(this.#protocol, error));
+    }
+    connection.end();
+    if (answer === null || response.destroyed) {
+      request.socket.destroy();
+      return;
+    }
+    const { draining, limits, metrics } = this.#service;
+    const left = request.complete ? 0 : Number(request.headers['content-length'] ?? 0);
+    const isLast = draining || left > limits.bodyBytes;
+    send(response, answer, isLast);
+    if (left > limits.bodyBytes) response.once('finish', () => linger(request.socket));
+    if (request.socket.writableLength > limits.unsentBytes) {
+      metrics.disconnected(this.#protocol, 'slow');
+      request.socket.destroy();
+      return;
+    }
+    const next = this.#ahead.get(connection)?.shift();
+    const { broken } = connection;
+    if (next !== undefined) next();
+    else if (broken !== null) response.once('finish', () => endWith(request.socket, broken));
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered {
+    const { url = '', method } = request;
+    const path = url.split('?', 1)[0]!;
+    const page = this.#pages.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path);
+    const refusal = this.refusal(request, connection, page?.isOpen === true);
+    if (refusal !== null) return failureAnswer(refusal);
+    if (page === undefined) {
+      const message = `Nothing is here. Expected one of ${[...this.#pages.keys()].join(' ')}.`;
+      return failureAnswer({ status: 404, code: 'NOT_FOUND', message });
+    }
+    if (method === page.method || (method === 'HEAD' && page.method === 'GET'))
+      return page.answer(request, response, connection);
+    const failure = { status: 405, code: 'METHOD_NOT_ALLOWED', message: `Expected ${page.method}.` } as const;
+    return { ...(page.otherMethods ?? failureAnswer(failure)), headers: { allow: page.method } };
+  }
+
+  /** Bytes that are no HTTP, a head too large, a request too slow. */
+  #broken(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const failure = brokenByCode[error.code ?? ''];
+    const answer = failureAnswer(failure ?? { status: 400, code: 'REQUEST_INVALID', message: 'Bad Request' });
+    const connection = this.connections.of(socket);
+    // The answer to a request before it comes first, or it would be taken for that.
+    if (connection.isAnswering) connection.broken = answer;
+    else endWith(socket, answer);
+  }
+}

@@ -1,0 +1,17 @@
+/** What clients send over a WebSocket is masked, every byte of it (RFC 6455, section 5.3). */
+
+import * as http from 'node:http';
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+
+/** Whether `ws` has native code for it: of Node itself, or of the optional package `bufferutil`. */
+export function masksAreFast(): boolean {
+  if ('websocketUnmask' in http) return true;
+  try {
+    const { unmask } = require('bufferutil') as { unmask: () => void };
+    return /\[native code\]/.test(Function.prototype.toString.call(unmask));
+  } catch {
+    return false;
+  }
+}

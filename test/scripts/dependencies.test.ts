@@ -1,0 +1,55 @@
+/**
+ * No install script of a dependency runs in a clone, with any npm. npm 11 and 12 read `allowScripts`; npm 10 knows only
+ * the lock file, where a package without `hasInstallScript` is taken to have none. onnxruntime-node's script would
+ * download CUDA libraries that nothing here uses, esbuild's and msgpackr-extract's only save milliseconds.
+ */
+
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { root } from '../helpers/cli.ts';
+
+const test = suite('dependencies');
+
+interface Manifest {
+  readonly name: string;
+  readonly scripts?: Readonly<Record<string, string>>;
+  readonly allowScripts?: Readonly<Record<string, boolean>>;
+}
+
+function readManifest(folder: string): Manifest {
+  return JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')) as Manifest;
+}
+
+/** Packages below node_modules that would run something, and all that the lock file knows. */
+function installed(): { readonly scripted: readonly string[]; readonly flagged: readonly string[] } {
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { hasInstallScript?: boolean }>;
+  };
+  const folders = Object.keys(lock.packages).filter((folder) => folder !== '');
+  const scripted = folders.filter((folder) => {
+    if (!existsSync(join(root, folder, 'package.json'))) return false;
+    const { scripts = {} } = readManifest(folder);
+    return ['preinstall', 'install', 'postinstall'].some((name) => scripts[name] !== undefined);
+  });
+  return {
+    scripted: [...new Set(scripted.map((folder) => readManifest(folder).name))].sort(),
+    flagged: folders.filter((folder) => lock.packages[folder]!.hasInstallScript === true),
+  };
+}
+
+test('every install script of a dependency is refused by name, and the lock file holds none', () => {
+  const { scripted, flagged } = installed();
+  assert.ok(scripted.includes('onnxruntime-node'), scripted.join());
+  const { allowScripts = {} } = readManifest('.');
+  assert.equal(allowScripts, Object.fromEntries(scripted.map((name) => [name, false])));
+  assert.equal(flagged, [], 'take "hasInstallScript": true out of package-lock.json again: npm 10 runs it');
+});
+
+test('.npmrc has only what npm knows', () => {
+  const keys = readFileSync(join(root, '.npmrc'), 'utf8').trim().split('\n');
+  assert.equal(keys, ['engine-strict=true', 'fund=false', 'audit=false']);
+});
+
+test.run();

@@ -1,6 +1,6 @@
 /** HeadConfig from the tensors of the action head, or of discrete action tokens. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { decideHead, type HeadEvidence } from './decideHead.ts';
 import type { JsonFields } from './jsonFields.ts';
 import type { HeadConfig, LlamaConfig, PolicyFamily } from './policyConfig.ts';

@@ -4,7 +4,7 @@
  * `vision_backbone` (spec, Checkpoint on disk).
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { refuseQuantizedTensors } from './quantized.ts';
 import type { TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';

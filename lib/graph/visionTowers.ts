@@ -4,11 +4,11 @@
  */
 
 import { neededSteps, type TowerStep, towerSchedule } from '../checkpoint/towerSchedule.ts';
-import { towerTokens } from '../tokenCounts.ts';
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
 import { type TowerName, towerNames } from './names.ts';
+import { towerTokens } from './tokenCounts.ts';
 import { lastRows, runBlock, runLastBlockForRows, type Tower } from './vit.ts';
 
 /** [I, tokens, width] of each tower, before samplers. */

@@ -3,7 +3,7 @@
  * reference).
  */
 
-import { decodeBase64 } from '../support/base64.ts';
+import { decodeBase64 } from '../addon/base64.ts';
 import { JsonSyntaxError, type JsonText, type JsonValue, parseJsonBytes } from './jsonBytes.ts';
 import {
   arrayBytes,

@@ -1,6 +1,6 @@
 /** Stage-by-stage difference of two runs: where do two implementations part, and by how much? */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { StageTensor } from '../types.ts';
 import type { Stages } from './stageFile.ts';
 import { compareStageNames } from './stageOrder.ts';

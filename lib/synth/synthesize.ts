@@ -10,7 +10,7 @@
 import { mkdir, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import {

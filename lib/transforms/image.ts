@@ -3,9 +3,9 @@
  * The arithmetic is the addon's; here frames and options are checked and worded.
  */
 
-import { loadAddon, type NativePreprocessed } from '../binding.ts';
+import { loadAddon, type NativePreprocessed } from '../addon/binding.ts';
 import type { PixelNormalization } from '../checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame } from '../types.ts';
 import { checkFrame } from './imageFrame.ts';
 

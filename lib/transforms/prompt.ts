@@ -3,9 +3,9 @@
  */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
-import { countTokens, type SequenceSizes } from '../tokenCounts.ts';
+import { countTokens, type SequenceSizes } from '../graph/tokenCounts.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 import type { Tokenizers } from './tokenizer/tokenizers.ts';
 
 /** What an instruction becomes. */

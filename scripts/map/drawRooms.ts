@@ -16,7 +16,8 @@ const purposes: Readonly<Record<string, string>> = {
   cli: 'one file a command',
   client: 'a policy behind a socket',
   doctor: 'what this machine can run',
-  engine: 'TensorRT plans and their cache',
+  engine: 'TensorRT plans, cached',
+  export: 'ONNX on disk, tried',
   graph: 'config to ONNX',
   inspect: 'a checkpoint in numbers',
   observation: 'frames and states from files',
@@ -89,7 +90,10 @@ export function drawRooms(lib: string): string {
   const floors = floorsOf(ways);
   const top = Math.max(...floors.values());
   const rows = Array.from({ length: top + 1 }, (_, floor) =>
-    [...floors].filter(([, at]) => at === floor).map(([room]) => room).sort(),
+    [...floors]
+      .filter(([, at]) => at === floor)
+      .map(([room]) => room)
+      .sort(),
   );
   const widest = Math.max(...rows.map((row) => row.length));
   const width = box.margin * 2 + widest * box.width + (widest - 1) * box.gapX;

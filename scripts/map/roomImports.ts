@@ -27,9 +27,7 @@ export function readRoomImports(lib: string): RoomImport[] {
       const target = resolve(dirname(path), specifier);
       found.push({ file, target: relative(lib, target), from: roomOf(path), to: roomOf(target), isTypes });
     };
-    for (const [, names, target] of source.matchAll(
-      /^(?:import|export) ([^;]*?) from '(\.[^']+)';/gms,
-    )) {
+    for (const [, names, target] of source.matchAll(/^(?:import|export) ([^;]*?) from '(\.[^']+)';/gms)) {
       add(target!, /^type /.test(names!) || /^\{\s*(?:type [^,}]+,?\s*)+\}$/.test(names!));
     }
     for (const [, target] of source.matchAll(/^import '(\.[^']+)';/gm)) add(target!, false);

@@ -4,7 +4,7 @@
  */
 
 import { Tokenizer } from '@huggingface/tokenizers';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { LlamaTokenizerJson } from './llamaJson.ts';
 import { spaceSymbol } from './pieceNormalizer.ts';
 

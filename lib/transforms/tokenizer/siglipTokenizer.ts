@@ -3,7 +3,7 @@
  * unigram model. Pure: text in, ids out.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { PieceNormalizer, spaceSymbol } from './pieceNormalizer.ts';
 import { parseSentencePieceModel } from './sentencePieceModel.ts';
 import { Unigram } from './unigram.ts';

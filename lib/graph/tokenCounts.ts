@@ -1,6 +1,6 @@
 /** How many tokens a policy's sequence has: the one place that counts them, for the graphs, the prompt's limit and `inspect`. */
 
-import type { PolicyConfig } from './checkpoint/policyConfig.ts';
+import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 
 /** What the checkpoint does not say about the sequence (platform.ts). */
 export interface SequenceSizes {

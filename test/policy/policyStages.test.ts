@@ -1,17 +1,17 @@
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
-import { goldenCheckpoint } from './helpers/golden.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { goldenCheckpoint } from '../helpers/golden.ts';
 import {
   goldenCase,
   goldenNames,
   goldenOptions,
   goldenRoot,
   maxAbsDifference,
-} from './helpers/goldenCase.ts';
-import { readSafetensorsFile } from './helpers/readSafetensors.ts';
+} from '../helpers/goldenCase.ts';
+import { readSafetensorsFile } from '../helpers/readSafetensors.ts';
 
 const test = suite('stages against the reference');
 

@@ -1,4 +1,4 @@
-/** PolicyConfig of a checkpoint, from config.json and the shapes of its tensors (spec, Variants). */
+/** PolicyConfig of a checkpoint, from config.json and the shapes of its tensors (docs/model.md, Variants). */
 
 import { join } from 'node:path';
 import { SemanticVlaError } from '../support/errors.ts';

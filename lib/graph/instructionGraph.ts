@@ -1,4 +1,4 @@
-/** `instruction.onnx`: everything that depends on the sentence alone (spec, "Instruction-only part"). Runs once per sentence. */
+/** `instruction.onnx`: everything that depends on the sentence alone (docs/model.md, "Instruction-only part"). Runs once per sentence. */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from '../checkpoint/policyTensors.ts';

@@ -1,4 +1,4 @@
-/** ID-Pruner: the text-guided sampler on one tower's output (spec, "ID-Pruner"). */
+/** ID-Pruner: the text-guided sampler on one tower's output (docs/model.md, "ID-Pruner"). */
 
 import { instructionTopK, textGuidedPooling } from './functions.ts';
 import type { Value } from './graphBuilder.ts';

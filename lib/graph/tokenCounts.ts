@@ -23,7 +23,7 @@ export interface ImageTokens {
   readonly perImage: number;
 }
 
-/** Derived token counts, in letters of the spec. */
+/** Derived token counts, in letters of docs/model.md. */
 export interface TokenCounts extends ImageTokens {
   /** Vision tokens of all images plus the proprio token. */
   readonly nVis: number;

@@ -1,5 +1,5 @@
 /**
- * Both towers side by side with the dense exchange of the SH-Fuser (spec, "Dense exchange"), and which rows leave them:
+ * Both towers side by side with the dense exchange of the SH-Fuser (docs/model.md, "Dense exchange"), and which rows leave them:
  * the SA-Pruner's query rows, or all patches.
  */
 

@@ -94,7 +94,7 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, dim) => product * dim, 1);
 }
 
-/** Tokens an image and the sequence length (spec, Variants and LLM). */
+/** Tokens an image and the sequence length (docs/model.md, Variants and LLM). */
 function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBudget {
   const { actionTokensPerStep, actionDim } = config;
   const { fused, pooled, perImage } = countImageTokens(config);

@@ -1,5 +1,5 @@
 /**
- * What a checkpoint does not hold, per robot platform (spec, Variants): cameras and their order, proprioception, center
+ * What a checkpoint does not hold, per robot platform (docs/model.md, Variants): cameras and their order, proprioception, center
  * crop, chunk length, kind of normalization. Inferred only when unambiguous; each value can be overridden by itself.
  */
 

@@ -1,5 +1,5 @@
 /**
- * json_numpy's form of arrays: `{"__numpy__": base64, "dtype": "<f8", "shape": [7]}` (spec, Serving protocol of the
+ * json_numpy's form of arrays: `{"__numpy__": base64, "dtype": "<f8", "shape": [7]}` (docs/model.md, Serving protocol of the
  * reference).
  */
 

@@ -5,7 +5,7 @@ import type { StageTensor } from '../types.ts';
 import type { Stages } from './stageFile.ts';
 import { compareStageNames } from './stageOrder.ts';
 
-/** Measured on the reference outputs; test/golden/README.md and the project's spec state the reasons. */
+/** Measured on the reference outputs; test/golden/README.md and docs/model.md state the reasons. */
 export interface StageTolerances {
   /**
    * Largest absolute difference of float stages. 1e-3: values reach 20 and float32 in another order of operations stays

@@ -1,5 +1,5 @@
 /**
- * Random-weight checkpoints in the layout that training leaves on disk (spec, Checkpoint on disk), so that people
+ * Random-weight checkpoints in the layout that training leaves on disk (docs/model.md, Checkpoint on disk), so that people
  * without weights can measure latency. Everything is streamed: memory does not grow with the model.
  *
  * Not written, since nothing reads it: the weights of the SigLIP text folder (superseded by the vision archive) and
@@ -143,7 +143,7 @@ async function writeFiles(
     tensorFiller(tensor, randomKey(seed, `${label}:${tensor.name}`), tables);
 
   const shards = planShards(plan.shards, options.maxShardBytes ?? spec.shardBytes);
-  const small = smallFiles(spec, seed, shardIndex(shards));
+  const small = smallFiles(docs/model.md, seed, shardIndex(shards));
   for (const { path, bytes } of small) {
     await makeFolder(dirname(join(folder, path)));
     await writeFile(join(folder, path), bytes).catch((cause) => unwritable(join(folder, path), cause));
@@ -171,8 +171,8 @@ function smallFiles(spec: SynthSpec, seed: number, index: object): SmallFile[] {
   const { pruning } = spec;
   return [
     jsonFile('synth.json', { note: 'random weights, made by semanticvla synth', seed, spec }),
-    jsonFile('config.json', policyConfigJson(spec, seed)),
-    jsonFile('dataset_statistics.json', datasetStatisticsJson(spec, seed)),
+    jsonFile('config.json', policyConfigJson(docs/model.md, seed)),
+    jsonFile('dataset_statistics.json', datasetStatisticsJson(docs/model.md, seed)),
     jsonFile('preprocessor_config.json', preprocessorJson(spec)),
     jsonFile('lora_adapter/adapter_config.json', adapterConfigJson(spec)),
     jsonFile('model.safetensors.index.json', index),

@@ -1,4 +1,4 @@
-/** The head's output -> actions in the dataset's units (spec, Un-normalize; Alternative heads). Pure. */
+/** The head's output -> actions in the dataset's units (docs/model.md, Un-normalize; Alternative heads). Pure. */
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../support/errors.ts';

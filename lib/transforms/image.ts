@@ -1,5 +1,5 @@
 /**
- * Camera frames to what enters the towers' normalization (spec, Input 1): JPEG round trip, Lanczos resize, center crop.
+ * Camera frames to what enters the towers' normalization (docs/model.md, Input 1): JPEG round trip, Lanczos resize, center crop.
  * The arithmetic is the addon's; here frames and options are checked and worded.
  */
 

@@ -1,4 +1,4 @@
-/** Joint state -> the policy's proprioception input (spec, Input 3). Pure. */
+/** Joint state -> the policy's proprioception input (docs/model.md, Input 3). Pure. */
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../support/errors.ts';

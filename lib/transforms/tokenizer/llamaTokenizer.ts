@@ -1,5 +1,5 @@
 /**
- * The Llama tokenizer (spec, Input 2). The byte-pair encoding itself is the `@huggingface/tokenizers` library's; here
+ * The Llama tokenizer (docs/model.md, Input 2). The byte-pair encoding itself is the `@huggingface/tokenizers` library's; here
  * its input is made from `tokenizer.json` or `tokenizer.model` and checked.
  */
 

@@ -1,5 +1,5 @@
 /**
- * The SigLIP text tokenizer (spec, Input 2): what `SiglipTokenizer` of transformers 4.40.1 does around a sentencepiece
+ * The SigLIP text tokenizer (docs/model.md, Input 2): what `SiglipTokenizer` of transformers 4.40.1 does around a sentencepiece
  * unigram model. Pure: text in, ids out.
  */
 

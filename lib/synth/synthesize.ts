@@ -143,7 +143,7 @@ async function writeFiles(
     tensorFiller(tensor, randomKey(seed, `${label}:${tensor.name}`), tables);
 
   const shards = planShards(plan.shards, options.maxShardBytes ?? spec.shardBytes);
-  const small = smallFiles(docs/model.md, seed, shardIndex(shards));
+  const small = smallFiles(spec, seed, shardIndex(shards));
   for (const { path, bytes } of small) {
     await makeFolder(dirname(join(folder, path)));
     await writeFile(join(folder, path), bytes).catch((cause) => unwritable(join(folder, path), cause));
@@ -171,8 +171,8 @@ function smallFiles(spec: SynthSpec, seed: number, index: object): SmallFile[] {
   const { pruning } = spec;
   return [
     jsonFile('synth.json', { note: 'random weights, made by semanticvla synth', seed, spec }),
-    jsonFile('config.json', policyConfigJson(docs/model.md, seed)),
-    jsonFile('dataset_statistics.json', datasetStatisticsJson(docs/model.md, seed)),
+    jsonFile('config.json', policyConfigJson(spec, seed)),
+    jsonFile('dataset_statistics.json', datasetStatisticsJson(spec, seed)),
     jsonFile('preprocessor_config.json', preprocessorJson(spec)),
     jsonFile('lora_adapter/adapter_config.json', adapterConfigJson(spec)),
     jsonFile('model.safetensors.index.json', index),

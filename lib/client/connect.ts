@@ -1,8 +1,8 @@
 /** Policies on other machines, by protocol. Loaded at the first connection: who only predicts needs none of it. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
 import { checkToken } from '../serve/access.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 import type { RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 
 /**

@@ -6,8 +6,8 @@
 
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { type Level, type Logger, pino } from 'pino';
-import { expected } from '../support/options.ts';
 import { isolated } from '../support/isolated.ts';
+import { expected } from '../support/options.ts';
 
 /** What the server calls of a logger. */
 export type ServerLog = Pick<Logger, 'info' | 'warn' | 'error'>;

@@ -1,7 +1,7 @@
 /** One policy behind both protocols: reads a request, takes the slot, predicts, checks, counts. */
 
-import { SemanticVlaError } from '../errors.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { BodyPool } from './bodyPool.ts';
 import { ByteBudget, type Lease } from './byteBudget.ts';

@@ -3,7 +3,7 @@
  * and what every request would be refused for, such as a normalization key that nobody chose, ends the start.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Observation, Policy } from '../types.ts';
 import { clientErrors } from './failure.ts';
 

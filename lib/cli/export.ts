@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { type ExportReport, exportPolicy } from '../export/exportPolicy.ts';
 import { platformNotices, resolvePlatform } from '../platform.ts';
-import { checkpointOptions, policySizes } from '../policyParts.ts';
+import { checkpointOptions, policySizes, policyTokenizers } from '../policyParts.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
@@ -56,6 +56,7 @@ async function run(context: CommandContext, dir: string, flags: ExportFlags): Pr
   const options = policyOptions(flags);
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
+  await policyTokenizers(checkpoint);
   platformNotices(checkpoint, options, platform).forEach(context.onNotice);
   const report = await exportPolicy(checkpoint, {
     sizes: policySizes(checkpoint, platform, options.unnormKey),

@@ -6,7 +6,7 @@ import { makeGate } from './access.ts';
 import { actPage } from './actPage.ts';
 import { HttpServer } from './httpServer.ts';
 import type { ServeLimits } from './limits.ts';
-import { makeLog } from './log.ts';
+import { isolatedLog, makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import { OpenpiSocket } from './openpiSocket.ts';
 import { commonPages } from './pages.ts';
@@ -46,7 +46,9 @@ WebSocket /     metadata first, then an answer a request
 
 /** @throws (rejects) CAMERA_UNKNOWN, OPTION_INVALID, ADDRESS_UNAVAILABLE; nothing listens then */
 export async function startServer(settings: ServerSettings): Promise<PolicyServer> {
-  const service = new PolicyService({ ...settings, log: settings.logger ?? makeLog('info') });
+  const { logger } = settings;
+  const log = logger === undefined ? makeLog('info') : isolatedLog(logger);
+  const service = new PolicyService({ ...settings, log });
   const server = new Server(service);
   try {
     await server.listen(settings);

@@ -2,7 +2,7 @@
 
 import { type BigIntStats, closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { reason } from '../support/fileAccess.ts';
 
 export interface FileState {

@@ -7,7 +7,7 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { type Level, type Logger, pino } from 'pino';
-import { expected } from '../options.ts';
+import { expected } from '../support/options.ts';
 import { isolated } from '../support/isolated.ts';
 
 /** What the server calls of a logger. */

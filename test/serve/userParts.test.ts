@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectOpenpi } from '../../lib/client/connect.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { servePolicy } from '../../lib/serve/servePolicy.ts';
 import type { ActionChunk, Policy } from '../../lib/types.ts';
 import { brokenChunks, goodChunk } from '../support/chunks.ts';

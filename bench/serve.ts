@@ -100,6 +100,8 @@ async function overhead(): Promise<void> {
   const openpi = await startReference(python, await freePort(), 'referenceOpenpi.py');
   const httpFloor = await startFloor('http');
   const socketFloor = await startFloor('socket');
+  const beside = values.beside === undefined ? null : await startBeside(values.beside);
+  // Connections come last: a server ends one that says nothing.
   const sides: [string, Started, Row['client']][] = [
     ['socket floor', socketFloor, await openBareAct(socketFloor.act, body)],
     // As many bytes as a message of openpi has.
@@ -110,7 +112,6 @@ async function overhead(): Promise<void> {
     ['reference', reference, await openBareAct(reference.act, body)],
     ['reference, openpi', openpi, await openBareWebSocket(openpi.openpi, message)],
   ];
-  const beside = values.beside === undefined ? null : await startBeside(values.beside);
   if (beside !== null) {
     sides.push(
       ['beside', beside, await openBareAct(beside.act, body)],

@@ -62,11 +62,12 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
       layer: [
         {
           data: { values: histogram(values, low, high) },
-          mark: { type: 'bar', color: colorOf(i), stroke: color.paper, strokeWidth: 0.5 },
+          mark: { type: 'rect', color: colorOf(i), stroke: color.paper, strokeWidth: 0.5 },
           encoding: {
             x: { field: 'from', ...x, title: `latency, ms${isWide ? ', logarithmic' : ''}` },
             x2: { field: 'to' },
             y: { field: 'count', type: 'quantitative', title: 'chunks' },
+            y2: { datum: 0 },
           },
         },
         {

@@ -5,12 +5,17 @@ import type { ImageFrame, TimedObservation } from 'semanticvla';
 export class FakeRobot {
   readonly #cameras: readonly string[];
   readonly #joints: Float64Array;
+  readonly #actions: 'delta' | 'position';
   #moves = 0;
   #waiting: { readonly moves: number; readonly resolve: () => void } | null = null;
 
-  /** @param joints length of the joint state */
-  constructor(cameras: readonly string[], joints: number) {
+  /**
+   * @param joints length of the joint state
+   * @param actions what an action is: added to the joints, or where they are to be (ALOHA)
+   */
+  constructor(cameras: readonly string[], joints: number, actions: 'delta' | 'position' = 'delta') {
     this.#cameras = cameras;
+    this.#actions = actions;
     this.#joints = new Float64Array(joints);
   }
 
@@ -20,9 +25,12 @@ export class FakeRobot {
     return { observation: { images, state: this.#joints.slice() }, at: performance.now() };
   }
 
-  /** Executes one action: deltas are added to the joints. */
+  /** Executes one action. */
   move(values: ArrayLike<number>): void {
-    for (let i = 0; i < this.#joints.length; i++) this.#joints[i]! += values[i] ?? 0;
+    for (let i = 0; i < this.#joints.length; i++) {
+      if (this.#actions === 'delta') this.#joints[i]! += values[i] ?? 0;
+      else this.#joints[i] = values[i] ?? this.#joints[i]!;
+    }
     this.#moves++;
     if (this.#waiting !== null && this.#moves >= this.#waiting.moves) this.#waiting.resolve();
   }

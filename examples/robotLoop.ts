@@ -14,7 +14,8 @@ await using policy = await superviseEngine({
   engine: { checkpoint, options: { unnormKey } },
   deadlineMs: 10_000,
 });
-const robot = new FakeRobot(policy.platform.cameras, 8);
+const isAloha = policy.platform.name === 'aloha';
+const robot = new FakeRobot(policy.platform.cameras, isAloha ? 14 : 8, isAloha ? 'position' : 'delta');
 const guard = observationGuard({ cameras: policy.platform.cameras });
 const scheduler = asynchronous(policy);
 policy.listen((event) => event.kind === 'lost' && scheduler.reset()); // no engine: hold from the next tick on

@@ -306,11 +306,26 @@ export interface NativeCpuWork {
   cancel(): void;
 }
 
+/** A floating-point initializer that lies in a file as it is. */
+export interface NativeInitializer {
+  readonly name: string;
+  /** TensorProto.DataType */
+  readonly type: number;
+  readonly dims: readonly number[];
+  readonly file: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
 /** Two graphs and the states of instructions. What is asked is done in order; `end` only when nothing is on its way. */
 export interface NativeCpuRuntime {
   load(request: {
-    readonly instruction: Uint8Array;
-    readonly policy: Uint8Array;
+    /** A model, or its file. */
+    readonly instruction: Uint8Array | string;
+    readonly policy: Uint8Array | string;
+    /** Initializers that are read into memory of the runtime's own; the others are mapped. */
+    readonly instructionWeights: readonly NativeInitializer[];
+    readonly policyWeights: readonly NativeInitializer[];
     readonly threads: number;
     readonly lean: boolean;
     readonly config: Readonly<Record<string, string>>;

@@ -12,7 +12,7 @@ export {
   diagnose,
 } from './doctor/diagnose.ts';
 export { type ErrorCode, SemanticVlaError } from './errors.ts';
-export { type ExportOptions, type ExportReport, exportPolicy } from './graph/exportPolicy.ts';
+export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
 export { type GuardedPolicy, type GuardPolicyOptions, guardPolicy } from './observation/guardPolicy.ts';

@@ -128,6 +128,12 @@ export function platformNotices(
       message: `${dir}: the policy has a proprio projector, so it was trained with the joint state, and option proprio is false: its actions are not those it was trained for.`,
     });
   }
+  if (config.family === 'openvla-oft' && name === 'aloha' && !config.dinov2.film) {
+    notices.push({
+      code: 'FILM_ABSENT',
+      message: `${dir}: no vision_backbone--*.pt: computed as OpenVLA-OFT without FiLM. Its authors' recipe for ALOHA has FiLM (OFT+), and no other file says whether yours had: copy that archive from the training run if there is one.`,
+    });
+  }
   return notices;
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { requireStatistics } from './checkpoint/agreement.ts';
+import { requireUnchanged } from './checkpoint/fileStates.ts';
 import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 import { SemanticVlaError } from './errors.ts';
 import { InstructionCache } from './instructionCache.ts';
@@ -109,7 +110,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
   const { checkpoint, sizes, threads } = parts;
   if (options.backend === 'tensorrt') {
     const { cacheDir, onProgress, onNotice, signal } = options;
-    return openTensorRt(checkpoint, sizes, {
+    const session = await openTensorRt(checkpoint, sizes, {
       ...tensorRtOptionsOf(options),
       threads,
       ...(cacheDir === undefined ? {} : { cacheDir }),
@@ -117,6 +118,14 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
       ...(onNotice === undefined ? {} : { onNotice }),
       ...(signal === undefined ? {} : { signal }),
     });
+    try {
+      // its weights are on the device by now, read from these files
+      await requireUnchanged(checkpoint.files);
+      return session;
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
   }
   return OnnxSession.open({
     ...cpuSessionOptions(parts, options),

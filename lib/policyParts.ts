@@ -11,6 +11,7 @@ import { resolvePlatform, resolveUnnormKey } from './platform.ts';
 import type { OnnxSessionOptions } from './runtime/onnxRuntime.ts';
 import { type CpuWeights, cpuWeightsOf } from './runtimeOptions.ts';
 import { type PromptLimits, promptLimits } from './transforms/prompt.ts';
+import { checkVocabularies } from './transforms/tokenizer/checkVocabularies.ts';
 import { loadTokenizers, type Tokenizers } from './transforms/tokenizer/tokenizers.ts';
 import type { Platform, Policy, PolicyOptions } from './types.ts';
 
@@ -48,12 +49,19 @@ export async function gatherParts(checkpoint: Checkpoint, options: PolicyOptions
   return {
     checkpoint,
     platform,
-    tokenizers: await loadTokenizers(checkpoint.tokenizers),
+    tokenizers: await policyTokenizers(checkpoint),
     sizes,
     promptLimits: promptLimits(checkpoint.config, sizes),
     threads: options.threads ?? availableParallelism(),
     spinUs: options.spin,
   };
+}
+
+/** The checkpoint's tokenizers, compared with the vocabularies of its weights. @throws TOKENIZER_INVALID */
+export async function policyTokenizers({ config, tokenizers }: Checkpoint): Promise<Tokenizers> {
+  const loaded = await loadTokenizers(tokenizers);
+  checkVocabularies(loaded, tokenizers, config);
+  return loaded;
 }
 
 /**
@@ -97,6 +105,7 @@ export function cpuSessionOptions(
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights,
+    files: checkpoint.files,
   };
 }
 

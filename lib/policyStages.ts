@@ -50,6 +50,7 @@ export async function computeStages(
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights: 'mapped',
+    files: checkpoint.files,
     ...(input.signal === undefined ? {} : { signal: input.signal }),
   });
   try {

@@ -9,6 +9,7 @@ import { SemanticVlaError } from '../lib/errors.ts';
 import {
   type PlatformEvidence,
   type PlatformOptions,
+  platformNotices,
   resolvePlatform,
   resolveUnnormKey,
 } from '../lib/platform.ts';
@@ -233,6 +234,17 @@ test('proprioception needs its projector, and discrete heads take none', () => {
   refused(() => resolvePlatform(discrete, {}), 'PLATFORM_REQUIRED', /cameras of a policy of discrete tokens/);
   assert.is(resolvePlatform(discrete, { platform: 'libero' }).cameras.length, 2);
   refused(() => resolvePlatform(discrete, { proprio: true }), 'OPTION_INVALID', /discrete action tokens/);
+});
+
+test('an OpenVLA-OFT policy of ALOHA without FiLM is said: no file tells an incomplete copy from a plain one', () => {
+  const opened = (film: boolean, family = 'openvla-oft') => {
+    const given = checkpoint(14, 14, ['aloha_x']);
+    return { ...given, config: { ...given.config, family, dinov2: { film } } as PolicyConfig };
+  };
+  const codes = (evidence: PlatformEvidence) =>
+    platformNotices(evidence, {}, resolvePlatform(evidence, {})).map(({ code }) => code);
+  assert.equal(codes(opened(false)), ['FILM_ABSENT']);
+  assert.equal([codes(opened(true)), codes(opened(false, 'semanticvla'))], [[], []]);
 });
 
 test('normalization key', () => {

@@ -38,6 +38,8 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   // the check of an engine holds the device's preprocessing to transforms' bits
   engine: ['checkpoint', 'graph', 'synth', 'transforms', ...facts],
   runtime: ['checkpoint', 'graph', 'engine', 'synth', 'policyParts.ts'],
+  // what it writes is opened by the runtime
+  export: ['checkpoint', 'graph', 'runtime'],
   view: ['transforms'],
   observation: ['checkpoint', 'transforms'],
   schedule: ['plots'],

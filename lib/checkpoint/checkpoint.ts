@@ -1,6 +1,7 @@
 /** The opened checkpoint: everything that later rooms may know about a folder on disk. */
 
 import type { Notice, OnNotice } from '../support/notices.ts';
+import type { FileStates } from './fileStates.ts';
 import type { HeadName, PixelNormalization, PolicyConfig } from './policyConfig.ts';
 import type { TensorView } from './tensorView.ts';
 
@@ -70,6 +71,8 @@ export interface Checkpoint {
   readonly statistics: ReadonlyMap<string, DatasetStatistics>;
   readonly pixelNormalization: { readonly dinov2: PixelNormalization; readonly siglip: PixelNormalization };
   readonly tokenizers: TokenizerFiles;
+  /** The files of `tensors` as they were when they were opened. */
+  readonly files: FileStates;
   readonly sources: CheckpointSources;
   /** What should be known of it though it opens. */
   readonly notices: readonly Notice[];

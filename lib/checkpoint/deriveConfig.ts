@@ -63,6 +63,7 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
   const derived = deriveHead({ ...inputs, family, llama });
   await requireVisionArchive(inputs, wrapped);
   checkImageSizes(config, inputs.preprocessor.imageSize);
+  checkStrategy(config);
   const dinov2 = await tower(inputs, family, 'dinov2', exchange);
   const siglip = await tower(inputs, family, 'siglip', exchange);
   if (dinov2.patchSize !== siglip.patchSize) {
@@ -239,6 +240,13 @@ function oftFilm({ shapes, visionBackbone }: ConfigInputs): boolean {
     );
   }
   return inDinov2 === true;
+}
+
+/** The processor resizes as its own file says; a config.json that says otherwise is another policy's. */
+function checkStrategy(config: JsonFields): void {
+  const strategy = config.string('image_resize_strategy', 'resize-naive');
+  if (strategy !== 'resize-naive')
+    throw config.error('image_resize_strategy', '"resize-naive", as preprocessor_config.json says');
 }
 
 function checkImageSizes(config: JsonFields, imageSize: number): void {

@@ -1,7 +1,7 @@
 /**
  * Weights that are not used as they lie on disk (LoRA merged, rounded to bfloat16: weightBlocks.ts), made once per
- * checkpoint into one safetensors file in the cache. Its header follows from the key and the shapes alone, so a cached
- * file is trusted only if header and length are byte for byte what this code would write.
+ * checkpoint into one safetensors file in the cache. Its header follows from the key, the shapes and a digest of the data,
+ * so a cached file is trusted only if every byte is what this code wrote (weightCache.ts).
  *
  * No lock: every process writes a temporary file of its own and renames it into place when it is complete and on disk.
  */
@@ -9,11 +9,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { open, rename, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../errors.ts';
-import { openRegular, readExactly, reason } from '../support/fileAccess.ts';
+import { openRegular } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
@@ -23,11 +23,20 @@ import { elementCount } from './shapes.ts';
 import { dtypeBytes, type TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';
 import { type LoraScale, madeDtype, type WeightMaking, weightBlocks } from './weightBlocks.ts';
+import {
+  append,
+  type CachedLayout,
+  checkCached,
+  digestOf,
+  inCache,
+  removeStale,
+  stampWritten,
+  syncFolder,
+  trimCache,
+} from './weightCache.ts';
 
 /** Part of the key: a change of layout or arithmetic makes new files. */
-const formatVersion = 3;
-/** A temporary file that nobody has written to for so long was left by a process that was killed. */
-const staleMs = 10 * 60 * 1000;
+const formatVersion = 4;
 
 export interface MadeWeights {
   readonly tensors: ReadonlyMap<string, TensorView>;
@@ -67,9 +76,20 @@ export async function makeWeights(
   const key = await cacheKey(archives, sorted, scale);
   const folder = resolve(cacheFolder(options));
   const file = join(folder, `weights-${key}.safetensors`);
-  const { header, tensors, total } = layout(file, key, sorted);
-  const fromCache = await isIntact(file, header, total);
-  if (!fromCache) await write(archives, file, { header, total }, sorted, scale, options);
+  const made = layout(file, key, sorted);
+  const { tensors } = made;
+  const state = await checkCached(file, made, options);
+  const fromCache = state === 'sound';
+  if (typeof state === 'object') {
+    options.onNotice?.({
+      code: 'MERGE_RENEWED',
+      message: `${file}: expected ${state.expected}, found ${state.found}. The weights are made again.`,
+    });
+  }
+  if (!fromCache) {
+    await write(archives, file, made, sorted, scale, options);
+    await trimCache(folder, file);
+  }
   const report = { file, fromCache, merged: merged.length, rounded: sorted.length - merged.length };
   return { tensors, report };
 }
@@ -118,6 +138,7 @@ async function cacheKey(
   for (const file of filesOf(makings)) {
     const archive = archives.find((candidate) => candidate.file === file);
     const { mtimeMs, size, ino } = await stat(file);
+    if (archive?.hasCrc === false) hash.update(await digestOf(file));
     // of an archive the names, sizes and CRCs of all entries, and the time of an in-place edit; a shard tells no content
     hash.update(JSON.stringify(archive === undefined ? [size, mtimeMs, ino] : [size, mtimeMs]));
     for (const part of archive?.fingerprint ?? []) hash.update(part);
@@ -129,18 +150,12 @@ function filesOf(makings: readonly WeightMaking[]): string[] {
   return [...new Set(makings.map(({ source }) => fileOf(source)))].sort();
 }
 
-interface Layout {
-  /** Length and JSON, padded so that the data start at a multiple of 64 bytes. */
-  readonly header: Buffer;
+interface Layout extends CachedLayout {
   readonly tensors: Map<string, TensorView>;
-  /** File size. */
-  readonly total: number;
 }
 
 function layout(file: string, key: string, makings: readonly WeightMaking[]): Layout {
-  const entries: Record<string, unknown> = {
-    __metadata__: { format: 'pt', semanticvla: `weights ${formatVersion} ${key}` },
-  };
+  const entries: Record<string, unknown> = {};
   let at = 0;
   for (const making of makings) {
     const { name, shape } = making.source;
@@ -149,13 +164,19 @@ function layout(file: string, key: string, makings: readonly WeightMaking[]): La
     entries[name] = { dtype, shape, data_offsets: [at, end] };
     at = end;
   }
-  const json = Buffer.from(JSON.stringify(entries));
-  const length = Math.ceil((8 + json.length) / 64) * 64 - 8;
-  const header = Buffer.alloc(8 + length, ' ');
-  header.writeBigUInt64LE(BigInt(length), 0);
-  json.copy(header, 8);
+  // Length and JSON, padded so that the data start at a multiple of 64 bytes.
+  const headerOf = (sha256: string): Buffer => {
+    const __metadata__ = { format: 'pt', semanticvla: `weights ${formatVersion} ${key}`, sha256 };
+    const json = Buffer.from(JSON.stringify({ __metadata__, ...entries }));
+    const length = Math.ceil((8 + json.length) / 64) * 64 - 8;
+    const header = Buffer.alloc(8 + length, ' ');
+    header.writeBigUInt64LE(BigInt(length), 0);
+    json.copy(header, 8);
+    return header;
+  };
+  const headerBytes = headerOf(''.padEnd(64, '0')).length;
   const tensors = new Map<string, TensorView>();
-  at = header.length;
+  at = headerBytes;
   for (const making of makings) {
     const { name, shape } = making.source;
     const dtype = madeDtype(making);
@@ -163,29 +184,13 @@ function layout(file: string, key: string, makings: readonly WeightMaking[]): La
     tensors.set(name, { name, dtype, shape, file, offset: at, byteLength });
     at += byteLength;
   }
-  return { header, tensors, total: at };
-}
-
-/** Header and length exactly as expected; anything else (truncated, foreign, absent) is made again. */
-async function isIntact(file: string, header: Buffer, total: number): Promise<boolean> {
-  try {
-    const { handle, size } = await openRegular(file, { missing: 'CHECKPOINT_FILE_MISSING' });
-    try {
-      if (size !== total) return false;
-      return (await readExactly(handle, 0, header.length, file, 'SAFETENSORS_INVALID')).equals(header);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (error instanceof SemanticVlaError) return false;
-    throw error;
-  }
+  return { headerOf, headerBytes, tensors, total: at };
 }
 
 async function write(
   archives: readonly TorchArchive[],
   file: string,
-  { header, total }: Pick<Layout, 'header' | 'total'>,
+  { headerOf, headerBytes, total }: Layout,
   makings: readonly WeightMaking[],
   scale: LoraScale | null,
   { onProgress, signal }: OpenCheckpointOptions,
@@ -203,18 +208,21 @@ async function write(
   try {
     for (const input of filesOf(makings))
       inputs.set(input, (await openRegular(input, { missing: 'CHECKPOINT_FILE_MISSING' })).handle);
-    let position = await append(output, temporary, header, 0);
+    const hash = createHash('sha256');
+    let position = headerBytes;
     for (const making of makings) {
       const input = fileOf(making.source);
       const archive = archives.find((candidate) => candidate.file === input) ?? null;
       for await (const block of weightBlocks(inputs.get(input)!, archive, making, scale)) {
+        hash.update(block);
         position = await append(output, temporary, block, position);
-        const done = position - header.length;
-        tell({ step, done, total: total - header.length, unit: 'bytes' } satisfies Progress);
+        const done = position - headerBytes;
+        tell({ step, done, total: total - headerBytes, unit: 'bytes' } satisfies Progress);
         signal?.throwIfAborted();
       }
     }
-    await inCache(temporary, () => output.sync());
+    await append(output, temporary, headerOf(hash.digest('hex')), 0);
+    await inCache(temporary, () => stampWritten(output));
     await output.close();
     await inCache(temporary, () => rename(temporary, file));
     await syncFolder(dirname(file));
@@ -224,48 +232,5 @@ async function write(
     throw error;
   } finally {
     for (const input of inputs.values()) await input.close();
-  }
-}
-
-async function append(
-  output: FileHandle,
-  path: string,
-  bytes: Uint8Array,
-  position: number,
-): Promise<number> {
-  await inCache(path, async () => {
-    let done = 0;
-    while (done < bytes.byteLength) {
-      done += (await output.write(bytes, done, bytes.byteLength - done, position + done)).bytesWritten;
-    }
-  });
-  return position + bytes.byteLength;
-}
-
-async function removeStale(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (!/^(?:lora|weights)-[0-9a-f]+\.safetensors\.\d+\.[0-9a-f]+\.tmp$/.test(name)) continue;
-    const path = join(folder, basename(name));
-    const info = await stat(path).catch(() => null);
-    if (info !== null && Date.now() - info.mtimeMs > staleMs) await unlink(path).catch(() => undefined);
-  }
-}
-
-/** The rename itself must survive a power cut; where folders cannot be synced, it is only less durable. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY).catch(() => null);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
-}
-
-async function inCache<T>(path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    throw new SemanticVlaError(
-      'CACHE_UNWRITABLE',
-      `${dirname(path)}: expected a writable folder with room for merged and rounded weights, found ${reason(cause)}. Set SEMANTICVLA_CACHE or the option cacheDir to a folder on a disk with space.`,
-      { cause },
-    );
   }
 }

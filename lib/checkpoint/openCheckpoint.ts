@@ -17,6 +17,7 @@ import { checkpointFolder } from './checkpointFolder.ts';
 import { checkTensors } from './checkTensors.ts';
 import { derivePolicyConfig, requirePolicy } from './deriveConfig.ts';
 import { type ExpectedTensor, expectedTensors } from './expectedTensors.ts';
+import { statesOf } from './fileStates.ts';
 import { findArchives, sayMixedSteps } from './findArchives.ts';
 import { findTokenizers } from './findTokenizers.ts';
 import { JsonFields } from './jsonFields.ts';
@@ -96,7 +97,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   const { rounding = 'bfloat16' } = options;
   const makings = planWeights(logical, expected, { rounding, merges: policy.family === 'semanticvla' });
   requireLoraIn(visionBackbone, makings);
-  const made = await make(folder, makings, archives, options);
+  const made = await make(folder, makings, archives, { ...options, onNotice: notices.add });
   const tensors = finalTensors(logical, expected, made);
   await verifySmallTensors(
     tensors.values(),
@@ -110,6 +111,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
     statistics: statistics.datasets,
     pixelNormalization: { dinov2: preprocessor.dinov2, siglip: preprocessor.siglip },
     tokenizers,
+    files: await statesOf([...tensors.values()].map(({ file }) => file)),
     sources: {
       shards: shards.files,
       ...files,

@@ -23,6 +23,12 @@ export function readStatistics(fields: JsonFields): Map<string, DatasetStatistic
       `${fields.file}: expected at least one dataset with statistics${fields.path === '' ? '' : ` under ${fields.path}`}, found none. Copy dataset_statistics.json from the training run.`,
     );
   }
+  if (lengthOf(fields.value.action) !== null) {
+    throw new SemanticVlaError(
+      'STATISTICS_INVALID',
+      `${fields.file}: expected data sets by name, found the statistics of one without its name (${keys.join(', ')}), as a data loader keeps them. Copy dataset_statistics.json from the training run, or write {"<name of the data set>": ...} around it.`,
+    );
+  }
   return new Map(keys.map((key) => [key, new DatasetFields(fields, key)]));
 }
 

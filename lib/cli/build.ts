@@ -17,7 +17,7 @@ import { SemanticVlaError } from '../errors.ts';
 import type { PolicySizes } from '../graph/graphContext.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import { platformNotices, resolvePlatform } from '../platform.ts';
-import { checkpointOptions, policySizes } from '../policyParts.ts';
+import { checkpointOptions, policySizes, policyTokenizers } from '../policyParts.ts';
 import { engineOptions, findMachine, labelOf } from '../runtime/openTensorRt.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
@@ -99,6 +99,7 @@ async function openSource(
   const options = policyOptions(shared);
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
+  await policyTokenizers(checkpoint);
   platformNotices(checkpoint, options, platform).forEach(context.onNotice);
   return { architecture: checkpoint, sizes: policySizes(checkpoint, platform, options.unnormKey) };
 }

@@ -2,9 +2,9 @@
 
 import { type Command, Option } from 'commander';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
-import { type ExportReport, exportPolicy } from '../graph/exportPolicy.ts';
+import { type ExportReport, exportPolicy } from '../export/exportPolicy.ts';
 import { platformNotices, resolvePlatform } from '../platform.ts';
-import { checkpointOptions, policySizes } from '../policyParts.ts';
+import { checkpointOptions, policySizes, policyTokenizers } from '../policyParts.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
@@ -16,16 +16,17 @@ interface ExportFlags extends Partial<PolicyFlags> {
 }
 
 const example = `
-Writes instruction.onnx (once per sentence) and policy.onnx (once per observation). Weights stay in the checkpoint's own
-files; only what merging LoRA made is copied. Beside the shards (the default) nothing is linked; in another folder each
-weight file gets a link.
+Writes instruction.onnx (once per sentence) and policy.onnx (once per observation), and opens both with ONNX Runtime. Weights
+stay in the checkpoint's own files where the models lie beside them (the default). Files that lie elsewhere, or are links
+(a hub's cache), are copied, so that ONNX Runtime, onnx.load and TensorRT open the models; --link saves the space:
+hard links are refused by onnx, symbolic ones by ONNX Runtime too.
 
 Example:
   $ semanticvla export policy --platform libero
-  $ semanticvla export policy --platform libero --out onnx --link symbolic`;
+  $ semanticvla export policy --platform libero --out onnx`;
 
 /** The report as a person reads it. */
-export function exportText({ instruction, policy, weights }: ExportReport): string {
+export function exportText({ instruction, policy, weights, opened }: ExportReport): string {
   const models = formatTable(
     [
       ['model', 'size', 'nodes', 'weights', 'inputs', 'outputs'],
@@ -41,7 +42,13 @@ export function exportText({ instruction, policy, weights }: ExportReport): stri
     weights.map(({ location, bytes, how }) => [location, formatBytes(bytes), how]),
     ['left', 'right', 'left'],
   );
-  return `${models}\n\n${files}`;
+  const hows = new Set(weights.map(({ how }) => how));
+  const who = hows.has('symbolic link')
+    ? 'Symbolic links: TensorRT opens them; ONNX Runtime and onnx do not.'
+    : hows.has('hard link')
+      ? 'Hard links: ONNX Runtime and TensorRT open them; onnx.load and onnx.checker do not.'
+      : 'Plain files: ONNX Runtime, onnx and TensorRT open them.';
+  return `${models}\n\n${files}\n\n${who}${opened ? ' ONNX Runtime has opened both models.' : ''}`;
 }
 
 async function run(context: CommandContext, dir: string, flags: ExportFlags): Promise<number> {
@@ -49,6 +56,7 @@ async function run(context: CommandContext, dir: string, flags: ExportFlags): Pr
   const options = policyOptions(flags);
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
+  await policyTokenizers(checkpoint);
   platformNotices(checkpoint, options, platform).forEach(context.onNotice);
   const report = await exportPolicy(checkpoint, {
     sizes: policySizes(checkpoint, platform, options.unnormKey),
@@ -68,7 +76,7 @@ export function exportCommand(program: Command, start: Run): void {
     .argument('<checkpoint>', 'folder of a trained policy')
     .option('--out <dir>', 'folder to write; default: the checkpoint folder')
     .addOption(
-      new Option('--link <how>', 'links to weight files outside the folder; default: hard').choices([
+      new Option('--link <how>', 'links to weight files outside the folder instead of copies').choices([
         'hard',
         'symbolic',
       ]),

@@ -6,7 +6,7 @@ import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
-import { checkpointOptions } from '../policyParts.ts';
+import { checkpointOptions, policyTokenizers } from '../policyParts.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
@@ -64,7 +64,7 @@ export function inspectText(report: InspectReport): string {
   const facts: [string, string][] = [
     ['checkpoint', report.dir],
     ['variant', `${report.variant} (${report.family})`],
-    ['image', `${report.imageSize} x ${report.imageSize}`],
+    ['image', imageText(report)],
     ['DINOv2', tower(report.dinov2)],
     ['SigLIP', tower(report.siglip)],
     ['exchange', pairs === '' ? 'none' : `after blocks ${pairs}`],
@@ -148,6 +148,14 @@ export function inspectText(report: InspectReport): string {
   ].join('\n');
 }
 
+/** Towers use whole patches: of 384 pixels 27 of 14, and the last 6 not at all. */
+function imageText({ imageSize, siglip }: InspectReport): string {
+  const grid = Math.sqrt(siglip.patches);
+  const rest = imageSize - grid * siglip.patchSize;
+  const unused = rest === 0 ? '' : `; the last ${rest} pixels of each side are unused`;
+  return `${imageSize} x ${imageSize}, ${grid} x ${grid} patches of ${siglip.patchSize}${unused}`;
+}
+
 async function inspect(context: CommandContext, dir: string, flags: InspectFlags): Promise<number> {
   const { onProgress, signal } = context;
   const options = policyOptions(flags);
@@ -158,6 +166,7 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   );
+  await policyTokenizers(checkpoint);
   // those of the checkpoint were said when it was opened
   report.notices.slice(checkpoint.notices.length).forEach(context.onNotice);
   let verified: { tensors: number; bytes: number; problem: string | null } | null = null;

@@ -1,12 +1,12 @@
 /** Files of the engine cache: durable writes, bounded reads, and who may write there. */
 
 import { createHash, randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
 import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { NativeBytes } from '../binding.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { makeFolder } from '../support/makeFolder.ts';
+import { foreignOwner, type OwnFile, openOwn } from '../support/ownFiles.ts';
 
 /** Ends the names of files that are not complete yet. */
 export const partialSuffix = '.partial';
@@ -76,31 +76,9 @@ function unwritable(path: string, bytes: number, cause: unknown): SemanticVlaErr
   );
 }
 
-export interface OwnFile {
-  /** The caller closes it. */
-  readonly handle: FileHandle;
-  readonly bytes: number;
-}
-
 /** A regular file of ours, opened; null when there is none. @throws ENGINE_REFUSED */
-export async function openOwnFile(path: string): Promise<OwnFile | null> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return null;
-    throw refused(path, 'a regular file', code === 'ELOOP' ? 'a symbolic link' : String(code));
-  }
-  try {
-    const info = await handle.stat();
-    if (!info.isFile()) throw refused(path, 'a regular file', 'a folder or a device');
-    requireOwner(path, info);
-    return { handle, bytes: info.size };
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
+export function openOwnFile(path: string): Promise<OwnFile | null> {
+  return openOwn(path, ({ expected, found, next }) => refused(path, expected, found, next));
 }
 
 /** A regular file of ours, of at most `cap` bytes; null when there is none. @throws ENGINE_REFUSED */
@@ -127,16 +105,6 @@ export async function sha256OfFile({ handle, bytes }: OwnFile, length = partByte
   }
 }
 
-/** Only this user and root may have put something there. */
-function requireOwner(path: string, info: { readonly uid: number; readonly mode: number }): void {
-  const uid = process.getuid?.() ?? info.uid;
-  if (info.uid !== uid && info.uid !== 0) throw refused(path, `owner ${uid}`, `owner ${info.uid}`);
-  if ((info.mode & 0o002) !== 0) {
-    const mode = (info.mode & 0o7777).toString(8);
-    throw refused(path, 'no right to write for others', `mode ${mode}`, `chmod o-w ${path}`);
-  }
-}
-
 /** The folder, made when it is not there (0700). @throws ENGINE_REFUSED, CACHE_UNWRITABLE */
 export async function ownFolder(path: string): Promise<void> {
   try {
@@ -150,7 +118,8 @@ export async function ownFolder(path: string): Promise<void> {
   }
   const info = await lstat(path);
   if (!info.isDirectory()) throw refused(path, 'a folder', 'something else');
-  requireOwner(path, info);
+  const foreign = foreignOwner(path, info);
+  if (foreign !== null) throw refused(path, foreign.expected, foreign.found, foreign.next);
 }
 
 const keyBytes = 32;

@@ -12,6 +12,7 @@ import { makeFolderSync } from '../support/makeFolder.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import {
   isFolder,
+  isLibrary,
   librariesIn,
   libraryNames,
   linkFolder,
@@ -74,10 +75,10 @@ export function locate(options: FindTensorRtOptions, places: PlaceOptions): Loca
 function named(path: string, source: string, family: TensorRtFamily | undefined): LocatedTensorRt {
   const full = resolve(path);
   if (!isFolder(full)) {
-    if (existsSync(full)) return { library: full, source };
+    if (isLibrary(full)) return { library: full, source };
     throw new SemanticVlaError(
       'TENSORRT_NOT_FOUND',
-      `${full} (${source}): expected a TensorRT library or its folder, found nothing there. Correct the path, or leave it out to search this machine.`,
+      `${full} (${source}): expected a TensorRT library or its folder, found ${existsSync(full) ? 'something else' : 'nothing'} there. Correct the path, or leave it out to search this machine.`,
     );
   }
   const folders = [full, join(full, 'lib')];

@@ -4,7 +4,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { cacheFolder } from '../checkpoint/loraMerge.ts';
@@ -141,11 +141,24 @@ function list(folder: string): string[] {
 export function librariesIn(folder: string): { family: TensorRtFamily; library: string }[] {
   return tensorRtFamilies
     .map((family) => ({ family, library: join(folder, libraryNames[family].library) }))
-    .filter(({ library }) => existsSync(library));
+    .filter(({ library }) => isLibrary(library));
 }
 
 export function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/** A regular file: the loader would wait for a FIFO for ever. */
+export function isLibrary(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Where links to libraries are made. */

@@ -1,5 +1,7 @@
 /** What the CPU session asks of its thread, and what comes back. */
 
+import type { NativeInitializer } from '../binding.ts';
+
 export type TensorData =
   | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
   | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] }
@@ -14,7 +16,8 @@ export interface OnnxRuntimeOptions {
   readonly threads: number;
   /** Microseconds that an idle worker spins before it sleeps; default 0 (docs/cpuThreads.md). */
   readonly spinUs?: number;
-  readonly weights: 'folded' | 'mapped';
+  /** `beside`: mapped, of models given as files that name their weights beside themselves. */
+  readonly weights: 'folded' | 'mapped' | 'beside';
   /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */
   readonly profileFolder?: string;
 }
@@ -22,8 +25,12 @@ export interface OnnxRuntimeOptions {
 export type Request =
   | {
       readonly kind: 'load';
-      readonly instruction: Uint8Array;
-      readonly policy: Uint8Array;
+      /** A model, or its file. */
+      readonly instruction: Uint8Array | string;
+      readonly policy: Uint8Array | string;
+      /** Read into memory; the models' other weights are mapped. */
+      readonly instructionWeights: readonly NativeInitializer[];
+      readonly policyWeights: readonly NativeInitializer[];
       readonly options: OnnxRuntimeOptions;
     }
   | { readonly kind: 'encode'; readonly state: number; readonly inputs: NamedTensors }

@@ -1,13 +1,17 @@
 /**
  * The CPU runtime: both graphs on ONNX Runtime, in float32, on a thread of the session's own.
  *
- * Weights are read where the checkpoint left them. `folded` widens them to float32 at load (twice the bf16 bytes, fastest);
- * `mapped` leaves them in the page cache and widens each as it is used (a full-size policy on a small machine).
+ * Weights are read where the checkpoint left them. `folded` reads them into memory and widens them to float32 at load (twice
+ * the bf16 bytes, fastest); afterwards the files may change. `mapped` leaves them in the page cache and widens each as it
+ * is used (a full-size policy on a small machine); the open files are compared before and after each request, since mapped
+ * bytes change with their file.
  */
 
+import type { NativeInitializer } from '../binding.ts';
+import { type FileStates, statesOf, WatchedFiles } from '../checkpoint/fileStates.ts';
 import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
-import { encodeModel, type OnnxModel } from '../graph/onnxModel.ts';
+import { encodeModel, externalFiles, type OnnxModel, onnxType } from '../graph/onnxModel.ts';
 import type { NamedTensors, OnnxRuntimeOptions, Reply, Request, TensorData } from './onnxMessages.ts';
 import { OnnxThread } from './onnxThread.ts';
 import { RequestQueue } from './requestQueue.ts';
@@ -16,6 +20,8 @@ import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Ses
 export interface OnnxSessionOptions extends OnnxRuntimeOptions {
   readonly instruction: OnnxModel;
   readonly policy: OnnxModel;
+  /** The files of their weights as they must be; default: as they are now. */
+  readonly files?: FileStates;
   readonly signal?: AbortSignal;
 }
 
@@ -62,6 +68,8 @@ export class OnnxSession implements Session {
   readonly #thread: OnnxThread;
   readonly #policy: OnnxModel;
   readonly #queue: RequestQueue;
+  /** Files that are mapped. */
+  #watched: WatchedFiles | null = null;
   #nextState = 0;
   #closing: Promise<void> | null = null;
 
@@ -71,28 +79,44 @@ export class OnnxSession implements Session {
     this.#queue = new RequestQueue((request) => thread.start(request));
   }
 
-  /** Loads both models; rejects with the signal's reason when aborted. */
+  /** Loads both models. @throws (rejects) RUNTIME_FAILED, CHECKPOINT_CHANGED while it was loaded, the signal's reason */
   static async open(options: OnnxSessionOptions): Promise<OnnxSession> {
     options.signal?.throwIfAborted();
-    const session = new OnnxSession(new OnnxThread(), options.policy);
+    const { instruction, policy, weights } = options;
+    const used = [...externalFiles(instruction), ...externalFiles(policy)];
+    const now = await statesOf(used);
+    const watched = await WatchedFiles.open(
+      new Map([...now].map(([file, state]) => [file, options.files?.get(file) ?? state])),
+    );
+    let session: OnnxSession | null = null;
     try {
+      session = new OnnxSession(new OnnxThread(), policy);
+      session.#watched = watched;
       await session.#ask(
         {
           kind: 'load',
-          instruction: encodeModel(options.instruction, rootRelative),
-          policy: encodeModel(options.policy, rootRelative),
+          instruction: encodeModel(instruction, rootRelative),
+          policy: encodeModel(policy, rootRelative),
+          instructionWeights: weights === 'folded' ? initializersOf(instruction) : [],
+          policyWeights: weights === 'folded' ? initializersOf(policy) : [],
           options: {
             threads: options.threads,
             ...(options.spinUs === undefined ? {} : { spinUs: options.spinUs }),
-            weights: options.weights,
+            weights,
             ...(options.profileFolder === undefined ? {} : { profileFolder: options.profileFolder }),
           },
         },
         options.signal,
       );
+      watched.check();
+      if (weights === 'folded') {
+        session.#watched = null;
+        await watched.close();
+      }
     } catch (error) {
       // an aborted load is answered at once and ends by itself a little later
-      void session.close();
+      if (session === null) await watched.close();
+      else void session.close();
       throw error;
     }
     return session;
@@ -161,13 +185,19 @@ export class OnnxSession implements Session {
         // the thread has ended: nothing is left to close
       });
       this.#thread.end();
+      await this.#watched?.close();
     })();
     return this.#closing;
   }
 
-  #ask(request: Request, signal?: AbortSignal): Promise<Reply> {
-    if (this.#closing !== null) return Promise.reject(closedError());
-    return this.#queue.send(request, signal);
+  async #ask(request: Request, signal?: AbortSignal): Promise<Reply> {
+    if (this.#closing !== null) throw closedError();
+    const watched = request.kind === 'encode' || request.kind === 'run' ? this.#watched : null;
+    watched?.check();
+    const reply = await this.#queue.send(request, signal);
+    // what was computed meanwhile may be of both
+    if (this.#closing === null) watched?.check();
+    return reply;
   }
 }
 
@@ -178,6 +208,15 @@ function closedError(): SemanticVlaError {
 /** External data are named relative to the folder "/" (see onnxThread.ts). */
 function rootRelative(file: string): string {
   return file.replace(/^\/+/, '');
+}
+
+/** The weights of a model that lie in files. */
+function initializersOf({ initializers }: OnnxModel): NativeInitializer[] {
+  return initializers.flatMap(({ name, type, dims, source }) => {
+    if (!('view' in source)) return [];
+    const { file, offset, byteLength } = source.view;
+    return [{ name, type: onnxType[type], dims, file, offset, byteLength }];
+  });
 }
 
 function int64(values: readonly number[]): TensorData {

@@ -40,6 +40,8 @@ export class OnnxThread {
         return this.#runtime.load({
           instruction: request.instruction,
           policy: request.policy,
+          instructionWeights: request.instructionWeights,
+          policyWeights: request.policyWeights,
           ...setup(request.options),
         });
       case 'encode':
@@ -63,7 +65,10 @@ export class OnnxThread {
 
 function setup(
   options: OnnxRuntimeOptions,
-): Omit<Parameters<NativeCpuRuntime['load']>[0], 'instruction' | 'policy'> {
+): Omit<
+  Parameters<NativeCpuRuntime['load']>[0],
+  'instruction' | 'policy' | 'instructionWeights' | 'policyWeights'
+> {
   // the runtime adds a date to the prefix, and does not say the name
   const profile = (graph: 'instruction' | 'policy') =>
     options.profileFolder === undefined ? '' : join(options.profileFolder, graph);
@@ -72,7 +77,7 @@ function setup(
     stagePrefix,
     instructionProfile: profile('instruction'),
     policyProfile: profile('policy'),
-    lean: options.weights === 'mapped',
+    lean: options.weights !== 'folded',
     config: sessionConfig(options),
   };
 }
@@ -84,14 +89,14 @@ export function sessionConfig({
 }: Pick<OnnxRuntimeOptions, 'weights' | 'spinUs'>): Readonly<Record<string, string>> {
   return {
     // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
-    'session.model_external_initializers_file_folder_path': '/',
+    ...(weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
     // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
     'session.set_denormal_as_zero': '1',
     // spinning workers take the processor from whatever else runs, and from the thread that they wait for
     'session.intra_op.allow_spinning': spinUs > 0 ? '1' : '0',
     ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),
     // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
-    ...(weights === 'mapped'
+    ...(weights !== 'folded'
       ? {
           'session.disable_prepacking': '1',
           'optimization.disable_specified_optimizers': 'ConstantFolding',

@@ -84,12 +84,21 @@ export class RequestQueue {
   }
 }
 
+/** What a runtime's own words mean; they speak of its graphs, which no user wrote, and stay in `cause`. */
+const meanings: readonly (readonly [RegExp, string])[] = [
+  [/alloc|memory/i, "it ran out of memory (weights: 'mapped' needs the least)"],
+  [/dimension|shape|Got:.*Expected:/i, 'an input does not fit the model, as if the checkpoint had changed'],
+  [/\bopen|\bread|mmap|no such file|stat\b/i, 'a file of weights could not be read'],
+];
+
 function runtimeError(error: unknown): SemanticVlaError {
-  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof SemanticVlaError) return error;
+  const words = error instanceof Error ? error.message : String(error);
+  const meaning = meanings.find(([pattern]) => pattern.test(words))?.[1] ?? 'an operation failed';
   return new SemanticVlaError(
     'RUNTIME_FAILED',
-    `ONNX Runtime (CPU): ${message}. If the checkpoint changed on disk since it was loaded, load the policy again; ` +
-      'otherwise `semanticvla doctor` shows what this machine can run.',
+    `ONNX Runtime (CPU): ${meaning}. If the checkpoint changed on disk since it was loaded, load the policy again; ` +
+      "otherwise `semanticvla doctor` shows what this machine can run. SEMANTICVLA_DEBUG=1 (error.cause) has the runtime's own words.",
     { cause: error },
   );
 }

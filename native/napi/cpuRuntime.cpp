@@ -224,18 +224,72 @@ uint64_t toState(const Napi::Value& value) {
   return static_cast<uint64_t>(value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0);
 }
 
-std::vector<uint8_t> toModel(const Napi::Object& request, const char* name) {
+/// Of an element, by TensorProto.DataType; 0: no floating-point type.
+uint64_t floatBytes(int type) {
+  switch (type) {
+    case 1:
+      return 4;
+    case 10:
+    case 16:
+      return 2;
+    case 11:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+/// @throws Napi errors for what is no weight, or whose bytes are not those of its dims
+std::vector<onnx::Weight> toWeights(const Napi::Object& request, const char* name) {
   const Napi::Value value = request.Get(name);
-  if (!value.IsTypedArray()) throw Napi::TypeError::New(request.Env(), std::string("expected bytes for ") + name);
+  if (!value.IsArray()) throw Napi::TypeError::New(request.Env(), std::string("expected an array for ") + name);
+  const Napi::Array list = value.As<Napi::Array>();
+  std::vector<onnx::Weight> weights;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object entry = list.Get(i).ToObject();
+    onnx::Weight weight;
+    weight.name = entry.Get("name").ToString().Utf8Value();
+    weight.type = toInt(entry.Get("type"), "type", 1, 64);
+    weight.file = entry.Get("file").ToString().Utf8Value();
+    weight.offset = static_cast<uint64_t>(entry.Get("offset").ToNumber().Int64Value());
+    weight.bytes = static_cast<uint64_t>(entry.Get("byteLength").ToNumber().Int64Value());
+    uint64_t bytes = floatBytes(weight.type);
+    if (bytes == 0) throw Napi::TypeError::New(request.Env(), "expected a weight of floating-point numbers");
+    const Napi::Array dims = entry.Get("dims").As<Napi::Array>();
+    for (uint32_t axis = 0; axis < dims.Length(); ++axis) {
+      const int64_t length = dims.Get(axis).ToNumber().Int64Value();
+      if (length < 0) throw Napi::RangeError::New(request.Env(), "expected no negative length in dims of a weight");
+      weight.dims.push_back(length);
+      bytes *= static_cast<uint64_t>(length);
+    }
+    if (bytes != weight.bytes) throw Napi::RangeError::New(request.Env(), "expected as many bytes as dims say");
+    weights.push_back(std::move(weight));
+  }
+  return weights;
+}
+
+/// Bytes of a model, or the path of its file.
+onnx::Model toModel(const Napi::Object& request, const char* name, const char* weights) {
+  const Napi::Value value = request.Get(name);
+  onnx::Model model;
+  model.weights = toWeights(request, weights);
+  if (value.IsString()) {
+    model.file = value.ToString().Utf8Value();
+    return model;
+  }
+  if (!value.IsTypedArray()) {
+    throw Napi::TypeError::New(request.Env(), std::string("expected bytes or a path for ") + name);
+  }
   const BytesView bytes = toWritableBytes(value, name);
-  return {bytes.data, bytes.data + bytes.length};
+  model.bytes.assign(bytes.data, bytes.data + bytes.length);
+  return model;
 }
 
 Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
   if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "expected an object for request");
   const Napi::Object request = info[0].As<Napi::Object>();
-  const auto models = std::make_shared<std::pair<std::vector<uint8_t>, std::vector<uint8_t>>>(
-      toModel(request, "instruction"), toModel(request, "policy"));
+  const auto models = std::make_shared<std::pair<onnx::Model, onnx::Model>>(
+      toModel(request, "instruction", "instructionWeights"), toModel(request, "policy", "policyWeights"));
   onnx::GraphOptions options;
   options.threads = toInt(request.Get("threads"), "threads", 0, 4096);
   options.lean = toBool(request, "lean");

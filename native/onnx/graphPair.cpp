@@ -1,8 +1,11 @@
 #include "onnx/graphPair.h"
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <utility>
+
+#include "support/regularFile.h"
 
 namespace semanticvla::onnx {
 
@@ -58,8 +61,7 @@ GraphPair::GraphPair(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
 
 GraphPair::~GraphPair() { close(); }
 
-void GraphPair::load(const std::vector<uint8_t>& instruction, const std::vector<uint8_t>& policy,
-                     const GraphOptions& options) {
+void GraphPair::load(const Model& instruction, const Model& policy, const GraphOptions& options) {
   stagePrefix_ = options.stagePrefix;
   instruction_ = open(instruction, options, options.instructionProfile);
   policy_ = open(policy, options, options.policyProfile);
@@ -73,8 +75,39 @@ void GraphPair::cancelLoad() {
   }
 }
 
-GraphPair::Graph GraphPair::open(const std::vector<uint8_t>& model, const GraphOptions& options,
-                                 const std::string& profile) {
+bool GraphPair::isLoadCancelled() {
+  const std::lock_guard<std::mutex> lock(loading_);
+  return isLoadCancelled_;
+}
+
+/// The session copies `buffers` when it is made; they may go then (AddExternalInitializers in onnxruntime_c_api.h).
+void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options, Buffers& buffers) {
+  if (weights.empty()) return;
+  const OrtFunctions& ort = api_->functions();
+  std::vector<Owned<OrtValue>> values;
+  std::vector<const char*> names;
+  std::vector<const OrtValue*> raw;
+  std::unique_ptr<RegularFile> file;
+  std::string opened;
+  for (const Weight& weight : weights) {
+    if (isLoadCancelled()) throw std::runtime_error("loading was cancelled");
+    if (file == nullptr || opened != weight.file) {
+      file = std::make_unique<RegularFile>(weight.file);
+      opened = weight.file;
+    }
+    buffers.emplace_back(new uint8_t[weight.bytes]);
+    file->read(buffers.back().get(), weight.bytes, weight.offset);
+    OrtValue* value = nullptr;
+    api_->check(ort.createTensorWithData(memory_.get(), buffers.back().get(), weight.bytes, weight.dims.data(),
+                                         weight.dims.size(), weight.type, &value));
+    values.emplace_back(value, ort.releaseValue);
+    names.push_back(weight.name.c_str());
+    raw.push_back(value);
+  }
+  api_->check(ort.addExternalInitializers(options, names.data(), raw.data(), raw.size()));
+}
+
+GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options, const std::string& profile) {
   const OrtFunctions& ort = api_->functions();
   OrtSessionOptions* raw = nullptr;
   api_->check(ort.createSessionOptions(&raw));
@@ -90,6 +123,8 @@ GraphPair::Graph GraphPair::open(const std::vector<uint8_t>& model, const GraphO
     api_->check(ort.addSessionConfigEntry(raw, key.c_str(), value.c_str()));
   }
   if (!profile.empty()) api_->check(ort.enableProfiling(raw, profile.c_str()));
+  Buffers buffers;
+  readWeights(model.weights, raw, buffers);
 
   /// While it lives `cancelLoad` reaches this load; one that came earlier counts.
   class Reachable {
@@ -111,7 +146,9 @@ GraphPair::Graph GraphPair::open(const std::vector<uint8_t>& model, const GraphO
 
   Graph graph;
   OrtSession* session = nullptr;
-  api_->check(ort.createSessionFromArray(env_.get(), model.data(), model.size(), raw, &session));
+  api_->check(model.bytes.empty() ? ort.createSession(env_.get(), model.file.c_str(), raw, &session)
+                                  : ort.createSessionFromArray(env_.get(), model.bytes.data(), model.bytes.size(),
+                                                               raw, &session));
   graph.session = {session, ort.releaseSession};
 
   OrtAllocator* allocator = nullptr;

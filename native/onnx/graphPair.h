@@ -19,6 +19,25 @@ struct Tensor {
   std::vector<uint8_t> bytes;
 };
 
+/// An initializer that lies in a file as it is: little-endian, row-major, contiguous.
+struct Weight {
+  std::string name;
+  /// TensorProto.DataType, which ONNXTensorElementDataType follows.
+  int type = 0;
+  std::vector<int64_t> dims;
+  std::string file;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+struct Model {
+  /// Of the model itself; empty: `file` is opened.
+  std::vector<uint8_t> bytes;
+  std::string file;
+  /// Read into the runtime's own memory, so that nothing of their files stays mapped; the model's others are mapped.
+  std::vector<Weight> weights;
+};
+
 using ConfigEntry = std::pair<std::string, std::string>;
 
 /// How both graphs are set up; lib/runtime/onnxRuntime.ts says why.
@@ -70,8 +89,8 @@ class GraphPair {
   explicit GraphPair(std::shared_ptr<const OrtApi> api);
   ~GraphPair();
 
-  /// @throws std::runtime_error with the runtime's words, also when cancelled
-  void load(const std::vector<uint8_t>& instruction, const std::vector<uint8_t>& policy, const GraphOptions& options);
+  /// @throws std::runtime_error with the runtime's words, also when cancelled; or the file that could not be read
+  void load(const Model& instruction, const Model& policy, const GraphOptions& options);
   /// From any thread, before, during or after.
   void cancelLoad();
   /// Keeps under `state` what the policy graph reads; returns the intermediates.
@@ -93,8 +112,11 @@ class GraphPair {
   };
   using State = std::map<std::string, Owned<OrtValue>>;
 
-  Graph open(const std::vector<uint8_t>& model, const GraphOptions& options, const std::string& profile);
+  Graph open(const Model& model, const GraphOptions& options, const std::string& profile);
   Outputs runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs, const Interruptible& run);
+  using Buffers = std::vector<std::unique_ptr<uint8_t[]>>;
+  void readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options, Buffers& buffers);
+  bool isLoadCancelled();
   void requireLoaded() const;
 
   std::shared_ptr<const OrtApi> api_;

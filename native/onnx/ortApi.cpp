@@ -24,6 +24,7 @@ OrtFunctions resolve(const void* const* table) {
   };
   take(f.getErrorMessage, 2);
   take(f.createEnv, 3);
+  take(f.createSession, 7);
   take(f.createSessionFromArray, 8);
   take(f.run, 9);
   take(f.createSessionOptions, 10);
@@ -58,6 +59,7 @@ OrtFunctions resolve(const void* const* table) {
   take(f.releaseSessionOptions, 100);
   take(f.sessionEndProfiling, 110);
   take(f.addSessionConfigEntry, 130);
+  take(f.addExternalInitializers, 210);
   take(f.setLoadCancellationFlag, 293);
   return f;
 }

@@ -25,6 +25,7 @@ enum class ElementType : int { kFloat32 = 1, kUint8 = 2, kInt32 = 6, kInt64 = 7,
 struct OrtFunctions {
   const char* (*getErrorMessage)(const OrtStatus*);
   OrtStatus* (*createEnv)(int logLevel, const char* id, OrtEnv**);
+  OrtStatus* (*createSession)(const OrtEnv*, const char* file, const OrtSessionOptions*, OrtSession**);
   OrtStatus* (*createSessionFromArray)(const OrtEnv*, const void*, size_t, const OrtSessionOptions*,
                                        OrtSession**);
   OrtStatus* (*run)(OrtSession*, const OrtRunOptions*, const char* const* inputNames,
@@ -55,6 +56,8 @@ struct OrtFunctions {
   OrtStatus* (*getAllocatorWithDefaultOptions)(OrtAllocator**);
   OrtStatus* (*sessionEndProfiling)(OrtSession*, OrtAllocator*, char**);
   OrtStatus* (*addSessionConfigEntry)(OrtSessionOptions*, const char* key, const char* value);
+  OrtStatus* (*addExternalInitializers)(OrtSessionOptions*, const char* const* names,
+                                        const OrtValue* const* values, size_t count);
   OrtStatus* (*setLoadCancellationFlag)(OrtSessionOptions*, bool);
   void (*releaseEnv)(OrtEnv*);
   void (*releaseStatus)(OrtStatus*);

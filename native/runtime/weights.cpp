@@ -1,53 +1,29 @@
 #include "runtime/weights.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <utility>
+
+#include "support/regularFile.h"
 
 namespace semanticvla::runtime {
 
 namespace {
 
-class File {
- public:
-  explicit File(const std::string& path) : path_(path), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (fd_ < 0) fail(std::strerror(errno));
-    struct stat info {};
-    if (fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
-      close(fd_);
-      fail("no regular file");
+/// Reads a part of a weight. Throws Failure: kWeights.
+void readPart(std::unique_ptr<RegularFile>& file, std::string& opened, const std::string& path, uint8_t* target,
+              size_t bytes, uint64_t offset) {
+  try {
+    if (file == nullptr || opened != path) {
+      file = std::make_unique<RegularFile>(path);
+      opened = path;
     }
+    file->read(target, bytes, offset);
+  } catch (const std::runtime_error& error) {
+    throw Failure(FailureKind::kWeights, error.what());
   }
-  ~File() { close(fd_); }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
-  void read(uint8_t* target, size_t bytes, uint64_t offset) const {
-    while (bytes > 0) {
-      const ssize_t count = pread(fd_, target, bytes, static_cast<off_t>(offset));
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) fail(std::strerror(errno));
-      if (count == 0) fail("its end before byte " + std::to_string(offset + bytes) + "; it changed since it was opened");
-      target += count;
-      offset += static_cast<uint64_t>(count);
-      bytes -= static_cast<size_t>(count);
-    }
-  }
-
- private:
-  [[noreturn]] void fail(const std::string& found) const {
-    throw Failure(FailureKind::kWeights, path_ + ": expected to read weights, found " + found);
-  }
-
-  std::string path_;
-  int fd_;
-};
+}
 
 /// Two pinned buffers in turn.
 class Conveyor {
@@ -135,7 +111,7 @@ UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<W
   if (bindings.empty()) return uploaded;
 
   Conveyor conveyor(device, stream, chunkBytes);
-  std::unique_ptr<File> file;
+  std::unique_ptr<RegularFile> file;
   std::string opened;
   std::vector<uint8_t> raw;
   for (size_t i = 0; i < bindings.size(); ++i) {
@@ -143,20 +119,16 @@ UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<W
     uint8_t* target = uploaded.memory.data() + offsets[i];
     uploaded.addresses.emplace(binding.name, target);
     for (const WeightPart& part : binding.parts) {
-      if (file == nullptr || opened != part.file) {
-        file = std::make_unique<File>(part.file);
-        opened = part.file;
-      }
       const size_t from = bytesOf(part.type), to = bytesOf(binding.type);
       const uint64_t chunk = chunkBytes / std::max(from, to);
       for (uint64_t begin = 0; begin < countOf(part);) {
         const auto count = static_cast<size_t>(std::min(chunk, countOf(part) - begin));
         uint8_t* pinned = conveyor.next();
         if (part.type == binding.type) {
-          file->read(pinned, count * from, part.offset + begin * from);
+          readPart(file, opened, part.file, pinned, count * from, part.offset + begin * from);
         } else {
           raw.resize(count * from);
-          file->read(raw.data(), raw.size(), part.offset + begin * from);
+          readPart(file, opened, part.file, raw.data(), raw.size(), part.offset + begin * from);
           const size_t bad = convertFloats(part.type, raw.data(), binding.type, pinned, count);
           if (bad < count) {
             throw Failure(FailureKind::kWeights, "weight " + binding.name + " in " + part.file + ": number " +

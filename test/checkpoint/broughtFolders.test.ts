@@ -1,5 +1,6 @@
 /** What people bring: folders of hubs and runs, downloads that went wrong, names of wrappers, quantized weights, marks. */
 
+import { execFileSync } from 'node:child_process';
 import {
   cpSync,
   mkdirSync,
@@ -284,6 +285,84 @@ test('folders of a hub, a repository id, a run folder: each gets its own sentenc
     }
     assert.match(await refusal(join(dir, 'run')), /2 of them below it.*checkpoints\/100, .*checkpoints\/200/);
   });
+});
+
+test('tokenizers: what is no file, nested deep or far too large is refused with a code', async () => {
+  await withCopy(async (dir) => {
+    const { loadTokenizers } = await import('../../lib/transforms/tokenizer/tokenizers.ts');
+    const json = join(dir, 'tokenizer.json');
+    const model = join(dir, 'tokenizer.model');
+    const load = async () => {
+      const { tokenizers } = await openCheckpoint(dir, { onNotice: () => {} });
+      const { code, message } = await errorOf(loadTokenizers(tokenizers));
+      return `${code} ${message}`;
+    };
+    const original = readFileSync(json, 'utf8');
+    const nested = original.replace(
+      /("vocab"\s*:\s*\{\s*"[^"]*"\s*:\s*)\d+/,
+      `$1${'['.repeat(20_000)}0${']'.repeat(20_000)}`,
+    );
+    assert.is.not(nested, original);
+    writeFileSync(json, nested);
+    assert.match(await load(), /^TOKENIZER_INVALID .*tokenizer\.json.*nesting deeper/);
+    writeFileSync(json, ' '.repeat(2 ** 24 + 1));
+    assert.match(await load(), /^TOKENIZER_INVALID .*at most 16777216 bytes/);
+    for (const [make, says] of [
+      [(path: string) => execFileSync('mkfifo', [path]), /a FIFO/],
+      [(path: string) => symlinkSync('/dev/zero', path), /a device/],
+      [(path: string) => symlinkSync('gone', path), /a link to gone/],
+      [(path: string) => mkdirSync(path), /a folder/],
+    ] as const) {
+      rmSync(json, { recursive: true });
+      make(json);
+      assert.match(await load(), says);
+    }
+    rmSync(json, { recursive: true });
+    writeFileSync(model, lfs);
+    assert.match(await load(), /^TOKENIZER_INVALID .*tokenizer\.model.*a Git LFS pointer/);
+    writeFileSync(model, Buffer.alloc(2 ** 22 + 1, 10));
+    assert.match(await load(), /at most 4194304 bytes/);
+    // one piece of a million letters
+    const length = Buffer.from([0xc0, 0x84, 0x3d]);
+    const piece = Buffer.concat([Buffer.from([0x0a]), length, Buffer.alloc(1_000_000, 0x61)]);
+    const field = Buffer.concat([Buffer.from([0x0a, 0xc4, 0x84, 0x3d]), piece]);
+    writeFileSync(model, Buffer.concat([field, Buffer.from([0x12, 0x02, 0x18, 0x02])]));
+    assert.match(await load(), /^TOKENIZER_INVALID .*pieces of a few letters/);
+  });
+});
+
+test('observations: what is no file is refused at once, pointers by their name', async () => {
+  const folder = join(goldenCopy('oft-tiny'), 'obs');
+  const { readObservation } = await import('../../lib/observation/readObservation.ts');
+  mkdirSync(folder);
+  const observe = async () => {
+    const { code, message } = await errorOf(readObservation(folder));
+    return `${code} ${message}`;
+  };
+  const file = join(folder, 'observation.json');
+  const image = join(folder, 'full.png');
+  const state = join(folder, 'state.npy');
+  writeFileSync(file, '\ufeff{"images": {"full": "full.png"}, "state": "state.npy"}');
+  writeFileSync(image, lfs);
+  assert.match(await observe(), /^IMAGE_INVALID .*full\.png.*a Git LFS pointer/);
+  for (const path of [image, state, file]) {
+    for (const make of [
+      () => execFileSync('mkfifo', [path]),
+      () => symlinkSync('/dev/zero', path),
+      () => symlinkSync('gone', path),
+      () => mkdirSync(path),
+    ]) {
+      const kept = path === file ? readFileSync(file) : null;
+      rmSync(path, { recursive: true, force: true });
+      make();
+      assert.match(await observe(), /a FIFO|a device|a link to gone|a folder|no such file/);
+      rmSync(path, { recursive: true, force: true });
+      if (kept !== null) writeFileSync(file, kept);
+    }
+    if (path === image) cpSync(join(import.meta.dirname, '../golden/oft-tiny/obs0/full_image.png'), image);
+    if (path === state) writeFileSync(state, '');
+  }
+  rmSync(dirname(folder), { recursive: true });
 });
 
 test('what would hold the event loop is refused by its size', async () => {

@@ -1,16 +1,22 @@
 /** The LoRA merge: values against a plain sum, the cache, and what is refused. */
 
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
+  chownSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LowRankKernel } from '../../lib/checkpoint/lowRank.ts';
@@ -210,12 +216,78 @@ test('a damaged cache file is made again', async () => {
     () => truncateSync(file, 0),
     () => writeFileSync(file, Buffer.concat([sound, Buffer.from('x')])),
     () => writeFileSync(file, Buffer.concat([sound.subarray(0, 100), Buffer.from('?'), sound.subarray(101)])),
+    () => writeFileSync(file, changedAt(sound, sound.length - 1)),
+    () => writeFileSync(file, changedAt(sound, Math.floor(sound.length / 2))),
+    // what a power cut can leave of a file that was not synced
+    () =>
+      writeFileSync(file, Buffer.concat([sound.subarray(0, 65_536), Buffer.alloc(sound.length - 65_536)])),
+    () => writeFileSync(file, Buffer.alloc(sound.length)),
   ];
-  for (const damage of damages) {
+  for (const [i, damage] of damages.entries()) {
     damage();
-    assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, false);
+    const { sources, notices } = await openCheckpoint(dir, { cacheDir, onNotice: () => {} });
+    assert.is(sources.madeWeights?.fromCache, false, `damage ${i}`);
+    assert.ok(notices.some(({ code, message }) => code === 'MERGE_RENEWED' && message.includes(file)));
     assert.ok(readFileSync(file).equals(sound));
   }
+  assert.is((await openCheckpoint(dir, { cacheDir })).sources.madeWeights?.fromCache, true);
+});
+
+function changedAt(bytes: Buffer, at: number): Buffer {
+  const changed = Buffer.from(bytes);
+  changed[at]! ^= 0x40;
+  return changed;
+}
+
+test("a link, a file that others may write and another owner's are not taken from the cache", async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCheckpoint('libero-tiny');
+  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
+  const again = async (): Promise<string> => {
+    const { notices, sources } = await openCheckpoint(dir, { cacheDir, onNotice: () => {} });
+    assert.is(sources.madeWeights?.fromCache, false);
+    assert.ok(lstatSync(file).isFile());
+    assert.is(lstatSync(file).mode & 0o777, 0o600);
+    return notices.map(({ message }) => message).join();
+  };
+  renameSync(file, `${file}.elsewhere`);
+  symlinkSync(`${file}.elsewhere`, file);
+  assert.match(await again(), /found a symbolic link/);
+  chmodSync(file, 0o666);
+  assert.match(await again(), /expected no right to write for others, found mode 666/);
+  rmSync(file);
+  execFileSync('mkfifo', [file]);
+  assert.match(await again(), /a folder or a device/);
+  if (process.getuid?.() === 0) {
+    chownSync(file, 12345, 12345);
+    const { notices } = await openCheckpoint(dir, { cacheDir, onNotice: () => {} });
+    assert.match(notices[0]!.message, /expected owner 0, found owner 12345/);
+  }
+});
+
+test('the cache keeps what was used last, and whatever was used within the hour', async () => {
+  const cacheDir = freshCache();
+  const dir = goldenCheckpoint('libero-tiny');
+  mkdirSync(cacheDir);
+  const old = Array.from({ length: 6 }, (_, i) => `weights-${String(i).repeat(40)}.safetensors`);
+  const other = ['notes.txt', 'weights.safetensors'];
+  for (const [i, name] of [...old, ...other].entries()) {
+    writeFileSync(join(cacheDir, name), 'x');
+    utimesSync(join(cacheDir, name), 1000 + i, 1000 + i);
+  }
+  const { file } = (await openCheckpoint(dir, { cacheDir })).sources.madeWeights!;
+  assert.equal(readdirSync(cacheDir).sort(), [...old.slice(3), ...other, basename(file)].sort());
+  const written = statSync(file, { bigint: true }).mtimeNs;
+  utimesSync(file, 1, Number(written / 1_000_000_000n));
+  await openCheckpoint(dir, { cacheDir });
+  // used now, and unchanged for whoever compares its time
+  assert.ok(Date.now() - statSync(file).atimeMs < 60_000);
+  assert.is(statSync(file, { bigint: true }).mtimeNs, written);
+  for (let i = 0; i < 6; i++) writeFileSync(join(cacheDir, `weights-${'a'.repeat(39)}${i}.safetensors`), 'x');
+  const count = readdirSync(cacheDir).length;
+  await openCheckpoint(goldenCheckpoint('aloha-tiny'), { cacheDir });
+  assert.is(readdirSync(cacheDir).filter((name) => /-a{39}\d\./.test(name)).length, 6);
+  assert.ok(readdirSync(cacheDir).length <= count + 1);
 });
 
 test('several merges of one checkpoint at once all end well', async () => {

@@ -52,11 +52,30 @@ test('inspect for people names the parts', () => {
   assert.is(code, 0);
   const lines = [
     /^variant +SemanticVLA/m,
+    /^image +224 x 224, 16 x 16 patches of 14$/m,
+    /^weights are bfloat16, as the reference's loaders round them$/m,
+    /^36 tensors with LoRA merged, \d+ rounded, /m,
     /^tokens an image +32 patches \+ 5 pooled = 37/m,
     /^LLM layers /m,
     /^int4 LLM/m,
   ];
   for (const line of lines) assert.match(stdout, line);
+});
+
+test('an image that is no multiple of the patch: the rest is named, and predict takes it', async () => {
+  await inFolder((dir) => {
+    const policy = join(dir, 'policy');
+    assert.is(cli('synth', 'tiny', '--image-size', '130', '--out', policy).code, 0);
+    const { stdout } = cli('inspect', policy);
+    assert.match(
+      stdout,
+      /^image +130 x 130, 9 x 9 patches of 14; the last 4 pixels of each side are unused$/m,
+    );
+    const observation = join(policy, 'observation');
+    const out = cli('predict', policy, '--observation', observation, '--view', join(dir, 'kept.png'));
+    assert.is(out.code, 0, out.stderr);
+    assert.match(out.stdout, /32 of 81/);
+  });
 });
 
 test('inspect --verify: weights that are not finite are a refusal, exit code 1', async () => {

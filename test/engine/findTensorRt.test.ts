@@ -63,6 +63,15 @@ find('nothing found: every place tried and the commands that install it are name
   );
 });
 
+find('a FIFO or a folder with the name of a library is not one, and nothing waits for it', () => {
+  const place = folder();
+  const pipe = join(place, 'libnvinfer.so.11');
+  execFileSync('mkfifo', [pipe]);
+  mkdirSync(join(place, 'libtensorrt_rtx.so.1'));
+  throwsCode(() => locate({ path: pipe }, bare()), 'TENSORRT_NOT_FOUND', /found something else there/);
+  throwsCode(() => locate({ path: place }, bare()), 'TENSORRT_NOT_FOUND');
+});
+
 find('a path that is named decides alone, also when it is wrong', () => {
   const good = folder();
   writeFileSync(join(good, 'libtensorrt_rtx.so.1'), '');

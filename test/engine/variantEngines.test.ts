@@ -1,4 +1,7 @@
-/** Engines of the policies that differ most from the goldens: mixture of experts, discrete tokens, samplers on both towers. */
+/**
+ * Engines of the policies that differ most from the goldens: mixture of experts, discrete tokens, samplers on both towers,
+ * blocks that run again and images that are no multiple of the patch.
+ */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -16,6 +19,7 @@ const plugins: Readonly<Record<string, Record<string, number>>> = {
   'both-samplers': { instructionTopK: 2, textGuidedPooling: 2, channelConcat: 1 },
   discrete: { instructionTopK: 1, textGuidedPooling: 1, channelConcat: 1 },
   moe: { instructionTopK: 1, textGuidedPooling: 1 },
+  'repeated-pairs': { instructionTopK: 1, textGuidedPooling: 1, channelConcat: 1 },
 };
 
 for (const [name, expected] of Object.entries(plugins)) {

@@ -16,6 +16,8 @@ import onnxruntime
 def check(path: Path) -> list[str]:
     """ONNX's checker and strict shape inference; returns values whose type or rank stays unknown."""
     onnx.checker.check_model(str(path), full_check=True)
+    # refuses weights that are links, or have several names
+    onnx.load(str(path))
     inferred = path.with_suffix(".inferred")
     try:
         onnx.shape_inference.infer_shapes_path(

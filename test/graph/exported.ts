@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { type ExportReport, exportPolicy } from '../../lib/graph/exportPolicy.ts';
+import { type ExportReport, exportPolicy } from '../../lib/export/exportPolicy.ts';
 import { buildInstructionGraph } from '../../lib/graph/instructionGraph.ts';
 import type { OnnxModel } from '../../lib/graph/onnxModel.ts';
 import { modelProto } from '../../lib/graph/onnxSchema.ts';

@@ -2,7 +2,7 @@ import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exportPolicy } from '../../lib/graph/exportPolicy.ts';
+import { exportPolicy } from '../../lib/export/exportPolicy.ts';
 import { names, towerNames } from '../../lib/graph/names.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
 import { towerTokens } from '../../lib/tokenCounts.ts';

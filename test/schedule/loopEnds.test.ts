@@ -370,6 +370,18 @@ test('an action that is still under way at the end does not arrive last', async 
   assert.is(arrived.at(-1), 'stopped');
 });
 
+test('an act that ends the loop before it sends: the HOLD comes after', async () => {
+  const arrived: (string | null)[] = [];
+  const { clock, loop } = start({
+    act: ({ held }) => {
+      if (arrived.length === 3) void loop.stop();
+      arrived.push(held);
+    },
+  });
+  await clock.runUntil(1600);
+  assert.equal(arrived, [null, null, null, null, 'stopped']);
+});
+
 test('a scheduler has one loop, and is free when that has ended', async () => {
   const { clock, loop, scheduler } = start();
   const again = () =>

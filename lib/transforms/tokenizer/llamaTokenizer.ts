@@ -21,6 +21,8 @@ export class LlamaTokenizer {
   readonly endId: number;
   /** `▁`, which must end a prompt. */
   readonly spaceId: number;
+  /** Largest id that a text can get. */
+  readonly largestId: number;
   /** UTF-16 units of the longest piece: a text of n units has at least n / longestPiece ids. */
   readonly longestPiece: number;
   readonly #tokenizer: LibraryTokenizer;
@@ -44,6 +46,10 @@ export class LlamaTokenizer {
     this.endId = tokenId('</s>');
     this.spaceId = tokenId(spaceSymbol);
     let longest = 1;
+    let largest = 0;
+    for (const id of vocab.values()) largest = Math.max(largest, id);
+    for (const { id } of json.added_tokens) largest = Math.max(largest, id);
+    this.largestId = largest;
     for (const piece of vocab.keys()) longest = Math.max(longest, piece.length);
     for (const { content } of json.added_tokens) longest = Math.max(longest, content.length);
     this.longestPiece = longest;

@@ -27,6 +27,7 @@ export class SiglipTokenizer {
   /** Id of `</s>`, which also pads. */
   readonly endId: number;
   readonly #normalizer: PieceNormalizer;
+  readonly pieces: number;
   readonly #unigram: Unigram;
   /** As many pieces as `<unk>` encodes to; every text is encoded behind it to get its leading space. */
   readonly #prefixPieces: number;
@@ -49,6 +50,7 @@ export class SiglipTokenizer {
         );
       }
     }
+    this.pieces = model.pieces.length;
     this.endId = this.#unigram.pieceToId(endPiece);
     this.#prefixPieces = this.#encodePieces(unknownPiece).length;
   }

@@ -76,8 +76,8 @@ export async function loadSiglipTokenizer(file: string): Promise<SiglipTokenizer
   return new SiglipTokenizer(model, file);
 }
 
-/** A sentencepiece model of 32,000 pieces has 0.8 MB. */
-const modelCap = 16 * 1024 * 1024;
+/** A sentencepiece model of 32,000 pieces has 0.8 MB; one of 4 MB that is all pieces takes a second to read. */
+const modelCap = 4 * 1024 * 1024;
 const codes = { missing: 'TOKENIZER_INVALID' } as const;
 
 function read(file: string): Promise<Buffer> {

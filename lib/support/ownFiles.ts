@@ -1,0 +1,56 @@
+/** Files that this program wrote itself and reads back: who else may have put something there. */
+
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { reason } from './fileAccess.ts';
+
+/** Why something is not taken for ours. */
+export interface Foreign {
+  readonly expected: string;
+  readonly found: string;
+  /** What to do, where that is something else than removing it. */
+  readonly next?: string;
+}
+
+/** null: only this user and root may have put something there. */
+export function foreignOwner(
+  path: string,
+  info: { readonly uid: number; readonly mode: number },
+): Foreign | null {
+  const uid = process.getuid?.() ?? info.uid;
+  if (info.uid !== uid && info.uid !== 0) return { expected: `owner ${uid}`, found: `owner ${info.uid}` };
+  if ((info.mode & 0o002) === 0) return null;
+  return {
+    expected: 'no right to write for others',
+    found: `mode ${(info.mode & 0o7777).toString(8)}`,
+    next: `chmod o-w ${path}`,
+  };
+}
+
+export interface OwnFile {
+  /** The caller closes it. */
+  readonly handle: FileHandle;
+  readonly bytes: number;
+}
+
+/** A regular file of ours, opened; null when there is none. Links are not followed. @throws what `refuse` makes of it */
+export async function openOwn(path: string, refuse: (foreign: Foreign) => Error): Promise<OwnFile | null> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (cause) {
+    const code = reason(cause);
+    if (code === 'ENOENT') return null;
+    throw refuse({ expected: 'a regular file', found: code === 'ELOOP' ? 'a symbolic link' : code });
+  }
+  try {
+    const info = await handle.stat();
+    if (!info.isFile()) throw refuse({ expected: 'a regular file', found: 'a folder or a device' });
+    const foreign = foreignOwner(path, info);
+    if (foreign !== null) throw refuse(foreign);
+    return { handle, bytes: info.size };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}

@@ -10,6 +10,7 @@ import type { ObservationKeys } from './observationMap.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
 
+/** Addresses, access, keys of requests, limits. */
 export interface ServeOptions {
   /** Address to listen on; default 127.0.0.1. One that other machines reach needs a token. */
   readonly host?: string;
@@ -48,6 +49,7 @@ const optionNames = [
   'recorder',
 ] as const satisfies readonly (keyof ServeOptions)[];
 
+/** A running server. */
 export interface PolicyServer extends AsyncDisposable {
   /** e.g. `http://127.0.0.1:8777`; null when not served. */
   readonly actUrl: string | null;

@@ -5,6 +5,7 @@ import { SemanticVlaError } from '../../errors.ts';
 import { checkOptions, checkSignal } from '../../options.ts';
 import type { Observation, PolicyOptions } from '../../types.ts';
 
+/** What is profiled, on which observation, and how often. */
 export interface ProfileOptions {
   /** Default: noise in the cameras' order, and a joint state in the middle of its bounds. */
   readonly observation?: Observation;

@@ -21,7 +21,11 @@ import { rooflineFigure } from './rooflineFigure.ts';
 import { totals } from './seriesData.ts';
 import { blocksFigure, layersFigure, waterfallFigure } from './stageFigures.ts';
 
-/** @returns the page as text; writing it is the caller's */
+/**
+ * A measurement as one HTML page.
+ *
+ * @returns the page as text; writing it is the caller's
+ */
 export async function writeReport(report: BenchReport): Promise<string> {
   const { subjects, comparisons, rooflines, layers, warnings, gate, machine, selfCheck } = report;
   const names = subjects.map(({ subject }) => subject.name);

@@ -6,7 +6,7 @@
  * q01 = q99) are legitimate; docs/normalization.md says what they do.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Bounds, DatasetStatistics } from './checkpoint.ts';
 import type { JsonFields } from './jsonFields.ts';
 import { isJsonArray, isJsonObject, type JsonValue } from './strictJson.ts';
@@ -21,6 +21,12 @@ export function readStatistics(fields: JsonFields): Map<string, DatasetStatistic
     throw new SemanticVlaError(
       'STATISTICS_INVALID',
       `${fields.file}: expected at least one dataset with statistics${fields.path === '' ? '' : ` under ${fields.path}`}, found none. Copy dataset_statistics.json from the training run.`,
+    );
+  }
+  if (lengthOf(fields.value.action) !== null) {
+    throw new SemanticVlaError(
+      'STATISTICS_INVALID',
+      `${fields.file}: expected data sets by name, found the statistics of one without its name (${keys.join(', ')}), as a data loader keeps them. Copy dataset_statistics.json from the training run, or write {"<name of the data set>": ...} around it.`,
     );
   }
   return new Map(keys.map((key) => [key, new DatasetFields(fields, key)]));

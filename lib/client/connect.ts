@@ -1,7 +1,7 @@
 /** Policies on other machines, by protocol. Loaded at the first connection: who only predicts needs none of it. */
 
-import { expected } from '../options.ts';
 import { checkToken } from '../serve/access.ts';
+import { expected } from '../support/options.ts';
 import type { RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 
 /**

@@ -4,15 +4,15 @@
  * a server that comes back with other metadata has other units, cameras or limits, and is refused for good.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, checkSignal, expected } from '../options.ts';
 import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { orAborted, pause } from '../support/abort.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { Notice } from '../support/notices.ts';
+import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
 import { type InstructionKey, requestFields } from './requestFields.ts';

@@ -1,7 +1,7 @@
 /** What the two protocols have in common for a client: one connection, one request at a time. */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import type { WireMap } from '../serve/ndarray.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 
 /** What a server answered to one observation. */
 export interface RemoteAnswer {

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmdirSync, statfsSync } from 'no
 import { createRequire } from 'node:module';
 import { availableParallelism, freemem, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { loadAddon } from '../binding.ts';
+import { loadAddon } from '../addon/binding.ts';
 import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
 import { readCpuModel } from '../support/cpuModel.ts';

@@ -7,12 +7,12 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Checkpoint, Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { encodeModel, externalFiles, type OnnxModel } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { openExported } from '../runtime/openExported.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import { placeWeights, type WeightFile } from './placeWeights.ts';
 

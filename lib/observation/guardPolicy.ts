@@ -1,7 +1,7 @@
 /** A policy that refuses what it should not act upon, and lets no action out that no robot should get. */
 
-import { checkOptions } from '../options.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { checkOptions } from '../support/options.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions } from '../types.ts';
 import { ObservationGuard, type ObservationGuardOptions } from './observationGuard.ts';
 

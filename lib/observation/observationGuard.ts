@@ -9,8 +9,8 @@
  * froze but for a clock drawn into it, joints in another order or unit.
  */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 import { difference, FrameHistory, glance } from './frameHistory.ts';

@@ -7,9 +7,9 @@
 import { isAbsolute, join, normalize, sep } from 'node:path';
 import { readJsonFile } from '../checkpoint/jsonFile.ts';
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from '../checkpoint/strictJson.ts';
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { nearest } from '../options.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { isThere, readRegular } from '../support/fileAccess.ts';
+import { nearest } from '../support/options.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 import { readImageFile } from './imageFile.ts';
 import { npyNumbers, parseNpy } from './npy.ts';

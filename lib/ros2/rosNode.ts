@@ -3,9 +3,7 @@
  * control loop is the one of lib/schedule: fresh observations of the present instruction only, limits, HOLD.
  */
 
-import { SemanticVlaError } from '../errors.ts';
 import { observationGuard } from '../observation/observationGuard.ts';
-import { checkOptions } from '../options.ts';
 import type { ActionSpace } from '../schedule/actionSpace.ts';
 import { asynchronous } from '../schedule/asynchronous.ts';
 import type { Clock } from '../schedule/clock.ts';
@@ -17,7 +15,9 @@ import { openLoop } from '../schedule/openLoop.ts';
 import { overlapBlend } from '../schedule/overlapBlend.ts';
 import type { ActionScheduler, ScheduleOptions } from '../schedule/scheduler.ts';
 import { temporalEnsemble } from '../schedule/temporalEnsemble.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
+import { checkOptions } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { decodedFrameOf, frameOf, jointPositions, stampOf, trajectoryOf } from './messages.ts';
 import { type NodeParameters, readParameters } from './nodeParameters.ts';

@@ -7,12 +7,18 @@
  * bytes change with their file.
  */
 
-import type { NativeInitializer } from '../binding.ts';
+import type {
+  NamedTensors,
+  NativeInitializer,
+  OnnxRuntimeOptions,
+  Reply,
+  Request,
+  TensorData,
+} from '../addon/onnxMessages.ts';
 import { type FileStates, statesOf, WatchedFiles } from '../checkpoint/fileStates.ts';
-import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { encodeModel, externalFiles, type OnnxModel, onnxType } from '../graph/onnxModel.ts';
-import type { NamedTensors, OnnxRuntimeOptions, Reply, Request, TensorData } from './onnxMessages.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { OnnxThread } from './onnxThread.ts';
 import { RequestQueue } from './requestQueue.ts';
 import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';

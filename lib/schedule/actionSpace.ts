@@ -3,8 +3,8 @@
  * positions can be averaged and repeated, deltas add up, angles wrap, grippers do neither.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 
 /**

@@ -3,7 +3,7 @@
  * runs on a robot and in virtual time. The wall clock is never read: it jumps.
  */
 
-import { expected } from '../options.ts';
+import { expected } from '../support/options.ts';
 
 export interface Clock {
   /** Milliseconds, monotonic; only differences mean something. */

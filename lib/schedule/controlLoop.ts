@@ -6,9 +6,9 @@
  * thing sent is a HOLD (docs/safety.md).
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
+import { expected } from '../support/options.ts';
 import { type Clock, monotonicClock, readClock } from './clock.ts';
 import { Gate } from './gate.ts';
 import { Limiter } from './limits.ts';

@@ -4,8 +4,8 @@
  * stay those of now, so it fits policies that were trained with such an offset, or that lean on the state.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Observation, Policy } from '../types.ts';
 import type { ActionSpace } from './actionSpace.ts';
 import { checkThreshold } from './asynchronous.ts';

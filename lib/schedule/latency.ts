@@ -1,7 +1,7 @@
 /** Latency distributions: drawn from a formula, or replayed from recorded milliseconds. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 import type { Random } from '../support/random.ts';
 
 export interface Latency {

@@ -1,7 +1,7 @@
 /** What each dimension's limits come to, worked out once: bounds, steps, and where the reading of a position is taken from. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import {
   type ActionDimension,
   type ActionSpace,
@@ -89,7 +89,7 @@ export function limitRules(space: ActionSpace, options: LimitOptions, seconds: n
   }
   const ranges = statistics === undefined ? null : statisticsRanges(statistics, margin, names);
   return space.dimensions.map((dimension, d) => {
-    const { name, kind, state } = dimension;
+    const { name, kind, range, state } = dimension;
     const circle = circleOf(dimension);
     const box = workspace?.[name] ?? everything;
     if (!isBox(box))
@@ -99,7 +99,10 @@ export function limitRules(space: ActionSpace, options: LimitOptions, seconds: n
       (maxVelocity?.[name] ?? Number.POSITIVE_INFINITY) * seconds,
     );
     const change = (maxAcceleration?.[name] ?? Number.POSITIVE_INFINITY) * seconds * seconds;
-    if (!(step > 0 && change > 0)) throw notFor(name, 'one of them is so small that a tick of it is nothing');
+    // added to the end of the range, or to nothing where there is none, it must make another number
+    const far = kind === 'delta' || range === undefined ? 0 : Math.max(-range[0], range[1]);
+    if (!(far + Math.min(step, change) > far))
+      throw notFor(name, 'one of them is so small that a tick of it is nothing');
     const isMoving = Number.isFinite(step) || Number.isFinite(change);
     if (kind === 'binaryGripper' && (isMoving || box !== everything)) {
       throw notFor(name, 'a binary gripper has two states and no way between them');

@@ -1,6 +1,6 @@
 /** Open loop: execute a chunk, or its first rows, then look again; the reference's way (LIBERO 8 rows, ALOHA 25). */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';

@@ -3,7 +3,7 @@
  * the robot does not jump at the seam.
  */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { checkThreshold } from './asynchronous.ts';
 import type { PlacedChunk } from './plan.ts';

@@ -1,6 +1,6 @@
 /** The shapes of scheduling: what a loop gives every tick, and what it gets. Only types; no behaviour. */
 
-import type { SemanticVlaError } from '../errors.ts';
+import type { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk, Observation, Policy } from '../types.ts';
 import type { ActionSpace } from './actionSpace.ts';
 import type { Clock } from './clock.ts';

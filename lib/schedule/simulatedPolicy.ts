@@ -3,8 +3,8 @@
  * wherever a GPU would, in real or in virtual time.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import { Random } from '../support/random.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Clock, monotonicClock } from './clock.ts';

@@ -3,7 +3,7 @@
  * out: other messages name files of this machine.
  */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 
 export interface Failure {
   /** HTTP status. */

@@ -4,7 +4,7 @@
  * are asked for, and depth, number of values and length of keys are bounded. Duplicate keys and `__proto__` are refused.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { invalidRequest } from './ndarray.ts';
 
 export type JsonValue = null | boolean | number | JsonText | JsonValue[] | Map<string, JsonValue>;

@@ -1,9 +1,9 @@
 /**
- * json_numpy's form of arrays: `{"__numpy__": base64, "dtype": "<f8", "shape": [7]}` (spec, Serving protocol of the
+ * json_numpy's form of arrays: `{"__numpy__": base64, "dtype": "<f8", "shape": [7]}` (docs/model.md, Serving protocol of the
  * reference).
  */
 
-import { decodeBase64 } from '../support/base64.ts';
+import { decodeBase64 } from '../addon/base64.ts';
 import { JsonSyntaxError, type JsonText, type JsonValue, parseJsonBytes } from './jsonBytes.ts';
 import {
   arrayBytes,

@@ -7,6 +7,11 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { type Level, type Logger, pino } from 'pino';
+import { expected } from '../support/options.ts';
+import { isolated } from '../support/isolated.ts';
+
+/** What the server calls of a logger. */
+export type ServerLog = Pick<Logger, 'info' | 'warn' | 'error'>;
 
 /** What is kept for a reader that is slow for a moment. */
 const keptBytes = 256 * 2 ** 10;
@@ -18,6 +23,19 @@ type Write = (bytes: Buffer) => number;
 /** JSON lines to standard error. */
 export function makeLog(level: Level | 'silent'): Logger {
   return pino({ level }, new LossyLines(writerOf(2)));
+}
+
+/** A logger of the caller's own: when it fails, lines are lost and nothing else. @throws OPTION_INVALID no logger */
+export function isolatedLog(logger: ServerLog): ServerLog {
+  if (typeof logger !== 'object' || logger === null)
+    throw expected('OPTION_INVALID', 'a logger with info, warn and error', 'logger', logger);
+  const of = (level: keyof ServerLog): ServerLog[typeof level] => {
+    const name = `logger.${level} of servePolicy`;
+    const method: unknown = logger[level];
+    if (typeof method !== 'function') throw expected('OPTION_INVALID', 'a function', name, method);
+    return isolated(name, method.bind(logger) as (...args: unknown[]) => unknown);
+  };
+  return { info: of('info'), warn: of('warn'), error: of('error') };
 }
 
 export class LossyLines {

@@ -4,8 +4,8 @@
  * show a policy its cameras swapped.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import { frameOfArray } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation, Policy } from '../types.ts';
 import { invalidRequest, NdArray, type WireMap, type WireValue } from './ndarray.ts';

@@ -1,7 +1,7 @@
 /** One WebSocket: what arrives on it is counted from the first byte, answers leave in the order of their requests. */
 
 import { type RawData, WebSocket } from 'ws';
-import type { SemanticVlaError } from '../errors.ts';
+import type { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk } from '../types.ts';
 import type { Lease } from './byteBudget.ts';
 import { ClientGone } from './clientGone.ts';

@@ -6,14 +6,27 @@ import { makeGate } from './access.ts';
 import { actPage } from './actPage.ts';
 import { HttpServer } from './httpServer.ts';
 import type { ServeLimits } from './limits.ts';
-import { makeLog } from './log.ts';
+import { isolatedLog, makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import { OpenpiSocket } from './openpiSocket.ts';
 import { commonPages } from './pages.ts';
 import { PolicyService } from './policyService.ts';
-import type { PolicyServer } from './servePolicy.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
+
+export interface PolicyServer extends AsyncDisposable {
+  /** e.g. `http://127.0.0.1:8777`; null when not served. */
+  readonly actUrl: string | null;
+  /** e.g. `ws://127.0.0.1:8000`; null when not served. */
+  readonly openpiUrl: string | null;
+  /** What `GET /metrics` answers. */
+  metrics(): Promise<string>;
+  /**
+   * Refuses new requests, lets the running one end, and closes every connection within `limits.drainMs`. Idempotent. The
+   * policy stays open: it is the caller's.
+   */
+  close(): Promise<void>;
+}
 
 /** Every option resolved; a port of null is not served. */
 export interface ServerSettings {
@@ -46,7 +59,9 @@ WebSocket /     metadata first, then an answer a request
 
 /** @throws (rejects) CAMERA_UNKNOWN, OPTION_INVALID, ADDRESS_UNAVAILABLE; nothing listens then */
 export async function startServer(settings: ServerSettings): Promise<PolicyServer> {
-  const service = new PolicyService({ ...settings, log: settings.logger ?? makeLog('info') });
+  const { logger } = settings;
+  const log = logger === undefined ? makeLog('info') : isolatedLog(logger);
+  const service = new PolicyService({ ...settings, log });
   const server = new Server(service);
   try {
     await server.listen(settings);

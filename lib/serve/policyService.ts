@@ -1,13 +1,13 @@
 /** One policy behind both protocols: reads a request, takes the slot, predicts, checks, counts. */
 
-import type { Logger } from 'pino';
-import { SemanticVlaError } from '../errors.ts';
+import { checkedChunk } from '../support/checkedChunk.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { BodyPool } from './bodyPool.ts';
 import { ByteBudget, type Lease } from './byteBudget.ts';
 import { type Failure, failureOf } from './failure.ts';
 import { type Asker, InferenceSlot } from './inferenceSlot.ts';
 import type { ServeLimits } from './limits.ts';
+import type { ServerLog } from './log.ts';
 import type { WireMap } from './ndarray.ts';
 import { type ObservationKeys, observationReader, type ReadObservation } from './observationMap.ts';
 import { describePolicy, type ExtraMetadata, fingerprint } from './serverMetadata.ts';
@@ -19,7 +19,7 @@ export interface ServiceOptions {
   readonly unnormKey: string | undefined;
   readonly metadata: ExtraMetadata;
   readonly limits: ServeLimits;
-  readonly log: Logger;
+  readonly log: ServerLog;
   readonly recorder?: ServeRecorder | undefined;
 }
 
@@ -45,7 +45,7 @@ const failuresUntilNotReady = 3;
 export class PolicyService {
   readonly metrics: ServerMetrics;
   readonly limits: ServeLimits;
-  readonly log: Logger;
+  readonly log: ServerLog;
   readonly metadata: WireMap;
   readonly fingerprint: string;
   readonly budget: ByteBudget;
@@ -97,7 +97,8 @@ export class PolicyService {
 
   /**
    * @param fields decoded request
-   * @throws (rejects) what `observationReader` throws, OVERLOADED, DRAINING, ACTION_NOT_FINITE, or the policy's error
+   * @throws (rejects) what `observationReader` throws, OVERLOADED, DRAINING, what the door for chunks throws, or the policy's
+   *   error
    */
   async infer(fields: WireMap, { asker, caller, lease }: Ticket): Promise<Inference> {
     const { observation, instruction } = this.#read(fields);
@@ -107,12 +108,12 @@ export class PolicyService {
         lease.pin();
         const start = performance.now();
         try {
-          const chunk = await this.#policy.predict(observation, {
+          const answer = await this.#policy.predict(observation, {
             instruction,
             signal,
             ...(unnormKey === undefined ? {} : { unnormKey }),
           });
-          checkFinite(chunk);
+          const chunk = checkedChunk(answer, this.#policy);
           const inferMs = performance.now() - start;
           this.metrics.inference(inferMs / 1000);
           this.#failures = 0;
@@ -145,13 +146,4 @@ export class PolicyService {
     await this.#slot.drain();
     clearTimeout(timer);
   }
-}
-
-function checkFinite({ actions, shape }: ActionChunk): void {
-  const bad = actions.findIndex((value) => !Number.isFinite(value));
-  if (bad < 0) return;
-  throw new SemanticVlaError(
-    'ACTION_NOT_FINITE',
-    `Actions: expected finite numbers, found ${actions[bad]} in row ${Math.floor(bad / shape[1])}, column ${bad % shape[1]}.`,
-  );
 }

@@ -1,12 +1,13 @@
 /** A policy on the network: both protocols in one process, on one port each, until `close`. */
 
 import type { Logger } from 'pino';
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { checkAddress, checkToken } from './access.ts';
 import { resolveLimits, type ServeLimits } from './limits.ts';
 import type { ObservationKeys } from './observationMap.ts';
+import type { PolicyServer } from './policyServer.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
 
@@ -47,20 +48,6 @@ const optionNames = [
   'logger',
   'recorder',
 ] as const satisfies readonly (keyof ServeOptions)[];
-
-export interface PolicyServer extends AsyncDisposable {
-  /** e.g. `http://127.0.0.1:8777`; null when not served. */
-  readonly actUrl: string | null;
-  /** e.g. `ws://127.0.0.1:8000`; null when not served. */
-  readonly openpiUrl: string | null;
-  /** What `GET /metrics` answers. */
-  metrics(): Promise<string>;
-  /**
-   * Refuses new requests, lets the running one end, and closes every connection within `limits.drainMs`. Idempotent. The
-   * policy stays open: it is the caller's.
-   */
-  close(): Promise<void>;
-}
 
 /** Ports of openpi's and the reference's servers. */
 const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };

@@ -1,11 +1,11 @@
 /** Stage-by-stage difference of two runs: where do two implementations part, and by how much? */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { StageTensor } from '../types.ts';
 import type { Stages } from './stageFile.ts';
 import { compareStageNames } from './stageOrder.ts';
 
-/** Measured on the reference outputs; test/golden/README.md and the project's spec state the reasons. */
+/** Measured on the reference outputs; test/golden/README.md and docs/model.md state the reasons. */
 export interface StageTolerances {
   /**
    * Largest absolute difference of float stages. 1e-3: values reach 20 and float32 in another order of operations stays

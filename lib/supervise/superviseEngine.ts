@@ -6,9 +6,9 @@
  * within the same tick; another engine is started with back-off.
  */
 
-import { checkOptions, checkSignal, expected } from '../options.ts';
 import { whenAborted } from '../support/abort.ts';
 import { isolated } from '../support/isolated.ts';
+import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { type Backoff, resolveBackoff } from './backoff.ts';
 import { EngineChild } from './engineChild.ts';
 import type { TransportName } from './engineLink.ts';

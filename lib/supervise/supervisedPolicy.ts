@@ -1,10 +1,10 @@
 /** A policy whose engine lives in a process of its own; see superviseEngine.ts. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, checkSignal, expected } from '../options.ts';
 import { whenAborted } from '../support/abort.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { Notice } from '../support/notices.ts';
+import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Backoff, restartDelay } from './backoff.ts';

@@ -17,6 +17,7 @@ export type NoticeCode =
   // a policy
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
+  | 'FILM_ABSENT'
   // an engine cache: costs time and nothing else
   | 'TIMING_CACHE_RENEWED'
   | 'TIMING_CACHE_NOT_KEPT'

@@ -1,5 +1,5 @@
 /**
- * Random-weight checkpoints in the layout that training leaves on disk (spec, Checkpoint on disk), so that people
+ * Random-weight checkpoints in the layout that training leaves on disk (docs/model.md, Checkpoint on disk), so that people
  * without weights can measure latency. Everything is streamed: memory does not grow with the model.
  *
  * Not written, since nothing reads it: the weights of the SigLIP text folder (superseded by the vision archive) and
@@ -10,7 +10,7 @@
 import { mkdir, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import {

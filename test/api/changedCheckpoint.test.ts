@@ -4,10 +4,10 @@ import { copyFileSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSy
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
-import { loadPolicy } from '../../lib/policy.ts';
-import { cpuSessionOptions, gatherParts } from '../../lib/policyParts.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Policy } from '../../lib/types.ts';
 import { fileNamed } from '../checkpoint/editCheckpoint.ts';
 import { goldenCopy } from '../helpers/golden.ts';

@@ -194,6 +194,7 @@ const refusals: readonly [string, unknown, RegExp, Partial<StatisticsUse>?][] = 
     /a: expected actions of 7 dimensions, as the action head .* has, found 6\. .*choose a data set of that size: b/,
   ],
   ['no datasets', {}, /at least one dataset/],
+  ['one without its name', dataset(), /expected data sets by name, found .*\(action, proprio\)/],
   ['a dataset that is a number', { a: 1, b: dataset() }, /a: expected an object/],
   ['a list', '[]', /JSON object/],
   ['one key twice', `{"a":${JSON.stringify(dataset())},"a":${JSON.stringify(dataset())}}`, /second time/],

@@ -3,11 +3,11 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { type JsonValue, parseJsonBytes } from '../../lib/serve/jsonBytes.ts';
 import { decodeActRequest, decodeJsonNumpy, encodeArray } from '../../lib/serve/jsonNumpy.ts';
 import { decodeMsgpackMap, decodeMsgpackNumpy, encodeMsgpackNumpy } from '../../lib/serve/msgpackNumpy.ts';
 import { NdArray, type WireValue } from '../../lib/serve/ndarray.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { hostileJson, hostileMsgpack } from './hostile.ts';
 
 const test = suite('wire formats');

@@ -1,6 +1,6 @@
 /** What a run is held against: earlier reports on disk, matched subject by subject, and whether they can be compared at all. */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { brief, readText } from '../../support/fileAccess.ts';
 import { machineDifferences } from '../machine/warnings.ts';
 import { reportCap } from '../report/readReport.ts';

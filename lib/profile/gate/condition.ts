@@ -1,7 +1,7 @@
 /** What `--fail-if` says: a statistic of a stage, and the limit that it must not pass. */
 
-import { SemanticVlaError } from '../../errors.ts';
-import { nearest } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { nearest } from '../../support/options.ts';
 import { stageNames } from '../stages.ts';
 import type { StageName } from '../types.ts';
 

@@ -3,7 +3,7 @@
  * not by the value: `fail` when all of the interval is beyond the limit, `pass` when none of it is, `noisy` in between.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { ChunkRecord, GateVerdict, SubjectResult } from '../types.ts';
 import type { Condition } from './condition.ts';
 import { type Estimate, estimatePaired, estimateRun, isUnknown, type Unknown } from './estimate.ts';

@@ -1,8 +1,8 @@
 /** What `profilePolicy` can be asked for. */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { checkOptions, checkSignal } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { checkOptions, checkSignal } from '../../support/options.ts';
 import type { Observation, PolicyOptions } from '../../types.ts';
 
 export interface ProfileOptions {

@@ -4,18 +4,18 @@
  */
 
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { resolveUnnormKey } from '../../platform.ts';
+import { openTensorRt, type TensorRtOptions } from '../../engine/openTensorRt.ts';
+import { resolveUnnormKey } from '../../policy/platform.ts';
 import {
   checkpointOptions,
   cpuSessionOptions,
   gatherParts,
   type OpenedPolicy,
   partsOf,
-} from '../../policyParts.ts';
-import { openTensorRt, type TensorRtOptions } from '../../runtime/openTensorRt.ts';
+} from '../../policy/policyParts.ts';
+import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
-import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';

@@ -1,11 +1,11 @@
 /** What a report shows beyond times, on request: layers, from runs of their own, and rooflines. */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
-import { partsOf } from '../../policyParts.ts';
+import { partsOf } from '../../policy/policyParts.ts';
 import { profilePolicy } from '../layers/profilePolicy.ts';
 import { subjectRoofline } from '../roofline/subjectRoofline.ts';
 import type { BenchReport, LayerTime, Roofline } from '../types.ts';
-import type { LoadedSubject } from './subjects.ts';
+import { firstKey, type LoadedSubject } from './subjects.ts';
 
 export interface ExtraOptions {
   /** Profile every subject after it was measured; the profiler's session takes memory of its own. */
@@ -32,10 +32,10 @@ export async function addExtras(
     const { name, instruction } = result.subject;
     const opened = partsOf(policy);
     if (opened === null) continue;
-    const { checkpoint, sizes } = opened.parts;
+    const { checkpoint, platform, sizes } = opened.parts;
     if (options.layers === true) {
       const profile = await profilePolicy(policy, {
-        unnormKey: [...checkpoint.statistics.keys()].toSorted()[0]!,
+        unnormKey: opened.options.unnormKey ?? firstKey(checkpoint, platform),
         ...(instruction === undefined ? {} : { instruction }),
         ...(iterations === undefined ? {} : { iterations: Math.min(20, iterations) }),
         ...(onProgress === undefined ? {} : { onProgress }),

@@ -1,14 +1,15 @@
 /** From what a caller wants measured to policies that are loaded, with everything that a chunk needs at hand. */
 
+import { statisticsProblem } from '../../checkpoint/agreement.ts';
 import type { Checkpoint, OpenCheckpointOptions, Progress } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { resolvePlatform } from '../../platform.ts';
-import { loadPolicy } from '../../policy.ts';
-import { checkpointOptions, gatherParts, type PolicyParts } from '../../policyParts.ts';
+import { loadPolicy } from '../../policy/loadPolicy.ts';
+import { resolvePlatform } from '../../policy/platform.ts';
+import { checkpointOptions, gatherParts, type PolicyParts } from '../../policy/policyParts.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { synthPresets } from '../../synth/presets.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
-import type { Observation, Policy, PolicyOptions } from '../../types.ts';
+import type { Observation, Platform, Policy, PolicyOptions } from '../../types.ts';
 import type { StageTimes, SubjectFacts } from '../types.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import { presetFolder } from './presetFolder.ts';
@@ -108,7 +109,7 @@ async function load(
   policies.push(policy);
   // opened after loading: before it, it would have warmed what the cold start is about
   const checkpoint = await openCheckpoint(dir, quietly(all));
-  const unnormKey = all.unnormKey ?? firstKey(checkpoint);
+  const unnormKey = all.unnormKey ?? firstKey(checkpoint, resolvePlatform(checkpoint, all));
   const parts = await gatherParts(checkpoint, { ...all, unnormKey });
   return { policy, parts, loadMs, unnormKey };
 }
@@ -146,8 +147,9 @@ async function camerasOf(
 }
 
 /** Which dataset's bounds unnormalize makes no difference to the time, and the actions are thrown away. */
-function firstKey({ statistics }: Checkpoint): string {
-  return [...statistics.keys()].toSorted()[0]!;
+export function firstKey(checkpoint: Checkpoint, platform: Platform): string {
+  const keys = [...checkpoint.statistics.keys()].toSorted();
+  return keys.find((key) => statisticsProblem(checkpoint, key, platform) === null) ?? keys[0]!;
 }
 
 async function firstChunk(

@@ -7,10 +7,10 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import type { Worker } from 'node:worker_threads';
-import { SemanticVlaError } from '../../errors.ts';
-import { checkOptions, expected } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
 import { makeFolder } from '../../support/makeFolder.ts';
+import { checkOptions, expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { FlightJob, FlightReply } from './flightWorker.ts';

@@ -3,8 +3,8 @@
  * bench/recorder.ts. Times are milliseconds of `performance.now()`.
  */
 
-import { expected } from '../../options.ts';
 import { isolated } from '../../support/isolated.ts';
+import { expected } from '../../support/options.ts';
 import { stageNames } from '../stages.ts';
 import type { StageTimes } from '../types.ts';
 import { ChunkRing, type ChunkRows, type Outcome } from './chunkRing.ts';

@@ -1,7 +1,7 @@
 /** Measurements from the JSON that `bench --report` and `profile --json` write. */
 
 import { basename } from 'node:path';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { brief, readText } from '../../support/fileAccess.ts';
 import type { BenchReport } from '../types.ts';
 

@@ -4,8 +4,8 @@
  * half of it. What a device reaches in practice is lower; a limit made of these is one that nobody passes.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
-import { nearest } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { nearest } from '../../support/options.ts';
 
 export type PeakKind = 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8' | 'fp4';
 

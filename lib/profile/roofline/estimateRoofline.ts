@@ -3,11 +3,11 @@
 import type { OpenCheckpointOptions } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { checkOptions, expected } from '../../options.ts';
-import { type PlatformOptions, resolvePlatform } from '../../platform.ts';
-import { checkpointOptions, policySizes } from '../../policyParts.ts';
-import { precisions } from '../../runtimeOptions.ts';
+import { type PlatformOptions, resolvePlatform } from '../../policy/platform.ts';
+import { checkpointOptions, policySizes } from '../../policy/policyParts.ts';
+import { precisions } from '../../policy/runtimeOptions.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { checkOptions, expected } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';

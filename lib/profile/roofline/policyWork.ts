@@ -4,7 +4,7 @@ import type { Architecture } from '../../engine/presetArchitecture.ts';
 import type { GraphOptions } from '../../graph/graphContext.ts';
 import { buildInstructionGraph } from '../../graph/instructionGraph.ts';
 import { buildPolicyGraph } from '../../graph/policyGraph.ts';
-import { countTokens } from '../../tokenCounts.ts';
+import { countTokens } from '../../graph/tokenCounts.ts';
 import { graphWork, type NodeWork, type SymbolSizes } from './graphWork.ts';
 
 /** In the order they run. `instruction` runs once a sentence, the others once a chunk. */

@@ -3,7 +3,7 @@
  * since the stages wait for each other (design: Performance). Nothing is measured here.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { Roofline, RooflineMemory, RooflineRow } from '../types.ts';
 import type { Device, PeakKind } from './devices.ts';
 import type { PolicyWork, StageWork, WorkStage } from './policyWork.ts';

@@ -3,7 +3,7 @@
  * ticks and reaction time. The plant is as simple as can be; it ranks modes for a latency, and predicts no success rate.
  */
 
-import { checkOptions, expected } from '../../options.ts';
+import { checkOptions, expected } from '../../support/options.ts';
 import { Random } from '../../support/random.ts';
 import type { Policy } from '../../types.ts';
 import { asynchronous } from '../asynchronous.ts';

@@ -2,17 +2,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { DatasetStatistics } from '../lib/checkpoint/checkpoint.ts';
-import { openCheckpoint } from '../lib/checkpoint/openCheckpoint.ts';
-import type { PolicyConfig } from '../lib/checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../lib/errors.ts';
+import type { DatasetStatistics } from '../../lib/checkpoint/checkpoint.ts';
+import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import type { PolicyConfig } from '../../lib/checkpoint/policyConfig.ts';
 import {
   type PlatformEvidence,
   type PlatformOptions,
+  platformNotices,
   resolvePlatform,
   resolveUnnormKey,
-} from '../lib/platform.ts';
-import { goldenCheckpoint, goldenRoot } from './helpers/golden.ts';
+} from '../../lib/policy/platform.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
+import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 
 const test = suite('platform');
 
@@ -233,6 +234,17 @@ test('proprioception needs its projector, and discrete heads take none', () => {
   refused(() => resolvePlatform(discrete, {}), 'PLATFORM_REQUIRED', /cameras of a policy of discrete tokens/);
   assert.is(resolvePlatform(discrete, { platform: 'libero' }).cameras.length, 2);
   refused(() => resolvePlatform(discrete, { proprio: true }), 'OPTION_INVALID', /discrete action tokens/);
+});
+
+test('an OpenVLA-OFT policy of ALOHA without FiLM is said: no file tells an incomplete copy from a plain one', () => {
+  const opened = (film: boolean, family = 'openvla-oft') => {
+    const given = checkpoint(14, 14, ['aloha_x']);
+    return { ...given, config: { ...given.config, family, dinov2: { film } } as PolicyConfig };
+  };
+  const codes = (evidence: PlatformEvidence) =>
+    platformNotices(evidence, {}, resolvePlatform(evidence, {})).map(({ code }) => code);
+  assert.equal(codes(opened(false)), ['FILM_ABSENT']);
+  assert.equal([codes(opened(true)), codes(opened(false, 'semanticvla'))], [[], []]);
 });
 
 test('normalization key', () => {

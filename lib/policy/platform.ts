@@ -1,13 +1,13 @@
 /**
- * What a checkpoint does not hold, per robot platform (spec, Variants): cameras and their order, proprioception, center
+ * What a checkpoint does not hold, per robot platform (docs/model.md, Variants): cameras and their order, proprioception, center
  * crop, chunk length, kind of normalization. Inferred only when unambiguous; each value can be overridden by itself.
  */
 
-import type { Checkpoint } from './checkpoint/checkpoint.ts';
-import { SemanticVlaError } from './errors.ts';
-import { expected, nearest } from './options.ts';
-import type { Notice } from './support/notices.ts';
-import type { Platform, PlatformName, PolicyOptions } from './types.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import type { Notice } from '../support/notices.ts';
+import { expected, nearest } from '../support/options.ts';
+import type { Platform, PlatformName, PolicyOptions } from '../types.ts';
 
 /** The options that a platform is resolved from. */
 export type PlatformOptions = Pick<
@@ -126,6 +126,12 @@ export function platformNotices(
     notices.push({
       code: 'PROPRIO_UNUSED',
       message: `${dir}: the policy has a proprio projector, so it was trained with the joint state, and option proprio is false: its actions are not those it was trained for.`,
+    });
+  }
+  if (config.family === 'openvla-oft' && name === 'aloha' && !config.dinov2.film) {
+    notices.push({
+      code: 'FILM_ABSENT',
+      message: `${dir}: no vision_backbone--*.pt: computed as OpenVLA-OFT without FiLM. Its authors' recipe for ALOHA has FiLM (OFT+), and no other file says whether yours had: copy that archive from the training run if there is one.`,
     });
   }
   return notices;

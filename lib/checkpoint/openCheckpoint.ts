@@ -111,7 +111,10 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
     statistics: statistics.datasets,
     pixelNormalization: { dinov2: preprocessor.dinov2, siglip: preprocessor.siglip },
     tokenizers,
-    files: await statesOf([...tensors.values()].map(({ file }) => file)),
+    files: await statesOf(
+      [...tensors.values()].map(({ file }) => file),
+      made?.report.file,
+    ),
     sources: {
       shards: shards.files,
       ...files,

@@ -91,7 +91,7 @@ export class OnnxSession implements Session {
     const { instruction, policy, weights } = options;
     const used = [...externalFiles(instruction), ...externalFiles(policy)];
     const now = await statesOf(used);
-    const watched = await WatchedFiles.open(
+    const watched = WatchedFiles.open(
       new Map([...now].map(([file, state]) => [file, options.files?.get(file) ?? state])),
     );
     let session: OnnxSession | null = null;
@@ -117,11 +117,11 @@ export class OnnxSession implements Session {
       watched.check();
       if (weights === 'folded') {
         session.#watched = null;
-        await watched.close();
+        watched.close();
       }
     } catch (error) {
       // an aborted load is answered at once and ends by itself a little later
-      if (session === null) await watched.close();
+      if (session === null) watched.close();
       else void session.close();
       throw error;
     }
@@ -191,7 +191,7 @@ export class OnnxSession implements Session {
         // the thread has ended: nothing is left to close
       });
       this.#thread.end();
-      await this.#watched?.close();
+      this.#watched?.close();
     })();
     return this.#closing;
   }

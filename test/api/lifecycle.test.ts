@@ -68,7 +68,7 @@ for (const weights of ['folded', 'mapped'] as const) {
     // a second reading of the files cannot work, and says so
     await policy.stages(observation, task).then(
       () => assert.unreachable('stages reads the files again'),
-      (error) => assert.is(error.code, 'RUNTIME_FAILED', String(error)),
+      (error) => assert.is(error.code, 'CHECKPOINT_FILE_MISSING', String(error)),
     );
     assert.equal(numbers(await policy.predict(observation, task)), before);
   });

@@ -153,6 +153,8 @@ export interface Policy extends AsyncDisposable {
   readonly imageSize: number;
   /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
   readonly patchGrid: number;
+  /** Numbers that the joint state has, 0: none are read. Undefined where it is not known before a prediction. */
+  readonly stateSize?: number;
   /** What should be known of this policy though it loads, e.g. that its statistics are those of the base model. */
   readonly notices: readonly Notice[];
   /**

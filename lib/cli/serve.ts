@@ -11,6 +11,7 @@ import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
+import { warmUp } from '../serve/warmUp.ts';
 import { readRegular, readText } from '../support/fileAccess.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
@@ -203,6 +204,8 @@ async function serveUntil(
     if (flags.flightRecorder !== undefined)
       disarm = await armFlightRecorder(recorder, flags.flightRecorder, held);
     const compat = flags.compat === true;
+    // Before it is recorded: the first prediction is no missed deadline.
+    const unnormKey = (await warmUp(policy, { unnormKey: flags.unnormKey, signal })) ?? flags.unnormKey;
     const server = await servePolicy(recordPolicy(policy, recorder), {
       host: flags.host,
       act:
@@ -216,7 +219,7 @@ async function serveUntil(
       recorder,
       ...(token === undefined ? {} : { token }),
       ...(flags.insecureNoAuth === true ? { insecureNoAuth: true } : {}),
-      ...(flags.unnormKey === undefined ? {} : { unnormKey: flags.unnormKey }),
+      ...(unnormKey === undefined ? {} : { unnormKey }),
     });
     const { actUrl, openpiUrl } = server;
     if (flags.json) context.json({ act: actUrl, openpi: openpiUrl });

@@ -66,6 +66,7 @@ const passedOn: ReadonlySet<string> = new Set<ErrorCode>([
   'IMAGE_DTYPE',
   'IMAGE_TOO_LARGE',
   'STATE_INVALID',
+  'UNNORM_KEY_OTHER',
   'INSTRUCTION_INVALID',
   'INSTRUCTION_TOO_LONG',
 ]);

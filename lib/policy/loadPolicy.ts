@@ -139,6 +139,7 @@ class CheckpointPolicy implements Policy {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly stateSize: number;
   readonly #notices: NoticeLog;
   readonly #parts: PolicyParts;
   readonly #session: Session;
@@ -159,6 +160,9 @@ class CheckpointPolicy implements Policy {
     this.variant = config.variant;
     this.imageSize = config.imageSize;
     this.patchGrid = Math.sqrt(config.siglip.patches);
+    const statistics = [...parts.checkpoint.statistics.values()];
+    const sizes = statistics.flatMap(({ proprio }) => proprio?.min.length ?? []);
+    this.stateSize = parts.platform.proprio ? (sizes[0] ?? 0) : 0;
   }
 
   get notices(): readonly Notice[] {

@@ -23,6 +23,7 @@ export const clientErrors: Partial<Record<ErrorCode, number>> = {
   IMAGE_DTYPE: 422,
   IMAGE_TOO_LARGE: 422,
   STATE_INVALID: 422,
+  UNNORM_KEY_OTHER: 422,
   INSTRUCTION_INVALID: 422,
   INSTRUCTION_TOO_LONG: 422,
   OVERLOADED: 503,

@@ -8,7 +8,7 @@ import { ClientGone } from './clientGone.ts';
 import type { Connection } from './connections.ts';
 import type { Failure } from './failure.ts';
 import { timeoutCheckMs } from './limits.ts';
-import { decodeMsgpackMap, encodeMsgpackNumpy } from './msgpackNumpy.ts';
+import { decodeMsgpackRequest, encodeMsgpackNumpy } from './msgpackNumpy.ts';
 import { float64Array, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
 import type { PolicyService } from './policyService.ts';
 
@@ -186,7 +186,7 @@ export class OpenpiConnection {
       lease.add(bytes.length);
       lease.arrived();
       const ticket = { caller, asker: this.#connection, lease };
-      const { chunk, inferMs } = await service.infer(decodeMsgpackMap(bytes), ticket);
+      const { chunk, inferMs } = await service.infer(decodeMsgpackRequest(bytes), ticket);
       const totalMs = performance.now() - start;
       service.metrics.request('openpi', 'OK', totalMs / 1000);
       service.log.info({ protocol: 'openpi', code: 'OK', bytes: bytes.length, inferMs, totalMs }, 'request');

@@ -10,6 +10,7 @@ import type { ObservationKeys } from './observationMap.ts';
 import type { PolicyServer } from './policyServer.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
+import { warmUp } from './warmUp.ts';
 
 /** Addresses, access, keys of requests, limits. */
 export interface ServeOptions {
@@ -54,9 +55,9 @@ const optionNames = [
 const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };
 
 /**
- * Serves `policy` until `close`.
+ * Serves `policy` until `close`. One that tells its `stateSize` predicts once before anybody can ask.
  * @throws (rejects) OPTION_INVALID, OPTION_UNKNOWN, CAMERA_UNKNOWN; OPTION_REQUIRED an address that other machines reach
- *   without a token; ADDRESS_UNAVAILABLE
+ *   without a token; ADDRESS_UNAVAILABLE; what the policy refuses every request for
  */
 export async function servePolicy(policy: Policy, options: ServeOptions = {}): Promise<PolicyServer> {
   checkOptions(options, optionNames, 'servePolicy');
@@ -79,6 +80,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
   };
   const address = await checkAddress({ host, token, insecureNoAuth });
   const limits = resolveLimits(options.limits);
+  const unnormKey = (await warmUp(policy, { unnormKey: options.unnormKey })) ?? options.unnormKey;
   // Loaded here: who only predicts shall not wait for a web server.
   const { startServer } = await import('./policyServer.ts');
   return startServer({
@@ -89,7 +91,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     token,
     compat: act !== false && act.compat === true,
     keys: options.keys ?? {},
-    unnormKey: options.unnormKey,
+    unnormKey,
     metadata: options.metadata ?? {},
     limits,
     logger: options.logger,

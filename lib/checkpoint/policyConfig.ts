@@ -105,6 +105,7 @@ export type HeadConfig =
   /** `bins`: edges of the action grid (n_action_bins, 256, so 255 intervals); `tokenVocab`: ids without the padding (32000). */
   | { readonly kind: 'discrete'; readonly bins: number; readonly tokenVocab: number };
 
+/** Sizes and variants of a policy, as its files tell them. */
 export interface PolicyConfig {
   readonly family: PolicyFamily;
   /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */

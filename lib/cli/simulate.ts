@@ -86,7 +86,7 @@ async function simulate(context: CommandContext, flags: SimulateFlags): Promise<
     name,
     figures.reaction.median.toFixed(0),
     figures.reaction.p90.toFixed(0),
-    figures.jerk.toPrecision(3),
+    Number(figures.jerk.toPrecision(3)).toLocaleString('en-US'),
     `${(100 * figures.idle).toFixed(1)} %`,
     figures.newestAge.toFixed(0),
     figures.oldestAge.toFixed(0),

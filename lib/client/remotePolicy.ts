@@ -19,6 +19,7 @@ import { type InstructionKey, requestFields } from './requestFields.ts';
 import { retryDelay } from './retryDelay.ts';
 import type { RemoteAnswer, Transport } from './transport.ts';
 
+/** What happens to the connection. */
 export type RemoteEvent =
   /** The server is out of reach: hold. */
   | { readonly kind: 'hold'; readonly error: SemanticVlaError }
@@ -27,6 +28,7 @@ export type RemoteEvent =
   /** It is back with another policy; this one stays refused. */
   | { readonly kind: 'changed'; readonly error: SemanticVlaError };
 
+/** What a remote policy is told; everything may be left out. */
 export interface RemoteOptions {
   /** Longest time from a call of `predict` to its answer, waiting for earlier calls included. Milliseconds. */
   readonly deadlineMs: number;
@@ -97,6 +99,7 @@ interface Parts {
   readonly instructionKey: InstructionKey;
 }
 
+/** A policy on another machine, used as one that is here. */
 export class RemotePolicy implements Policy {
   readonly #parts: Parts;
   readonly #metadata: Buffer;

@@ -15,6 +15,7 @@ import { doctorProbe, type Probe } from './probe.ts';
 import { checkSealedFiles } from './sealedFiles.ts';
 import { checkEngineCache } from './tensorRt.ts';
 
+/** What this machine can run. */
 export interface DoctorReport {
   readonly version: string;
   readonly checks: readonly Check[];
@@ -26,6 +27,7 @@ export interface DoctorReport {
   };
 }
 
+/** What must work, and where the cache is. */
 export interface DoctorOptions {
   readonly cacheDir?: string;
   /** For tests: another machine to look at. */

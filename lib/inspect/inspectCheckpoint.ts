@@ -42,6 +42,7 @@ export interface IgnoredFile {
   readonly reason: string;
 }
 
+/** What a checkpoint holds: variant, sizes, statistics, parameters, memory. */
 export interface InspectReport {
   readonly dir: string;
   readonly family: string;

@@ -5,6 +5,7 @@ import { checkOptions } from '../support/options.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions } from '../types.ts';
 import { ObservationGuard, type ObservationGuardOptions } from './observationGuard.ts';
 
+/** As `ObservationGuardOptions`, whose cameras the policy names. */
 export interface GuardPolicyOptions extends Omit<ObservationGuardOptions, 'cameras'> {
   /** When an observation was taken, monotonic milliseconds. Default: when it is passed to `predict`. */
   readonly takenAt?: (observation: Observation) => number;
@@ -44,6 +45,7 @@ export function guardPolicy(policy: Policy, options: GuardPolicyOptions = {}): G
   };
 }
 
+/** A policy behind a guard. */
 export interface GuardedPolicy extends Policy {
   /** `guard.reset()` begins another episode. */
   readonly guard: ObservationGuard;

@@ -14,6 +14,7 @@ import type { ImageFrame, Observation } from '../types.ts';
 import { readImageFile } from './imageFile.ts';
 import { npyNumbers, parseNpy } from './npy.ts';
 
+/** An observation and, where its folder has one, the instruction. */
 export interface FolderObservation {
   /** Images in the order of the file's keys. */
   readonly observation: Observation;
@@ -30,6 +31,8 @@ const maxStateBytes = 1 << 20;
 const maxImages = 16;
 
 /**
+ * Reads an observation folder: `observation.json` and the images beside it.
+ *
  * @param folder that holds observation.json
  * @throws OBSERVATION_INVALID, STATE_INVALID, INSTRUCTION_INVALID, and those of `readImageFile`
  */

@@ -31,6 +31,7 @@ import type {
 } from './rosInterface.ts';
 import { SensorInbox } from './sensorInbox.ts';
 
+/** What a node runs, and on which ROS. */
 export interface RosNodeOptions {
   readonly policy: Policy;
   /** The package rclnodejs, already initialised or not; see `loadRclnodejs`. */
@@ -84,6 +85,7 @@ export async function loadRclnodejs(): Promise<RosModule> {
   }
 }
 
+/** A running ROS 2 node around a policy. */
 export class RosPolicyNode implements AsyncDisposable {
   readonly parameters: NodeParameters;
   readonly scheduler: ActionScheduler;

@@ -5,6 +5,7 @@
 
 import { expected } from '../support/options.ts';
 
+/** Where a loop gets its time from: the machine's clock, or a virtual one in tests. */
 export interface Clock {
   /** Milliseconds, monotonic; only differences mean something. */
   now(): number;

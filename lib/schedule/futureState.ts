@@ -13,6 +13,7 @@ import { Plan } from './plan.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
+/** What is foreseen, and how. */
 export interface FutureStateOptions extends ScheduleOptions {
   /** How far ahead to look, in ticks: the usual latency times the rate, rounded up. */
   readonly ahead: number;

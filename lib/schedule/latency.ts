@@ -4,6 +4,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { expected } from '../support/options.ts';
 import type { Random } from '../support/random.ts';
 
+/** A distribution of latencies. */
 export interface Latency {
   /** As a person reads it, e.g. `lognormal(80, 0.3)`. */
   readonly name: string;

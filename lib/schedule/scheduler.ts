@@ -33,6 +33,7 @@ export interface ScheduledAction {
   readonly row: number;
 }
 
+/** What a scheduler did, counted. */
 export interface ScheduleCounters {
   /** Predictions asked for. */
   requests: number;
@@ -60,6 +61,7 @@ export interface LatencyCounters {
   max: number;
 }
 
+/** What happens in a scheduler. */
 export type ScheduleEvent =
   | { readonly type: 'request'; readonly at: number; readonly observedAt: number; readonly epoch: number }
   | { readonly type: 'chunk'; readonly at: number; readonly latency: number; readonly dropped: number }

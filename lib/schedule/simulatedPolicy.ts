@@ -19,6 +19,7 @@ export interface SimulatedCall {
   readonly random: Random;
 }
 
+/** What the simulated policy sees and how late it answers. */
 export interface SimulatedPolicyOptions {
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
@@ -52,6 +53,8 @@ const optionNames = [
 ] as const satisfies readonly (keyof SimulatedPolicyOptions)[];
 
 /**
+ * A policy that follows a target with a given latency, for trying schedulers without a checkpoint.
+ *
  * @throws OPTION_INVALID, OPTION_UNKNOWN
  */
 export function simulatedPolicy(options: SimulatedPolicyOptions): Policy {

@@ -8,6 +8,7 @@ import type { Policy } from '../types.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
+/** How fast old predictions lose weight. */
 export interface TemporalEnsembleOptions extends ScheduleOptions {
   /** m of the weights exp(-m i), i = 0 for the oldest prediction; larger gives old predictions more. Default 0.01. */
   readonly m?: number;

@@ -14,6 +14,7 @@ import { PolicyService } from './policyService.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
 
+/** A running server. */
 export interface PolicyServer extends AsyncDisposable {
   /** e.g. `http://127.0.0.1:8777`; null when not served. */
   readonly actUrl: string | null;

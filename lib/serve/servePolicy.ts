@@ -12,6 +12,7 @@ import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
 import { warmUp } from './warmUp.ts';
 
+/** Addresses, access, keys of requests, limits. */
 export interface ServeOptions {
   /** Address to listen on; default 127.0.0.1. One that other machines reach needs a token. */
   readonly host?: string;

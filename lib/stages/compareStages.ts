@@ -23,6 +23,7 @@ export interface StageTolerances {
   readonly pixelShare: number;
 }
 
+/** What the goldens of the reference are held to. */
 export const defaultTolerances: StageTolerances = {
   atol: 1e-3,
   actionsAtol: 5e-5,
@@ -30,12 +31,14 @@ export const defaultTolerances: StageTolerances = {
   pixelShare: 1e-4,
 };
 
+/** How far values may lie apart. */
 export interface CompareOptions {
   readonly tolerances?: Partial<StageTolerances>;
   /** Keys on one side only are a failure. Default: they are listed. */
   readonly strict?: boolean;
 }
 
+/** How far one stage lies apart. */
 export interface StageDifference {
   readonly name: string;
   readonly passed: boolean;
@@ -55,6 +58,7 @@ export interface StageDifference {
   readonly tolerance: number;
 }
 
+/** Two stage files, stage by stage. */
 export interface StageComparison {
   readonly passed: boolean;
   /** In computation order. */

@@ -8,6 +8,7 @@ import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import type { StageTensor } from '../types.ts';
 
+/** Named intermediate tensors of one prediction. */
 export type Stages = ReadonlyMap<string, StageTensor>;
 
 /**

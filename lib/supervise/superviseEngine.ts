@@ -15,6 +15,7 @@ import type { TransportName } from './engineLink.ts';
 import type { EngineSource } from './engineMessages.ts';
 import { type EngineEvent, type EngineSettings, SupervisedPolicy } from './supervisedPolicy.ts';
 
+/** Which engine, and how long it may take. */
 export interface SuperviseOptions {
   /** What the engine's process loads. `module` is a path or file URL of a module that exports `createPolicy(options)`. */
   readonly engine: EngineSource;

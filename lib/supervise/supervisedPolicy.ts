@@ -12,6 +12,7 @@ import { EngineChild, type EngineChildOptions, type Loss, type LossReason } from
 import { type EngineFacts, packObservation, type ToEngine, type WireArray } from './engineMessages.ts';
 import type { EngineAnswer } from './engineReply.ts';
 
+/** What happens to the engine's process. */
 export type EngineEvent =
   | { readonly kind: 'ready'; readonly pid: number; readonly startMs: number; readonly restarts: number }
   | { readonly kind: 'lost'; readonly reason: LossReason; readonly message: string }
@@ -22,6 +23,7 @@ export type EngineEvent =
 /** `ready` predicts; `starting` refuses until another engine is there; `failed` gave up; `closed` was closed. */
 export type EngineState = 'starting' | 'ready' | 'failed' | 'closed';
 
+/** What the engine's process went through. */
 export interface EngineCounters {
   readonly restarts: number;
   readonly losses: Readonly<Record<LossReason, number>>;
@@ -72,6 +74,7 @@ function sameness({ notices: _, ...facts }: EngineFacts): string {
   return JSON.stringify(facts);
 }
 
+/** A policy in a process of its own, started again when it dies. */
 export class SupervisedPolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];

@@ -98,6 +98,7 @@ export type ErrorCode =
   | 'BASELINE_INVALID'
   | 'BASELINE_REFUSED';
 
+/** The one class of errors that this package throws. */
 export class SemanticVlaError extends Error {
   readonly code: ErrorCode;
 

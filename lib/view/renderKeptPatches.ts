@@ -8,6 +8,7 @@ import { loadSharp } from '../support/sharp.ts';
 import { scaleColor } from './colorScale.ts';
 import { drawText, measureText, needsFont, wrapText } from './lettering.ts';
 
+/** What is drawn, already preprocessed. */
 export interface KeptPatchesView {
   /** [I, S, S, 3] uint8 RGB: the frames as they enter the policy, after resize and crop. */
   readonly frames: Uint8Array;

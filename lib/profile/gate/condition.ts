@@ -5,6 +5,7 @@ import { nearest } from '../../support/options.ts';
 import { stageNames } from '../stages.ts';
 import type { StageName } from '../types.ts';
 
+/** A condition of `--fail-if`, taken apart. */
 export interface Condition {
   /** As written. */
   readonly text: string;

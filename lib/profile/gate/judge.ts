@@ -17,6 +17,7 @@ export interface GatePair {
   readonly baseline: GateBaseline | null;
 }
 
+/** What a condition's ratio is of. */
 export type GateBaseline =
   /** Measured in the same run, taking turns. */
   | { readonly kind: 'paired'; readonly name: string; readonly result: SubjectResult }
@@ -29,6 +30,7 @@ export type GateBaseline =
       readonly disturbed?: string;
     };
 
+/** How sure a verdict must be. */
 export interface JudgeOptions {
   /** That no verdict of all is wrong by chance; default 0.95. */
   readonly confidence?: number;

@@ -5,6 +5,7 @@ import { SemanticVlaError } from '../../support/errors.ts';
 import { checkOptions, checkSignal } from '../../support/options.ts';
 import type { Observation, PolicyOptions } from '../../types.ts';
 
+/** What is profiled, on which observation, and how often. */
 export interface ProfileOptions {
   /** Default: noise in the cameras' order, and a joint state in the middle of its bounds. */
   readonly observation?: Observation;

@@ -42,6 +42,7 @@ import { checkProfileOptions, expectedRounds, isEnough, type ProfileOptions } fr
 import { syntheticInstruction, syntheticObservation } from './syntheticInput.ts';
 import { type WatchedSession, watchCpu, watchTensorRt } from './watchedSession.ts';
 
+/** A profile with the timeline and the layer information that its exports are made of. */
 export interface PolicyProfile {
   readonly report: ProfileReport;
   /** The profiled chunks on a time line, for a trace. */
@@ -53,6 +54,8 @@ export interface PolicyProfile {
 const graphs: readonly GraphName[] = ['policy', 'instruction'];
 
 /**
+ * Profiles a policy layer by layer, in turns with a session that nothing slows.
+ *
  * @param source folder of a checkpoint, or a policy that `loadPolicy` made (it is not used up, and not closed)
  * @throws (rejects) OPTION_*, those of `loadPolicy`, PROFILE_INVALID, or the signal's reason
  */

@@ -22,6 +22,7 @@ import { packageVersion } from './subjectFacts.ts';
 import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
 
+/** What is measured, for how long, and what is added to the report. */
 export interface BenchOptions
   extends Partial<RunLimits>,
     Pick<LoadOptions, 'observation' | 'cacheDir' | 'onProgress' | 'signal'>,

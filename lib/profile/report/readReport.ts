@@ -25,7 +25,11 @@ function isObject(value: unknown): boolean {
 /** Bytes of a report at most: one of 10,000 chunks with its series has 10 MB. */
 export const reportCap = 64 * 2 ** 20;
 
-/** @throws (rejects) REPORT_INVALID */
+/**
+ * Reads what `bench` or `profile` wrote as JSON.
+ *
+ * @throws (rejects) REPORT_INVALID
+ */
 export async function readReport(file: string): Promise<BenchReport> {
   const invalid = (expected: string, found: string): SemanticVlaError =>
     new SemanticVlaError(

@@ -9,6 +9,7 @@ import { nearest } from '../../support/options.ts';
 
 export type PeakKind = 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8' | 'fp4';
 
+/** What a device can do at best, and the source of each figure. */
 export interface Device {
   /** What `roofline --hardware` takes. */
   readonly name: string;

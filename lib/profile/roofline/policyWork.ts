@@ -11,6 +11,7 @@ import { graphWork, type NodeWork, type SymbolSizes } from './graphWork.ts';
 export const workStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads'] as const;
 export type WorkStage = (typeof workStages)[number];
 
+/** Operations and elements of one stage. */
 export interface StageWork {
   readonly stage: WorkStage;
   readonly flops: number;
@@ -19,6 +20,7 @@ export interface StageWork {
   readonly activationElements: number;
 }
 
+/** Operations and bytes of one chunk. */
 export interface PolicyWork {
   readonly variant: string;
   readonly images: number;

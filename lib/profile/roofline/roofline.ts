@@ -56,6 +56,7 @@ export const rooflinePrecisions = {
   },
 } satisfies Readonly<Record<string, PrecisionPlan>>;
 
+/** Name of what weights and activations are computed in. */
 export type RooflinePrecision = keyof typeof rooflinePrecisions;
 export const rooflinePrecisionNames = Object.keys(rooflinePrecisions) as readonly RooflinePrecision[];
 

@@ -17,7 +17,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
+import { loadPolicy } from '../lib/policy/loadPolicy.ts';
 import { synthesizeCheckpoint } from '../lib/synth/synthesize.ts';
 import type { Policy } from '../lib/types.ts';
 import { type TwinLoaded, TwinProcess } from './twinProcess.ts';

@@ -14,7 +14,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
+import { loadPolicy } from '../lib/policy/loadPolicy.ts';
 import type { Policy } from '../lib/types.ts';
 
 const golden = fileURLToPath(new URL('../test/golden/libero-tiny', import.meta.url));

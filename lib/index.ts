@@ -11,7 +11,6 @@ export {
   type DoctorReport,
   diagnose,
 } from './doctor/diagnose.ts';
-export { type ErrorCode, SemanticVlaError } from './errors.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
@@ -22,9 +21,9 @@ export {
   observationGuard,
 } from './observation/observationGuard.ts';
 export { type FolderObservation, readObservation } from './observation/readObservation.ts';
-export { resolvePlatform } from './platform.ts';
-export { loadPolicy } from './policy.ts';
-export { policySizes } from './policyParts.ts';
+export { loadPolicy } from './policy/loadPolicy.ts';
+export { resolvePlatform } from './policy/platform.ts';
+export { policySizes } from './policy/policyParts.ts';
 export {
   type BaselineFile,
   type MatchedBaseline,
@@ -95,7 +94,8 @@ export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } 
 export * from './schedule/index.ts';
 export type { ServeLimits } from './serve/limits.ts';
 export type { ObservationKeys } from './serve/observationMap.ts';
-export { type PolicyServer, type ServeOptions, servePolicy } from './serve/servePolicy.ts';
+export type { PolicyServer } from './serve/policyServer.ts';
+export { type ServeOptions, servePolicy } from './serve/servePolicy.ts';
 export {
   type CompareOptions,
   compareStages,
@@ -112,6 +112,7 @@ export type {
   SupervisedPolicy,
 } from './supervise/supervisedPolicy.ts';
 export { type SuperviseOptions, superviseEngine } from './supervise/superviseEngine.ts';
+export { type ErrorCode, SemanticVlaError } from './support/errors.ts';
 export type { Notice, NoticeCode, OnNotice } from './support/notices.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
 export type { SynthPreset } from './synth/presets.ts';

@@ -7,6 +7,7 @@ import type { Notice, OnNotice } from './support/notices.ts';
 /** `q99`: [q01, q99] -> [-1, 1]; `minmax`: [min, max] -> [-1, 1]. */
 export type Normalization = 'q99' | 'minmax';
 
+/** Name of a preset. */
 export type PlatformName = 'libero' | 'aloha' | 'bridge' | 'custom';
 
 /** Everything resolved; no field is optional any more. */
@@ -98,6 +99,7 @@ export interface PolicyOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What one prediction is told. */
 export interface PredictOptions {
   /** What the robot shall do, in plain English. */
   readonly instruction: string;
@@ -140,6 +142,7 @@ export interface StageTensor {
   readonly data: Float32Array | Int32Array | Uint8Array;
 }
 
+/** A loaded policy: frames, a sentence and the joint state in, a chunk of actions out. */
 export interface Policy extends AsyncDisposable {
   readonly platform: Platform;
   /** Names of the A action dimensions. */
@@ -150,6 +153,8 @@ export interface Policy extends AsyncDisposable {
   readonly imageSize: number;
   /** Side of the square grid of patches over an image (16 for 224 px and 14 px patches). */
   readonly patchGrid: number;
+  /** Numbers that the joint state has, 0: none are read. Undefined where it is not known before a prediction. */
+  readonly stateSize?: number;
   /** What should be known of this policy though it loads, e.g. that its statistics are those of the base model. */
   readonly notices: readonly Notice[];
   /**

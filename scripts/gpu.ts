@@ -33,8 +33,8 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type FoundTensorRt, findTensorRt } from '../lib/engine/findTensorRt.ts';
+import { labelOf } from '../lib/engine/openTensorRt.ts';
 import { tensorRtFamilies } from '../lib/engine/tensorRtPlaces.ts';
-import { labelOf } from '../lib/runtime/openTensorRt.ts';
 import { type GoldenRow, type LatencyRow, powerMode } from './gpu/measure.ts';
 import type { StepRequest, StepResult } from './gpu/step.ts';
 

@@ -179,7 +179,7 @@ function readOptions(args: readonly string[]): RunnerOptions {
       after: { type: 'string' },
       dir: { type: 'string', default: join(root, 'test') },
       jobs: { type: 'string', default: '2' },
-      limit: { type: 'string', default: '400' },
+      limit: { type: 'string', default: '900' },
     },
   });
   const jobs = Number(values.jobs);

@@ -1,116 +1,95 @@
 /**
- * Imports flow one way: every room of lib/ lists the rooms it may use, and no list leads back. Imports of types alone are
- * free where they name an interface that a lower room asks for.
+ * Imports flow one way: every room of lib/ lists the rooms it may use, and no list leads back; no file imports itself by a
+ * detour, by types neither; nothing lies loose in lib/. ARCHITECTURE.md's picture shows what is so.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { drawRooms } from '../scripts/map/drawRooms.ts';
+import { readRoomImports } from '../scripts/map/roomImports.ts';
 
 const test = suite('rooms');
 const lib = fileURLToPath(new URL('../lib', import.meta.url));
 
-/** Files of lib/ itself that stand below every room, by what they are. */
-const ground = ['errors.ts', 'options.ts', 'binding.ts', 'sharp.ts', 'types.ts', 'support'];
-/** Files of lib/ itself that put the policy together. */
-const policy = [
-  'policy.ts',
-  'policyInput.ts',
-  'policyParts.ts',
-  'policyStages.ts',
-  'instructionCache.ts',
-  'runtimeOptions.ts',
-];
-const facts = ['platform.ts', 'tokenCounts.ts'];
+/** What any room may use. */
+const ground = ['support', 'types.ts'];
 
-/** What a room may use besides the ground. */
+/** What a room may use besides the ground, in order of floors. */
 const uses: Readonly<Record<string, readonly string[]>> = {
   support: [],
+  addon: [],
   plots: [],
-  checkpoint: [],
+  checkpoint: ['addon'],
   stages: ['checkpoint'],
   synth: ['checkpoint'],
-  graph: ['checkpoint', ...facts],
-  transforms: ['checkpoint', ...facts],
-  inspect: ['checkpoint', ...facts],
+  graph: ['checkpoint'],
+  transforms: ['addon', 'checkpoint', 'graph'],
+  runtime: ['addon', 'checkpoint', 'graph'],
   // the check of an engine holds the device's preprocessing to transforms' bits
-  engine: ['checkpoint', 'graph', 'synth', 'transforms', ...facts],
-  runtime: ['checkpoint', 'graph', 'engine', 'synth', 'policyParts.ts'],
-  // what it writes is opened by the runtime
-  export: ['checkpoint', 'graph', 'runtime'],
+  engine: ['addon', 'checkpoint', 'graph', 'runtime', 'synth', 'transforms'],
+  export: ['graph', 'runtime'],
   view: ['transforms'],
   observation: ['checkpoint', 'transforms'],
+  // its comparison of modes draws a page
   schedule: ['plots'],
-  serve: ['transforms'],
-  client: ['serve', 'transforms', 'platform.ts'],
-  supervise: ['transforms', 'platform.ts', 'policy.ts'],
+  serve: ['addon', 'transforms'],
+  client: ['serve', 'transforms'],
+  policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],
+  inspect: ['checkpoint', 'graph', 'policy'],
+  supervise: ['policy', 'transforms'],
   ros2: ['observation', 'schedule', 'transforms'],
   profile: [
+    'addon',
     'checkpoint',
-    'graph',
     'engine',
-    'runtime',
-    'transforms',
-    'synth',
-    'schedule',
+    'graph',
     'plots',
-    ...facts,
-    ...policy,
+    'policy',
+    'runtime',
+    'schedule',
+    'synth',
+    'transforms',
   ],
-  doctor: ['engine', 'profile'],
+  doctor: ['addon', 'engine', 'profile'],
 };
 
-interface Import {
-  readonly file: string;
-  readonly from: string;
-  readonly to: string;
-}
-
-function roomOf(path: string): string {
-  return relative(lib, path).split(sep)[0]!;
-}
-
-function importsOfRooms(): Import[] {
-  const found: Import[] = [];
-  for (const file of readdirSync(lib, { recursive: true, encoding: 'utf8' })) {
-    if (!file.endsWith('.ts')) continue;
-    const path = join(lib, file);
-    const source = readFileSync(path, 'utf8');
-    // an import of types is gone when the program runs; so is one whose names are all marked
-    for (const [, names, target] of source.matchAll(/^(?:import|export) ([^;]*?) from '(\.[^']+)';/gms)) {
-      const isTypes = /^type /.test(names!) || /^\{\s*(?:type [^,}]+,?\s*)+\}$/.test(names!);
-      if (!isTypes) found.push({ file, from: roomOf(path), to: roomOf(resolve(dirname(path), target!)) });
-    }
-    for (const [, target] of source.matchAll(/import\('(\.[^']+)'\)/g))
-      found.push({ file, from: roomOf(path), to: roomOf(resolve(dirname(path), target!)) });
-  }
-  return found;
-}
+const imports = readRoomImports(lib);
 
 test('every import goes to a room that is listed', () => {
-  const imports = importsOfRooms().filter(({ from }) => from in uses);
-  assert.ok(imports.length > 600, `${imports.length} imports were found`);
-  const wrong = imports.filter(
-    ({ from, to }) => from !== to && !ground.includes(to) && !uses[from]!.includes(to),
+  const listed = imports.filter(({ from }) => from in uses);
+  assert.ok(listed.length > 600, `${listed.length} imports were found`);
+  const wrong = listed.filter(
+    ({ from, to, isTypes }) =>
+      // an import of types alone may name an interface that a lower room asks for: circles are tested below
+      !isTypes && from !== to && !ground.includes(to) && !uses[from]!.includes(to),
   );
   assert.equal(wrong, []);
 });
 
-test('every room is listed', () => {
-  const rooms = readdirSync(lib, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => name);
-  // the command line is the roof: it may use all, and nothing uses it
+test('every room is listed, and the command line is the roof', () => {
+  const entries = readdirSync(lib, { withFileTypes: true });
+  const rooms = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
   assert.equal(
     rooms.filter((room) => !(room in uses)),
     ['cli'],
   );
   assert.equal(
-    importsOfRooms().filter(({ from, to }) => to === 'cli' && from !== 'cli'),
+    Object.keys(uses).filter((room) => !rooms.includes(room)),
     [],
   );
+  assert.equal(
+    imports.filter(({ from, to }) => to === 'cli' && from !== 'cli'),
+    [],
+  );
+});
+
+test('nothing lies loose', () => {
+  const loose = readdirSync(lib, { withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name);
+  assert.equal(loose.sort(), ['index.ts', 'types.ts']);
 });
 
 test('no list leads back', () => {
@@ -122,6 +101,28 @@ test('no list leads back', () => {
     done.add(room);
   };
   for (const room of Object.keys(uses)) visit(room, []);
+});
+
+test('no circle of files, by types neither', () => {
+  const targets = new Map<string, string[]>();
+  for (const { file, target } of imports) targets.set(file, [...(targets.get(file) ?? []), target]);
+  const done = new Set<string>();
+  const visit = (file: string, way: readonly string[]): void => {
+    const back = way.indexOf(file);
+    assert.is(back, -1, [...way.slice(back), file].join(' -> '));
+    if (done.has(file)) return;
+    for (const next of targets.get(file) ?? []) visit(next, [...way, file]);
+    done.add(file);
+  };
+  for (const file of targets.keys()) visit(file, []);
+});
+
+test('the picture of ARCHITECTURE.md is what the imports are', () => {
+  const drawn = readFileSync(new URL('../docs/images/rooms.svg', import.meta.url), 'utf8');
+  assert.ok(
+    drawn === drawRooms(lib),
+    'docs/images/rooms.svg is out of date: run node --import tsx scripts/map/drawRooms.ts',
+  );
 });
 
 test.run();

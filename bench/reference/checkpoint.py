@@ -1,4 +1,4 @@
-"""Reads a trained policy folder into one flat dict of tensors, LoRA merged (spec, "Checkpoint on disk").
+"""Reads a trained policy folder into one flat dict of tensors, LoRA merged (docs/model.md, "Checkpoint on disk").
 
 Names are the shards' spelling, the one that lib/checkpoint/policyTensors.ts documents: a vision archive's `.block` is
 dropped and its keys get the `vision_backbone.` prefix where they lack it.

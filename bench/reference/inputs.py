@@ -1,4 +1,4 @@
-"""From frames, state and a sentence to what the policy takes, and back to actions (spec, "Input", "Un-normalize").
+"""From frames, state and a sentence to what the policy takes, and back to actions (docs/model.md, "Input", "Un-normalize").
 
 With `tensorflow=True` the image operations are TensorFlow's own, as the reference runs them on every call; without it
 only frames that are 224x224 already can be cropped (in numpy, the same arithmetic), anything else is refused.
@@ -100,7 +100,7 @@ def read_observation(folder: Path | str) -> tuple[dict[str, np.ndarray], np.ndar
 
 
 def choose_cameras(names: Sequence[str], count: int) -> list[str]:
-    """`full_image` first, then every camera with `wrist` in its name, in order (spec, "Input" 1)."""
+    """`full_image` first, then every camera with `wrist` in its name, in order (docs/model.md, "Input" 1)."""
     chosen = ["full_image"] + ([name for name in names if "wrist" in name] if count > 1 else [])
     if len(chosen) != count:
         raise ValueError(f"expected {count} cameras, found {chosen} among {list(names)}")

@@ -1,4 +1,4 @@
-"""The parts of the policy as plain functions over a flat dict of weights, batch 1, eager (spec, model.md).
+"""The parts of the policy as plain functions over a flat dict of weights, batch 1, eager (docs/model.md).
 
 Written from the specification. Arithmetic choices that move float32 bits follow the libraries the reference runs on:
 timm and Llama attend through `scaled_dot_product_attention`, the SigLIP text tower through explicit matrix products.

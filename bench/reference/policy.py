@@ -79,7 +79,7 @@ class Policy:
         self.computes_logits = self.discrete or (has_output_layer and not lean)
         self._texts: dict[tuple[str, tuple[int, ...]], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
-        # The absence of the SemanticVLA keys is what marks OpenVLA-OFT (spec, Variants).
+        # The absence of the SemanticVLA keys is what marks OpenVLA-OFT (docs/model.md, Variants).
         self.is_oft = "featurizer_cfg" not in config
         settings = [config.get(f"{tower}_cfg", {}) for tower, _ in TOWERS]
         self.vits = tuple(

@@ -1,4 +1,4 @@
-"""Writes a tiny random policy in the layout that training leaves on disk (spec, "Checkpoint on disk").
+"""Writes a tiny random policy in the layout that training leaves on disk (docs/model.md, "Checkpoint on disk").
 
 To keep the files small, tables and superseded tensors are written sparse (see `write_shards`) unless `full` is asked.
 """

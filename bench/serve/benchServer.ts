@@ -7,7 +7,7 @@
 
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { servePolicy } from '../../lib/serve/servePolicy.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions } from '../../lib/types.ts';
 import { endless, long, longRows } from './instructions.ts';

@@ -157,7 +157,8 @@ export async function startReference(
   const child = spawn(python, [file, String(port)], { stdio: ['ignore', 'ignore', 'inherit'] });
   const act = `http://127.0.0.1:${port}`;
   const agent = keptAgent(1);
-  for (let i = 0; i < 200; i++) {
+  // Python's imports take long on a busy machine.
+  for (let i = 0; i < 1200; i++) {
     await pause(100);
     try {
       await ask(agent, `${act}/docs`, null);

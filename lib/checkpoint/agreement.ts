@@ -1,6 +1,6 @@
 /** What files of a checkpoint say about the same thing must be equal: compared when a policy opens, before anything runs. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { checkBounds } from './statistics.ts';
 

@@ -1,6 +1,6 @@
 /** Compares what a checkpoint holds with what its config needs: nothing missing, misshaped, of a wrong kind, or left over. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { ExpectedTensor } from './expectedTensors.ts';
 import { fileOf, isSplit, type LogicalTensor } from './logicalTensors.ts';
 import { isFloat } from './readTensor.ts';

@@ -62,6 +62,7 @@ export interface CheckpointSources {
   readonly madeOf: ReadonlyMap<string, string>;
 }
 
+/** A trained policy's folder, opened and checked: its configuration and its tensors, none of them read yet. */
 export interface Checkpoint {
   /** Absolute folder. */
   readonly dir: string;
@@ -94,6 +95,7 @@ export interface Progress {
 export const weightRoundings = ['bfloat16', 'none'] as const;
 export type WeightRounding = (typeof weightRoundings)[number];
 
+/** Where side files lie, and the hooks of long work. */
 export interface OpenCheckpointOptions {
   /** How actions are made, where the folder cannot tell: a folder without an action head is asked for it. */
   readonly head?: HeadName;

@@ -3,7 +3,7 @@
 import { readdir, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isFolder, isThere, readText, whatIsAt } from '../support/fileAccess.ts';
 
 const configName = 'config.json';

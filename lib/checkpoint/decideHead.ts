@@ -3,7 +3,7 @@
  * incomplete copy, so what the files do not tell is asked for and never assumed.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { PolicyFiles } from './findArchives.ts';
 import type { HeadName } from './policyConfig.ts';
 import type { Shapes } from './shapes.ts';

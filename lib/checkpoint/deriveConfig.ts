@@ -1,7 +1,7 @@
-/** PolicyConfig of a checkpoint, from config.json and the shapes of its tensors (spec, Variants). */
+/** PolicyConfig of a checkpoint, from config.json and the shapes of its tensors (docs/model.md, Variants). */
 
 import { join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { deriveHead } from './deriveHead.ts';
 import { deriveLlama } from './deriveLlama.ts';
 import { deriveVit, type Tower, towerPrefix, towers } from './deriveVit.ts';

@@ -1,6 +1,6 @@
 /** HeadConfig from the tensors of the action head, or of discrete action tokens. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { decideHead, type HeadEvidence } from './decideHead.ts';
 import type { JsonFields } from './jsonFields.ts';
 import type { HeadConfig, LlamaConfig, PolicyFamily } from './policyConfig.ts';
@@ -69,7 +69,7 @@ export function deriveHead(evidence: HeadInputs): DerivedHead {
   return { head, actionTokensPerStep: tokens, actionDim };
 }
 
-/** The absence of SemanticVLA's keys marks OpenVLA-OFT, and with it the single head (spec, Variants). */
+/** The absence of SemanticVLA's keys marks OpenVLA-OFT, and with it the single head (docs/model.md, Variants). */
 function requireFamily(family: PolicyFamily, isSplit: boolean, file: string): void {
   if ((family === 'semanticvla') === isSplit) return;
   const [expected, found] = isSplit

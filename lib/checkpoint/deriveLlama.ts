@@ -1,6 +1,6 @@
 /** LlamaConfig from `text_config`; what is absent has the defaults of transformers' LlamaConfig (4.40), which are Llama-2 7B's. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { JsonFields } from './jsonFields.ts';
 import type { LlamaConfig } from './policyConfig.ts';
 

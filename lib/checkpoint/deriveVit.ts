@@ -1,6 +1,6 @@
 /** VitConfig of one tower, from config.json, the timm model's name and the shapes of the weights. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { JsonFields } from './jsonFields.ts';
 import type { SamplerConfig, VitConfig } from './policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from './policyTensors.ts';

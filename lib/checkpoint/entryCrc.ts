@@ -1,6 +1,6 @@
 /** The CRC of an archive's entry, checked where its bytes are read anyway. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { crc32 } from './crc32.ts';
 import type { TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';

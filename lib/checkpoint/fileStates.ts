@@ -1,34 +1,45 @@
 /** Whether the files of weights are still those that were opened: size, time of the last change, and which file it is. */
 
-import { fstatSync } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
+import { type BigIntStats, closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { SemanticVlaError } from '../errors.ts';
-import { openRegular, reason } from '../support/fileAccess.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { reason } from '../support/fileAccess.ts';
 
 export interface FileState {
   readonly size: bigint;
   readonly mtimeNs: bigint;
+  /** Of the last change of anything, also one whose `mtimeNs` was put back. null: not compared. */
+  readonly ctimeNs: bigint | null;
   readonly dev: bigint;
   readonly ino: bigint;
+  /** What changes `ctimeNs` and nothing that is read. */
+  readonly nlink: bigint;
+  readonly mode: bigint;
+  readonly uid: bigint;
+  readonly gid: bigint;
 }
 
 export type FileStates = ReadonlyMap<string, FileState>;
 
-/** Of each file, once. @throws (rejects) CHECKPOINT_FILE_MISSING */
-export async function statesOf(files: Iterable<string>): Promise<FileStates> {
+/**
+ * Of each file, once.
+ *
+ * @param cached one of our own cache, whose time of the last use other processes set
+ * @throws (rejects) CHECKPOINT_FILE_MISSING
+ */
+export async function statesOf(files: Iterable<string>, cached?: string): Promise<FileStates> {
   const states = new Map<string, FileState>();
   for (const file of new Set(files)) {
     const info = await stat(file, { bigint: true }).catch((cause: unknown) => {
-      throw new SemanticVlaError(
-        'CHECKPOINT_FILE_MISSING',
-        `${file}: expected a file of the checkpoint, found ${reason(cause)}.`,
-        { cause },
-      );
+      throw missing(file, cause);
     });
-    states.set(file, info);
+    states.set(file, file === cached ? { ...stateOf(info), ctimeNs: null } : stateOf(info));
   }
   return states;
+}
+
+function stateOf({ size, mtimeNs, ctimeNs, dev, ino, nlink, mode, uid, gid }: BigIntStats): FileState {
+  return { size, mtimeNs, ctimeNs, dev, ino, nlink, mode, uid, gid };
 }
 
 /** @throws (rejects) CHECKPOINT_CHANGED, CHECKPOINT_FILE_MISSING */
@@ -40,7 +51,8 @@ export async function requireUnchanged(states: FileStates): Promise<void> {
 interface Watched {
   readonly file: string;
   readonly state: FileState;
-  readonly handle: FileHandle;
+  /** Not a FileHandle: a policy that is dropped without `close` must not be warned about when it is collected. */
+  readonly fd: number;
 }
 
 /**
@@ -54,32 +66,46 @@ export class WatchedFiles {
     this.#files = files;
   }
 
-  /** @throws (rejects) CHECKPOINT_CHANGED when a file is no longer as `states` say, CHECKPOINT_FILE_MISSING */
-  static async open(states: FileStates): Promise<WatchedFiles> {
+  /** @throws CHECKPOINT_CHANGED when a file is no longer as `states` say, CHECKPOINT_FILE_MISSING */
+  static open(states: FileStates): WatchedFiles {
     const files: Watched[] = [];
     const watched = new WatchedFiles(files);
     try {
-      for (const [file, state] of states) {
-        const { handle } = await openRegular(file, { missing: 'CHECKPOINT_FILE_MISSING' });
-        files.push({ file, state, handle });
-      }
+      for (const [file, state] of states) files.push({ file, state, fd: openNow(file) });
       watched.check();
       return watched;
     } catch (error) {
-      await watched.close();
+      watched.close();
       throw error;
     }
   }
 
-  /** A few microseconds a file. @throws CHECKPOINT_CHANGED */
+  /** Microseconds a file. @throws CHECKPOINT_CHANGED */
   check(): void {
-    for (const { file, state, handle } of this.#files)
-      compare(file, state, fstatSync(handle.fd, { bigint: true }));
+    for (const { file, state, fd } of this.#files) compare(file, state, fstatSync(fd, { bigint: true }));
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#files.map(({ handle }) => handle.close()));
+  /** Once. */
+  close(): void {
+    for (const { fd } of this.#files) closeSync(fd);
   }
+}
+
+/** O_NONBLOCK: a FIFO that came in its place is told by the comparison. */
+function openNow(file: string): number {
+  try {
+    return openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (cause) {
+    throw missing(file, cause);
+  }
+}
+
+function missing(file: string, cause: unknown): SemanticVlaError {
+  return new SemanticVlaError(
+    'CHECKPOINT_FILE_MISSING',
+    `${file}: expected a file of the checkpoint, found ${reason(cause)}. Copy it again, and load the policy anew.`,
+    { cause },
+  );
 }
 
 function compare(file: string, then: FileState, now: FileState): void {
@@ -90,12 +116,20 @@ function compare(file: string, then: FileState, now: FileState): void {
         ? 'the file that was opened, found another in its place'
         : then.mtimeNs !== now.mtimeNs
           ? `the content of ${inWords(then)}, found one that was written at ${inWords(now)}`
-          : null;
+          : isTouched(then, now)
+            ? 'the file as it was, found one that was written and given its old time'
+            : null;
   if (changed === null) return;
   throw new SemanticVlaError(
     'CHECKPOINT_CHANGED',
     `${file}: expected ${changed}: the checkpoint changed after it was opened. Load the policy again; put new weights into a new folder, never over those that a policy runs from.`,
   );
+}
+
+/** Names, rights and owners may change; whatever else moves the time of change may be the content. */
+function isTouched(then: FileState, now: FileState): boolean {
+  if (then.ctimeNs === null || then.ctimeNs === now.ctimeNs) return false;
+  return (['nlink', 'mode', 'uid', 'gid'] as const).every((field) => then[field] === now[field]);
 }
 
 function inWords({ mtimeNs }: FileState): string {

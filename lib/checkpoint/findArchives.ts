@@ -5,9 +5,9 @@
 
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
-import { nearest } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { OnNotice } from '../support/notices.ts';
+import { nearest } from '../support/options.ts';
 
 export interface PolicyFiles {
   /** Absolute paths; null where there is none. */

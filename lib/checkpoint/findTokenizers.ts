@@ -1,7 +1,7 @@
 /** Finds the tokenizers of a checkpoint folder. */
 
 import { join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isThere } from '../support/fileAccess.ts';
 import type { TokenizerFiles } from './checkpoint.ts';
 

@@ -1,6 +1,6 @@
 /** Typed access to the fields of a JSON side file; every refusal names file, key, what was expected and what was found. */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { readJsonFile } from './jsonFile.ts';
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from './strictJson.ts';
 

@@ -1,6 +1,6 @@
 /** JSON side files of a checkpoint or an observation: bounded, UTF-8 with or without a byte order mark. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { type FileCodes, readText } from '../support/fileAccess.ts';
 import { type JsonDialect, type JsonValue, parseStrictJson } from './strictJson.ts';
 

@@ -1,10 +1,10 @@
 /**
  * The tensors of a checkpoint under their canonical names (policyTensors.ts), before the LoRA merge: from the shards, the
  * action head, the proprio projector and the vision archive, which supersedes the shards for everything under
- * `vision_backbone` (spec, Checkpoint on disk).
+ * `vision_backbone` (docs/model.md, Checkpoint on disk).
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { refuseQuantizedTensors } from './quantized.ts';
 import type { TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';

@@ -2,10 +2,10 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isThere } from '../support/fileAccess.ts';
 import { type Notice, NoticeLog, type OnNotice } from '../support/notices.ts';
+import { expected } from '../support/options.ts';
 import {
   type Checkpoint,
   type DatasetStatistics,
@@ -111,7 +111,10 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
     statistics: statistics.datasets,
     pixelNormalization: { dinov2: preprocessor.dinov2, siglip: preprocessor.siglip },
     tokenizers,
-    files: await statesOf([...tensors.values()].map(({ file }) => file)),
+    files: await statesOf(
+      [...tensors.values()].map(({ file }) => file),
+      made?.report.file,
+    ),
     sources: {
       shards: shards.files,
       ...files,

@@ -4,7 +4,7 @@
  * reading with TORCH_ARCHIVE_FORBIDDEN. Work and memory are capped, so a small file cannot become a large one.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import {
   isDict,
   knownGlobals,

@@ -3,7 +3,7 @@
  * weights. Nothing of the caller's (cameras, crop, normalization key) is in here; see ../platform.ts for that.
  */
 
-/** `semanticvla`: SemanticVLA's own mask and three heads; `openvla-oft`: fully bidirectional, one head (spec, Variants). */
+/** `semanticvla`: SemanticVLA's own mask and three heads; `openvla-oft`: fully bidirectional, one head (docs/model.md, Variants). */
 export type PolicyFamily = 'semanticvla' | 'openvla-oft';
 
 /** One vision transformer, as timm would build it. */
@@ -99,12 +99,13 @@ export type HeadConfig =
       readonly translation: number;
       readonly rotation: number;
       readonly gripper: number;
-      /** Two arms: outputs are interleaved arm by arm (spec, SA-Coupler). */
+      /** Two arms: outputs are interleaved arm by arm (docs/model.md, SA-Coupler). */
       readonly bimanual: boolean;
     }
   /** `bins`: edges of the action grid (n_action_bins, 256, so 255 intervals); `tokenVocab`: ids without the padding (32000). */
   | { readonly kind: 'discrete'; readonly bins: number; readonly tokenVocab: number };
 
+/** Sizes and variants of a policy, as its files tell them. */
 export interface PolicyConfig {
   readonly family: PolicyFamily;
   /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */

@@ -1,6 +1,6 @@
 /** preprocessor_config.json: the image size and each tower's pixel normalization. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { JsonFields } from './jsonFields.ts';
 import type { PixelNormalization } from './policyConfig.ts';
 import { isJsonArray, isJsonObject, type JsonValue } from './strictJson.ts';

@@ -4,7 +4,7 @@
  */
 
 import { join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isThere } from '../support/fileAccess.ts';
 import type { JsonFields } from './jsonFields.ts';
 

@@ -1,8 +1,8 @@
 /** Bytes of a tensor, read when somebody asks. Nothing is cached. */
 
 import { endianness } from 'node:os';
-import { SemanticVlaError } from '../errors.ts';
 import { fromBfloat16 } from '../support/bfloat16.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readInto } from '../support/fileAccess.ts';
 import type { TensorView } from './tensorView.ts';
 

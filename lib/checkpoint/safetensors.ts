@@ -3,7 +3,7 @@
  * tensors are views. The rules are those of the reference parser, plus no repeated keys and no empty tensors.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readExactly } from '../support/fileAccess.ts';
 import { foreignKind } from '../support/standIn.ts';
 import {

@@ -1,6 +1,6 @@
 /** Shapes of the checkpoint's tensors, for deriving dimensions from them. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 

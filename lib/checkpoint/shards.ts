@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isThere } from '../support/fileAccess.ts';
 import { readJsonFile } from './jsonFile.ts';
 import { readSafetensors } from './safetensors.ts';

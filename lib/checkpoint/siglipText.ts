@@ -1,7 +1,7 @@
 /** The SigLIP text folder: where it is, and what its config says. */
 
 import { basename, isAbsolute, join, resolve, sep } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { nothing, whatIsAt } from '../support/fileAccess.ts';
 import { JsonFields } from './jsonFields.ts';
 import type { TextEncoderConfig } from './policyConfig.ts';

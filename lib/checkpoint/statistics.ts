@@ -6,7 +6,7 @@
  * q01 = q99) are legitimate; docs/normalization.md says what they do.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Bounds, DatasetStatistics } from './checkpoint.ts';
 import type { JsonFields } from './jsonFields.ts';
 import { isJsonArray, isJsonObject, type JsonValue } from './strictJson.ts';

@@ -4,7 +4,7 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readExactly } from '../support/fileAccess.ts';
 import { crc32 } from './crc32.ts';
 import { readPickle } from './pickle.ts';

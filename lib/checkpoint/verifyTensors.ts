@@ -5,7 +5,7 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readInto } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
 import type { Checkpoint, Progress } from './checkpoint.ts';

@@ -4,8 +4,8 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
-import { SemanticVlaError } from '../errors.ts';
 import { roundToBfloat16, toBfloat16 } from '../support/bfloat16.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { readInto } from '../support/fileAccess.ts';
 import { EntryCrc } from './entryCrc.ts';
 import type { SplitTensor } from './logicalTensors.ts';

@@ -13,7 +13,7 @@ import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, readdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readExactly, reason } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
 import { type Foreign, openOwn } from '../support/ownFiles.ts';

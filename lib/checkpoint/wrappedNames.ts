@@ -4,7 +4,7 @@
  * refused by name, since nobody can tell what was wrapped.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 /** Parts between dots that only a wrapper writes; no tensor of a policy has one. */
 const marks = new Set([

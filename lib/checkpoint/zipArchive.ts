@@ -6,7 +6,7 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { readExactly } from '../support/fileAccess.ts';
 import { foreignKind } from '../support/standIn.ts';
 

@@ -1,14 +1,14 @@
 /** `semanticvla bench`: latency of policies, side by side. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { SemanticVlaError } from '../errors.ts';
 import { readObservation } from '../observation/readObservation.ts';
+import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import { chunksCsv, trtexecTimes } from '../profile/measure/exports.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
 import type { BenchReport } from '../profile/types.ts';
-import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import type { PolicyOptions } from '../types.ts';
 import { type GateFlags, gateExitCode, openGate, withVerdicts } from './benchGate.ts';

@@ -4,12 +4,12 @@ import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { JsonFields } from '../checkpoint/jsonFields.ts';
-import { SemanticVlaError } from '../errors.ts';
 import { type BaselineFile, disturbanceOf, matchBaselines, readBaseline } from '../profile/gate/baseline.ts';
 import { type Condition, parseCondition } from '../profile/gate/condition.ts';
 import { type GatePair, judge } from '../profile/gate/judge.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import type { BenchReport, GateVerdict } from '../profile/types.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isThere } from '../support/fileAccess.ts';
 import { exitCodes } from './context.ts';
 

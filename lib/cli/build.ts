@@ -11,14 +11,14 @@ import {
 } from '../engine/cachedEngines.ts';
 import { EngineCache } from '../engine/engineCache.ts';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
+import { engineOptions, findMachine, labelOf } from '../engine/openTensorRt.ts';
 import { type Architecture, presetArchitecture, presetSizes } from '../engine/presetArchitecture.ts';
 import { type Recipe, readRecipe, recipeNames } from '../engine/recipes.ts';
-import { SemanticVlaError } from '../errors.ts';
 import type { PolicySizes } from '../graph/graphContext.ts';
 import type { Precision } from '../graph/onnxModel.ts';
-import { platformNotices, resolvePlatform } from '../platform.ts';
-import { checkpointOptions, policySizes, policyTokenizers } from '../policyParts.ts';
-import { engineOptions, findMachine, labelOf } from '../runtime/openTensorRt.ts';
+import { platformNotices, resolvePlatform } from '../policy/platform.ts';
+import { checkpointOptions, policySizes, policyTokenizers } from '../policy/policyParts.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {

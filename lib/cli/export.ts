@@ -3,8 +3,8 @@
 import { type Command, Option } from 'commander';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { type ExportReport, exportPolicy } from '../export/exportPolicy.ts';
-import { platformNotices, resolvePlatform } from '../platform.ts';
-import { checkpointOptions, policySizes, policyTokenizers } from '../policyParts.ts';
+import { platformNotices, resolvePlatform } from '../policy/platform.ts';
+import { checkpointOptions, policySizes, policyTokenizers } from '../policy/policyParts.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';

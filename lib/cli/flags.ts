@@ -3,8 +3,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { weightRoundings } from '../checkpoint/checkpoint.ts';
 import { headNames } from '../checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../errors.ts';
-import { cpuWeights, engineWeights, precisions } from '../runtimeOptions.ts';
+import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { PolicyOptions } from '../types.ts';
 
 /** As commander delivers them; absent means not given. */

@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';

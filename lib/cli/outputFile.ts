@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { rename, rm, writeFile } from 'node:fs/promises';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 /** @throws (rejects) OUTPUT_UNWRITABLE */
 export async function writeOutput(file: string, bytes: Uint8Array): Promise<void> {

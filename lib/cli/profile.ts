@@ -1,7 +1,6 @@
 /** `semanticvla profile`: where the time of a chunk goes, layer by layer. */
 
 import { type Command, Option } from 'commander';
-import { SemanticVlaError } from '../errors.ts';
 import { readObservation } from '../observation/readObservation.ts';
 import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
@@ -10,6 +9,7 @@ import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePoli
 import { presetFolder } from '../profile/measure/presetFolder.ts';
 import { writeProfile } from '../profile/report/writeProfile.ts';
 import { encodeTrace } from '../profile/trace/encodeTrace.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import {

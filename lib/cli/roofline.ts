@@ -1,6 +1,7 @@
 /** `semanticvla roofline`: what a policy could do on a device, from the graph and the device's peaks alone. */
 
 import { type Command, Option } from 'commander';
+import { precisions } from '../policy/runtimeOptions.ts';
 import { devices } from '../profile/roofline/devices.ts';
 import {
   type EstimatedRoofline,
@@ -12,7 +13,6 @@ import {
 } from '../profile/roofline/estimateRoofline.ts';
 import { type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
 import type { Roofline } from '../profile/types.ts';
-import { precisions } from '../runtimeOptions.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {

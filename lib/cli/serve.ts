@@ -5,12 +5,14 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Level, Logger } from 'pino';
-import { loadPolicy } from '../policy.ts';
+import { loadPolicy } from '../policy/loadPolicy.ts';
 import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
+import { checkAddress } from '../serve/access.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
+import { warmUp } from '../serve/warmUp.ts';
 import { readRegular, readText } from '../support/fileAccess.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
@@ -162,6 +164,8 @@ async function armFlightRecorder(
 
 async function serve(context: CommandContext, checkpoint: string, flags: ServeFlags): Promise<number> {
   const token = await readToken(flags.tokenFile);
+  // Known before minutes of loading, and looked at again when it is served.
+  await checkAddress({ host: flags.host, token, insecureNoAuth: flags.insecureNoAuth === true });
   // Not loaded for any other command.
   const { makeLog } = await import('../serve/log.ts');
   const logger = makeLog(flags.logLevel);
@@ -203,6 +207,8 @@ async function serveUntil(
     if (flags.flightRecorder !== undefined)
       disarm = await armFlightRecorder(recorder, flags.flightRecorder, held);
     const compat = flags.compat === true;
+    // Before it is recorded: the first prediction is no missed deadline.
+    const unnormKey = (await warmUp(policy, { unnormKey: flags.unnormKey, signal })) ?? flags.unnormKey;
     const server = await servePolicy(recordPolicy(policy, recorder), {
       host: flags.host,
       act:
@@ -216,7 +222,7 @@ async function serveUntil(
       recorder,
       ...(token === undefined ? {} : { token }),
       ...(flags.insecureNoAuth === true ? { insecureNoAuth: true } : {}),
-      ...(flags.unnormKey === undefined ? {} : { unnormKey: flags.unnormKey }),
+      ...(unnormKey === undefined ? {} : { unnormKey }),
     });
     const { actUrl, openpiUrl } = server;
     if (flags.json) context.json({ act: actUrl, openpi: openpiUrl });

@@ -1,10 +1,10 @@
 /** `semanticvla simulate`: the scheduling modes compared for a latency, as a page with plots. */
 
 import { type Command, InvalidArgumentError } from 'commander';
-import { SemanticVlaError } from '../errors.ts';
 import { type CompareModesOptions, compareModes } from '../schedule/comparison/compareModes.ts';
 import { comparisonPage, comparisonPlots } from '../schedule/comparison/page.ts';
 import { type Latency, latencyForms, latencyFromText, parseLatency } from '../schedule/latency.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isThere, readText } from '../support/fileAccess.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { wholeNumber } from './flags.ts';
@@ -86,7 +86,7 @@ async function simulate(context: CommandContext, flags: SimulateFlags): Promise<
     name,
     figures.reaction.median.toFixed(0),
     figures.reaction.p90.toFixed(0),
-    figures.jerk.toPrecision(3),
+    Number(figures.jerk.toPrecision(3)).toLocaleString('en-US'),
     `${(100 * figures.idle).toFixed(1)} %`,
     figures.newestAge.toFixed(0),
     figures.oldestAge.toFixed(0),

@@ -1,8 +1,8 @@
 /** Observation, policy, instruction: what `predict`, `stages` and `view` start from. */
 
-import { SemanticVlaError } from '../errors.ts';
 import { readObservation } from '../observation/readObservation.ts';
-import { loadPolicy } from '../policy.ts';
+import { loadPolicy } from '../policy/loadPolicy.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Observation, Policy } from '../types.ts';
 import { type CommandContext, hooksOf } from './context.ts';
 import { type PolicyFlags, policyOptions } from './flags.ts';

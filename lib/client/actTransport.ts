@@ -2,9 +2,9 @@
 
 import * as http from 'node:http';
 import * as https from 'node:https';
-import { SemanticVlaError } from '../errors.ts';
 import { decodeJsonNumpy, encodeArray } from '../serve/jsonNumpy.ts';
 import { NdArray, type WireMap, type WireValue } from '../serve/ndarray.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { answerOfRows } from './remoteAnswer.ts';
 import {
   maxAnswerBytes,

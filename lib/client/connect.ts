@@ -1,7 +1,8 @@
 /** Policies on other machines, by protocol. Loaded at the first connection: who only predicts needs none of it. */
 
-import { expected } from '../options.ts';
 import { checkToken } from '../serve/access.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 import type { RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 
 /**
@@ -12,10 +13,9 @@ import type { RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 export async function connectAct(url: string, options: RemoteOptions): Promise<RemotePolicy> {
   const { checkRemoteOptions, openRemote } = await import('./remotePolicy.ts');
   checkRemoteOptions(options, 'connectAct');
-  checkToken(options.token);
-  const parsed = checkUrl(url, ['http:', 'https:']);
+  const { parsed, token } = checkUrl(url, ['http:', 'https:'], options.token);
   const { ActTransport } = await import('./actTransport.ts');
-  return openRemote(new ActTransport({ url: parsed, token: options.token }), parsed, options, 'instruction');
+  return openRemote(new ActTransport({ url: parsed, token }), parsed, options, 'instruction');
 }
 
 /**
@@ -26,25 +26,36 @@ export async function connectAct(url: string, options: RemoteOptions): Promise<R
 export async function connectOpenpi(url: string, options: RemoteOptions): Promise<RemotePolicy> {
   const { checkRemoteOptions, openRemote } = await import('./remotePolicy.ts');
   checkRemoteOptions(options, 'connectOpenpi');
-  checkToken(options.token);
-  const parsed = checkUrl(url, ['ws:', 'wss:']);
+  const { parsed, token } = checkUrl(url, ['ws:', 'wss:'], options.token);
   const { OpenpiTransport } = await import('./openpiTransport.ts');
-  return openRemote(new OpenpiTransport({ url: parsed, token: options.token }), parsed, options, 'prompt');
+  return openRemote(new OpenpiTransport({ url: parsed, token }), parsed, options, 'prompt');
 }
 
-/** A path would be dropped or doubled, a password would end up in logs: neither is taken. */
-function checkUrl(url: string, protocols: readonly string[]): URL {
+interface Target {
+  /** Without what it holds of a token: it stands in messages. */
+  readonly parsed: URL;
+  readonly token: string | undefined;
+}
+
+/** A path would be dropped or doubled. A token may stand where URLs have a user or a password: `http://x:TOKEN@gpu:8777`. */
+function checkUrl(url: string, protocols: readonly string[], given: string | undefined): Target {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (
     parsed === null ||
     !protocols.includes(parsed.protocol) ||
-    parsed.username !== '' ||
     parsed.pathname !== '/' ||
     parsed.search !== ''
   ) {
     // Never the password, if it holds one.
-    const shown = parsed === null || parsed.username === '' ? url : parsed.host;
+    const shown = parsed === null ? url.replace(/^.*@/, '') : parsed.host;
     throw expected('OPTION_INVALID', `an address like ${protocols[0]}//host:port`, 'url', shown);
   }
-  return parsed;
+  const inside = decodeURIComponent(parsed.password || parsed.username);
+  const token = given ?? (inside === '' ? undefined : inside);
+  checkToken(token);
+  if (given !== undefined && inside !== '')
+    throw new SemanticVlaError('OPTION_INVALID', 'Expected a token as option or in the URL, found both.');
+  parsed.username = '';
+  parsed.password = '';
+  return { parsed, token };
 }

@@ -4,10 +4,10 @@
  */
 
 import { type RawData, WebSocket } from 'ws';
-import type { SemanticVlaError } from '../errors.ts';
 import { decodeMsgpackMap, encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import { whenAborted } from '../support/abort.ts';
+import type { SemanticVlaError } from '../support/errors.ts';
 import { answerOfMap } from './remoteAnswer.ts';
 import {
   maxAnswerBytes,

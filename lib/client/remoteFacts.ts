@@ -1,9 +1,9 @@
 /** What a remote policy is: from the server's metadata, or from the caller where a server does not say. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import { metadataVersion } from '../serve/serverMetadata.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import { type PolicyFacts, policyFacts } from '../support/policyFacts.ts';
 import { remoteFailed } from './transport.ts';
 

@@ -4,21 +4,22 @@
  * a server that comes back with other metadata has other units, cameras or limits, and is refused for good.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, checkSignal, expected } from '../options.ts';
 import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { orAborted, pause } from '../support/abort.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { Notice } from '../support/notices.ts';
+import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
 import { type InstructionKey, requestFields } from './requestFields.ts';
 import { retryDelay } from './retryDelay.ts';
 import type { RemoteAnswer, Transport } from './transport.ts';
 
+/** What happens to the connection. */
 export type RemoteEvent =
   /** The server is out of reach: hold. */
   | { readonly kind: 'hold'; readonly error: SemanticVlaError }
@@ -27,6 +28,7 @@ export type RemoteEvent =
   /** It is back with another policy; this one stays refused. */
   | { readonly kind: 'changed'; readonly error: SemanticVlaError };
 
+/** What a remote policy is told; everything may be left out. */
 export interface RemoteOptions {
   /** Longest time from a call of `predict` to its answer, waiting for earlier calls included. Milliseconds. */
   readonly deadlineMs: number;
@@ -97,6 +99,7 @@ interface Parts {
   readonly instructionKey: InstructionKey;
 }
 
+/** A policy on another machine, used as one that is here. */
 export class RemotePolicy implements Policy {
   readonly #parts: Parts;
   readonly #metadata: Buffer;

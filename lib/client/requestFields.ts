@@ -1,8 +1,8 @@
 /** An observation as the fields of a request: the other side of `lib/serve/observationMap.ts`. */
 
-import { SemanticVlaError } from '../errors.ts';
 import { float64Array, NdArray, type WireMap, type WireValue } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation, Platform } from '../types.ts';
 

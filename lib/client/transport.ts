@@ -1,7 +1,7 @@
 /** What the two protocols have in common for a client: one connection, one request at a time. */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import type { WireMap } from '../serve/ndarray.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 
 /** What a server answered to one observation. */
 export interface RemoteAnswer {
@@ -66,6 +66,7 @@ const passedOn: ReadonlySet<string> = new Set<ErrorCode>([
   'IMAGE_DTYPE',
   'IMAGE_TOO_LARGE',
   'STATE_INVALID',
+  'UNNORM_KEY_OTHER',
   'INSTRUCTION_INVALID',
   'INSTRUCTION_TOO_LONG',
 ]);

@@ -3,6 +3,7 @@
 /** `absent`: not there and not needed by the CPU runtime; `missing`: needed. */
 export type CheckStatus = 'ok' | 'absent' | 'missing';
 
+/** One row of `semanticvla doctor`: what was looked at, what was found, and the command that repairs it. */
 export interface Check {
   readonly name: string;
   readonly status: CheckStatus;

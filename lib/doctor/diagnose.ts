@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmdirSync, statfsSync } from 'no
 import { createRequire } from 'node:module';
 import { availableParallelism, freemem, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { loadAddon } from '../binding.ts';
+import { loadAddon } from '../addon/binding.ts';
 import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
 import { readCpuModel } from '../support/cpuModel.ts';
@@ -15,6 +15,7 @@ import { doctorProbe, type Probe } from './probe.ts';
 import { checkSealedFiles } from './sealedFiles.ts';
 import { checkEngineCache } from './tensorRt.ts';
 
+/** What this machine can run. */
 export interface DoctorReport {
   readonly version: string;
   readonly checks: readonly Check[];
@@ -26,6 +27,7 @@ export interface DoctorReport {
   };
 }
 
+/** What must work, and where the cache is. */
 export interface DoctorOptions {
   readonly cacheDir?: string;
   /** For tests: another machine to look at. */

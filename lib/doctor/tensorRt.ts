@@ -3,7 +3,7 @@
 import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { buildAddonCommand, packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 

@@ -3,9 +3,9 @@
  * runs in float32 is the costliest accident), our plugins as custom layers, kernels per block, inputs and outputs.
  */
 
-import type { NativeBuildResult } from '../binding.ts';
-import { SemanticVlaError } from '../errors.ts';
+import type { NativeBuildResult } from '../addon/binding.ts';
 import type { OnnxModel, Precision } from '../graph/onnxModel.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { type PlanLayer, type PlanTensor, parsePlan } from './planLayers.ts';
 
 export interface BlockKernels {

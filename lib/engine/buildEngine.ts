@@ -1,9 +1,9 @@
 /** One ONNX model to one TensorRT plan, with progress and cancellation; nothing in here knows the policy. */
 
-import { loadAddon, type NativeBuildResult, type NativeInputRange } from '../binding.ts';
+import { loadAddon, type NativeBuildResult, type NativeInputRange } from '../addon/binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
 import { whenAborted } from '../support/abort.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import { type FoundTensorRt, findParser } from './findTensorRt.ts';

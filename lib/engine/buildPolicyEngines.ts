@@ -3,10 +3,10 @@
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { NativeBytes } from '../binding.ts';
+import type { NativeBytes } from '../addon/binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
 import { externalFiles, type OnnxModel, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { auditPlan, type PlanAudit, requireSound } from './auditPlan.ts';
 import { type BuiltEngine, buildEngine, type EngineModel, type EngineOptions } from './buildEngine.ts';
 import {

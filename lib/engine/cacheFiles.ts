@@ -3,8 +3,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { NativeBytes } from '../binding.ts';
-import { SemanticVlaError } from '../errors.ts';
+import type { NativeBytes } from '../addon/binding.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import { foreignOwner, type OwnFile, openOwn } from '../support/ownFiles.ts';
 

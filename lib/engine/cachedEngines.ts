@@ -2,7 +2,7 @@
 
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { NativeBytes } from '../binding.ts';
+import type { NativeBytes } from '../addon/binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { externalFiles, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
 import type { OnNotice } from '../support/notices.ts';

@@ -3,7 +3,7 @@
  * compiling them again. TensorRT 10 and 11 compile when they build and have none.
  */
 
-import type { NativeDevice } from '../binding.ts';
+import type { NativeDevice } from '../addon/binding.ts';
 import type { OnNotice } from '../support/notices.ts';
 import type { CachedEngines } from './cachedEngines.ts';
 import { sha256 } from './cacheKey.ts';

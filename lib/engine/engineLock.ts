@@ -6,8 +6,8 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadAddon } from '../binding.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { loadAddon } from '../addon/binding.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 /** How often a waiting process looks again; what a killed owner costs the next one. */
 const pollMs = 50;

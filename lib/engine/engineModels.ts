@@ -1,12 +1,12 @@
 /** The two ONNX models of a policy as TensorRT wants them: types, bound weights, calls of plugins, profiles. */
 
-import type { NativeInputRange } from '../binding.ts';
+import type { NativeInputRange } from '../addon/binding.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { names } from '../graph/names.ts';
 import { encodeModel, functionDomain, type OnnxModel, type Precision } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
-import { countTokens } from '../tokenCounts.ts';
+import { countTokens } from '../graph/tokenCounts.ts';
 import type { EngineModel } from './buildEngine.ts';
 import type { Architecture } from './presetArchitecture.ts';
 import type { EngineWeights, PromptRange } from './recipes.ts';

@@ -6,8 +6,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { loadAddon, modulePath, type NativeTensorRt, type NativeVersion } from '../binding.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { loadAddon, modulePath, type NativeTensorRt, type NativeVersion } from '../addon/binding.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { makeFolderSync } from '../support/makeFolder.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import {

@@ -19,7 +19,7 @@ export interface Architecture {
 /** Action heads as the reference's training code makes them. */
 const headBlocks = 2;
 
-/** Actions of a chunk (spec, Variants). */
+/** Actions of a chunk (docs/model.md, Variants). */
 const platformChunks = { libero: 8, aloha: 25, bridge: 5 } as const;
 
 export function presetArchitecture(name: keyof typeof synthPresets): Architecture {

@@ -3,9 +3,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { SemanticVlaError } from '../errors.ts';
 import type { Precision } from '../graph/onnxModel.ts';
-import { nearest } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { nearest } from '../support/options.ts';
 import { type TensorRtFamily, tensorRtFamilies } from './tensorRtPlaces.ts';
 
 /** Prompt tokens P that an engine takes; equal numbers fix it. */

@@ -8,7 +8,7 @@
  */
 
 import { join } from 'node:path';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { readOwnFile, refused, replaceFile, type WriteFile } from './cacheFiles.ts';
 import { canonicalJson, sha256 } from './cacheKey.ts';
 import { lockEngine } from './engineLock.ts';

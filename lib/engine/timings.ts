@@ -4,8 +4,8 @@
  * builds and has none.
  */
 
-import { loadAddon } from '../binding.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { loadAddon } from '../addon/binding.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { OnNotice } from '../support/notices.ts';
 import type { EngineCache } from './engineCache.ts';
 import { type FoundTensorRt, findParser } from './findTensorRt.ts';

@@ -11,9 +11,9 @@
  */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../errors.ts';
 import type { Precision } from '../graph/onnxModel.ts';
 import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import type { ImageFrame } from '../types.ts';
 import { type CheckSizes, type Recorded, recordedImages, recordedInput } from './recordedInput.ts';

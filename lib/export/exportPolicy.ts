@@ -7,15 +7,16 @@
 import { open, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Checkpoint, Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { encodeModel, externalFiles, type OnnxModel } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { openExported } from '../runtime/openExported.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import { placeWeights, type WeightFile } from './placeWeights.ts';
 
+/** Where models are written, and how they refer to the weights. */
 export interface ExportOptions {
   /** Folder for `instruction.onnx` and `policy.onnx`; default: the checkpoint folder. */
   readonly out?: string;
@@ -38,6 +39,7 @@ export interface ExportedModel {
   readonly outputs: number;
 }
 
+/** The models that were written, and the weight files that they refer to. */
 export interface ExportReport {
   readonly out: string;
   readonly instruction: ExportedModel;
@@ -48,7 +50,11 @@ export interface ExportReport {
   readonly opened: boolean;
 }
 
-/** @throws (rejects) OUTPUT_UNWRITABLE, OUTPUT_NO_SPACE, RUNTIME_FAILED what was written does not open, or the signal's reason */
+/**
+ * Writes a policy as two ONNX models, `instruction.onnx` and `policy.onnx`, which refer to the weights where they lie.
+ *
+ * @throws (rejects) OUTPUT_UNWRITABLE, OUTPUT_NO_SPACE, RUNTIME_FAILED what was written does not open, or the signal's reason
+ */
 export async function exportPolicy(checkpoint: Checkpoint, options: ExportOptions): Promise<ExportReport> {
   const { config, tensors, pixelNormalization } = checkpoint;
   const graphOptions: GraphOptions = { ...options.sizes, stages: false, mergeWeights: false };

@@ -9,7 +9,7 @@ import { constants } from 'node:fs';
 import { copyFile, link, lstat, open, realpath, rename, rm, stat, statfs, symlink } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, reason } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';

@@ -1,4 +1,4 @@
-/** SA-Coupler: hidden states of the action tokens -> normalized actions [C, A] (spec, "SA-Coupler" and "Alternative heads"). */
+/** SA-Coupler: hidden states of the action tokens -> normalized actions [C, A] (docs/model.md, "SA-Coupler" and "Alternative heads"). */
 
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';

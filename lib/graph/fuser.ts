@@ -1,4 +1,4 @@
-/** Sparse fusion and projection into the language model (spec, "Sparse fusion / projection"): vision tokens [n, D]. */
+/** Sparse fusion and projection into the language model (docs/model.md, "Sparse fusion / projection"): vision tokens [n, D]. */
 
 import { channelConcat } from './functions.ts';
 import type { Value } from './graphBuilder.ts';

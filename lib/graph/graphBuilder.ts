@@ -4,7 +4,7 @@
  */
 
 import type { TensorView } from '../checkpoint/tensorView.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { scalarBytes } from './halfFloats.ts';
 import {
   type AttributeValue,

@@ -1,9 +1,9 @@
 /** What every part of the model gets besides its own input: the builder, the sizes, and where intermediates go. */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
-import type { TokenCounts } from '../tokenCounts.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
 import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
+import type { TokenCounts } from './tokenCounts.ts';
 
 /** Sizes that the checkpoint does not hold (../platform.ts) and choices of the runtime. */
 export interface GraphOptions {

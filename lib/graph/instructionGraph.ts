@@ -1,9 +1,8 @@
-/** `instruction.onnx`: everything that depends on the sentence alone (spec, "Instruction-only part"). Runs once per sentence. */
+/** `instruction.onnx`: everything that depends on the sentence alone (docs/model.md, "Instruction-only part"). Runs once per sentence. */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from '../checkpoint/policyTensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
-import { countTokens } from '../tokenCounts.ts';
 import { GraphBuilder, type Value } from './graphBuilder.ts';
 import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
 import { lowestFinite } from './halfFloats.ts';
@@ -11,6 +10,7 @@ import { geluMlp, linear } from './layers.ts';
 import { names } from './names.ts';
 import { type OnnxModel, onnxType } from './onnxModel.ts';
 import { textTowers } from './textTower.ts';
+import { countTokens } from './tokenCounts.ts';
 
 export function buildInstructionGraph(
   config: PolicyConfig,

@@ -1,4 +1,4 @@
-/** The language model (spec, "LLM"): [L, D] embeddings -> final-RMSNorm rows of the action window [H*C, D]. */
+/** The language model (docs/model.md, "LLM"): [L, D] embeddings -> final-RMSNorm rows of the action window [H*C, D]. */
 
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';

@@ -2,7 +2,6 @@
 
 import type { PixelNormalization, PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
-import { countTokens } from '../tokenCounts.ts';
 import { coupleActions } from './coupler.ts';
 import { fuse } from './fuser.ts';
 import { GraphBuilder, type Value } from './graphBuilder.ts';
@@ -12,6 +11,7 @@ import { runLlama } from './llama.ts';
 import { names, towerNames } from './names.ts';
 import type { OnnxModel } from './onnxModel.ts';
 import { prune } from './pruner.ts';
+import { countTokens } from './tokenCounts.ts';
 import { runTowers } from './visionTowers.ts';
 import { cutPatches, embedImages } from './vit.ts';
 

@@ -1,11 +1,11 @@
-/** ID-Pruner: the text-guided sampler on one tower's output (spec, "ID-Pruner"). */
+/** ID-Pruner: the text-guided sampler on one tower's output (docs/model.md, "ID-Pruner"). */
 
-import { towerTokens } from '../tokenCounts.ts';
 import { instructionTopK, textGuidedPooling } from './functions.ts';
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
 import { names, type TowerName } from './names.ts';
 import { FloatAttribute } from './onnxModel.ts';
+import { towerTokens } from './tokenCounts.ts';
 
 export interface Pruned {
   /** [I, K, width]: tokens that go on. */

@@ -1,4 +1,4 @@
-/** SigLIP's text tower and the projector behind it (spec, "Instruction-only part"): T [positions, width of the ViT]. */
+/** SigLIP's text tower and the projector behind it (docs/model.md, "Instruction-only part"): T [positions, width of the ViT]. */
 
 import type { TextEncoderConfig } from '../checkpoint/policyConfig.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
@@ -14,7 +14,7 @@ export function textTowers(ctx: GraphContext, siglipIds: Value): void {
   const towers = (['dinov2', 'siglip'] as const).filter((name) => config[name].sampler !== null);
   if (towers.length === 0) return;
   const positions = config[towers[0]!].sampler!.textEncoder.positions;
-  // the padding id is 1, and so is the end-of-sentence id: both are masked (spec, Input 2)
+  // the padding id is 1, and so is the end-of-sentence id: both are masked (docs/model.md, Input 2)
   const mask = g.op('Not', [g.op('Equal', [siglipIds, g.int(1)], {}, 'text/is_padding')], {}, 'text/mask');
   g.output(mask, { name: names.textMask, type: 'bool', shape: [positions] });
   const bias = g.op('Where', [mask, g.float(0), g.float(lowestFinite[g.precision])], {}, 'text/bias');

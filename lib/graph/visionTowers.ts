@@ -1,14 +1,14 @@
 /**
- * Both towers side by side with the dense exchange of the SH-Fuser (spec, "Dense exchange"), and which rows leave them:
+ * Both towers side by side with the dense exchange of the SH-Fuser (docs/model.md, "Dense exchange"), and which rows leave them:
  * the SA-Pruner's query rows, or all patches.
  */
 
 import { neededSteps, type TowerStep, towerSchedule } from '../checkpoint/towerSchedule.ts';
-import { towerTokens } from '../tokenCounts.ts';
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
 import { type TowerName, towerNames } from './names.ts';
+import { towerTokens } from './tokenCounts.ts';
 import { lastRows, runBlock, runLastBlockForRows, type Tower } from './vit.ts';
 
 /** [I, tokens, width] of each tower, before samplers. */

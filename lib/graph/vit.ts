@@ -1,4 +1,4 @@
-/** The two vision transformers (spec, "Per-frame part"). One weight layout, two configurations; cameras are one batch. */
+/** The two vision transformers (docs/model.md, "Per-frame part"). One weight layout, two configurations; cameras are one batch. */
 
 import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from '../checkpoint/policyTensors.ts';

@@ -8,10 +8,15 @@ import { JsonFields } from '../checkpoint/jsonFields.ts';
 import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
-import { SemanticVlaError } from '../errors.ts';
-import { type PlatformOptions, platformNotices, resolvePlatform, resolveUnnormKey } from '../platform.ts';
+import { countImageTokens, countTokens } from '../graph/tokenCounts.ts';
+import {
+  type PlatformOptions,
+  platformNotices,
+  resolvePlatform,
+  resolveUnnormKey,
+} from '../policy/platform.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Notice } from '../support/notices.ts';
-import { countImageTokens, countTokens } from '../tokenCounts.ts';
 import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
 import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
@@ -37,6 +42,7 @@ export interface IgnoredFile {
   readonly reason: string;
 }
 
+/** What a checkpoint holds: variant, sizes, statistics, parameters, memory. */
 export interface InspectReport {
   readonly dir: string;
   readonly family: string;
@@ -89,7 +95,7 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, dim) => product * dim, 1);
 }
 
-/** Tokens an image and the sequence length (spec, Variants and LLM). */
+/** Tokens an image and the sequence length (docs/model.md, Variants and LLM). */
 function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBudget {
   const { actionTokensPerStep, actionDim } = config;
   const { fused, pooled, perImage } = countImageTokens(config);

@@ -8,8 +8,8 @@
  * and turning them into RGB would be a guess. Bytes and pixels are bounded before anything is decoded.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { loadSharp } from '../sharp.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { loadSharp } from '../support/sharp.ts';
 import { checkFrame, checkFrameSize, maxFramePixels } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 

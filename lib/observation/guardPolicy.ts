@@ -1,10 +1,11 @@
 /** A policy that refuses what it should not act upon, and lets no action out that no robot should get. */
 
-import { checkOptions } from '../options.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { checkOptions } from '../support/options.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions } from '../types.ts';
 import { ObservationGuard, type ObservationGuardOptions } from './observationGuard.ts';
 
+/** As `ObservationGuardOptions`, whose cameras the policy names. */
 export interface GuardPolicyOptions extends Omit<ObservationGuardOptions, 'cameras'> {
   /** When an observation was taken, monotonic milliseconds. Default: when it is passed to `predict`. */
   readonly takenAt?: (observation: Observation) => number;
@@ -44,6 +45,7 @@ export function guardPolicy(policy: Policy, options: GuardPolicyOptions = {}): G
   };
 }
 
+/** A policy behind a guard. */
 export interface GuardedPolicy extends Policy {
   /** `guard.reset()` begins another episode. */
   readonly guard: ObservationGuard;

@@ -3,7 +3,7 @@
  * the array's bytes. Every length is checked against the file before anything is allocated.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 const readers = {
   '|u1': { bytes: 1, make: (b: ArrayBuffer) => new Uint8Array(b) },

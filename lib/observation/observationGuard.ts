@@ -9,12 +9,13 @@
  * froze but for a clock drawn into it, joints in another order or unit.
  */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 import { difference, FrameHistory, glance } from './frameHistory.ts';
 
+/** What the guard holds observations to. */
 export interface ObservationGuardOptions {
   /** Names of the cameras that every observation must hold, e.g. `policy.platform.cameras`. */
   readonly cameras: readonly string[];
@@ -48,11 +49,16 @@ const leastDifference = 8;
 /** Exchanged: each frame is this much nearer to the other camera's last one than to its own. */
 const exchangedRatio = 3;
 
-/** @throws OPTION_INVALID, OPTION_UNKNOWN, and what `check` throws on a reference that is not right itself */
+/**
+ * A guard for one robot.
+ *
+ * @throws OPTION_INVALID, OPTION_UNKNOWN, and what `check` throws on a reference that is not right itself
+ */
 export function observationGuard(options: ObservationGuardOptions): ObservationGuard {
   return new ObservationGuard(options);
 }
 
+/** Refuses observations that no robot should act upon; it remembers what the cameras showed last. */
 export class ObservationGuard {
   readonly #cameras: readonly string[];
   readonly #frozenMs: number;

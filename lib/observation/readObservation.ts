@@ -7,13 +7,14 @@
 import { isAbsolute, join, normalize, sep } from 'node:path';
 import { readJsonFile } from '../checkpoint/jsonFile.ts';
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from '../checkpoint/strictJson.ts';
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { nearest } from '../options.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { isThere, readRegular } from '../support/fileAccess.ts';
+import { nearest } from '../support/options.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 import { readImageFile } from './imageFile.ts';
 import { npyNumbers, parseNpy } from './npy.ts';
 
+/** An observation and, where its folder has one, the instruction. */
 export interface FolderObservation {
   /** Images in the order of the file's keys. */
   readonly observation: Observation;
@@ -30,6 +31,8 @@ const maxStateBytes = 1 << 20;
 const maxImages = 16;
 
 /**
+ * Reads an observation folder: `observation.json` and the images beside it.
+ *
  * @param folder that holds observation.json
  * @throws OBSERVATION_INVALID, STATE_INVALID, INSTRUCTION_INVALID, and those of `readImageFile`
  */

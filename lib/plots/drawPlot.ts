@@ -74,6 +74,9 @@ const config = {
   range: { category: [...series] },
 };
 
+/** Labels of an axis as people write numbers: no exponents, thousands apart. */
+export const plainLabels = { labelExpr: "format(datum.value, ',.6~r')" } as const;
+
 /** Widths of characters in ems, those of the widest font that a page may fall back to (DejaVu Sans). */
 function textWidth(text: string, size: number): number {
   let ems = 0;

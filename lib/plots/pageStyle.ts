@@ -41,6 +41,11 @@ table.facts td, table.facts th { white-space: normal; text-align: left; vertical
 table.facts th { white-space: nowrap; }
 .pass { color: var(--good); } .fail { color: var(--bad); }
 .none { color: var(--quiet); }
+@media screen and (max-width: 600px) {
+  main { padding: 16px 10px 40px; }
+  figure { padding: 6px; }
+  figure svg { min-width: 0; width: 100%; }
+}
 @page { size: A4; margin: 14mm 12mm; }
 @media print {
   body { background: #fff; font-size: 11pt; }

@@ -33,6 +33,7 @@ export interface Summary {
  */
 export type StageName = (typeof stageNames)[number];
 
+/** Milliseconds by stage of one chunk. */
 export type StageTimes = Readonly<Partial<Record<StageName, number>>>;
 
 /** One action chunk that was measured. */
@@ -71,6 +72,7 @@ export interface SubjectFacts {
   readonly instruction?: string;
 }
 
+/** Everything that was measured of one subject. */
 export interface SubjectResult {
   readonly subject: SubjectFacts;
   /** The first time in this process: load, the instruction, the first chunk. */
@@ -303,6 +305,7 @@ export interface RooflineMemory {
   readonly fits: boolean;
 }
 
+/** Limits by stage, with what was measured where something was. */
 export interface Roofline {
   readonly device: string;
   readonly precision: string;

@@ -1,7 +1,7 @@
 /** ROS messages -> what a policy sees; actions -> a trajectory message. Pure, but for decoding compressed images. */
 
-import { SemanticVlaError } from '../errors.ts';
 import { decodeImage } from '../observation/decodeImage.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { checkFrameSize } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 import type { RosCompressedImage, RosImage, RosJointState, RosTime, RosTrajectory } from './rosInterface.ts';

@@ -1,8 +1,8 @@
 /** The node's ROS parameters: declared, read once at start, checked. docs/ros2.md lists them. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { nearest } from '../options.ts';
 import { type BlendRule, blendRules } from '../schedule/overlapBlend.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { nearest } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import type { RosModule, RosNode } from './rosInterface.ts';
 

@@ -3,9 +3,7 @@
  * control loop is the one of lib/schedule: fresh observations of the present instruction only, limits, HOLD.
  */
 
-import { SemanticVlaError } from '../errors.ts';
 import { observationGuard } from '../observation/observationGuard.ts';
-import { checkOptions } from '../options.ts';
 import type { ActionSpace } from '../schedule/actionSpace.ts';
 import { asynchronous } from '../schedule/asynchronous.ts';
 import type { Clock } from '../schedule/clock.ts';
@@ -17,7 +15,9 @@ import { openLoop } from '../schedule/openLoop.ts';
 import { overlapBlend } from '../schedule/overlapBlend.ts';
 import type { ActionScheduler, ScheduleOptions } from '../schedule/scheduler.ts';
 import { temporalEnsemble } from '../schedule/temporalEnsemble.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
+import { checkOptions } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { decodedFrameOf, frameOf, jointPositions, stampOf, trajectoryOf } from './messages.ts';
 import { type NodeParameters, readParameters } from './nodeParameters.ts';
@@ -31,6 +31,7 @@ import type {
 } from './rosInterface.ts';
 import { SensorInbox } from './sensorInbox.ts';
 
+/** What a node runs, and on which ROS. */
 export interface RosNodeOptions {
   readonly policy: Policy;
   /** The package rclnodejs, already initialised or not; see `loadRclnodejs`. */
@@ -84,6 +85,7 @@ export async function loadRclnodejs(): Promise<RosModule> {
   }
 }
 
+/** A running ROS 2 node around a policy. */
 export class RosPolicyNode implements AsyncDisposable {
   readonly parameters: NodeParameters;
   readonly scheduler: ActionScheduler;

@@ -7,12 +7,18 @@
  * bytes change with their file.
  */
 
-import type { NativeInitializer } from '../binding.ts';
+import type {
+  NamedTensors,
+  NativeInitializer,
+  OnnxRuntimeOptions,
+  Reply,
+  Request,
+  TensorData,
+} from '../addon/onnxMessages.ts';
 import { type FileStates, statesOf, WatchedFiles } from '../checkpoint/fileStates.ts';
-import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { encodeModel, externalFiles, type OnnxModel, onnxType } from '../graph/onnxModel.ts';
-import type { NamedTensors, OnnxRuntimeOptions, Reply, Request, TensorData } from './onnxMessages.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { OnnxThread } from './onnxThread.ts';
 import { RequestQueue } from './requestQueue.ts';
 import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
@@ -85,7 +91,7 @@ export class OnnxSession implements Session {
     const { instruction, policy, weights } = options;
     const used = [...externalFiles(instruction), ...externalFiles(policy)];
     const now = await statesOf(used);
-    const watched = await WatchedFiles.open(
+    const watched = WatchedFiles.open(
       new Map([...now].map(([file, state]) => [file, options.files?.get(file) ?? state])),
     );
     let session: OnnxSession | null = null;
@@ -111,11 +117,11 @@ export class OnnxSession implements Session {
       watched.check();
       if (weights === 'folded') {
         session.#watched = null;
-        await watched.close();
+        watched.close();
       }
     } catch (error) {
       // an aborted load is answered at once and ends by itself a little later
-      if (session === null) await watched.close();
+      if (session === null) watched.close();
       else void session.close();
       throw error;
     }
@@ -185,7 +191,7 @@ export class OnnxSession implements Session {
         // the thread has ended: nothing is left to close
       });
       this.#thread.end();
-      await this.#watched?.close();
+      this.#watched?.close();
     })();
     return this.#closing;
   }

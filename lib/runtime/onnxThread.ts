@@ -9,11 +9,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { loadAddon, type NativeCpuRuntime, type NativeCpuWork } from '../binding.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { loadAddon, type NativeCpuRuntime, type NativeCpuWork } from '../addon/binding.ts';
+import type { OnnxRuntimeOptions, Request } from '../addon/onnxMessages.ts';
 import { stagePrefix } from '../graph/graphContext.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { reinstallCommand } from '../support/packageCommand.ts';
-import type { OnnxRuntimeOptions, Request } from './onnxMessages.ts';
 
 export class OnnxThread {
   readonly #runtime: NativeCpuRuntime;

@@ -1,6 +1,6 @@
 /** Whether the shipped runtime opens exported models as any other program would: from their files, weights beside them. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { OnnxThread } from './onnxThread.ts';
 import { RequestQueue } from './requestQueue.ts';
 

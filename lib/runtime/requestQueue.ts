@@ -3,10 +3,10 @@
  * aborted one is dropped before it costs anything: a robot that gives up on late answers does not build a backlog.
  */
 
-import type { NativeCpuWork } from '../binding.ts';
-import { SemanticVlaError } from '../errors.ts';
+import type { NativeCpuWork } from '../addon/binding.ts';
+import type { Reply, Request } from '../addon/onnxMessages.ts';
 import { whenAborted } from '../support/abort.ts';
-import type { Reply, Request } from './onnxMessages.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 /** Given to the thread at once: one that runs, and the next, so that the thread never waits for the event loop. */
 const ahead = 2;

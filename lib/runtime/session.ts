@@ -6,7 +6,7 @@
 
 import type { ImageFrame } from '../types.ts';
 
-/** Numbers in, numbers out; shapes in letters of the spec. */
+/** Numbers in, numbers out; shapes in letters of docs/model.md. */
 export interface InstructionInput {
   /** [P + 1] Llama ids of the prompt (BOS first, 29871 last), then the stop id. */
   readonly promptIds: readonly number[];

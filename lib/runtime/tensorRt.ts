@@ -18,13 +18,13 @@ import {
   type NativeStaged,
   type NativeStepResult,
   type NativeTensor,
-} from '../binding.ts';
+} from '../addon/binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
-import { SemanticVlaError } from '../errors.ts';
 import { names, towerNames } from '../graph/names.ts';
 import { floatTypeOf, type WeightBinding } from '../graph/onnxModel.ts';
 import { orAborted, whenAborted } from '../support/abort.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type {
   FrameInput,

@@ -3,8 +3,8 @@
  * positions can be averaged and repeated, deltas add up, angles wrap, grippers do neither.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 
 /**
@@ -16,6 +16,7 @@ import type { Policy } from '../types.ts';
  */
 export type ActionKind = 'position' | 'delta' | 'angle' | 'binaryGripper' | 'gripper';
 
+/** What one number of an action means. */
 export interface ActionDimension {
   /** As in `policy.dimensions`. */
   readonly name: string;
@@ -37,6 +38,7 @@ export interface ActionDimension {
   readonly state?: { readonly index: number; readonly scale: number };
 }
 
+/** What the numbers of an action mean, dimension by dimension. */
 export interface ActionSpace {
   readonly name: string;
   readonly dimensions: readonly ActionDimension[];

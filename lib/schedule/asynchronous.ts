@@ -3,17 +3,22 @@
  * its observation are dropped, counted and not estimated, and it replaces the plan.
  */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
+/** What the asynchronous scheduler is told; everything may be left out. */
 export interface AsynchronousOptions extends ScheduleOptions {
   /** Asks when this share of the chunk, or less, is left; 0..1, default 0.5. 1 asks all the time. */
   readonly threshold?: number;
 }
 
-/** @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED */
+/**
+ * A scheduler that asks for the next chunk while the last one is executed, and takes it over as soon as it is there.
+ *
+ * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
+ */
 export function asynchronous(policy: Policy, options: AsynchronousOptions = {}): ActionScheduler {
   checkOptions(options, [...scheduleOptionNames, 'threshold'], 'asynchronous');
   const threshold = checkThreshold(options.threshold);

@@ -3,8 +3,9 @@
  * runs on a robot and in virtual time. The wall clock is never read: it jumps.
  */
 
-import { expected } from '../options.ts';
+import { expected } from '../support/options.ts';
 
+/** Where a loop gets its time from: the machine's clock, or a virtual one in tests. */
 export interface Clock {
   /** Milliseconds, monotonic; only differences mean something. */
   now(): number;

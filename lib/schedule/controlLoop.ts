@@ -6,9 +6,9 @@
  * thing sent is a HOLD (docs/safety.md).
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
+import { expected } from '../support/options.ts';
 import { type Clock, monotonicClock, readClock } from './clock.ts';
 import { Gate } from './gate.ts';
 import { Limiter } from './limits.ts';
@@ -49,6 +49,7 @@ export function startControlLoop(options: ControlLoopOptions): ControlLoop {
   return new ControlLoop(options);
 }
 
+/** A loop at the robot's rate: every tick one action, or a HOLD. */
 export class ControlLoop implements AsyncDisposable {
   readonly counters: LoopCounters = {
     ticks: 0,
@@ -163,6 +164,11 @@ export class ControlLoop implements AsyncDisposable {
   async stop(): Promise<void> {
     if (this.#running) this.#end(null);
     await this.done;
+  }
+
+  /** As `stop`: what is opened in this package is closed by that name. */
+  close(): Promise<void> {
+    return this.stop();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,8 +4,8 @@
  * stay those of now, so it fits policies that were trained with such an offset, or that lean on the state.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Observation, Policy } from '../types.ts';
 import type { ActionSpace } from './actionSpace.ts';
 import { checkThreshold } from './asynchronous.ts';
@@ -13,6 +13,7 @@ import { Plan } from './plan.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
+/** What is foreseen, and how. */
 export interface FutureStateOptions extends ScheduleOptions {
   /** How far ahead to look, in ticks: the usual latency times the rate, rounded up. */
   readonly ahead: number;

@@ -1,9 +1,10 @@
 /** Latency distributions: drawn from a formula, or replayed from recorded milliseconds. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 import type { Random } from '../support/random.ts';
 
+/** A distribution of latencies. */
 export interface Latency {
   /** As a person reads it, e.g. `lognormal(80, 0.3)`. */
   readonly name: string;

@@ -1,7 +1,7 @@
 /** What each dimension's limits come to, worked out once: bounds, steps, and where the reading of a position is taken from. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import {
   type ActionDimension,
   type ActionSpace,

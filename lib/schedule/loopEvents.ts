@@ -64,6 +64,7 @@ export interface SentAction {
   readonly newestObservedAt: number | null;
 }
 
+/** What a loop did, counted. */
 export interface LoopCounters {
   ticks: number;
   executed: number;
@@ -81,6 +82,7 @@ export interface LoopCounters {
   lateness: { mean: number; max: number };
 }
 
+/** What happens in a loop. */
 export type LoopEvent =
   | {
       readonly type: 'hold';

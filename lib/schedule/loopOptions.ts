@@ -1,6 +1,6 @@
 /** What a control loop is started with. */
 
-import { checkOptions, checkSignal, expected } from '../options.ts';
+import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { type Clock, checkClock } from './clock.ts';
 import type { LimitOptions } from './limitRules.ts';
 import type { LoopEvent, SentAction, TimedObservation } from './loopEvents.ts';

@@ -1,10 +1,11 @@
 /** Open loop: execute a chunk, or its first rows, then look again; the reference's way (LIBERO 8 rows, ALOHA 25). */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
+/** What the open loop is told; everything may be left out. */
 export interface OpenLoopOptions extends ScheduleOptions {
   /** Rows executed before asking again; default: the whole chunk. */
   readonly executeHorizon?: number;

@@ -3,7 +3,7 @@
  * the robot does not jump at the seam.
  */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { checkThreshold } from './asynchronous.ts';
 import type { PlacedChunk } from './plan.ts';
@@ -23,6 +23,7 @@ export type BlendRule =
   | 'linear'
   | 'exponential';
 
+/** How rows of two chunks that overlap are mixed. */
 export interface OverlapBlendOptions extends ScheduleOptions {
   readonly rule: BlendRule;
   /** Asks when this share of the chunk, or less, is left; default 0.5. */
@@ -48,7 +49,11 @@ const shareOfNew: Readonly<Record<BlendRule, (row: number, rows: number) => numb
 /** Names of the rules. */
 export const blendRules = Object.keys(shareOfNew) as BlendRule[];
 
-/** @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED */
+/**
+ * A scheduler that mixes the rows in which the newest chunk and the plan overlap.
+ *
+ * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
+ */
 export function overlapBlend(policy: Policy, options: OverlapBlendOptions): ActionScheduler {
   checkOptions(options, [...scheduleOptionNames, 'rule', 'threshold', 'frozen'], 'overlapBlend');
   const { rule, frozen = 0 } = options;

@@ -4,7 +4,7 @@
  * moves, and it is forgotten when a good one comes.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Observation } from '../types.ts';
 import { wrapped } from './actionSpace.ts';
 import { type LimitRule, placeOf, readingSlack } from './limitRules.ts';

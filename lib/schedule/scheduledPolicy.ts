@@ -1,8 +1,8 @@
 /** The part that all modes share: asks the policy, counts rows, and lets nothing through an epoch's end. */
 
-import { SemanticVlaError } from '../errors.ts';
 import { orAborted } from '../support/abort.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type ActionSpace, resolveActionSpace } from './actionSpace.ts';

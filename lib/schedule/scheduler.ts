@@ -1,6 +1,6 @@
 /** The shapes of scheduling: what a loop gives every tick, and what it gets. Only types; no behaviour. */
 
-import type { SemanticVlaError } from '../errors.ts';
+import type { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk, Observation, Policy } from '../types.ts';
 import type { ActionSpace } from './actionSpace.ts';
 import type { Clock } from './clock.ts';
@@ -33,6 +33,7 @@ export interface ScheduledAction {
   readonly row: number;
 }
 
+/** What a scheduler did, counted. */
 export interface ScheduleCounters {
   /** Predictions asked for. */
   requests: number;
@@ -60,6 +61,7 @@ export interface LatencyCounters {
   max: number;
 }
 
+/** What happens in a scheduler. */
 export type ScheduleEvent =
   | { readonly type: 'request'; readonly at: number; readonly observedAt: number; readonly epoch: number }
   | { readonly type: 'chunk'; readonly at: number; readonly latency: number; readonly dropped: number }

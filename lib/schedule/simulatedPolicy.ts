@@ -3,8 +3,8 @@
  * wherever a GPU would, in real or in virtual time.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import { Random } from '../support/random.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Clock, monotonicClock } from './clock.ts';
@@ -19,6 +19,7 @@ export interface SimulatedCall {
   readonly random: Random;
 }
 
+/** What the simulated policy sees and how late it answers. */
 export interface SimulatedPolicyOptions {
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
@@ -52,6 +53,8 @@ const optionNames = [
 ] as const satisfies readonly (keyof SimulatedPolicyOptions)[];
 
 /**
+ * A policy that follows a target with a given latency, for trying schedulers without a checkpoint.
+ *
  * @throws OPTION_INVALID, OPTION_UNKNOWN
  */
 export function simulatedPolicy(options: SimulatedPolicyOptions): Policy {

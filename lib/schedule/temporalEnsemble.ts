@@ -3,11 +3,12 @@
  * policy slower than a tick it asks as often as the policy answers.
  */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
+/** How fast old predictions lose weight. */
 export interface TemporalEnsembleOptions extends ScheduleOptions {
   /** m of the weights exp(-m i), i = 0 for the oldest prediction; larger gives old predictions more. Default 0.01. */
   readonly m?: number;

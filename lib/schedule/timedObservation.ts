@@ -1,6 +1,6 @@
 /** What a loop's `observe` may answer with, and nothing else. */
 
-import { expected } from '../options.ts';
+import { expected } from '../support/options.ts';
 import type { TimedObservation } from './loopEvents.ts';
 
 /**

@@ -9,6 +9,7 @@ interface Timer {
   callback: (() => void) | null;
 }
 
+/** A clock that stands still until it is told to go on, for tests. */
 export class VirtualClock implements Clock {
   #now: number;
   #order = 0;

@@ -5,8 +5,8 @@ import { lookup } from 'node:dns/promises';
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 
 /** Shorter ones can be guessed over a network. */
 const minTokenLength = 16;

@@ -1,5 +1,5 @@
 /**
- * What `POST /act` answers to a body (spec, Serving protocol of the reference): a list of C arrays. Failures have honest
+ * What `POST /act` answers to a body (docs/model.md, Serving protocol of the reference): a list of C arrays. Failures have honest
  * status codes; with `compat` they are what the reference answers: status 200 and the JSON string "error".
  */
 

@@ -1,6 +1,6 @@
 /** Memory for the bodies of HTTP requests: only what has arrived is memory, and what one has used the next one gets. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { ByteBudget, Lease } from './byteBudget.ts';
 import { invalidRequest } from './ndarray.ts';
 

@@ -5,7 +5,7 @@
  * its seconds. What the policy is reading at the moment stays.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 /** An upload of this age weighs more the longer it takes. */
 const graceMs = 1000;

@@ -3,7 +3,7 @@
  * out: other messages name files of this machine.
  */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 
 export interface Failure {
   /** HTTP status. */
@@ -23,6 +23,7 @@ export const clientErrors: Partial<Record<ErrorCode, number>> = {
   IMAGE_DTYPE: 422,
   IMAGE_TOO_LARGE: 422,
   STATE_INVALID: 422,
+  UNNORM_KEY_OTHER: 422,
   INSTRUCTION_INVALID: 422,
   INSTRUCTION_TOO_LONG: 422,
   OVERLOADED: 503,

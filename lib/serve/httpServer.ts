@@ -5,7 +5,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Denial, Gate } from './access.ts';
 import { type Connection, Connections } from './connections.ts';
 import type { Failure } from './failure.ts';

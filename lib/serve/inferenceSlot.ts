@@ -4,7 +4,7 @@
  * coming, and from client to client where there are several, so that no one of them can crowd out the others.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 export type Rejection = 'superseded' | 'draining';
 

@@ -4,7 +4,7 @@
  * are asked for, and depth, number of values and length of keys are bounded. Duplicate keys and `__proto__` are refused.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { invalidRequest } from './ndarray.ts';
 
 export type JsonValue = null | boolean | number | JsonText | JsonValue[] | Map<string, JsonValue>;
@@ -178,6 +178,11 @@ export function parseJsonBytes(bytes: Buffer): JsonValue {
   return new Parser(bytes).document();
 }
 
+/** What it usually is. */
+const moreValues =
+  'more, such as an image as a list of numbers has. Send NumPy arrays: in Python json_numpy.patch() before json.dumps or ' +
+  'requests.post(json=...)';
+
 class Parser {
   readonly #bytes: Buffer;
   #at = 0;
@@ -189,6 +194,8 @@ class Parser {
   }
 
   document(): JsonValue {
+    // A byte order mark, as editors of Windows write it.
+    if (this.#bytes[0] === 0xef && this.#bytes[1] === 0xbb && this.#bytes[2] === 0xbf) this.#at = 3;
     const value = this.#value(0);
     this.#space();
     if (this.#at < this.#bytes.length) throw this.#unexpected('the end');
@@ -197,7 +204,7 @@ class Parser {
 
   #value(depth: number): JsonValue {
     if (depth > maxDepth) throw invalidRequest(`JSON of at most ${maxDepth} levels`, 'more');
-    if (++this.#values > maxValues) throw invalidRequest(`JSON of at most ${maxValues} values`, 'more');
+    if (++this.#values > maxValues) throw invalidRequest(`JSON of at most ${maxValues} values`, moreValues);
     this.#space();
     switch (this.#bytes[this.#at]) {
       case quote:

@@ -1,22 +1,15 @@
 /**
- * json_numpy's form of arrays: `{"__numpy__": base64, "dtype": "<f8", "shape": [7]}` (spec, Serving protocol of the
+ * json_numpy's form of arrays: `{"__numpy__": base64, "dtype": "<f8", "shape": [7]}` (docs/model.md, Serving protocol of the
  * reference).
  */
 
-import { decodeBase64 } from '../support/base64.ts';
+import { decodeBase64 } from '../addon/base64.ts';
 import { JsonSyntaxError, type JsonText, type JsonValue, parseJsonBytes } from './jsonBytes.ts';
-import {
-  arrayBytes,
-  checkDtype,
-  checkShape,
-  invalidRequest,
-  NdArray,
-  type WireMap,
-  type WireValue,
-} from './ndarray.ts';
+import { arrayBytes, checkDtype, checkShape, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
+import { type WireFields, wireFields } from './wireFields.ts';
 
 export interface ActRequest {
-  readonly fields: WireMap;
+  readonly fields: WireFields;
   /** It came as `{"encoded": "<json>"}` and is answered in kind. */
   readonly encoded: boolean;
 }
@@ -29,10 +22,10 @@ export interface ActRequest {
 export function decodeActRequest(body: Buffer): ActRequest {
   const outer = parseObject(body);
   const inner = outer.get('encoded');
-  if (inner === undefined) return { fields: decodeFields(outer), encoded: false };
+  if (inner === undefined) return { fields: fieldsOf(outer), encoded: false };
   if (outer.size !== 1) throw invalidRequest('`encoded` to be the only key', `${outer.size} keys`);
   if (!isText(inner)) throw invalidRequest('`encoded` to be a string that holds JSON', 'something else');
-  return { fields: decodeFields(parseInner(inner.unescapeInPlace())), encoded: true };
+  return { fields: fieldsOf(parseInner(inner.unescapeInPlace())), encoded: true };
 }
 
 /** Any JSON with arrays in it; a message of a server too. @throws REQUEST_INVALID */
@@ -56,10 +49,11 @@ function parseInner(bytes: Buffer): Map<string, JsonValue> {
   }
 }
 
-function decodeFields(object: Map<string, JsonValue>): WireMap {
-  const value = decode(object);
-  if (value instanceof Map) return value;
-  throw invalidRequest('an object of observation fields', 'an array');
+function fieldsOf(object: Map<string, JsonValue>): WireFields {
+  if (object.has('__numpy__')) throw invalidRequest('an object of observation fields', 'an array');
+  const inside = (value: JsonValue): Map<string, JsonValue> | null =>
+    value instanceof Map && !value.has('__numpy__') ? value : null;
+  return wireFields(object, { inside, decode });
 }
 
 function isText(value: JsonValue | undefined): value is JsonText {

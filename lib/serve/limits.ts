@@ -1,10 +1,11 @@
 /** What a server holds or waits for at most. Every figure can be set; none can be switched off. */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 
 /** How often connections past their time are looked for. Node's default of 30 s would make every timeout below it a lie. */
 export const timeoutCheckMs = 500;
 
+/** Bounds of a server: sizes, times, connections. */
 export interface ServeLimits {
   /** Bytes of one HTTP body or WebSocket message. */
   readonly bodyBytes: number;

@@ -5,10 +5,9 @@
  */
 
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { type Level, type Logger, pino } from 'pino';
-import { expected } from '../options.ts';
 import { isolated } from '../support/isolated.ts';
+import { expected } from '../support/options.ts';
 
 /** What the server calls of a logger. */
 export type ServerLog = Pick<Logger, 'info' | 'warn' | 'error'>;
@@ -100,12 +99,13 @@ export class LossyLines {
 }
 
 /**
- * Writes to `fd` without waiting. Files do not make a writer wait. A pipe or a terminal is opened once more, since not to
- * wait is a property of what was opened, which others may share. A socket can only be had through Node.
+ * Writes to standard error without waiting. Files do not make a writer wait. A pipe or a terminal is opened once more, since
+ * not to wait is a property of what was opened, which others may share. A socket cannot be; Node makes it one that does not
+ * wait as soon as it is looked at.
  */
-function writerOf(fd: number): Write {
+function writerOf(fd: 2): Write {
   const stat = fstatSync(fd);
-  if (stat.isSocket()) return socketWriter(fd);
+  if (stat.isSocket()) void process.stderr;
   if (stat.isFIFO() || stat.isCharacterDevice()) {
     try {
       const own = openSync(
@@ -118,19 +118,4 @@ function writerOf(fd: number): Write {
     }
   }
   return (bytes) => writeSync(fd, bytes);
-}
-
-function socketWriter(fd: number): Write {
-  const socket = new Socket({ fd, readable: false, writable: true });
-  socket.on('error', () => {});
-  socket.unref();
-  return (bytes) => {
-    if (socket.writableLength > keptBytes) {
-      const error: NodeJS.ErrnoException = new Error('the reader of the log is slow');
-      error.code = 'EAGAIN';
-      throw error;
-    }
-    socket.write(bytes);
-    return bytes.length;
-  };
 }

@@ -41,7 +41,7 @@ export function checkMsgpack(bytes: Uint8Array): void {
     }
     const isKey = level.keys !== null && level.left % 2 === 0;
     level.left--;
-    if (++values > maxValues) throw invalidRequest(`msgpack of at most ${maxValues} values`, 'more');
+    if (++values > maxValues) throw invalidRequest(`msgpack of at most ${maxValues} values`, moreValues);
     const item = readItem(view, at);
     at = item.next;
     if (at > bytes.length) throw truncated(at - bytes.length);
@@ -57,6 +57,10 @@ export function checkMsgpack(bytes: Uint8Array): void {
   }
   if (at !== bytes.length) throw invalidRequest('one msgpack value', `${bytes.length - at} bytes behind it`);
 }
+
+/** What it usually is. */
+const moreValues =
+  "more, such as an image as a list of numbers has. Send NumPy arrays with openpi_client's msgpack_numpy";
 
 interface Level {
   /** Values still to come. */

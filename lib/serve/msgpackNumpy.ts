@@ -7,6 +7,7 @@
 import { Packr, Unpackr } from 'msgpackr';
 import { checkMsgpack } from './msgpackCheck.ts';
 import { checkDtype, checkShape, invalidRequest, NdArray, type WireMap, type WireValue } from './ndarray.ts';
+import { type WireFields, wireFields } from './wireFields.ts';
 
 /** `useRecords` would write msgpackr's own extension; with `mapsAsObjects` binary keys would become "1,2,3". */
 const options = { useRecords: false, mapsAsObjects: false, moreTypes: false, int64AsType: 'number' } as const;
@@ -23,14 +24,30 @@ const keys = {
  * @throws REQUEST_INVALID
  */
 export function decodeMsgpackNumpy(bytes: Uint8Array): WireValue {
+  return decode(unpack(bytes));
+}
+
+function unpack(bytes: Uint8Array): unknown {
   checkMsgpack(bytes);
-  let value: unknown;
   try {
-    value = new Unpackr(options).unpack(bytes);
+    return new Unpackr(options).unpack(bytes);
   } catch {
     throw invalidRequest('msgpack', 'other bytes');
   }
-  return decode(value);
+}
+
+/** A request: a map. @throws REQUEST_INVALID */
+export function decodeMsgpackRequest(bytes: Uint8Array): WireFields {
+  const fields = inside(unpack(bytes));
+  if (fields === null) throw invalidRequest('a msgpack map', 'something else');
+  return wireFields(fields, { inside, decode });
+}
+
+/** null: no map, or one that is an array or a scalar. */
+function inside(value: unknown): ReadonlyMap<string, unknown> | null {
+  if (!(value instanceof Map)) return null;
+  const { fields, marks } = readKeys(value);
+  return marks.has('__ndarray__') || marks.has('__npgeneric__') ? null : fields;
 }
 
 /** A message that must be a map. @throws REQUEST_INVALID */
@@ -56,18 +73,29 @@ function decode(value: unknown): WireValue {
   throw invalidRequest('plain msgpack types', typeof value);
 }
 
-function decodeMap(map: Map<unknown, unknown>): WireValue {
+interface Keys {
+  readonly fields: ReadonlyMap<string, unknown>;
+  /** Keys of bytes: only they mark an array. */
+  readonly marks: ReadonlySet<string>;
+}
+
+/** Each name comes once: msgpackCheck has seen to it. */
+function readKeys(map: Map<unknown, unknown>): Keys {
   const fields = new Map<string, unknown>();
-  // Only binary keys mark an array. Each name comes once: msgpackCheck has seen to it.
-  const binary = new Set<string>();
+  const marks = new Set<string>();
   for (const [key, value] of map) {
     const name = keyText(key);
     if (name === '__proto__') throw invalidRequest('plain keys', '__proto__');
-    if (typeof key !== 'string') binary.add(name);
+    if (typeof key !== 'string') marks.add(name);
     fields.set(name, value);
   }
-  if (binary.has('__ndarray__')) return decodeArray(fields);
-  if (binary.has('__npgeneric__')) return decodeScalar(fields);
+  return { fields, marks };
+}
+
+function decodeMap(map: Map<unknown, unknown>): WireValue {
+  const { fields, marks } = readKeys(map);
+  if (marks.has('__ndarray__')) return decodeArray(fields);
+  if (marks.has('__npgeneric__')) return decodeScalar(fields);
   return new Map([...fields].map(([key, value]) => [key, decode(value)]));
 }
 

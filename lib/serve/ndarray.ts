@@ -3,7 +3,7 @@
  * bytes are exactly what type and shape say.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 
 type Read = (view: DataView, at: number) => number;
 

@@ -4,11 +4,12 @@
  * show a policy its cameras swapped.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import { frameOfArray } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation, Policy } from '../types.ts';
-import { invalidRequest, NdArray, type WireMap, type WireValue } from './ndarray.ts';
+import { invalidRequest, NdArray, type WireValue } from './ndarray.ts';
+import type { WireFields } from './wireFields.ts';
 
 /** Where a request holds what. `a/b` names the key `a/b` or, where there is none, `b` inside of `a`. */
 export interface ObservationKeys {
@@ -23,9 +24,11 @@ export interface ObservationKeys {
 export interface ServedObservation {
   readonly observation: Observation;
   readonly instruction: string;
+  /** In whose units the client wants its actions; null: it does not say. */
+  readonly unnormKey: string | null;
 }
 
-export type ReadObservation = (fields: WireMap) => ServedObservation;
+export type ReadObservation = (fields: WireFields) => ServedObservation;
 
 /** More numbers than any robot has joints; a bound for states written as plain lists is in the JSON reader. */
 const maxStateSize = 4096;
@@ -46,13 +49,22 @@ export function observationReader(
 
   return (fields) => {
     const images: Record<string, ImageFrame> = {};
-    for (const { name, key } of cameras) images[name] = frame(find(fields, key), key);
-    const state = find(fields, stateKey);
+    for (const { name, key } of cameras) images[name] = frame(fields, name, key);
+    const state = fields.find(stateKey);
     if (state === undefined && needsState) {
-      throw new SemanticVlaError('STATE_INVALID', `Field ${stateKey}: expected the joint state, found none.`);
+      throw new SemanticVlaError(
+        'STATE_INVALID',
+        `Field ${stateKey}: expected the joint state, found ${fields.names()}. Send it, or serve with --state-key KEY ` +
+          '(keys.state) where another key holds it.',
+      );
     }
-    const observation = state === undefined ? { images } : { images, state: numbers(state, stateKey) };
-    return { observation, instruction: instruction(fields, instructionKeys) };
+    const values = state === undefined ? null : stateOf(state, stateKey, needsState);
+    const observation = values === null ? { images } : { images, state: values };
+    return {
+      observation,
+      instruction: instruction(fields, instructionKeys),
+      unnormKey: unnormKey(fields),
+    };
   };
 }
 
@@ -76,26 +88,43 @@ function checkKeys(keys: ObservationKeys, known: readonly string[]): void {
   }
 }
 
-function find(fields: WireMap, key: string): WireValue | undefined {
-  const own = fields.get(key);
-  if (own !== undefined) return own;
-  const slash = key.indexOf('/');
-  if (slash < 0) return undefined;
-  const outer = fields.get(key.slice(0, slash));
-  return outer instanceof Map ? find(outer, key.slice(slash + 1)) : undefined;
+/** What a value is, for a message. */
+function kindOf(value: WireValue): string {
+  if (value instanceof NdArray) return `an array of shape (${value.shape.join(', ')})`;
+  if (value instanceof Map) return 'an object';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'string' ? 'a text' : `${String(value)}`;
 }
 
-function frame(value: WireValue | undefined, key: string): ImageFrame {
+/** How clients of either protocol send an array. */
+const asArray =
+  'Send a NumPy array: in Python json_numpy.patch() before json.dumps or requests.post(json=...), over the WebSocket ' +
+  "openpi_client's msgpack_numpy";
+
+function frame(fields: WireFields, camera: string, key: string): ImageFrame {
+  const value = fields.find(key);
   if (value === undefined) {
     throw new SemanticVlaError(
       'CAMERA_MISSING',
-      `Field ${key}: expected an image, found none. Send it, or configure which key holds which camera.`,
+      `Field ${key}: expected the image of camera ${camera}, found ${fields.names()}. Send it, or serve with --camera ` +
+        `${camera}=KEY (keys.cameras) where another key holds it.`,
     );
   }
-  if (!(value instanceof NdArray)) {
-    throw new SemanticVlaError('IMAGE_INVALID', `Field ${key}: expected an array, found something else.`);
+  if (value instanceof NdArray) return frameOfArray(value, `Field ${key}`);
+  throw new SemanticVlaError(
+    'IMAGE_INVALID',
+    `Field ${key}: expected an array of shape (height, width, 3), uint8, found ${kindOf(value)}. ${asArray}.`,
+  );
+}
+
+/** null: not numbers, and the policy reads none; a scheduler around it may. */
+function stateOf(value: WireValue, key: string, isNeeded: boolean): Float64Array | null {
+  try {
+    return numbers(value, key);
+  } catch (error) {
+    if (isNeeded) throw error;
+    return null;
   }
-  return frameOfArray(value, `Field ${key}`);
 }
 
 function numbers(value: WireValue, key: string): Float64Array {
@@ -105,31 +134,59 @@ function numbers(value: WireValue, key: string): Float64Array {
       `Field ${key}: expected an array of finite numbers of one dimension, found ${found}.`,
     );
   };
-  const list = value instanceof NdArray ? rowOf(value) : Array.isArray(value) ? value : null;
-  if (list === null)
-    return fail(value instanceof NdArray ? `shape (${value.shape.join(', ')})` : 'another value');
-  const state = Float64Array.from(list, (item) => (typeof item === 'number' ? item : Number.NaN));
-  return state.every(Number.isFinite) ? state : fail('one that is not finite, or no number');
+  const row = rowOf(value);
+  if (row === null) return fail(kindOf(value));
+  if (row.length > maxStateSize) return fail(`${row.length} of them`);
+  return Float64Array.from(row, (item, i) => {
+    const number = scalarOf(item);
+    if (number === null) return fail(`${kindOf(item)} at ${i}`);
+    return Number.isFinite(number) ? number : fail(`${number} at ${i}`);
+  });
 }
 
-/** [n], or [1, n] as a batch of one; null for another shape or too many. A scalar has no row. */
-function rowOf(array: NdArray): Float64Array | null {
-  const { shape } = array;
+/** [n], or [1, n] as a batch of one; null for another shape. A scalar has no row. */
+function rowOf(value: WireValue): ArrayLike<WireValue> | null {
+  if (Array.isArray(value)) {
+    const [only] = value as readonly WireValue[];
+    const isBatch =
+      value.length === 1 && (Array.isArray(only) || (only instanceof NdArray && only.shape.length === 1));
+    return isBatch ? rowOf(only!) : (value as readonly WireValue[]);
+  }
+  if (!(value instanceof NdArray)) return null;
+  const { shape } = value;
   const isRow = shape.length === 1 || (shape.length === 2 && shape[0] === 1);
-  return isRow && shape.at(-1)! <= maxStateSize ? array.numbers() : null;
+  if (!isRow) return null;
+  return shape.at(-1)! <= maxStateSize ? value.numbers() : { length: shape.at(-1)! };
 }
 
-function instruction(fields: WireMap, keys: readonly string[]): string {
-  const given = keys.filter((key) => find(fields, key) !== undefined);
+/** Of a list, a number, or one of NumPy, which json_numpy writes as an array without dimensions. */
+function scalarOf(item: WireValue): number | null {
+  if (typeof item === 'number') return item;
+  return item instanceof NdArray && item.shape.length === 0 ? item.numbers()[0]! : null;
+}
+
+function instruction(fields: WireFields, keys: readonly string[]): string {
+  const given = keys.filter((key) => fields.find(key) !== undefined);
   const [key] = given;
   if (key === undefined) {
     throw new SemanticVlaError(
       'INSTRUCTION_INVALID',
-      `Field ${keys.join(' or ')}: expected what the robot shall do, found none.`,
+      `Field ${keys.join(' or ')}: expected what the robot shall do, found ${fields.names()}. Send it, or serve with ` +
+        '--instruction-key KEY (keys.instruction) where another key holds it.',
     );
   }
   if (given.length > 1) throw invalidRequest(`one of ${keys.join(', ')}`, `${given.length} of them`);
-  const text = find(fields, key);
-  if (typeof text === 'string' && text.trim() !== '') return text;
-  throw new SemanticVlaError('INSTRUCTION_INVALID', `Field ${key}: expected a text, found none.`);
+  const text = fields.find(key)!;
+  // Half of a pair of UTF-16 is no text that UTF-8 could carry.
+  if (typeof text === 'string' && text.trim() !== '' && text.isWellFormed()) return text;
+  const found =
+    typeof text !== 'string' ? kindOf(text) : text.trim() === '' ? 'an empty one' : 'half a character';
+  throw new SemanticVlaError('INSTRUCTION_INVALID', `Field ${key}: expected a text, found ${found}.`);
+}
+
+/** What the original OpenVLA clients send to choose statistics; a server has one set of them. */
+function unnormKey(fields: WireFields): string | null {
+  const key = fields.find('unnorm_key');
+  if (key === undefined || typeof key === 'string') return key ?? null;
+  throw invalidRequest('`unnorm_key` to be a text', kindOf(key));
 }

@@ -1,14 +1,14 @@
 /** One WebSocket: what arrives on it is counted from the first byte, answers leave in the order of their requests. */
 
 import { type RawData, WebSocket } from 'ws';
-import type { SemanticVlaError } from '../errors.ts';
+import type { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk } from '../types.ts';
 import type { Lease } from './byteBudget.ts';
 import { ClientGone } from './clientGone.ts';
 import type { Connection } from './connections.ts';
 import type { Failure } from './failure.ts';
 import { timeoutCheckMs } from './limits.ts';
-import { decodeMsgpackMap, encodeMsgpackNumpy } from './msgpackNumpy.ts';
+import { decodeMsgpackRequest, encodeMsgpackNumpy } from './msgpackNumpy.ts';
 import { float64Array, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
 import type { PolicyService } from './policyService.ts';
 
@@ -186,7 +186,7 @@ export class OpenpiConnection {
       lease.add(bytes.length);
       lease.arrived();
       const ticket = { caller, asker: this.#connection, lease };
-      const { chunk, inferMs } = await service.infer(decodeMsgpackMap(bytes), ticket);
+      const { chunk, inferMs } = await service.infer(decodeMsgpackRequest(bytes), ticket);
       const totalMs = performance.now() - start;
       service.metrics.request('openpi', 'OK', totalMs / 1000);
       service.log.info({ protocol: 'openpi', code: 'OK', bytes: bytes.length, inferMs, totalMs }, 'request');

@@ -11,9 +11,23 @@ import type { ObservationKeys } from './observationMap.ts';
 import { OpenpiSocket } from './openpiSocket.ts';
 import { commonPages } from './pages.ts';
 import { PolicyService } from './policyService.ts';
-import type { PolicyServer } from './servePolicy.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
+
+/** A running server. */
+export interface PolicyServer extends AsyncDisposable {
+  /** e.g. `http://127.0.0.1:8777`; null when not served. */
+  readonly actUrl: string | null;
+  /** e.g. `ws://127.0.0.1:8000`; null when not served. */
+  readonly openpiUrl: string | null;
+  /** What `GET /metrics` answers. */
+  metrics(): Promise<string>;
+  /**
+   * Refuses new requests, lets the running one end, and closes every connection within `limits.drainMs`. Idempotent. The
+   * policy stays open: it is the caller's.
+   */
+  close(): Promise<void>;
+}
 
 /** Every option resolved; a port of null is not served. */
 export interface ServerSettings {

@@ -1,6 +1,7 @@
 /** One policy behind both protocols: reads a request, takes the slot, predicts, checks, counts. */
 
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { BodyPool } from './bodyPool.ts';
 import { ByteBudget, type Lease } from './byteBudget.ts';
@@ -12,6 +13,7 @@ import type { WireMap } from './ndarray.ts';
 import { type ObservationKeys, observationReader, type ReadObservation } from './observationMap.ts';
 import { describePolicy, type ExtraMetadata, fingerprint } from './serverMetadata.ts';
 import { type Protocol, type ServeRecorder, ServerMetrics } from './serverMetrics.ts';
+import type { WireFields } from './wireFields.ts';
 
 export interface ServiceOptions {
   readonly policy: Policy;
@@ -100,9 +102,10 @@ export class PolicyService {
    * @throws (rejects) what `observationReader` throws, OVERLOADED, DRAINING, what the door for chunks throws, or the policy's
    *   error
    */
-  async infer(fields: WireMap, { asker, caller, lease }: Ticket): Promise<Inference> {
-    const { observation, instruction } = this.#read(fields);
+  async infer(fields: WireFields, { asker, caller, lease }: Ticket): Promise<Inference> {
+    const { observation, instruction, unnormKey: wanted } = this.#read(fields);
     const unnormKey = this.#unnormKey;
+    if (unnormKey !== undefined) checkUnnormKey(wanted, unnormKey);
     return this.#slot.run(
       async (signal) => {
         lease.pin();
@@ -114,6 +117,7 @@ export class PolicyService {
             ...(unnormKey === undefined ? {} : { unnormKey }),
           });
           const chunk = checkedChunk(answer, this.#policy);
+          checkUnnormKey(wanted, chunk.unnormKey);
           const inferMs = performance.now() - start;
           this.metrics.inference(inferMs / 1000);
           this.#failures = 0;
@@ -146,4 +150,15 @@ export class PolicyService {
     await this.#slot.drain();
     clearTimeout(timer);
   }
+}
+
+/** Actions in other units than the client takes them for move a robot wrongly. */
+function checkUnnormKey(wanted: string | null, served: string): void {
+  // LIBERO's training data is named after the suite, with this suffix or without; the reference's clients leave it out.
+  if (wanted === null || wanted === served || `${wanted}_no_noops` === served) return;
+  throw new SemanticVlaError(
+    'UNNORM_KEY_OTHER',
+    `Field unnorm_key: expected ${served}, in whose units this server answers, found ${JSON.stringify(wanted.slice(0, 80))}. ` +
+      'Leave it out, or ask a server that was started with that --unnorm-key.',
+  );
 }

@@ -1,15 +1,18 @@
 /** A policy on the network: both protocols in one process, on one port each, until `close`. */
 
 import type { Logger } from 'pino';
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { checkAddress, checkToken } from './access.ts';
 import { resolveLimits, type ServeLimits } from './limits.ts';
 import type { ObservationKeys } from './observationMap.ts';
+import type { PolicyServer } from './policyServer.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
+import { warmUp } from './warmUp.ts';
 
+/** Addresses, access, keys of requests, limits. */
 export interface ServeOptions {
   /** Address to listen on; default 127.0.0.1. One that other machines reach needs a token. */
   readonly host?: string;
@@ -48,27 +51,13 @@ const optionNames = [
   'recorder',
 ] as const satisfies readonly (keyof ServeOptions)[];
 
-export interface PolicyServer extends AsyncDisposable {
-  /** e.g. `http://127.0.0.1:8777`; null when not served. */
-  readonly actUrl: string | null;
-  /** e.g. `ws://127.0.0.1:8000`; null when not served. */
-  readonly openpiUrl: string | null;
-  /** What `GET /metrics` answers. */
-  metrics(): Promise<string>;
-  /**
-   * Refuses new requests, lets the running one end, and closes every connection within `limits.drainMs`. Idempotent. The
-   * policy stays open: it is the caller's.
-   */
-  close(): Promise<void>;
-}
-
 /** Ports of openpi's and the reference's servers. */
 const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };
 
 /**
- * Serves `policy` until `close`.
+ * Serves `policy` until `close`. One that tells its `stateSize` predicts once before anybody can ask.
  * @throws (rejects) OPTION_INVALID, OPTION_UNKNOWN, CAMERA_UNKNOWN; OPTION_REQUIRED an address that other machines reach
- *   without a token; ADDRESS_UNAVAILABLE
+ *   without a token; ADDRESS_UNAVAILABLE; what the policy refuses every request for
  */
 export async function servePolicy(policy: Policy, options: ServeOptions = {}): Promise<PolicyServer> {
   checkOptions(options, optionNames, 'servePolicy');
@@ -91,6 +80,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
   };
   const address = await checkAddress({ host, token, insecureNoAuth });
   const limits = resolveLimits(options.limits);
+  const unnormKey = (await warmUp(policy, { unnormKey: options.unnormKey })) ?? options.unnormKey;
   // Loaded here: who only predicts shall not wait for a web server.
   const { startServer } = await import('./policyServer.ts');
   return startServer({
@@ -101,7 +91,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     token,
     compat: act !== false && act.compat === true,
     keys: options.keys ?? {},
-    unnormKey: options.unnormKey,
+    unnormKey,
     metadata: options.metadata ?? {},
     limits,
     logger: options.logger,

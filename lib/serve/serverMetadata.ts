@@ -4,7 +4,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { expected } from '../options.ts';
+import { expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { encodeMsgpackNumpy } from './msgpackNumpy.ts';
 import type { WireMap, WireValue } from './ndarray.ts';

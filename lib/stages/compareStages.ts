@@ -1,11 +1,11 @@
 /** Stage-by-stage difference of two runs: where do two implementations part, and by how much? */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { StageTensor } from '../types.ts';
 import type { Stages } from './stageFile.ts';
 import { compareStageNames } from './stageOrder.ts';
 
-/** Measured on the reference outputs; test/golden/README.md and the project's spec state the reasons. */
+/** Measured on the reference outputs; test/golden/README.md and docs/model.md state the reasons. */
 export interface StageTolerances {
   /**
    * Largest absolute difference of float stages. 1e-3: values reach 20 and float32 in another order of operations stays
@@ -23,6 +23,7 @@ export interface StageTolerances {
   readonly pixelShare: number;
 }
 
+/** What the goldens of the reference are held to. */
 export const defaultTolerances: StageTolerances = {
   atol: 1e-3,
   actionsAtol: 5e-5,
@@ -30,12 +31,14 @@ export const defaultTolerances: StageTolerances = {
   pixelShare: 1e-4,
 };
 
+/** How far values may lie apart. */
 export interface CompareOptions {
   readonly tolerances?: Partial<StageTolerances>;
   /** Keys on one side only are a failure. Default: they are listed. */
   readonly strict?: boolean;
 }
 
+/** How far one stage lies apart. */
 export interface StageDifference {
   readonly name: string;
   readonly passed: boolean;
@@ -55,6 +58,7 @@ export interface StageDifference {
   readonly tolerance: number;
 }
 
+/** Two stage files, stage by stage. */
 export interface StageComparison {
   readonly passed: boolean;
   /** In computation order. */

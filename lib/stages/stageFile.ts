@@ -5,9 +5,10 @@ import { open, rename, rm } from 'node:fs/promises';
 import { readTensor, widenToFloat32 } from '../checkpoint/readTensor.ts';
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { StageTensor } from '../types.ts';
 
+/** Named intermediate tensors of one prediction. */
 export type Stages = ReadonlyMap<string, StageTensor>;
 
 /**

@@ -1,6 +1,6 @@
 /** How long to wait before an engine is started again. */
 
-import { checkOptions, expected } from '../options.ts';
+import { checkOptions, expected } from '../support/options.ts';
 
 export interface Backoff {
   /** Milliseconds before the first restart, >= 1. */

@@ -1,7 +1,7 @@
 /** Stages as a policy promises them, on both sides of the link. */
 
 import { isFloat32Array, isInt32Array, isUint8Array } from 'node:util/types';
-import { expected } from '../options.ts';
+import { expected } from '../support/options.ts';
 import type { StageTensor } from '../types.ts';
 
 const isOf: Readonly<Record<string, (value: unknown) => boolean>> = {

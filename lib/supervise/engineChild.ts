@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { type Ending, watchDeath } from './deathWatch.ts';
 import { EngineLink, type TransportName } from './engineLink.ts';
 import type { EngineFacts, EngineSource, ToEngine, WireArray } from './engineMessages.ts';

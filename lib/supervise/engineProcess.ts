@@ -6,8 +6,8 @@
 import { Socket } from 'node:net';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { SemanticVlaError } from '../errors.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { policyFacts } from '../support/policyFacts.ts';
 import type { Policy, PolicyOptions } from '../types.ts';
 import { checkedStages } from './checkedStages.ts';
@@ -66,7 +66,7 @@ function wireError(error: unknown): WireError {
 
 async function open(source: EngineSource): Promise<Policy> {
   if ('checkpoint' in source) {
-    const { loadPolicy } = await import('../policy.ts');
+    const { loadPolicy } = await import('../policy/loadPolicy.ts');
     return loadPolicy(source.checkpoint, source.options as PolicyOptions | undefined);
   }
   const url = source.module.startsWith('file:') ? source.module : pathToFileURL(source.module).href;

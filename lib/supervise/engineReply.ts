@@ -1,7 +1,7 @@
 /** What comes from the engine's process is read as from a stranger: what is no message ends the engine, and hangs nobody. */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { policyFacts } from '../support/policyFacts.ts';
 import type { ActionChunk, StageTensor } from '../types.ts';
 import { checkedStages } from './checkedStages.ts';

@@ -6,15 +6,16 @@
  * within the same tick; another engine is started with back-off.
  */
 
-import { checkOptions, checkSignal, expected } from '../options.ts';
 import { whenAborted } from '../support/abort.ts';
 import { isolated } from '../support/isolated.ts';
+import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { type Backoff, resolveBackoff } from './backoff.ts';
 import { EngineChild } from './engineChild.ts';
 import type { TransportName } from './engineLink.ts';
 import type { EngineSource } from './engineMessages.ts';
 import { type EngineEvent, type EngineSettings, SupervisedPolicy } from './supervisedPolicy.ts';
 
+/** Which engine, and how long it may take. */
 export interface SuperviseOptions {
   /** What the engine's process loads. `module` is a path or file URL of a module that exports `createPolicy(options)`. */
   readonly engine: EngineSource;

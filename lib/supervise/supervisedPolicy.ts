@@ -1,10 +1,10 @@
 /** A policy whose engine lives in a process of its own; see superviseEngine.ts. */
 
-import { SemanticVlaError } from '../errors.ts';
-import { checkOptions, checkSignal, expected } from '../options.ts';
 import { whenAborted } from '../support/abort.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { Notice } from '../support/notices.ts';
+import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { type Backoff, restartDelay } from './backoff.ts';
@@ -12,6 +12,7 @@ import { EngineChild, type EngineChildOptions, type Loss, type LossReason } from
 import { type EngineFacts, packObservation, type ToEngine, type WireArray } from './engineMessages.ts';
 import type { EngineAnswer } from './engineReply.ts';
 
+/** What happens to the engine's process. */
 export type EngineEvent =
   | { readonly kind: 'ready'; readonly pid: number; readonly startMs: number; readonly restarts: number }
   | { readonly kind: 'lost'; readonly reason: LossReason; readonly message: string }
@@ -22,6 +23,7 @@ export type EngineEvent =
 /** `ready` predicts; `starting` refuses until another engine is there; `failed` gave up; `closed` was closed. */
 export type EngineState = 'starting' | 'ready' | 'failed' | 'closed';
 
+/** What the engine's process went through. */
 export interface EngineCounters {
   readonly restarts: number;
   readonly losses: Readonly<Record<LossReason, number>>;
@@ -72,6 +74,7 @@ function sameness({ notices: _, ...facts }: EngineFacts): string {
   return JSON.stringify(facts);
 }
 
+/** A policy in a process of its own, started again when it dies. */
 export class SupervisedPolicy implements Policy {
   readonly platform: Platform;
   readonly dimensions: readonly string[];

@@ -6,9 +6,9 @@
  */
 
 import { isFloat32Array, isFloat64Array, isInt32Array } from 'node:util/types';
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
 import type { ActionChunk, Policy } from '../types.ts';
+import { type ErrorCode, SemanticVlaError } from './errors.ts';
+import { expected } from './options.ts';
 
 /** More rows than any policy of this kind gives: what has more is no chunk. */
 export const mostRows = 4096;

@@ -11,7 +11,7 @@ import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { lstat, open, readlink, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from './errors.ts';
 import { standIn } from './standIn.ts';
 
 /** Codes of a refusal. */

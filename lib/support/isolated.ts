@@ -3,7 +3,7 @@
  * what tells them: not an exception, not a promise that rejects or never settles, not a value that they return.
  */
 
-import { expected } from '../options.ts';
+import { expected } from './options.ts';
 
 /** `code` of the process warning of a callback that failed. */
 export const callbackFailed = 'SEMANTICVLA_CALLBACK_FAILED';

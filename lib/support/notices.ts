@@ -25,12 +25,14 @@ export type NoticeCode =
   | 'KERNELS_NOT_KEPT'
   | 'ENGINE_WAIT';
 
+/** What should be known though nothing failed. */
 export interface Notice {
   readonly code: NoticeCode;
   /** A sentence or two, as in an error: what was looked at, expected, found, and what to do. */
   readonly message: string;
 }
 
+/** Hears notices as soon as they are known. */
 export type OnNotice = (notice: Notice) => void;
 
 /** Where notices go when nobody listens: a warning of the process, on standard error unless that is switched off. */

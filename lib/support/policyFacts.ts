@@ -1,7 +1,7 @@
 /** What a policy is known by, checked: of a user's module, of an engine's process, of a server. */
 
-import { expected } from '../options.ts';
 import type { Policy } from '../types.ts';
+import { expected } from './options.ts';
 
 export type PolicyFacts = Pick<
   Policy,

@@ -42,7 +42,8 @@ export function standIn(start: Uint8Array): StandIn | null {
       next: 'Download the file itself: at a hub the address with /resolve/, not /blob/, and a token where it is gated.',
     };
   }
-  if (/^<\?xml\b|^<error>/i.test(trimmed)) {
+  // a drawing is what it is, though not what was wanted
+  if (/^<\?xml\b|^<error>/i.test(trimmed) && !/<svg[\s>]/i.test(trimmed)) {
     return { found: 'XML, as storage services answer errors', next: again };
   }
   const refusal =

@@ -5,7 +5,7 @@
  * Prompts made of listed words come out as long as with the real tokenizer; other words fall apart into letters.
  */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { words } from './words.ts';
 
 const vocabSize = 32000;

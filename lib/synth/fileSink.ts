@@ -6,7 +6,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { TensorFiller } from './tensorPlan.ts';
 
 export interface FileSinkOptions {

@@ -1,6 +1,6 @@
 /** Sizes a caller may change in a preset, one by one, and the check that the result is a policy. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { SynthSpec } from './presets.ts';
 import { unigramPieceCount } from './sentencePieceModel.ts';
 

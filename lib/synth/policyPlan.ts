@@ -1,4 +1,4 @@
-/** All tensors of a policy by file, in the order of the modules that saved them (spec, Checkpoint on disk). */
+/** All tensors of a policy by file, in the order of the modules that saved them (docs/model.md, Checkpoint on disk). */
 
 import { linear, norm, normal } from './layers.ts';
 import type { SynthLlama, SynthSpec, SynthText } from './presets.ts';
@@ -145,7 +145,7 @@ function textTensors(prefix: string, text: SynthText): PlannedTensor[] {
   return [...out, ...norm(`${prefix}.final_layer_norm`, width, 'F32'), ...dense('head', width, width)];
 }
 
-/** One head (`model`) on all actions, or three on translation, rotation and gripper of each arm (spec, SA-Coupler). */
+/** One head (`model`) on all actions, or three on translation, rotation and gripper of each arm (docs/model.md, SA-Coupler). */
 function actionHeadTensors(spec: SynthSpec): PlannedTensor[] {
   const { actionDim, actionTokens, llama } = spec;
   if (spec.family === 'openvla-oft')

@@ -202,6 +202,7 @@ const tiny: SynthSpec = {
   shardBytes: 6e6,
 };
 
+/** Name of a policy whose sizes are known. */
 export type SynthPreset = 'tiny' | 'libero' | 'lite' | 'aloha' | 'bridge' | 'oft' | 'oft-plus' | 'moe';
 
 export const synthPresets: Readonly<Record<SynthPreset, SynthSpec>> = {

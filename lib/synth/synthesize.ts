@@ -1,5 +1,5 @@
 /**
- * Random-weight checkpoints in the layout that training leaves on disk (spec, Checkpoint on disk), so that people
+ * Random-weight checkpoints in the layout that training leaves on disk (docs/model.md, Checkpoint on disk), so that people
  * without weights can measure latency. Everything is streamed: memory does not grow with the model.
  *
  * Not written, since nothing reads it: the weights of the SigLIP text folder (superseded by the vision archive) and
@@ -10,7 +10,7 @@
 import { mkdir, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import {
@@ -30,6 +30,7 @@ import { elementCount, type PlannedTensor, tensorFiller, totalBytes } from './te
 import { jsonFile, llamaTokenizerFiles, type SmallFile, siglipTokenizerFiles } from './tokenizerFiles.ts';
 import { writeTorchArchive } from './torchArchiveWriter.ts';
 
+/** Seed, sizes, and the hooks of long work. */
 export interface SynthOptions {
   /** 32-bit integer; the same seed and sizes give the same bytes. Default 0. */
   readonly seed?: number;
@@ -42,6 +43,7 @@ export interface SynthOptions {
   readonly chunkBytes?: number;
 }
 
+/** What was written. */
 export interface SynthReport {
   /** Absolute folder. */
   readonly dir: string;

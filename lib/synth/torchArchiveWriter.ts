@@ -6,7 +6,7 @@
 
 import { basename } from 'node:path';
 import { crc32 } from '../checkpoint/crc32.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { type BufferPool, FileSink, type FileSinkOptions } from './fileSink.ts';
 import { pickleStateDict } from './pickleWriter.ts';
 import { type PlannedTensor, type TensorFiller, tensorBytes } from './tensorPlan.ts';

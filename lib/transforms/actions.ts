@@ -1,7 +1,7 @@
-/** The head's output -> actions in the dataset's units (spec, Un-normalize; Alternative heads). Pure. */
+/** The head's output -> actions in the dataset's units (docs/model.md, Un-normalize; Alternative heads). Pure. */
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { Normalization, PlatformName } from '../types.ts';
 import { lowHigh } from './bounds.ts';
 

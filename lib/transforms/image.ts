@@ -1,11 +1,11 @@
 /**
- * Camera frames to what enters the towers' normalization (spec, Input 1): JPEG round trip, Lanczos resize, center crop.
+ * Camera frames to what enters the towers' normalization (docs/model.md, Input 1): JPEG round trip, Lanczos resize, center crop.
  * The arithmetic is the addon's; here frames and options are checked and worded.
  */
 
-import { loadAddon, type NativePreprocessed } from '../binding.ts';
+import { loadAddon, type NativePreprocessed } from '../addon/binding.ts';
 import type { PixelNormalization } from '../checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame } from '../types.ts';
 import { checkFrame } from './imageFrame.ts';
 

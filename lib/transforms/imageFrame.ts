@@ -1,6 +1,6 @@
 /** Is a camera frame one? Checked before anything is computed; never reads the pixels, so the cost does not grow with them. */
 
-import { type ErrorCode, SemanticVlaError } from '../errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame } from '../types.ts';
 
 /**

@@ -1,6 +1,6 @@
-/** Observation -> frames in input order (spec, Input 1). Cameras are known by name. */
+/** Observation -> frames in input order (docs/model.md, Input 1). Cameras are known by name. */
 
-import { SemanticVlaError } from '../errors.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 
 /**

@@ -1,11 +1,11 @@
 /**
- * Instruction -> prompt -> token ids of both tokenizers (spec, Input 2). Pure; tokenizers are passed in.
+ * Instruction -> prompt -> token ids of both tokenizers (docs/model.md, Input 2). Pure; tokenizers are passed in.
  */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
-import { countTokens, type SequenceSizes } from '../tokenCounts.ts';
+import { countTokens, type SequenceSizes } from '../graph/tokenCounts.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 import type { Tokenizers } from './tokenizer/tokenizers.ts';
 
 /** What an instruction becomes. */
@@ -34,7 +34,7 @@ export function buildPrompt(instruction: string): string {
   return `In: What action should the robot take to ${instruction.toLowerCase()}?\nOut:`;
 }
 
-/** What the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (spec, LLM). */
+/** What the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (docs/model.md, LLM). */
 export function promptLimits(
   config: PolicyConfig,
   sizes: SequenceSizes & { readonly actionDim: number },

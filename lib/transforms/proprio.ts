@@ -1,8 +1,8 @@
-/** Joint state -> the policy's proprioception input (spec, Input 3). Pure. */
+/** Joint state -> the policy's proprioception input (docs/model.md, Input 3). Pure. */
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../errors.ts';
-import { expected } from '../options.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
 import type { Normalization } from '../types.ts';
 import { lowHigh } from './bounds.ts';
 

@@ -7,6 +7,7 @@ import type { ActionChunk, Observation, Policy } from '../types.ts';
 import { patchScores } from './patchScores.ts';
 import { renderKeptPatches } from './renderKeptPatches.ts';
 
+/** A prediction and what it was made from. */
 export interface Prediction {
   readonly policy: Pick<Policy, 'platform' | 'variant' | 'imageSize' | 'patchGrid'>;
   /** What `chunk` was predicted from. */
@@ -17,6 +18,8 @@ export interface Prediction {
 }
 
 /**
+ * Draws what a prediction was made of: kept patches over each camera, and their similarity to the instruction.
+ *
  * @returns a PNG: frames as they enter the towers, kept patches, similarity
  * @throws (rejects) IMAGE_*, CAMERA_MISSING
  */

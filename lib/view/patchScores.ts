@@ -3,7 +3,7 @@
 /**
  * Mean cosine similarity of each patch over the text positions that count.
  *
- * The ID-Pruner's own score is the mean over all positions with the masked ones at -1 (spec, ID-Pruner). Those add the
+ * The ID-Pruner's own score is the mean over all positions with the masked ones at -1 (docs/model.md, ID-Pruner). Those add the
  * same to every patch, so leaving them out keeps the order and gives numbers that mean something: cosines.
  *
  * @param similarity [patches, positions], masked columns -1

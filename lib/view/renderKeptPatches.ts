@@ -3,11 +3,12 @@
  * patch is to the instruction. Frames are raster, everything else is SVG over them; sharp makes the PNG.
  */
 
-import { SemanticVlaError } from '../errors.ts';
-import { loadSharp } from '../sharp.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { loadSharp } from '../support/sharp.ts';
 import { scaleColor } from './colorScale.ts';
 import { drawText, measureText, needsFont, wrapText } from './lettering.ts';
 
+/** What is drawn, already preprocessed. */
 export interface KeptPatchesView {
   /** [I, S, S, 3] uint8 RGB: the frames as they enter the policy, after resize and crop. */
   readonly frames: Uint8Array;

@@ -4,7 +4,7 @@
 
 namespace semanticvla::kernels {
 
-/// Sparse fusion, first half (spec, "Sparse fusion / projection"): row i of `joined` is row
+/// Sparse fusion, first half (docs/model.md, "Sparse fusion / projection"): row i of `joined` is row
 /// `leftFirst + i` of `left`, then row i of `right`. With `leftFirst` and `leftRows` the query rows
 /// are taken straight from the tower's output [prefix + patches + queries].
 struct ChannelConcatParams {

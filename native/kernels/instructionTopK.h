@@ -11,7 +11,7 @@ constexpr int32_t kMaxTopk = 256;
 /// Images of one launch. The plugin keeps one ticket for each.
 constexpr int32_t kMaxImages = 256;
 
-/// ID-Pruner, patch side (spec, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
+/// ID-Pruner, patch side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
 /// contiguous.
 struct InstructionTopKParams {
   DataType type = DataType::kFloat32;

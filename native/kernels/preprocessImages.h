@@ -54,7 +54,7 @@ struct TowerInput {
   void* pixels = nullptr;
 };
 
-/// Frames to both towers' inputs (spec, Input 1). Tables: preprocessTables.h.
+/// Frames to both towers' inputs (docs/model.md, Input 1). Tables: preprocessTables.h.
 struct PreprocessImagesParams {
   /// Of the towers' inputs.
   DataType type = DataType::kFloat32;

@@ -4,7 +4,7 @@
 
 namespace semanticvla::kernels {
 
-/// SA-Pruner (spec): rows [first, first + rows) of each image.
+/// SA-Pruner (docs/model.md): rows [first, first + rows) of each image.
 struct QueryRowsParams {
   DataType type = DataType::kFloat32;
   int32_t images = 0;

@@ -4,7 +4,7 @@
 
 namespace semanticvla::kernels {
 
-/// ID-Pruner, text side (spec, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
+/// ID-Pruner, text side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
 /// contiguous.
 struct TextGuidedPoolingParams {
   DataType type = DataType::kFloat32;

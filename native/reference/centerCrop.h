@@ -13,7 +13,7 @@ struct CropAxis {
   std::vector<float> lerp;
 };
 
-/// Axis of the box with area 0.9 around the centre (spec, Input 1): `size` input pixels to `size`
+/// Axis of the box with area 0.9 around the centre (docs/model.md, Input 1): `size` input pixels to `size`
 /// output pixels.
 CropAxis centerCropAxis(int size);
 

@@ -18,7 +18,7 @@ struct ResizeAxis {
 };
 
 /// Lanczos3 with antialias as TensorFlow's ScaleAndTranslate computes it, centres, weights and sums
-/// in float32 (spec, Input 1).
+/// in float32 (docs/model.md, Input 1).
 ResizeAxis lanczosAxis(int inSize, int outSize);
 
 /// `rgb` [inHeight, inWidth, 3] uint8 to `out` [outHeight, outWidth, 3] uint8: vertical pass first,

@@ -62,7 +62,7 @@ struct Preprocessed {
   StepTimes times;
 };
 
-/// Frames to policy images (spec, Input 1). Keeps its threads, tables and buffers between calls;
+/// Frames to policy images (docs/model.md, Input 1). Keeps its threads, tables and buffers between calls;
 /// one caller at a time.
 class Preprocessor {
  public:

@@ -4,7 +4,7 @@
  */
 
 import type { PolicyConfig, VitConfig } from '../../lib/checkpoint/policyConfig.ts';
-import { countTokens, type SequenceSizes } from '../../lib/tokenCounts.ts';
+import { countTokens, type SequenceSizes } from '../../lib/graph/tokenCounts.ts';
 
 export interface DevicePeaks {
   readonly match: RegExp;

@@ -3,12 +3,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { openTensorRt } from '../../lib/engine/openTensorRt.ts';
 import { recordedImages, recordedInput } from '../../lib/engine/recordedInput.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
-import { resolvePlatform } from '../../lib/platform.ts';
-import { loadPolicy } from '../../lib/policy.ts';
-import { policySizes } from '../../lib/policyParts.ts';
-import { openTensorRt } from '../../lib/runtime/openTensorRt.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { resolvePlatform } from '../../lib/policy/platform.ts';
+import { policySizes } from '../../lib/policy/policyParts.ts';
 import { goldenCheckpoint } from '../../test/helpers/golden.ts';
 import {
   type GoldenSample,

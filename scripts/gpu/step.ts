@@ -6,9 +6,9 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { findMachine } from '../../lib/engine/openTensorRt.ts';
 import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
 import { twinSpec } from '../../lib/engine/twin.ts';
-import { findMachine } from '../../lib/runtime/openTensorRt.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
 import { type GoldenRow, type LatencyRow, measureGoldens, measureLatency } from './measure.ts';
 

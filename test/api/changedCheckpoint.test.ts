@@ -1,13 +1,13 @@
 /** A checkpoint that changes under a loaded policy: folded weights are memory, mapped ones are compared. */
 
-import { copyFileSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, linkSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
-import { loadPolicy } from '../../lib/policy.ts';
-import { cpuSessionOptions, gatherParts } from '../../lib/policyParts.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Policy } from '../../lib/types.ts';
 import { fileNamed } from '../checkpoint/editCheckpoint.ts';
 import { goldenCopy } from '../helpers/golden.ts';
@@ -70,7 +70,15 @@ test('mapped: what was written in place is refused by name; what was replaced or
     assert.is(await actions(policy, 'x'), before);
     await policy.close();
 
+    utimesSync(shard, 1000, 1000);
     const second = await loadPolicy(dir, { ...platform, weights: 'mapped' });
+    // another name of the file, as a backup makes it, changes nothing
+    linkSync(shard, copy);
+    assert.is(await actions(second, 'x'), before);
+    rmSync(copy);
+    // given its old time again, as cp -p can
+    utimesSync(shard, 1000, 1000);
+    assert.match(await refused(actions(second, 'x')), /^CHECKPOINT_CHANGED .*given its old time/);
     utimesSync(shard, 1, 1);
     assert.match(
       await refused(actions(second, 'x')),

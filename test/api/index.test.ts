@@ -1,5 +1,5 @@
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as api from '../../lib/index.ts';
@@ -28,6 +28,37 @@ test('each command is there as functions', () => {
     for (const name of names) assert.type(exported[name], 'function', name);
   }
 });
+
+test('everything that is exported says in a sentence what it is', () => {
+  for (const [name, file] of exportsOf('lib/index.ts')) {
+    const source = readFileSync(join(root, file), 'utf8');
+    const declared = new RegExp(
+      `((?:^/\\*\\*(?:(?!\\*/)[^])*\\*/\\n)?)^export (?:async )?(?:function|class|interface|type|const) ${name}\\b`,
+      'm',
+    ).exec(source);
+    // a type that its file passes on is described where it is declared
+    if (declared === null) continue;
+    const words = declared[1]!.replace(/^\s*\/?\*+\/?/gm, '').split('@')[0]!;
+    assert.match(words, /\w{2}/, `${name} of ${file}`);
+  }
+});
+
+/** Names that a file passes on, and the files they are passed on from. */
+function exportsOf(file: string): (readonly [name: string, file: string])[] {
+  const source = readFileSync(join(root, file), 'utf8');
+  const lists = [...source.matchAll(/^export (?:type )?\{([^}]*)\} from '([^']+)';/gm)];
+  const wholes = [...source.matchAll(/^export \* from '([^']+)';/gm)];
+  return [
+    ...lists.flatMap(([, names, from]) =>
+      names!
+        .split(',')
+        .map((name) => name.replace('type ', '').split(' as ')[0]!.trim())
+        .filter((name) => name !== '')
+        .map((name) => [name, join(dirname(file), from!)] as const),
+    ),
+    ...wholes.flatMap(([, from]) => exportsOf(join(dirname(file), from!))),
+  ];
+}
 
 test('a picture from the policy, the observation and the chunk alone', async () => {
   await using policy = await openLibero();

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import type { Policy } from '../../lib/types.ts';
 import { root } from '../helpers/cli.ts';
 import { goldenCopy } from '../helpers/golden.ts';
@@ -68,7 +68,7 @@ for (const weights of ['folded', 'mapped'] as const) {
     // a second reading of the files cannot work, and says so
     await policy.stages(observation, task).then(
       () => assert.unreachable('stages reads the files again'),
-      (error) => assert.is(error.code, 'RUNTIME_FAILED', String(error)),
+      (error) => assert.is(error.code, 'CHECKPOINT_FILE_MISSING', String(error)),
     );
     assert.equal(numbers(await policy.predict(observation, task)), before);
   });

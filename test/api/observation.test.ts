@@ -124,7 +124,7 @@ test('misspelled, unknown and wrong options are refused by name', async () => {
 });
 
 test('without a key for two datasets: refused with the list, at predict', async () => {
-  const { loadPolicy } = await import('../../lib/policy.ts');
+  const { loadPolicy } = await import('../../lib/policy/loadPolicy.ts');
   const { goldenCheckpoint } = await import('../helpers/golden.ts');
   await using policy = await loadPolicy(goldenCheckpoint('libero-tiny'), { platform: 'libero' });
   const observation = await liberoObservation();

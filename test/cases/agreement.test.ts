@@ -4,7 +4,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { errorOf, fileNamed } from '../checkpoint/editCheckpoint.ts';
 import { cli } from '../helpers/cli.ts';
 

@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { inspectCheckpoint } from '../../lib/inspect/inspectCheckpoint.ts';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import type { Notice } from '../../lib/support/notices.ts';
 import type { PolicyOptions } from '../../lib/types.ts';
 import { errorOf, fileNamed } from '../checkpoint/editCheckpoint.ts';

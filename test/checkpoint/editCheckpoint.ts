@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { readTensorBytes } from '../../lib/checkpoint/readTensor.ts';
 import type { TensorDtype } from '../../lib/checkpoint/tensorView.ts';
 import { readTorchArchive } from '../../lib/checkpoint/torchArchive.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { dict, type Part, pickle, tensor } from './pickleAssembler.ts';
 import { entry, safetensors } from './safetensorsAssembler.ts';
 import { torchArchive } from './zipAssembler.ts';

@@ -10,7 +10,7 @@ import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
 import { parseStrictJson } from '../../lib/checkpoint/strictJson.ts';
 import { dtypeBytes, type TensorDtype, type TensorView } from '../../lib/checkpoint/tensorView.ts';
 import { readTorchArchive } from '../../lib/checkpoint/torchArchive.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { dict, type Part, pickle, tensor } from './pickleAssembler.ts';
 import { entry, safetensors } from './safetensorsAssembler.ts';

@@ -4,7 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { readTorchArchive } from '../../lib/checkpoint/torchArchive.ts';
-import { type ErrorCode, SemanticVlaError } from '../../lib/errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../../lib/support/errors.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { dict, type Part, pickle, tensor, text } from './pickleAssembler.ts';
 import { type TorchParts, torchArchive, type ZipPart } from './zipAssembler.ts';

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { readTensor, readTensorFloat32 } from '../../lib/checkpoint/readTensor.ts';
 import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
 import { readShards } from '../../lib/checkpoint/shards.ts';
-import { type ErrorCode, SemanticVlaError } from '../../lib/errors.ts';
+import { type ErrorCode, SemanticVlaError } from '../../lib/support/errors.ts';
 import { goldenCheckpoint, goldenRoot, scratchFolder } from '../helpers/golden.ts';
 import { entry, safetensors } from './safetensorsAssembler.ts';
 

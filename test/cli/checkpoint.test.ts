@@ -29,7 +29,7 @@ test('inspect --json: what the checkpoint is', () => {
   const keys = report.normalizationKeys.map(({ key }: { key: string }) => key);
   assert.equal(keys, ['libero_spatial_no_noops', 'another_dataset']);
   assert.is(report.tokens.perImage, 37);
-  // L = 1 + 74 + 1 + (P - 1) + 24 + 1 for LIBERO (spec, LLM).
+  // L = 1 + 74 + 1 + (P - 1) + 24 + 1 for LIBERO (docs/model.md, LLM).
   assert.is(report.tokens.besidePrompt, 1 + 74 + 1 + 24 + 1);
   const files = readdirSync(checkpoint).filter((name) => /\.(pt|safetensors)$/.test(name));
   assert.equal(report.sources.weights.map(({ file }: InFile) => file).sort(), files.sort());

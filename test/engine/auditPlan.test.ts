@@ -3,8 +3,8 @@ import * as assert from 'uvu/assert';
 import { auditPlan, kernelsPerBlock, requireSound } from '../../lib/engine/auditPlan.ts';
 import { auditTable } from '../../lib/engine/auditTable.ts';
 import { parsePlan } from '../../lib/engine/planLayers.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import type { NodeProto, OnnxModel } from '../../lib/graph/onnxModel.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 
 const audit = suite('engine/auditPlan');
 

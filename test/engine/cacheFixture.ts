@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { EngineIdentity } from '../../lib/engine/cacheKey.ts';
 import type { CachedEngine } from '../../lib/engine/engineCache.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 
 export const identity: EngineIdentity = {
   graph: 'a'.repeat(64),

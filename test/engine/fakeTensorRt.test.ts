@@ -5,10 +5,10 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadAddon, modulePath } from '../../lib/binding.ts';
+import { loadAddon, modulePath } from '../../lib/addon/binding.ts';
 import { buildEngine } from '../../lib/engine/buildEngine.ts';
 import { findTensorRt } from '../../lib/engine/findTensorRt.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 

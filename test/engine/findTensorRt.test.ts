@@ -15,7 +15,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findParser, findTensorRt, locate } from '../../lib/engine/findTensorRt.ts';
 import { type PlaceOptions, tensorRtPlaces } from '../../lib/engine/tensorRtPlaces.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 
 const find = suite('engine/findTensorRt');

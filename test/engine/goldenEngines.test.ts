@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addonFile } from '../../lib/binding.ts';
+import { addonFile } from '../../lib/addon/binding.ts';
 import type { Checkpoint, Progress } from '../../lib/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildEngine } from '../../lib/engine/buildEngine.ts';
@@ -13,7 +13,7 @@ import { encodeForTensorRt, instructionInputs, prepareModels } from '../../lib/e
 import { type FoundTensorRt, findParser } from '../../lib/engine/findTensorRt.ts';
 import { parsePlan } from '../../lib/engine/planLayers.ts';
 import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { type GoldenName, goldenCheckpoint } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { tensorRtRtx } from '../helpers/tensorRt.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { NativeBytes } from '../../lib/binding.ts';
+import type { NativeBytes } from '../../lib/addon/binding.ts';
 import { partsOf } from '../../lib/engine/cacheFiles.ts';
 import { sha256 } from '../../lib/engine/cacheKey.ts';
 import { EngineCache } from '../../lib/engine/engineCache.ts';

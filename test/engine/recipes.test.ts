@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkRecipe, readRecipe, recipeNames } from '../../lib/engine/recipes.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 
 const recipes = suite('engine/recipes');
 

@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildPolicyEngines } from '../../lib/engine/buildPolicyEngines.ts';
-import { checkpointOptions } from '../../lib/policyParts.ts';
+import { checkpointOptions } from '../../lib/policy/policyParts.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { tensorRtRtx } from '../helpers/tensorRt.ts';
 import { variant } from '../helpers/variants.ts';

@@ -75,7 +75,7 @@ test('liberoEpisode: recorded observations give the reference actions, the gripp
       assert.is(lines.length, expected.length);
       for (const [i, line] of lines.entries()) {
         assert.is(line.length, 7);
-        // six decimals are printed; float32 sums in another order differ by less than 1e-4 (test/policy.test.ts)
+        // six decimals are printed; float32 sums in another order differ by less than 1e-4 (test/policy/policy.test.ts)
         for (let d = 0; d < 6; d++)
           assert.ok(Math.abs(line[d]! - expected[i]![d]!) <= 1e-4, `step ${i}, ${d}`);
         assert.is(line[6], liberoGripper(expected[i]![6]!));

@@ -4,8 +4,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { exportPolicy } from '../../lib/export/exportPolicy.ts';
 import { names, towerNames } from '../../lib/graph/names.ts';
+import { towerTokens } from '../../lib/graph/tokenCounts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
-import { towerTokens } from '../../lib/tokenCounts.ts';
 import { maxAbsDifference } from '../helpers/goldenCase.ts';
 import { type Exported, exported, policyNames, readModel } from './exported.ts';
 

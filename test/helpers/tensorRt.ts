@@ -1,7 +1,7 @@
 /** TensorRT for tests: found once a process, or the reason why it is not there. */
 
 import { type FoundTensorRt, findParser, findTensorRt } from '../../lib/engine/findTensorRt.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 
 type Finding = { readonly tensorRt: FoundTensorRt } | { readonly missing: string };
 

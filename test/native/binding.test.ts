@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadAddon, nativeKeys } from '../../lib/binding.ts';
+import { loadAddon, nativeKeys } from '../../lib/addon/binding.ts';
 
 const binding = suite('native/binding');
 

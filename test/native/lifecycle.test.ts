@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadAddon } from '../../lib/binding.ts';
+import { loadAddon } from '../../lib/addon/binding.ts';
 
 const lifecycle = suite('native/lifecycle');
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readObservation } from '../../lib/observation/readObservation.ts';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 
 const test = suite('concurrent callers');

@@ -1,4 +1,4 @@
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 
 /** The code and message that `work` fails with; another error, or none, fails the test. */
 export async function failure(work: () => unknown): Promise<{ code: string; message: string }> {

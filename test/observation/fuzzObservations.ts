@@ -1,10 +1,10 @@
 /** Observations with one fault each, between sound ones, before a guarded policy; see fuzz.ts. */
 
 import fc from 'fast-check';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { guardPolicy } from '../../lib/observation/guardPolicy.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { simulatedPolicy } from '../../lib/schedule/simulatedPolicy.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { Random } from '../../lib/support/random.ts';
 import type { ImageFrame, Observation } from '../../lib/types.ts';
 

@@ -11,8 +11,9 @@ import { requestFields } from '../../lib/client/requestFields.ts';
 import { maxImageBytes } from '../../lib/observation/decodeImage.ts';
 import { readImageFile } from '../../lib/observation/imageFile.ts';
 import { decodedFrameOf, frameOf } from '../../lib/ros2/messages.ts';
-import { NdArray } from '../../lib/serve/ndarray.ts';
+import { NdArray, type WireValue } from '../../lib/serve/ndarray.ts';
 import { observationReader } from '../../lib/serve/observationMap.ts';
+import { wireFields } from '../../lib/serve/wireFields.ts';
 import { checkFrame } from '../../lib/transforms/imageFrame.ts';
 import type { ImageFrame } from '../../lib/types.ts';
 import { failure } from './errorCode.ts';
@@ -265,11 +266,12 @@ test('arrays: files and requests answer alike, and say what the layout looks lik
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-door-'));
   const doors = {
     request: async (dtype: string, shape: readonly number[], bytes: Uint8Array) => {
-      const fields = new Map<string, never>([
-        ['full_image', new NdArray(dtype, shape, bytes) as never],
-        ['instruction', 'open' as never],
+      const fields = new Map<string, WireValue>([
+        ['full_image', new NdArray(dtype, shape, bytes)],
+        ['instruction', 'open'],
       ]);
-      return read(fields).observation.images.full_image!;
+      const whole = { inside: () => null, decode: (value: WireValue) => value };
+      return read(wireFields(fields, whole)).observation.images.full_image!;
     },
     npy: async (descr: string, shape: readonly number[], bytes: Uint8Array) => {
       const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(', ');

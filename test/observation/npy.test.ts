@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { npyNumbers, parseNpy } from '../../lib/observation/npy.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { failure } from './errorCode.ts';
 
 const npy = suite('observation/npy');

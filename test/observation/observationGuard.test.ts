@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { guardPolicy } from '../../lib/observation/guardPolicy.ts';
 import { type ObservationGuardOptions, observationGuard } from '../../lib/observation/observationGuard.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { unnormalizeActions } from '../../lib/transforms/actions.ts';
 import type { ActionChunk, ImageFrame, Observation, Policy } from '../../lib/types.ts';
 

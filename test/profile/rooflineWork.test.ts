@@ -1,5 +1,5 @@
 /**
- * The work that the graph walk finds against a hand count: formulas of each block with the numbers of the spec, written
+ * The work that the graph walk finds against a hand count: formulas of each block with the numbers of docs/model.md, written
  * here without a look at the graph. Exact, since both count integers.
  */
 
@@ -16,7 +16,7 @@ const found = (preset: SynthPreset, promptTokens: number, complete = false): Pol
 
 const stageOf = ({ stages }: PolicyWork, name: WorkStage) => stages.find(({ stage }) => stage === name)!;
 
-// LIBERO by hand (spec, Variants and Per-frame part)
+// LIBERO by hand (docs/model.md, Variants and Per-frame part)
 
 const images = 2;
 const patches = 256;

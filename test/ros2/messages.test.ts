@@ -1,9 +1,9 @@
 import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import { decodedFrameOf, frameOf, jointPositions, stampOf, trajectoryOf } from '../../lib/ros2/messages.ts';
 import type { RosImage } from '../../lib/ros2/rosInterface.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 
 const test = suite('ROS messages');
 const header = { stamp: { sec: 1, nanosec: 2 }, frame_id: 'camera' };

@@ -2,12 +2,12 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { RosTrajectory } from '../../lib/ros2/rosInterface.ts';
 import { loadRclnodejs, startRosNode } from '../../lib/ros2/rosNode.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { simulatedPolicy } from '../../lib/schedule/simulatedPolicy.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Observation } from '../../lib/types.ts';
 import { FakeRos } from './fakeRos.ts';
 

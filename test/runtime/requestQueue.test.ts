@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { NativeCpuWork } from '../../lib/binding.ts';
-import type { Reply, Request } from '../../lib/runtime/onnxMessages.ts';
+import type { NativeCpuWork } from '../../lib/addon/binding.ts';
+import type { Reply, Request } from '../../lib/addon/onnxMessages.ts';
 import { RequestQueue } from '../../lib/runtime/requestQueue.ts';
 
 const test = suite('RequestQueue');

@@ -7,11 +7,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { type EngineModelOptions, prepareModels } from '../../lib/engine/engineModels.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { names } from '../../lib/graph/names.ts';
+import { countTokens } from '../../lib/graph/tokenCounts.ts';
 import type { InstructionInput, PolicyInput } from '../../lib/runtime/session.ts';
 import { TensorRtSession, type TensorRtSessionOptions } from '../../lib/runtime/tensorRt.ts';
-import { countTokens } from '../../lib/tokenCounts.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
 import { fakePlan, fakeTensorRt, withDevice } from './fakeTensorRt.ts';
 

@@ -2,13 +2,13 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import {
   type ActionSpace,
   actionSpaces,
   resolveActionSpace,
   wrapped,
 } from '../../lib/schedule/actionSpace.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { actionDimensions } from '../../lib/transforms/actions.ts';
 
 const test = suite('actionSpace');

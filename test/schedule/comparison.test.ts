@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import { compareModes } from '../../lib/schedule/comparison/compareModes.ts';
 import { measure, type Sample } from '../../lib/schedule/comparison/figures.ts';
 import { comparisonPage, comparisonPlots } from '../../lib/schedule/comparison/page.ts';
 import { latencyFromText, parseLatency, recordedLatency } from '../../lib/schedule/latency.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { Random } from '../../lib/support/random.ts';
 
 const test = suite('comparison');

@@ -2,7 +2,6 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { ActionSpace } from '../../lib/schedule/actionSpace.ts';
 import { asynchronous } from '../../lib/schedule/asynchronous.ts';
 import { monotonicClock } from '../../lib/schedule/clock.ts';
@@ -14,6 +13,7 @@ import {
 import type { LoopEvent, SentAction } from '../../lib/schedule/loopEvents.ts';
 import { openLoop } from '../../lib/schedule/openLoop.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { bench, position } from './helpers.ts';
 
 const test = suite('controlLoop');

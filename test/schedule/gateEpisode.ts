@@ -4,13 +4,13 @@
  * sensors that never lied also inside steps and accelerations.
  */
 
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { ActionDimension, ActionKind, ActionSpace } from '../../lib/schedule/actionSpace.ts';
 import { type ControlLoop, startControlLoop } from '../../lib/schedule/controlLoop.ts';
 import type { LimitOptions } from '../../lib/schedule/limits.ts';
 import type { LoopEvent, SentAction } from '../../lib/schedule/loopEvents.ts';
 import type { ActionScheduler } from '../../lib/schedule/scheduler.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { Random } from '../../lib/support/random.ts';
 import type { Policy } from '../../lib/types.ts';
 import { makers } from './episode.ts';

@@ -2,10 +2,10 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { ActionDimension } from '../../lib/schedule/actionSpace.ts';
 import { Limiter, type LimitOptions } from '../../lib/schedule/limits.ts';
 import { stepBounds } from '../../lib/schedule/stepBounds.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { Random } from '../../lib/support/random.ts';
 
 const test = suite('limits');

@@ -2,7 +2,6 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { ActionSpace } from '../../lib/schedule/actionSpace.ts';
 import { asynchronous } from '../../lib/schedule/asynchronous.ts';
 import {
@@ -13,6 +12,7 @@ import {
 import type { LoopEvent, SentAction } from '../../lib/schedule/loopEvents.ts';
 import type { ActionScheduler, ScheduleEvent } from '../../lib/schedule/scheduler.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { ActionChunk, Policy } from '../../lib/types.ts';
 
 const test = suite('loop ends');

@@ -2,7 +2,6 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { ActionSpace } from '../../lib/schedule/actionSpace.ts';
 import { asynchronous } from '../../lib/schedule/asynchronous.ts';
 import { type Clock, instantAfter } from '../../lib/schedule/clock.ts';
@@ -14,6 +13,7 @@ import { overlapBlend } from '../../lib/schedule/overlapBlend.ts';
 import type { ActionScheduler, ScheduleOptions } from '../../lib/schedule/scheduler.ts';
 import { temporalEnsemble } from '../../lib/schedule/temporalEnsemble.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { ActionChunk, Observation, Policy } from '../../lib/types.ts';
 
 const test = suite('loop time');

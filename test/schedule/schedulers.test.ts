@@ -2,7 +2,6 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import type { ActionSpace } from '../../lib/schedule/actionSpace.ts';
 import { asynchronous } from '../../lib/schedule/asynchronous.ts';
 import { futureState } from '../../lib/schedule/futureState.ts';
@@ -10,6 +9,7 @@ import { openLoop } from '../../lib/schedule/openLoop.ts';
 import { type BlendRule, overlapBlend } from '../../lib/schedule/overlapBlend.ts';
 import type { ScheduleEvent } from '../../lib/schedule/scheduler.ts';
 import { temporalEnsemble } from '../../lib/schedule/temporalEnsemble.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { bench, position, run, step } from './helpers.ts';
 
 const test = suite('schedulers');

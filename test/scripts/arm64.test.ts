@@ -157,7 +157,7 @@ testWhen(
     for (const [step, difference] of Object.entries(seen.pixels)) {
       assert.equal(difference, { count: 0, max: 0 }, step);
     }
-    // Tolerances of test/policy.test.ts; that of sums in another order is 2e-6.
+    // Tolerances of test/policy/policy.test.ts; that of sums in another order is 2e-6.
     assert.ok(seen.normalized <= 5e-5, `normalized actions differ by ${seen.normalized}`);
     assert.ok(seen.actions <= 1e-4, `actions differ by ${seen.actions}`);
     assert.equal(seen.keptPatches, seen.goldenPatches);

@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import { readObservation } from '../../lib/observation/readObservation.ts';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { preprocessSteps } from '../../lib/transforms/image.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
 import { goldenCase, goldenOptions, goldenRoot, maxAbsDifference } from '../helpers/goldenCase.ts';

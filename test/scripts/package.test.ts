@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addonFile } from '../../lib/binding.ts';
+import { addonFile } from '../../lib/addon/binding.ts';
 import { installedVersion } from '../../lib/doctor/diagnose.ts';
 import { buildAddonCommand, packageCommand, reinstallCommand } from '../../lib/support/packageCommand.ts';
 import { runnableTenLines, tenLines } from '../../scripts/tenLines.ts';

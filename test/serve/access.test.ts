@@ -3,9 +3,9 @@ import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { makeGate } from '../../lib/serve/access.ts';
 import { type ServeOptions, servePolicy } from '../../lib/serve/servePolicy.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { FakePolicy } from './fakePolicy.ts';
 import { actBody, connect, metric, openpiMessage, post, served, silent } from './harness.ts';
 

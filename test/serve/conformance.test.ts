@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readObservation } from '../../lib/observation/readObservation.ts';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import type { ServeOptions } from '../../lib/serve/servePolicy.ts';
 import type { Policy } from '../../lib/types.ts';
 import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';

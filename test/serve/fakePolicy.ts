@@ -1,6 +1,6 @@
 /** A policy whose inferences end when the test says so: no test of a server depends on the clock. */
 
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions } from '../../lib/types.ts';
 
 export const liberoPlatform: Platform = {

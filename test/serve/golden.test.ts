@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readObservation } from '../../lib/observation/readObservation.ts';
-import { loadPolicy } from '../../lib/policy.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { decodeJsonNumpy } from '../../lib/serve/jsonNumpy.ts';
 import { float64Array, NdArray, type WireValue } from '../../lib/serve/ndarray.ts';
 import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';

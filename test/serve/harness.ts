@@ -5,7 +5,8 @@ import { WebSocket } from 'ws';
 import { encodeArray } from '../../lib/serve/jsonNumpy.ts';
 import { decodeMsgpackMap, encodeMsgpackNumpy } from '../../lib/serve/msgpackNumpy.ts';
 import { float64Array, NdArray, type WireMap, type WireValue } from '../../lib/serve/ndarray.ts';
-import { type PolicyServer, type ServeOptions, servePolicy } from '../../lib/serve/servePolicy.ts';
+import type { PolicyServer } from '../../lib/serve/policyServer.ts';
+import { type ServeOptions, servePolicy } from '../../lib/serve/servePolicy.ts';
 import type { Policy } from '../../lib/types.ts';
 
 /** Far above what anything here takes, a process that starts on a crowded machine too; reached only by a hang. */

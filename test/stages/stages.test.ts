@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { compareStages } from '../../lib/stages/compareStages.ts';
 import { readStages, writeStages } from '../../lib/stages/stageFile.ts';
 import { compareStageNames } from '../../lib/stages/stageOrder.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { StageTensor } from '../../lib/types.ts';
 
 const test = suite('stages');

@@ -4,10 +4,10 @@ import type { Socket } from 'node:net';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SemanticVlaError } from '../../lib/errors.ts';
 import { EngineLink, type LinkOptions } from '../../lib/supervise/engineLink.ts';
 import type { WireArray } from '../../lib/supervise/engineMessages.ts';
 import { createSharedFile } from '../../lib/supervise/sharedFile.ts';
+import type { SemanticVlaError } from '../../lib/support/errors.ts';
 
 const test = suite('engine link');
 

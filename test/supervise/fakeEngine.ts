@@ -6,7 +6,7 @@
 
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions } from '../../lib/types.ts';
 
 export interface FakeEngineOptions {

@@ -9,10 +9,10 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { type Backoff, defaultBackoff, resolveBackoff, restartDelay } from '../../lib/supervise/backoff.ts';
 import type { EngineEvent, SupervisedPolicy } from '../../lib/supervise/supervisedPolicy.ts';
 import { type SuperviseOptions, superviseEngine } from '../../lib/supervise/superviseEngine.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 
 const test = suite('isolation of supervision');
 const module = fileURLToPath(new URL('./hostileEngine.ts', import.meta.url));

@@ -56,7 +56,7 @@ test('a checkpoint behind it gives the reference actions, and this process has m
   });
   assert.equal(shape, [8, 7]);
   assert.is(dimensions.length, 7);
-  // as in test/policy.test.ts: float32 sums in another order than the reference's
+  // as in test/policy/policy.test.ts: float32 sums in another order than the reference's
   for (const [i, value] of sample.actions_fp32.flat().entries()) {
     assert.ok(Math.abs(actions[i]! - value) <= 1e-4, `action ${i}: ${actions[i]} instead of ${value}`);
   }

@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import type { SupervisedPolicy } from '../../lib/supervise/supervisedPolicy.ts';
 import { type SuperviseOptions, superviseEngine } from '../../lib/supervise/superviseEngine.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Observation } from '../../lib/types.ts';
 import { type FakeEngineOptions, fakeActions } from './fakeEngine.ts';
 

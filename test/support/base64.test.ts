@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadAddon } from '../../lib/binding.ts';
-import { decodeByNode } from '../../lib/support/base64.ts';
+import { decodeByNode } from '../../lib/addon/base64.ts';
+import { loadAddon } from '../../lib/addon/binding.ts';
 
 const test = suite('base64 over itself');
 

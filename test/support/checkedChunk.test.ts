@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
 import { checkedChunk, mostRows } from '../../lib/support/checkedChunk.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { ActionChunk } from '../../lib/types.ts';
 import { brokenChunks, goodChunk } from './chunks.ts';
 

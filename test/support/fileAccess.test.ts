@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { brief, isThere, openRegular, readRegular, readText, utf8Of } from '../../lib/support/fileAccess.ts';
 import { makeFolder, makeFolderSync } from '../../lib/support/makeFolder.ts';
 

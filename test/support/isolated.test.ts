@@ -109,6 +109,8 @@ test('no callback is fine; what is none is refused at once', () => {
 
 /** Called bare on purpose: from one of our files to another, never from a user. */
 const own: readonly string[] = [
+  // a notice log, which isolates
+  'checkpoint/loraMerge.ts onNotice',
   'client/openpiTransport.ts onLost',
   'engine/cachedEngines.ts onWait',
   'engine/compiledKernels.ts onNotice',

@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { resolveSpec, scalePairs, synthOverrideOptions } from '../../lib/synth/overrides.ts';
 import { planPolicy } from '../../lib/synth/policyPlan.ts';
 import { type SynthPreset, synthPresetDescriptions, synthPresets } from '../../lib/synth/presets.ts';

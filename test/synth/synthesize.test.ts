@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { SynthOverrides } from '../../lib/synth/overrides.ts';
 import type { SynthPreset } from '../../lib/synth/presets.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadAddon } from '../../lib/binding.ts';
+import { loadAddon } from '../../lib/addon/binding.ts';
 import { normalizePixels, preprocessImages, preprocessSteps } from '../../lib/transforms/image.ts';
 import { difference, goldenPng, goldenTensor, preprocessingNames } from './imageGolden.ts';
 

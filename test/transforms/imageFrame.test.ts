@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { preprocessImages } from '../../lib/transforms/image.ts';
 import { checkFrame, maxFramePixels } from '../../lib/transforms/imageFrame.ts';
 

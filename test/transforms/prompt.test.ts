@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { PolicyConfig, SamplerConfig, VitConfig } from '../../lib/checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import {
   buildPrompt,
   checkInstruction,

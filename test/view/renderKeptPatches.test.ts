@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../lib/errors.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { scaleColor } from '../../lib/view/colorScale.ts';
 import { drawText, measureText, wrapText } from '../../lib/view/lettering.ts';
 import { patchScores } from '../../lib/view/patchScores.ts';

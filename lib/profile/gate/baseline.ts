@@ -1,6 +1,6 @@
 /** What a run is held against: earlier reports on disk, matched subject by subject, and whether they can be compared at all. */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { brief, readText } from '../../support/fileAccess.ts';
 import { machineDifferences } from '../machine/warnings.ts';
 import { reportCap } from '../report/readReport.ts';
@@ -13,7 +13,11 @@ export interface BaselineFile {
   readonly report: BenchReport;
 }
 
-/** @throws (rejects) BASELINE_INVALID with the file and what is wrong with it */
+/**
+ * Reads an earlier report of `bench` to compare with.
+ *
+ * @throws (rejects) BASELINE_INVALID with the file and what is wrong with it
+ */
 export async function readBaseline(file: string): Promise<BaselineFile> {
   const wrong = (what: string, cause?: unknown): SemanticVlaError =>
     new SemanticVlaError(
@@ -68,6 +72,7 @@ function isTime(value: unknown): boolean {
 /** Differences of the machine after which a ratio says nothing about the program. */
 const refused = ['different-board', 'different-gpu', 'different-cores', 'different-power-mode'];
 
+/** A subject of an earlier report that a subject of this run is held against. */
 export interface MatchedBaseline {
   readonly baselines: readonly GateBaseline[];
   readonly warnings: readonly Warning[];

@@ -1,10 +1,11 @@
 /** What `--fail-if` says: a statistic of a stage, and the limit that it must not pass. */
 
-import { SemanticVlaError } from '../../errors.ts';
-import { nearest } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { nearest } from '../../support/options.ts';
 import { stageNames } from '../stages.ts';
 import type { StageName } from '../types.ts';
 
+/** A condition of `--fail-if`, taken apart. */
 export interface Condition {
   /** As written. */
   readonly text: string;

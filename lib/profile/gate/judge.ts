@@ -3,7 +3,7 @@
  * not by the value: `fail` when all of the interval is beyond the limit, `pass` when none of it is, `noisy` in between.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { ChunkRecord, GateVerdict, SubjectResult } from '../types.ts';
 import type { Condition } from './condition.ts';
 import { type Estimate, estimatePaired, estimateRun, isUnknown, type Unknown } from './estimate.ts';
@@ -17,6 +17,7 @@ export interface GatePair {
   readonly baseline: GateBaseline | null;
 }
 
+/** What a condition's ratio is of. */
 export type GateBaseline =
   /** Measured in the same run, taking turns. */
   | { readonly kind: 'paired'; readonly name: string; readonly result: SubjectResult }
@@ -29,6 +30,7 @@ export type GateBaseline =
       readonly disturbed?: string;
     };
 
+/** How sure a verdict must be. */
 export interface JudgeOptions {
   /** That no verdict of all is wrong by chance; default 0.95. */
   readonly confidence?: number;

@@ -1,6 +1,6 @@
 /** One chunk on a watched session, step by step as `predict` does it, each step with its time. */
 
-import type { PolicyParts } from '../../policyParts.ts';
+import type { PolicyParts } from '../../policy/policyParts.ts';
 import { unnormalizeActions } from '../../transforms/actions.ts';
 import { preprocessImages } from '../../transforms/image.ts';
 import { checkFrame } from '../../transforms/imageFrame.ts';
@@ -111,7 +111,7 @@ export async function runChunk(
 
 type Note = (track: ChunkTrack, name: StageName, startMs: number, ms: number) => void;
 
-/** As lib/policyInput.ts does it: frames to a session that preprocesses them, else the CPU's images. */
+/** As lib/policy/policyInput.ts does it: frames to a session that preprocesses them, else the CPU's images. */
 async function prepare(
   session: WatchedSession,
   { parts, frames }: ChunkInput,

@@ -3,7 +3,7 @@
  * built without detail a layer is only its name.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 
 export interface InspectedLayer {
   /** TensorRT's word; empty where it does not say. */

@@ -4,7 +4,7 @@
  * a node of it. The text comes from a file, so nothing about it is taken for granted.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { GraphRun, LayerRun, LayerTensor } from './layerRuns.ts';
 
 const nodeSuffix = '_kernel_time';

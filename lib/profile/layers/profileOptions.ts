@@ -1,10 +1,11 @@
 /** What `profilePolicy` can be asked for. */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { checkOptions, checkSignal } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { checkOptions, checkSignal } from '../../support/options.ts';
 import type { Observation, PolicyOptions } from '../../types.ts';
 
+/** What is profiled, on which observation, and how often. */
 export interface ProfileOptions {
   /** Default: noise in the cameras' order, and a joint state in the middle of its bounds. */
   readonly observation?: Observation;

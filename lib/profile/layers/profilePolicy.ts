@@ -4,18 +4,18 @@
  */
 
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { resolveUnnormKey } from '../../platform.ts';
+import { openTensorRt, type TensorRtOptions } from '../../engine/openTensorRt.ts';
+import { resolveUnnormKey } from '../../policy/platform.ts';
 import {
   checkpointOptions,
   cpuSessionOptions,
   gatherParts,
   type OpenedPolicy,
   partsOf,
-} from '../../policyParts.ts';
-import { openTensorRt, type TensorRtOptions } from '../../runtime/openTensorRt.ts';
+} from '../../policy/policyParts.ts';
+import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
-import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
@@ -42,6 +42,7 @@ import { checkProfileOptions, expectedRounds, isEnough, type ProfileOptions } fr
 import { syntheticInstruction, syntheticObservation } from './syntheticInput.ts';
 import { type WatchedSession, watchCpu, watchTensorRt } from './watchedSession.ts';
 
+/** A profile with the timeline and the layer information that its exports are made of. */
 export interface PolicyProfile {
   readonly report: ProfileReport;
   /** The profiled chunks on a time line, for a trace. */
@@ -53,6 +54,8 @@ export interface PolicyProfile {
 const graphs: readonly GraphName[] = ['policy', 'instruction'];
 
 /**
+ * Profiles a policy layer by layer, in turns with a session that nothing slows.
+ *
  * @param source folder of a checkpoint, or a policy that `loadPolicy` made (it is not used up, and not closed)
  * @throws (rejects) OPTION_*, those of `loadPolicy`, PROFILE_INVALID, or the signal's reason
  */

@@ -1,6 +1,6 @@
 /** An observation for who measures time and has none: noise of a fixed seed, whose values no kernel's time depends on. */
 
-import type { PolicyParts } from '../../policyParts.ts';
+import type { PolicyParts } from '../../policy/policyParts.ts';
 import { lowHigh } from '../../transforms/bounds.ts';
 import type { Observation } from '../../types.ts';
 

@@ -4,7 +4,6 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SemanticVlaError } from '../../errors.ts';
 import { OnnxSession, type OnnxSessionOptions } from '../../runtime/onnxRuntime.ts';
 import type {
   FrameInput,
@@ -14,6 +13,7 @@ import type {
   PolicyOutput,
 } from '../../runtime/session.ts';
 import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { GraphName } from './blocks.ts';
 import { type InspectedPlan, parseInspector } from './inspector.ts';

@@ -5,8 +5,8 @@
  */
 
 import type { Worker } from 'node:worker_threads';
-import { expected } from '../../options.ts';
 import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
+import { expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
 import { readCounters } from './counters.ts';
 import { type ProcessTime, readProcesses } from './processes.ts';

@@ -7,6 +7,7 @@ import { readMachine } from './readMachine.ts';
 import { sampleMachine } from './sampleMachine.ts';
 import { machineWarnings } from './warnings.ts';
 
+/** The machine's sensors while something runs. */
 export interface MachineWatch extends AsyncDisposable {
   /**
    * Once, when the run is over.

@@ -1,7 +1,7 @@
 /** What a report shows beyond times, on request: layers, from runs of their own, and rooflines. */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
-import { partsOf } from '../../policyParts.ts';
+import { partsOf } from '../../policy/policyParts.ts';
 import { profilePolicy } from '../layers/profilePolicy.ts';
 import { subjectRoofline } from '../roofline/subjectRoofline.ts';
 import type { BenchReport, LayerTime, Roofline } from '../types.ts';

@@ -1,8 +1,8 @@
 /** `bench` as a function: policies measured side by side in one run, with everything that a reader needs to believe it. */
 
 import { createRequire } from 'node:module';
-import { SemanticVlaError } from '../../errors.ts';
-import { checkOptions, checkSignal } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { checkOptions, checkSignal } from '../../support/options.ts';
 import type { Policy } from '../../types.ts';
 import { seriesWarnings } from '../machine/seriesWarnings.ts';
 import { subjectEnergy } from '../machine/subjectEnergy.ts';
@@ -22,6 +22,7 @@ import { packageVersion } from './subjectFacts.ts';
 import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
 
+/** What is measured, for how long, and what is added to the report. */
 export interface BenchOptions
   extends Partial<RunLimits>,
     Pick<LoadOptions, 'observation' | 'cacheDir' | 'onProgress' | 'signal'>,

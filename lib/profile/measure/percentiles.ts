@@ -3,7 +3,7 @@
  * can stand side by side. Every value counts: none is an outlier that could be left out.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { Summary } from '../types.ts';
 
 /**

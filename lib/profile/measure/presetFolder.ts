@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { cacheFolder } from '../../checkpoint/loraMerge.ts';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import { synthesizeCheckpoint } from '../../synth/synthesize.ts';
 

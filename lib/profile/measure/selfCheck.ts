@@ -5,7 +5,7 @@
  */
 
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
-import { loadAddon } from '../../binding.ts';
+import { loadAddon } from '../../addon/binding.ts';
 import { ChunkRing } from '../recorder/chunkRing.ts';
 import type { SelfCheck, StageTimes, Summary, Warning } from '../types.ts';
 import { median, summarize } from './percentiles.ts';

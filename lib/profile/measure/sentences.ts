@@ -1,6 +1,6 @@
 /** Sentences of a wanted number of tokens, and others of the same number: what prompt lengths are measured with. */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { words } from '../../synth/words.ts';
 
 /** Tokens of the prompt that a sentence becomes (P). */

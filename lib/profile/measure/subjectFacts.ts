@@ -1,10 +1,10 @@
 /** What a report says about a subject, and what it is called. */
 
 import { createRequire } from 'node:module';
-import { SemanticVlaError } from '../../errors.ts';
-import { defaultWeights, type PolicyParts } from '../../policyParts.ts';
-import { engineOptions, findMachine, labelOf } from '../../runtime/openTensorRt.ts';
-import { tensorRtOptionsOf } from '../../runtimeOptions.ts';
+import { engineOptions, findMachine, labelOf } from '../../engine/openTensorRt.ts';
+import { defaultWeights, type PolicyParts } from '../../policy/policyParts.ts';
+import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { Policy, PolicyOptions } from '../../types.ts';
 import type { SubjectFacts } from '../types.ts';
 import type { BenchSubject } from './benchSubject.ts';

@@ -3,10 +3,10 @@
 import { statisticsProblem } from '../../checkpoint/agreement.ts';
 import type { Checkpoint, OpenCheckpointOptions, Progress } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { resolvePlatform } from '../../platform.ts';
-import { loadPolicy } from '../../policy.ts';
-import { checkpointOptions, gatherParts, type PolicyParts } from '../../policyParts.ts';
+import { loadPolicy } from '../../policy/loadPolicy.ts';
+import { resolvePlatform } from '../../policy/platform.ts';
+import { checkpointOptions, gatherParts, type PolicyParts } from '../../policy/policyParts.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { synthPresets } from '../../synth/presets.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import type { Observation, Platform, Policy, PolicyOptions } from '../../types.ts';

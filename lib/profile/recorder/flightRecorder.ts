@@ -7,19 +7,21 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import type { Worker } from 'node:worker_threads';
-import { SemanticVlaError } from '../../errors.ts';
-import { checkOptions, expected } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
 import { makeFolder } from '../../support/makeFolder.ts';
+import { checkOptions, expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { FlightJob, FlightReply } from './flightWorker.ts';
 import type { Recorder } from './recorder.ts';
 
+/** A trace that was written, or why it was not. */
 export type FlightEvent =
   | { readonly type: 'written'; readonly file: string; readonly why: string }
   | { readonly type: 'failed'; readonly why: string; readonly code: string; readonly message: string };
 
+/** Where traces go, and what counts as a miss. */
 export interface FlightRecorderOptions {
   /** Made if need be, and then only its owner's, as the files are: they say when the robot moves. */
   readonly dir: string;
@@ -43,6 +45,7 @@ const optionNames = [
   'onEvent',
 ] as const satisfies readonly (keyof FlightRecorderOptions)[];
 
+/** Keeps the last chunks and events, and writes them as a trace when a deadline is missed. */
 export interface FlightRecorder extends AsyncDisposable {
   /** Misses since the last file that were kept quiet. */
   readonly quieted: number;

@@ -3,8 +3,8 @@
  * bench/recorder.ts. Times are milliseconds of `performance.now()`.
  */
 
-import { expected } from '../../options.ts';
 import { isolated } from '../../support/isolated.ts';
+import { expected } from '../../support/options.ts';
 import { stageNames } from '../stages.ts';
 import type { StageTimes } from '../types.ts';
 import { ChunkRing, type ChunkRows, type Outcome } from './chunkRing.ts';
@@ -12,6 +12,7 @@ import { type EventKind, EventRing, type EventRows } from './eventRing.ts';
 import { prometheusText } from './prometheusText.ts';
 import { StageHistograms } from './stageHistograms.ts';
 
+/** How much a recorder keeps. */
 export interface RecorderOptions {
   /** Predictions that are kept; default 512. */
   readonly chunks?: number;
@@ -29,6 +30,7 @@ export interface Recording {
   readonly events: EventRows;
 }
 
+/** Times of the chunks of a running policy, in memory of a fixed size. */
 export class Recorder {
   readonly chunks: ChunkRing;
   readonly events: EventRing;

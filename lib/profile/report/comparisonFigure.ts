@@ -1,6 +1,6 @@
 /** Several subjects against each other: ratios with their intervals. */
 
-import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { type Figure, figure } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import type { Comparison } from '../types.ts';
@@ -58,7 +58,7 @@ export function comparisonFigure(comparisons: readonly Comparison[]): Figure {
             type: 'quantitative',
             scale,
             title: `times as fast as ${isOne ? baseline : 'the baseline'}, by medians`,
-            axis: { format: '~g', tickCount: 6, labelOverlap: 'greedy' },
+            axis: { ...plainLabels, tickCount: 6, labelOverlap: 'greedy' },
           },
           x2: { field: 'high' },
           color: byVerdict,

@@ -80,7 +80,7 @@ export function subjectTable(subjects: readonly SubjectResult[]): string {
     [
       'actions',
       ({ subject, throughput }) =>
-        `${subject.chunk} of ${subject.actionDim} numbers a chunk, ${figure(throughput * subject.chunk)} a second`,
+        `${subject.chunk} a chunk, of ${subject.actionDim} numbers each, ${figure(throughput * subject.chunk)} a second`,
     ],
     ['threads', ({ subject }) => (subject.threads === null ? 'on the device' : String(subject.threads))],
     ...(subjects.some(({ energy }) => energy !== undefined)

@@ -4,6 +4,7 @@ import { machineRows } from '../machine/machineRows.ts';
 import type { BenchReport, Comparison, SubjectResult, Warning } from '../types.ts';
 import { quantile, sorted, totals } from './seriesData.ts';
 
+/** A report and what its subjects are called beside others. */
 export interface NamedReport {
   /** Tells equal subjects of different runs apart: the file's name. */
   readonly name: string;

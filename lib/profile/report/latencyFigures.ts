@@ -1,6 +1,6 @@
 /** How long chunks took: histogram with every outlier, percentile curve, and the run over time. */
 
-import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import type { Figure } from '../../plots/html.ts';
 import { figure } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
@@ -46,7 +46,12 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
   const rows = subjects.flatMap(({ subject }, i): PlotSpec[] => {
     const values = all[i]!;
     const [middle, late] = [quantile(values, 0.5), quantile(values, 0.99)];
-    const x = { type: 'quantitative', scale: { domain: [low, high], nice: false, zero: false } };
+    // one scale for the histogram and the strip below it, so that a value stands at one place in both
+    const x = {
+      type: 'quantitative',
+      scale: { type: isWide ? 'log' : 'linear', domain: [low * 0.98, most * 1.02], nice: false },
+      axis: { tickCount: isWide ? 5 : 8, labelOverlap: 'greedy', ...plainLabels },
+    };
     const body = {
       title: {
         text: titleLines(subject.name),
@@ -57,11 +62,12 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
       layer: [
         {
           data: { values: histogram(values, low, high) },
-          mark: { type: 'bar', color: colorOf(i), binSpacing: 1 },
+          mark: { type: 'rect', color: colorOf(i), stroke: color.paper, strokeWidth: 0.5 },
           encoding: {
-            x: { field: 'from', bin: 'binned', ...x, title: 'latency, ms' },
+            x: { field: 'from', ...x, title: `latency, ms${isWide ? ', logarithmic' : ''}` },
             x2: { field: 'to' },
             y: { field: 'count', type: 'quantitative', title: 'chunks' },
+            y2: { datum: 0 },
           },
         },
         {
@@ -79,9 +85,8 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
       encoding: {
         x: {
           field: 'ms',
-          type: 'quantitative',
-          scale: { type: isWide ? 'log' : 'linear', domain: [low * 0.98, most * 1.02], nice: false },
-          axis: { grid: false, tickCount: isWide ? 5 : 8, labelOverlap: 'greedy', format: '~g' },
+          ...x,
+          axis: { ...x.axis, grid: false },
           title: `every chunk, ms${isWide ? ', logarithmic' : ''}`,
         },
       },
@@ -97,7 +102,7 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
     caption:
       'How many chunks took how long. The strip below has a mark for every chunk: nothing is left out' +
       (beyond.some((count) => count > 0)
-        ? `; ${beyond.reduce((sum, count) => sum + count, 0)} lie right of the histogram and are seen there alone.`
+        ? `; ${beyond.reduce((sum, count) => sum + count, 0)} lie right of the last bar and are seen there alone.`
         : '.'),
     table: {
       caption: 'latency histogram',
@@ -150,7 +155,7 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
         scale: isWide
           ? { type: 'log', domain: [0.95 * Math.min(...lows), 1.05 * Math.max(...highs)], nice: false }
           : { type: 'linear', zero: false, nice: true },
-        axis: { tickCount: 6, labelOverlap: 'greedy', format: '~g' },
+        axis: { tickCount: 6, labelOverlap: 'greedy', ...plainLabels },
       },
       color: {
         field: 'subject',

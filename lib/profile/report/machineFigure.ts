@@ -1,6 +1,6 @@
 /** The machine over the run: power, clocks, temperatures and load against time, throttling marked. */
 
-import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { type Cell, type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
 import type { MachineSeries, MachineState, SensorSeries } from '../types.ts';
@@ -160,7 +160,7 @@ function plotOf(plot: PlotOf): object {
     type: 'quantitative',
     title: null,
     scale: isShare ? { domain: [0, 100] } : { zero: false, nice: true },
-    axis: { tickCount: 3, format: '.5~g' },
+    axis: { tickCount: 3, ...plainLabels },
   };
   const rule = { type: 'rule', color: color.ink, strokeDash: [4, 3], strokeWidth: 1 };
   return {

@@ -1,7 +1,7 @@
 /** Measurements from the JSON that `bench --report` and `profile --json` write. */
 
 import { basename } from 'node:path';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { brief, readText } from '../../support/fileAccess.ts';
 import type { BenchReport } from '../types.ts';
 
@@ -25,7 +25,11 @@ function isObject(value: unknown): boolean {
 /** Bytes of a report at most: one of 10,000 chunks with its series has 10 MB. */
 export const reportCap = 64 * 2 ** 20;
 
-/** @throws (rejects) REPORT_INVALID */
+/**
+ * Reads what `bench` or `profile` wrote as JSON.
+ *
+ * @throws (rejects) REPORT_INVALID
+ */
 export async function readReport(file: string): Promise<BenchReport> {
   const invalid = (expected: string, found: string): SemanticVlaError =>
     new SemanticVlaError(

@@ -1,6 +1,6 @@
 /** The stages of a policy under the roof of a device: log-log, operations a byte of weights against operations a second. */
 
-import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { type Cell, type Figure, figure, percent, type Table } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import type { Roofline, RooflineRow } from '../types.ts';
@@ -39,7 +39,7 @@ export function rooflineFigure(subject: string, index: number, roofline: Rooflin
   const top = Math.max(...peaks) * 2;
   const x = { field: 'x', type: 'quantitative', scale: { type: 'log', domain: [low, high], nice: false } };
   const scale = { type: 'log', domain: [bottom, top], nice: false };
-  const log = { axis: { tickCount: 6, labelOverlap: 'greedy', format: '~g' } };
+  const log = { axis: { tickCount: 6, labelOverlap: 'greedy', ...plainLabels } };
   const y = { type: 'quantitative', scale };
   const shown = stages.filter((stage) => placed.some((point) => point.stage === stage));
   const at = (list: readonly string[]): string[] => shown.map((stage) => list[stages.indexOf(stage)]!);

@@ -29,10 +29,11 @@ const meaning: Readonly<Record<string, string>> = {
 };
 
 export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
+  // one scale for all, so that bars of two subjects can be compared by eye
+  const end = Math.max(...subjects.flatMap((result) => waterfall(result).map(({ to }) => to)));
   const rows = subjects.map((result, i) => {
     const steps = waterfall(result).map((step) => ({ ...step, label: `${figure(step.to - step.from)} ms` }));
     const y = { field: 'stage', type: 'ordinal', sort: null, title: null };
-    const end = Math.max(...steps.map(({ to }) => to));
     return {
       title: titleLines(result.subject.name),
       width: plotWidth - 60,

@@ -1,6 +1,6 @@
 /** A measurement as one HTML file that needs nothing else: no network, no script, no other file. */
 
-import { type Figure, paragraph, plotFigure, section } from '../../plots/html.ts';
+import { type Figure, figure, paragraph, plotFigure, section } from '../../plots/html.ts';
 import { page } from '../../plots/page.ts';
 import { settingRows } from '../machine/machineRows.ts';
 import type { BenchReport } from '../types.ts';
@@ -21,7 +21,11 @@ import { rooflineFigure } from './rooflineFigure.ts';
 import { totals } from './seriesData.ts';
 import { blocksFigure, layersFigure, waterfallFigure } from './stageFigures.ts';
 
-/** @returns the page as text; writing it is the caller's */
+/**
+ * A measurement as one HTML page.
+ *
+ * @returns the page as text; writing it is the caller's
+ */
 export async function writeReport(report: BenchReport): Promise<string> {
   const { subjects, comparisons, rooflines, layers, warnings, gate, machine, selfCheck } = report;
   const names = subjects.map(({ subject }) => subject.name);
@@ -45,13 +49,32 @@ export async function writeReport(report: BenchReport): Promise<string> {
   const measured = Object.keys(rooflines).length + Object.keys(layers).length + comparisons.length;
   const missing = measured === 0 ? ' No layers and no roofline were asked for.' : '';
   const board = settingRows(machine)[0]?.[1] ?? machine.board;
-  return page(title, `${board}, ${report.createdAt}.${missing}`, [warningList(warnings), ...sections]);
+  return page(title, `${board}, ${report.createdAt}.${missing}${headline(report)}`, [
+    warningList(warnings),
+    ...sections,
+  ]);
+}
+
+/** The first number of the page stands above its warnings, and says how many there are. */
+function headline({ subjects, warnings }: BenchReport): string {
+  const told = subjects.flatMap(({ subject, summary: { total } }) =>
+    total === undefined
+      ? []
+      : [`${subject.name}: median ${figure(total.median)} ms, p99 ${figure(total.p99)} ms`],
+  );
+  const believe =
+    warnings.length === 0
+      ? ''
+      : ` How far to believe it: ${warnings.length} warning${warnings.length === 1 ? '' : 's'}.`;
+  return told.length === 0
+    ? ''
+    : ` ${told.slice(0, 3).join('; ')}${told.length > 3 ? '; ...' : ''}.${believe}`;
 }
 
 /** The sensors over the run, where any told something. */
 async function machinePlot({ machine }: BenchReport): Promise<string[]> {
-  const figure = machineFigure(machine);
-  return figure === null ? [] : [await plotFigure(figure)];
+  const plot = machineFigure(machine);
+  return plot === null ? [] : [await plotFigure(plot)];
 }
 
 /** Sections with pictures; one whose data is not there is left out. */
@@ -60,7 +83,7 @@ async function plots({ subjects, comparisons, rooflines, layers }: BenchReport):
   const drawn = async (id: string, title: string, figures: readonly Figure[]): Promise<string[]> => {
     if (figures.length === 0) return [];
     const parts: string[] = [];
-    for (const figure of figures) parts.push(await plotFigure(figure));
+    for (const one of figures) parts.push(await plotFigure(one));
     return [section(id, title, parts)];
   };
   const latency =

@@ -4,11 +4,12 @@
  * half of it. What a device reaches in practice is lower; a limit made of these is one that nobody passes.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
-import { nearest } from '../../options.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { nearest } from '../../support/options.ts';
 
 export type PeakKind = 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8' | 'fp4';
 
+/** What a device can do at best, and the source of each figure. */
 export interface Device {
   /** What `roofline --hardware` takes. */
   readonly name: string;

@@ -3,11 +3,11 @@
 import type { OpenCheckpointOptions } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
-import { SemanticVlaError } from '../../errors.ts';
-import { checkOptions, expected } from '../../options.ts';
-import { type PlatformOptions, resolvePlatform } from '../../platform.ts';
-import { checkpointOptions, policySizes } from '../../policyParts.ts';
-import { precisions } from '../../runtimeOptions.ts';
+import { type PlatformOptions, resolvePlatform } from '../../policy/platform.ts';
+import { checkpointOptions, policySizes } from '../../policy/policyParts.ts';
+import { precisions } from '../../policy/runtimeOptions.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
+import { checkOptions, expected } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';
@@ -28,6 +28,7 @@ export const usualPromptTokens = 30;
 /** The processor of this machine, which is measured. */
 export const thisCpu = 'this-cpu';
 
+/** Whose work, and on which devices. */
 export interface EstimateRooflineOptions
   extends PlatformOptions,
     Pick<PolicyOptions, 'unnormKey'>,
@@ -43,6 +44,7 @@ export interface EstimateRooflineOptions
   readonly promptTokens?: number;
 }
 
+/** The limits of one device in one precision. */
 export interface EstimatedRoofline extends Roofline {
   /** As `--hardware` and `--precision` name them. */
   readonly deviceName: string;
@@ -51,6 +53,7 @@ export interface EstimatedRoofline extends Roofline {
   readonly runs: boolean;
 }
 
+/** Work of a chunk by stage, and the limits of each device. */
 export interface RooflineEstimate {
   readonly work: PolicyWork;
   readonly rooflines: readonly EstimatedRoofline[];
@@ -73,7 +76,11 @@ const optionNames = [
   ],
 ];
 
-/** @throws (rejects) OPTION_*, PLATFORM_REQUIRED, what opening the checkpoint throws, or the signal's reason */
+/**
+ * What a policy could do at best on devices, from its graph and their peaks; runs nothing.
+ *
+ * @throws (rejects) OPTION_*, PLATFORM_REQUIRED, what opening the checkpoint throws, or the signal's reason
+ */
 export async function estimateRoofline(options: EstimateRooflineOptions): Promise<RooflineEstimate> {
   checkOptions(options, optionNames, 'estimateRoofline');
   const { precision, promptTokens = usualPromptTokens } = options;

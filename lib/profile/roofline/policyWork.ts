@@ -4,13 +4,14 @@ import type { Architecture } from '../../engine/presetArchitecture.ts';
 import type { GraphOptions } from '../../graph/graphContext.ts';
 import { buildInstructionGraph } from '../../graph/instructionGraph.ts';
 import { buildPolicyGraph } from '../../graph/policyGraph.ts';
-import { countTokens } from '../../tokenCounts.ts';
+import { countTokens } from '../../graph/tokenCounts.ts';
 import { graphWork, type NodeWork, type SymbolSizes } from './graphWork.ts';
 
 /** In the order they run. `instruction` runs once a sentence, the others once a chunk. */
 export const workStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads'] as const;
 export type WorkStage = (typeof workStages)[number];
 
+/** Operations and elements of one stage. */
 export interface StageWork {
   readonly stage: WorkStage;
   readonly flops: number;
@@ -19,6 +20,7 @@ export interface StageWork {
   readonly activationElements: number;
 }
 
+/** Operations and bytes of one chunk. */
 export interface PolicyWork {
   readonly variant: string;
   readonly images: number;

@@ -3,7 +3,7 @@
  * since the stages wait for each other (design: Performance). Nothing is measured here.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { Roofline, RooflineMemory, RooflineRow } from '../types.ts';
 import type { Device, PeakKind } from './devices.ts';
 import type { PolicyWork, StageWork, WorkStage } from './policyWork.ts';
@@ -56,6 +56,7 @@ export const rooflinePrecisions = {
   },
 } satisfies Readonly<Record<string, PrecisionPlan>>;
 
+/** Name of what weights and activations are computed in. */
 export type RooflinePrecision = keyof typeof rooflinePrecisions;
 export const rooflinePrecisionNames = Object.keys(rooflinePrecisions) as readonly RooflinePrecision[];
 

@@ -1,7 +1,7 @@
 /** The roofline of what `bench` measured, on the device that it ran on or any named one. */
 
 import type { Architecture } from '../../engine/presetArchitecture.ts';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { stageOfBlock } from '../layers/blocks.ts';
 import type { LayerTime, MachineState, Roofline, SubjectResult } from '../types.ts';
 import { type Device, devices, findDevice, recogniseDevice } from './devices.ts';

@@ -4,7 +4,11 @@ import { encodeChrome } from './chromeTrace.ts';
 import { encodePerfetto } from './perfettoTrace.ts';
 import type { Timeline } from './timeline.ts';
 
-/** @param file ends in `.json`: Chrome's format; anything else (`.perfetto-trace`, `.pftrace`): Perfetto's */
+/**
+ * A timeline as the bytes of a trace file.
+ *
+ * @param file ends in `.json`: Chrome's format; anything else (`.perfetto-trace`, `.pftrace`): Perfetto's
+ */
 export function encodeTrace(timeline: Timeline, file: string): Uint8Array {
   return file.endsWith('.json') ? Buffer.from(encodeChrome(timeline), 'utf8') : encodePerfetto(timeline);
 }

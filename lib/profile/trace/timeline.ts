@@ -30,6 +30,7 @@ export interface CounterTrack {
   readonly samples: readonly { readonly atMs: number; readonly value: number }[];
 }
 
+/** Slices, counters and moments of a run, on one clock. */
 export interface Timeline {
   /** Of the process, for the viewer's heading. */
   readonly title: string;

@@ -3,7 +3,7 @@
  * ticks and reaction time. The plant is as simple as can be; it ranks modes for a latency, and predicts no success rate.
  */
 
-import { checkOptions, expected } from '../../options.ts';
+import { checkOptions, expected } from '../../support/options.ts';
 import { Random } from '../../support/random.ts';
 import type { Policy } from '../../types.ts';
 import { asynchronous } from '../asynchronous.ts';
@@ -19,6 +19,7 @@ import { VirtualClock } from '../virtualClock.ts';
 import { type Figures, measure, type Sample } from './figures.ts';
 import { Plant, plantSpace } from './plant.ts';
 
+/** Latency, rate and chunk length to compare the modes for. */
 export interface CompareModesOptions {
   readonly latency: Latency;
   /** Ticks per second. */
@@ -47,6 +48,7 @@ export interface SweepPoint {
   readonly figures: Figures;
 }
 
+/** The modes' episodes and figures. */
 export interface Comparison {
   readonly latency: string;
   /** ms, of 10,000 draws. */
@@ -76,7 +78,11 @@ const optionNames = [
 type Make = (policy: Policy, common: ScheduleOptions) => ActionScheduler;
 type Settings = Required<Omit<CompareModesOptions, 'latency'>> & { readonly latency: Latency };
 
-/** @throws OPTION_INVALID, OPTION_UNKNOWN */
+/**
+ * Simulates every scheduling mode on the same plant with the same latencies.
+ *
+ * @throws OPTION_INVALID, OPTION_UNKNOWN
+ */
 export async function compareModes(options: CompareModesOptions): Promise<Comparison> {
   checkOptions(options, optionNames, 'compareModes');
   const { latency, rate, chunk, lost = 0, seconds = 120, seed = 1 } = options;

@@ -17,6 +17,7 @@ export async function comparisonPlots(comparison: Comparison): Promise<Readonly<
   return files;
 }
 
+/** A comparison as one HTML page. */
 export async function comparisonPage(comparison: Comparison): Promise<string> {
   const { latency, rate, chunk, maxAge, lost, seconds, seed } = comparison;
   const drawn: string[] = [];

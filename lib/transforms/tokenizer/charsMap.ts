@@ -4,7 +4,7 @@
  * Source: sentencepiece normalizer.cc (DecodePrecompiledCharsMap, NormalizePrefix), darts.h.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 
 /** A matched rule: so many input bytes become `replacement`. */
 export interface CharsMapMatch {

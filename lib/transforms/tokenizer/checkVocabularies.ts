@@ -2,10 +2,10 @@
 
 import type { TokenizerFiles } from '../../checkpoint/checkpoint.ts';
 import type { PolicyConfig } from '../../checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { Tokenizers } from './tokenizers.ts';
 
-/** What the reference's code has as numbers (spec, Input 2): `</s>` stops, and a prompt ends with the space `▁`. */
+/** What the reference's code has as numbers (docs/model.md, Input 2): `</s>` stops, and a prompt ends with the space `▁`. */
 const llamaIds = { beginId: ['<s>', 1], endId: ['</s>', 2], spaceId: ['▁', 29_871] } as const;
 const siglipEndId = 1;
 

@@ -5,7 +5,7 @@
 
 import { parseJsonText } from '../../checkpoint/jsonFile.ts';
 import type { JsonValue } from '../../checkpoint/strictJson.ts';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 
 export interface AddedToken {
   readonly id: number;

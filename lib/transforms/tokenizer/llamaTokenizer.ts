@@ -1,10 +1,10 @@
 /**
- * The Llama tokenizer (spec, Input 2). The byte-pair encoding itself is the `@huggingface/tokenizers` library's; here
+ * The Llama tokenizer (docs/model.md, Input 2). The byte-pair encoding itself is the `@huggingface/tokenizers` library's; here
  * its input is made from `tokenizer.json` or `tokenizer.model` and checked.
  */
 
 import { Tokenizer } from '@huggingface/tokenizers';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import type { LlamaTokenizerJson } from './llamaJson.ts';
 import { spaceSymbol } from './pieceNormalizer.ts';
 

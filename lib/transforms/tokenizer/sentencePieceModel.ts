@@ -4,7 +4,7 @@
  */
 
 import protobuf from 'protobufjs/light.js';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { foreignKind, standIn } from '../../support/standIn.ts';
 
 /** `ModelProto.SentencePiece.Type`. */

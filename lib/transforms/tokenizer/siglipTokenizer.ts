@@ -1,9 +1,9 @@
 /**
- * The SigLIP text tokenizer (spec, Input 2): what `SiglipTokenizer` of transformers 4.40.1 does around a sentencepiece
+ * The SigLIP text tokenizer (docs/model.md, Input 2): what `SiglipTokenizer` of transformers 4.40.1 does around a sentencepiece
  * unigram model. Pure: text in, ids out.
  */
 
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { PieceNormalizer, spaceSymbol } from './pieceNormalizer.ts';
 import { parseSentencePieceModel } from './sentencePieceModel.ts';
 import { Unigram } from './unigram.ts';

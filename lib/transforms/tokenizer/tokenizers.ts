@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { TokenizerFiles } from '../../checkpoint/checkpoint.ts';
 import { readJsonFile } from '../../checkpoint/jsonFile.ts';
 import { isJsonObject, type JsonObject } from '../../checkpoint/strictJson.ts';
-import { SemanticVlaError } from '../../errors.ts';
+import { SemanticVlaError } from '../../support/errors.ts';
 import { isThere, readRegular } from '../../support/fileAccess.ts';
 import { llamaJsonFromModel } from './llamaFromModel.ts';
 import { checkLlamaJson } from './llamaJson.ts';

@@ -1,11 +1,11 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../../lib/errors.ts';
 import { EnergyMeter, energyPerChunk } from '../../../lib/profile/machine/energy.ts';
 import { readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
 import { SampleAccumulator } from '../../../lib/profile/machine/sampleAccumulator.ts';
 import { sampleMachine } from '../../../lib/profile/machine/sampleMachine.ts';
 import { watchMachine } from '../../../lib/profile/machine/watchMachine.ts';
+import { SemanticVlaError } from '../../../lib/support/errors.ts';
 import { fakeOrin, fakeThor, probeOf } from './fakeMachines.ts';
 
 const test = suite('machine sampling');

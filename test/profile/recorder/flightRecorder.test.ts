@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../../lib/errors.ts';
 import { flightName, writeFlight } from '../../../lib/profile/recorder/flightFiles.ts';
 import { type FlightEvent, startFlightRecorder } from '../../../lib/profile/recorder/flightRecorder.ts';
 import { type FlightFacts, flightTimeline } from '../../../lib/profile/recorder/flightTimeline.ts';
@@ -17,6 +16,7 @@ import { asynchronous } from '../../../lib/schedule/asynchronous.ts';
 import { startControlLoop } from '../../../lib/schedule/controlLoop.ts';
 import { parseLatency } from '../../../lib/schedule/latency.ts';
 import { simulatedPolicy } from '../../../lib/schedule/simulatedPolicy.ts';
+import { SemanticVlaError } from '../../../lib/support/errors.ts';
 
 const test = suite('flight recorder');
 

@@ -1,6 +1,5 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../../lib/errors.ts';
 import { ChunkRing } from '../../../lib/profile/recorder/chunkRing.ts';
 import { EventRing, eventKinds, eventReasons } from '../../../lib/profile/recorder/eventRing.ts';
 import { Recorder } from '../../../lib/profile/recorder/recorder.ts';
@@ -14,6 +13,7 @@ import { parseLatency } from '../../../lib/schedule/latency.ts';
 import { holdReasons } from '../../../lib/schedule/loopEvents.ts';
 import { simulatedPolicy } from '../../../lib/schedule/simulatedPolicy.ts';
 import { ServerMetrics } from '../../../lib/serve/serverMetrics.ts';
+import { SemanticVlaError } from '../../../lib/support/errors.ts';
 import type { Observation } from '../../../lib/types.ts';
 import { bench } from '../../schedule/helpers.ts';
 import { FakePolicy } from '../../serve/fakePolicy.ts';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../../lib/errors.ts';
+import { SemanticVlaError } from '../../../lib/support/errors.ts';
 import { parseLlamaJson } from '../../../lib/transforms/tokenizer/llamaJson.ts';
 import { LlamaTokenizer } from '../../../lib/transforms/tokenizer/llamaTokenizer.ts';
 import { loadLlamaTokenizer } from '../../../lib/transforms/tokenizer/tokenizers.ts';

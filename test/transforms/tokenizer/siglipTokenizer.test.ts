@@ -4,7 +4,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../../../lib/errors.ts';
+import { SemanticVlaError } from '../../../lib/support/errors.ts';
 import { parseSentencePieceModel } from '../../../lib/transforms/tokenizer/sentencePieceModel.ts';
 import { SiglipTokenizer } from '../../../lib/transforms/tokenizer/siglipTokenizer.ts';
 import { loadSiglipTokenizer, loadTokenizers } from '../../../lib/transforms/tokenizer/tokenizers.ts';

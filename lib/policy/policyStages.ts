@@ -3,18 +3,18 @@
  * Built from the same graphs as a prediction, without the savings, in a session of its own.
  */
 
-import { SemanticVlaError } from './errors.ts';
-import { stagePrefix } from './graph/graphContext.ts';
-import { buildInstructionGraph } from './graph/instructionGraph.ts';
-import { names } from './graph/names.ts';
-import { buildPolicyGraph } from './graph/policyGraph.ts';
+import type { NamedTensors, TensorData } from '../addon/onnxMessages.ts';
+import { stagePrefix } from '../graph/graphContext.ts';
+import { buildInstructionGraph } from '../graph/instructionGraph.ts';
+import { names } from '../graph/names.ts';
+import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { OnnxSession, toInt32 } from '../runtime/onnxRuntime.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { unnormalizeActions } from '../transforms/actions.ts';
+import { preprocessSteps } from '../transforms/image.ts';
+import type { EncodedPrompt } from '../transforms/prompt.ts';
+import type { ImageFrame, StageTensor } from '../types.ts';
 import type { PolicyParts } from './policyParts.ts';
-import type { NamedTensors, TensorData } from './runtime/onnxMessages.ts';
-import { OnnxSession, toInt32 } from './runtime/onnxRuntime.ts';
-import { unnormalizeActions } from './transforms/actions.ts';
-import { preprocessSteps } from './transforms/image.ts';
-import type { EncodedPrompt } from './transforms/prompt.ts';
-import type { ImageFrame, StageTensor } from './types.ts';
 
 export interface StageInput {
   /** In the platform's order. */

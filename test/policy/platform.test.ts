@@ -2,18 +2,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { DatasetStatistics } from '../lib/checkpoint/checkpoint.ts';
-import { openCheckpoint } from '../lib/checkpoint/openCheckpoint.ts';
-import type { PolicyConfig } from '../lib/checkpoint/policyConfig.ts';
-import { SemanticVlaError } from '../lib/errors.ts';
+import type { DatasetStatistics } from '../../lib/checkpoint/checkpoint.ts';
+import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import type { PolicyConfig } from '../../lib/checkpoint/policyConfig.ts';
 import {
   type PlatformEvidence,
   type PlatformOptions,
   platformNotices,
   resolvePlatform,
   resolveUnnormKey,
-} from '../lib/platform.ts';
-import { goldenCheckpoint, goldenRoot } from './helpers/golden.ts';
+} from '../../lib/policy/platform.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
+import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 
 const test = suite('platform');
 

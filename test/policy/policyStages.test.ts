@@ -1,17 +1,17 @@
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
-import { goldenCheckpoint } from './helpers/golden.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { goldenCheckpoint } from '../helpers/golden.ts';
 import {
   goldenCase,
   goldenNames,
   goldenOptions,
   goldenRoot,
   maxAbsDifference,
-} from './helpers/goldenCase.ts';
-import { readSafetensorsFile } from './helpers/readSafetensors.ts';
+} from '../helpers/goldenCase.ts';
+import { readSafetensorsFile } from '../helpers/readSafetensors.ts';
 
 const test = suite('stages against the reference');
 
@@ -45,7 +45,7 @@ for (const name of goldenNames) {
         const difference = maxAbsDifference(found.data, expected.data);
         const tolerance =
           expected.dtype === 'F32' ? tolerances.find(([pattern]) => pattern.test(key))![1] : 0;
-        // one rounding tie of the resize may fall the other way (spec, Input 1); the crop then follows it
+        // one rounding tie of the resize may fall the other way (docs/model.md, Input 1); the crop then follows it
         const ties = /resized$|cropped$/.test(key) ? differing(found.data, expected.data) : 0;
         assert.ok(
           difference <= tolerance || (difference <= 1 && ties > 0 && ties <= 4),

@@ -1,6 +1,15 @@
 /** What the CPU session asks of its thread, and what comes back. */
 
-import type { NativeInitializer } from '../binding.ts';
+/** A floating-point initializer that lies in a file as it is. */
+export interface NativeInitializer {
+  readonly name: string;
+  /** TensorProto.DataType */
+  readonly type: number;
+  readonly dims: readonly number[];
+  readonly file: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
 
 export type TensorData =
   | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }

@@ -1,6 +1,6 @@
 /** How many tokens a policy's sequence has: the one place that counts them, for the graphs, the prompt's limit and `inspect`. */
 
-import type { PolicyConfig } from './checkpoint/policyConfig.ts';
+import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 
 /** What the checkpoint does not say about the sequence (platform.ts). */
 export interface SequenceSizes {
@@ -23,7 +23,7 @@ export interface ImageTokens {
   readonly perImage: number;
 }
 
-/** Derived token counts, in letters of the spec. */
+/** Derived token counts, in letters of docs/model.md. */
 export interface TokenCounts extends ImageTokens {
   /** Vision tokens of all images plus the proprio token. */
   readonly nVis: number;

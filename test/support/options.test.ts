@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SemanticVlaError } from '../lib/errors.ts';
-import { checkOptions, expected, nearest } from '../lib/options.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
+import { checkOptions, expected, nearest } from '../../lib/support/options.ts';
 
 const test = suite('options');
 

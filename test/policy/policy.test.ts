@@ -1,16 +1,16 @@
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
-import { goldenCheckpoint } from './helpers/golden.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { goldenCheckpoint } from '../helpers/golden.ts';
 import {
   goldenCase,
   goldenNames,
   goldenOptions,
   goldenRoot,
   maxAbsDifference,
-} from './helpers/goldenCase.ts';
+} from '../helpers/goldenCase.ts';
 
 const test = suite('policy against the reference');
 

@@ -1,9 +1,9 @@
 /** Options of `loadPolicy` that belong to one runtime: checked against the one that was chosen, so that none is ignored. */
 
-import { SemanticVlaError } from './errors.ts';
-import { expected } from './options.ts';
-import type { TensorRtOptions } from './runtime/openTensorRt.ts';
-import type { PolicyOptions } from './types.ts';
+import type { TensorRtOptions } from '../engine/openTensorRt.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
+import type { PolicyOptions } from '../types.ts';
 
 /** How the CPU runtime holds weights. */
 export const cpuWeights = ['folded', 'mapped'] as const;

@@ -6,9 +6,9 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { SemanticVlaError } from './errors.ts';
-import type { NamedTensors, Reply } from './runtime/onnxMessages.ts';
-import { buildAddonCommand } from './support/packageCommand.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { buildAddonCommand } from '../support/packageCommand.ts';
+import type { NamedTensors, NativeInitializer, Reply } from './onnxMessages.ts';
 
 /** [height, width, 3] uint8. */
 export interface NativeFrame {
@@ -306,17 +306,6 @@ export interface NativeCpuWork {
   cancel(): void;
 }
 
-/** A floating-point initializer that lies in a file as it is. */
-export interface NativeInitializer {
-  readonly name: string;
-  /** TensorProto.DataType */
-  readonly type: number;
-  readonly dims: readonly number[];
-  readonly file: string;
-  readonly offset: number;
-  readonly byteLength: number;
-}
-
 /** Two graphs and the states of instructions. What is asked is done in order; `end` only when nothing is on its way. */
 export interface NativeCpuRuntime {
   load(request: {
@@ -424,7 +413,7 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
 };
 
 // Relative to lib/ and to dist/ alike. npm's build, and the one of `npm run build:native`; same sources, the first serves.
-const addonPaths = ['../build/Release/semanticvla.node', '../build-cmake/Release/semanticvla.node'];
+const addonPaths = ['../../build/Release/semanticvla.node', '../../build-cmake/Release/semanticvla.node'];
 let loaded: NativeAddon | undefined;
 
 /**

@@ -1,10 +1,10 @@
 /** Frames on their way into a session: preprocessed by it where it can, else on the CPU. The same bits either way. */
 
+import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
+import { preprocessTimed } from '../transforms/image.ts';
+import { checkFrame } from '../transforms/imageFrame.ts';
+import type { ImageFrame } from '../types.ts';
 import type { PolicyParts } from './policyParts.ts';
-import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
-import { preprocessTimed } from './transforms/image.ts';
-import { checkFrame } from './transforms/imageFrame.ts';
-import type { ImageFrame } from './types.ts';
 
 export type Timings = Readonly<Record<string, number>>;
 

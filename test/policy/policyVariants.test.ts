@@ -1,9 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { towerNames } from '../lib/graph/names.ts';
-import { loadPolicy } from '../lib/policy.ts';
-import { maxAbsDifference } from './helpers/goldenCase.ts';
-import { variant, variantNames, variantObservation, variantStages } from './helpers/variants.ts';
+import { towerNames } from '../../lib/graph/names.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { maxAbsDifference } from '../helpers/goldenCase.ts';
+import { variant, variantNames, variantObservation, variantStages } from '../helpers/variants.ts';
 
 const test = suite('variants against the PyTorch twin');
 

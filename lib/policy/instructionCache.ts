@@ -1,8 +1,8 @@
 /** Encoded instructions, least recently used out first. A state in use is given back only when its last user is done. */
 
 import { LRUCache } from 'lru-cache';
-import type { InstructionState } from './runtime/session.ts';
-import { orAborted } from './support/abort.ts';
+import type { InstructionState } from '../runtime/session.ts';
+import { orAborted } from '../support/abort.ts';
 
 /** One instruction, encoded for one session. */
 export interface EncodedInstruction {

@@ -7,32 +7,32 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadAddon, type NativeDevice } from '../binding.ts';
+import { loadAddon, type NativeDevice } from '../addon/binding.ts';
 import { type Checkpoint, type Progress, weightBytes } from '../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
+import { buildInstructionGraph } from '../graph/instructionGraph.ts';
+import type { Precision } from '../graph/onnxModel.ts';
+import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { OnnxSession } from '../runtime/onnxRuntime.ts';
+import { TensorRtSession, type TensorRtSessionOptions, translate } from '../runtime/tensorRt.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
+import type { OnNotice } from '../support/notices.ts';
+import { packageCommand } from '../support/packageCommand.ts';
+import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import {
   type CachedEngines,
   type CachedEnginesOptions,
   cachedEngines,
   closeEngines,
-} from '../engine/cachedEngines.ts';
-import { KernelStore } from '../engine/compiledKernels.ts';
-import { EngineCache } from '../engine/engineCache.ts';
-import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
-import { readRecipe, recipeNames } from '../engine/recipes.ts';
-import { checkAnswers } from '../engine/trust.ts';
-import { twinSpec } from '../engine/twin.ts';
-import { SemanticVlaError } from '../errors.ts';
-import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
-import { buildInstructionGraph } from '../graph/instructionGraph.ts';
-import type { Precision } from '../graph/onnxModel.ts';
-import { buildPolicyGraph } from '../graph/policyGraph.ts';
-import { isolated } from '../support/isolated.ts';
-import type { OnNotice } from '../support/notices.ts';
-import { packageCommand } from '../support/packageCommand.ts';
-import { synthesizeCheckpoint } from '../synth/synthesize.ts';
-import { OnnxSession } from './onnxRuntime.ts';
-import { TensorRtSession, type TensorRtSessionOptions, translate } from './tensorRt.ts';
+} from './cachedEngines.ts';
+import { KernelStore } from './compiledKernels.ts';
+import { EngineCache } from './engineCache.ts';
+import { type FoundTensorRt, findTensorRt } from './findTensorRt.ts';
+import { readRecipe, recipeNames } from './recipes.ts';
+import { checkAnswers } from './trust.ts';
+import { twinSpec } from './twin.ts';
 
 export interface TensorRtOptions {
   /** Library or folder; default: searched. */

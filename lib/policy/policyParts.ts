@@ -1,19 +1,19 @@
 /** What every prediction of one policy shares: the checkpoint's facts and the platform's, resolved once at load. */
 
 import { availableParallelism } from 'node:os';
-import { requireStatistics } from './checkpoint/agreement.ts';
-import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from './checkpoint/checkpoint.ts';
-import { checkBounds } from './checkpoint/statistics.ts';
-import type { GraphOptions, PolicySizes } from './graph/graphContext.ts';
-import { buildInstructionGraph } from './graph/instructionGraph.ts';
-import { buildPolicyGraph } from './graph/policyGraph.ts';
+import { requireStatistics } from '../checkpoint/agreement.ts';
+import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from '../checkpoint/checkpoint.ts';
+import { checkBounds } from '../checkpoint/statistics.ts';
+import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
+import { buildInstructionGraph } from '../graph/instructionGraph.ts';
+import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import type { OnnxSessionOptions } from '../runtime/onnxRuntime.ts';
+import { type PromptLimits, promptLimits } from '../transforms/prompt.ts';
+import { checkVocabularies } from '../transforms/tokenizer/checkVocabularies.ts';
+import { loadTokenizers, type Tokenizers } from '../transforms/tokenizer/tokenizers.ts';
+import type { Platform, Policy, PolicyOptions } from '../types.ts';
 import { resolvePlatform, resolveUnnormKey } from './platform.ts';
-import type { OnnxSessionOptions } from './runtime/onnxRuntime.ts';
 import { type CpuWeights, cpuWeightsOf } from './runtimeOptions.ts';
-import { type PromptLimits, promptLimits } from './transforms/prompt.ts';
-import { checkVocabularies } from './transforms/tokenizer/checkVocabularies.ts';
-import { loadTokenizers, type Tokenizers } from './transforms/tokenizer/tokenizers.ts';
-import type { Platform, Policy, PolicyOptions } from './types.ts';
 
 export interface PolicyParts {
   readonly checkpoint: Checkpoint;

@@ -6,18 +6,18 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openCheckpoint } from '../lib/checkpoint/openCheckpoint.ts';
-import { type EngineModelOptions, prepareModels } from '../lib/engine/engineModels.ts';
-import { SemanticVlaError } from '../lib/errors.ts';
-import { names } from '../lib/graph/names.ts';
-import { prepareInput } from '../lib/policyInput.ts';
-import type { FrameInput, Session, StagedFrames } from '../lib/runtime/session.ts';
-import { TensorRtSession } from '../lib/runtime/tensorRt.ts';
-import { countTokens } from '../lib/tokenCounts.ts';
-import { preprocessImages } from '../lib/transforms/image.ts';
-import type { ImageFrame } from '../lib/types.ts';
-import { goldenCheckpoint } from './helpers/golden.ts';
-import { fakePlan, fakeTensorRt } from './runtime/fakeTensorRt.ts';
+import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { type EngineModelOptions, prepareModels } from '../../lib/engine/engineModels.ts';
+import { names } from '../../lib/graph/names.ts';
+import { countTokens } from '../../lib/graph/tokenCounts.ts';
+import { prepareInput } from '../../lib/policy/policyInput.ts';
+import type { FrameInput, Session, StagedFrames } from '../../lib/runtime/session.ts';
+import { TensorRtSession } from '../../lib/runtime/tensorRt.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
+import { preprocessImages } from '../../lib/transforms/image.ts';
+import type { ImageFrame } from '../../lib/types.ts';
+import { goldenCheckpoint } from '../helpers/golden.ts';
+import { fakePlan, fakeTensorRt } from '../runtime/fakeTensorRt.ts';
 
 const test = suite('policy input');
 

@@ -1,13 +1,13 @@
 /**
- * What a checkpoint does not hold, per robot platform (spec, Variants): cameras and their order, proprioception, center
+ * What a checkpoint does not hold, per robot platform (docs/model.md, Variants): cameras and their order, proprioception, center
  * crop, chunk length, kind of normalization. Inferred only when unambiguous; each value can be overridden by itself.
  */
 
-import type { Checkpoint } from './checkpoint/checkpoint.ts';
-import { SemanticVlaError } from './errors.ts';
-import { expected, nearest } from './options.ts';
-import type { Notice } from './support/notices.ts';
-import type { Platform, PlatformName, PolicyOptions } from './types.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import type { Notice } from '../support/notices.ts';
+import { expected, nearest } from '../support/options.ts';
+import type { Platform, PlatformName, PolicyOptions } from '../types.ts';
 
 /** The options that a platform is resolved from. */
 export type PlatformOptions = Pick<

@@ -2,11 +2,11 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { subjectsOf } from '../lib/cli/bench.ts';
-import { SemanticVlaError } from '../lib/errors.ts';
-import { sessionConfig } from '../lib/runtime/onnxThread.ts';
-import { checkRuntimeOptions, cpuWeightsOf, tensorRtOptionsOf } from '../lib/runtimeOptions.ts';
-import type { PolicyOptions } from '../lib/types.ts';
+import { subjectsOf } from '../../lib/cli/bench.ts';
+import { checkRuntimeOptions, cpuWeightsOf, tensorRtOptionsOf } from '../../lib/policy/runtimeOptions.ts';
+import { sessionConfig } from '../../lib/runtime/onnxThread.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
+import type { PolicyOptions } from '../../lib/types.ts';
 
 const test = suite('runtime options');
 

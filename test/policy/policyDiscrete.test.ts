@@ -2,10 +2,10 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
-import { goldenCopy } from './helpers/golden.ts';
-import { goldenCase, goldenRoot, maxAbsDifference } from './helpers/goldenCase.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { goldenCopy } from '../helpers/golden.ts';
+import { goldenCase, goldenRoot, maxAbsDifference } from '../helpers/goldenCase.ts';
 
 const test = suite('discrete actions against the reference');
 

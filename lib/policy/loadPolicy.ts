@@ -3,12 +3,29 @@
  * platform's facts and the caller's options meet.
  */
 
-import { requireStatistics } from './checkpoint/agreement.ts';
-import { requireUnchanged } from './checkpoint/fileStates.ts';
-import { openCheckpoint } from './checkpoint/openCheckpoint.ts';
-import { SemanticVlaError } from './errors.ts';
+import { requireStatistics } from '../checkpoint/agreement.ts';
+import { requireUnchanged } from '../checkpoint/fileStates.ts';
+import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { openTensorRt } from '../engine/openTensorRt.ts';
+import { OnnxSession } from '../runtime/onnxRuntime.ts';
+import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { type Notice, NoticeLog } from '../support/notices.ts';
+import { checkOptions, checkSignal } from '../support/options.ts';
+import { actionDimensions, unnormalizeActions } from '../transforms/actions.ts';
+import { pickFrames } from '../transforms/pickFrames.ts';
+import { type EncodedPrompt, encodePrompt } from '../transforms/prompt.ts';
+import { normalizeProprio } from '../transforms/proprio.ts';
+import type {
+  ActionChunk,
+  Observation,
+  Platform,
+  Policy,
+  PolicyOptions,
+  PredictOptions,
+  StageTensor,
+} from '../types.ts';
 import { InstructionCache } from './instructionCache.ts';
-import { checkOptions, checkSignal } from './options.ts';
 import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
 import {
@@ -19,24 +36,7 @@ import {
   rememberParts,
 } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
-import { OnnxSession } from './runtime/onnxRuntime.ts';
-import { openTensorRt } from './runtime/openTensorRt.ts';
-import type { InstructionState, PolicyOutput, Session } from './runtime/session.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
-import { type Notice, NoticeLog } from './support/notices.ts';
-import { actionDimensions, unnormalizeActions } from './transforms/actions.ts';
-import { pickFrames } from './transforms/pickFrames.ts';
-import { type EncodedPrompt, encodePrompt } from './transforms/prompt.ts';
-import { normalizeProprio } from './transforms/proprio.ts';
-import type {
-  ActionChunk,
-  Observation,
-  Platform,
-  Policy,
-  PolicyOptions,
-  PredictOptions,
-  StageTensor,
-} from './types.ts';
 
 /** Every option of `loadPolicy`, for the misspelling check. */
 export const policyOptionNames = [
@@ -139,6 +139,7 @@ class CheckpointPolicy implements Policy {
   readonly variant: string;
   readonly imageSize: number;
   readonly patchGrid: number;
+  readonly stateSize: number;
   readonly #notices: NoticeLog;
   readonly #parts: PolicyParts;
   readonly #session: Session;
@@ -159,6 +160,9 @@ class CheckpointPolicy implements Policy {
     this.variant = config.variant;
     this.imageSize = config.imageSize;
     this.patchGrid = Math.sqrt(config.siglip.patches);
+    const statistics = [...parts.checkpoint.statistics.values()];
+    const sizes = statistics.flatMap(({ proprio }) => proprio?.min.length ?? []);
+    this.stateSize = parts.platform.proprio ? (sizes[0] ?? 0) : 0;
   }
 
   get notices(): readonly Notice[] {

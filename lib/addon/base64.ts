@@ -1,6 +1,6 @@
 /** Base64 of a request, decoded over its own characters: no second copy of a body, and no garbage. */
 
-import { loadAddon } from '../binding.ts';
+import { loadAddon } from './binding.ts';
 
 /** Of a text of a multiple of 4 characters. Bytes written; -1: not base64. The text is gone either way. */
 export type DecodeOverItself = (text: Buffer) => number;

@@ -75,6 +75,7 @@ export type ErrorCode =
   | 'REQUEST_INVALID'
   | 'REQUEST_TOO_LARGE'
   | 'UNAUTHORIZED'
+  | 'UNNORM_KEY_OTHER'
   | 'OVERLOADED'
   | 'DRAINING'
   | 'ADDRESS_UNAVAILABLE'
@@ -97,6 +98,7 @@ export type ErrorCode =
   | 'BASELINE_INVALID'
   | 'BASELINE_REFUSED';
 
+/** The one class of errors that this package throws. */
 export class SemanticVlaError extends Error {
   readonly code: ErrorCode;
 

@@ -9,18 +9,18 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openCheckpoint } from '../lib/checkpoint/openCheckpoint.ts';
-import { buildInstructionGraph } from '../lib/graph/instructionGraph.ts';
-import { buildPolicyGraph } from '../lib/graph/policyGraph.ts';
-import { readObservation } from '../lib/observation/readObservation.ts';
-import { loadPolicy } from '../lib/policy.ts';
-import { gatherParts } from '../lib/policyParts.ts';
-import { OnnxSession } from '../lib/runtime/onnxRuntime.ts';
-import { preprocessImages } from '../lib/transforms/image.ts';
-import { encodePrompt } from '../lib/transforms/prompt.ts';
-import { normalizeProprio } from '../lib/transforms/proprio.ts';
-import type { ImageFrame, Observation, PolicyOptions } from '../lib/types.ts';
-import { goldenCheckpoint } from './helpers/golden.ts';
+import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { buildInstructionGraph } from '../../lib/graph/instructionGraph.ts';
+import { buildPolicyGraph } from '../../lib/graph/policyGraph.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import { gatherParts } from '../../lib/policy/policyParts.ts';
+import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
+import { preprocessImages } from '../../lib/transforms/image.ts';
+import { encodePrompt } from '../../lib/transforms/prompt.ts';
+import { normalizeProprio } from '../../lib/transforms/proprio.ts';
+import type { ImageFrame, Observation, PolicyOptions } from '../../lib/types.ts';
+import { goldenCheckpoint } from '../helpers/golden.ts';
 import {
   type GoldenName,
   type GoldenSample,
@@ -29,8 +29,8 @@ import {
   goldenOptions,
   goldenRoot,
   maxAbsDifference,
-} from './helpers/goldenCase.ts';
-import { copyModels, type Mutation, mutations, windowOneLater } from './helpers/mutants.ts';
+} from '../helpers/goldenCase.ts';
+import { copyModels, type Mutation, mutations, windowOneLater } from '../helpers/mutants.ts';
 
 const test = suite('sensitivity');
 

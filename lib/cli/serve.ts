@@ -9,6 +9,7 @@ import { loadPolicy } from '../policy/loadPolicy.ts';
 import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
+import { checkAddress } from '../serve/access.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { warmUp } from '../serve/warmUp.ts';
@@ -163,6 +164,8 @@ async function armFlightRecorder(
 
 async function serve(context: CommandContext, checkpoint: string, flags: ServeFlags): Promise<number> {
   const token = await readToken(flags.tokenFile);
+  // Known before minutes of loading, and looked at again when it is served.
+  await checkAddress({ host: flags.host, token, insecureNoAuth: flags.insecureNoAuth === true });
   // Not loaded for any other command.
   const { makeLog } = await import('../serve/log.ts');
   const logger = makeLog(flags.logLevel);

@@ -25,8 +25,8 @@ export interface GateReport {
   /** The options made no robot: refused with a code. */
   readonly refused: boolean;
   /**
-   * It has no odd scale, no delta without a range and no angle (1e17 is none, and holds until its chunk is too old), and newer
-   * chunks replace older ones: nothing keeps it from moving.
+   * It has no odd scale, a range everywhere (without, 1e308 takes it to infinity) and no angle (1e17 is none, and holds until
+   * its chunk is too old), and newer chunks replace older ones: nothing keeps it from moving.
    */
   readonly isPlain: boolean;
   /** It moved in the end, when everything was sound again. */
@@ -108,9 +108,7 @@ export async function runGateEpisode(
     mode === 'asynchronous' &&
     space.dimensions.every(
       ({ kind, range, state }) =>
-        kind !== 'angle' &&
-        (kind !== 'delta' || range !== undefined) &&
-        (state === undefined || Math.abs(state.scale) > 1e-6),
+        kind !== 'angle' && range !== undefined && (state === undefined || Math.abs(state.scale) > 1e-6),
     );
   const movedInTheEnd = counts.executed > before;
   const impossible = loop.counters.held.readingImpossible;

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { modeNames, runOracleEpisode } from './oracleEpisode.ts';
 
 const test = suite('oracle');
-const episodes = process.env.SEMANTICVLA_LONG_TESTS === '1' ? 8000 : 600;
+const episodes = process.env.SEMANTICVLA_LONG_TESTS === '1' ? 5000 : 600;
 
 for (const mode of modeNames) {
   test(`${mode}: value, row, ages, questions and HOLD are those of the oracle`, async () => {

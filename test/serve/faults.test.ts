@@ -95,8 +95,8 @@ test('a consumer that does not read is cut off at its cap', async () => {
   // Each answer is 2 MB: beyond what the kernel takes, they wait in the process.
   const policy = new FakePolicy({
     immediate: true,
-    platform: { ...liberoPlatform, chunk: 20_000 },
-    dimensions: Array.from({ length: 8 }, (_, i) => `joint${i}`),
+    platform: { ...liberoPlatform, chunk: 4_000 },
+    dimensions: Array.from({ length: 40 }, (_, i) => `joint${i}`),
   });
   await served(policy, {}, async ({ openpi, server }) => {
     const { socket, next } = connect(openpi);

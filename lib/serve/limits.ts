@@ -27,7 +27,7 @@ export interface ServeLimits {
 
 export const defaultLimits: ServeLimits = {
   bodyBytes: 32 * 2 ** 20,
-  heldBytes: 64 * 2 ** 20,
+  heldBytes: 48 * 2 ** 20,
   unsentBytes: 4 * 2 ** 20,
   connections: 64,
   headersMs: 5_000,

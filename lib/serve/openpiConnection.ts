@@ -5,6 +5,7 @@ import type { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk } from '../types.ts';
 import type { Lease } from './byteBudget.ts';
 import { ClientGone } from './clientGone.ts';
+import { collectAfter } from './collect.ts';
 import type { Connection } from './connections.ts';
 import type { Failure } from './failure.ts';
 import { timeoutCheckMs } from './limits.ts';
@@ -75,6 +76,7 @@ export class OpenpiConnection {
       if (this.#callers.size > 0) metrics.disconnected('openpi', 'inference');
       this.#arriving?.release();
       this.#arriving = null;
+      if (this.#arrived > 0) collectAfter(this.#arrived);
       for (const caller of this.#callers) caller.abort(new ClientGone());
     });
     log.info({ protocol: 'openpi' }, 'connected');

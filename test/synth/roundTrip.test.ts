@@ -80,7 +80,8 @@ for (const preset of Object.keys(variants) as SynthPreset[])
       assert.is(config.actionDim, spec.actionDim);
       assert.is(config.proprioDim, spec.proprioDim);
       assert.is(config.imageSize, spec.imageSize);
-      assert.is(sources.madeWeights !== null, preset !== 'oft');
+      // float32 heads are rounded in every preset; only SemanticVLA's own have LoRA to merge
+      assert.is((sources.madeWeights?.merged ?? 0) > 0, preset !== 'oft');
       assert.equal([...statistics.keys()], [spec.datasetKey]);
     } finally {
       rmSync(dir, { recursive: true });

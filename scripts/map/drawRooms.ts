@@ -124,6 +124,7 @@ export function drawRooms(lib: string): string {
   );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
+    '<title>The rooms of lib/, each above all that it imports</title>',
     '<style>text{font:11px system-ui,sans-serif;text-anchor:middle;fill:#334}.name{font-weight:600;font-size:14px;fill:#112}' +
       'rect{fill:#f4f7fb;stroke:#7b8fa8}path{fill:none;stroke:#9db0c6;stroke-width:1.2;marker-end:url(#tip)}</style>',
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">' +

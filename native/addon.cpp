@@ -19,6 +19,7 @@
 #include "support/base64.h"
 #include "support/busyWait.h"
 #include "support/team.h"
+#include "support/trimHeap.h"
 
 namespace semanticvla {
 
@@ -128,6 +129,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
+                    InstanceMethod("trimHeap", &SemanticVlaAddon::trimHeap),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
                     InstanceMethod("lanczosResize", &SemanticVlaAddon::lanczosResize),
                     InstanceMethod("normalizePixels", &SemanticVlaAddon::normalizePixels),
@@ -209,6 +211,10 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     object.Set("clock", wait.clock);
     object.Set("frequencyMHz", wait.frequencyMHz);
     return object;
+  }
+
+  Napi::Value trimHeap(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), semanticvla::trimHeap());
   }
 
   napi::EngineBuilds& builds(Napi::Env env) {

@@ -356,6 +356,8 @@ export interface NativeAddon {
   inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
   /** Blocks the JS thread, at most a second: for checking its clock. */
   busyWait(microseconds: number): NativeBusyWait;
+  /** Gives freed memory of the whole process back to the operating system (native/support/trimHeap.h); takes milliseconds. */
+  trimHeap(): boolean;
   /**
    * Base64 over itself, on the JS thread; standard and URL alphabet, padding at the end. Returns the number of bytes; -1:
    * another character, and `text` is partly overwritten. The length must be a multiple of 4.
@@ -398,6 +400,7 @@ export interface NativeAddon {
 export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   buildEngine: true,
   busyWait: true,
+  trimHeap: true,
   decodeBase64: true,
   combineTimingCaches: true,
   inspectTensorRt: true,

@@ -5,7 +5,7 @@ import type { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk } from '../types.ts';
 import type { Lease } from './byteBudget.ts';
 import { ClientGone } from './clientGone.ts';
-import { collectAfter } from './collect.ts';
+import { collectSoon, largeBytes } from './collect.ts';
 import type { Connection } from './connections.ts';
 import type { Failure } from './failure.ts';
 import { timeoutCheckMs } from './limits.ts';
@@ -76,7 +76,7 @@ export class OpenpiConnection {
       if (this.#callers.size > 0) metrics.disconnected('openpi', 'inference');
       this.#arriving?.release();
       this.#arriving = null;
-      if (this.#arrived > 0) collectAfter(this.#arrived);
+      if (this.#arrived >= largeBytes) collectSoon();
       for (const caller of this.#callers) caller.abort(new ClientGone());
     });
     log.info({ protocol: 'openpi' }, 'connected');
@@ -101,6 +101,7 @@ export class OpenpiConnection {
   #count(piece: Buffer): void {
     this.#arriving ??= this.#service.budget.lease((error) => this.#revoked(error));
     this.#arrived += piece.length;
+    if (this.#arrived >= largeBytes) collectSoon();
     try {
       this.#arriving.add(Math.max(piece.length, leastPieceBytes));
     } catch (error) {

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdlib>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+namespace semanticvla {
+
+/// Gives pages of freed memory back to the operating system, from every arena. glibc keeps up to 64
+/// MiB of them once a large block was freed, since it raises its own thresholds then.
+/// @returns false: nothing was given back, or this C library has no such call
+inline bool trimHeap() {
+#if defined(__GLIBC__)
+  return malloc_trim(0) == 1;
+#else
+  return false;
+#endif
+}
+
+}  // namespace semanticvla

@@ -235,6 +235,7 @@ async function compare(
     threads: options.threads,
     // nothing is kept: each weight is used a few times only
     weights: 'mapped',
+    files: checkpoint.files,
     ...signal,
   });
   try {

@@ -38,6 +38,7 @@ const refusals: readonly Refusal[] = [
   [
     'positions of another size',
     preprocessor({
+      tvf_resize_params: undefined,
       input_sizes: [
         [3, 56, 56],
         [3, 56, 56],
@@ -49,6 +50,7 @@ const refusals: readonly Refusal[] = [
   [
     'mean of two channels',
     preprocessor({
+      tvf_normalize_params: undefined,
       means: [
         [0.5, 0.5],
         [0.5, 0.5, 0.5],
@@ -60,6 +62,7 @@ const refusals: readonly Refusal[] = [
   [
     'deviation of 0',
     preprocessor({
+      tvf_normalize_params: undefined,
       stds: [
         [0.5, 0.5, 0],
         [0.5, 0.5, 0.5],

@@ -66,7 +66,12 @@ async function runMutant(
     policy: buildPolicyGraph(config, checkpoint.tensors, checkpoint.pixelNormalization, options),
   });
   mutation(models);
-  const session = await OnnxSession.open({ ...models, threads: 2, weights: 'mapped' });
+  const session = await OnnxSession.open({
+    ...models,
+    threads: 2,
+    weights: 'mapped',
+    files: checkpoint.files,
+  });
   try {
     const { observation } = await readObservation(join(goldenRoot, name, sample.observation));
     const { platform } = parts;

@@ -94,6 +94,7 @@ export function sessionTests(sanitize: boolean): string {
     ...(sanitize ? ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'] : []),
     ...inFakes('fakeDevice', 'fakeEngine', 'fixture', 'main', 'sessionTests', 'refusalTests'),
     ...inRuntime('convertWeights', 'device', 'engine', 'graph', 'session', 'staging', 'weights'),
+    join(native, 'support', 'regularFile.cpp'),
   ]);
 }
 

@@ -10,8 +10,8 @@ const test = suite('imports');
 const lib = fileURLToPath(new URL('../../lib', import.meta.url));
 const allowed = [
   'types.ts',
-  'errors.ts',
-  'options.ts',
+  'support/errors.ts',
+  'support/options.ts',
   ...['random.ts', 'checkedChunk.ts', 'isolated.ts'].map((file) => `support/${file}`),
 ];
 

@@ -220,7 +220,7 @@ async function trust(
 
 async function compare(
   { tensorRt, device }: Machine,
-  checkpoint: Pick<Checkpoint, 'config' | 'tensors' | 'pixelNormalization'>,
+  checkpoint: Pick<Checkpoint, 'config' | 'tensors' | 'pixelNormalization' | 'files'>,
   sizes: PolicySizes,
   session: TensorRtSession,
   build: CachedEnginesOptions,

@@ -39,6 +39,7 @@ const refusals: readonly Refusal[] = [
     'positions of another size',
     preprocessor({
       tvf_resize_params: undefined,
+      tvf_crop_params: undefined,
       input_sizes: [
         [3, 56, 56],
         [3, 56, 56],

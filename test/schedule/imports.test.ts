@@ -12,7 +12,9 @@ const allowed = [
   'types.ts',
   'support/errors.ts',
   'support/options.ts',
-  ...['random.ts', 'checkedChunk.ts', 'isolated.ts'].map((file) => `support/${file}`),
+  ...['random.ts', 'checkedChunk.ts', 'isolated.ts', 'abort.ts', 'notices.ts'].map(
+    (file) => `support/${file}`,
+  ),
 ];
 
 test('lib/schedule imports nothing of checkpoints, graphs and runtimes, and reads no wall clock', () => {

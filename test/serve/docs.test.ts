@@ -111,7 +111,8 @@ test('every flag is one of the command', () => {
   const { stdout } = cli('serve', '--help');
   const flags = new Set(page.match(/--[a-z][a-z-]+/g));
   // Of curl and of the benchmark's interpreter.
-  for (const other of ['--silent', '--fail', '--data', '--header', '--import', '--beside']) flags.delete(other);
+  for (const other of ['--silent', '--fail', '--data', '--header', '--import', '--beside'])
+    flags.delete(other);
   assert.ok(flags.size >= 7);
   for (const flag of flags) assert.ok(stdout.includes(flag), `${flag} is not in the help`);
 });

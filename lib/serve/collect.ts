@@ -17,22 +17,25 @@ const sweepMs = 100;
 
 let collect: (() => void) | null = null;
 let isWanted = false;
-let next: NodeJS.Timeout | null = null;
+let isScheduled = false;
 
 /** A large message came, grew or was cut off: collects what it left, soon. */
 export function collectSoon(): void {
   isWanted = true;
-  next ??= setTimeout(run, togetherMs).unref();
+  if (isScheduled) return;
+  isScheduled = true;
+  setTimeout(run, togetherMs).unref();
 }
 
 function run(): void {
   isWanted = false;
   collect ??= makeCollect();
   collect();
-  next = setTimeout(() => {
+  setTimeout(() => {
     trimHeap();
+    isScheduled = false;
     // what came in the meantime has left something, too
-    next = isWanted ? setTimeout(run, togetherMs).unref() : null;
+    if (isWanted) collectSoon();
   }, sweepMs).unref();
 }
 

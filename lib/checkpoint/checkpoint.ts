@@ -117,3 +117,14 @@ export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
   for (const view of checkpoint.tensors.values()) bytes += view.byteLength;
   return bytes;
 }
+
+/** Every option of `openCheckpoint`: for the misspelling check, and for what hands them on. */
+export const openCheckpointOptionNames = [
+  'head',
+  'siglipText',
+  'rounding',
+  'cacheDir',
+  'onProgress',
+  'onNotice',
+  'signal',
+] as const satisfies readonly (keyof OpenCheckpointOptions)[];

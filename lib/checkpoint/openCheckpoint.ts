@@ -10,6 +10,7 @@ import {
   type Checkpoint,
   type DatasetStatistics,
   type OpenCheckpointOptions,
+  openCheckpointOptionNames,
   type WeightRounding,
   weightRoundings,
 } from './checkpoint.ts';
@@ -32,16 +33,6 @@ import type { TensorView } from './tensorView.ts';
 import { readTorchArchive, type TorchArchive } from './torchArchive.ts';
 import { verifySmallTensors } from './verifyTensors.ts';
 import type { WeightMaking } from './weightBlocks.ts';
-
-const knownOptions: readonly (keyof OpenCheckpointOptions)[] = [
-  'head',
-  'siglipText',
-  'rounding',
-  'cacheDir',
-  'onProgress',
-  'onNotice',
-  'signal',
-];
 
 /**
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
@@ -145,11 +136,11 @@ function checkOptions(dir: string, options: OpenCheckpointOptions): void {
     );
   }
   for (const key of Object.keys(options)) {
-    if ((knownOptions as readonly string[]).includes(key)) continue;
-    const close = knownOptions.find((known) => known.toLowerCase() === key.toLowerCase());
+    if ((openCheckpointOptionNames as readonly string[]).includes(key)) continue;
+    const close = openCheckpointOptionNames.find((known) => known.toLowerCase() === key.toLowerCase());
     throw new SemanticVlaError(
       'OPTION_UNKNOWN',
-      `openCheckpoint: expected options ${knownOptions.join(', ')}, found ${key}${close === undefined ? '' : `; did you mean ${close}?`}.`,
+      `openCheckpoint: expected options ${openCheckpointOptionNames.join(', ')}, found ${key}${close === undefined ? '' : `; did you mean ${close}?`}.`,
     );
   }
 }

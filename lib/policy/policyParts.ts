@@ -2,7 +2,12 @@
 
 import { availableParallelism } from 'node:os';
 import { requireStatistics } from '../checkpoint/agreement.ts';
-import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from '../checkpoint/checkpoint.ts';
+import {
+  type Checkpoint,
+  type OpenCheckpointOptions,
+  openCheckpointOptionNames,
+  weightBytes,
+} from '../checkpoint/checkpoint.ts';
 import { checkBounds } from '../checkpoint/statistics.ts';
 import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
@@ -26,19 +31,9 @@ export interface PolicyParts {
   readonly spinUs: number | undefined;
 }
 
-const checkpointOptionNames = [
-  'head',
-  'siglipText',
-  'rounding',
-  'cacheDir',
-  'onProgress',
-  'onNotice',
-  'signal',
-] as const satisfies readonly (keyof OpenCheckpointOptions)[];
-
 /** Those of a policy's options that open its checkpoint. @param options of `loadPolicy`, or others among them */
 export function checkpointOptions(options: OpenCheckpointOptions): OpenCheckpointOptions {
-  const given = checkpointOptionNames.map((name) => [name, options[name]] as const);
+  const given = openCheckpointOptionNames.map((name) => [name, options[name]] as const);
   return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }
 

@@ -13,7 +13,11 @@ export interface ServeLimits {
   readonly heldBytes: number;
   /** Bytes that may wait in one connection for a client that does not read; beyond it the connection ends. */
   readonly unsentBytes: number;
-  /** Connections at once, a protocol, of those that may ask, and as many of others; beyond it the one that idles longest goes. */
+  /**
+   * Connections at once, a protocol, of those that may ask, and as many of others; beyond it the one that idles longest goes.
+   * `fetch` of Node keeps about 100 for 50 requests at once, and one that goes while the next request is on its way to it is
+   * a failed request: so there are more.
+   */
   readonly connections: number;
   /** Milliseconds for the headers of a request. */
   readonly headersMs: number;
@@ -29,7 +33,7 @@ export const defaultLimits: ServeLimits = {
   bodyBytes: 32 * 2 ** 20,
   heldBytes: 48 * 2 ** 20,
   unsentBytes: 4 * 2 ** 20,
-  connections: 64,
+  connections: 128,
   headersMs: 5_000,
   requestMs: 15_000,
   idleMs: 60_000,

@@ -32,8 +32,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   export: ['graph', 'runtime'],
   view: ['transforms'],
   observation: ['checkpoint', 'transforms'],
-  // its comparison of modes draws a page
-  schedule: ['plots'],
+  schedule: [],
   serve: ['addon', 'transforms'],
   client: ['serve', 'transforms'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],

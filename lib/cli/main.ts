@@ -17,7 +17,6 @@ import { ProgressLine } from './progressLine.ts';
 import { reportCommand } from './report.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
-import { simulateCommand } from './simulate.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
@@ -33,7 +32,6 @@ const commands = [
   stagesCommand,
   compareCommand,
   viewCommand,
-  simulateCommand,
   rooflineCommand,
   profileCommand,
   benchCommand,

@@ -8,7 +8,7 @@ import { layersCsv } from '../profile/layers/layersCsv.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
 import { presetFolder } from '../profile/measure/presetFolder.ts';
 import { writeProfile } from '../profile/report/writeProfile.ts';
-import { encodeTrace } from '../profile/trace/encodeTrace.ts';
+import { encodeTrace } from '../profile/trace/perfettoTrace.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
@@ -45,7 +45,7 @@ factor is printed. Layers are told by the policy's own blocks; what cannot be to
 the cameras show noise, on which no time depends.
 
 --export-profile and --export-layer-info are written as trtexec writes them, for one graph (--graph). --trace writes a Perfetto
-trace (open it at ui.perfetto.dev), or Chrome's JSON where the file ends in .json.
+trace: open it at ui.perfetto.dev.
 
 Example:
   $ semanticvla profile --preset tiny
@@ -57,6 +57,12 @@ async function profile(
   flags: ProfileFlags,
 ): Promise<number> {
   const { onProgress, signal } = context;
+  if (flags.trace?.endsWith('.json')) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `--trace ${flags.trace}: expected a name for a Perfetto trace, which is no JSON, found .json. Use ${flags.trace.replace(/json$/, 'perfetto-trace')}.`,
+    );
+  }
   const source = await sourceOf(checkpoint, flags, context);
   // wrong more often than a checkpoint, and read faster
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
@@ -117,7 +123,7 @@ async function writeFiles(result: PolicyProfile, flags: ProfileFlags): Promise<[
     return `${JSON.stringify(trtexecProfile(layers, runs), null, 1)}\n`;
   });
   await write('layer info', flags.exportLayerInfo, () => `${JSON.stringify(layerInfo[graph], null, 1)}\n`);
-  await write('trace', flags.trace, () => encodeTrace(timeline, flags.trace!));
+  await write('trace', flags.trace, () => encodeTrace(timeline));
   if (flags.html !== undefined) {
     const html = await writeProfile(report);
     await write('page', flags.html, () => html);
@@ -156,7 +162,7 @@ export function profileCommand(program: Command, run: Run): void {
     .option('--csv <file>', 'write every layer')
     .option('--export-profile <file.json>', "write layer times in trtexec's form")
     .option('--export-layer-info <file.json>', "write the layers in trtexec's form")
-    .option('--trace <file>', 'write a time line of host and device: .perfetto-trace, or .json for Chrome')
+    .option('--trace <file>', 'write a time line of host and device as a Perfetto trace, e.g. chunk.perfetto-trace')
     .option('--html <file>', 'write layers and blocks as a page with plots')
     .option('--json', 'print JSON')
     .addHelpText('after', observationHelp.trimEnd())

@@ -20,7 +20,8 @@ interface Event {
   readonly trackEvent: object;
 }
 
-export function encodePerfetto(timeline: Timeline): Uint8Array {
+/** A timeline as the bytes of a Perfetto trace file (`.perfetto-trace`, `.pftrace`). */
+export function encodeTrace(timeline: Timeline): Uint8Array {
   const names = new Interned();
   const joined = joinedFlows(timeline);
   const events = timeline.tracks

@@ -247,13 +247,9 @@ function comparisonsOf(
   const { rounds } = runs[0]!;
   const base = byRound(baseline.chunks, rounds);
   return others.map((result) => {
-    const interval = pairedRatio(
-      base,
-      byRound(result.chunks, rounds),
-      { kind: 'percentile', percentile: 50 },
-      confidence,
-    );
-    return { subject: result.subject.name, baseline: baseline.subject.name, ...interval, confidence, rounds };
+    const { value: ratio, low, high } = pairedRatio(base, byRound(result.chunks, rounds), 50, confidence);
+    const names = { subject: result.subject.name, baseline: baseline.subject.name };
+    return { ...names, ratio, low, high, confidence, rounds };
   });
 }
 

@@ -79,16 +79,17 @@ const rows = results.map(({ chunks, rounds }, i) => ({
 }));
 const runs = [await usual.stop(), await often.stop()];
 for (const policy of policies) await policy.close();
-if (values.json) console.log(JSON.stringify({ rows, samples: runs.map(({ extremes }) => extremes) }));
+if (values.json)
+  console.log(JSON.stringify({ rows, samples: runs.map(({ samples, costMs }) => ({ samples, costMs })) }));
 else {
   for (const { name, chunks, medianMs, value, low, high } of rows)
     console.log(
       `${name.padEnd(36)}  ${String(chunks).padStart(5)} chunks  median ${medianMs.toFixed(2)} ms  ${value.toFixed(4)}x  ${low.toFixed(4)} .. ${high.toFixed(4)}`,
     );
-  for (const [i, { extremes, processorMs }] of runs.entries())
+  for (const [i, { samples, costMs, processorMs }] of runs.entries())
     console.log(
-      `${['every 100 ms', 'every 10 ms'][i]}: ${extremes.samples} samples, ${extremes.costMs.toFixed(2)} ms each${
-        processorMs ? `, ${(processorMs / extremes.samples).toFixed(2)} ms of them on a processor` : ''
+      `${['every 100 ms', 'every 10 ms'][i]}: ${samples} samples, ${costMs.toFixed(2)} ms each${
+        processorMs ? `, ${(processorMs / samples).toFixed(2)} ms of them on a processor` : ''
       }`,
     );
 }

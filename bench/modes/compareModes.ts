@@ -3,9 +3,6 @@
  * ticks and reaction time. The plant is as simple as can be; it ranks modes for a latency, and predicts no success rate.
  */
 
-import { checkOptions, expected } from '../../lib/support/options.ts';
-import { Random } from '../../lib/support/random.ts';
-import type { Policy } from '../../lib/types.ts';
 import { asynchronous } from '../../lib/schedule/asynchronous.ts';
 import { startControlLoop } from '../../lib/schedule/controlLoop.ts';
 import { futureState } from '../../lib/schedule/futureState.ts';
@@ -16,6 +13,9 @@ import type { ActionScheduler, ScheduleOptions } from '../../lib/schedule/schedu
 import { simulatedPolicy } from '../../lib/schedule/simulatedPolicy.ts';
 import { temporalEnsemble } from '../../lib/schedule/temporalEnsemble.ts';
 import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import { checkOptions, expected } from '../../lib/support/options.ts';
+import { Random } from '../../lib/support/random.ts';
+import type { Policy } from '../../lib/types.ts';
 import { type Figures, measure, type Sample } from './figures.ts';
 import { Plant, plantSpace } from './plant.ts';
 

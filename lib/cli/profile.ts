@@ -162,7 +162,10 @@ export function profileCommand(program: Command, run: Run): void {
     .option('--csv <file>', 'write every layer')
     .option('--export-profile <file.json>', "write layer times in trtexec's form")
     .option('--export-layer-info <file.json>', "write the layers in trtexec's form")
-    .option('--trace <file>', 'write a time line of host and device as a Perfetto trace, e.g. chunk.perfetto-trace')
+    .option(
+      '--trace <file>',
+      'write a time line of host and device as a Perfetto trace, e.g. chunk.perfetto-trace',
+    )
     .option('--html <file>', 'write layers and blocks as a page with plots')
     .option('--json', 'print JSON')
     .addHelpText('after', observationHelp.trimEnd())

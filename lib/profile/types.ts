@@ -4,10 +4,7 @@
  * monotonic clock, counted from the start of the run, unless a name says otherwise.
  */
 
-import type { MachineSeries, SubjectEnergy } from './seriesTypes.ts';
 import type { stageNames } from './stages.ts';
-
-export type { MachineSeries, SensorSeries, SubjectEnergy } from './seriesTypes.ts';
 
 /** Statistics of one series. Percentiles by trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
 export interface Summary {
@@ -152,7 +149,7 @@ export interface MachineSnapshot {
   readonly unread?: readonly string[];
 }
 
-/** The range that a clock may move in; equal ends: it is held. MHz. */
+/** The range that a clock may move in, or did; equal ends: it is held. MHz. */
 export interface ClockRange {
   /** As in `MachineSnapshot.clocks`. */
   readonly name: string;
@@ -169,16 +166,68 @@ export interface MachineSampling {
   /** Share of one core that all took, percent: processor time where the kernel tells it, else the time of the samples. */
   readonly costPercent: number;
   readonly costIs?: 'processor time' | 'elapsed time';
-  /** Highest temperature by zone. */
-  readonly hottest: readonly Reading[];
-  /** Lowest and highest by clock domain. */
-  readonly clocks: readonly ClockRange[];
-  /** Throttle reasons and alarms that any sample saw. */
-  readonly throttling: readonly string[];
   /** Share of all cores that other processes took, percent; null where it cannot be told. */
   readonly othersPercent: number | null;
   /** Of these, the busiest by name, percent of one core. */
   readonly others: readonly Reading[];
+}
+
+/** One sensor over a run. */
+export interface SensorSeries {
+  /** `load`: share of the time that it was busy. */
+  readonly kind: 'power' | 'clock' | 'temperature' | 'load';
+  /** `VDD_GPU_SOC`, `total`, `gpu`, `cpu slowest`, `cpu fastest`, `emc`, `tj`, ... */
+  readonly name: string;
+  /** `W`, `MHz`, `°C`, `%` */
+  readonly unit: string;
+  /** At the times of `MachineSeries.atMs`; null: not read, or nothing that this sensor can have measured. */
+  readonly values: readonly (number | null)[];
+}
+
+/** The sensors while a run went on, read on a thread of its own. */
+export interface MachineSeries {
+  /** Milliseconds since the start of the run, as `ChunkRecord.startMs`; ascending. Before 0: loading and warm-up. */
+  readonly atMs: readonly number[];
+  /** CLOCK_MONOTONIC at 0, milliseconds. */
+  readonly startMonotonicMs: number;
+  /** When the first chunk that counts began; before it there was warm-up. */
+  readonly measuredFromMs?: number;
+  readonly sensors: readonly SensorSeries[];
+  /**
+   * What energy is made of here: the power sensor, in words with what it leaves out, and how often it has a new value,
+   * milliseconds (null where nobody tells). null: nothing tells power.
+   */
+  readonly energyFrom: {
+    readonly sensor: string;
+    readonly words: string;
+    readonly periodMs: number | null;
+  } | null;
+  /** Alarms and throttle reasons, from the first sample that saw one to the last. */
+  readonly throttling: readonly { readonly reason: string; readonly fromMs: number; readonly toMs: number }[];
+  /** Samples that were not taken over since time had not gone on, and values that no such sensor can have. */
+  readonly refused: { readonly times: number; readonly values: number };
+  /** As `MachineSnapshot.unread`, each text once. */
+  readonly unread?: readonly string[];
+}
+
+/** Energy of one subject, from the turns in which it ran alone. */
+export interface SubjectEnergy {
+  /** null: it cannot be told, and `because` says why. */
+  readonly joulesPerChunk: number | null;
+  readonly meanWatts: number | null;
+  /** The sensor, and what it leaves out. */
+  readonly source: string | null;
+  /** Turns that were long enough and without a gap, of how many. */
+  readonly turns: number;
+  readonly ofTurns: number;
+  /** Chunks and seconds of these turns, and the samples inside them. */
+  readonly chunks: number;
+  readonly seconds: number;
+  readonly samples: number;
+  /** Milliseconds between two samples (median), and of the sensor's own values. */
+  readonly samplingMs: number | null;
+  readonly sensorMs: number | null;
+  readonly because: string | null;
 }
 
 /** What the machine is, and how it was at the start and the end of a run. */
@@ -208,13 +257,8 @@ export interface MachineState {
   readonly os: string;
   readonly start: MachineSnapshot;
   readonly end: MachineSnapshot | null;
-  /** Watts over the run and joules per chunk by what was sampled; null without a power sensor. */
-  readonly energy: {
-    readonly meanWatts: number;
-    readonly joulesPerChunk: number;
-    readonly samples: number;
-    readonly source: string;
-  } | null;
+  /** Of the whole run and all its chunks, warm-up included; null where it cannot be told. */
+  readonly energy: SubjectEnergy | null;
   readonly sampling?: MachineSampling | null;
   /** null: nothing was sampled. */
   readonly series?: MachineSeries | null;

@@ -103,8 +103,7 @@ async function faults(ui: PerfettoUi, timeline: Timeline): Promise<string[]> {
     // sums of doubles in another order
     const isSame =
       row?.samples === samples.length && Math.abs((row.sum as number) - sum) <= 1e-9 * Math.abs(sum);
-    if (!isSame || row.unit !== unit)
-      bad.push(`counter ${name} (${unit}): ${JSON.stringify(row)}`);
+    if (!isSame || row.unit !== unit) bad.push(`counter ${name} (${unit}): ${JSON.stringify(row)}`);
   }
   if (counted.size !== counters.length) bad.push(`${counted.size} counters of ${counters.length}`);
 

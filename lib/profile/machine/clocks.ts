@@ -1,4 +1,4 @@
-/** Clocks and their ranges from sysfs, MHz: cores by cpufreq, GPU and memory by devfreq. Readable without root. */
+/** Clocks and their ranges from sysfs, MHz, and how busy the GPU is: cores by cpufreq, GPU and memory by devfreq. Readable without root. */
 
 import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { ClockRange, Reading } from '../types.ts';
@@ -7,7 +7,7 @@ const cpuRoot = '/sys/devices/system/cpu';
 const devfreqRoot = '/sys/class/devfreq';
 
 /** devfreq names by board: Orin `17000000.gpu` (before it `...ga10b`), Thor `gpu-gpc-0` and `bwmgr` for the memory. */
-export function domainOf(entry: string): string | null {
+function domainOf(entry: string): string | null {
   if (/\.(gpu|ga10b|gv11b)$/.test(entry)) return 'gpu';
   if (/^gpu-[a-z]+-\d+$/.test(entry)) return entry;
   return entry === 'bwmgr' || /(^|\.)emc$/.test(entry) ? 'emc' : null;
@@ -62,6 +62,16 @@ export function readClockRanges(probe: MachineProbe): ClockRange[] {
   return sources(probe).flatMap(({ name, min, max, scale }) => {
     const [low, high] = [readNumber(probe, min), readNumber(probe, max)];
     return low === null || high === null ? [] : [{ name, min: low / scale, max: high / scale }];
+  });
+}
+
+/** Percent: a Jetson's GPU tells thousandths beside its clock; where it does not, nothing. */
+export function readLoads(probe: MachineProbe): Reading[] {
+  return probe.list(devfreqRoot).flatMap((entry) => {
+    const name = domainOf(entry);
+    if (name === null || !name.startsWith('gpu')) return [];
+    const thousandths = readNumber(probe, `${devfreqRoot}/${entry}/device/load`);
+    return thousandths === null ? [] : [{ name, value: thousandths / 10 }];
   });
 }
 

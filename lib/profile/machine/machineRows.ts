@@ -1,7 +1,8 @@
 /** The machine in rows for people: `doctor`, `bench` and the report print the same. */
 
 import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
-import { throttlingOf } from './finishMachine.ts';
+import { rangesOf, throttlingOf } from './seenInRun.ts';
+import { energyText } from './subjectEnergy.ts';
 
 export type MachineRow = readonly [label: string, value: string];
 
@@ -58,12 +59,12 @@ function tellsThrottling({ start, gpu }: MachineState): boolean {
 export function machineRows(machine: MachineState): MachineRow[] {
   const { start, end, energy, sampling } = machine;
   const throttling = throttlingOf(machine);
-  const hottest = sampling ? list(sampling.hottest, '°C', 1) : '';
+  const hottest = rangesOf(machine, 'temperature').map(({ name, max }) => ({ name, value: max }));
   return [
     ...settingRows(machine),
     ...momentRows('at the start', start),
     ...(end === null ? [] : momentRows('at the end', end)),
-    ...(hottest === '' ? [] : [['hottest', hottest] as const]),
+    ...(hottest.length === 0 ? [] : [['hottest', list(hottest, '°C', 1)] as const]),
     ...(end === null
       ? []
       : [
@@ -76,14 +77,7 @@ export function machineRows(machine: MachineState): MachineRow[] {
                 : 'not told',
           ] as const,
         ]),
-    ...(energy === null
-      ? []
-      : [
-          [
-            'energy',
-            `${energy.joulesPerChunk.toFixed(2)} J a chunk, ${energy.meanWatts.toFixed(1)} W (${energy.source}, ${energy.samples} samples)`,
-          ] as const,
-        ]),
+    ...(energy === null ? [] : [['energy', energyText(energy)] as const]),
     ...(sampling
       ? [
           [

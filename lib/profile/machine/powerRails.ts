@@ -8,8 +8,8 @@ import type { Reading } from '../types.ts';
 
 const root = '/sys/class/hwmon';
 
-/** Registers (Texas Instruments, SBOS576, 8.6.2): shunt of 12 bits and a sign in 40 microvolts, bus in 8 millivolts. */
-const ina3221 = { shuntStep: 40, fullScale: 163_800, busStep: 8, largestVolts: 32_760 };
+/** Ends of the registers' ranges (Texas Instruments, SBOS576, 8.6.2): shunt in microvolts, bus in millivolts. */
+const ina3221 = { fullScale: 163_800, largestVolts: 32_760 };
 
 export interface PowerRails {
   /** Watts. */
@@ -54,35 +54,24 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
   }
 }
 
-/** What a monitor itself is able to tell. */
-export interface RailLimits {
-  readonly name: string;
-  /** Time in which it measures all its channels once, with its averaging, milliseconds. */
-  readonly periodMs: number | null;
-  /** Watts of its smallest step, at the voltage and the current of now. */
-  readonly step: number | null;
-}
-
-/** Rails of INA3221 whose kernel tells the shunts; the others do not say (docs.kernel.org/hwmon/ina3221.html). */
-export function readRailLimits(probe: MachineProbe): RailLimits[] {
-  return probe.list(root).flatMap((entry) => {
+/**
+ * Time in which the monitors of the input measure all their channels once, with their averaging, milliseconds; the slowest
+ * counts. null where one of them does not tell (docs.kernel.org/hwmon/ina3221.html).
+ */
+export function readPowerPeriod(probe: MachineProbe): number | null {
+  const input = inputPower(readPowerRails(probe)?.rails ?? []);
+  if (input === null) return null;
+  const wanted = input.from.split(' + ');
+  const periods = probe.list(root).flatMap((entry) => {
     const dir = `${root}/${entry}`;
-    if (readWord(probe, `${dir}/name`) !== 'ina3221') return [];
-    const interval = readNumber(probe, `${dir}/update_interval`);
-    return [1, 2, 3].flatMap((channel): RailLimits[] => {
-      const name = readWord(probe, `${dir}/in${channel}_label`);
-      if (name === null || name === 'NC') return [];
-      const read = (file: string): number | null => readNumber(probe, `${dir}/${file}`);
-      const ohms = read(`shunt${channel}_resistor`);
-      const millivolts = read(`in${channel}_input`);
-      const milliamperes = read(`curr${channel}_input`);
-      const known = ohms !== null && ohms > 0 && millivolts !== null && milliamperes !== null;
-      const step = known
-        ? ((ina3221.shuntStep / ohms) * millivolts) / 1000 + (ina3221.busStep * Math.abs(milliamperes)) / 1e6
-        : null;
-      return [{ name, periodMs: interval !== null && interval > 0 ? interval : null, step }];
-    });
+    const labels = ['label', 'in1_label', 'in2_label', 'in3_label'].map((file) =>
+      readWord(probe, `${dir}/${file}`),
+    );
+    return labels.some((label) => label !== null && wanted.includes(label))
+      ? [readNumber(probe, `${dir}/update_interval`) ?? 0]
+      : [];
   });
+  return periods.every((period) => period > 0) ? Math.max(...periods) : null;
 }
 
 function readIna238(probe: MachineProbe, dir: string, rails: Reading[], alarms: string[]): void {
@@ -111,4 +100,19 @@ export function inputPower(
     return { watts: found.reduce((sum, rail) => sum + rail!.value, 0), from: names.join(' + ') };
   }
   return null;
+}
+
+/** What energy is made of on this machine: the input, else a part that tells its own; null: nothing tells power. */
+export function energySource(
+  power: readonly Reading[],
+): { readonly sensor: string; readonly words: string } | null {
+  const input = inputPower(power);
+  if (input !== null)
+    return { sensor: 'total', words: `${input.from}, sampled from the board's power monitors` };
+  return power.some(({ name }) => name === 'gpu-board')
+    ? {
+        sensor: 'gpu-board',
+        words: 'the GPU card (power.draw of nvidia-smi) alone, without the rest of the machine',
+      }
+    : null;
 }

@@ -10,11 +10,14 @@ import { expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
 import { readCounters } from './counters.ts';
 import { type ProcessTime, readProcesses } from './processes.ts';
-import type { MachineSamples } from './sampleAccumulator.ts';
 import type { SampledSeries } from './seriesBuilder.ts';
 
 /** What finishMachine.ts needs of a run. */
-export interface SampledRun extends MachineSamples {
+export interface SampledRun {
+  readonly samples: number;
+  readonly intervalMs: number;
+  /** Of one sample, mean. */
+  readonly costMs: number;
   /** On the monotonic clock; null: no sensor told anything. */
   readonly series?: SampledSeries | null;
   /** Of the sampling thread and of the commands that it started; null where the kernel does not tell. */
@@ -66,11 +69,9 @@ export async function sampleMachine(
     const seconds = (performance.now() - start) / 1000;
     const after = processTimes(probe);
     worker.ref();
-    const samples = nextMessage(worker) as Promise<
-      Pick<SampledRun, keyof MachineSamples | 'series' | 'processorMs'>
-    >;
+    const sampled = nextMessage(worker) as Promise<Omit<SampledRun, 'seconds' | 'before' | 'after'>>;
     worker.postMessage('stop');
-    const run = { ...(await samples), seconds, before, after };
+    const run = { ...(await sampled), seconds, before, after };
     await worker.terminate();
     return run;
   };

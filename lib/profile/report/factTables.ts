@@ -2,8 +2,8 @@
 
 import { escaped } from '../../plots/escaped.ts';
 import { type Cell, figure, table } from '../../plots/html.ts';
-import { energyText } from '../machine/energyText.ts';
 import { machineRows } from '../machine/machineRows.ts';
+import { energyText } from '../machine/subjectEnergy.ts';
 import type { BenchReport, GateVerdict, MachineState, SelfCheck, SubjectResult, Warning } from '../types.ts';
 
 export function warningList(warnings: readonly Warning[]): string {

@@ -4,7 +4,12 @@ import { parseCondition } from '../../../lib/profile/gate/condition.ts';
 import { evidenceOf, pairedEvidence } from '../../../lib/profile/gate/evidence.ts';
 import { type GateBaseline, judge } from '../../../lib/profile/gate/judge.ts';
 import { summaryOf } from '../../../lib/profile/measure/benchPolicies.ts';
-import { type Interval, intervalOf, pairedRatio, studentScale } from '../../../lib/profile/measure/bootstrap.ts';
+import {
+  type Interval,
+  intervalOf,
+  pairedRatio,
+  studentScale,
+} from '../../../lib/profile/measure/bootstrap.ts';
 import { median, summarize } from '../../../lib/profile/measure/percentiles.ts';
 import type { SubjectResult } from '../../../lib/profile/types.ts';
 import { Random } from '../../../lib/support/random.ts';

@@ -56,30 +56,32 @@ const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
   [0x100n, 'display_clock_setting'],
 ];
 
-const query = (fields: readonly Field[]): string[] => [
+const query = (fields: readonly Field[], index = 0): string[] => [
   `--query-gpu=${fields.join(',')}`,
   '--format=csv,noheader,nounits',
-  '--id=0',
+  `--id=${index}`,
 ];
 
-function ask(probe: MachineProbe, fields: readonly Field[]): Parsed<GpuCells> | null {
-  const text = probe.run('nvidia-smi', query(fields));
+function ask(probe: MachineProbe, fields: readonly Field[], index: number): Parsed<GpuCells> | null {
+  const text = probe.run('nvidia-smi', query(fields, index));
   return text === null || text.trim() === '' ? null : parseGpuCells(text, fields);
 }
 
 /**
  * All fields at once where the driver knows them; else one by one, since one that it does not know loses the answer.
- * @returns null: no nvidia-smi that answers
+ * @param index of the GPU
+ * @returns null: no nvidia-smi that answers, or no such GPU
  */
 export function readGpuCells(
   probe: MachineProbe,
   fields: readonly Field[] = [...factFields, ...momentFields],
+  index = 0,
 ): Parsed<GpuCells> | null {
-  const all = ask(probe, fields);
+  const all = ask(probe, fields, index);
   if (all !== null) return all;
-  if (ask(probe, ['name']) === null) return null;
+  if (ask(probe, ['name'], index) === null) return null;
   const told = fields.flatMap((field) => {
-    const one = ask(probe, [field]);
+    const one = ask(probe, [field], index);
     return one !== null && 'value' in one ? [...one.value] : [];
   });
   return { value: new Map(told) };
@@ -102,7 +104,26 @@ export function parseGpuCells(text: string, fields: readonly Field[]): Parsed<Gp
   return { value: new Map(fields.map((field, i) => [field, readable[i]!])) };
 }
 
-export function gpuFacts(cells: GpuCells) {
+/** What a GPU is; what it does not tell is null. */
+export interface GpuFacts {
+  readonly name: string;
+  readonly driver: string | null;
+  readonly computeCapability: string | null;
+  readonly memoryBytes: number | null;
+}
+
+/** Every GPU of the machine, in nvidia-smi's order; empty: no nvidia-smi that answers. */
+export function readGpus(probe: MachineProbe): readonly Parsed<GpuFacts>[] {
+  const text = probe.run('nvidia-smi', ['--query-gpu=index', '--format=csv,noheader']) ?? '';
+  const indices = text.split('\n').filter((line) => /^\d+$/.test(line.trim()));
+  return indices.flatMap((index): readonly Parsed<GpuFacts>[] => {
+    const cells = readGpuCells(probe, factFields, Number(index));
+    if (cells === null) return [];
+    return 'value' in cells ? [{ value: gpuFacts(cells.value) }] : [cells];
+  });
+}
+
+export function gpuFacts(cells: GpuCells): GpuFacts {
   const memory = wholeNumberText(cells.get('memory.total') ?? null);
   return {
     name: cells.get('name') ?? 'unknown',

@@ -7,9 +7,10 @@
 
 import { parseArgs } from 'node:util';
 import { sampleMachine } from '../lib/profile/machine/sampleMachine.ts';
-import { byRound, defaultInstruction } from '../lib/profile/measure/benchPolicies.ts';
+import { byRound } from '../lib/profile/measure/benchPolicies.ts';
 import { pairedRatio } from '../lib/profile/measure/bootstrap.ts';
 import { summarize } from '../lib/profile/measure/percentiles.ts';
+import { usualFrame, usualInstruction } from '../lib/profile/measure/randomObservation.ts';
 import { type Runner, runInTurns } from '../lib/profile/measure/runner.ts';
 import { loadSubjects } from '../lib/profile/measure/subjects.ts';
 import type { SynthPreset } from '../lib/synth/presets.ts';
@@ -27,7 +28,7 @@ const { values } = parseArgs({
 const policies: Policy[] = [];
 const [loaded] = await loadSubjects(
   [{ preset: values.preset as SynthPreset, options: { threads: 1 } }],
-  { instruction: defaultInstruction, frame: { width: 256, height: 256 } },
+  { instruction: usualInstruction, frame: usualFrame },
   policies,
 );
 const { runner } = loaded!;

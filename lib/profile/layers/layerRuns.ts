@@ -1,11 +1,5 @@
 /** What a runtime's profiler said of some runs of one graph, in the same words for every runtime. */
 
-/** Shape and type of something a layer reads or makes, in the runtime's words. */
-export interface LayerTensor {
-  readonly type: string;
-  readonly dims: readonly number[];
-}
-
 /** One node or kernel of one run. */
 export interface LayerRun {
   /** As the runtime names it. */
@@ -18,9 +12,6 @@ export interface LayerRun {
   readonly startMs: number | null;
   /** Its own time: without what ran inside it. */
   readonly ms: number;
-  /** Empty where the runtime does not say. */
-  readonly inputs: readonly LayerTensor[];
-  readonly outputs: readonly LayerTensor[];
 }
 
 /** One run of one graph. */

@@ -135,8 +135,6 @@ export async function watchTensorRt(
         metadata: known.get(name)?.metadata ?? '',
         startMs: null,
         ms: ms[i]!,
-        inputs: [],
-        outputs: [],
       }),
     );
     runs[graph].push({ at, ms: whole, layers });

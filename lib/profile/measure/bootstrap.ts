@@ -156,9 +156,10 @@ export function pairedRatio(
 /** @param tail share of the draws that lie beyond the interval, on each side */
 export function intervalOf({ log, draws }: Resampled, tail: number): Interval {
   const sorted = draws.toSorted();
-  const at = (index: number): number => Math.exp(sorted[index]!);
   const last = sorted.length - 1;
-  return { value: Math.exp(log), low: at(Math.floor(tail * last)), high: at(Math.ceil((1 - tail) * last)) };
+  const [low, high] = [sorted[Math.floor(tail * last)]!, sorted[Math.ceil((1 - tail) * last)]!];
+  // of few blocks all draws may lie on one side of the value
+  return { value: Math.exp(log), low: Math.exp(Math.min(low, log)), high: Math.exp(Math.max(high, log)) };
 }
 
 /** Draws after which an interval's ends no longer move by more than a few percent of its width. */

@@ -4,11 +4,10 @@
  * frequency that the processor states, or CLOCK_MONOTONIC_RAW, which no time server bends (native/support/busyWait.h).
  */
 
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { loadAddon } from '../../addon/binding.ts';
 import { ChunkRing } from '../recorder/chunkRing.ts';
-import type { SelfCheck, StageTimes, Summary, Warning } from '../types.ts';
-import { median, summarize } from './percentiles.ts';
+import type { SelfCheck, StageTimes, Warning } from '../types.ts';
+import { median } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
 
 /** The chunk that the overhead is held against. */
@@ -98,37 +97,6 @@ async function recordingCost(now: () => number): Promise<number> {
     costs.push((1000 * (end - between - (between - start))) / overheadBatch);
   }
   return Math.max(0, median(costs));
-}
-
-/** Event-loop delay over a time, apart from inference, which runs on other threads. */
-export class EventLoopDelay {
-  /** A timer every so many milliseconds tells how late it came. */
-  static readonly #resolutionMs = 10;
-  readonly #histogram: IntervalHistogram;
-
-  constructor() {
-    this.#histogram = monitorEventLoopDelay({ resolution: EventLoopDelay.#resolutionMs });
-    this.#histogram.enable();
-  }
-
-  /** Ends it. Milliseconds; Node counts the timer's own interval in, which is taken off here. */
-  finish(): Summary {
-    this.#histogram.disable();
-    const { count } = this.#histogram;
-    if (count === 0) return { ...summarize([0]), count: 0 };
-    const late = (nanoseconds: number): number =>
-      Math.max(0, nanoseconds / 1e6 - EventLoopDelay.#resolutionMs);
-    return {
-      count,
-      min: late(this.#histogram.min),
-      max: late(this.#histogram.max),
-      mean: late(this.#histogram.mean),
-      median: late(this.#histogram.percentile(50)),
-      p90: late(this.#histogram.percentile(90)),
-      p95: late(this.#histogram.percentile(95)),
-      p99: late(this.#histogram.percentile(99)),
-    };
-  }
 }
 
 /** A recorder that is off is the first thing to know about every number after it. */

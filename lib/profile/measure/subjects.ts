@@ -13,7 +13,7 @@ import type { Observation, Platform, Policy, PolicyOptions } from '../../types.t
 import type { StageTimes, SubjectFacts } from '../types.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import { presetFolder } from './presetFolder.ts';
-import { type FrameSize, randomObservation } from './randomObservation.ts';
+import { type FrameSize, observationFor } from './randomObservation.ts';
 import type { Runner } from './runner.ts';
 import { othersLike, sentenceOf } from './sentences.ts';
 import { stageTimes } from './stageTimes.ts';
@@ -171,7 +171,7 @@ async function firstChunk(
     subject.promptTokens === undefined
       ? (subject.instruction ?? options.instruction)
       : sentenceOf(subject.promptTokens, promptTokens);
-  const observation = observationOf(parts, options, unnormKey);
+  const observation = options.observation ?? observationFor(parts, unnormKey, options.frame);
   const predict = async (sentence: string, signal: AbortSignal | undefined): Promise<StageTimes> => {
     const given = { instruction: sentence, unnormKey, ...(signal === undefined ? {} : { signal }) };
     return stageTimes((await policy.predict(observation, given)).timings);
@@ -199,16 +199,6 @@ async function firstChunk(
         : { newInstruction: (signal) => predict(others[turn++ % others.length]!, signal) }),
     },
   };
-}
-
-function observationOf(
-  { platform, checkpoint }: PolicyParts,
-  options: LoadOptions,
-  unnormKey: string,
-): Observation {
-  if (options.observation !== undefined) return options.observation;
-  const proprio = platform.proprio ? checkpoint.statistics.get(unnormKey)?.proprio : null;
-  return randomObservation(platform.cameras, options.frame, proprio?.min.length ?? 0);
 }
 
 function frameOf({ images }: Observation): FrameSize {

@@ -4,7 +4,16 @@ import { escaped } from '../../plots/escaped.ts';
 import { type Cell, figure, table } from '../../plots/html.ts';
 import { machineRows } from '../machine/machineRows.ts';
 import { energyText } from '../machine/subjectEnergy.ts';
-import type { BenchReport, GateVerdict, MachineState, SelfCheck, SubjectResult, Warning } from '../types.ts';
+import type {
+  BenchReport,
+  Comparison,
+  GateVerdict,
+  LayerTime,
+  MachineState,
+  SelfCheck,
+  SubjectResult,
+  Warning,
+} from '../types.ts';
 
 export function warningList(warnings: readonly Warning[]): string {
   if (warnings.length === 0) return '<p class="calm">Nothing was seen that makes these figures doubtful.</p>';
@@ -26,6 +35,48 @@ export function gateTable(verdicts: readonly GateVerdict[]): string {
       high,
       limit,
       because,
+    ]),
+  });
+}
+
+/** What an interval lets one say. */
+function verdictOf({ low, high }: Comparison): string {
+  if (low > 1) return 'faster';
+  if (high < 1) return 'slower';
+  return 'no difference seen';
+}
+
+/** Every subject against its baseline: above 1 it is faster. */
+export function comparisonTable(comparisons: readonly Comparison[]): string {
+  return table({
+    caption:
+      'ratios of medians; an interval that holds 1 says that no difference was seen, not that there is none',
+    head: ['subject', 'baseline', 'times as fast', 'low', 'high', 'confidence', 'rounds', 'verdict'],
+    rows: comparisons.map((comparison) => [
+      comparison.subject,
+      comparison.baseline,
+      comparison.ratio,
+      comparison.low,
+      comparison.high,
+      `${figure(100 * comparison.confidence)} %`,
+      comparison.rounds === 0 ? 'separate runs' : comparison.rounds,
+      verdictOf(comparison),
+    ]),
+  });
+}
+
+const topLayers = 20;
+
+/** The layers that take most of a chunk, longest first. */
+export function layersTable(subject: string, layers: readonly LayerTime[]): string {
+  const top = layers.toSorted((a, b) => b.medianMs - a.medianMs).slice(0, topLayers);
+  const share = top.reduce((sum, { percent }) => sum + percent, 0);
+  return table({
+    caption: `top layers of ${subject}: the ${top.length} of ${layers.length} that take most, ${figure(share)} % of all. From a run of its own: a profiler slows what it watches, so compare layers with each other, not with a latency that nothing watched`,
+    head: ['layer', 'block', 'kind', 'runs', 'average ms', 'median ms', 'share %'],
+    rows: top.map(({ name, block, kind, count, averageMs, medianMs, percent }) => [
+      ...[name, block, kind],
+      ...[count, averageMs, medianMs, percent],
     ]),
   });
 }

@@ -4,9 +4,10 @@ import { type Figure, figure, paragraph, plotFigure, section } from '../../plots
 import { page } from '../../plots/page.ts';
 import { settingRows } from '../machine/machineRows.ts';
 import type { BenchReport } from '../types.ts';
-import { comparisonFigure } from './comparisonFigure.ts';
 import {
+  comparisonTable,
   gateTable,
+  layersTable,
   machineTable,
   selfCheckText,
   softwareTable,
@@ -19,7 +20,7 @@ import { histogramFigure, percentileFigure, timelineFigure } from './latencyFigu
 import { machineFigure } from './machineFigure.ts';
 import { rooflineFigure } from './rooflineFigure.ts';
 import { totals } from './seriesData.ts';
-import { blocksFigure, layersFigure, waterfallFigure } from './stageFigures.ts';
+import { blocksFigure, waterfallFigure } from './stageFigures.ts';
 
 /**
  * A measurement as one HTML page.
@@ -80,11 +81,11 @@ async function machinePlot({ machine }: BenchReport): Promise<string[]> {
 /** Sections with pictures; one whose data is not there is left out. */
 async function plots({ subjects, comparisons, rooflines, layers }: BenchReport): Promise<string[]> {
   const timed = subjects.filter(({ chunks }) => totals(chunks).length > 1);
-  const drawn = async (id: string, title: string, figures: readonly Figure[]): Promise<string[]> => {
-    if (figures.length === 0) return [];
-    const parts: string[] = [];
-    for (const one of figures) parts.push(await plotFigure(one));
-    return [section(id, title, parts)];
+  const drawn = async (id: string, title: string, parts: readonly (Figure | string)[]): Promise<string[]> => {
+    if (parts.length === 0) return [];
+    const html: string[] = [];
+    for (const part of parts) html.push(typeof part === 'string' ? part : await plotFigure(part));
+    return [section(id, title, html)];
   };
   const latency =
     timed.length === 0 ? [] : [histogramFigure(timed), percentileFigure(timed), timelineFigure(timed)];
@@ -94,14 +95,14 @@ async function plots({ subjects, comparisons, rooflines, layers }: BenchReport):
     ...(await drawn(
       'compared',
       'Comparison',
-      comparisons.length === 0 ? [] : [comparisonFigure(comparisons)],
+      comparisons.length === 0 ? [] : [comparisonTable(comparisons)],
     )),
     ...(await drawn('latency', 'Latency', latency)),
     ...(await drawn('stages', 'Stages', staged.length === 0 ? [] : [waterfallFigure(staged)])),
     ...(await drawn(
       'layers',
       'Layers',
-      layered.flatMap(([name, list], i) => [layersFigure(name, i, list), blocksFigure(name, i, list)]),
+      layered.flatMap(([name, list], i) => [layersTable(name, list), blocksFigure(name, i, list)]),
     )),
     ...(await drawn(
       'roofline',

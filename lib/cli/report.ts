@@ -25,7 +25,7 @@ async function report(
   files: readonly string[],
   flags: ReportFlags,
 ): Promise<number> {
-  const reports = await Promise.all(files.map(readReport));
+  const reports = await Promise.all(files.map((file) => readReport(file)));
   const joined = joinReports(reports.map((one, i) => ({ name: basename(files[i]!, '.json'), report: one })));
   const page = Buffer.from(await writeReport(joined));
   await writeOutput(flags.out, page);

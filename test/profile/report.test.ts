@@ -198,7 +198,7 @@ report('what is no measurement is refused by name', async () => {
     [[], /expected format "semanticvla-bench", found null/],
     [{ ...small(), version: 2 }, /expected version 1, found 2/],
     [{ ...small(), subjects: [] }, /subjects: a list of at least one/],
-    [{ ...small(), machine: null }, /machine: an object, found null/],
+    [{ ...small(), machine: null }, /machine: an object with cpu, found null/],
     [{ ...small(), subjects: [{}] }, /subjects\[0\]/],
   ];
   for (const [i, [value, message]] of cases.entries()) {

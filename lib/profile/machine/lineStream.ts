@@ -46,6 +46,7 @@ export class LineStream {
 
   /** Ends the command. Idempotent. */
   close(): void {
-    this.#child.kill();
+    // of a command that could not be started Node 20 signals process 0, which is this one and its whole group
+    if (this.#child.pid !== undefined) this.#child.kill();
   }
 }

@@ -344,8 +344,6 @@ export interface RooflineMemory {
   /** All weights of both graphs, whole embedding tables included, in this precision. */
   readonly neededBytes: number;
   readonly deviceBytes: number;
-  /** Share of it that weights may take; the rest is for activations, work space, the driver and the system. */
-  readonly usableShare: number;
   readonly fits: boolean;
 }
 

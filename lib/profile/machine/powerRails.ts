@@ -16,24 +16,19 @@ export interface PowerRails {
   readonly rails: readonly Reading[];
   /** Names of rails over their current limit. */
   readonly alarms: readonly string[];
-  /** `INA3221`, `INA3221 and INA238`. */
-  readonly source: string;
 }
 
 /** @returns null where the machine has no such monitor */
 export function readPowerRails(probe: MachineProbe): PowerRails | null {
   const rails: Reading[] = [];
   const alarms: string[] = [];
-  const chips = new Set<string>();
   for (const entry of probe.list(root)) {
     const dir = `${root}/${entry}`;
     const chip = readWord(probe, `${dir}/name`);
     if (chip === 'ina3221') readIna3221(probe, dir, rails, alarms);
     else if (chip === 'ina238') readIna238(probe, dir, rails, alarms);
-    else continue;
-    chips.add(chip.toUpperCase());
   }
-  return rails.length === 0 ? null : { rails, alarms, source: [...chips].sort().join(' and ') };
+  return rails.length === 0 ? null : { rails, alarms };
 }
 
 function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms: string[]): void {

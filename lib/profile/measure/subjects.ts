@@ -16,7 +16,6 @@ import { presetFolder } from './presetFolder.ts';
 import { type FrameSize, observationFor } from './randomObservation.ts';
 import type { Runner } from './runner.ts';
 import { othersLike, sentenceOf } from './sentences.ts';
-import { stageTimes } from './stageTimes.ts';
 import { subjectFacts, subjectNames } from './subjectFacts.ts';
 
 export interface LoadOptions {
@@ -174,7 +173,7 @@ async function firstChunk(
   const observation = options.observation ?? observationFor(parts, unnormKey, options.frame);
   const predict = async (sentence: string, signal: AbortSignal | undefined): Promise<StageTimes> => {
     const given = { instruction: sentence, unnormKey, ...(signal === undefined ? {} : { signal }) };
-    return stageTimes((await policy.predict(observation, given)).timings);
+    return (await policy.predict(observation, given)).timings;
   };
   const start = performance.now();
   const stages = await predict(instruction, options.signal);

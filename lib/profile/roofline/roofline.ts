@@ -163,7 +163,6 @@ function memoryOf(work: PolicyWork, device: Device, { llm, rest }: PrecisionPlan
   return {
     neededBytes,
     deviceBytes: device.memoryBytes,
-    usableShare: usable,
     fits: neededBytes <= usable * device.memoryBytes,
   };
 }

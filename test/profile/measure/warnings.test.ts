@@ -2,8 +2,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { chunksCsv } from '../../../lib/profile/export/csv.ts';
 import { summarize } from '../../../lib/profile/measure/percentiles.ts';
-import { stageTimes } from '../../../lib/profile/measure/stageTimes.ts';
 import { driftOf, gpuWarnings } from '../../../lib/profile/measure/warnings.ts';
+import { ChunkRing } from '../../../lib/profile/recorder/chunkRing.ts';
 import type { BenchReport, StageTimes, SubjectResult } from '../../../lib/profile/types.ts';
 
 const test = suite('profile/measure/warnings');
@@ -34,8 +34,13 @@ test('CSV: one line a chunk, a stage that did not run is empty, names are quoted
 
 test('a stage that did not run is left out, not zero', () => {
   const timings = { preprocess: 1, decode: 0, resize: 0.5, instruction: 0, policy: 3, device: 2.5, total: 5 };
-  assert.equal(stageTimes(timings), { preprocess: 1, resize: 0.5, policy: 3 });
-  assert.equal(stageTimes({ ...timings, instruction: 2, tokenize: 1 }).instruction, 2);
+  const ring = new ChunkRing(2);
+  for (const one of [timings, { ...timings, instruction: 2, tokenize: 1 }])
+    ring.end(ring.begin(0), 6, 'done', one);
+  const [without, told] = ring.records().map(({ stages }) => stages);
+  // the total is what was measured from outside
+  assert.equal(without, { total: 6, preprocess: 1, resize: 0.5, policy: 3 });
+  assert.is(told!.instruction, 2);
 });
 
 test("trtexec's warnings at its limits: enqueue above 0.8 of compute, transfers as long as compute", () => {

@@ -1,6 +1,6 @@
 /**
- * What a measurement says: the contract between what measures (`bench`, `profile`), what judges (the regression gate) and
- * what shows (tables, exports, the HTML report). Only types of plain JSON; no behaviour. Times are milliseconds on the
+ * The result of a measurement: the contract between measuring (`bench`, `profile`), judging (the regression gate) and showing
+ * (tables, exports, the HTML report). Only types of plain JSON; no behaviour. Times are milliseconds on the
  * monotonic clock, counted from the start of the run, unless a name says otherwise.
  */
 
@@ -117,7 +117,7 @@ export interface Comparison {
 export interface Warning {
   /** Stable, kebab-case: `clocks-unlocked`, `throttled`, `warm-up-short`, `background-load`, `governor-powersave`, ... */
   readonly code: string;
-  /** What was seen, what it does to the figures, and the command that changes it. */
+  /** What was seen, how it affects the numbers, and the command that changes it. */
   readonly text: string;
 }
 
@@ -127,23 +127,23 @@ export interface Reading {
   readonly value: number;
 }
 
-/** The machine at one moment. Fields that the board does not tell are null, never guessed. */
+/** The machine at one moment. Fields that the board does not report are null, never guessed. */
 export interface MachineSnapshot {
   readonly at: string;
   /** Degrees Celsius by zone. */
   readonly temperatures: readonly Reading[];
   /** MHz by clock domain (`cpu0`, `gpu`, `emc`). */
   readonly clocks: readonly Reading[];
-  /** Watts by rail, `total` where the board tells it. */
+  /** Watts by rail, `total` where the board reports its input. */
   readonly power: readonly Reading[];
   /** Names of throttle reasons or alarms that were active. */
   readonly throttling: readonly string[];
   /** Load average of the last minute per core. */
   readonly load: number | null;
-  /** Share of the time that a part was busy, percent: `gpu`, `gpu-memory`, `emc`. Those that the board tells. */
+  /** Share of the time that a part was busy, percent: `gpu`, `gpu-memory`, `emc`. As far as the board reports them. */
   readonly loads?: readonly Reading[];
   readonly memoryFreeBytes: number | null;
-  /** Counts since boot, whose growth over a run tells what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
+  /** Counts since boot, whose growth over a run shows what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
   /** What tools of the board printed that was passed over (words that are not known) or refused (a cut line); absent: nothing. */
   readonly unread?: readonly string[];
@@ -163,10 +163,10 @@ export interface MachineSampling {
   readonly intervalMs: number;
   /** What one sample takes on the sampling thread, milliseconds (mean); most of it is waiting for a bus. */
   readonly costMs: number;
-  /** Share of one core that all took, percent: processor time where the kernel tells it, else the time of the samples. */
+  /** Share of one core that all took, percent: processor time where the kernel reports it, else the time of the samples. */
   readonly costPercent: number;
   readonly costIs?: 'processor time' | 'elapsed time';
-  /** Share of all cores that other processes took, percent; null where it cannot be told. */
+  /** Share of all cores that other processes took, percent; null where it is unknown. */
   readonly othersPercent: number | null;
   /** Of these, the busiest by name, percent of one core. */
   readonly others: readonly Reading[];
@@ -194,8 +194,8 @@ export interface MachineSeries {
   readonly measuredFromMs?: number;
   readonly sensors: readonly SensorSeries[];
   /**
-   * What energy is made of here: the power sensor, in words with what it leaves out, and how often it has a new value,
-   * milliseconds (null where nobody tells). null: nothing tells power.
+   * The power sensor that energy is computed from, in words with what it leaves out, and how often it has a new value,
+   * milliseconds (null: unknown). null: there is no power sensor.
    */
   readonly energyFrom: {
     readonly sensor: string;
@@ -212,7 +212,7 @@ export interface MachineSeries {
 
 /** Energy of one subject, from the turns in which it ran alone. */
 export interface SubjectEnergy {
-  /** null: it cannot be told, and `because` says why. */
+  /** null: unknown, and `because` says why. */
   readonly joulesPerChunk: number | null;
   readonly meanWatts: number | null;
   /** The sensor, and what it leaves out. */
@@ -245,7 +245,7 @@ export interface MachineState {
   readonly jetpack: string | null;
   /** `MAXN`, `15W`; null where the board has none. */
   readonly powerMode: string | null;
-  /** null where it cannot be told. */
+  /** null where it is unknown. */
   readonly clocksLocked: boolean | null;
   readonly clockRanges?: readonly ClockRange[];
   /** Degrees Celsius at which the machine slows down, by zone. */
@@ -257,7 +257,7 @@ export interface MachineState {
   readonly os: string;
   readonly start: MachineSnapshot;
   readonly end: MachineSnapshot | null;
-  /** Of the whole run and all its chunks, warm-up included; null where it cannot be told. */
+  /** Of the whole run and all its chunks, warm-up included; null where it is unknown. */
   readonly energy: SubjectEnergy | null;
   readonly sampling?: MachineSampling | null;
   /** null: nothing was sampled. */
@@ -287,7 +287,7 @@ export interface GateVerdict {
   /** As written: `p50 > 1.05x`. A condition says what must not be. */
   readonly condition: string;
   readonly subject: string;
-  /** Name of the subject or file that it was held against; null for a limit in milliseconds. */
+  /** Name of the subject or file that it was compared with; null for a limit in milliseconds. */
   readonly baseline: string | null;
   /** `noisy`: the interval holds the limit, so neither can be said. */
   readonly outcome: 'pass' | 'fail' | 'noisy';
@@ -416,7 +416,7 @@ export interface GraphProfile {
   readonly slowDown: number;
   /** Median of the sum over all layers of a run. */
   readonly layerMs: number;
-  /** Median of what a run took beyond its layers: the runtime's own work between them, and the profiler's. */
+  /** Median time of a run outside its layers: the runtime's work between them, and the profiler's. */
   readonly betweenMs: number;
   /** Share of the layers' time that has a block; the rest is block `other`. */
   readonly attributedPercent: number;

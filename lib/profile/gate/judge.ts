@@ -10,7 +10,7 @@ import type { ChunkRecord, GateVerdict, SubjectResult } from '../types.ts';
 import type { Condition } from './condition.ts';
 import { evidenceOf, isUnknown, pairedEvidence, type Unknown } from './evidence.ts';
 
-/** A subject and what it is held against. */
+/** A subject and its baseline. */
 export interface GatePair {
   readonly subject: SubjectResult;
   /** Why the run was slower than the subject is, e.g. other work on the machine; a `fail` is then not believed. */
@@ -42,7 +42,7 @@ export interface JudgeOptions {
   readonly betweenRuns?: number;
 }
 
-/** Of the tiny policy from process to process (bench/falseAlarms.ts says what was seen). */
+/** Seen for the tiny policy from process to process (bench/falseAlarms.ts). */
 export const defaultBetweenRuns = 0.01;
 /** Baseline runs from which their spread is taken instead of the default. */
 export const runsForSpread = 5;
@@ -157,8 +157,8 @@ function average(values: readonly number[]): number {
 }
 
 /**
- * The same program started again is faster or slower by more than a run tells: where its memory lies, what the machine does
- * that minute.
+ * Started again, the same program is faster or slower by more than the chunks of one run show: its memory lies elsewhere, the
+ * machine does something else.
  * @param spread standard deviation of that, as a share
  * @param degrees of freedom behind the spread where it was estimated from runs; null: it is given
  */
@@ -211,8 +211,8 @@ function verdict(
 }
 
 /**
- * What happened to one of two runs that did not take turns. It can only have slowed it: a run that was disturbed and is fast
- * enough all the same is fast enough, and one that is slower than a disturbed baseline is slower.
+ * Why a verdict about two separate runs is doubtful. A disturbance can only slow a run down: one that passes in spite of it
+ * has passed, and one that is slower than even a disturbed baseline is slower.
  */
 function doubtOf(
   seen: 'pass' | 'fail' | 'noisy',

@@ -42,7 +42,7 @@ function byStart(a: TraceEvent, b: TraceEvent): number {
   return a.ts - b.ts || b.dur - a.dur;
 }
 
-/** A node that runs others (If, Loop) keeps only what is not theirs, so that the times of all sum to the run's. */
+/** A node that runs others (If, Loop) keeps only its own time, so that the times add up to the run's. */
 function ownTimes(nodes: readonly TraceEvent[], start: number): LayerRun[] {
   const own = nodes.map(({ dur }) => dur);
   const open: number[] = [];

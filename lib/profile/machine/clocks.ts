@@ -65,7 +65,7 @@ export function readClockRanges(probe: MachineProbe): ClockRange[] {
   });
 }
 
-/** Percent: a Jetson's GPU tells thousandths beside its clock; where it does not, nothing. */
+/** Percent. A Jetson's GPU reports thousandths beside its clock; other machines report nothing here. */
 export function readLoads(probe: MachineProbe): Reading[] {
   return probe.list(devfreqRoot).flatMap((entry) => {
     const name = domainOf(entry);
@@ -86,7 +86,7 @@ export function readGovernor(probe: MachineProbe): string | null {
   return names.size === 0 ? null : [...names].sort().join(',');
 }
 
-/** Whether cores and GPU can move; null where either does not tell. */
+/** Whether cores and GPU can move; null where either is unknown. */
 export function areClocksHeld(ranges: readonly ClockRange[]): boolean | null {
   const cores = ranges.filter(({ name }) => name.startsWith('cpu'));
   const gpus = ranges.filter(({ name }) => name.startsWith('gpu'));

@@ -9,7 +9,7 @@ export type MachineRow = readonly [label: string, value: string];
 const list = (readings: readonly Reading[], unit: string, digits: number): string =>
   readings.map(({ name, value }) => `${name} ${value.toFixed(digits)} ${unit}`).join(', ');
 
-/** What it is and how it is set. What the machine does not tell has no row. */
+/** What it is and how it is set. What the machine does not report has no row. */
 export function settingRows(machine: MachineState): MachineRow[] {
   const { board, cpu, gpu, jetpack, powerMode, clocksLocked, clockRanges = [], os, virtual } = machine;
   const gpuFacts = gpu && [
@@ -37,7 +37,7 @@ export function settingRows(machine: MachineState): MachineRow[] {
 
 function momentRows(label: string, snapshot: MachineSnapshot): MachineRow[] {
   const { temperatures, clocks, power, load, memoryFreeBytes } = snapshot;
-  // one core stands for its equals
+  // one core stands for all
   const shown = clocks.filter(({ name }) => !/^cpu[1-9]/.test(name));
   const parts = [
     list(temperatures, '°C', 1),
@@ -49,7 +49,7 @@ function momentRows(label: string, snapshot: MachineSnapshot): MachineRow[] {
   return parts.length === 0 ? [] : [[label, parts.join('; ')]];
 }
 
-/** Whether there is anything that would have shown it: alarms of rails, counters, or a GPU's reasons. */
+/** Whether throttling would have been visible: alarms of rails, counters, or a GPU's reasons. */
 function tellsThrottling({ start, gpu }: MachineState): boolean {
   const counts = (start.counters ?? []).some(({ name }) => !name.startsWith('cpu-'));
   return counts || start.power.length > 0 || gpu !== null;

@@ -38,7 +38,7 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
     const millivolts = readNumber(probe, `${dir}/in${channel}_input`);
     const milliamperes = readNumber(probe, `${dir}/curr${channel}_input`);
     if (millivolts === null || milliamperes === null) continue;
-    // at the end of its range it tells a lower bound, not the power
+    // at the end of its range a reading is a lower bound, not the power
     const largest = ina3221.fullScale / (readNumber(probe, `${dir}/shunt${channel}_resistor`) ?? 0);
     if (millivolts >= ina3221.largestVolts || Math.abs(milliamperes) >= largest * 1000) continue;
     rails.push({ name: label, value: (millivolts * milliamperes) / 1e6 });
@@ -51,7 +51,7 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
 
 /**
  * Time in which the monitors of the input measure all their channels once, with their averaging, milliseconds; the slowest
- * counts. null where one of them does not tell (docs.kernel.org/hwmon/ina3221.html).
+ * counts. null where one of them does not say (docs.kernel.org/hwmon/ina3221.html).
  */
 export function readPowerPeriod(probe: MachineProbe): number | null {
   const input = inputPower(readPowerRails(probe)?.rails ?? []);
@@ -97,7 +97,7 @@ export function inputPower(
   return null;
 }
 
-/** What energy is made of on this machine: the input, else a part that tells its own; null: nothing tells power. */
+/** The power that energy is computed from: the input, else the GPU card alone; null: no power sensor. */
 export function energySource(
   power: readonly Reading[],
 ): { readonly sensor: string; readonly words: string } | null {

@@ -88,12 +88,12 @@ function snapshot(
   return momentOf(probe, smi, tegra, unread, clocks);
 }
 
-/** No rails and no temperatures: only `tegrastats`, if it is there, tells any. */
+/** No rails and no temperatures in sysfs: `tegrastats`, if it is there, is the only source. */
 export function hidesSensors(probe: MachineProbe): boolean {
   return readPowerRails(probe) === null && readTemperatures(probe).length === 0;
 }
 
-/** What sysfs tells now, with what others told of the GPU and of the board. */
+/** Readings of sysfs, completed by those of nvidia-smi and tegrastats. */
 export function momentOf(
   probe: MachineProbe,
   smi: GpuMoment | null,
@@ -132,7 +132,7 @@ export function momentOf(
   };
 }
 
-/** With those that are told and not among them yet. */
+/** With further readings whose names are not taken. */
 function withMore(
   readings: readonly Reading[],
   more: readonly (readonly [name: string, value: number | null | undefined])[],
@@ -155,7 +155,7 @@ function powerOf(rails: readonly Reading[], card: number | null): Reading[] {
   ];
 }
 
-/** One line; the command never ends by itself, `head` ends it. null where there is none. */
+/** One line; `head` ends the command, which never ends by itself. null where there is none. */
 function readTegrastats(probe: MachineProbe): Parsed<TegraSample> | null {
   if (probe.readText('/etc/nv_tegra_release') === null) return null;
   const text = probe.run('sh', ['-c', 'tegrastats --interval 100 | head -n 1']);

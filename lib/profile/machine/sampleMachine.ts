@@ -1,6 +1,6 @@
 /**
  * Watches the machine while something is measured. Reading sensors takes up to milliseconds (each is a bus transfer), so a
- * thread of its own reads them and keeps what it saw to itself until the end: the measuring thread does nothing meanwhile.
+ * separate thread reads them and reports only at the end: the measuring thread is left alone.
  * What the sampling costs is measured and reported with it.
  */
 
@@ -18,9 +18,9 @@ export interface SampledRun {
   readonly intervalMs: number;
   /** Of one sample, mean. */
   readonly costMs: number;
-  /** On the monotonic clock; null: no sensor told anything. */
+  /** On the monotonic clock; null: no sensor reported anything. */
   readonly series?: SampledSeries | null;
-  /** Of the sampling thread and of the commands that it started; null where the kernel does not tell. */
+  /** Of the sampling thread and of the commands that it started; null where the kernel does not report it. */
   readonly processorMs?: number | null;
   readonly seconds: number;
   readonly before: ProcessTimes;
@@ -29,7 +29,7 @@ export interface SampledRun {
 
 export interface ProcessTimes {
   readonly processes: readonly ProcessTime[];
-  /** Of all cores since boot, seconds; null where the kernel does not tell. */
+  /** Of all cores since boot, seconds; null where the kernel does not report it. */
   readonly busySeconds: number | null;
 }
 

@@ -1,4 +1,4 @@
-/** All sensors of a machine, for many readings: what stays is looked up once, what is slow to start is started once. */
+/** All sensors of a machine, for many readings: fixed facts are read once, slow commands are started once. */
 
 import type { MachineProbe } from '../../support/machineProbe.ts';
 import type { MachineSnapshot } from '../types.ts';
@@ -14,7 +14,7 @@ import { parseTegrastats } from './tegrastats.ts';
 
 export interface Sensors {
   readonly cores: number;
-  /** Between two values of the sensor that energy is made of, milliseconds; null: nobody tells. */
+  /** Between two values of the sensor that energy is made of, milliseconds; null: unknown. */
   readonly powerPeriodMs: number | null;
   /** Of the commands that were started. */
   readonly pids: readonly number[];
@@ -22,7 +22,7 @@ export interface Sensors {
   close(): void;
 }
 
-/** A command's newest line is as good as now for this many intervals; then the sensor is gone. */
+/** A command's newest line counts as current for this many intervals; after that the sensor is gone. */
 const staleAfter = 3;
 const leastStaleMs = 1000;
 

@@ -1,4 +1,4 @@
-/** Samples as one column a sensor. What no such sensor can have measured is a gap, and so is what was not read. */
+/** Samples as one column per sensor. A value that was not read is a gap, and so is one that no such sensor can measure. */
 
 import type { MachineSeries, MachineSnapshot, Reading, SensorSeries } from '../types.ts';
 import { grownCounters } from './counters.ts';
@@ -39,7 +39,7 @@ export class SeriesBuilder {
   readonly #columns = new Map<string, Column>();
   readonly #throttling = new Map<string, { fromMs: number; toMs: number }>();
   #atMs: number[] = [];
-  /** Of the samples, one in so many is kept. */
+  /** One sample in this many is kept. */
   #every = 1;
   #seen = 0;
   readonly #unread = new UnreadText();
@@ -120,7 +120,7 @@ export class SeriesBuilder {
     const [before, after] = [busy(this.#last.snapshot), busy(snapshot)];
     const seconds = ((atMs - this.#last.atMs) / 1000) * this.#options.cores;
     if (before === undefined || after === undefined || after < before || !(seconds > 0)) return [];
-    // ticks of 10 ms: a short interval may seem to hold more of them than it has room for
+    // the kernel counts ticks of 10 ms: a short interval may seem to be more than fully busy
     return [{ name: 'cpu', value: Math.min(100, (100 * (after - before)) / seconds) }];
   }
 
@@ -143,12 +143,12 @@ export class SeriesBuilder {
     const isKept = (_: unknown, i: number): boolean => i % 2 === 0;
     this.#atMs = this.#atMs.filter(isKept);
     for (const column of this.#columns.values()) column.values = column.values.filter(isKept);
-    // the newest was dropped: the next one to keep is as far from it as they were apart
+    // the newest was dropped: keep the next one at the old distance from it
     this.#seen = this.#every + 1;
     this.#every *= 2;
   }
 
-  /** null where no sensor told anything. */
+  /** null where no sensor reported anything. */
   result(): SampledSeries | null {
     if (this.#columns.size === 0) return null;
     return {

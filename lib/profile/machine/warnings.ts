@@ -1,4 +1,4 @@
-/** What the reader must know of the machine before believing a number: what was seen, what it does, what changes it. */
+/** What to know about the machine before believing a number: what was seen, its effect, and how to change it. */
 
 import type { MachineState, Reading, Warning } from '../types.ts';
 import { UnreadText } from './parsed.ts';

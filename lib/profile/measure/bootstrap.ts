@@ -1,7 +1,8 @@
 /**
  * Intervals of a statistic of latencies. Latencies follow each other: a busy moment slows a run of neighbours, so chunks are
- * drawn in blocks of neighbours (block bootstrap), and subjects that took turns are drawn together (paired), which leaves
- * the machine's moods out of their ratio. All on a logarithmic scale: latencies and their ratios spread in proportion.
+ * drawn in blocks of neighbours (block bootstrap), and subjects that took turns are drawn together (paired), so that
+ * disturbances of the machine cancel out of their ratio. All on a logarithmic scale: latencies and their ratios spread in
+ * proportion.
  */
 
 import { Random } from '../../support/random.ts';
@@ -76,7 +77,7 @@ export function cutBlocks<T>(values: readonly T[], count: number): T[][] {
   );
 }
 
-/** A statistic and what it might as well have been, as logarithms. */
+/** A statistic and its resamples, as logarithms. */
 export interface Resampled {
   readonly log: number;
   readonly draws: Float64Array;
@@ -111,7 +112,7 @@ export function studentScale(random: Random, degrees: number): number {
   return Math.sqrt(degrees / squares);
 }
 
-/** A statistic of blocks. @param seed another one for what is independent of it */
+/** @param seed a different one for each independent run */
 export function resampled(blocks: Blocks, statistic: Statistic, draws: number, seed = 1): Resampled {
   return resample(blocks.count, draws, seed, (weights) => blocks.statistic(statistic, weights));
 }

@@ -10,7 +10,7 @@ import type { SelfCheck, StageTimes, Warning } from '../types.ts';
 import { median } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
 
-/** The chunk that the overhead is held against. */
+/** The overhead is given as a share of a chunk this long. */
 const chunkMs = 5;
 /** Short, so that on a busy machine some of the waits are not interrupted. */
 const waitMs = 2;
@@ -30,7 +30,7 @@ export type RecorderCheck = Omit<SelfCheck, 'eventLoopDelay'> & Required<Pick<Se
 /** What is checked; tests pass wrong ones. */
 export interface CheckedParts {
   readonly now?: () => number;
-  /** Keeps the thread busy and tells, by a clock of its own, for how many milliseconds it did. */
+  /** Keeps the thread busy; returns for how many milliseconds, by its own clock. */
   readonly wait?: (microseconds: number) => {
     readonly ms: number;
     readonly clock: string;
@@ -99,7 +99,7 @@ async function recordingCost(now: () => number): Promise<number> {
   return Math.max(0, median(costs));
 }
 
-/** A recorder that is off is the first thing to know about every number after it. */
+/** A recorder that is wrong makes every other number worthless. */
 export function selfCheckWarning(check: RecorderCheck): Warning | null {
   if (check.passed) return null;
   const error = `a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed as ${check.measuredMs.toFixed(3)} ms, ${check.errorPercent.toFixed(2)} % off`;

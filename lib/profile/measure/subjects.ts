@@ -1,4 +1,4 @@
-/** From what a caller wants measured to policies that are loaded, with everything that a chunk needs at hand. */
+/** Loads the policies that a caller wants measured, with everything that a chunk needs. */
 
 import { statisticsProblem } from '../../checkpoint/agreement.ts';
 import type { Checkpoint, OpenCheckpointOptions, Progress } from '../../checkpoint/checkpoint.ts';
@@ -129,7 +129,7 @@ function presetOptions({ preset }: BenchSubject): Pick<PolicyOptions, 'platform'
   return preset === undefined ? {} : { platform: synthPresets[preset].platform.name };
 }
 
-/** What it has to say was said when the policy was loaded. */
+/** Its notices were given when the policy was loaded. */
 function quietly(options: PolicyOptions): OpenCheckpointOptions {
   return { ...checkpointOptions(options), onNotice: () => {} };
 }

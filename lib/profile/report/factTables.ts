@@ -1,4 +1,4 @@
-/** What the page says without pictures: warnings, verdicts, the summary, the machine, how it was measured. */
+/** The page's texts and tables: warnings, verdicts, the summary, the machine, how it was measured. */
 
 import { escaped } from '../../plots/escaped.ts';
 import { type Cell, figure, table } from '../../plots/html.ts';
@@ -81,7 +81,7 @@ export function layersTable(subject: string, layers: readonly LayerTime[]): stri
   });
 }
 
-/** The figures that people quote. */
+/** The numbers that people quote. */
 export function summaryTable(subjects: readonly SubjectResult[]): string {
   return table({
     caption: 'latency of a chunk, ms: frames in host memory to actions in host memory',
@@ -100,7 +100,7 @@ export function summaryTable(subjects: readonly SubjectResult[]): string {
 /** Subjects beside each other that fit on paper. */
 const columns = 4;
 
-/** One column a subject: the names of what is compared stand above what differs. */
+/** One column per subject. */
 function sideBySide(
   caption: string,
   subjects: readonly SubjectResult[],

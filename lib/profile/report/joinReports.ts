@@ -1,4 +1,4 @@
-/** Measurements of several runs as one, for a comparison that says what it cannot know. */
+/** Reports of several runs as one, with a warning about what such a comparison cannot know. */
 
 import { machineRows } from '../machine/machineRows.ts';
 import { Blocks, cutBlocks, enoughDraws, intervalOf, resampled } from '../measure/bootstrap.ts';

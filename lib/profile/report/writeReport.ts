@@ -56,7 +56,7 @@ export async function writeReport(report: BenchReport): Promise<string> {
   ]);
 }
 
-/** The first number of the page stands above its warnings, and says how many there are. */
+/** The main numbers, above the warnings, with the count of warnings. */
 function headline({ subjects, warnings }: BenchReport): string {
   const told = subjects.flatMap(({ subject, summary: { total } }) =>
     total === undefined
@@ -72,7 +72,7 @@ function headline({ subjects, warnings }: BenchReport): string {
     : ` ${told.slice(0, 3).join('; ')}${told.length > 3 ? '; ...' : ''}.${believe}`;
 }
 
-/** The sensors over the run, where any told something. */
+/** The sensors over the run, if there were any. */
 async function machinePlot({ machine }: BenchReport): Promise<string[]> {
   const plot = machineFigure(machine);
   return plot === null ? [] : [await plotFigure(plot)];

@@ -4,7 +4,7 @@ import { summarize } from '../measure/percentiles.ts';
 import type { Summary } from '../types.ts';
 import { monotonicMs } from './timeline.ts';
 
-/** A timer of so many milliseconds, and by how much it missed its time. */
+/** A timer fires this often; what is recorded is how late. */
 const everyMs = 5;
 
 export class EventLoopWatch {

@@ -18,9 +18,12 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addonFile } from '../../lib/addon/binding.ts';
 import { installedVersion } from '../../lib/doctor/diagnose.ts';
+import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
+import { exampleEpisodes } from '../../lib/example/exampleEpisodes.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { buildAddonCommand, packageCommand, reinstallCommand } from '../../lib/support/packageCommand.ts';
 import { runnableTenLines, tenLines } from '../../scripts/tenLines.ts';
-import { liberoObservation, openLibero } from '../api/libero.ts';
 import { requireBuild, root } from '../helpers/cli.ts';
 
 const test = suite('the package in a project');
@@ -115,9 +118,11 @@ test(
     writeFileSync(join(folder, 'main.mjs'), runnableTenLines());
     const predicted = run(process.execPath, ['main.mjs'], folder);
     assert.is(predicted.status, 0, predicted.text);
-    await using policy = await openLibero();
-    const instruction = /instruction: '([^']+)'/.exec(example)![1]!;
-    const expected = await policy.predict(await liberoObservation(), { instruction });
+    await using policy = await loadPolicy(await exampleCheckpoint());
+    const [episode] = await exampleEpisodes();
+    const { observation, instruction } = await readObservation(join(episode!, '000'));
+    assert.is(/instruction: '([^']+)'/.exec(example)![1]!, instruction);
+    const expected = await policy.predict(observation, { instruction: instruction! });
     const printed = predicted.stdout.trim().split('\n').at(-1)!;
     assert.equal(JSON.parse(printed), Array.from(expected.actions));
 

@@ -1,7 +1,8 @@
 /**
  * Installs the package as people do: packed, into a fresh project, with each package manager under each Node. Where that
  * leaves no addon (install scripts blocked), the command that `doctor` prints is run as it stands. Then `doctor` has to be
- * content and the README's ten lines have to print their chunk.
+ * content and the README's ten lines have to print their chunk from raw frames; and, after the commands that `doctor` prints
+ * for what is optional, from PNG files.
  *
  *   node --import tsx scripts/installMatrix.ts                 all: half a minute each, most of it the compiler (ccache is used)
  *   node --import tsx scripts/installMatrix.ts npm12 yarn1@20  those whose name contains a word
@@ -27,7 +28,7 @@ import { homedir, tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { DoctorReport } from '../lib/doctor/diagnose.ts';
-import { runnableTenLines } from './tenLines.ts';
+import { rawObservation, runnableTenLines } from './tenLines.ts';
 
 interface Manager {
   readonly name: string;
@@ -159,7 +160,19 @@ interface Outcome {
   readonly seconds: number;
 }
 
-function tryOne(tools: string, tarball: string, manager: Manager, node: number, reinstall: boolean): Outcome {
+interface Packed {
+  readonly tarball: string;
+  /** An observation of raw frames. */
+  readonly raw: string;
+}
+
+function tryOne(
+  tools: string,
+  { tarball, raw }: Packed,
+  manager: Manager,
+  node: number,
+  reinstall: boolean,
+): Outcome {
   const started = performance.now();
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'semanticvla-matrix-'));
   try {
@@ -169,7 +182,7 @@ function tryOne(tools: string, tarball: string, manager: Manager, node: number, 
       join(project, 'package.json'),
       '{"name": "robot", "version": "1.0.0", "private": true, "type": "module"}',
     );
-    writeFileSync(join(project, 'main.mjs'), runnableTenLines());
+    writeFileSync(join(project, 'main.mjs'), runnableTenLines(raw));
     const ccache = run('ccache', ['--version'], project).code === 0;
     const env: NodeJS.ProcessEnv = {
       ...Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^npm_/i.test(key))),
@@ -215,6 +228,18 @@ function tryOne(tools: string, tarball: string, manager: Manager, node: number, 
       assert.equal(chunk.length, 8 * 7);
     };
     check();
+    const optional = ['sharp (optional)', 'vega (optional)'];
+    for (const name of optional) follow(doctor(0, 11), name);
+    // pnpm puts the package where its peers are, and approved scripts may not run again
+    const withPeers = doctor(0, 11);
+    if (!withPeers.backends.cpu) follow(withPeers, 'addon');
+    const states = doctor(0).checks.filter(({ name }) => optional.includes(name));
+    assert.deepEqual(
+      states.map(({ status }) => status),
+      ['ok', 'ok'],
+    );
+    writeFileSync(join(project, 'main.mjs'), runnableTenLines());
+    check();
     assert.equal(
       must('npm explore', inProject('npm', 'explore', 'semanticvla', '--', 'node -p 1'))
         .trim()
@@ -238,7 +263,7 @@ function tryOne(tools: string, tarball: string, manager: Manager, node: number, 
   }
 }
 
-function main(): number {
+async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { reinstall: { type: 'boolean', default: false } },
@@ -258,9 +283,10 @@ function main(): number {
   try {
     must('npm pack', run('npm', ['pack', '--pack-destination', packed], root));
     const tarball = join(packed, readdirSync(packed)[0]!);
+    const files = { tarball, raw: await rawObservation(join(packed, 'raw')) };
     for (const { manager, node, name } of jobs) {
       try {
-        const { advice, seconds } = tryOne(tools, tarball, manager, node, values.reinstall);
+        const { advice, seconds } = tryOne(tools, files, manager, node, values.reinstall);
         console.log(`ok    ${name.padEnd(10)} ${seconds.toFixed(0).padStart(4)} s  ${advice}`);
       } catch (error) {
         failed++;
@@ -274,4 +300,4 @@ function main(): number {
   return failed === 0 ? 0 : 1;
 }
 
-process.exitCode = main();
+process.exitCode = await main();

@@ -1,6 +1,7 @@
 /** `semanticvla simulate`: the scheduling modes compared for a latency, as a page with plots. */
 
 import { type Command, InvalidArgumentError } from 'commander';
+import { checkVega } from '../plots/drawPlot.ts';
 import { type CompareModesOptions, compareModes } from '../schedule/comparison/compareModes.ts';
 import { comparisonPage, comparisonPlots } from '../schedule/comparison/page.ts';
 import { type Latency, latencyForms, latencyFromText, parseLatency } from '../schedule/latency.ts';
@@ -65,15 +66,17 @@ async function readLatency(given: string): Promise<Latency> {
 }
 
 async function simulate(context: CommandContext, flags: SimulateFlags): Promise<number> {
-  const { rate, chunk, maxAge, lost, seconds, seed } = flags;
+  const { rate, chunk, maxAge, lost, seconds, seed, out, plots } = flags;
+  if (out !== undefined || plots !== undefined)
+    checkVega(out === undefined ? `--plots ${plots}` : `--out ${out}`);
   const optional = { maxAge, lost, seconds, seed };
   const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
   const options: CompareModesOptions = { latency: await readLatency(flags.latency), rate, chunk, ...given };
   const comparison = await compareModes(options);
-  if (flags.out !== undefined) await writeOutput(flags.out, Buffer.from(await comparisonPage(comparison)));
-  if (flags.plots !== undefined) {
+  if (out !== undefined) await writeOutput(out, Buffer.from(await comparisonPage(comparison)));
+  if (plots !== undefined) {
     for (const [name, svg] of Object.entries(await comparisonPlots(comparison))) {
-      await writeOutput(`${flags.plots}-${name}.svg`, Buffer.from(svg));
+      await writeOutput(`${plots}-${name}.svg`, Buffer.from(svg));
     }
   }
   const { modes, ideal, sweeps, latency } = comparison;
@@ -93,7 +96,7 @@ async function simulate(context: CommandContext, flags: SimulateFlags): Promise<
   ]);
   const head = ['mode', 'reaction ms', '90 %', 'jerk rad/s3', 'idle', 'newest ms', 'oldest ms'];
   context.print(formatTable([head, ...rows], ['left']));
-  if (flags.out !== undefined) context.print(flags.out);
+  if (out !== undefined) context.print(out);
   return exitCodes.ok;
 }
 

@@ -2,6 +2,7 @@
 
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { whenAborted } from '../support/abort.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
@@ -136,7 +137,7 @@ export async function main(args: readonly string[]): Promise<number> {
     signal: controller.signal,
   };
   const cancelled = new Promise<'cancelled'>((resolve) => {
-    controller.signal.addEventListener('abort', () => {
+    whenAborted(controller.signal, () => {
       setTimeout(() => resolve('cancelled'), graceMs).unref();
     });
   });

@@ -6,6 +6,7 @@
  * thing sent is a HOLD (docs/safety.md).
  */
 
+import { whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { expected } from '../support/options.ts';
@@ -86,6 +87,7 @@ export class ControlLoop implements AsyncDisposable {
   #last: Float64Array | null = null;
   #running = true;
   #cancel: () => void = () => {};
+  #stopListening: () => void = () => {};
   #watch: NodeJS.Timeout | undefined;
   #isFinishing = false;
   /** Why the loop ends, and what became of the last HOLD, where that is an error. */
@@ -116,12 +118,8 @@ export class ControlLoop implements AsyncDisposable {
     this.#settle = settle;
     // whoever does not look at `done` is told by `stop`
     this.done.catch(() => {});
-    const { signal } = options;
-    if (signal?.aborted) {
-      this.#end(null);
-      return;
-    }
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    this.#stopListening = whenAborted(options.signal, () => this.#end(null));
+    if (!this.#running) return;
     this.#watch = setInterval(() => this.#watchClock(), watchMs).unref();
     try {
       this.#wait();
@@ -175,10 +173,6 @@ export class ControlLoop implements AsyncDisposable {
     await this.stop();
   }
 
-  readonly #onAbort = (): void => {
-    if (this.#running) this.#end(null);
-  };
-
   #checkRunning(): void {
     if (this.#running) return;
     throw new SemanticVlaError('CLOSED', 'This control loop has ended. Start another with startControlLoop.');
@@ -191,7 +185,7 @@ export class ControlLoop implements AsyncDisposable {
     this.#running = false;
     this.#cancel();
     clearInterval(this.#watch);
-    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#stopListening();
     // an `act` that ends the loop has yet to send what it was called with: the HOLD comes after that
     if (!this.#sender.isSending) this.#finish();
   }

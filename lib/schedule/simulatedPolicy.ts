@@ -3,6 +3,7 @@
  * wherever a GPU would, in real or in virtual time.
  */
 
+import { whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { checkOptions, expected } from '../support/options.ts';
 import { Random } from '../support/random.ts';
@@ -128,7 +129,7 @@ class SimulatedPolicy implements Policy {
         new Float64Array(shape[0] * shape[1]);
       const answer = (): void => {
         if (isLost) return;
-        signal?.removeEventListener('abort', onAbort);
+        stopListening();
         if (this.#closed) reject(closed());
         else if (fails)
           reject(new SemanticVlaError('RUNTIME_FAILED', `Simulated call ${index} fails, as asked for.`));
@@ -147,14 +148,13 @@ class SimulatedPolicy implements Policy {
         }
       };
       const job: Job = { ms, answer };
-      const onAbort = (): void => {
+      this.#waiting.push(job);
+      const stopListening = whenAborted(signal, (reason) => {
         job.answer = () => {};
         const place = this.#waiting.indexOf(job);
         if (place >= 0) this.#waiting.splice(place, 1);
-        reject(signal!.reason);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.push(job);
+        reject(reason);
+      });
       if (!this.#busy) this.#work();
     });
   }

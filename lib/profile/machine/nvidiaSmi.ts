@@ -64,12 +64,13 @@ const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
 
 /**
  * All at once where the driver knows every field; else field by field, since one that it does not know loses the answer.
- * @returns the first GPU; null: no nvidia-smi that answers
+ * @param index of the GPU
+ * @returns null: no nvidia-smi that answers, or no such GPU
  */
-export function readNvidiaSmi(probe: MachineProbe): Parsed<GpuReading> | null {
+export function readNvidiaSmi(probe: MachineProbe, index = 0): Parsed<GpuReading> | null {
   const ask = (names: readonly string[]): string | null => {
     const query = `--query-gpu=${names.join(',')}`;
-    const text = probe.run('nvidia-smi', [query, '--format=csv,noheader,nounits', '--id=0']);
+    const text = probe.run('nvidia-smi', [query, '--format=csv,noheader,nounits', `--id=${index}`]);
     return text === null || text.trim() === '' ? null : text;
   };
   for (const mask of maskNames) {
@@ -81,6 +82,13 @@ export function readNvidiaSmi(probe: MachineProbe): Parsed<GpuReading> | null {
   const one = (field: string): string => ask([field])?.split('\n', 1)[0]?.trim() ?? '[N/A]';
   const mask = maskNames.map(one).find((text) => reasonsOf(text) !== null) ?? '[N/A]';
   return parseNvidiaSmi(`${[...fields.map(one), mask].join(', ')}\n`);
+}
+
+/** Every GPU of the machine, in nvidia-smi's order; empty: no nvidia-smi that answers. */
+export function readNvidiaGpus(probe: MachineProbe): readonly Parsed<GpuReading>[] {
+  const text = probe.run('nvidia-smi', ['--query-gpu=index', '--format=csv,noheader']) ?? '';
+  const indices = text.split('\n').filter((line) => /^\d+$/.test(line.trim()));
+  return indices.map((index) => readNvidiaSmi(probe, Number(index))).filter((gpu) => gpu !== null);
 }
 
 /**

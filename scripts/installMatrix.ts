@@ -1,8 +1,8 @@
 /**
  * Installs the package as people do: packed, into a fresh project, with each package manager under each Node. Where that
  * leaves no addon (install scripts blocked), the command that `doctor` prints is run as it stands. Then `doctor` has to be
- * content and the README's ten lines have to print their chunk from raw frames; and, after the commands that `doctor` prints
- * for what is optional, from PNG files.
+ * content and the README's ten lines have to print their chunk; and, after the commands that `doctor` prints for what is
+ * optional, `demo` has to draw its page.
  *
  *   node --import tsx scripts/installMatrix.ts                 all: half a minute each, most of it the compiler (ccache is used)
  *   node --import tsx scripts/installMatrix.ts npm12 yarn1@20  those whose name contains a word
@@ -28,7 +28,7 @@ import { homedir, tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { DoctorReport } from '../lib/doctor/diagnose.ts';
-import { rawObservation, runnableTenLines } from './tenLines.ts';
+import { runnableTenLines } from './tenLines.ts';
 
 interface Manager {
   readonly name: string;
@@ -160,19 +160,7 @@ interface Outcome {
   readonly seconds: number;
 }
 
-interface Packed {
-  readonly tarball: string;
-  /** An observation of raw frames. */
-  readonly raw: string;
-}
-
-function tryOne(
-  tools: string,
-  { tarball, raw }: Packed,
-  manager: Manager,
-  node: number,
-  reinstall: boolean,
-): Outcome {
+function tryOne(tools: string, tarball: string, manager: Manager, node: number, reinstall: boolean): Outcome {
   const started = performance.now();
   const folder = mkdtempSync(join(realpathSync(tmpdir()), 'semanticvla-matrix-'));
   try {
@@ -182,7 +170,7 @@ function tryOne(
       join(project, 'package.json'),
       '{"name": "robot", "version": "1.0.0", "private": true, "type": "module"}',
     );
-    writeFileSync(join(project, 'main.mjs'), runnableTenLines(raw));
+    writeFileSync(join(project, 'main.mjs'), runnableTenLines());
     const ccache = run('ccache', ['--version'], project).code === 0;
     const env: NodeJS.ProcessEnv = {
       ...Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^npm_/i.test(key))),
@@ -238,8 +226,7 @@ function tryOne(
       states.map(({ status }) => status),
       ['ok', 'ok'],
     );
-    writeFileSync(join(project, 'main.mjs'), runnableTenLines());
-    check();
+    must('demo', inProject(semanticvla, 'demo', '--out', 'demo.html'));
     assert.equal(
       must('npm explore', inProject('npm', 'explore', 'semanticvla', '--', 'node -p 1'))
         .trim()
@@ -263,7 +250,7 @@ function tryOne(
   }
 }
 
-async function main(): Promise<number> {
+function main(): number {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: { reinstall: { type: 'boolean', default: false } },
@@ -283,10 +270,9 @@ async function main(): Promise<number> {
   try {
     must('npm pack', run('npm', ['pack', '--pack-destination', packed], root));
     const tarball = join(packed, readdirSync(packed)[0]!);
-    const files = { tarball, raw: await rawObservation(join(packed, 'raw')) };
     for (const { manager, node, name } of jobs) {
       try {
-        const { advice, seconds } = tryOne(tools, files, manager, node, values.reinstall);
+        const { advice, seconds } = tryOne(tools, tarball, manager, node, values.reinstall);
         console.log(`ok    ${name.padEnd(10)} ${seconds.toFixed(0).padStart(4)} s  ${advice}`);
       } catch (error) {
         failed++;
@@ -300,4 +286,4 @@ async function main(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+process.exitCode = main();

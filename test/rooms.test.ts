@@ -31,7 +31,9 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   engine: ['addon', 'checkpoint', 'graph', 'runtime', 'synth', 'transforms'],
   export: ['graph', 'runtime'],
   view: ['transforms'],
+  example: ['checkpoint'],
   observation: ['checkpoint', 'transforms'],
+  evaluate: ['checkpoint', 'observation', 'plots', 'view'],
   // its comparison of modes draws a page
   schedule: ['plots'],
   serve: ['addon', 'transforms'],

@@ -8,7 +8,9 @@ import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
+import { evaluateCommand } from './evaluate.ts';
 import { exportCommand } from './export.ts';
 import { inFlags } from './flagNames.ts';
 import { inspectCommand } from './inspect.ts';
@@ -24,6 +26,7 @@ import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
 
 const commands = [
+  demoCommand,
   doctorCommand,
   inspectCommand,
   synthCommand,
@@ -34,6 +37,7 @@ const commands = [
   stagesCommand,
   compareCommand,
   viewCommand,
+  evaluateCommand,
   simulateCommand,
   rooflineCommand,
   profileCommand,

@@ -7,6 +7,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { loadSharp } from '../support/sharp.ts';
 import { scaleColor } from './colorScale.ts';
 import { drawText, measureText, needsFont, wrapText } from './lettering.ts';
+import { coveredSide, patchOutline } from './patchGeometry.ts';
 
 /** What is drawn, already preprocessed. */
 export interface KeptPatchesView {
@@ -83,22 +84,6 @@ function rectangle(index: number, grid: number, layout: Layout, attributes: stri
   return `<rect x="${x}" y="${y}" width="${side}" height="${side}" ${attributes}/>`;
 }
 
-/** Edges between kept and other patches, as one path: neighbouring kept patches share one outline. */
-function outline(kept: ReadonlySet<number>, grid: number, { cell }: Layout): string {
-  let path = '';
-  for (const index of kept) {
-    const column = index % grid;
-    const row = Math.floor(index / grid);
-    const x = column * cell;
-    const y = row * cell;
-    if (row === 0 || !kept.has(index - grid)) path += `M${x} ${y}h${cell}`;
-    if (row === grid - 1 || !kept.has(index + grid)) path += `M${x} ${y + cell}h${cell}`;
-    if (column === 0 || !kept.has(index - 1)) path += `M${x} ${y}v${cell}`;
-    if (column === grid - 1 || !kept.has(index + 1)) path += `M${x + cell} ${y}v${cell}`;
-  }
-  return path;
-}
-
 function svg(width: number, height: number, body: string): Buffer {
   return Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${body}</svg>`,
@@ -119,20 +104,13 @@ async function enlarge(
   return (gray ? image.grayscale().toColourspace('srgb') : image).png().toBuffer();
 }
 
-/** Pixels that patches cover: towers leave out what is less than a patch (384 pixels are 27 patches of 14 and 6 pixels). */
-function coveredSide(size: number, grid: number): number {
-  // every tower that the reference names has patches of 14
-  const patch = Math.floor(size / 14) === grid ? 14 : Math.floor(size / grid);
-  return grid * patch;
-}
-
 /** Kept patches as they are inside an outline, the others darkened. */
 function keptOverlay(kept: ReadonlySet<number>, grid: number, layout: Layout): Buffer {
   let body = '';
   for (let index = 0; index < grid * grid; index++) {
     if (!kept.has(index)) body += rectangle(index, grid, layout, 'fill="#0b1016" fill-opacity="0.58"');
   }
-  const path = outline(kept, grid, layout);
+  const path = patchOutline(kept, grid, layout.cell);
   body += `<path d="${path}" fill="none" stroke="#0b1016" stroke-width="4.5" stroke-linecap="square" stroke-opacity="0.45"/>`;
   body += `<path d="${path}" fill="none" stroke="${accent}" stroke-width="2.5" stroke-linecap="square"/>`;
   return svg(layout.panel, layout.panel, body);
@@ -152,7 +130,7 @@ function similarityOverlay(
     const color = scaleColor((scores[index]! - low) / span);
     body += rectangle(index, grid, layout, `fill="${color}" fill-opacity="0.78"`);
   }
-  const path = outline(kept, grid, layout);
+  const path = patchOutline(kept, grid, layout.cell);
   body += `<path d="${path}" fill="none" stroke="#000" stroke-width="4" stroke-linecap="square" stroke-opacity="0.55"/>`;
   body += `<path d="${path}" fill="none" stroke="#fff" stroke-width="1.8" stroke-linecap="square"/>`;
   return svg(layout.panel, layout.panel, body);

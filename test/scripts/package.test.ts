@@ -18,14 +18,19 @@ import { delimiter, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addonFile } from '../../lib/addon/binding.ts';
+import { encodeNpy } from '../../lib/cli/npyWriter.ts';
 import { type DoctorReport, installedVersion } from '../../lib/doctor/diagnose.ts';
+import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
+import { exampleEpisodes } from '../../lib/example/exampleEpisodes.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import {
   buildAddonCommand,
   installCommand,
   packageCommand,
   reinstallCommand,
 } from '../../lib/support/packageCommand.ts';
-import { rawObservation, runnableTenLines, tenLines } from '../../scripts/tenLines.ts';
+import { runnableTenLines, tenLines } from '../../scripts/tenLines.ts';
 import { instructions, liberoObservation, openLibero, unnormKey } from '../api/libero.ts';
 import { requireBuild, root } from '../helpers/cli.ts';
 import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
@@ -123,12 +128,14 @@ test(
 
     const example = tenLines();
     // as JavaScript, in whatever Node this is: a syntax that the oldest does not know is found by its CI
-    writeFileSync(join(folder, 'main.mjs'), runnableTenLines(await rawObservation(join(folder, 'raw'))));
+    writeFileSync(join(folder, 'main.mjs'), runnableTenLines());
     const predicted = run(process.execPath, ['main.mjs'], folder);
     assert.is(predicted.status, 0, predicted.text);
-    await using policy = await openLibero();
-    const instruction = /instruction: '([^']+)'/.exec(example)![1]!;
-    const expected = await policy.predict(await liberoObservation(), { instruction });
+    await using policy = await loadPolicy(await exampleCheckpoint());
+    const [episode] = await exampleEpisodes();
+    const { observation, instruction } = await readObservation(join(episode!, '000'));
+    assert.is(/instruction: '([^']+)'/.exec(example)![1]!, instruction);
+    const expected = await policy.predict(observation, { instruction: instruction! });
     const printed = predicted.stdout.trim().split('\n').at(-1)!;
     assert.equal(JSON.parse(printed), Array.from(expected.actions));
 
@@ -145,6 +152,20 @@ test(
     assert.match(check(example.replace('chunk.shape', 'chunk.shapes')).text, /shapes/);
   }),
 );
+
+/** The golden observation with its frames as .npy, which needs no decoder. */
+async function writeRawObservation(folder: string): Promise<string> {
+  const { images, state } = await liberoObservation();
+  mkdirSync(folder);
+  for (const [camera, { data, width, height }] of Object.entries(images))
+    writeFileSync(join(folder, `${camera}.npy`), encodeNpy(data, [height, width, 3]));
+  const files = Object.fromEntries(Object.keys(images).map((camera) => [camera, `${camera}.npy`]));
+  writeFileSync(
+    join(folder, 'observation.json'),
+    JSON.stringify({ images: files, state: Array.from(state!) }),
+  );
+  return folder;
+}
 
 /** A robot's program: a policy served, asked once over the network, in a process of its own, and scheduled. */
 const robotProgram = (checkpoint: string, raw: string) => `
@@ -174,7 +195,7 @@ test(
   withProject(async ({ folder }) => {
     for (const name of optionalPackages) assert.not(existsSync(join(folder, 'node_modules', name)), name);
     const checkpoint = goldenCheckpoint('libero-tiny');
-    const raw = await rawObservation(join(folder, 'raw'));
+    const raw = await writeRawObservation(join(folder, 'raw'));
     const bin = join(folder, 'node_modules/semanticvla/bin/semanticvla.js');
     const cli = (...args: string[]) => run(process.execPath, [bin, ...args], folder);
     const given = [checkpoint, '--platform', 'libero', '--unnorm-key', unnormKey];
@@ -210,6 +231,8 @@ test(
     const sharp = `npm install sharp@${ranges.sharp}`;
     const vega = `npm install vega@${ranges.vega} vega-lite@${ranges['vega-lite']}`;
     const png = join(goldenRoot, 'libero-tiny/obs0');
+    const both = `${sharp}${vega.slice('npm install'.length)}`;
+    const episodes = join(root, 'models/cubes/episodes');
     const refused: readonly (readonly string[])[] = [
       [sharp, 'predict', ...given, ...task, '--observation', png],
       [sharp, 'predict', ...given, ...task, '--observation', raw, '--view', 'x.png'],
@@ -219,6 +242,8 @@ test(
       [vega, 'profile', ...given, ...short, '--html', 'x.html'],
       [vega, ...latency, '--out', 'x.html'],
       [vega, ...latency, '--plots', 'x'],
+      [both, 'demo', '--out', 'x.html'],
+      [both, 'evaluate', await exampleCheckpoint(), '--episodes', episodes, '--html', 'x.html'],
     ];
     for (const [command = '', ...args] of refused) {
       const { status, text } = cli(...args);

@@ -8,7 +8,7 @@ import { type Evaluation, predictionErrors, stageMedians } from '../evaluate/eva
 import { findEpisodes } from '../evaluate/findEpisodes.ts';
 import { type Episode, readEpisode } from '../evaluate/readEpisode.ts';
 import { loadPolicy } from '../policy/loadPolicy.ts';
-import { checkPackages } from '../support/optionalPackage.ts';
+import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
@@ -37,9 +37,6 @@ demonstrator's mean action. The gripper agrees where both are on the same side o
 Example:
   $ semanticvla evaluate policy --episodes recorded/ --html evaluation.html
   $ semanticvla evaluate policy-a policy-b --episodes recorded/ --every 8 --json`;
-
-/** Frames and plots. */
-export const pagePackages = { names: ['sharp', 'vega', 'vega-lite'] };
 
 /** Opens one policy and asks it about every episode. */
 export async function evaluatePolicy(
@@ -123,7 +120,7 @@ async function evaluate(
   checkpoints: readonly string[],
   flags: EvaluateFlags,
 ): Promise<number> {
-  if (flags.html !== undefined) checkPackages(`--html ${flags.html}`, pagePackages);
+  if (flags.html !== undefined) checkSharp(`--html ${flags.html}`);
   const episodes = await Promise.all((await findEpisodes(flags.episodes)).map(readEpisode));
   const evaluations: Evaluation[] = [];
   for (const checkpoint of checkpoints) {

@@ -27,7 +27,7 @@ async function report(
   flags: ReportFlags,
 ): Promise<number> {
   checkVega(`--out ${flags.out}`);
-  const reports = await Promise.all(files.map(readReport));
+  const reports = await Promise.all(files.map((file) => readReport(file)));
   const joined = joinReports(reports.map((one, i) => ({ name: basename(files[i]!, '.json'), report: one })));
   const page = Buffer.from(await writeReport(joined));
   await writeOutput(flags.out, page);

@@ -89,7 +89,7 @@ class SimulatedPolicy implements Policy {
   readonly #clock: Clock;
   readonly #random: Random;
   #calls = 0;
-  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, for nobody. */
+  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, and its result dropped. */
   readonly #waiting: Job[] = [];
   #busy = false;
   #closed = false;

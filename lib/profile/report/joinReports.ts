@@ -1,8 +1,9 @@
-/** Measurements of several runs as one, for a comparison that says what it cannot know. */
+/** Reports of several runs as one, with a warning about what such a comparison cannot know. */
 
 import { machineRows } from '../machine/machineRows.ts';
+import { Blocks, cutBlocks, enoughDraws, intervalOf, resampled } from '../measure/bootstrap.ts';
 import type { BenchReport, Comparison, SubjectResult, Warning } from '../types.ts';
-import { quantile, sorted, totals } from './seriesData.ts';
+import { totals } from './seriesData.ts';
 
 /** A report and what its subjects are called beside others. */
 export interface NamedReport {
@@ -84,29 +85,19 @@ function joinWarnings(named: readonly NamedReport[]): Warning[] {
 }
 
 const confidence = 0.95;
-/** Normal quantile of 1 - 0.05 / 4: two medians, two sides each, so that both intervals hold at once. */
-const z = 2.241;
+/** Blocks of neighbouring chunks that are drawn: a busy moment slows neighbours together. */
+const blockCount = 20;
 
-/** [low, high] around the median by order statistics: no shape of the distribution is assumed. */
-function medianInterval(values: readonly number[]): readonly [number, number] {
-  const n = values.length;
-  const half = (z * Math.sqrt(n)) / 2;
-  const at = (position: number): number => values[Math.min(n - 1, Math.max(0, Math.round(position)))]!;
-  return [at(n / 2 - half - 1), at(n / 2 + half)];
-}
-
+/** Both drawn by themselves: they took no turns. */
 function separateRuns(result: SubjectResult, baseline: SubjectResult): Comparison {
-  const ours = sorted(totals(result.chunks));
-  const theirs = sorted(totals(baseline.chunks));
-  const [ourLow, ourHigh] = medianInterval(ours);
-  const [theirLow, theirHigh] = medianInterval(theirs);
-  return {
-    subject: result.subject.name,
-    baseline: baseline.subject.name,
-    ratio: quantile(theirs, 0.5) / quantile(ours, 0.5),
-    low: theirLow / ourHigh,
-    high: theirHigh / ourLow,
-    confidence,
-    rounds: 0,
-  };
+  const tail = (1 - confidence) / 2;
+  const [ours, theirs] = [result, baseline].map(({ chunks }, i) =>
+    resampled(new Blocks(cutBlocks(totals(chunks), blockCount)), 50, enoughDraws(tail), i + 1),
+  );
+  const { value, low, high } = intervalOf(
+    { log: theirs!.log - ours!.log, draws: theirs!.draws.map((draw, i) => draw - ours!.draws[i]!) },
+    tail,
+  );
+  const names = { subject: result.subject.name, baseline: baseline.subject.name };
+  return { ...names, ratio: value, low, high, confidence, rounds: 0 };
 }

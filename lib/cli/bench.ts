@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
+import { checkVega } from '../plots/drawPlot.ts';
 import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
 import { chunksCsv } from '../profile/export/csv.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
@@ -240,6 +241,7 @@ async function bench(
       `bench: expected folders of policies, found ${file}; ${found}.`,
     );
   }
+  if (flags.html !== undefined) checkVega(`--html ${flags.html}`);
   const subjects = subjectsOf(checkpoints, flags);
   const given = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? given?.instruction;

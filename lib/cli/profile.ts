@@ -2,6 +2,7 @@
 
 import { type Command, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
+import { checkVega } from '../plots/drawPlot.ts';
 import { layersCsv } from '../profile/export/csv.ts';
 import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
@@ -56,6 +57,7 @@ async function profile(
   checkpoint: string | undefined,
   flags: ProfileFlags,
 ): Promise<number> {
+  if (flags.html !== undefined) checkVega(`--html ${flags.html}`);
   const { onProgress, signal } = context;
   if (flags.trace?.endsWith('.json')) {
     throw new SemanticVlaError(

@@ -26,6 +26,7 @@ import { blocksFigure, waterfallFigure } from './stageFigures.ts';
  * A measurement as one HTML page.
  *
  * @returns the page as text; writing it is the caller's
+ * @throws (rejects) PACKAGE_UNAVAILABLE vega or vega-lite is not installed
  */
 export async function writeReport(report: BenchReport): Promise<string> {
   const { subjects, comparisons, rooflines, layers, warnings, gate, machine, selfCheck } = report;

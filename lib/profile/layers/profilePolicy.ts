@@ -170,56 +170,30 @@ interface Measured {
 }
 
 async function measure(watched: Watching, input: ChunkInput, options: ProfileOptions): Promise<Measured> {
-  const { warmUp = 3 } = options;
-  const times = { plain: [] as ChunkTimes[], profiled: [] as ChunkTimes[] };
+  const { warmUp = 3, signal } = options;
+  const times: Record<'plain' | 'profiled', ChunkTimes[]> = { plain: [], profiled: [] };
   const eventLoop = new EventLoopWatch();
-  const finish = async (profiled: WatchedSession): Promise<Measured> => {
+  const chunksOf = (kind: keyof typeof times, session: WatchedSession) => async (chunk: number) => {
+    if (kind === 'profiled' && chunk === 0) eventLoop.start();
+    const result = await runChunk(session, input, chunk, signal);
+    if (chunk >= 0) times[kind].push(result);
+  };
+  try {
+    await using plain = await watched.open(false);
+    if (!watched.takesTurns) {
+      await rounds([chunksOf('plain', plain)], options, 'measuring without the profiler');
+      await plain.close();
+    }
+    await using profiled = await watched.open(true);
+    const beside = watched.takesTurns ? [chunksOf('plain', plain)] : [];
+    await rounds([...beside, chunksOf('profiled', profiled)], options, 'profiling');
+    eventLoop.stop();
     const all = await profiled.finish();
     const runs = { instruction: all.instruction.slice(warmUp), policy: all.policy.slice(warmUp) };
     const layerInfo = await profiled.layerInfo();
     return { ...times, runs, eventLoop, runtime: profiled.runtime, layerInfo };
-  };
-  const plainOf = (session: WatchedSession) => async (chunk: number) => {
-    const result = await runChunk(session, input, chunk, options.signal);
-    if (chunk >= 0) times.plain.push(result);
-  };
-  const profiledOf = (session: WatchedSession) => async (chunk: number) => {
-    if (chunk === 0) eventLoop.start();
-    const result = await runChunk(session, input, chunk, options.signal);
-    if (chunk >= 0) times.profiled.push(result);
-  };
-  const profiling = async (runs: readonly ((chunk: number) => Promise<void>)[]): Promise<void> => {
-    try {
-      await rounds(runs, options, 'profiling');
-    } finally {
-      eventLoop.stop();
-    }
-  };
-  return using(watched.open(false), async (plain) => {
-    if (watched.takesTurns) {
-      return using(watched.open(true), async (profiled) => {
-        await profiling([plainOf(plain), profiledOf(profiled)]);
-        return finish(profiled);
-      });
-    }
-    await rounds([plainOf(plain)], options, 'measuring without the profiler');
-    await plain.close();
-    return using(watched.open(true), async (profiled) => {
-      await profiling([profiledOf(profiled)]);
-      return finish(profiled);
-    });
-  });
-}
-
-async function using<T>(
-  opening: Promise<WatchedSession>,
-  body: (session: WatchedSession) => Promise<T>,
-): Promise<T> {
-  const session = await opening;
-  try {
-    return await body(session);
   } finally {
-    await session.close();
+    eventLoop.stop();
   }
 }
 

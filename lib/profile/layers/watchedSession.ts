@@ -36,7 +36,8 @@ export interface WatchedFrames {
   drop(): void;
 }
 
-export interface WatchedSession {
+/** Closing it twice is closing it once. */
+export interface WatchedSession extends AsyncDisposable {
   /** Library and version. */
   readonly runtime: string;
   encode(input: InstructionInput, signal?: AbortSignal): Promise<WatchedAnswer<InstructionState>>;
@@ -74,6 +75,10 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
     throw error;
   }
   const windows: Record<GraphName, RunWindow[]> = { instruction: [], policy: [] };
+  const close = async (): Promise<void> => {
+    await session.close();
+    await remove();
+  };
   return {
     runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
     encode: async (input, signal) => {
@@ -99,10 +104,8 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
       return result;
     },
     layerInfo: () => Promise.resolve(null),
-    close: async () => {
-      await session.close();
-      await remove();
-    },
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }
 
@@ -180,6 +183,7 @@ export async function watchTensorRt(
         plans === null ? null : { instruction: plans.instruction.info, policy: plans.policy.info },
       ),
     close: () => session.close(),
+    [Symbol.asyncDispose]: () => session.close(),
   };
 }
 

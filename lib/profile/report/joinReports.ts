@@ -1,6 +1,6 @@
 /** Reports of several runs as one, with a warning about what such a comparison cannot know. */
 
-import { machineRows } from '../machine/machineRows.ts';
+import { machineDifferences } from '../machine/warnings.ts';
 import { Blocks, cutBlocks, enoughDraws, intervalOf, resampled } from '../measure/bootstrap.ts';
 import type { BenchReport, Comparison, SubjectResult, Warning } from '../types.ts';
 import { totals } from './seriesData.ts';
@@ -60,28 +60,19 @@ export function joinReports(named: readonly NamedReport[]): BenchReport {
 
 function joinWarnings(named: readonly NamedReport[]): Warning[] {
   const runs = named.map(({ name, report }) => `${name} (${report.createdAt})`).join(', ');
-  const warnings: Warning[] = [
+  const [first, ...others] = named;
+  return [
     {
       code: 'separate-runs',
       text: `${runs} are runs of their own: temperature, clocks and other load may differ between them, and no interval covers that. For a ratio to rely on, measure the subjects side by side in one bench.`,
     },
+    ...others.flatMap(({ name, report }) =>
+      machineDifferences(report.machine, first!.report.machine).map(({ code, text }) => ({
+        code,
+        text: `${name} against ${first!.name}: ${text}`,
+      })),
+    ),
   ];
-  const [first, ...others] = named;
-  const settings = ({ report }: NamedReport): Map<string, string> =>
-    new Map(machineRows({ ...report.machine, end: null, energy: null, sampling: null }));
-  const ours = settings(first!);
-  for (const other of others) {
-    const different = [...settings(other)].filter(
-      ([label, value]) => label !== 'at the start' && ours.get(label) !== value,
-    );
-    if (different.length === 0) continue;
-    const list = different.map(([label, value]) => `${label} ${ours.get(label) ?? 'not told'} / ${value}`);
-    warnings.push({
-      code: 'different-machine',
-      text: `${first!.name} and ${other.name} ran on machines that are not set alike: ${list.join('; ')}.`,
-    });
-  }
-  return warnings;
 }
 
 const confidence = 0.95;

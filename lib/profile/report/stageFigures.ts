@@ -6,7 +6,7 @@ import { color, series } from '../../plots/palette.ts';
 import { stageOfBlock, wholeBlock } from '../layers/blocks.ts';
 import { stageNames } from '../stages.ts';
 import type { LayerTime, SubjectResult } from '../types.ts';
-import { colorOf, plotWidth, titleLines } from './latencyFigures.ts';
+import { colorOf, plotWidth, titleLines } from './plotStyle.ts';
 import { waterfall } from './seriesData.ts';
 
 const meaning: Readonly<Record<string, string>> = {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { diagnose } from '../../lib/doctor/diagnose.ts';
+import { page, refreshed, sections } from '../../scripts/dependencies.ts';
 import { root } from '../helpers/cli.ts';
 
 const test = suite('dependencies');
@@ -70,6 +71,29 @@ test('a clone has every optional package, in the range that a project may bring;
   const { checks } = diagnose();
   for (const name of ['sharp (optional)', 'vega (optional)'])
     assert.is(checks.find((check) => check.name === name)?.status, 'ok', name);
+});
+
+test('docs/dependencies.md lists what package.json has, as measured, and says what for and why', () => {
+  const text = readFileSync(page, 'utf8');
+  for (const [section, names] of Object.entries(sections())) {
+    const rows = new RegExp(`## ${section}\n[^|]*((?:\\|.*\n)+)`)
+      .exec(text)![1]!
+      .trimEnd()
+      .split('\n')
+      .slice(2);
+    const cells = rows.map((row) =>
+      row
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+    const listed = cells.map(([name]) => name!.replaceAll('`', ''));
+    assert.equal(listed.toSorted(), Object.keys(names).toSorted(), section);
+    for (const row of cells) assert.ok(row.length === 7 && row[5] !== '' && row[6] !== '', row.join(' | '));
+  }
+  // packages for another processor have other sizes
+  if (process.arch === 'x64' && process.platform === 'linux')
+    assert.is(text, refreshed(text), 'out of date: run node --import tsx scripts/dependencies.ts');
 });
 
 test('.npmrc has only what npm knows', () => {

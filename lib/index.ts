@@ -78,7 +78,7 @@ export {
 } from './profile/roofline/estimateRoofline.ts';
 export type { PolicyWork, StageWork } from './profile/roofline/policyWork.ts';
 export type { RooflinePrecision } from './profile/roofline/roofline.ts';
-export { encodeTrace } from './profile/trace/encodeTrace.ts';
+export { encodeTrace } from './profile/trace/perfettoTrace.ts';
 export type { Timeline } from './profile/trace/timeline.ts';
 export type {
   BenchReport,

@@ -34,8 +34,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   example: ['checkpoint'],
   observation: ['checkpoint', 'transforms'],
   evaluate: ['checkpoint', 'observation', 'plots', 'view'],
-  // its comparison of modes draws a page
-  schedule: ['plots'],
+  schedule: [],
   serve: ['addon', 'transforms'],
   client: ['serve', 'transforms'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],

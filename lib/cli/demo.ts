@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { readEpisode } from '../evaluate/readEpisode.ts';
 import { exampleCheckpoint } from '../example/exampleCheckpoint.ts';
 import { exampleEpisodes } from '../example/exampleEpisodes.ts';
+import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { evaluatePolicy, evaluationJson, evaluationText } from './evaluate.ts';
 import { wholeNumber } from './flags.ts';
@@ -36,6 +37,7 @@ Example:
   $ semanticvla demo --out demo.html`;
 
 async function demo(context: CommandContext, { out, ...flags }: DemoFlags): Promise<number> {
+  checkSharp(`--out ${out}`);
   const { onNotice, signal } = context;
   const checkpoint = await exampleCheckpoint({
     onNotice,

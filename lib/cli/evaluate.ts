@@ -8,6 +8,7 @@ import { type Evaluation, predictionErrors, stageMedians } from '../evaluate/eva
 import { findEpisodes } from '../evaluate/findEpisodes.ts';
 import { type Episode, readEpisode } from '../evaluate/readEpisode.ts';
 import { loadPolicy } from '../policy/loadPolicy.ts';
+import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
@@ -119,6 +120,7 @@ async function evaluate(
   checkpoints: readonly string[],
   flags: EvaluateFlags,
 ): Promise<number> {
+  if (flags.html !== undefined) checkSharp(`--html ${flags.html}`);
   const episodes = await Promise.all((await findEpisodes(flags.episodes)).map(readEpisode));
   const evaluations: Evaluation[] = [];
   const names = checkpoints.map((checkpoint) => basename(resolve(checkpoint)));
@@ -130,7 +132,6 @@ async function evaluate(
     if (!flags.json) context.print(`${evaluationText(evaluation)}\n`);
   }
   if (flags.html !== undefined) {
-    // sharp is only loaded where frames are drawn
     const { evaluationPage } = await import('../evaluate/page/evaluationPage.ts');
     const title = `${evaluations.map(({ name }) => name).join(', ')} beside the demonstrator`;
     await writeOutput(flags.html, Buffer.from(await evaluationPage(evaluations, { title })));

@@ -20,7 +20,6 @@ import { ProgressLine } from './progressLine.ts';
 import { reportCommand } from './report.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
-import { simulateCommand } from './simulate.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
@@ -38,7 +37,6 @@ const commands = [
   compareCommand,
   viewCommand,
   evaluateCommand,
-  simulateCommand,
   rooflineCommand,
   profileCommand,
   benchCommand,

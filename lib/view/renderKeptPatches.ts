@@ -96,7 +96,7 @@ async function enlarge(
   panel: number,
   gray: boolean,
 ): Promise<Buffer> {
-  const sharp = await loadSharp();
+  const sharp = await loadSharp('Picture of kept patches');
   const side = coveredSide(size, patchGrid);
   const image = sharp(frame, { raw: { width: size, height: size, channels: 3 } })
     .extract({ left: 0, top: 0, width: side, height: side })
@@ -171,7 +171,7 @@ function rangeOf(values: ArrayLike<number>): [number, number] {
 
 /** Whether SVG text leaves a mark on this machine: without any font it leaves none. */
 async function hasFonts(): Promise<boolean> {
-  const sharp = await loadSharp();
+  const sharp = await loadSharp('Picture of kept patches');
   const text =
     '<rect width="40" height="40" fill="#fff"/><text y="30" font-family="sans-serif" font-size="30">a</text>';
   const pixels = await sharp(svg(40, 40, text))
@@ -211,7 +211,7 @@ function legend(x: number, y: number, pruned: boolean, patches: number): string 
  * camera names and the instruction. Without kept patches (OpenVLA-OFT) only the frames, side by side, with a note.
  *
  * @returns a PNG
- * @throws SemanticVlaError OPTION_INVALID when frames, indices or scores do not fit `imageSize` and `patchGrid`
+ * @throws SemanticVlaError OPTION_INVALID when frames, indices or scores do not fit `imageSize` and `patchGrid`; PACKAGE_UNAVAILABLE sharp
  */
 export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> {
   checkView(view);
@@ -274,7 +274,7 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
   body += legend(margin, y, pruned, patches);
   const height = Math.round(y + 12 + margin);
 
-  const sharp = await loadSharp();
+  const sharp = await loadSharp('Picture of kept patches');
   return sharp({ create: { width: Math.round(width), height, channels: 3, background: '#ffffff' } })
     .composite([...layers, { input: svg(Math.round(width), height, body), left: 0, top: 0 }])
     .png()

@@ -74,7 +74,7 @@ export async function filmStrip(
 
 /** In units of patches: a tower sees the middle 90 % of the area, stretched to a square. */
 async function image(frame: ImageFrame, policy: Evaluation['policy']): Promise<string> {
-  const sharp = await loadSharp();
+  const sharp = await loadSharp('Frames of the page');
   const { data, width, height } = frame;
   const jpeg = await sharp(data, { raw: { width, height, channels: 3 } })
     .resize({ width: frameSide, height: frameSide, fit: 'inside', withoutEnlargement: true })

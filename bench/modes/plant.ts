@@ -4,10 +4,10 @@
  * own way, as learned policies are: that is what makes seams between chunks.
  */
 
-import type { Random } from '../../support/random.ts';
-import type { Observation } from '../../types.ts';
-import type { ActionSpace } from '../actionSpace.ts';
-import type { SimulatedCall } from '../simulatedPolicy.ts';
+import type { ActionSpace } from '../../lib/schedule/actionSpace.ts';
+import type { SimulatedCall } from '../../lib/schedule/simulatedPolicy.ts';
+import type { Random } from '../../lib/support/random.ts';
+import type { Observation } from '../../lib/types.ts';
 
 export const plantSpace: ActionSpace = {
   name: 'joint',

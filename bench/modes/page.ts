@@ -1,9 +1,9 @@
 /** A comparison as one HTML file that needs nothing else. */
 
-import { asFile } from '../../plots/asFile.ts';
-import { drawPlot } from '../../plots/drawPlot.ts';
-import { type Figure, figure, paragraph, percent, plotFigure, table } from '../../plots/html.ts';
-import { page } from '../../plots/page.ts';
+import { drawPlot } from '../../lib/plots/drawPlot.ts';
+import { type Figure, figure, paragraph, percent, plotFigure, table } from '../../lib/plots/html.ts';
+import { page } from '../../lib/plots/page.ts';
+import { asFile } from './asFile.ts';
 import type { Comparison } from './compareModes.ts';
 import { costFigure, horizonFigure, latencyFigure, traceFigure, tradeFigure } from './plots.ts';
 

@@ -3,19 +3,19 @@
  * ticks and reaction time. The plant is as simple as can be; it ranks modes for a latency, and predicts no success rate.
  */
 
-import { checkOptions, expected } from '../../support/options.ts';
-import { Random } from '../../support/random.ts';
-import type { Policy } from '../../types.ts';
-import { asynchronous } from '../asynchronous.ts';
-import { startControlLoop } from '../controlLoop.ts';
-import { futureState } from '../futureState.ts';
-import type { Latency } from '../latency.ts';
-import { openLoop } from '../openLoop.ts';
-import { overlapBlend } from '../overlapBlend.ts';
-import type { ActionScheduler, ScheduleOptions } from '../scheduler.ts';
-import { simulatedPolicy } from '../simulatedPolicy.ts';
-import { temporalEnsemble } from '../temporalEnsemble.ts';
-import { VirtualClock } from '../virtualClock.ts';
+import { asynchronous } from '../../lib/schedule/asynchronous.ts';
+import { startControlLoop } from '../../lib/schedule/controlLoop.ts';
+import { futureState } from '../../lib/schedule/futureState.ts';
+import type { Latency } from '../../lib/schedule/latency.ts';
+import { openLoop } from '../../lib/schedule/openLoop.ts';
+import { overlapBlend } from '../../lib/schedule/overlapBlend.ts';
+import type { ActionScheduler, ScheduleOptions } from '../../lib/schedule/scheduler.ts';
+import { simulatedPolicy } from '../../lib/schedule/simulatedPolicy.ts';
+import { temporalEnsemble } from '../../lib/schedule/temporalEnsemble.ts';
+import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
+import { checkOptions, expected } from '../../lib/support/options.ts';
+import { Random } from '../../lib/support/random.ts';
+import type { Policy } from '../../lib/types.ts';
 import { type Figures, measure, type Sample } from './figures.ts';
 import { Plant, plantSpace } from './plant.ts';
 

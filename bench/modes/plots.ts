@@ -1,8 +1,8 @@
 /** The plots of a comparison, as descriptions that lib/plots draws: each a picture that stands by itself. Pure. */
 
-import type { PlotSpec } from '../../plots/drawPlot.ts';
-import { type Figure, figure } from '../../plots/html.ts';
-import { color, series } from '../../plots/palette.ts';
+import type { PlotSpec } from '../../lib/plots/drawPlot.ts';
+import { type Figure, figure } from '../../lib/plots/html.ts';
+import { color, series } from '../../lib/plots/palette.ts';
 import type { Comparison, ModeResult, SweepPoint } from './compareModes.ts';
 import { quantile, type Sample } from './figures.ts';
 

@@ -1,12 +1,12 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { chunksCsv, trtexecTimes } from '../../../lib/profile/measure/exports.ts';
+import { chunksCsv } from '../../../lib/profile/export/csv.ts';
 import { summarize } from '../../../lib/profile/measure/percentiles.ts';
-import { stageTimes } from '../../../lib/profile/measure/stageTimes.ts';
 import { driftOf, gpuWarnings } from '../../../lib/profile/measure/warnings.ts';
+import { ChunkRing } from '../../../lib/profile/recorder/chunkRing.ts';
 import type { BenchReport, StageTimes, SubjectResult } from '../../../lib/profile/types.ts';
 
-const test = suite('profile/measure/exports');
+const test = suite('profile/measure/warnings');
 
 function subject(name: string, backend: 'cpu' | 'tensorrt', stages: StageTimes): SubjectResult {
   return {
@@ -21,20 +21,11 @@ const onGpu: StageTimes = {
   ...{ h2d: 1, compute: 5, d2h: 0.25, unnormalize: 0.01 },
 };
 
-test("times.json has trtexec's names; the device's parts follow each other; latency is their sum", () => {
-  const [times] = trtexecTimes(subject('a', 'tensorrt', onGpu));
-  assert.equal(times, {
-    ...{ startEnqMs: 102, endEnqMs: 102.5, startH2dMs: 102, endH2dMs: 103 },
-    ...{ startComputeMs: 103, endComputeMs: 108, startD2hMs: 108, endD2hMs: 108.25 },
-    ...{ h2dMs: 1, computeMs: 5, d2hMs: 0.25, latencyMs: 6.25, endToEndMs: 10 },
-  });
-});
-
 test('CSV: one line a chunk, a stage that did not run is empty, names are quoted where needed', () => {
   const report = {
     subjects: [subject('a, "b"', 'tensorrt', onGpu), subject('c', 'cpu', { total: 4, policy: 3 })],
   } as unknown as BenchReport;
-  assert.equal(chunksCsv(report).trimEnd().split('\n'), [
+  assert.equal(chunksCsv(report).trimEnd().split('\r\n'), [
     'subject,kind,round,startMs,totalMs,preprocessMs,policyMs,enqueueMs,h2dMs,computeMs,d2hMs,unnormalizeMs',
     '"a, ""b""",chunk,0,100,10,2,7,0.5,1,5,0.25,0.01',
     'c,chunk,0,100,4,,3,,,,,',
@@ -43,8 +34,13 @@ test('CSV: one line a chunk, a stage that did not run is empty, names are quoted
 
 test('a stage that did not run is left out, not zero', () => {
   const timings = { preprocess: 1, decode: 0, resize: 0.5, instruction: 0, policy: 3, device: 2.5, total: 5 };
-  assert.equal(stageTimes(timings), { preprocess: 1, resize: 0.5, policy: 3 });
-  assert.equal(stageTimes({ ...timings, instruction: 2, tokenize: 1 }).instruction, 2);
+  const ring = new ChunkRing(2);
+  for (const one of [timings, { ...timings, instruction: 2, tokenize: 1 }])
+    ring.end(ring.begin(0), 6, 'done', one);
+  const [without, told] = ring.records().map(({ stages }) => stages);
+  // the total is what was measured from outside
+  assert.equal(without, { total: 6, preprocess: 1, resize: 0.5, policy: 3 });
+  assert.is(told!.instruction, 2);
 });
 
 test("trtexec's warnings at its limits: enqueue above 0.8 of compute, transfers as long as compute", () => {

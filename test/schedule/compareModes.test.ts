@@ -6,14 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compareModes } from '../../lib/schedule/comparison/compareModes.ts';
-import { measure, type Sample } from '../../lib/schedule/comparison/figures.ts';
-import { comparisonPage, comparisonPlots } from '../../lib/schedule/comparison/page.ts';
-import { latencyFromText, parseLatency, recordedLatency } from '../../lib/schedule/latency.ts';
+import { compareModes } from '../../bench/modes/compareModes.ts';
+import { measure, type Sample } from '../../bench/modes/figures.ts';
+import { latencyFromText } from '../../bench/modes/latencyFile.ts';
+import { comparisonPage, comparisonPlots } from '../../bench/modes/page.ts';
+import { parseLatency, recordedLatency } from '../../lib/schedule/latency.ts';
 import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { Random } from '../../lib/support/random.ts';
 
-const test = suite('comparison');
+const test = suite('compareModes');
 
 const sample = (at: number, command: number, target: number, age: number | null = 5): Sample => ({
   at,
@@ -150,8 +151,8 @@ test('latency formulas and files', () => {
   }
 });
 
-test('semanticvla simulate writes the page', async () => {
-  const dir = await mkdtemp(join(tmpdir(), 'semanticvla-simulate-'));
+test('the command of docs/choosingAMode.md writes the page, and says what is wrong in one line', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'semanticvla-modes-'));
   try {
     await writeFile(join(dir, 'latencies.txt'), '20\n40\n60\n');
     const out = join(dir, 'modes.html');
@@ -167,25 +168,26 @@ test('semanticvla simulate writes the page', async () => {
       '--out',
       out,
     ];
-    const stdout = await command([...args, '--json']);
+    const { stdout } = await command([...args, '--json']);
     const result = JSON.parse(stdout);
     assert.is(result.modes.length, 7);
     assert.match(await readFile(out, 'utf8'), /^<!doctype html>/);
+    const missing = await command(['--latency', 'none.json', '--rate', '20', '--chunk', '8']);
+    assert.is(missing.code, 2);
+    assert.is(missing.stdout, '');
+    assert.match(missing.stderr, /^OPTION_INVALID: --latency none.*\n$/);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
 });
 
-function command(args: readonly string[]): Promise<string> {
-  const code =
-    "const { main } = await import('./lib/cli/main.ts'); process.exitCode = await main(process.argv.slice(1));";
-  return new Promise((resolve, reject) => {
+function command(args: readonly string[]): Promise<{ code: unknown; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', '--input-type=module', '-e', code, 'simulate', ...args],
+      ['--import', 'tsx', 'bench/modes/compare.ts', ...args],
       { timeout: 60_000 },
-      (error, stdout, stderr) =>
-        error === null ? resolve(stdout) : reject(new Error(stderr, { cause: error })),
+      (error, stdout, stderr) => resolve({ code: error === null ? 0 : error.code, stdout, stderr }),
     );
   });
 }

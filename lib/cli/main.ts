@@ -8,7 +8,9 @@ import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
+import { evaluateCommand } from './evaluate.ts';
 import { exportCommand } from './export.ts';
 import { inFlags } from './flagNames.ts';
 import { inspectCommand } from './inspect.ts';
@@ -18,12 +20,12 @@ import { ProgressLine } from './progressLine.ts';
 import { reportCommand } from './report.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
-import { simulateCommand } from './simulate.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
 
 const commands = [
+  demoCommand,
   doctorCommand,
   inspectCommand,
   synthCommand,
@@ -34,7 +36,7 @@ const commands = [
   stagesCommand,
   compareCommand,
   viewCommand,
-  simulateCommand,
+  evaluateCommand,
   rooflineCommand,
   profileCommand,
   benchCommand,

@@ -1,7 +1,7 @@
 /** What of NVIDIA's stack this machine has: card, driver, TensorRT, and CUDA, which only compiling needs. Found or not; never an error. */
 
 import { basename, join } from 'node:path';
-import { type GpuReading, readNvidiaGpus } from '../profile/machine/nvidiaSmi.ts';
+import { type GpuFacts, readGpus } from '../profile/machine/nvidiaSmi.ts';
 import type { Parsed } from '../profile/machine/parsed.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
@@ -66,7 +66,7 @@ interface Card {
 }
 
 /** `NVIDIA GeForce RTX 4090, 24564 MiB, SM 8.9`, without what the GPU does not tell. */
-function gpuInWords(gpu: Parsed<GpuReading>): string {
+function gpuInWords(gpu: Parsed<GpuFacts>): string {
   if ('malformed' in gpu) return `NVIDIA GPU (${gpu.malformed})`;
   const { name, memoryBytes, computeCapability } = gpu.value;
   return [
@@ -82,7 +82,7 @@ function findCard(probe: Probe): Card | null {
     const model = probe.readText('/proc/device-tree/model')?.replace(/\0/g, '').trim() ?? 'Jetson';
     return { found: model, driver: jetson };
   }
-  const gpus = readNvidiaGpus(probe);
+  const gpus = readGpus(probe);
   if (gpus.length > 0) {
     const drivers = gpus.map((gpu) => ('value' in gpu ? gpu.value.driver : null));
     return {

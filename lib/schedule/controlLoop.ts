@@ -2,7 +2,7 @@
  * The loop at the robot's rate: look, take the action of now, check it, send it; or hold. Nothing in a tick waits.
  *
  * No action leaves unless it is finite, inside its limits, from an observation not older than `maxAge`, and of the current
- * episode and instruction. The scheduler is to keep to that by itself; the loop checks it again. Whatever ends it, the last
+ * episode and instruction. The scheduler must ensure that itself; the loop checks it again. Whatever ends it, the last
  * thing sent is a HOLD (docs/safety.md).
  */
 
@@ -29,10 +29,10 @@ import { timedObservation } from './timedObservation.ts';
 
 export type { ControlLoopOptions } from './loopOptions.ts';
 
-/** The end waits so long for `act` to confirm the last HOLD, in milliseconds of real time. */
+/** How long the end waits for `act` to confirm the last HOLD, in milliseconds of real time. */
 const lastHoldMs = 500;
 
-/** A clock that went back would be looked at hours later, when its next deadline is due: it is looked at so often, ms. */
+/** How often the clock is checked, ms: otherwise one that went back would be noticed at its next deadline, perhaps hours later. */
 const watchMs = 250;
 
 /** Schedulers whose rows a loop is sending. */

@@ -1,6 +1,6 @@
 /**
- * A policy without a model: it answers after a drawn or recorded latency, with rows that a function makes. It stands in
- * wherever a GPU would, in real or in virtual time.
+ * A policy without a model: it answers after a drawn or recorded latency, with rows that a function makes. It takes
+ * the place of a GPU, in real or in virtual time.
  */
 
 import { whenAborted } from '../support/abort.ts';
@@ -37,7 +37,7 @@ export interface SimulatedPolicyOptions {
   readonly seed?: number;
   /** Default: the process's monotonic clock. */
   readonly clock?: Clock;
-  /** What `policy.platform` shall say; default: a custom platform with camera `full_image`. */
+  /** Returned as `policy.platform`; default: a custom platform with camera `full_image`. */
   readonly platform?: Policy['platform'];
 }
 
@@ -89,7 +89,7 @@ class SimulatedPolicy implements Policy {
   readonly #clock: Clock;
   readonly #random: Random;
   #calls = 0;
-  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, for nobody. */
+  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, and its result dropped. */
   readonly #waiting: Job[] = [];
   #busy = false;
   #closed = false;
@@ -119,7 +119,7 @@ class SimulatedPolicy implements Policy {
       signal?.throwIfAborted();
       const { chunk, failing = 0, lost = 0, rows, latency } = this.#options;
       const shape = [chunk, this.dimensions.length] as const;
-      // drawn when the call arrives, so that one seed gives one story
+      // drawn when the call arrives, so that a seed always gives the same run
       const isLost = this.#random.chance(lost);
       const fails = this.#random.chance(failing);
       const ms = latency.draw(this.#random);

@@ -6,13 +6,18 @@ import { pathToFileURL } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { compareModes } from '../../bench/modes/compareModes.ts';
+import { comparisonPage } from '../../bench/modes/page.ts';
+import { evaluateEpisode } from '../../lib/evaluate/evaluateEpisode.ts';
+import { evaluationPage } from '../../lib/evaluate/page/evaluationPage.ts';
+import { readEpisode } from '../../lib/evaluate/readEpisode.ts';
+import { exampleEpisodes } from '../../lib/example/exampleEpisodes.ts';
 import { writeProfile } from '../../lib/profile/report/writeProfile.ts';
 import { writeReport } from '../../lib/profile/report/writeReport.ts';
-import { compareModes } from '../../lib/schedule/comparison/compareModes.ts';
-import { comparisonPage } from '../../lib/schedule/comparison/page.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { madeUpProfile, madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
+import { openCubes } from '../helpers/cubes.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 
@@ -20,12 +25,10 @@ const report = suite('profile/report in a browser');
 
 const plots: readonly (readonly [id: string, name: string])[] = [
   ['machine-series', 'Machine over the run'],
-  ['comparison', 'Comparison'],
   ['histogram', 'Latency histogram'],
   ['percentiles', 'Percentile curve'],
   ['timeline', 'Latency over time'],
   ['waterfall', 'Stage waterfall'],
-  ['layers-0', 'Top layers of libero tensorrt bfloat16'],
   ['blocks-0', 'Blocks of libero tensorrt bfloat16'],
   ['roofline-0', 'Roofline of libero tensorrt bfloat16 on NVIDIA Jetson AGX Orin 64GB'],
 ];
@@ -258,10 +261,19 @@ const others: Readonly<Record<string, readonly [write: () => Promise<string>, pl
       'Histogram of latencies, lognormal(80, 0.3)',
     ],
   ],
-  profile: [
-    () => writeProfile(madeUpProfile()),
-    ['Top layers of preset libero', 'Blocks of preset libero', 'Machine over the run'],
+  'a policy beside a demonstrator': [
+    async () => {
+      await using policy = await openCubes();
+      const folders = await exampleEpisodes();
+      const episodes = await Promise.all(folders.map(readEpisode));
+      const results = await Promise.all(episodes.map((episode) => evaluateEpisode(policy, episode)));
+      const one = { name: 'cubes', policy, results: results.slice(0, 2) };
+      const two = { ...one, name: 'cubes, float32 as trained' };
+      return evaluationPage([one, two], { title: 'Two policies', notes: ['A note.'] });
+    },
+    ['pick up the block next to the purple cube', 'pick up the left box'],
   ],
+  profile: [() => writeProfile(madeUpProfile()), ['Blocks of preset libero', 'Machine over the run']],
 };
 
 for (const [name, [write, names]] of Object.entries(others)) {

@@ -2,6 +2,7 @@
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { partsOf } from '../../policy/policyParts.ts';
+import { present } from '../../support/options.ts';
 import { profilePolicy } from '../layers/profilePolicy.ts';
 import { subjectRoofline } from '../roofline/subjectRoofline.ts';
 import type { BenchReport, LayerTime, Roofline } from '../types.ts';
@@ -10,7 +11,7 @@ import { firstKey, type LoadedSubject } from './subjects.ts';
 export interface ExtraOptions {
   /** Profile every subject after it was measured; the profiler's session takes memory of its own. */
   readonly layers?: boolean;
-  /** Limits of every subject: on the device that it ran on, or on one of the device table by name. */
+  /** Limits of every subject on the device that it ran on, or on a device of the table by name. */
   readonly roofline?: boolean | string;
   /** Chunks to measure; the profiler takes no more of them, and 20 at most. */
   readonly iterations?: number;
@@ -36,10 +37,8 @@ export async function addExtras(
     if (options.layers === true) {
       const profile = await profilePolicy(policy, {
         unnormKey: opened.options.unnormKey ?? firstKey(checkpoint, platform),
-        ...(instruction === undefined ? {} : { instruction }),
+        ...present({ instruction, onProgress, signal }),
         ...(iterations === undefined ? {} : { iterations: Math.min(20, iterations) }),
-        ...(onProgress === undefined ? {} : { onProgress }),
-        ...(signal === undefined ? {} : { signal }),
       });
       layers[name] = profile.report.layers;
     }

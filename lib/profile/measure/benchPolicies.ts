@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module';
 import { SemanticVlaError } from '../../support/errors.ts';
-import { checkOptions, checkSignal } from '../../support/options.ts';
+import { checkOptions, checkSignal, present } from '../../support/options.ts';
 import type { Policy } from '../../types.ts';
 import { seriesWarnings } from '../machine/seriesWarnings.ts';
 import { subjectEnergy } from '../machine/subjectEnergy.ts';
@@ -10,14 +10,16 @@ import { turnsOf } from '../machine/turns.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
 import { findDevice } from '../roofline/devices.ts';
 import { stageNames } from '../stages.ts';
+import { EventLoopWatch } from '../trace/eventLoopWatch.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
 import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
+import { usualFrame, usualInstruction } from './randomObservation.ts';
 import { type RunLimits, type RunResult, runInTurns, usualTurnMs } from './runner.ts';
-import { checkRecorder, EventLoopDelay, selfCheckWarning } from './selfCheck.ts';
+import { checkRecorder, selfCheckWarning } from './selfCheck.ts';
 import { packageVersion } from './subjectFacts.ts';
 import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
@@ -81,8 +83,6 @@ export const defaultLimits: RunLimits = {
   newInstructions: 30,
 };
 
-export const defaultInstruction = 'pick up the black bowl on the stove and place it on the plate';
-
 /**
  * Loads the subjects, warms them up until steady, and lets them take turns. The first subject is what the others are
  * compared with.
@@ -101,20 +101,15 @@ export async function benchPolicies(
   const policies: Policy[] = [];
   try {
     const loaded = await loadSubjects(subjects, loadOptions(options), policies);
-    await using watch = await watchMachine(
-      options.sampleMs === undefined ? {} : { intervalMs: options.sampleMs },
-    );
-    const delay = new EventLoopDelay();
+    await using watch = await watchMachine(present({ intervalMs: options.sampleMs }));
+    const delay = new EventLoopWatch();
+    delay.start();
     let results: readonly RunResult[];
     let eventLoopDelay: Summary;
     try {
       results = await runInTurns(
         loaded.map(({ runner }) => runner),
-        {
-          ...limits,
-          ...(options.signal === undefined ? {} : { signal: options.signal }),
-          ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
-        },
+        { ...limits, ...present({ signal: options.signal, onProgress: options.onProgress }) },
       );
     } finally {
       eventLoopDelay = delay.finish();
@@ -171,12 +166,9 @@ export async function benchPolicies(
 function loadOptions(options: BenchOptions): LoadOptions {
   const { observation, cacheDir, onProgress, signal } = options;
   return {
-    instruction: options.instruction ?? defaultInstruction,
-    frame: options.frame ?? { width: 256, height: 256 },
-    ...(observation === undefined ? {} : { observation }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
+    instruction: options.instruction ?? usualInstruction,
+    frame: options.frame ?? usualFrame,
+    ...present({ observation, cacheDir, onProgress, signal }),
   };
 }
 
@@ -247,13 +239,9 @@ function comparisonsOf(
   const { rounds } = runs[0]!;
   const base = byRound(baseline.chunks, rounds);
   return others.map((result) => {
-    const interval = pairedRatio(
-      base,
-      byRound(result.chunks, rounds),
-      { kind: 'percentile', percentile: 50 },
-      confidence,
-    );
-    return { subject: result.subject.name, baseline: baseline.subject.name, ...interval, confidence, rounds };
+    const { value: ratio, low, high } = pairedRatio(base, byRound(result.chunks, rounds), 50, confidence);
+    const names = { subject: result.subject.name, baseline: baseline.subject.name };
+    return { ...names, ratio, low, high, confidence, rounds };
   });
 }
 

@@ -19,6 +19,7 @@ import { TensorRtSession, type TensorRtSessionOptions, translate } from '../runt
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { OnNotice } from '../support/notices.ts';
+import { present } from '../support/options.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import {
@@ -176,7 +177,7 @@ async function openSession(
       device: options.device ?? 0,
       graphs: options.graphs ?? true,
       ...(kernels === null ? {} : { keepKernels: (compiled) => kernels.keep(compiled) }),
-      ...(options.onLayers === undefined ? {} : { onLayers: options.onLayers }),
+      ...present({ onLayers: options.onLayers, onNotice: build.onNotice }),
       ...hooks(options),
     });
   } finally {

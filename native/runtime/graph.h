@@ -85,11 +85,13 @@ class Step {
   /// `inputs` (pinned, laid out as in the shapes, then the frames) to the device.
   void upload(const uint8_t* inputs, size_t bytes);
   /// Once uncaptured, as TensorRT wants it after a change of shapes; captured then, if `capture`; the graph from then on.
+  /// Where that fails and the device still answers, runs go on uncaptured and it is not tried again.
   /// @returns whether it was prepared for the calls to come, which takes its time: its first run, and a capture
   bool run(bool capture);
   /// Of the runs since it was asked last; empty unless layers are watched.
   std::vector<LayerTime> takeLayers();
-  bool isCaptured() const { return graph_.get() != nullptr; }
+  /// Why there is no graph though one was asked for; empty: there is, or none was.
+  const std::string& captureFailure() const { return captureFailure_; }
   size_t inputBytes() const { return inputBytes_; }
   /// The scratch memory moves: what was captured with its address is void, and runs uncaptured once more.
   void dropGraph();
@@ -115,6 +117,7 @@ class Step {
   DeviceBuffer output_;
   PinnedBuffer outputHost_;
   Owned<Graph> graph_;
+  std::string captureFailure_;
   uint64_t boundState_ = 0;
   bool isFirst_ = true;
 };

@@ -85,6 +85,8 @@ struct StepResult {
   double enqueueMs = 0;
   /// This call prepared or captured its shapes, or captured them again: its times are not those of later ones.
   bool isFirst = false;
+  /// Of the session's first call that wanted a CUDA graph and runs without: why.
+  std::string captureFailure;
   /// With `watchesLayers`.
   std::vector<LayerTime> layers;
   /// Of a call with frames that asked for them: the image input as the device made it.
@@ -110,7 +112,7 @@ struct PreparedState {
 };
 
 /// Two engines with their weights on one device. Everything but `stage` and `refusesFrames` is for one thread. Calls throw Failure; after a
-/// kDevice failure every later call repeats it, since a broken CUDA context stays broken.
+/// kDevice failure that broke the CUDA context every later call repeats it, since such a context stays broken.
 class Session {
  public:
   /// Takes all it needs, or throws and has given everything back.
@@ -147,6 +149,7 @@ class Session {
   void open(SessionRequest& request);
   void checkPlans() const;
   void requireOpen() const;
+  bool answers() noexcept;
   template <typename Body>
   auto guarded(Body body) -> decltype(body());
   PreparedState prepareState(const std::vector<HostTensor>& inputs);
@@ -186,6 +189,7 @@ class Session {
   size_t keptSteps_ = 0;
   uint64_t nextState_ = 1;
   std::string broken_;
+  bool hasToldCapture_ = false;
   std::atomic<bool> isClosed_{false};
 };
 

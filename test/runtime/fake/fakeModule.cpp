@@ -10,7 +10,7 @@
 #include "runtime/module.h"
 
 /// A TensorRT module without TensorRT and without a GPU, for the tests that go through the addon. SEMANTICVLA_FAKE_DEVICE
-/// holds options of the next device, `key=value` with spaces between: capacity, failAt, capability, driver, and log, a file
+/// holds options of the next device, `key=value` with spaces between: capacity, failAt, captures, capability, driver, and log, a file
 /// that gets one line of JSON for each device that ends.
 
 namespace {
@@ -34,7 +34,8 @@ struct LoggingRecord : DeviceRecord {
     if (log.empty()) return;
     std::ofstream(log, std::ios::app) << "{\"calls\":" << calls << ",\"liveBytes\":" << liveBytes
                                       << ",\"livePinnedBytes\":" << livePinnedBytes << ",\"liveHandles\":" << liveHandles
-                                      << ",\"captures\":" << captures << ",\"compiled\":" << compiled << ",\"copiedToDevice\":" << copiedToDevice
+                                      << ",\"captures\":" << captures << ",\"capturesTried\":" << capturesTried
+                                      << ",\"compiled\":" << compiled << ",\"copiedToDevice\":" << copiedToDevice
                                       << ",\"faults\":" << faults.size() << "}\n";
   }
 };
@@ -47,6 +48,7 @@ DeviceOptions deviceOptions(const std::map<std::string, std::string>& given) {
   };
   number("capacity", options.capacity);
   number("failAt", options.failAt);
+  number("captures", options.captures);
   number("capability", options.capability);
   number("driver", options.driverVersion);
   return options;

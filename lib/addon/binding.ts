@@ -343,7 +343,6 @@ export interface NativeAddon {
   }): Promise<Uint8Array>;
   /** The GPUs that a module's driver shows. Throws NativeFailure. */
   listDevices(module: string): readonly NativeDevice[];
-  /** Keep what it returns until `done` has settled. */
   openSession(
     request: NativeSessionRequest,
     onProgress: (progress: { readonly done: number; readonly total: number }) => void,

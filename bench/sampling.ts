@@ -7,9 +7,10 @@
 
 import { parseArgs } from 'node:util';
 import { sampleMachine } from '../lib/profile/machine/sampleMachine.ts';
-import { byRound, defaultInstruction } from '../lib/profile/measure/benchPolicies.ts';
+import { byRound } from '../lib/profile/measure/benchPolicies.ts';
 import { pairedRatio } from '../lib/profile/measure/bootstrap.ts';
 import { summarize } from '../lib/profile/measure/percentiles.ts';
+import { usualFrame, usualInstruction } from '../lib/profile/measure/randomObservation.ts';
 import { type Runner, runInTurns } from '../lib/profile/measure/runner.ts';
 import { loadSubjects } from '../lib/profile/measure/subjects.ts';
 import type { SynthPreset } from '../lib/synth/presets.ts';
@@ -27,7 +28,7 @@ const { values } = parseArgs({
 const policies: Policy[] = [];
 const [loaded] = await loadSubjects(
   [{ preset: values.preset as SynthPreset, options: { threads: 1 } }],
-  { instruction: defaultInstruction, frame: { width: 256, height: 256 } },
+  { instruction: usualInstruction, frame: usualFrame },
   policies,
 );
 const { runner } = loaded!;
@@ -75,25 +76,21 @@ const rows = results.map(({ chunks, rounds }, i) => ({
   rounds,
   medianMs: summarize(chunks.map(({ stages }) => stages.total!)).median,
   // above 1: faster than without
-  ...pairedRatio(
-    byRound(base!.chunks, rounds),
-    byRound(chunks, rounds),
-    { kind: 'percentile', percentile: 50 },
-    0.95,
-  ),
+  ...pairedRatio(byRound(base!.chunks, rounds), byRound(chunks, rounds), 50),
 }));
 const runs = [await usual.stop(), await often.stop()];
 for (const policy of policies) await policy.close();
-if (values.json) console.log(JSON.stringify({ rows, samples: runs.map(({ extremes }) => extremes) }));
+if (values.json)
+  console.log(JSON.stringify({ rows, samples: runs.map(({ samples, costMs }) => ({ samples, costMs })) }));
 else {
-  for (const { name, chunks, medianMs, ratio, low, high } of rows)
+  for (const { name, chunks, medianMs, value, low, high } of rows)
     console.log(
-      `${name.padEnd(36)}  ${String(chunks).padStart(5)} chunks  median ${medianMs.toFixed(2)} ms  ${ratio.toFixed(4)}x  ${low.toFixed(4)} .. ${high.toFixed(4)}`,
+      `${name.padEnd(36)}  ${String(chunks).padStart(5)} chunks  median ${medianMs.toFixed(2)} ms  ${value.toFixed(4)}x  ${low.toFixed(4)} .. ${high.toFixed(4)}`,
     );
-  for (const [i, { extremes, processorMs }] of runs.entries())
+  for (const [i, { samples, costMs, processorMs }] of runs.entries())
     console.log(
-      `${['every 100 ms', 'every 10 ms'][i]}: ${extremes.samples} samples, ${extremes.costMs.toFixed(2)} ms each${
-        processorMs ? `, ${(processorMs / extremes.samples).toFixed(2)} ms of them on a processor` : ''
+      `${['every 100 ms', 'every 10 ms'][i]}: ${samples} samples, ${costMs.toFixed(2)} ms each${
+        processorMs ? `, ${(processorMs / samples).toFixed(2)} ms of them on a processor` : ''
       }`,
     );
 }

@@ -11,6 +11,18 @@ export {
   type DoctorReport,
   diagnose,
 } from './doctor/diagnose.ts';
+export { type ActionErrors, actionErrors, type DimensionError } from './evaluate/actionErrors.ts';
+export {
+  type EpisodePrediction,
+  type EpisodeResult,
+  type EvaluateEpisodeOptions,
+  evaluateEpisode,
+} from './evaluate/evaluateEpisode.ts';
+export type { Evaluation } from './evaluate/evaluation.ts';
+export { evaluationPage, type PageTexts } from './evaluate/page/evaluationPage.ts';
+export { type Episode, readEpisode } from './evaluate/readEpisode.ts';
+export { type ExampleOptions, exampleCheckpoint } from './example/exampleCheckpoint.ts';
+export { exampleEpisodes } from './example/exampleEpisodes.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
@@ -66,7 +78,7 @@ export {
 } from './profile/roofline/estimateRoofline.ts';
 export type { PolicyWork, StageWork } from './profile/roofline/policyWork.ts';
 export type { RooflinePrecision } from './profile/roofline/roofline.ts';
-export { encodeTrace } from './profile/trace/encodeTrace.ts';
+export { encodeTrace } from './profile/trace/perfettoTrace.ts';
 export type { Timeline } from './profile/trace/timeline.ts';
 export type {
   BenchReport,

@@ -1,7 +1,8 @@
 /**
  * Installs the package as people do: packed, into a fresh project, with each package manager under each Node. Where that
  * leaves no addon (install scripts blocked), the command that `doctor` prints is run as it stands. Then `doctor` has to be
- * content and the README's ten lines have to print their chunk.
+ * content and the README's ten lines have to print their chunk; and, after the commands that `doctor` prints for what is
+ * optional, `demo` has to draw its page.
  *
  *   node --import tsx scripts/installMatrix.ts                 all: half a minute each, most of it the compiler (ccache is used)
  *   node --import tsx scripts/installMatrix.ts npm12 yarn1@20  those whose name contains a word
@@ -215,6 +216,17 @@ function tryOne(tools: string, tarball: string, manager: Manager, node: number, 
       assert.equal(chunk.length, 8 * 7);
     };
     check();
+    const optional = ['sharp (optional)', 'vega (optional)'];
+    for (const name of optional) follow(doctor(0, 11), name);
+    // pnpm puts the package where its peers are, and approved scripts may not run again
+    const withPeers = doctor(0, 11);
+    if (!withPeers.backends.cpu) follow(withPeers, 'addon');
+    const states = doctor(0).checks.filter(({ name }) => optional.includes(name));
+    assert.deepEqual(
+      states.map(({ status }) => status),
+      ['ok', 'ok'],
+    );
+    must('demo', inProject(semanticvla, 'demo', '--out', 'demo.html'));
     assert.equal(
       must('npm explore', inProject('npm', 'explore', 'semanticvla', '--', 'node -p 1'))
         .trim()

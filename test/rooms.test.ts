@@ -31,9 +31,10 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   engine: ['addon', 'checkpoint', 'graph', 'runtime', 'synth', 'transforms'],
   export: ['graph', 'runtime'],
   view: ['transforms'],
+  example: ['checkpoint'],
   observation: ['checkpoint', 'transforms'],
-  // its comparison of modes draws a page
-  schedule: ['plots'],
+  evaluate: ['checkpoint', 'observation', 'plots', 'view'],
+  schedule: [],
   serve: ['addon', 'transforms'],
   client: ['serve', 'transforms'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],

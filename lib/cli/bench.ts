@@ -2,10 +2,11 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
+import { checkVega } from '../plots/drawPlot.ts';
 import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
+import { chunksCsv } from '../profile/export/csv.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
-import { chunksCsv, trtexecTimes } from '../profile/measure/exports.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
 import type { BenchReport } from '../profile/types.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -53,7 +54,6 @@ interface BenchFlags
   readonly json?: boolean;
   readonly report?: string;
   readonly csv?: string;
-  readonly exportTimes?: string;
   readonly html?: string;
   readonly layers?: boolean;
   readonly roofline?: boolean | string;
@@ -241,6 +241,7 @@ async function bench(
       `bench: expected folders of policies, found ${file}; ${found}.`,
     );
   }
+  if (flags.html !== undefined) checkVega(`--html ${flags.html}`);
   const subjects = subjectsOf(checkpoints, flags);
   const given = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? given?.instruction;
@@ -271,7 +272,6 @@ async function writeFiles(context: CommandContext, report: BenchReport, flags: B
   const files: [string | undefined, () => string][] = [
     [flags.report, () => `${JSON.stringify(report)}\n`],
     [flags.csv, () => chunksCsv(report)],
-    [flags.exportTimes, () => `${JSON.stringify(trtexecTimes(report.subjects[0]!), null, 1)}\n`],
   ];
   for (const [file, text] of files) {
     if (file !== undefined) await writeOutput(file, Buffer.from(text()));
@@ -343,7 +343,6 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--json', 'print the whole report as JSON')
     .option('--report <file>', 'write the whole report as JSON, for --baseline and semanticvla report')
     .option('--csv <file>', 'every chunk as a line')
-    .option('--export-times <file>', "every chunk of the first subject in trtexec's form")
     .option('--html <file>', 'the report as one page with plots')
     .option('--layers', 'profile every subject afterwards: layers and blocks in --report and --html')
     .option(
@@ -353,7 +352,6 @@ export function benchCommand(program: Command, run: Run): void {
     .addHelpText('after', observationHelp.trimEnd())
     .addHelpText('after', example);
   renamed(command, '--warmUp', '--warm-up N (chunks)');
-  renamed(command, '--exportTimes', '--export-times FILE');
   command.action((checkpoints: string[], flags: BenchFlags) =>
     run((context, given) => bench(context, checkpoints, given), flags),
   );

@@ -1,7 +1,7 @@
 /** A bench report as a person reads it. */
 
-import { energyText } from '../profile/machine/energyText.ts';
 import { machineRows } from '../profile/machine/machineRows.ts';
+import { energyText } from '../profile/machine/subjectEnergy.ts';
 import { threadsText } from '../profile/measure/subjectFacts.ts';
 import { stageNames } from '../profile/stages.ts';
 import type {

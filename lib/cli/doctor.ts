@@ -16,7 +16,6 @@ const cpuCodes: readonly (readonly [check: string, code: number])[] = [
   ['addon', 11],
   ['ONNX Runtime', 12],
   ['cache folder', 13],
-  ['sharp (pictures)', 14],
 ];
 const tensorRtCodes: readonly (readonly [check: string, code: number])[] = [
   ['GPU', 20],
@@ -28,8 +27,8 @@ const tensorRtCodes: readonly (readonly [check: string, code: number])[] = [
 
 const example = `
 Exit codes: 0 everything for the backend is there; 11 the addon is not built; 12 ONNX Runtime does not load; 13 the cache
-folder cannot be written; 14 sharp does not load. With --backend tensorrt also: 20 no GPU; 21 no driver; 23 no
-TensorRT; 24 no TensorRT module with kernels; 25 the engine cache is refused.
+folder cannot be written. With --backend tensorrt also: 20 no GPU; 21 no driver; 23 no TensorRT; 24 no TensorRT module with
+kernels; 25 the engine cache is refused. What is optional (sharp, vega) decides no exit code.
 
 Example:
   $ semanticvla doctor`;

@@ -2,12 +2,15 @@
 
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { whenAborted } from '../support/abort.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
+import { evaluateCommand } from './evaluate.ts';
 import { exportCommand } from './export.ts';
 import { inFlags } from './flagNames.ts';
 import { inspectCommand } from './inspect.ts';
@@ -17,12 +20,12 @@ import { ProgressLine } from './progressLine.ts';
 import { reportCommand } from './report.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
-import { simulateCommand } from './simulate.ts';
 import { stagesCommand } from './stages.ts';
 import { synthCommand } from './synth.ts';
 import { viewCommand } from './view.ts';
 
 const commands = [
+  demoCommand,
   doctorCommand,
   inspectCommand,
   synthCommand,
@@ -33,7 +36,7 @@ const commands = [
   stagesCommand,
   compareCommand,
   viewCommand,
-  simulateCommand,
+  evaluateCommand,
   rooflineCommand,
   profileCommand,
   benchCommand,
@@ -136,7 +139,7 @@ export async function main(args: readonly string[]): Promise<number> {
     signal: controller.signal,
   };
   const cancelled = new Promise<'cancelled'>((resolve) => {
-    controller.signal.addEventListener('abort', () => {
+    whenAborted(controller.signal, () => {
       setTimeout(() => resolve('cancelled'), graceMs).unref();
     });
   });

@@ -1,6 +1,7 @@
 /** `semanticvla predict`: one action chunk from one observation. */
 
 import type { Command } from 'commander';
+import { checkSharp } from '../support/sharp.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { addPolicyFlags, type PolicyFlags, threadsOf, wholeNumber } from './flags.ts';
@@ -101,12 +102,12 @@ async function predictRepeatedly(
 }
 
 async function predict(context: CommandContext, checkpoint: string, flags: PredictFlags): Promise<number> {
+  if (flags.view !== undefined) checkSharp(`--view ${flags.view}`);
   return withPolicy(context, checkpoint, flags, async (loaded) => {
     const { policy, observation, loadMs } = loaded;
     const chunk = await predictRepeatedly(loaded, flags.repeat, context.signal);
     if (flags.out !== undefined) await writeOutput(flags.out, encodeNpy(chunk.actions, chunk.shape));
     if (flags.view !== undefined) {
-      // sharp is only loaded where a picture is wanted.
       const { drawPrediction } = await import('../view/drawPrediction.ts');
       const picture = await drawPrediction({ policy, observation, chunk, ...threadsOf(flags) });
       await writeOutput(flags.view, picture);

@@ -2,13 +2,14 @@
 
 import { type Command, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
+import { checkVega } from '../plots/drawPlot.ts';
+import { layersCsv } from '../profile/export/csv.ts';
 import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
-import { layersCsv } from '../profile/layers/layersCsv.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
 import { presetFolder } from '../profile/measure/presetFolder.ts';
 import { writeProfile } from '../profile/report/writeProfile.ts';
-import { encodeTrace } from '../profile/trace/encodeTrace.ts';
+import { encodeTrace } from '../profile/trace/perfettoTrace.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
@@ -44,8 +45,8 @@ The runtime's profiler slows what it watches, so it runs in a session of its own
 factor is printed. Layers are told by the policy's own blocks; what cannot be told is block "other". Without --observation
 the cameras show noise, on which no time depends.
 
---export-profile and --export-layer-info are written as trtexec writes them, for one graph (--graph). --trace writes a Perfetto
-trace (open it at ui.perfetto.dev), or Chrome's JSON where the file ends in .json.
+--export-profile and, with TensorRT, --export-layer-info are written as trtexec writes them, for one graph (--graph). --trace writes a Perfetto
+trace: open it at ui.perfetto.dev.
 
 Example:
   $ semanticvla profile --preset tiny
@@ -56,7 +57,20 @@ async function profile(
   checkpoint: string | undefined,
   flags: ProfileFlags,
 ): Promise<number> {
+  if (flags.html !== undefined) checkVega(`--html ${flags.html}`);
   const { onProgress, signal } = context;
+  if (flags.trace?.endsWith('.json')) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `--trace ${flags.trace}: expected a name for a Perfetto trace, which is no JSON, found .json. Use ${flags.trace.replace(/json$/, 'perfetto-trace')}.`,
+    );
+  }
+  if (flags.exportLayerInfo !== undefined && flags.backend !== 'tensorrt') {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      "--export-layer-info: expected --backend tensorrt, whose inspector it is, found the CPU runtime. Use --csv FILE for the CPU's layers.",
+    );
+  }
   const source = await sourceOf(checkpoint, flags, context);
   // wrong more often than a checkpoint, and read faster
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
@@ -116,8 +130,8 @@ async function writeFiles(result: PolicyProfile, flags: ProfileFlags): Promise<[
     const runs = report.graphs.find((one) => one.graph === graph)!.runs;
     return `${JSON.stringify(trtexecProfile(layers, runs), null, 1)}\n`;
   });
-  await write('layer info', flags.exportLayerInfo, () => `${JSON.stringify(layerInfo[graph], null, 1)}\n`);
-  await write('trace', flags.trace, () => encodeTrace(timeline, flags.trace!));
+  await write('layer info', flags.exportLayerInfo, () => `${JSON.stringify(layerInfo![graph], null, 1)}\n`);
+  await write('trace', flags.trace, () => encodeTrace(timeline));
   if (flags.html !== undefined) {
     const html = await writeProfile(report);
     await write('page', flags.html, () => html);
@@ -155,8 +169,11 @@ export function profileCommand(program: Command, run: Run): void {
     )
     .option('--csv <file>', 'write every layer')
     .option('--export-profile <file.json>', "write layer times in trtexec's form")
-    .option('--export-layer-info <file.json>', "write the layers in trtexec's form")
-    .option('--trace <file>', 'write a time line of host and device: .perfetto-trace, or .json for Chrome')
+    .option('--export-layer-info <file.json>', "write what TensorRT's inspector says of the layers")
+    .option(
+      '--trace <file>',
+      'write a time line of host and device as a Perfetto trace, e.g. chunk.perfetto-trace',
+    )
     .option('--html <file>', 'write layers and blocks as a page with plots')
     .option('--json', 'print JSON')
     .addHelpText('after', observationHelp.trimEnd())

@@ -2,6 +2,7 @@
 
 import { basename } from 'node:path';
 import type { Command } from 'commander';
+import { checkVega } from '../plots/drawPlot.ts';
 import { joinReports } from '../profile/report/joinReports.ts';
 import { readReport } from '../profile/report/readReport.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
@@ -25,7 +26,8 @@ async function report(
   files: readonly string[],
   flags: ReportFlags,
 ): Promise<number> {
-  const reports = await Promise.all(files.map(readReport));
+  checkVega(`--out ${flags.out}`);
+  const reports = await Promise.all(files.map((file) => readReport(file)));
   const joined = joinReports(reports.map((one, i) => ({ name: basename(files[i]!, '.json'), report: one })));
   const page = Buffer.from(await writeReport(joined));
   await writeOutput(flags.out, page);

@@ -13,6 +13,7 @@ import { checkAddress } from '../serve/access.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { warmUp } from '../serve/warmUp.ts';
+import { whenAborted } from '../support/abort.ts';
 import { readRegular, readText } from '../support/fileAccess.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
@@ -106,12 +107,12 @@ function stopped(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const stop = (): void => {
       process.off('SIGTERM', stop);
-      signal.removeEventListener('abort', stop);
+      stopListening();
       resolve();
     };
     process.on('SIGTERM', stop);
-    signal.addEventListener('abort', stop, { once: true });
-    if (signal.aborted) stop();
+    let stopListening = (): void => {};
+    stopListening = whenAborted(signal, stop);
   });
 }
 

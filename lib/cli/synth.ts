@@ -3,8 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
-import { defaultInstruction } from '../profile/measure/benchPolicies.ts';
-import { randomObservation } from '../profile/measure/randomObservation.ts';
+import { randomObservation, usualInstruction } from '../profile/measure/randomObservation.ts';
 import { type SynthOverrides, synthOverrideOptions } from '../synth/overrides.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type SynthReport, synthesizeCheckpoint } from '../synth/synthesize.ts';
@@ -69,7 +68,7 @@ async function writeObservation({ dir, spec }: SynthReport): Promise<string> {
     files[camera] = `${camera}.npy`;
     await writeOutput(join(folder, files[camera]), encodeNpy(data, [height, width, 3]));
   }
-  const json = { instruction: defaultInstruction, ...(state === undefined ? {} : { state }), images: files };
+  const json = { instruction: usualInstruction, ...(state === undefined ? {} : { state }), images: files };
   await writeOutput(join(folder, 'observation.json'), Buffer.from(`${JSON.stringify(json, null, 2)}\n`));
   return folder;
 }

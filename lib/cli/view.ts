@@ -1,6 +1,7 @@
 /** `semanticvla view`: the kept patches and the similarity over each camera image. */
 
 import type { Command } from 'commander';
+import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { addPolicyFlags, type PolicyFlags, threadsOf } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
@@ -19,6 +20,7 @@ Example:
   $ semanticvla view policy --observation obs0 --instruction "pick up the black bowl" --out kept-patches.png`;
 
 async function view(context: CommandContext, checkpoint: string, flags: ViewFlags): Promise<number> {
+  checkSharp(`--out ${flags.out}`);
   return withPolicy(context, checkpoint, flags, async ({ policy, observation, instruction }) => {
     const { drawPrediction } = await import('../view/drawPrediction.ts');
     const { signal } = context;

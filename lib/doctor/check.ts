@@ -1,6 +1,6 @@
 /** One line of `doctor`: a thing that a machine has or lacks. */
 
-/** `absent`: not there and not needed by the CPU runtime; `missing`: needed. */
+/** `absent`: not there, and the CPU runtime predicts without it; `missing`: needed. */
 export type CheckStatus = 'ok' | 'absent' | 'missing';
 
 /** One row of `semanticvla doctor`: what was looked at, what was found, and the command that repairs it. */

@@ -4,11 +4,13 @@ import { existsSync, mkdtempSync, readFileSync, rmdirSync, statfsSync } from 'no
 import { createRequire } from 'node:module';
 import { availableParallelism, freemem, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { loadAddon } from '../addon/binding.ts';
 import { settingRows } from '../profile/machine/machineRows.ts';
 import { readMachine } from '../profile/machine/readMachine.ts';
 import { readCpuModel } from '../support/cpuModel.ts';
-import { buildAddonCommand, reinstallCommand } from '../support/packageCommand.ts';
+import { isInstalled } from '../support/optionalPackage.ts';
+import { buildAddonCommand, installCommand, reinstallCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 import { checkGpu } from './gpu.ts';
 import { doctorProbe, type Probe } from './probe.ts';
@@ -151,6 +153,30 @@ function checkPackage(name: string, label: string): Check {
   }
 }
 
+/** What a robot does without. */
+function optionalChecks(): Check[] {
+  const sharp = checkPackage('sharp', 'sharp (optional)');
+  return [
+    isInstalled('sharp')
+      ? { ...sharp, status: sharp.status === 'ok' ? 'ok' : 'absent' }
+      : notInstalled('sharp (optional)', ['sharp'], 'decodes PNG and JPEG, draws kept patches'),
+    isInstalled('vega') && isInstalled('vega-lite')
+      ? { name: 'vega (optional)', status: 'ok', found: `${resolvedVersion('vega')} installed`, fix: null }
+      : notInstalled('vega (optional)', ['vega', 'vega-lite'], 'draws the plots of pages'),
+  ];
+}
+
+const notInstalled = (name: string, packages: readonly string[], use: string): Check => ({
+  name,
+  status: 'absent',
+  found: `not installed; ${use}`,
+  fix: installCommand(packages),
+});
+
+/** Without loading it, which takes a second. */
+const resolvedVersion = (name: string): string =>
+  installedVersion(name, fileURLToPath(import.meta.resolve(name))) ?? 'unknown version';
+
 /** Settings that decide how fast it is: board, power mode, clocks. What the machine does not tell has no row. */
 function boardChecks(probe: Probe): Check[] {
   const rows = settingRows(readMachine({ probe }));
@@ -172,7 +198,7 @@ export function diagnose(options: DoctorOptions = {}): DoctorReport {
     checkCache(cacheFolder(options, probe)),
     checkAddon(),
     checkPackage('onnxruntime-node', 'ONNX Runtime'),
-    checkPackage('sharp', 'sharp (pictures)'),
+    ...optionalChecks(),
   ];
   const cache = cacheFolder(options, probe);
   const gpu = [...checkGpu(probe), checkEngineCache(cache), ...checkSealedFiles(cache)];
@@ -180,7 +206,7 @@ export function diagnose(options: DoctorOptions = {}): DoctorReport {
     version,
     checks: [...own, ...gpu],
     backends: {
-      cpu: own.every(({ status }) => status === 'ok'),
+      cpu: own.every(({ status }) => status !== 'missing'),
       // kernels and TensorRT bring their CUDA runtime with them
       tensorrtLacks: gpu
         .filter(({ name, status }) => status !== 'ok' && name !== 'CUDA runtime')

@@ -1,6 +1,8 @@
 /** What of NVIDIA's stack this machine has: card, driver, TensorRT, and CUDA, which only compiling needs. Found or not; never an error. */
 
 import { basename, join } from 'node:path';
+import { type GpuFacts, readGpus } from '../profile/machine/nvidiaSmi.ts';
+import type { Parsed } from '../profile/machine/parsed.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 import type { Probe } from './probe.ts';
@@ -63,21 +65,30 @@ interface Card {
   readonly driver: string | null;
 }
 
+/** `NVIDIA GeForce RTX 4090, 24564 MiB, SM 8.9`, without what the GPU does not tell. */
+function gpuInWords(gpu: Parsed<GpuFacts>): string {
+  if ('malformed' in gpu) return `NVIDIA GPU (${gpu.malformed})`;
+  const { name, memoryBytes, computeCapability } = gpu.value;
+  return [
+    name,
+    ...(memoryBytes === null ? [] : [`${memoryBytes / 2 ** 20} MiB`]),
+    ...(computeCapability === null ? [] : [`SM ${computeCapability}`]),
+  ].join(', ');
+}
+
 function findCard(probe: Probe): Card | null {
   const jetson = jetsonRelease(probe);
   if (jetson !== null) {
     const model = probe.readText('/proc/device-tree/model')?.replace(/\0/g, '').trim() ?? 'Jetson';
     return { found: model, driver: jetson };
   }
-  const fields = 'name,memory.total,compute_cap,driver_version';
-  const smi = probe.run('nvidia-smi', [`--query-gpu=${fields}`, '--format=csv,noheader']);
-  if (smi !== null && smi.trim() !== '') {
-    const cards = smi
-      .trim()
-      .split('\n')
-      .map((line) => line.split(', '));
-    const driver = cards[0]![3] ?? 'unknown version';
-    return { found: cards.map(([name, memory, sm]) => `${name}, ${memory}, SM ${sm}`).join('; '), driver };
+  const gpus = readGpus(probe);
+  if (gpus.length > 0) {
+    const drivers = gpus.map((gpu) => ('value' in gpu ? gpu.value.driver : null));
+    return {
+      found: gpus.map(gpuInWords).join('; '),
+      driver: drivers.find((driver) => driver !== null) ?? 'unknown version',
+    };
   }
   const module = probe.readText('/proc/driver/nvidia/version');
   if (module !== null) {

@@ -36,7 +36,7 @@ export async function decodeImage(bytes: Uint8Array, name: string, kind?: ImageK
   if (found === 'png' && isAnimated(bytes)) {
     throw imageInvalid(name, 'one picture', 'an animation (APNG)', { next: 'Save the frame that is meant.' });
   }
-  const sharp = await loadSharp();
+  const sharp = await loadSharp(name, "give the frame's raw pixels (a file: .npy)");
   const metadata = await attempt(name, () => sharp(bytes, { limitInputPixels: false }).metadata());
   checkFrameSize(metadata.width, metadata.height, name);
   const { channels, depth, hasAlpha, space, orientation } = metadata;

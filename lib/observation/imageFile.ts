@@ -9,7 +9,7 @@ import { parseNpy } from './npy.ts';
 
 /**
  * @param path of the file; its ending (.png, .jpg, .jpeg, .npy) says what it should hold
- * @throws IMAGE_INVALID, IMAGE_DTYPE, IMAGE_TOO_LARGE, NPY_INVALID
+ * @throws IMAGE_INVALID, IMAGE_DTYPE, IMAGE_TOO_LARGE, NPY_INVALID; PACKAGE_UNAVAILABLE for a PNG or JPEG without sharp
  */
 export async function readImageFile(path: string): Promise<ImageFrame> {
   const kind = kinds[extname(path).toLowerCase()];

@@ -1,9 +1,10 @@
 /**
  * Plots as SVG text: Vega-Lite describes, Vega lays out and draws, in Node, without a browser and without a canvas. Both are
- * loaded when the first plot is drawn, since they take a second.
+ * optional packages and loaded when the first plot is drawn: they take a second, and a robot draws none.
  */
 
 import type { TopLevelSpec } from 'vega-lite';
+import { checkPackages, loadPackages } from '../support/optionalPackage.ts';
 import { escaped } from './escaped.ts';
 import { color, series } from './palette.ts';
 
@@ -103,9 +104,16 @@ function measureText(vega: object): void {
   };
 }
 
-/** One picture with a name and a description of its own: `role="img"`, `<title>`, `<desc>`. */
+const optional = { names: ['vega', 'vega-lite'] } as const;
+
+/** Before what takes long and ends in a plot. @param what is to be drawn @throws PACKAGE_UNAVAILABLE */
+export const checkVega = (what: string): void => checkPackages(what, optional);
+
+/** One picture with a name and a description of its own: `role="img"`, `<title>`, `<desc>`. @throws (rejects) PACKAGE_UNAVAILABLE */
 export async function drawPlot({ id, title, description, spec }: Plot): Promise<string> {
-  const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
+  const [vega, vegaLite] = await loadPackages(`Plot "${title}"`, optional, () =>
+    Promise.all([import('vega'), import('vega-lite')]),
+  );
   measureText(vega);
   const quiet = vega.logger(vega.Error);
   const compiled = vegaLite.compile({ ...spec, config } as unknown as TopLevelSpec, { logger: quiet });

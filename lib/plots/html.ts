@@ -30,7 +30,7 @@ function cellText(cell: Cell): string {
   return escaped(typeof cell === 'number' ? figure(cell) : cell);
 }
 
-/** Stands below other numbers: `46.2 %`, `1.3x`, or nothing where there is none. */
+/** A cell that is aligned with numbers: `46.2 %`, `1.3x`, or nothing where there is none. */
 const isQuantity = (cell: Cell | undefined): boolean =>
   typeof cell !== 'string' || /^([+-]?[\d.,]+(\s?%|x)?)?$/.test(cell);
 
@@ -73,7 +73,7 @@ export interface Figure {
   readonly isTableOpen?: boolean;
 }
 
-/** A picture, what it means, and its numbers behind a summary. */
+/** A picture with its caption, and its numbers to be unfolded. */
 export async function plotFigure({
   table: numbers,
   isTableOpen = false,

@@ -20,7 +20,7 @@ code { overflow-wrap: anywhere; font-size: 13px; }
 .warnings b { display: block; font-size: 14px; }
 .calm { border-left: 4px solid var(--good); padding: 6px 14px; }
 figure { margin: 16px 0; background: var(--panel); border: 1px solid var(--grid); border-radius: 8px; padding: 14px; overflow-x: auto; }
-figure svg { display: block; min-width: 560px; max-width: 100%; height: auto; }
+figure > svg { display: block; min-width: 560px; max-width: 100%; height: auto; }
 figcaption { font-size: 14px; margin-top: 8px; max-width: 80ch; }
 details { margin-top: 10px; font-size: 14px; }
 details table { font-size: 13px; }
@@ -41,10 +41,15 @@ table.facts td, table.facts th { white-space: normal; text-align: left; vertical
 table.facts th { white-space: nowrap; }
 .pass { color: var(--good); } .fail { color: var(--bad); }
 .none { color: var(--quiet); }
+.tiles { display: flex; flex-wrap: wrap; gap: 10px; margin: 18px 0; }
+.tiles div { flex: 1 1 150px; display: flex; flex-direction: column; background: var(--panel); border: 1px solid var(--grid); border-radius: 8px; padding: 10px 14px; }
+.tiles dd { margin: 0; font-size: 24px; font-weight: 600; }
+.tiles dt { order: 1; font-size: 13px; line-height: 1.35; color: var(--quiet); }
 @media screen and (max-width: 600px) {
   main { padding: 16px 10px 40px; }
   figure { padding: 6px; }
-  figure svg { min-width: 0; width: 100%; }
+  figure > svg { min-width: 0; width: 100%; }
+  figure.wide > svg { min-width: 640px; }
 }
 @page { size: A4; margin: 14mm 12mm; }
 @media print {
@@ -52,7 +57,7 @@ table.facts th { white-space: nowrap; }
   main { max-width: none; padding: 0; }
   figure, .warnings li, tr { break-inside: avoid; }
   figure { border: 0; padding: 0; overflow: visible; }
-  figure svg { min-width: 0; max-width: 100%; }
+  figure > svg { min-width: 0; max-width: 100%; }
   h2, caption { break-after: avoid; }
   .table, details { overflow: visible; }
   .warnings li { print-color-adjust: exact; -webkit-print-color-adjust: exact; }

@@ -1,6 +1,6 @@
 /**
  * Colours of plots, light and dark. Each is a CSS variable with the light value as its fallback, so that one SVG follows the
- * page that it stands in and still has its colours alone. Series are Okabe and Ito's set for colour-blind readers, darkened
+ * page that it is part of, and keeps its colours outside of one. Series are Okabe and Ito's set for colour-blind readers, darkened
  * on white and lightened on black to a contrast of 3:1 at least.
  */
 

@@ -1,6 +1,5 @@
 /** Encoded instructions, least recently used out first. A state in use is given back only when its last user is done. */
 
-import { LRUCache } from 'lru-cache';
 import type { InstructionState } from '../runtime/session.ts';
 import { orAborted } from '../support/abort.ts';
 
@@ -46,11 +45,13 @@ class Entry {
 }
 
 export class InstructionCache {
-  readonly #entries: LRUCache<string, Entry>;
+  readonly #max: number;
+  /** A Map keeps the order in which keys came: the first is the one whose last use is longest ago. */
+  readonly #entries = new Map<string, Entry>();
 
   /** @param max instructions kept, at least 1 */
   constructor(max: number) {
-    this.#entries = new LRUCache<string, Entry>({ max, dispose: (entry) => entry.evict() });
+    this.#max = max;
   }
 
   /**
@@ -68,6 +69,9 @@ export class InstructionCache {
     const cached = entry !== undefined;
     if (entry === undefined) {
       entry = this.#add(instruction, encode());
+    } else {
+      this.#entries.delete(instruction);
+      this.#entries.set(instruction, entry);
     }
     entry.enter();
     try {
@@ -81,14 +85,20 @@ export class InstructionCache {
   #add(instruction: string, encoded: Promise<InstructionState>): Entry {
     const entry = new Entry(encoded);
     this.#entries.set(instruction, entry);
+    if (this.#entries.size > this.#max) this.#evict(this.#entries.keys().next().value!);
     // a failed encoding is not kept: the next caller tries again
     encoded.catch(() => {
-      if (this.#entries.peek(instruction) === entry) this.#entries.delete(instruction);
+      if (this.#entries.get(instruction) === entry) this.#evict(instruction);
     });
     return entry;
   }
 
+  #evict(instruction: string): void {
+    this.#entries.get(instruction)!.evict();
+    this.#entries.delete(instruction);
+  }
+
   clear(): void {
-    this.#entries.clear();
+    for (const instruction of [...this.#entries.keys()]) this.#evict(instruction);
   }
 }

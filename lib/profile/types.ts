@@ -1,13 +1,10 @@
 /**
- * What a measurement says: the contract between what measures (`bench`, `profile`), what judges (the regression gate) and
- * what shows (tables, exports, the HTML report). Only types of plain JSON; no behaviour. Times are milliseconds on the
+ * The result of a measurement: the contract between measuring (`bench`, `profile`), judging (the regression gate) and showing
+ * (tables, exports, the HTML report). Only types of plain JSON; no behaviour. Times are milliseconds on the
  * monotonic clock, counted from the start of the run, unless a name says otherwise.
  */
 
-import type { MachineSeries, SubjectEnergy } from './seriesTypes.ts';
 import type { stageNames } from './stages.ts';
-
-export type { MachineSeries, SensorSeries, SubjectEnergy } from './seriesTypes.ts';
 
 /** Statistics of one series. Percentiles by trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
 export interface Summary {
@@ -120,7 +117,7 @@ export interface Comparison {
 export interface Warning {
   /** Stable, kebab-case: `clocks-unlocked`, `throttled`, `warm-up-short`, `background-load`, `governor-powersave`, ... */
   readonly code: string;
-  /** What was seen, what it does to the figures, and the command that changes it. */
+  /** What was seen, how it affects the numbers, and the command that changes it. */
   readonly text: string;
 }
 
@@ -130,29 +127,29 @@ export interface Reading {
   readonly value: number;
 }
 
-/** The machine at one moment. Fields that the board does not tell are null, never guessed. */
+/** The machine at one moment. Fields that the board does not report are null, never guessed. */
 export interface MachineSnapshot {
   readonly at: string;
   /** Degrees Celsius by zone. */
   readonly temperatures: readonly Reading[];
   /** MHz by clock domain (`cpu0`, `gpu`, `emc`). */
   readonly clocks: readonly Reading[];
-  /** Watts by rail, `total` where the board tells it. */
+  /** Watts by rail, `total` where the board reports its input. */
   readonly power: readonly Reading[];
   /** Names of throttle reasons or alarms that were active. */
   readonly throttling: readonly string[];
   /** Load average of the last minute per core. */
   readonly load: number | null;
-  /** Share of the time that a part was busy, percent: `gpu`, `gpu-memory`, `emc`. Those that the board tells. */
+  /** Share of the time that a part was busy, percent: `gpu`, `gpu-memory`, `emc`. As far as the board reports them. */
   readonly loads?: readonly Reading[];
   readonly memoryFreeBytes: number | null;
-  /** Counts since boot, whose growth over a run tells what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
+  /** Counts since boot, whose growth over a run shows what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
   /** What tools of the board printed that was passed over (words that are not known) or refused (a cut line); absent: nothing. */
   readonly unread?: readonly string[];
 }
 
-/** The range that a clock may move in; equal ends: it is held. MHz. */
+/** The range that a clock may move in, or did; equal ends: it is held. MHz. */
 export interface ClockRange {
   /** As in `MachineSnapshot.clocks`. */
   readonly name: string;
@@ -166,19 +163,71 @@ export interface MachineSampling {
   readonly intervalMs: number;
   /** What one sample takes on the sampling thread, milliseconds (mean); most of it is waiting for a bus. */
   readonly costMs: number;
-  /** Share of one core that all took, percent: processor time where the kernel tells it, else the time of the samples. */
+  /** Share of one core that all took, percent: processor time where the kernel reports it, else the time of the samples. */
   readonly costPercent: number;
   readonly costIs?: 'processor time' | 'elapsed time';
-  /** Highest temperature by zone. */
-  readonly hottest: readonly Reading[];
-  /** Lowest and highest by clock domain. */
-  readonly clocks: readonly ClockRange[];
-  /** Throttle reasons and alarms that any sample saw. */
-  readonly throttling: readonly string[];
-  /** Share of all cores that other processes took, percent; null where it cannot be told. */
+  /** Share of all cores that other processes took, percent; null where it is unknown. */
   readonly othersPercent: number | null;
   /** Of these, the busiest by name, percent of one core. */
   readonly others: readonly Reading[];
+}
+
+/** One sensor over a run. */
+export interface SensorSeries {
+  /** `load`: share of the time that it was busy. */
+  readonly kind: 'power' | 'clock' | 'temperature' | 'load';
+  /** `VDD_GPU_SOC`, `total`, `gpu`, `cpu slowest`, `cpu fastest`, `emc`, `tj`, ... */
+  readonly name: string;
+  /** `W`, `MHz`, `°C`, `%` */
+  readonly unit: string;
+  /** At the times of `MachineSeries.atMs`; null: not read, or nothing that this sensor can have measured. */
+  readonly values: readonly (number | null)[];
+}
+
+/** The sensors while a run went on, read on a thread of its own. */
+export interface MachineSeries {
+  /** Milliseconds since the start of the run, as `ChunkRecord.startMs`; ascending. Before 0: loading and warm-up. */
+  readonly atMs: readonly number[];
+  /** CLOCK_MONOTONIC at 0, milliseconds. */
+  readonly startMonotonicMs: number;
+  /** When the first chunk that counts began; before it there was warm-up. */
+  readonly measuredFromMs?: number;
+  readonly sensors: readonly SensorSeries[];
+  /**
+   * The power sensor that energy is computed from, in words with what it leaves out, and how often it has a new value,
+   * milliseconds (null: unknown). null: there is no power sensor.
+   */
+  readonly energyFrom: {
+    readonly sensor: string;
+    readonly words: string;
+    readonly periodMs: number | null;
+  } | null;
+  /** Alarms and throttle reasons, from the first sample that saw one to the last. */
+  readonly throttling: readonly { readonly reason: string; readonly fromMs: number; readonly toMs: number }[];
+  /** Samples that were not taken over since time had not gone on, and values that no such sensor can have. */
+  readonly refused: { readonly times: number; readonly values: number };
+  /** As `MachineSnapshot.unread`, each text once. */
+  readonly unread?: readonly string[];
+}
+
+/** Energy of one subject, from the turns in which it ran alone. */
+export interface SubjectEnergy {
+  /** null: unknown, and `because` says why. */
+  readonly joulesPerChunk: number | null;
+  readonly meanWatts: number | null;
+  /** The sensor, and what it leaves out. */
+  readonly source: string | null;
+  /** Turns that were long enough and without a gap, of how many. */
+  readonly turns: number;
+  readonly ofTurns: number;
+  /** Chunks and seconds of these turns, and the samples inside them. */
+  readonly chunks: number;
+  readonly seconds: number;
+  readonly samples: number;
+  /** Milliseconds between two samples (median), and of the sensor's own values. */
+  readonly samplingMs: number | null;
+  readonly sensorMs: number | null;
+  readonly because: string | null;
 }
 
 /** What the machine is, and how it was at the start and the end of a run. */
@@ -196,7 +245,7 @@ export interface MachineState {
   readonly jetpack: string | null;
   /** `MAXN`, `15W`; null where the board has none. */
   readonly powerMode: string | null;
-  /** null where it cannot be told. */
+  /** null where it is unknown. */
   readonly clocksLocked: boolean | null;
   readonly clockRanges?: readonly ClockRange[];
   /** Degrees Celsius at which the machine slows down, by zone. */
@@ -208,13 +257,8 @@ export interface MachineState {
   readonly os: string;
   readonly start: MachineSnapshot;
   readonly end: MachineSnapshot | null;
-  /** Watts over the run and joules per chunk by what was sampled; null without a power sensor. */
-  readonly energy: {
-    readonly meanWatts: number;
-    readonly joulesPerChunk: number;
-    readonly samples: number;
-    readonly source: string;
-  } | null;
+  /** Of the whole run and all its chunks, warm-up included; null where it is unknown. */
+  readonly energy: SubjectEnergy | null;
   readonly sampling?: MachineSampling | null;
   /** null: nothing was sampled. */
   readonly series?: MachineSeries | null;
@@ -243,7 +287,7 @@ export interface GateVerdict {
   /** As written: `p50 > 1.05x`. A condition says what must not be. */
   readonly condition: string;
   readonly subject: string;
-  /** Name of the subject or file that it was held against; null for a limit in milliseconds. */
+  /** Name of the subject or file that it was compared with; null for a limit in milliseconds. */
   readonly baseline: string | null;
   /** `noisy`: the interval holds the limit, so neither can be said. */
   readonly outcome: 'pass' | 'fail' | 'noisy';
@@ -300,8 +344,6 @@ export interface RooflineMemory {
   /** All weights of both graphs, whole embedding tables included, in this precision. */
   readonly neededBytes: number;
   readonly deviceBytes: number;
-  /** Share of it that weights may take; the rest is for activations, work space, the driver and the system. */
-  readonly usableShare: number;
   readonly fits: boolean;
 }
 
@@ -374,7 +416,7 @@ export interface GraphProfile {
   readonly slowDown: number;
   /** Median of the sum over all layers of a run. */
   readonly layerMs: number;
-  /** Median of what a run took beyond its layers: the runtime's own work between them, and the profiler's. */
+  /** Median time of a run outside its layers: the runtime's work between them, and the profiler's. */
   readonly betweenMs: number;
   /** Share of the layers' time that has a block; the rest is block `other`. */
   readonly attributedPercent: number;

@@ -85,6 +85,12 @@ export async function loadRclnodejs(): Promise<RosModule> {
   }
 }
 
+interface Arrival {
+  readonly message: RosCompressedImage;
+  readonly at: number;
+  readonly episode: number;
+}
+
 /** A running ROS 2 node around a policy. */
 export class RosPolicyNode implements AsyncDisposable {
   readonly parameters: NodeParameters;
@@ -219,28 +225,30 @@ export class RosPolicyNode implements AsyncDisposable {
 
   /**
    * One image of a camera is decoded at a time; of those that come meanwhile the newest waits, so that a slow decoder costs
-   * frames and not memory. A frame's time is that of its arrival, not of its decoding.
+   * frames and not memory. A frame's time is that of its arrival, not of its decoding; so is its episode.
    */
   #decoding(camera: string): (message: RosCompressedImage) => void {
     let busy = false;
-    let waiting: { readonly message: RosCompressedImage; readonly at: number } | null = null;
-    const decode = async (message: RosCompressedImage, at: number): Promise<void> => {
+    let waiting: Arrival | null = null;
+    const counts = ({ episode }: Arrival): boolean => !this.#stopped && episode === this.#inbox.episode;
+    const decode = async (arrival: Arrival): Promise<void> => {
+      const { message, at } = arrival;
       busy = true;
       try {
         const frame = await decodedFrameOf(message, camera);
-        if (!this.#stopped) this.#inbox.putFrame(camera, frame, at, stampOf(message.header.stamp));
+        if (counts(arrival)) this.#inbox.putFrame(camera, frame, at, stampOf(message.header.stamp));
       } catch (error) {
         this.#warn(error);
       }
       busy = false;
       const next = waiting;
       waiting = null;
-      if (next !== null && !this.#stopped) await decode(next.message, next.at);
+      if (next !== null && counts(next)) await decode(next);
     };
     return (message) => {
-      const at = this.#clock.now();
-      if (busy) waiting = { message, at };
-      else void decode(message, at);
+      const arrival = { message, at: this.#clock.now(), episode: this.#inbox.episode };
+      if (busy) waiting = arrival;
+      else void decode(arrival);
     };
   }
 

@@ -15,6 +15,8 @@ interface Newest<T> {
 export class SensorInbox {
   /** Messages that repeated the stamp of the one before. */
   repeated = 0;
+  /** How often it was reset: what was on its way at a reset belongs to the episode before. */
+  episode = 0;
   readonly #cameras: readonly string[];
   readonly #takesState: boolean;
   readonly #guard: ObservationGuard;
@@ -42,6 +44,7 @@ export class SensorInbox {
 
   /** Nothing seen before counts any more. */
   reset(): void {
+    this.episode++;
     for (const newest of [...this.#frames.values(), this.#state]) {
       newest.value = null;
       newest.isNew = false;

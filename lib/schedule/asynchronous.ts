@@ -8,7 +8,7 @@ import type { Policy } from '../types.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
-/** What the asynchronous scheduler is told; everything may be left out. */
+/** Options of the asynchronous scheduler; all may be left out. */
 export interface AsynchronousOptions extends ScheduleOptions {
   /** Asks when this share of the chunk, or less, is left; 0..1, default 0.5. 1 asks all the time. */
   readonly threshold?: number;

@@ -52,13 +52,13 @@ export function monotonicClock(spinMs = 0): Clock {
   };
 }
 
-/** @throws OPTION_INVALID it is no clock */
+/** @throws OPTION_INVALID it is not a clock */
 export function checkClock(clock: Clock): void {
   const isClock = typeof clock?.now === 'function' && typeof clock.at === 'function';
   if (!isClock) throw expected('OPTION_INVALID', 'a clock with now() and at(time, callback)', 'clock', clock);
 }
 
-/** @throws OPTION_INVALID the clock shows no time */
+/** @throws OPTION_INVALID the clock returns no time */
 export function readClock(clock: Clock): number {
   const now = clock.now();
   if (Number.isFinite(now)) return now;
@@ -69,8 +69,8 @@ const double = new Float64Array(1);
 const bits = new BigInt64Array(double.buffer);
 
 /**
- * The next instant after `time` that a double can tell from it. Instants that fall on one reading of a coarse clock are
- * counted so: a small number added would vanish in a large one.
+ * The smallest number above `time`. Instants that share one reading of a coarse clock are ordered in this way: a small number
+ * added to a large one would vanish.
  */
 export function instantAfter(time: number): number {
   if (!Number.isFinite(time)) return time;

@@ -2,10 +2,11 @@
  * The loop at the robot's rate: look, take the action of now, check it, send it; or hold. Nothing in a tick waits.
  *
  * No action leaves unless it is finite, inside its limits, from an observation not older than `maxAge`, and of the current
- * episode and instruction. The scheduler is to keep to that by itself; the loop checks it again. Whatever ends it, the last
+ * episode and instruction. The scheduler must ensure that itself; the loop checks it again. Whatever ends it, the last
  * thing sent is a HOLD (docs/safety.md).
  */
 
+import { whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { expected } from '../support/options.ts';
@@ -28,10 +29,10 @@ import { timedObservation } from './timedObservation.ts';
 
 export type { ControlLoopOptions } from './loopOptions.ts';
 
-/** The end waits so long for `act` to confirm the last HOLD, in milliseconds of real time. */
+/** How long the end waits for `act` to confirm the last HOLD, in milliseconds of real time. */
 const lastHoldMs = 500;
 
-/** A clock that went back would be looked at hours later, when its next deadline is due: it is looked at so often, ms. */
+/** How often the clock is checked, ms: otherwise one that went back would be noticed at its next deadline, perhaps hours later. */
 const watchMs = 250;
 
 /** Schedulers whose rows a loop is sending. */
@@ -86,6 +87,7 @@ export class ControlLoop implements AsyncDisposable {
   #last: Float64Array | null = null;
   #running = true;
   #cancel: () => void = () => {};
+  #stopListening: () => void = () => {};
   #watch: NodeJS.Timeout | undefined;
   #isFinishing = false;
   /** Why the loop ends, and what became of the last HOLD, where that is an error. */
@@ -116,12 +118,8 @@ export class ControlLoop implements AsyncDisposable {
     this.#settle = settle;
     // whoever does not look at `done` is told by `stop`
     this.done.catch(() => {});
-    const { signal } = options;
-    if (signal?.aborted) {
-      this.#end(null);
-      return;
-    }
-    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    this.#stopListening = whenAborted(options.signal, () => this.#end(null));
+    if (!this.#running) return;
     this.#watch = setInterval(() => this.#watchClock(), watchMs).unref();
     try {
       this.#wait();
@@ -175,10 +173,6 @@ export class ControlLoop implements AsyncDisposable {
     await this.stop();
   }
 
-  readonly #onAbort = (): void => {
-    if (this.#running) this.#end(null);
-  };
-
   #checkRunning(): void {
     if (this.#running) return;
     throw new SemanticVlaError('CLOSED', 'This control loop has ended. Start another with startControlLoop.');
@@ -191,7 +185,7 @@ export class ControlLoop implements AsyncDisposable {
     this.#running = false;
     this.#cancel();
     clearInterval(this.#watch);
-    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#stopListening();
     // an `act` that ends the loop has yet to send what it was called with: the HOLD comes after that
     if (!this.#sender.isSending) this.#finish();
   }

@@ -1,5 +1,5 @@
 /**
- * What has left for the robot, in order. Every chunk is placed on this count: row r of a chunk belongs to executed action
+ * The actions that were sent to the robot, in order. Every chunk is placed on this count: row r of a chunk belongs to executed action
  * `first + r`, where `first` is how many had been executed when its observation was taken. So the rows to drop are counted,
  * never estimated from a latency.
  */
@@ -31,7 +31,7 @@ export class ExecutedRows {
     return this.#total;
   }
 
-  /** @param values [A] as they left, limits applied */
+  /** @param values [A] as they were sent, limits applied */
   add(values: ArrayLike<number>, at: number): void {
     this.settle(at);
     const previous = this.#sums.at(-1) ?? this.#before;
@@ -51,7 +51,7 @@ export class ExecutedRows {
     for (let i = this.#times.length - 1; i >= 0 && this.#times[i]! > now; i--) this.#times[i] = now;
   }
 
-  /** Sums that have overflowed say nothing any more; nothing is planned that counts from them. */
+  /** Sums that have overflowed are useless: nothing is planned from them. */
   restart(): void {
     if ((this.#sums.at(-1) ?? this.#before).every(Number.isFinite)) return;
     for (const sum of this.#sums) sum.fill(0);

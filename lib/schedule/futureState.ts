@@ -1,7 +1,7 @@
 /**
  * Future state (VLASH, arXiv 2512.01031), opt-in: the policy is shown the joint state as it will be when its answer
  * arrives, rolled forward by the actions that will have been executed by then; its first row is for that moment. The images
- * stay those of now, so it fits policies that were trained with such an offset, or that lean on the state.
+ * stay those of now, so it fits policies that were trained with such an offset, or that rely on the state.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -13,7 +13,7 @@ import { Plan } from './plan.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
-/** What is foreseen, and how. */
+/** Options of the future state scheduler. */
 export interface FutureStateOptions extends ScheduleOptions {
   /** How far ahead to look, in ticks: the usual latency times the rate, rounded up. */
   readonly ahead: number;

@@ -1,7 +1,7 @@
 /**
- * The one gate out. Whatever was computed before, it sees exactly the numbers that are about to leave, the last HOLD
- * included: as many as the robot has dimensions, each finite, inside its range, and inside its workspace. It changes nothing;
- * what it does not let through is held.
+ * The last check. Whatever was computed before, it sees exactly the numbers that are about to be sent, the last HOLD included:
+ * as many as the robot has dimensions, each finite, inside its range, and inside its workspace. It changes nothing; what fails
+ * is held.
  */
 
 import { isWithin, type LimitRule } from './limitRules.ts';
@@ -20,7 +20,7 @@ export class Gate {
   }
 
   /**
-   * @param values [A] as they would leave
+   * @param values [A] about to be sent
    * @param positions [A] where the robot is, in state units; read for deltas with a workspace only
    * @returns why they must not; null: they may
    */

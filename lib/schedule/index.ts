@@ -8,8 +8,6 @@ export {
 } from './actionSpace.ts';
 export { type AsynchronousOptions, asynchronous } from './asynchronous.ts';
 export { type Clock, monotonicClock } from './clock.ts';
-export { type CompareModesOptions, type Comparison, compareModes } from './comparison/compareModes.ts';
-export { comparisonPage } from './comparison/page.ts';
 export { ControlLoop, type ControlLoopOptions, startControlLoop } from './controlLoop.ts';
 export { type FutureStateOptions, futureState } from './futureState.ts';
 export { type Latency, parseLatency, recordedLatency } from './latency.ts';

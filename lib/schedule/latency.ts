@@ -85,20 +85,3 @@ export function recordedLatency(milliseconds: readonly number[], name = 'recorde
   const values = Float64Array.from(milliseconds);
   return { name, draw: (random) => values[random.integer(0, values.length - 1)]! };
 }
-
-/**
- * The text of a file of latencies: a JSON list of numbers, or numbers with white space or commas between; `#` starts a
- * comment.
- * @throws OPTION_INVALID names the word that is no number
- */
-export function latencyFromText(text: string, name: string): Latency {
-  const words = text
-    .replace(/#.*$/gm, '')
-    .replace(/^\s*\[|\]\s*$/g, '')
-    .split(/[\s,]+/)
-    .filter((word) => word !== '');
-  const bad = words.find((word) => !Number.isFinite(Number(word)));
-  if (bad !== undefined)
-    throw expected('OPTION_INVALID', 'only numbers (milliseconds)', `latencies of ${name}`, bad);
-  return recordedLatency(words.map(Number), name);
-}

@@ -41,7 +41,7 @@ const optionNames = [
 export interface LimitRule {
   readonly dimension: ActionDimension;
   /**
-   * What may ever leave, whatever the robot's place: the range, and the workspace of what is no delta. Of an angle on a whole
+   * What may ever be sent, wherever the robot is: the range, and the workspace of what is no delta. Of an angle on a whole
    * circle: how it is written.
    */
   readonly hard: Bounds;
@@ -60,7 +60,7 @@ export interface LimitRule {
 
 export const everything: Bounds = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
 
-/** Beyond so many turns a double no longer tells the angle to 1e-9 of a circle: it is none. */
+/** Beyond this many turns a double no longer resolves the angle to 1e-9 of a circle: it is refused. */
 const mostTurns = 1e6;
 
 /** Share of a range that a reading may lie outside of it, as sensors and calibrations do; it counts as the end then. */
@@ -171,7 +171,7 @@ export function placeOf(measured: number, rule: LimitRule): number | null {
   return isWithin(turned, range, tolerated * (range[1] - range[0])) ? turned : null;
 }
 
-/** Whether the largest step from there is no step at all: a double no longer tells the two places apart. */
+/** Whether the largest step from there is lost in rounding: as doubles the two places are equal. */
 function vanishesAt(place: number, { needsPosition, step, change }: LimitRule): boolean {
   const most = Math.min(step, change);
   return needsPosition && place + most === place;

@@ -1,4 +1,4 @@
-/** What a control loop sends, counts and tells. Only types; no behaviour. */
+/** What a control loop sends, counts and reports. Only types; no behaviour. */
 
 import type { Observation } from '../types.ts';
 
@@ -19,13 +19,13 @@ export type HoldReason =
   | 'stale'
   | 'otherEpoch'
   | 'notFinite'
-  /** What was to leave is outside of the robot's range or workspace, or an angle that has gone round too often to be one. */
+  /** The action is outside of the robot's range or workspace, or an angle has turned too often to be valid. */
   | 'outOfRange'
-  /** The limits leave no value. */
+  /** No value satisfies all limits. */
   | 'infeasible'
   /** Limits need to know where the robot is, and the observation does not say. */
   | 'positionUnknown'
-  /** The joints say what no robot of this space can say: not finite, far outside of its range, a jump that no joint can make. */
+  /** The joint state is impossible for this space: not finite, far outside of its range, or a jump that no joint can make. */
   | 'readingImpossible'
   /** Motion would begin outside of the workspace, or far from all that the policy ever saw; bring the robot back by hand. */
   | 'outsideWorkspace'
@@ -76,7 +76,7 @@ export interface LoopCounters {
   limited: number;
   /** Deadlines that passed while the process did something else; they are skipped, not made up for. */
   missedTicks: number;
-  /** Observations that could not be read, came from the future, or whose joints say what cannot be. */
+  /** Observations that could not be read, came from the future, or had an impossible joint state. */
   refusedObservations: number;
   /** Milliseconds from a tick's deadline to its start. */
   lateness: { mean: number; max: number };
@@ -93,7 +93,7 @@ export type LoopEvent =
   | { readonly type: 'limited'; readonly at: number; readonly dimensions: readonly string[] }
   | { readonly type: 'missed'; readonly at: number; readonly ticks: number }
   | { readonly type: 'observation'; readonly at: number; readonly error: unknown }
-  /** The clock went back by so many milliseconds. What was planned is thrown away, ticks go on from now. */
+  /** The clock went back by this many milliseconds. Plans are dropped, ticks go on from now. */
   | { readonly type: 'clock'; readonly at: number; readonly back: number }
   /** The loop has ended and its last HOLD is not known to have reached the robot. */
   | { readonly type: 'holdLost'; readonly at: number; readonly error: unknown }

@@ -1,4 +1,4 @@
-/** What a control loop is started with. */
+/** Options of a control loop. */
 
 import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { type Clock, checkClock } from './clock.ts';
@@ -15,8 +15,8 @@ export interface ControlLoopOptions {
   readonly instruction: string;
   readonly unnormKey?: string;
   /**
-   * The newest observation there is, at once; null when there is none. Throwing, or anything else, means that there is none
-   * to be trusted.
+   * The newest observation there is, at once; null when there is none. Throwing, or any other answer, means that there is none
+   * to trust.
    */
   readonly observe: () => TimedObservation | null;
   /**
@@ -34,7 +34,7 @@ export interface ControlLoopOptions {
   readonly clock?: Clock;
   /** Aborting ends the loop in order, as `stop` does. */
   readonly signal?: AbortSignal;
-  /** Called at once, in the middle of a tick: take note and return. What it throws ends nothing. */
+  /** Called synchronously, in the middle of a tick: it must return quickly. What it throws does not end the loop. */
   readonly onEvent?: (event: LoopEvent) => void;
 }
 
@@ -53,7 +53,7 @@ const optionNames = [
   'onEvent',
 ] as const satisfies readonly (keyof ControlLoopOptions)[];
 
-/** Ticks per second; what comes more rarely is no control. */
+/** Ticks per second; a slower loop would control nothing. */
 const slowest = 0.001;
 
 /** @throws OPTION_INVALID, OPTION_UNKNOWN, INSTRUCTION_INVALID */

@@ -12,7 +12,7 @@ export interface Contribution {
   /**
    * [A] Deltas re-anchored: from where the robot has been sent to, to where this chunk would have it after this tick,
    * which is the sum of the chunk's deltas up to this row minus all deltas executed since its observation. Two chunks start
-   * from two poses; only so do their deltas speak of the same place. Read for dimensions of kind `delta` only.
+   * from two poses; only then do their deltas refer to the same place. Read for dimensions of kind `delta` only.
    */
   readonly anchored: ArrayLike<number>;
   /** >= 0; over all contributions the sum is 1. */
@@ -55,7 +55,7 @@ export function mix(
 }
 
 /**
- * One of the two ends of the range. A value within the band around the middle speaks for the state there is, so that noise
+ * One of the two ends of the range. A value within the band around the middle keeps the present state, so that noise
  * around the middle does not open and close the gripper.
  * @param values predictions, oldest first
  * @param last the state executed before, null when unknown

@@ -5,7 +5,7 @@ import type { Policy } from '../types.ts';
 import { ScheduledPolicy, scheduleOptionNames } from './scheduledPolicy.ts';
 import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
-/** What the open loop is told; everything may be left out. */
+/** Options of the open loop; all may be left out. */
 export interface OpenLoopOptions extends ScheduleOptions {
   /** Rows executed before asking again; default: the whole chunk. */
   readonly executeHorizon?: number;

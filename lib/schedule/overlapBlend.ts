@@ -1,5 +1,5 @@
 /**
- * Overlap blend: asynchronous, but where the old plan still speaks, its tail and the new chunk's head are mixed, so that
+ * Overlap blend: asynchronous, but where the old plan still has rows, its tail and the new chunk's head are mixed, so that
  * the robot does not jump at the seam.
  */
 

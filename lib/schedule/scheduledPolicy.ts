@@ -1,4 +1,4 @@
-/** The part that all modes share: asks the policy, counts rows, and lets nothing through an epoch's end. */
+/** What all modes share: asks the policy, counts rows, and drops everything at the end of an epoch. */
 
 import { orAborted } from '../support/abort.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
@@ -241,7 +241,7 @@ export class ScheduledPolicy implements ActionScheduler {
         signal: controller.signal,
         ...(unnormKey === undefined ? {} : { unnormKey }),
       };
-      // also what is no promise: the door says what is wrong with it
+      // also a value that is no promise: the check of chunks says what is wrong with it
       prediction = Promise.resolve(this.#policy.predict(question.observation, options));
     } catch (error) {
       prediction = Promise.reject(error);
@@ -369,7 +369,7 @@ export class ScheduledPolicy implements ActionScheduler {
         await orAborted(this.#request.settled, signal);
       }
     } catch (error) {
-      // the next call shall be answered for its own observation
+      // the next call must be answered for its own observation
       this.#drop();
       this.#asked = null;
       throw error;

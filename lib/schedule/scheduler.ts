@@ -1,4 +1,4 @@
-/** The shapes of scheduling: what a loop gives every tick, and what it gets. Only types; no behaviour. */
+/** Types of scheduling: what a loop passes in at every tick, and what it gets back. No behaviour. */
 
 import type { SemanticVlaError } from '../support/errors.ts';
 import type { ActionChunk, Observation, Policy } from '../types.ts';
@@ -77,12 +77,12 @@ export interface ScheduleOptions {
   readonly space?: ActionSpace;
   /** Default: the process's monotonic clock. */
   readonly clock?: Clock;
-  /** Called at once, in the middle of scheduling: take note and return. */
+  /** Called synchronously, in the middle of scheduling: it must return quickly. */
   readonly onEvent?: (event: ScheduleEvent) => void;
 }
 
 /**
- * A policy whose chunks are one row long. `predict` waits for the row of now; a loop calls `tick`, which never waits, and
+ * A policy whose chunks are one row long. `predict` waits for the current row; a loop calls `tick`, which never waits, and
  * then `executed` with what it has sent. One or the other, not both. `close` closes the wrapped policy.
  */
 export interface ActionScheduler extends Policy {
@@ -93,9 +93,9 @@ export interface ActionScheduler extends Policy {
   readonly epoch: number;
   readonly counters: Readonly<ScheduleCounters>;
   readonly latency: Readonly<LatencyCounters>;
-  /** The action of now, or null: hold. Asks for predictions as needed; asking again without `executed` gives the same row. */
+  /** The current action, or null: hold. Asks for predictions as needed; asking again without `executed` gives the same row. */
   tick(tick: Tick): ScheduledAction | null;
-  /** The action has left at `at`, with these values (limits applied). Holding is not executing. */
+  /** The action was sent at `at`, with these values (limits applied). Holding is not executing. */
   executed(values: ArrayLike<number>, at: number): void;
   /** Forgets everything planned and under way: a new episode. */
   reset(): void;

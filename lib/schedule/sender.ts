@@ -1,4 +1,4 @@
-/** Gives actions to the robot's `act`, whatever that answers: nothing, anything, a promise, what only has a `then`. */
+/** Passes actions to the robot's `act`, which may answer with nothing, anything, a promise or a thenable. */
 
 import type { SentAction } from './loopEvents.ts';
 

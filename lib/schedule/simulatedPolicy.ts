@@ -1,8 +1,9 @@
 /**
- * A policy without a model: it answers after a drawn or recorded latency, with rows that a function makes. It stands in
- * wherever a GPU would, in real or in virtual time.
+ * A policy without a model: it answers after a drawn or recorded latency, with rows that a function makes. It takes
+ * the place of a GPU, in real or in virtual time.
  */
 
+import { whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { checkOptions, expected } from '../support/options.ts';
 import { Random } from '../support/random.ts';
@@ -36,7 +37,7 @@ export interface SimulatedPolicyOptions {
   readonly seed?: number;
   /** Default: the process's monotonic clock. */
   readonly clock?: Clock;
-  /** What `policy.platform` shall say; default: a custom platform with camera `full_image`. */
+  /** Returned as `policy.platform`; default: a custom platform with camera `full_image`. */
   readonly platform?: Policy['platform'];
 }
 
@@ -88,7 +89,7 @@ class SimulatedPolicy implements Policy {
   readonly #clock: Clock;
   readonly #random: Random;
   #calls = 0;
-  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, for nobody. */
+  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, and its result dropped. */
   readonly #waiting: Job[] = [];
   #busy = false;
   #closed = false;
@@ -118,7 +119,7 @@ class SimulatedPolicy implements Policy {
       signal?.throwIfAborted();
       const { chunk, failing = 0, lost = 0, rows, latency } = this.#options;
       const shape = [chunk, this.dimensions.length] as const;
-      // drawn when the call arrives, so that one seed gives one story
+      // drawn when the call arrives, so that a seed always gives the same run
       const isLost = this.#random.chance(lost);
       const fails = this.#random.chance(failing);
       const ms = latency.draw(this.#random);
@@ -128,7 +129,7 @@ class SimulatedPolicy implements Policy {
         new Float64Array(shape[0] * shape[1]);
       const answer = (): void => {
         if (isLost) return;
-        signal?.removeEventListener('abort', onAbort);
+        stopListening();
         if (this.#closed) reject(closed());
         else if (fails)
           reject(new SemanticVlaError('RUNTIME_FAILED', `Simulated call ${index} fails, as asked for.`));
@@ -147,14 +148,13 @@ class SimulatedPolicy implements Policy {
         }
       };
       const job: Job = { ms, answer };
-      const onAbort = (): void => {
+      this.#waiting.push(job);
+      const stopListening = whenAborted(signal, (reason) => {
         job.answer = () => {};
         const place = this.#waiting.indexOf(job);
         if (place >= 0) this.#waiting.splice(place, 1);
-        reject(signal!.reason);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.push(job);
+        reject(reason);
+      });
       if (!this.#busy) this.#work();
     });
   }

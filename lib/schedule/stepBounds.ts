@@ -39,7 +39,7 @@ function farthestStep(room: number, change: number): number {
   if (room <= 0) return 0;
   if (!Number.isFinite(room) || !Number.isFinite(change)) return room;
   const ratio = (8 * room) / change;
-  // steps so many that they cannot be counted: as if they shrank without a break
+  // too many steps to count: taken as a continuous motion
   if (!Number.isFinite(ratio)) return Math.SQRT2 * Math.sqrt(room) * Math.sqrt(change);
   const n = Math.floor((Math.sqrt(1 + ratio) - 1) / 2);
   return (room + (change * n * (n + 1)) / 2) / (n + 1);

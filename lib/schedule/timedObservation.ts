@@ -1,4 +1,4 @@
-/** What a loop's `observe` may answer with, and nothing else. */
+/** Checks the answer of a loop's `observe`. */
 
 import { expected } from '../support/options.ts';
 import type { TimedObservation } from './loopEvents.ts';
@@ -11,7 +11,7 @@ export function timedObservation(seen: unknown): TimedObservation | null {
   if (seen === null) return null;
   if (typeof seen !== 'object') throw invalid('{ observation, at } or null', 'the answer of observe', seen);
   if (seen instanceof Promise) {
-    // nobody waits for it, so nobody else hears of its error
+    // nobody awaits it, so its rejection is handled here
     seen.catch(() => {});
     throw invalid('{ observation, at } at once', 'the answer of observe', seen);
   }

@@ -51,7 +51,7 @@ export class VirtualClock implements Clock {
     this.#now = Math.max(this.#now, end);
   }
 
-  /** The process is busy for so long: what falls due meanwhile runs late. */
+  /** The process is busy for this long: timers that come due meanwhile run late. */
   stall(ms: number): void {
     this.#now += Math.max(0, ms);
   }

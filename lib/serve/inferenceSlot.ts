@@ -4,6 +4,7 @@
  * coming, and from client to client where there are several, so that no one of them can crowd out the others.
  */
 
+import { whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 
 export type Rejection = 'superseded' | 'draining';
@@ -66,25 +67,23 @@ export class InferenceSlot {
 
   #wait<T>(work: (signal: AbortSignal) => Promise<T>, asker: Asker, caller: AbortController): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const { signal } = caller;
-      const leave = (): void => {
-        if (this.#waiting.get(asker) === turn) this.#waiting.delete(asker);
-        reject(signal.reason);
-      };
       const turn: Turn = {
         start: () => {
-          signal.removeEventListener('abort', leave);
+          stopListening();
           resolve(this.#execute(work, asker, caller));
         },
         refuse: (reason) => {
-          signal.removeEventListener('abort', leave);
+          stopListening();
           reject(reason);
         },
       };
       const older = this.#waiting.get(asker);
       // The place in the order of coming stays.
       this.#waiting.set(asker, turn);
-      signal.addEventListener('abort', leave, { once: true });
+      const stopListening = whenAborted(caller.signal, (reason) => {
+        if (this.#waiting.get(asker) === turn) this.#waiting.delete(asker);
+        reject(reason);
+      });
       if (older === undefined) return;
       this.#onReject('superseded');
       older.refuse(

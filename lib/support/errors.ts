@@ -37,6 +37,7 @@ export type ErrorCode =
   // observations and instructions
   | 'OBSERVATION_INVALID'
   | 'OBSERVATION_REPEATED'
+  | 'EPISODE_INVALID'
   | 'CAMERA_MISSING'
   | 'CAMERA_UNKNOWN'
   | 'CAMERA_EXCHANGED'

@@ -14,6 +14,7 @@ export type NoticeCode =
   | 'FILE_UNREAD'
   | 'ARCHIVE_WITHOUT_CRC'
   | 'MERGE_RENEWED'
+  | 'EXAMPLE_RENEWED'
   // a policy
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'

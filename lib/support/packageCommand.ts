@@ -42,13 +42,19 @@ export function buildAddonCommand(root: string = packageRoot): string {
 export function reinstallCommand(root: string = packageRoot): string {
   if (!isDependency(root)) return 'npm ci';
   const modules = outermostModules(root);
-  const manager = existsSync(join(modules, '.modules.yaml'))
-    ? 'pnpm'
-    : existsSync(join(modules, '.yarn-integrity')) || existsSync(join(modules, '.yarn-state.yml'))
-      ? 'yarn'
-      : 'npm';
   // none of them looks at files that it believes to be there
-  return `rm -rf ${modules} && ONNXRUNTIME_NODE_INSTALL=skip ${manager} install`;
+  return `rm -rf ${modules} && ONNXRUNTIME_NODE_INSTALL=skip ${managerOf(modules)} install`;
+}
+
+/** The way to optional peers of this package, in the versions that it was tested with. */
+export function installCommand(names: readonly string[], root: string = packageRoot): string {
+  if (!isDependency(root)) return 'npm ci';
+  const { peerDependencies: ranges } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    peerDependencies: Readonly<Record<string, string>>;
+  };
+  const manager = managerOf(outermostModules(root));
+  const wanted = names.map((name) => `${name}@${ranges[name]}`).join(' ');
+  return `${manager} ${manager === 'npm' ? 'install' : 'add'} ${wanted}`;
 }
 
 function isDependency(root: string): boolean {
@@ -58,6 +64,14 @@ function isDependency(root: string): boolean {
 /** `/robot/node_modules` of `/robot/node_modules/.pnpm/semanticvla@0.1.0/node_modules/semanticvla/`. */
 function outermostModules(root: string): string {
   return root.slice(0, root.search(/[\\/]node_modules[\\/]/) + '/node_modules'.length);
+}
+
+/** The package manager that filled this node_modules. */
+function managerOf(modules: string): 'npm' | 'pnpm' | 'yarn' {
+  if (existsSync(join(modules, '.modules.yaml'))) return 'pnpm';
+  const isYarns =
+    existsSync(join(modules, '.yarn-integrity')) || existsSync(join(modules, '.yarn-state.yml'));
+  return isYarns ? 'yarn' : 'npm';
 }
 
 /** Major version of the npm that a shell would start, from its files; null when it is not found (a wrapper, say). */

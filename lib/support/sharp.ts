@@ -1,18 +1,17 @@
-/** The picture library, loaded when a file is decoded or drawn: a policy fed with raw frames works without it. */
+/** The picture library, loaded when a file is decoded or a picture drawn: a policy fed with raw frames works without it. */
 
 import type sharp from 'sharp';
-import { SemanticVlaError } from './errors.ts';
+import { checkPackages, loadPackages } from './optionalPackage.ts';
 
-/** @throws (rejects) PACKAGE_UNAVAILABLE */
-export async function loadSharp(): Promise<typeof sharp> {
-  try {
-    return (await import('sharp')).default;
-  } catch (cause) {
-    throw new SemanticVlaError(
-      'PACKAGE_UNAVAILABLE',
-      `The package sharp, which reads and draws pictures: expected to load, found: ${(cause as Error).message}. ` +
-        'Install it again for this machine with `npm i sharp`, or pass frames as raw pixels; `semanticvla doctor` shows what is missing.',
-      { cause },
-    );
-  }
+/** @param what is to be drawn @throws PACKAGE_UNAVAILABLE */
+export const checkSharp = (what: string): void => checkPackages(what, { names: ['sharp'] });
+
+/**
+ * @param what is to be drawn or decoded
+ * @param instead what to do without it, as the end of a sentence
+ * @throws (rejects) PACKAGE_UNAVAILABLE
+ */
+export async function loadSharp(what: string, instead?: string): Promise<typeof sharp> {
+  const optional = { names: ['sharp'], ...(instead === undefined ? {} : { instead }) };
+  return (await loadPackages(what, optional, () => import('sharp'))).default;
 }

@@ -21,7 +21,7 @@ export interface Prediction {
  * Draws what a prediction was made of: kept patches over each camera, and their similarity to the instruction.
  *
  * @returns a PNG: frames as they enter the towers, kept patches, similarity
- * @throws (rejects) IMAGE_*, CAMERA_MISSING
+ * @throws (rejects) IMAGE_*, CAMERA_MISSING, PACKAGE_UNAVAILABLE
  */
 export async function drawPrediction({ policy, observation, chunk, threads }: Prediction): Promise<Buffer> {
   const { cameras, centerCrop, jpeg, name } = policy.platform;

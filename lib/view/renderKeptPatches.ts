@@ -7,6 +7,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { loadSharp } from '../support/sharp.ts';
 import { scaleColor } from './colorScale.ts';
 import { drawText, measureText, needsFont, wrapText } from './lettering.ts';
+import { coveredSide, patchOutline } from './patchGeometry.ts';
 
 /** What is drawn, already preprocessed. */
 export interface KeptPatchesView {
@@ -83,22 +84,6 @@ function rectangle(index: number, grid: number, layout: Layout, attributes: stri
   return `<rect x="${x}" y="${y}" width="${side}" height="${side}" ${attributes}/>`;
 }
 
-/** Edges between kept and other patches, as one path: neighbouring kept patches share one outline. */
-function outline(kept: ReadonlySet<number>, grid: number, { cell }: Layout): string {
-  let path = '';
-  for (const index of kept) {
-    const column = index % grid;
-    const row = Math.floor(index / grid);
-    const x = column * cell;
-    const y = row * cell;
-    if (row === 0 || !kept.has(index - grid)) path += `M${x} ${y}h${cell}`;
-    if (row === grid - 1 || !kept.has(index + grid)) path += `M${x} ${y + cell}h${cell}`;
-    if (column === 0 || !kept.has(index - 1)) path += `M${x} ${y}v${cell}`;
-    if (column === grid - 1 || !kept.has(index + 1)) path += `M${x + cell} ${y}v${cell}`;
-  }
-  return path;
-}
-
 function svg(width: number, height: number, body: string): Buffer {
   return Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${body}</svg>`,
@@ -111,19 +96,12 @@ async function enlarge(
   panel: number,
   gray: boolean,
 ): Promise<Buffer> {
-  const sharp = await loadSharp();
+  const sharp = await loadSharp('Picture of kept patches');
   const side = coveredSide(size, patchGrid);
   const image = sharp(frame, { raw: { width: size, height: size, channels: 3 } })
     .extract({ left: 0, top: 0, width: side, height: side })
     .resize(panel, panel, { kernel: 'cubic' });
   return (gray ? image.grayscale().toColourspace('srgb') : image).png().toBuffer();
-}
-
-/** Pixels that patches cover: towers leave out what is less than a patch (384 pixels are 27 patches of 14 and 6 pixels). */
-function coveredSide(size: number, grid: number): number {
-  // every tower that the reference names has patches of 14
-  const patch = Math.floor(size / 14) === grid ? 14 : Math.floor(size / grid);
-  return grid * patch;
 }
 
 /** Kept patches as they are inside an outline, the others darkened. */
@@ -132,7 +110,7 @@ function keptOverlay(kept: ReadonlySet<number>, grid: number, layout: Layout): B
   for (let index = 0; index < grid * grid; index++) {
     if (!kept.has(index)) body += rectangle(index, grid, layout, 'fill="#0b1016" fill-opacity="0.58"');
   }
-  const path = outline(kept, grid, layout);
+  const path = patchOutline(kept, grid, layout.cell);
   body += `<path d="${path}" fill="none" stroke="#0b1016" stroke-width="4.5" stroke-linecap="square" stroke-opacity="0.45"/>`;
   body += `<path d="${path}" fill="none" stroke="${accent}" stroke-width="2.5" stroke-linecap="square"/>`;
   return svg(layout.panel, layout.panel, body);
@@ -152,7 +130,7 @@ function similarityOverlay(
     const color = scaleColor((scores[index]! - low) / span);
     body += rectangle(index, grid, layout, `fill="${color}" fill-opacity="0.78"`);
   }
-  const path = outline(kept, grid, layout);
+  const path = patchOutline(kept, grid, layout.cell);
   body += `<path d="${path}" fill="none" stroke="#000" stroke-width="4" stroke-linecap="square" stroke-opacity="0.55"/>`;
   body += `<path d="${path}" fill="none" stroke="#fff" stroke-width="1.8" stroke-linecap="square"/>`;
   return svg(layout.panel, layout.panel, body);
@@ -193,7 +171,7 @@ function rangeOf(values: ArrayLike<number>): [number, number] {
 
 /** Whether SVG text leaves a mark on this machine: without any font it leaves none. */
 async function hasFonts(): Promise<boolean> {
-  const sharp = await loadSharp();
+  const sharp = await loadSharp('Picture of kept patches');
   const text =
     '<rect width="40" height="40" fill="#fff"/><text y="30" font-family="sans-serif" font-size="30">a</text>';
   const pixels = await sharp(svg(40, 40, text))
@@ -233,7 +211,7 @@ function legend(x: number, y: number, pruned: boolean, patches: number): string 
  * camera names and the instruction. Without kept patches (OpenVLA-OFT) only the frames, side by side, with a note.
  *
  * @returns a PNG
- * @throws SemanticVlaError OPTION_INVALID when frames, indices or scores do not fit `imageSize` and `patchGrid`
+ * @throws SemanticVlaError OPTION_INVALID when frames, indices or scores do not fit `imageSize` and `patchGrid`; PACKAGE_UNAVAILABLE sharp
  */
 export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> {
   checkView(view);
@@ -296,7 +274,7 @@ export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> 
   body += legend(margin, y, pruned, patches);
   const height = Math.round(y + 12 + margin);
 
-  const sharp = await loadSharp();
+  const sharp = await loadSharp('Picture of kept patches');
   return sharp({ create: { width: Math.round(width), height, channels: 3, background: '#ffffff' } })
     .composite([...layers, { input: svg(Math.round(width), height, body), left: 0, top: 0 }])
     .png()

@@ -17,6 +17,8 @@ const purposes: Readonly<Record<string, string>> = {
   client: 'a policy behind a socket',
   doctor: 'what this machine can run',
   engine: 'TensorRT plans, cached',
+  evaluate: 'a policy beside a demonstrator',
+  example: 'the policy that comes along',
   export: 'ONNX on disk, tried',
   graph: 'config to ONNX',
   inspect: 'a checkpoint in numbers',

@@ -340,9 +340,11 @@ test('the cache keeps what was used last, and whatever was used within the hour'
   assert.equal(readdirSync(cacheDir).sort(), [...old.slice(3), ...other, basename(file)].sort());
   const written = statSync(file, { bigint: true }).mtimeNs;
   utimesSync(file, 1, Number(written / 1_000_000_000n));
+  const opened = Date.now();
   await openCheckpoint(dir, { cacheDir });
   // used now, and unchanged for whoever compares its time
-  assert.ok(Date.now() - statSync(file).atimeMs < 60_000);
+  // file systems store whole seconds at the coarsest
+  assert.ok(statSync(file).atimeMs > opened - 1000);
   assert.is(statSync(file, { bigint: true }).mtimeNs, written);
   for (let i = 0; i < 6; i++) writeFileSync(join(cacheDir, `weights-${'a'.repeat(39)}${i}.safetensors`), 'x');
   const count = readdirSync(cacheDir).length;

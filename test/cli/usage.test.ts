@@ -72,10 +72,6 @@ test('usage errors: exit code 2, one line CODE: message, the misspelling recogni
     [['roofline', '--preset', 'libero', '--device', 'thor'], /^OPTION_UNKNOWN: --device .*use --hardware/],
     [['roofline', '--preset', 'libero', '--cameras', '3'], /^OPTION_INVALID: .*--cameras.*Expected names/],
     [['profile', 'x', '--exportProfile', 'a'], /^OPTION_UNKNOWN: --exportProfile .*--export-profile/],
-    [
-      ['simulate', '--latency', 'none.json', '--rate', '20', '--chunk', '8'],
-      /^OPTION_INVALID: --latency none/,
-    ],
     [['compare', 'a', 'b', '--atol', '-1'], /^OPTION_INVALID: /],
   ];
   for (const [args, message] of cases) {

@@ -13,10 +13,13 @@ import { cli } from '../helpers/cli.ts';
 
 const test = suite('doctor');
 
+/** Its output; null: it ends with an error. */
+type Command = (args: readonly string[]) => string | null;
+
 interface Machine {
   readonly files?: Readonly<Record<string, string>>;
   readonly folders?: Readonly<Record<string, readonly string[]>>;
-  readonly commands?: Readonly<Record<string, string>>;
+  readonly commands?: Readonly<Record<string, string | Command>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly tensorRt?: TensorRtState;
 }
@@ -49,7 +52,10 @@ function machine({
     readText: (path) => files[path] ?? null,
     list: (path) => folders[path] ?? [],
     resolve: (path) => path,
-    run: (command) => commands[command] ?? null,
+    run: (command, args) => {
+      const answer = commands[command] ?? null;
+      return typeof answer === 'function' ? answer(args) : answer;
+    },
     tensorRt: () => tensorRt,
   };
 }
@@ -58,7 +64,39 @@ function found(report: DoctorReport, name: string): string {
   return report.checks.find((check) => check.name === name)!.found;
 }
 
-const smi = 'NVIDIA GeForce RTX 4090, 24564 MiB, 8.9, 550.54.14\n';
+/** As nvidia-smi answers: one field that the driver does not know, and there is no answer but an error. */
+function smi(gpus: readonly Readonly<Record<string, string>>[], { around = '' } = {}): Command {
+  return (args) => {
+    const value = (flag: string): string | undefined =>
+      args.find((arg) => arg.startsWith(flag))?.slice(flag.length);
+    const id = value('--id=');
+    const rows = gpus
+      .map((gpu, index) => ({ index: `${index}`, ...gpu }) as Record<string, string>)
+      .filter(({ index }) => id === undefined || index === id)
+      .map((gpu) =>
+        value('--query-gpu=')!
+          .split(',')
+          .map((field) => gpu[field]),
+      );
+    if (rows.length === 0 || rows.some((row) => row.includes(undefined))) return null;
+    return around + rows.map((row) => `${row.join(', ')}\n`).join('') + around;
+  };
+}
+
+const rtx4090 = {
+  name: 'NVIDIA GeForce RTX 4090',
+  driver_version: '550.54.14',
+  compute_cap: '8.9',
+  'memory.total': '24564',
+  persistence_mode: 'Enabled',
+  'clocks.max.graphics': '3105',
+  'clocks.max.memory': '10501',
+  'clocks.current.graphics': '210',
+  'clocks.current.memory': '405',
+  'temperature.gpu': '41',
+  'power.draw': '21.10',
+  'clocks_event_reasons.active': '0x0000000000000001',
+};
 const ldconfig = `
 	libnvinfer.so.10 (libc6,x86-64) => /usr/lib/x86_64-linux-gnu/libnvinfer.so.10.3.0
 	libnvinfer_plugin.so.10 (libc6,x86-64) => /usr/lib/x86_64-linux-gnu/libnvinfer_plugin.so.10.3.0
@@ -77,14 +115,39 @@ test('no GPU: absent, not missing; exit code 0, and 20 when TensorRT is asked fo
 });
 
 test('a desktop card with everything', () => {
-  const report = diagnose({ probe: machine({ commands: { 'nvidia-smi': smi, ldconfig }, tensorRt: orin }) });
-  assert.match(found(report, 'GPU'), /RTX 4090, 24564 MiB, SM 8\.9/);
+  const commands = { 'nvidia-smi': smi([rtx4090]), ldconfig };
+  const report = diagnose({ probe: machine({ commands, tensorRt: orin }) });
+  assert.is(found(report, 'GPU'), 'NVIDIA GeForce RTX 4090, 24564 MiB, SM 8.9');
   assert.is(found(report, 'GPU driver'), '550.54.14');
   assert.match(found(report, 'CUDA runtime'), /^12\.4\.127, /);
   assert.match(found(report, 'TensorRT'), /^10\.3\.0\.30, /);
   assert.equal(report.backends.tensorrtLacks, []);
   assert.is(doctorExitCode(report, 'tensorrt'), 0);
   assert.match(doctorText(report), /^ok +backend tensorrt +can predict$/m);
+});
+
+test('nvidia-smi: several cards, warnings, fields that a driver does not know, cells that say nothing', () => {
+  const gpu = (...gpus: Parameters<typeof smi>): [string, string] => {
+    const report = diagnose({ probe: machine({ commands: { 'nvidia-smi': smi(...gpus) } }) });
+    return [found(report, 'GPU'), found(report, 'GPU driver')];
+  };
+  const titan = { ...rtx4090, name: 'NVIDIA TITAN V', compute_cap: '7.0', 'memory.total': '12288' };
+  assert.equal(gpu([rtx4090, titan], { around: 'WARNING: infoROM is corrupted at gpu 0000:01:00.0\n' }), [
+    'NVIDIA GeForce RTX 4090, 24564 MiB, SM 8.9; NVIDIA TITAN V, 12288 MiB, SM 7.0',
+    '550.54.14',
+  ]);
+  const { name, driver_version, 'memory.total': memory } = titan;
+  assert.equal(gpu([{ name, driver_version, 'memory.total': memory }]), [
+    'NVIDIA TITAN V, 12288 MiB',
+    '550.54.14',
+  ]);
+  const silent = {
+    ...titan,
+    compute_cap: '[N/A]',
+    'memory.total': '[Not Supported]',
+    driver_version: '[N/A]',
+  };
+  assert.equal(gpu([silent]), ['NVIDIA TITAN V', 'unknown version']);
 });
 
 test('a card without driver, CUDA or TensorRT: each with the command that installs it', () => {

@@ -1,5 +1,6 @@
 /** What the cache gives out, and everything it must not. */
 
+import { EventEmitter, once } from 'node:events';
 import { chmod, copyFile, readdir, readFile, rename, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -222,19 +223,28 @@ test('of ten callers one builds; a waiting one can be aborted', () =>
   inCacheFolder(async (dir) => {
     const cache = await EngineCache.open({ dir });
     let builds = 0;
+    let waits = 0;
+    const events = new EventEmitter();
+    const [begun, othersWait, finish] = ['begun', 'othersWait', 'finish'].map((name) => once(events, name));
     const build = async () => {
       builds += 1;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      events.emit('begun');
+      await finish;
       return { plan: plan(10), seconds: 1 };
     };
+    const onWait = (): void => {
+      if (++waits === 9) events.emit('othersWait');
+    };
+    const callers = Array.from({ length: 10 }, () => cache.getOrBuild('policy', identity, build, { onWait }));
+    await begun;
     const controller = new AbortController();
-    let waits = 0;
-    const callers = Array.from({ length: 10 }, () =>
-      cache.getOrBuild('policy', identity, build, { onWait: () => waits++ }),
-    );
-    const aborted = cache.getOrBuild('policy', identity, build, { signal: controller.signal });
-    setTimeout(() => controller.abort(new Error('enough')), 30);
+    const aborted = cache.getOrBuild('policy', identity, build, {
+      signal: controller.signal,
+      onWait: () => controller.abort(new Error('enough')),
+    });
     assert.is(await aborted.catch((error: Error) => error.message), 'enough');
+    await othersWait;
+    events.emit('finish');
     const results = await Promise.all(callers);
     for (const { plan } of results) await plan.close();
     assert.is(builds, 1);

@@ -14,8 +14,6 @@ const test = suite('engine cache, killed builders');
 const root = join(import.meta.dirname, '../..');
 const kills = 200;
 const planBytes = 40_000;
-/** What design/reliability.md allows. */
-const recoveryMs = 5000;
 
 function start(dir: string): ChildProcess {
   if (!existsSync(join(root, 'dist/engine/engineCache.js')))
@@ -72,11 +70,12 @@ test(`${kills} kills`, () =>
     await Promise.all([1, 2, 3, 4].map(lane));
     assert.ok(seen.size > 1, 'some builds came through');
     assert.ok(partials > 0, 'some were killed while they wrote');
-    const started = performance.now();
+    let waits = 0;
     const again = await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 }), {
       rebuild: true,
+      onWait: () => waits++,
     });
-    assert.ok(performance.now() - started < recoveryMs, 'the lock is free again');
+    assert.is(waits, 0, 'the lock is free again');
     assert.is(again.isNew, true);
     await again.plan.close();
     const left = (await readdir(cache.folder)).filter((name) => !/\.(json|key|lock)$/.test(name));

@@ -182,7 +182,10 @@ const machine: MachineState = {
     load: 0.31,
     memoryFreeBytes: 22e9,
   },
-  energy: { meanWatts: 38.4, joulesPerChunk: 4.2, samples: 198, source: 'tegrastats' },
+  energy: {
+    ...{ meanWatts: 38.4, joulesPerChunk: 4.2, samples: 198, source: 'tegrastats', turns: 1, ofTurns: 1 },
+    ...{ chunks: 1000, seconds: 109, samplingMs: 100, sensorMs: 7, because: null },
+  },
 };
 
 /** A board that warms, lowers its GPU clock once, and whose power monitor does not answer for a while. */
@@ -200,10 +203,6 @@ export function madeUpSeries(seconds: number, samples = 400): MachineSeries {
     name,
     unit,
     values: share.map(of),
-    is: 'moment',
-    periodMs: kind === 'power' ? 7 : null,
-    step: kind === 'power' ? 0.1 : null,
-    stepIs: 'device',
   });
   const watts = (base: number, slow: number) => (at: number) =>
     at > 0.3 && at < 0.34 ? null : (isSlowed(at) ? slow : base) * (0.97 + 0.06 * random());
@@ -228,7 +227,8 @@ export function madeUpSeries(seconds: number, samples = 400): MachineSeries {
       sensor('load', 'cpu', '%', () => 12 + 6 * random()),
     ],
     energyFrom: {
-      sensors: ['total'],
+      sensor: 'total',
+      periodMs: 7,
       words: "the sum of three rails, sampled from the board's power monitors",
     },
     throttling: [

@@ -39,9 +39,13 @@ extras(
     assert.ok(new Set(layers.map(({ block }) => stageOfBlock(block))).size >= 6);
     assert.match(stdout, /^roofline of .*\nstage +GFLOP .*reached/m);
     const page = readFileSync(file('page.html'), 'utf8');
-    for (const id of ['histogram', 'waterfall', 'layers-0', 'blocks-0', 'roofline-0']) {
+    for (const id of ['histogram', 'waterfall', 'blocks-0', 'roofline-0']) {
       assert.ok(page.includes(`<figure id="${id}">`), id);
     }
+    assert.match(
+      page,
+      new RegExp(`<caption>top layers of ${name}: the 20 of ${layers.length} that take most`),
+    );
   },
 );
 

@@ -1,9 +1,10 @@
-/** `semanticvla profile` as a person runs it: the table, JSON, CSV, trtexec's files and both traces. */
+/** `semanticvla profile` as a person runs it: the table, JSON, CSV, trtexec's files and the trace. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { eventType, traceProto } from '../../lib/profile/trace/perfettoSchema.ts';
 import type { ProfileReport } from '../../lib/profile/types.ts';
 import { cli, inFolder } from '../helpers/cli.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
@@ -22,8 +23,7 @@ test('a table of stages, blocks and layers, with the slow-down; files in the for
       ...quick,
       ...['--csv', file('layers.csv')],
       ...['--export-profile', file('profile.json')],
-      ...['--export-layer-info', file('info.json')],
-      ...['--trace', file('chunk.json')],
+      ...['--trace', file('chunk.perfetto-trace')],
     );
     assert.is(code, 0, stderr);
     assert.match(stdout, /^policy graph: .* under the profiler, which slows it \d+\.\d\dx$/m);
@@ -37,14 +37,11 @@ test('a table of stages, blocks and layers, with the slow-down; files in the for
     assert.equal(Object.keys(profile[1]!), ['name', 'timeMs', 'averageMs', 'medianMs', 'percentage']);
     const percent = profile.slice(1).reduce((sum, layer) => sum + layer.percentage!, 0);
     assert.ok(Math.abs(percent - 100) < 1e-6, `${percent}`);
-    const info = JSON.parse(readFileSync(file('info.json'), 'utf8')) as {
-      Layers: unknown[];
-      Bindings: string[];
+    const { packet } = traceProto.toObject(traceProto.decode(readFileSync(file('chunk.perfetto-trace')))) as {
+      packet: { trackEvent?: { type: number } }[];
     };
-    assert.is(info.Layers.length, profile.length - 1);
-    assert.ok(info.Bindings.includes('images'));
-    const trace = JSON.parse(readFileSync(file('chunk.json'), 'utf8')) as { traceEvents: { ph: string }[] };
-    assert.ok(trace.traceEvents.filter(({ ph }) => ph === 'X').length > 1000);
+    const begins = packet.filter(({ trackEvent }) => trackEvent?.type === eventType.begin);
+    assert.ok(begins.length > 1000);
   });
 });
 
@@ -62,6 +59,12 @@ test('--json is one report; neither or both of folder and preset are refused', (
   assert.is(report.takesTurns, true);
   assert.ok(report.graphs.every(({ attributedPercent }) => attributedPercent >= 95));
   assert.ok(report.machine.cpu.cores >= 1 && Array.isArray(report.warnings));
+  const chrome = cli('profile', 'x', '--trace', 'chunk.json');
+  assert.is(chrome.code, 2);
+  assert.match(chrome.stderr, /^OPTION_INVALID: --trace chunk\.json: .* Use chunk\.perfetto-trace\.$/m);
+  const inspector = cli('profile', 'x', '--export-layer-info', 'info.json');
+  assert.is(inspector.code, 2);
+  assert.match(inspector.stderr, /^OPTION_INVALID: --export-layer-info: expected --backend tensorrt/m);
   for (const args of [[], ['x', '--preset', 'tiny']]) {
     const refused = cli('profile', ...args);
     assert.is(refused.code, 2);

@@ -17,8 +17,8 @@ import { runChunk } from '../../lib/profile/layers/chunkRun.ts';
 import { blocksOf, foldGraph } from '../../lib/profile/layers/foldLayers.ts';
 import { parseInspector } from '../../lib/profile/layers/inspector.ts';
 import type { LayerRun } from '../../lib/profile/layers/layerRuns.ts';
-import { syntheticObservation } from '../../lib/profile/layers/syntheticInput.ts';
 import { watchTensorRt } from '../../lib/profile/layers/watchedSession.ts';
+import { observationFor } from '../../lib/profile/measure/randomObservation.ts';
 import { TensorRtSession, type TensorRtSessionOptions } from '../../lib/runtime/tensorRt.ts';
 import { pickFrames } from '../../lib/transforms/pickFrames.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
@@ -50,8 +50,6 @@ function asRun(graph: RecordedLayer['graph']): LayerRun[] {
       metadata: Metadata,
       startMs: null,
       ms: 1,
-      inputs: [],
-      outputs: [],
     }));
 }
 
@@ -143,7 +141,7 @@ test('a session without a GPU: parts of a chunk without the profiler, layers wit
   const { checkpoint, options } = await fixture();
   const unnormKey = 'libero_spatial_no_noops';
   const parts = await gatherParts(checkpoint, { platform: 'libero', unnormKey, threads: 1 });
-  const observation = syntheticObservation(parts, unnormKey);
+  const observation = observationFor(parts, unnormKey);
   const input = {
     parts,
     frames: pickFrames(observation, parts.platform.cameras),

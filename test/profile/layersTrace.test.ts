@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { layersCsv } from '../../lib/profile/export/csv.ts';
 import { trtexecProfile } from '../../lib/profile/export/trtexecProfile.ts';
 import { foldGraph } from '../../lib/profile/layers/foldLayers.ts';
 import { alignRuns } from '../../lib/profile/layers/layerRuns.ts';
-import { layersCsv } from '../../lib/profile/layers/layersCsv.ts';
 import { parseOrtTrace } from '../../lib/profile/layers/ortTrace.ts';
 
 const test = suite('profile of ONNX Runtime');
@@ -33,7 +33,6 @@ test('recorded: two runs, every node, 95 % of the time and more in blocks', () =
   }
   const gemm = runs[0]!.layers.find(({ name }) => name === 'siglip/block0/attn/qkv')!;
   assert.is(gemm.kind, 'Gemm');
-  assert.is(gemm.outputs.length, 1);
   const { layers, profile } = foldGraph('policy', runs, host);
   assert.ok(profile.attributedPercent > 99, `${profile.attributedPercent}`);
   assert.ok(Math.abs(layers.reduce((total, { percent }) => total + percent, 0) - 100) < 1e-9);

@@ -6,10 +6,10 @@ import { pathToFileURL } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { compareModes } from '../../bench/modes/compareModes.ts';
+import { comparisonPage } from '../../bench/modes/page.ts';
 import { writeProfile } from '../../lib/profile/report/writeProfile.ts';
 import { writeReport } from '../../lib/profile/report/writeReport.ts';
-import { compareModes } from '../../lib/schedule/comparison/compareModes.ts';
-import { comparisonPage } from '../../lib/schedule/comparison/page.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { madeUpProfile, madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
@@ -20,12 +20,10 @@ const report = suite('profile/report in a browser');
 
 const plots: readonly (readonly [id: string, name: string])[] = [
   ['machine-series', 'Machine over the run'],
-  ['comparison', 'Comparison'],
   ['histogram', 'Latency histogram'],
   ['percentiles', 'Percentile curve'],
   ['timeline', 'Latency over time'],
   ['waterfall', 'Stage waterfall'],
-  ['layers-0', 'Top layers of libero tensorrt bfloat16'],
   ['blocks-0', 'Blocks of libero tensorrt bfloat16'],
   ['roofline-0', 'Roofline of libero tensorrt bfloat16 on NVIDIA Jetson AGX Orin 64GB'],
 ];
@@ -258,10 +256,7 @@ const others: Readonly<Record<string, readonly [write: () => Promise<string>, pl
       'Histogram of latencies, lognormal(80, 0.3)',
     ],
   ],
-  profile: [
-    () => writeProfile(madeUpProfile()),
-    ['Top layers of preset libero', 'Blocks of preset libero', 'Machine over the run'],
-  ],
+  profile: [() => writeProfile(madeUpProfile()), ['Blocks of preset libero', 'Machine over the run']],
 };
 
 for (const [name, [write, names]] of Object.entries(others)) {

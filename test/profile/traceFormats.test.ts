@@ -1,4 +1,4 @@
-/** Traces against what their viewers rely on: Perfetto's by its own published descriptors, Chrome's by its rules. */
+/** Traces against what their viewer relies on: Perfetto's own published descriptors. */
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
-import { encodeTrace } from '../../lib/profile/trace/encodeTrace.ts';
 import { traceProto } from '../../lib/profile/trace/perfettoSchema.ts';
+import { encodeTrace } from '../../lib/profile/trace/perfettoTrace.ts';
 import { nested, type Slice, type SliceTrack, type Timeline } from '../../lib/profile/trace/timeline.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
 import { pythonVenv } from '../helpers/pythonVenv.ts';
@@ -86,49 +86,9 @@ function balance(file: Uint8Array): Map<string, number> {
 }
 
 test('Perfetto: begins and ends balance on every track', () => {
-  const depth = balance(encodeTrace(timeline, 'x.perfetto-trace'));
+  const depth = balance(encodeTrace(timeline));
   assert.is(depth.size, 3);
   assert.ok([...depth.values()].every((open) => open === 0));
-});
-
-test('Chrome: complete events nest, flows run from first to last, counters and names are there', () => {
-  const { traceEvents } = JSON.parse(Buffer.from(encodeTrace(timeline, 'x.json')).toString('utf8')) as {
-    traceEvents: {
-      ph: string;
-      name: string;
-      tid: number;
-      ts: number;
-      dur: number;
-      id?: number;
-      args?: object;
-    }[];
-  };
-  const of = (ph: string) => traceEvents.filter((event) => event.ph === ph);
-  assert.equal(
-    of('X').map(({ name }) => name),
-    ['chunk 0', 'graph', 'a', 'b', 'c', 'empty'],
-  );
-  assert.equal(of('s').length + of('t').length + of('f').length, 2);
-  assert.equal(
-    of('C').map(({ ts, args }) => [ts, args]),
-    [
-      [1_000_000, { W: 12.5 }],
-      [1_005_000, { W: 30 }],
-    ],
-  );
-  assert.equal(
-    of('M')
-      .filter(({ name }) => name === 'thread_name')
-      .map(({ args }) => args),
-    [{ name: 'host: chunks' }, { name: 'device: layers' }],
-  );
-  const layers = of('X').filter(({ tid }) => tid === 2);
-  for (const [i, inner] of layers.entries()) {
-    for (const outer of layers.slice(0, i)) {
-      const apart = inner.ts >= outer.ts + outer.dur;
-      assert.ok(apart || inner.ts + inner.dur <= outer.ts + outer.dur, `${inner.name} in ${outer.name}`);
-    }
-  }
 });
 
 const found = pythonVenv(
@@ -170,7 +130,7 @@ testWhen(
   test,
   "Perfetto's own descriptors decode a made-up trace and a real one",
   async () => {
-    const { problems, tracks, slices, counters, names, flows } = verdict(encodeTrace(timeline, 'x.pftrace'));
+    const { problems, tracks, slices, counters, names, flows } = verdict(encodeTrace(timeline));
     assert.equal(problems, []);
     assert.equal(tracks, ['', 'host: chunks', 'device: layers', 'power']);
     assert.equal(slices, { 'host: chunks': 1, 'device: layers': 5 });
@@ -183,7 +143,7 @@ testWhen(
       iterations: 2,
       warmUp: 0,
     });
-    const told = verdict(encodeTrace(real, 'x.pftrace'));
+    const told = verdict(encodeTrace(real));
     assert.equal(told.problems, []);
     assert.is(told.names['chunk 0'], 1);
     assert.is(told.names['chunk without the profiler'], 2);
@@ -203,7 +163,7 @@ testWhen(
 );
 
 testWhen(missing === '', missing, test, 'the check itself notices what is wrong', () => {
-  const good = traceProto.toObject(traceProto.decode(encodeTrace(timeline, 'x')), { longs: Number }) as {
+  const good = traceProto.toObject(traceProto.decode(encodeTrace(timeline)), { longs: Number }) as {
     packet: Record<string, unknown>[];
   };
   const broken = (change: (packets: Record<string, unknown>[]) => Record<string, unknown>[]): string => {
@@ -238,7 +198,7 @@ testWhen(missing === '', missing, test, 'the check itself notices what is wrong'
     /is 0 or there twice/,
   );
   // field 9 of a packet as text is no field of Perfetto's
-  const strange = Buffer.concat([encodeTrace(timeline, 'x'), Buffer.from([0x0a, 4, 0xca, 0x3e, 1, 0x61])]);
+  const strange = Buffer.concat([encodeTrace(timeline), Buffer.from([0x0a, 4, 0xca, 0x3e, 1, 0x61])]);
   assert.match(verdict(strange).problems.join('\n'), /field 1001|no sequence id/);
 });
 

@@ -14,8 +14,8 @@ import { parseOrtTrace } from '../../lib/profile/layers/ortTrace.ts';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
 import { flightTimeline } from '../../lib/profile/recorder/flightTimeline.ts';
 import { Recorder } from '../../lib/profile/recorder/recorder.ts';
-import { encodeTrace } from '../../lib/profile/trace/encodeTrace.ts';
 import { traceProto } from '../../lib/profile/trace/perfettoSchema.ts';
+import { encodeTrace } from '../../lib/profile/trace/perfettoTrace.ts';
 import { type SliceTrack, type Timeline, trackLabel } from '../../lib/profile/trace/timeline.ts';
 import { findBrowser } from '../helpers/browser.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
@@ -73,7 +73,7 @@ const readCounters = `
   from counter join counter_track t on counter.track_id = t.id group by t.id`;
 
 /** What is wrong with what the viewer made of the trace, as sentences. */
-async function faults(ui: PerfettoUi, timeline: Timeline, isJson: boolean): Promise<string[]> {
+async function faults(ui: PerfettoUi, timeline: Timeline): Promise<string[]> {
   const bad: string[] = [];
   const stats = `select name, value from stats where severity in ('error', 'data_loss') and value > 0`;
   for (const { name, value } of await ui.query(stats)) bad.push(`import: ${name} ${value}`);
@@ -98,13 +98,12 @@ async function faults(ui: PerfettoUi, timeline: Timeline, isJson: boolean): Prom
   const counters = timeline.tracks.filter((track) => track.kind === 'counter');
   const counted = new Map((await ui.query(readCounters)).map((row) => [row.name, row]));
   for (const { name, unit, samples } of counters) {
-    const row = counted.get(isJson ? `${name} ${unit}` : name);
+    const row = counted.get(name);
     const sum = samples.reduce((total, { value }) => total + value, 0);
     // sums of doubles in another order
     const isSame =
       row?.samples === samples.length && Math.abs((row.sum as number) - sum) <= 1e-9 * Math.abs(sum);
-    if (!isSame || (!isJson && row.unit !== unit))
-      bad.push(`counter ${name} (${unit}): ${JSON.stringify(row)}`);
+    if (!isSame || row.unit !== unit) bad.push(`counter ${name} (${unit}): ${JSON.stringify(row)}`);
   }
   if (counted.size !== counters.length) bad.push(`${counted.size} counters of ${counters.length}`);
 
@@ -121,7 +120,7 @@ async function faults(ui: PerfettoUi, timeline: Timeline, isJson: boolean): Prom
   const wanted = [
     `${timeline.title} ${timeline.pid}`,
     ...labels.map((label, i) => `${label} ${i + 1}`),
-    ...counters.map(({ name, unit }) => (isJson ? `${name} ${unit}` : name)).sort(),
+    ...counters.map(({ name }) => name).sort(),
   ];
   if (seen.join() !== wanted.join()) bad.push(`on the screen: ${seen.join(', ')}`);
   return bad;
@@ -239,7 +238,6 @@ function ofFlight(): Timeline {
 
 const kinds: readonly (readonly [string, () => Timeline | Promise<Timeline>, string])[] = [
   ['profile on the CPU', ofProfile, 'profile.perfetto-trace'],
-  ['profile on the CPU, for Chrome', ofProfile, 'profile.json'],
   ['profile on a device', ofDevice, 'device.perfetto-trace'],
   ['flight recorder', ofFlight, 'flight.perfetto-trace'],
   ['profile of a realistic size', ofRealisticSize, 'large.perfetto-trace'],
@@ -249,15 +247,15 @@ function define(): void {
   for (const [name, make, file] of kinds) {
     test(`${name}: read as it was written, and on the screen`, async () => {
       const [ui, timeline] = await Promise.all([viewer(), make()]);
-      await ui.open(encodeTrace(timeline, file), file);
-      assert.equal(await faults(ui, timeline, file.endsWith('.json')), []);
+      await ui.open(encodeTrace(timeline), file);
+      assert.equal(await faults(ui, timeline), []);
     });
   }
 
   test('damage is noticed: each kind on a track of its own', async () => {
     const timeline = ofDevice();
     const ui = await viewer();
-    const { packet } = traceProto.toObject(traceProto.decode(encodeTrace(timeline, 'x')), {
+    const { packet } = traceProto.toObject(traceProto.decode(encodeTrace(timeline)), {
       longs: Number,
     }) as { packet: { trackEvent?: { type: number; trackUuid: number; nameIid?: number } }[] };
     const uuidOf = (name: string): number => 10 + timeline.tracks.findIndex((track) => track.name === name);
@@ -280,7 +278,7 @@ function define(): void {
     const adrift = [0x40, 1, 0xd0, 3, 3, 0x50, 1, 0x68, 2, 0x5a, 4, 0x48, 1, 0x58, 10];
     const file = traceProto.encode(traceProto.fromObject({ packet })).finish();
     await ui.open(Buffer.concat([file, Buffer.from([0x0a, adrift.length, ...adrift])]), 'damaged');
-    const seen = (await faults(ui, timeline, false)).join('\n');
+    const seen = (await faults(ui, timeline)).join('\n');
     const wanted = [
       /^import: /m,
       /^not read of host: chunks: .*chunk 0/m,

@@ -1,7 +1,9 @@
 /** The node against a fake of rclnodejs, in virtual time. */
 
+import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { decodedFrameOf } from '../../lib/ros2/messages.ts';
 import type { RosTrajectory } from '../../lib/ros2/rosInterface.ts';
 import { loadRclnodejs, startRosNode } from '../../lib/ros2/rosNode.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
@@ -216,6 +218,53 @@ test('reset forgets the episode', async () => {
   );
   await run(setting, 10, 11);
   assert.ok(sent(setting).at(-1)!.points[0]!.positions[0]! > 0);
+});
+
+test('a picture that is still being decoded at a reset belongs to the episode before', async () => {
+  const setting = setUp({ image_transport: 'compressed' });
+  const { ros, clock, node, asked } = setting;
+  const jpeg = async (shade: number, side: number): Promise<Uint8Array> => {
+    const data = Uint8Array.from({ length: side * side * 3 }, (_, i) => shade + ((i * 7) % 60));
+    return sharp(data, { raw: { width: side, height: side, channels: 3 } })
+      .jpeg()
+      .toBuffer();
+  };
+  const header = (sec: number) => ({ stamp: { sec, nanosec: 0 }, frame_id: '' });
+  const send = (camera: string, shot: number, data: Uint8Array) =>
+    ros.send(`/semanticvla/${camera}`, { header: header(shot), format: 'jpeg', data }, 2);
+  const sendJoints = (sec: number) =>
+    ros.send('/joint_states', { header: header(sec), name: joints, position: joints.map(() => sec) });
+  const [before, other] = [await jpeg(20, 12), await jpeg(120, 12)];
+  for (const camera of ['full_image', 'wrist_image']) {
+    send(camera, 1, before);
+    send(camera, 2, other);
+  }
+  node.reset();
+  sendJoints(2);
+  // the decoder has done all that it was given by then
+  for (let i = 0; i < 20; i++) await decodedFrameOf({ header: header(1), format: 'jpeg', data: before }, 'a');
+  await clock.runUntil(clock.now() + 200);
+  assert.equal(asked, []);
+  assert.is(node.loop!.counters.held.observationLate, node.loop!.counters.ticks);
+  // another size than before the reset: a frame of then would make these a camera that changed its format
+  const [full, wrist] = [await jpeg(20, 16), await jpeg(120, 16)];
+  for (let shot = 3; asked.length === 0 && shot < 1000; shot++) {
+    send('full_image', shot, full);
+    send('wrist_image', shot, wrist);
+    sendJoints(shot);
+    await decodedFrameOf({ header: header(1), format: 'jpeg', data: full }, 'a');
+    await clock.runUntil(clock.now() + 50);
+  }
+  assert.equal(
+    Object.values(asked[0]!.observation.images).map(({ width }) => width),
+    [16, 16],
+  );
+  assert.is(node.loop!.counters.refusedObservations, 0);
+  assert.equal(
+    ros.logs.filter((line) => !/observationLate/.test(line) && line.startsWith('warn')),
+    [],
+  );
+  await node.stop();
 });
 
 test('every mode starts; every wrong parameter is named', () => {

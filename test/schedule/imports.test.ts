@@ -28,8 +28,7 @@ test('lib/schedule imports nothing of checkpoints, graphs and runtimes, and read
     for (const [, from] of source.matchAll(/from '([^']+)'/g)) {
       const target = relative(lib, resolve(dirname(path), from!));
       const isOwn = target.startsWith('schedule/') || allowed.includes(target);
-      const isPlot = file.startsWith('comparison/') && target.startsWith('plots/');
-      assert.ok(isOwn || isPlot, `${file} imports ${from}`);
+      assert.ok(isOwn, `${file} imports ${from}`);
     }
     assert.not.match(source, /\bDate\b|hrtime/, file);
   }

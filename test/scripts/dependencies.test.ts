@@ -8,6 +8,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { diagnose } from '../../lib/doctor/diagnose.ts';
+import { page, refreshed, sections } from '../../scripts/dependencies.ts';
 import { root } from '../helpers/cli.ts';
 
 const test = suite('dependencies');
@@ -15,6 +17,9 @@ const test = suite('dependencies');
 interface Manifest {
   readonly name: string;
   readonly scripts?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
   readonly allowScripts?: Readonly<Record<string, boolean>>;
 }
 
@@ -45,6 +50,50 @@ test('every install script of a dependency is refused by name, and the lock file
   const { allowScripts = {} } = readManifest('.');
   assert.equal(allowScripts, Object.fromEntries(scripted.map((name) => [name, false])));
   assert.equal(flagged, [], 'take "hasInstallScript": true out of package-lock.json again: npm 10 runs it');
+});
+
+test('a clone has every optional package, in the range that a project may bring; ROS 2 brings its own', () => {
+  const { peerDependencies = {}, peerDependenciesMeta = {}, devDependencies = {} } = readManifest('.');
+  for (const [name, range] of Object.entries(peerDependencies)) {
+    assert.is(peerDependenciesMeta[name]?.optional, true, name);
+    if (name === 'rclnodejs') continue;
+    assert.is(devDependencies[name], range, name);
+    assert.ok(existsSync(join(root, 'node_modules', name, 'package.json')), name);
+  }
+  // the lines that doctor and errors print stand in the docs as they are
+  const line = (...names: string[]) =>
+    `npm install ${names.map((name) => `${name}@${peerDependencies[name]}`).join(' ')}`;
+  for (const page of ['README.md', 'docs/installing.md']) {
+    const text = readFileSync(join(root, page), 'utf8');
+    for (const wanted of [line('sharp'), line('vega', 'vega-lite')])
+      assert.ok(text.includes(wanted), `${page}: ${wanted}`);
+  }
+  const { checks } = diagnose();
+  for (const name of ['sharp (optional)', 'vega (optional)'])
+    assert.is(checks.find((check) => check.name === name)?.status, 'ok', name);
+});
+
+test('docs/dependencies.md lists what package.json has, as measured, and says what for and why', () => {
+  const text = readFileSync(page, 'utf8');
+  for (const [section, names] of Object.entries(sections())) {
+    const rows = new RegExp(`## ${section}\n[^|]*((?:\\|.*\n)+)`)
+      .exec(text)![1]!
+      .trimEnd()
+      .split('\n')
+      .slice(2);
+    const cells = rows.map((row) =>
+      row
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+    const listed = cells.map(([name]) => name!.replaceAll('`', ''));
+    assert.equal(listed.toSorted(), Object.keys(names).toSorted(), section);
+    for (const row of cells) assert.ok(row.length === 7 && row[5] !== '' && row[6] !== '', row.join(' | '));
+  }
+  // packages for another processor have other sizes
+  if (process.arch === 'x64' && process.platform === 'linux')
+    assert.is(text, refreshed(text), 'out of date: run node --import tsx scripts/dependencies.ts');
 });
 
 test('.npmrc has only what npm knows', () => {

@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -17,13 +18,25 @@ import { delimiter, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addonFile } from '../../lib/addon/binding.ts';
-import { installedVersion } from '../../lib/doctor/diagnose.ts';
-import { buildAddonCommand, packageCommand, reinstallCommand } from '../../lib/support/packageCommand.ts';
+import { encodeNpy } from '../../lib/cli/npyWriter.ts';
+import { type DoctorReport, installedVersion } from '../../lib/doctor/diagnose.ts';
+import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
+import { exampleEpisodes } from '../../lib/example/exampleEpisodes.ts';
+import { readObservation } from '../../lib/observation/readObservation.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
+import {
+  buildAddonCommand,
+  installCommand,
+  packageCommand,
+  reinstallCommand,
+} from '../../lib/support/packageCommand.ts';
 import { runnableTenLines, tenLines } from '../../scripts/tenLines.ts';
-import { liberoObservation, openLibero } from '../api/libero.ts';
+import { instructions, liberoObservation, openLibero, unnormKey } from '../api/libero.ts';
 import { requireBuild, root } from '../helpers/cli.ts';
+import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 
 const test = suite('the package in a project');
+const optionalPackages = ['sharp', 'vega', 'vega-lite'];
 
 interface Project {
   readonly folder: string;
@@ -41,7 +54,10 @@ function run(command: string, args: readonly string[], cwd: string, env: NodeJS.
   return { status, stdout, text: `${stdout}${stderr}` };
 }
 
-/** A project with the packed package, the addon as npm would have built it, and the dependencies that npm would install. */
+/**
+ * A project with the packed package, the addon as npm would have built it, and the dependencies that npm would install: none
+ * of the optional ones.
+ */
 function makeProject(): Project {
   requireBuild();
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-project-'));
@@ -115,9 +131,11 @@ test(
     writeFileSync(join(folder, 'main.mjs'), runnableTenLines());
     const predicted = run(process.execPath, ['main.mjs'], folder);
     assert.is(predicted.status, 0, predicted.text);
-    await using policy = await openLibero();
-    const instruction = /instruction: '([^']+)'/.exec(example)![1]!;
-    const expected = await policy.predict(await liberoObservation(), { instruction });
+    await using policy = await loadPolicy(await exampleCheckpoint());
+    const [episode] = await exampleEpisodes();
+    const { observation, instruction } = await readObservation(join(episode!, '000'));
+    assert.is(/instruction: '([^']+)'/.exec(example)![1]!, instruction);
+    const expected = await policy.predict(observation, { instruction: instruction! });
     const printed = predicted.stdout.trim().split('\n').at(-1)!;
     assert.equal(JSON.parse(printed), Array.from(expected.actions));
 
@@ -132,6 +150,127 @@ test(
     const checked = check(example);
     assert.is(checked.status, 0, checked.text);
     assert.match(check(example.replace('chunk.shape', 'chunk.shapes')).text, /shapes/);
+  }),
+);
+
+/** The golden observation with its frames as .npy, which needs no decoder. */
+async function writeRawObservation(folder: string): Promise<string> {
+  const { images, state } = await liberoObservation();
+  mkdirSync(folder);
+  for (const [camera, { data, width, height }] of Object.entries(images))
+    writeFileSync(join(folder, `${camera}.npy`), encodeNpy(data, [height, width, 3]));
+  const files = Object.fromEntries(Object.keys(images).map((camera) => [camera, `${camera}.npy`]));
+  writeFileSync(
+    join(folder, 'observation.json'),
+    JSON.stringify({ images: files, state: Array.from(state!) }),
+  );
+  return folder;
+}
+
+/** A robot's program: a policy served, asked once over the network, in a process of its own, and scheduled. */
+const robotProgram = (checkpoint: string, raw: string) => `
+import * as api from 'semanticvla';
+const options = { platform: 'libero', unnormKey: '${unnormKey}', threads: 1 };
+const { observation } = await api.readObservation(${JSON.stringify(raw)});
+const task = { instruction: '${instructions[1]}' };
+const answers = {};
+const policy = await api.loadPolicy(${JSON.stringify(checkpoint)}, options);
+const server = await api.servePolicy(policy, { act: { port: 0 }, openpi: false });
+const remote = await api.connectAct(server.actUrl, { deadlineMs: 60_000 });
+answers.served = await remote.predict(observation, task);
+await remote.close();
+await server.close();
+answers.scheduled = await api.openLoop(policy).predict(observation, task);
+const engine = { checkpoint: ${JSON.stringify(checkpoint)}, options };
+const supervised = await api.superviseEngine({ engine, deadlineMs: 60_000, silenceMs: 60_000 });
+answers.supervised = await supervised.predict(observation, task);
+await supervised.close();
+await policy.close();
+for (const key of Object.keys(answers)) answers[key] = Array.from(answers[key].actions);
+console.log(JSON.stringify(answers));
+`;
+
+test(
+  'a robot installs no optional package: it predicts, serves and measures; what decodes and draws says what to install',
+  withProject(async ({ folder }) => {
+    for (const name of optionalPackages) assert.not(existsSync(join(folder, 'node_modules', name)), name);
+    const checkpoint = goldenCheckpoint('libero-tiny');
+    const raw = await writeRawObservation(join(folder, 'raw'));
+    const bin = join(folder, 'node_modules/semanticvla/bin/semanticvla.js');
+    const cli = (...args: string[]) => run(process.execPath, [bin, ...args], folder);
+    const given = [checkpoint, '--platform', 'libero', '--unnorm-key', unnormKey];
+    const task = ['--instruction', instructions[1]];
+    const short = ['--iterations', '2', '--warm-up', '0'];
+
+    writeFileSync(join(folder, 'robot.mjs'), robotProgram(checkpoint, raw));
+    const robot = run(process.execPath, ['robot.mjs'], folder);
+    assert.is(robot.status, 0, robot.text);
+    await using policy = await openLibero();
+    const { actions } = await policy.predict(await liberoObservation(), { instruction: instructions[1] });
+    const answers = JSON.parse(robot.stdout) as Record<string, number[]>;
+    for (const how of ['served', 'supervised']) assert.equal(answers[how], Array.from(actions), how);
+    assert.equal(answers.scheduled, Array.from(actions.subarray(0, 7)), 'one row a tick');
+
+    const predicted = cli('predict', ...given, ...task, '--observation', raw, '--threads', '1', '--json');
+    assert.is(predicted.status, 0, predicted.text);
+    assert.equal(
+      (JSON.parse(predicted.stdout) as { actions: number[][] }).actions.flat(),
+      Array.from(actions),
+    );
+    const bench = ['bench', ...given, ...short];
+    const measured = cli(...bench, '--report', 'bench.json', '--json');
+    assert.is(measured.status, 0, measured.text);
+    const { subjects } = JSON.parse(measured.stdout) as { subjects: { chunks: unknown[] }[] };
+    assert.ok(subjects[0]!.chunks.length >= 2);
+
+    const { peerDependencies: ranges } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+      peerDependencies: Record<string, string>;
+    };
+    const sharp = `npm install sharp@${ranges.sharp}`;
+    const vega = `npm install vega@${ranges.vega} vega-lite@${ranges['vega-lite']}`;
+    const png = join(goldenRoot, 'libero-tiny/obs0');
+    const episodes = join(root, 'models/cubes/episodes');
+    const refused: readonly (readonly string[])[] = [
+      [sharp, 'predict', ...given, ...task, '--observation', png],
+      [sharp, 'predict', ...given, ...task, '--observation', raw, '--view', 'x.png'],
+      [sharp, 'view', ...given, ...task, '--observation', raw, '--out', 'x.png'],
+      [vega, 'report', 'bench.json', '--out', 'x.html'],
+      [vega, ...bench, '--html', 'x.html'],
+      [vega, 'profile', ...given, ...short, '--html', 'x.html'],
+      [sharp, 'demo', '--out', 'x.html'],
+      [sharp, 'evaluate', await exampleCheckpoint(), '--episodes', episodes, '--html', 'x.html'],
+    ];
+    for (const [command = '', ...args] of refused) {
+      const { status, text } = cli(...args);
+      assert.is(status, 2, `${args[0]}: ${text}`);
+      const lines = text.trim().split('\n');
+      assert.is(lines.length, 1, text);
+      assert.match(
+        lines[0]!,
+        /^PACKAGE_UNAVAILABLE: .*: expected the optional packages? .*, found (it|them) not installed\. /,
+      );
+      assert.ok(lines[0]!.includes(`Run \`${command}\``), text);
+    }
+    const drawn = readdirSync(folder).filter((name) => name.startsWith('x'));
+    assert.equal(drawn, []);
+    const doctor = cli('doctor', '--json');
+    assert.is(doctor.status, 0, doctor.text);
+    const { checks, backends } = JSON.parse(doctor.stdout) as DoctorReport;
+    assert.ok(backends.cpu);
+    for (const [name, fix] of [
+      ['sharp (optional)', sharp],
+      ['vega (optional)', vega],
+    ]) {
+      const { status, fix: advised } = checks.find((check) => check.name === name)!;
+      assert.equal([status, advised], ['absent', fix], name);
+    }
+
+    // what the advice installs
+    for (const name of optionalPackages)
+      symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+    for (const [, ...args] of refused) assert.is(cli(...args).status, 0, args.join(' '));
+    for (const { name, status } of (JSON.parse(cli('doctor', '--json').stdout) as DoctorReport).checks)
+      if (name.endsWith('(optional)')) assert.is(status, 'ok', name);
   }),
 );
 
@@ -186,6 +325,7 @@ function projectOf(marks: Readonly<Record<string, string>>, npm?: string): { roo
   const root = join(modules, marks['.modules.yaml'] ? '.pnpm/s@1/node_modules/semanticvla/' : 'semanticvla/');
   mkdirSync(root, { recursive: true });
   for (const [name, text] of Object.entries(marks)) writeFileSync(join(modules, name), text);
+  writeFileSync(join(root, 'package.json'), '{"peerDependencies": {"a": "^1.2.3", "b": "~4.5.6"}}');
   if (npm !== undefined) {
     mkdirSync(join(folder, 'npm/bin'), { recursive: true });
     writeFileSync(join(folder, 'npm/package.json'), JSON.stringify({ name: 'npm', version: npm }));
@@ -204,7 +344,11 @@ test('the advice for a missing addon is the one of the package manager that inst
     const { root: home, modules } = projectOf(marks, npm);
     folders.push(dirname(modules));
     const shorten = (text: string) => text.replace(dirname(modules), 'PROJECT');
-    return { build: shorten(buildAddonCommand(home)), reinstall: shorten(reinstallCommand(home)) };
+    return {
+      build: shorten(buildAddonCommand(home)),
+      reinstall: shorten(reinstallCommand(home)),
+      optional: installCommand(['a', 'b'], home),
+    };
   };
   try {
     const approved = 'npm install-scripts approve semanticvla && npm rebuild semanticvla';
@@ -233,9 +377,12 @@ test('the advice for a missing addon is the one of the package manager that inst
       ['.yarn-integrity', 'yarn'],
     ] as const) {
       const expected = `rm -rf PROJECT/node_modules && ONNXRUNTIME_NODE_INSTALL=skip ${manager} install`;
-      assert.is(advice({ [mark]: '{}' }).reinstall, expected);
+      const { reinstall, optional } = advice({ [mark]: '{}' });
+      assert.is(reinstall, expected);
+      assert.is(optional, `${manager} ${manager === 'npm' ? 'install' : 'add'} a@^1.2.3 b@~4.5.6`);
     }
     assert.is(reinstallCommand('/src/semanticvla/'), 'npm ci');
+    assert.is(installCommand(['a'], '/src/semanticvla/'), 'npm ci');
     assert.is(buildAddonCommand('/src/semanticvla/'), 'node /src/semanticvla/scripts/install.mjs');
   } finally {
     process.env.PATH = path;

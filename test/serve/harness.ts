@@ -49,11 +49,11 @@ export async function until(met: () => boolean | Promise<boolean>, what: string)
   }
 }
 
-/** Rejects where a promise hangs. */
+/** Rejects where a promise hangs; waits on for nothing when all else is done. */
 export async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`never: ${what}`)), patienceMs);
+    timer = setTimeout(() => reject(new Error(`never: ${what}`)), patienceMs).unref();
   });
   try {
     return await Promise.race([promise, late]);

@@ -70,17 +70,17 @@ imageFrame('options out of range are refused', async () => {
   }
 });
 
-imageFrame('checking takes far less than 0.3 ms, whatever the size of the frame', () => {
-  // Never touched, so the system gives no memory for its pages.
-  const large = { data: bytes(maxFramePixels * 3), width: 8192, height: 8192 };
-  const times: number[] = [];
-  for (let i = 0; i < 200; i++) {
-    const start = performance.now();
-    checkFrame(large, 'full_image');
-    times.push(performance.now() - start);
-  }
-  // The least of many runs, since other work on the machine only adds to a time.
-  assert.ok(Math.min(...times) < 0.3, `${Math.min(...times)} ms`);
+imageFrame('checking never reads the pixels, so that the size of the frame costs nothing', () => {
+  const read: PropertyKey[] = [];
+  const data = new Proxy(bytes(maxFramePixels * 3), {
+    // the proxy is no typed array to native code or to Buffer's methods: whatever reads through them throws
+    get(target, key) {
+      read.push(key);
+      return Reflect.get(target, key, target);
+    },
+  });
+  checkFrame({ data, width: 8192, height: 8192 }, 'full_image');
+  assert.equal(read, ['length']);
 });
 
 imageFrame.run();

@@ -1,10 +1,44 @@
-/** Rows as comma-separated values (RFC 4180): quoted where needed, lines end in CR LF. */
+/** Chunks and layers as comma-separated values (RFC 4180), for spreadsheets: quoted where needed, lines end in CR LF. */
 
-export function formatCsv(rows: readonly (readonly (string | number)[])[]): string {
+import { stageOfBlock } from '../layers/blocks.ts';
+import { stageNames } from '../stages.ts';
+import type { BenchReport, ChunkRecord, LayerTime } from '../types.ts';
+
+type Row = readonly (string | number)[];
+
+function formatCsv(rows: readonly Row[]): string {
   return rows.map((row) => `${row.map(cell).join(',')}\r\n`).join('');
 }
 
 function cell(value: string | number): string {
   const text = String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** One line a chunk; a stage that did not run is empty. Times in milliseconds. */
+export function chunksCsv({ subjects }: Pick<BenchReport, 'subjects'>): string {
+  const present = stageNames.filter((stage) => subjects.some(({ summary }) => summary[stage] !== undefined));
+  const rowsOf = (name: string, kind: string, records: readonly ChunkRecord[]): Row[] =>
+    records.map(({ startMs, stages, round }) => [
+      ...[name, kind, round ?? '', startMs],
+      ...present.map((stage) => stages[stage] ?? ''),
+    ]);
+  return formatCsv([
+    ['subject', 'kind', 'round', 'startMs', ...present.map((stage) => `${stage}Ms`)],
+    ...subjects.flatMap(({ subject: { name }, chunks, newInstruction = [] }) => [
+      ...rowsOf(name, 'chunk', chunks),
+      ...rowsOf(name, 'new instruction', newInstruction),
+    ]),
+  ]);
+}
+
+/** One line a layer. */
+export function layersCsv(layers: readonly LayerTime[]): string {
+  return formatCsv([
+    ['graph', 'stage', 'block', 'layer', 'kind', 'count', 'averageMs', 'medianMs', 'percent'],
+    ...layers.map(({ graph, block, name, kind, count, averageMs, medianMs, percent }) => [
+      ...[graph, stageOfBlock(block), block, name, kind],
+      ...[count, averageMs, medianMs, percent],
+    ]),
+  ]);
 }

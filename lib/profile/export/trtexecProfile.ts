@@ -1,9 +1,8 @@
 /**
- * Layer times and layer facts as trtexec writes them (--exportProfile, --exportLayerInfo), so that what reads those reads
- * ours. Fields and their order are those of TensorRT's public samples (sampleReporting.cpp) and of its engine inspector.
+ * Layer times as trtexec writes them (--exportProfile), so that what reads those reads ours. Fields and their order are those
+ * of TensorRT's public samples (sampleReporting.cpp).
  */
 
-import type { GraphRun, LayerTensor } from '../layers/layerRuns.ts';
 import type { LayerTime } from '../types.ts';
 
 /**
@@ -23,33 +22,4 @@ export function trtexecProfile(layers: readonly LayerTime[], runs: number): read
       percentage: totalMs > 0 ? (100 * averageMs) / totalMs : 0,
     })),
   ];
-}
-
-export interface Binding {
-  readonly name: string;
-  readonly type: string;
-  readonly shape: readonly (number | string)[];
-}
-
-/**
- * The inspector's form, from what a runtime without one says of its nodes. `Bindings` holds the names of inputs and outputs,
- * as TensorRT 10 writes it.
- */
-export function layerInfo(run: GraphRun, bindings: readonly Binding[]): object {
-  return {
-    Layers: run.layers.map(({ name, kind, metadata, inputs, outputs }) => ({
-      Name: name,
-      LayerType: kind,
-      Inputs: inputs.map((tensor, i) => tensorInfo(`${name}:in${i}`, tensor)),
-      Outputs: outputs.map((tensor, i) => tensorInfo(i === 0 ? name : `${name}:${i}`, tensor)),
-      TacticName: '',
-      StreamId: 0,
-      Metadata: metadata,
-    })),
-    Bindings: bindings.map(({ name }) => name),
-  };
-}
-
-function tensorInfo(name: string, { type, dims }: LayerTensor): object {
-  return { Name: name, Location: 'Host', Dimensions: dims, 'Format/Datatype': type };
 }

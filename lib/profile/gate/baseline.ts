@@ -1,9 +1,8 @@
 /** What a run is held against: earlier reports on disk, matched subject by subject, and whether they can be compared at all. */
 
 import { SemanticVlaError } from '../../support/errors.ts';
-import { brief, readText } from '../../support/fileAccess.ts';
 import { machineDifferences } from '../machine/warnings.ts';
-import { reportCap } from '../report/readReport.ts';
+import { readReport } from '../report/readReport.ts';
 import type { BenchReport, SubjectFacts, SubjectResult, Warning } from '../types.ts';
 import type { GateBaseline } from './judge.ts';
 
@@ -19,54 +18,7 @@ export interface BaselineFile {
  * @throws (rejects) BASELINE_INVALID with the file and what is wrong with it
  */
 export async function readBaseline(file: string): Promise<BaselineFile> {
-  const wrong = (what: string, cause?: unknown): SemanticVlaError =>
-    new SemanticVlaError(
-      'BASELINE_INVALID',
-      `${file}: expected a report as \`semanticvla bench --report FILE\` writes it, found ${what}. Measure a new one.`,
-      cause === undefined ? {} : { cause },
-    );
-  const text = await readText(file, { missing: 'BASELINE_INVALID', cap: reportCap });
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw wrong(cause instanceof SyntaxError ? 'no JSON' : (cause as Error).message, cause);
-  }
-  const found = faultOf(value);
-  if (found !== null) throw wrong(found);
-  return { file, report: value as BenchReport };
-}
-
-/** What of the parts that the gate reads is not as it should be; null: nothing. */
-function faultOf(value: unknown): string | null {
-  if (!isRecord(value)) return 'no object';
-  if (value.format !== 'semanticvla-bench') return `format ${brief(value.format)}`;
-  if (value.version !== 1) return `version ${brief(value.version)}`;
-  if (!isRecord(value.machine) || !isRecord(value.machine.cpu)) return 'no machine state';
-  if (!Array.isArray(value.warnings) || !value.warnings.every(isRecord)) return 'no warnings';
-  if (!Array.isArray(value.subjects) || value.subjects.length === 0) return 'no subjects';
-  for (const subject of value.subjects as unknown[]) {
-    if (!isRecord(subject) || !isRecord(subject.subject) || typeof subject.subject.name !== 'string')
-      return 'a subject without a name';
-    const { name } = subject.subject;
-    if (!isRecord(subject.summary)) return `no summary of ${name}`;
-    if (!Array.isArray(subject.chunks) || !subject.chunks.every(isChunk)) return `no chunk times of ${name}`;
-  }
-  return null;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isChunk(value: unknown): boolean {
-  if (!isRecord(value) || !isRecord(value.stages)) return false;
-  const { total } = value.stages;
-  return typeof total === 'number' && total > 0 && Object.values(value.stages).every(isTime);
-}
-
-function isTime(value: unknown): boolean {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+  return { file, report: await readReport(file, 'BASELINE_INVALID') };
 }
 
 /** Differences of the machine after which a ratio says nothing about the program. */

@@ -1,4 +1,4 @@
-/** What `--fail-if` says: a statistic of a stage, and the limit that it must not pass. */
+/** A condition of `--fail-if`: a statistic of a stage, and the limit that it must not pass. */
 
 import { SemanticVlaError } from '../../support/errors.ts';
 import { nearest } from '../../support/options.ts';

@@ -4,12 +4,13 @@
  */
 
 import { SemanticVlaError } from '../../support/errors.ts';
+import { Random } from '../../support/random.ts';
+import { enoughDraws, intervalOf, type Resampled, studentScale } from '../measure/bootstrap.ts';
 import type { ChunkRecord, GateVerdict, SubjectResult } from '../types.ts';
 import type { Condition } from './condition.ts';
-import { type Estimate, estimatePaired, estimateRun, isUnknown, type Unknown } from './estimate.ts';
-import { studentQuantile } from './quantile.ts';
+import { evidenceOf, isUnknown, pairedEvidence, type Unknown } from './evidence.ts';
 
-/** A subject and what it is held against. */
+/** A subject and its baseline. */
 export interface GatePair {
   readonly subject: SubjectResult;
   /** Why the run was slower than the subject is, e.g. other work on the machine; a `fail` is then not believed. */
@@ -41,7 +42,7 @@ export interface JudgeOptions {
   readonly betweenRuns?: number;
 }
 
-/** Of the tiny policy from process to process (bench/falseAlarms.ts says what was seen). */
+/** Seen for the tiny policy from process to process (bench/falseAlarms.ts). */
 export const defaultBetweenRuns = 0.01;
 /** Baseline runs from which their spread is taken instead of the default. */
 export const runsForSpread = 5;
@@ -60,15 +61,16 @@ export function judge(
   const { confidence = 0.95, betweenRuns = defaultBetweenRuns } = options;
   // several verdicts are several chances to be wrong: each gets its share (Bonferroni), on two sides
   const tail = (1 - confidence) / (2 * pairs.length * conditions.length);
+  const draws = enoughDraws(tail);
   return pairs.flatMap((pair) =>
     conditions.map((condition) => {
       requireStage(pair.subject, condition);
       const base = condition.kind === 'ratio' ? requireBaseline(pair, condition) : null;
-      const estimate =
+      const evidence =
         base === null
-          ? widened(estimateRun(valuesOf(pair.subject, condition), condition), betweenRuns)
-          : ratioOf(pair.subject, base, condition, betweenRuns);
-      return verdict(pair, condition, base, estimate, tail, confidence);
+          ? scattered(evidenceOf(valuesOf(pair.subject, condition), condition, draws), betweenRuns)
+          : ratioOf(pair.subject, base, condition, betweenRuns, draws);
+      return verdict(pair, condition, base, evidence, tail, confidence);
     }),
   );
 }
@@ -119,51 +121,63 @@ function ratioOf(
   base: GateBaseline,
   condition: Condition,
   betweenRuns: number,
-): Estimate | Unknown {
+  draws: number,
+): Resampled | Unknown {
   if (base.kind === 'paired') {
-    const now = valuesByRound(subject, condition);
-    return widened(estimatePaired(now, valuesByRound(base.result, condition), condition), betweenLoads);
+    const [now, then] = [subject, base.result].map((result) => valuesByRound(result, condition));
+    return scattered(pairedEvidence(now!, then!, condition, draws), betweenLoads);
   }
-  const now = estimateRun(valuesOf(subject, condition), condition);
+  const now = evidenceOf(valuesOf(subject, condition), condition, draws);
   if (isUnknown(now)) return now;
-  const runs: Estimate[] = [];
-  for (const result of base.results) {
-    const then = estimateRun(valuesOf(result, condition), condition);
+  const runs: Resampled[] = [];
+  for (const [i, result] of base.results.entries()) {
+    const then = evidenceOf(valuesOf(result, condition), condition, draws, i + 2);
     if (isUnknown(then)) return { unknown: `in the baseline, ${then.unknown}` };
     runs.push(then);
   }
   const count = runs.length;
-  const within = average(runs.map(({ error }) => error ** 2));
-  const between = spreadOf(runs) ?? betweenRuns;
-  const degrees = Math.min(now.degrees, ...runs.map((run) => run.degrees));
-  return {
+  const ratio = {
     log: now.log - average(runs.map(({ log }) => log)),
-    error: Math.sqrt(now.error ** 2 + within / count + between ** 2 * (1 + 1 / count)),
-    degrees: count >= runsForSpread ? Math.min(degrees, count - 1) : degrees,
+    draws: now.draws.map((draw, i) => draw - average(runs.map((run) => run.draws[i]!))),
   };
+  const between = count < runsForSpread ? betweenRuns : spreadOf(runs);
+  return scattered(ratio, between * Math.sqrt(1 + 1 / count), count < runsForSpread ? null : count - 1);
 }
 
-/** From run to run, beyond what each run shows of itself; null for too few runs. */
-function spreadOf(runs: readonly Estimate[]): number | null {
-  if (runs.length < runsForSpread) return null;
+/** From run to run, beyond what each run shows of itself. */
+function spreadOf(runs: readonly Resampled[]): number {
   const mean = average(runs.map(({ log }) => log));
   const total = (average(runs.map(({ log }) => (log - mean) ** 2)) * runs.length) / (runs.length - 1);
-  return Math.sqrt(Math.max(0, total - average(runs.map(({ error }) => error ** 2))));
+  const within = average(runs.map(({ log, draws }) => average([...draws].map((draw) => (draw - log) ** 2))));
+  return Math.sqrt(Math.max(0, total - within));
 }
 
 function average(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-function widened(estimate: Estimate | Unknown, by: number): Estimate | Unknown {
-  return isUnknown(estimate) ? estimate : { ...estimate, error: Math.hypot(estimate.error, by) };
+/**
+ * Started again, the same program is faster or slower by more than the chunks of one run show: its memory lies elsewhere, the
+ * machine does something else.
+ * @param spread standard deviation of that, as a share
+ * @param degrees of freedom behind the spread where it was estimated from runs; null: it is given
+ */
+function scattered(
+  evidence: Resampled | Unknown,
+  spread: number,
+  degrees: number | null = null,
+): Resampled | Unknown {
+  if (isUnknown(evidence)) return evidence;
+  const random = new Random(0);
+  const scale = (): number => (degrees === null ? 1 : studentScale(random, degrees));
+  return { ...evidence, draws: evidence.draws.map((draw) => draw + spread * random.normal() * scale()) };
 }
 
 function verdict(
   { subject: { subject }, disturbed }: GatePair,
   condition: Condition,
   base: GateBaseline | null,
-  estimate: Estimate | Unknown,
+  evidence: Resampled | Unknown,
   tail: number,
   confidence: number,
 ): GateVerdict {
@@ -175,14 +189,11 @@ function verdict(
     limit,
     confidence,
   };
-  if (isUnknown(estimate)) {
+  if (isUnknown(evidence)) {
     const nothing = { value: limit, low: 0, high: Number.MAX_VALUE };
-    return { ...shared, ...nothing, outcome: 'noisy', because: `${subject.name}: ${estimate.unknown}` };
+    return { ...shared, ...nothing, outcome: 'noisy', because: `${subject.name}: ${evidence.unknown}` };
   }
-  const half = studentQuantile(1 - tail, estimate.degrees) * estimate.error;
-  const value = Math.exp(estimate.log);
-  const low = Math.exp(estimate.log - half);
-  const high = Math.exp(estimate.log + half);
+  const { value, low, high } = intervalOf(evidence, tail);
   const isBeyond = side === 'above' ? low > limit : high < limit;
   const isWithin = side === 'above' ? high <= limit : low >= limit;
   const seen = isBeyond ? 'fail' : isWithin ? 'pass' : 'noisy';
@@ -200,8 +211,8 @@ function verdict(
 }
 
 /**
- * What happened to one of two runs that did not take turns. It can only have slowed it: a run that was disturbed and is fast
- * enough all the same is fast enough, and one that is slower than a disturbed baseline is slower.
+ * Why a verdict about two separate runs is doubtful. A disturbance can only slow a run down: one that passes in spite of it
+ * has passed, and one that is slower than even a disturbed baseline is slower.
  */
 function doubtOf(
   seen: 'pass' | 'fail' | 'noisy',

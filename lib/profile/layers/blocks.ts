@@ -1,16 +1,16 @@
 /**
  * From a node's name to the policy's own block. Names are paths that lib/graph gives (`siglip/block11/attn/qkv`); a weight
  * that is widened as it is used carries the checkpoint's own name (`language_model.model.layers.3.mlp.up_proj.weight/float32`).
- * Runtimes wrap, join and prefix them; see nodeNames.ts for what is done to get them back.
+ * Runtimes wrap, join and prefix them; nodeNames.ts gets them back.
  */
 
 export type GraphName = 'instruction' | 'policy';
 
-/** Parts of a chunk that a person asks about first, in the order in which they run. */
+/** The main parts of a chunk, in the order in which they run. */
 export const policyStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads', 'other'] as const;
 export type PolicyStage = (typeof policyStages)[number];
 
-/** What cannot be named. */
+/** Layers that belong to no block. */
 export const otherBlock = 'other';
 
 type Rule = readonly [pattern: RegExp, block: string | ((match: RegExpExecArray) => string)];

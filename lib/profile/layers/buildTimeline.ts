@@ -71,7 +71,7 @@ type LayerSlice = Slice & { readonly block: string };
 
 /**
  * The graph, and its layers inside: where the profiler put them, else one behind the other.
- * @param copyMs what the device copies in before the first layer, where the runtime tells only how long each took
+ * @param copyMs time of the copies before the first layer, where the runtime reports durations only
  */
 function graphSlices(run: GraphRun, graph: GraphName, chunk: number, copyMs: number): Slice[] {
   if (run.at === null) return [];
@@ -120,11 +120,11 @@ function withBlocks(layers: readonly LayerSlice[], graph: GraphName): LayerSlice
 function holder(layers: readonly LayerSlice[], name: string, category: string): LayerSlice {
   const { startMs, ms, block } = layers[0]!;
   const endMs = Math.max(...layers.map((layer) => layer.startMs + layer.ms));
-  // the sum of one layer may round below its own length
+  // of a single layer the difference may round below its length
   return { name, category, startMs, ms: Math.max(ms, endMs - startMs), block };
 }
 
-/** Runs of one key. What is inside another layer is not torn from it: it goes with the layer that holds it. */
+/** Stretches of layers with one key. A layer inside another one stays with it. */
 function neighbours(layers: readonly LayerSlice[], keyOf: (layer: LayerSlice) => string): LayerSlice[][] {
   const groups: LayerSlice[][] = [];
   let endMs = Number.NEGATIVE_INFINITY;

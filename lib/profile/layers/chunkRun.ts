@@ -34,7 +34,7 @@ export interface ChunkTimes {
   readonly promptTokens: number;
 }
 
-/** What a device tells of a run (lib/runtime/tensorRt.ts). */
+/** Parts of a run that a device reports (lib/runtime/tensorRt.ts). */
 const deviceParts = ['enqueue', 'h2d', 'compute', 'd2h'] as const satisfies readonly StageName[];
 
 export async function runChunk(
@@ -79,7 +79,7 @@ export async function runChunk(
   try {
     const result = await (await prepared).run(encoded.value, signal);
     note('inference thread', 'policy', result.window.at, result.window.ms);
-    // how long each took is measured; that they follow one another from the beginning of the call is how a session runs
+    // durations are measured; that the parts follow one another from the beginning of the call is how a session runs
     let partAt = result.window.at;
     for (const part of deviceParts) {
       const ms = result.timings?.[part];

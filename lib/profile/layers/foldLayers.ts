@@ -1,5 +1,6 @@
 /** Many runs of one graph -> one line a layer, one a block, one a stage. */
 
+import { mean, median } from '../measure/percentiles.ts';
 import type { BlockTime, GraphProfile, LayerTime, StageShare } from '../types.ts';
 import { type GraphName, otherBlock, type PolicyStage, policyStages, stageOfBlock } from './blocks.ts';
 import type { GraphRun, LayerRun } from './layerRuns.ts';
@@ -140,15 +141,4 @@ function sums(rows: readonly Row[], runs: number): number[] {
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
-}
-
-function mean(values: readonly number[]): number {
-  return values.length === 0 ? 0 : sum(values) / values.length;
-}
-
-export function median(values: readonly number[]): number {
-  if (values.length === 0) return 0;
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }

@@ -6,15 +6,15 @@
 import { SemanticVlaError } from '../../support/errors.ts';
 
 export interface InspectedLayer {
-  /** TensorRT's word; empty where it does not say. */
+  /** TensorRT's layer type; empty where it is not given. */
   readonly kind: string;
-  /** `[ONNX Layer: ...]`, one for each node; empty where it does not say. */
+  /** `[ONNX Layer: ...]`, one for each node; empty where it is not given. */
   readonly metadata: string;
 }
 
 export interface InspectedPlan {
   readonly layers: ReadonlyMap<string, InspectedLayer>;
-  /** The whole account, for who reads trtexec's layer info. */
+  /** The inspector's whole output, for tools that read trtexec's layer info. */
   readonly info: object;
 }
 

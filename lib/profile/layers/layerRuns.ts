@@ -1,10 +1,4 @@
-/** What a runtime's profiler said of some runs of one graph, in the same words for every runtime. */
-
-/** Shape and type of something a layer reads or makes, in the runtime's words. */
-export interface LayerTensor {
-  readonly type: string;
-  readonly dims: readonly number[];
-}
+/** A runtime's profile of some runs of one graph, in one form for all runtimes. */
 
 /** One node or kernel of one run. */
 export interface LayerRun {
@@ -12,15 +6,12 @@ export interface LayerRun {
   readonly name: string;
   /** Operator, or TensorRT's layer type; empty where the runtime does not say. */
   readonly kind: string;
-  /** What the runtime keeps of the nodes that it made the layer of; empty where that is the name. */
+  /** What the runtime records about the nodes behind the layer; empty where the name says it. */
   readonly metadata: string;
-  /** Since the run began, milliseconds; null where the runtime tells only how long. */
+  /** Since the run began, milliseconds; null where the runtime reports durations only. */
   readonly startMs: number | null;
   /** Its own time: without what ran inside it. */
   readonly ms: number;
-  /** Empty where the runtime does not say. */
-  readonly inputs: readonly LayerTensor[];
-  readonly outputs: readonly LayerTensor[];
 }
 
 /** One run of one graph. */

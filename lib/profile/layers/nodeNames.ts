@@ -1,5 +1,5 @@
 /**
- * The names that lib/graph gave, out of what a runtime calls the layer it made of them.
+ * Recovers the names that lib/graph gave from what a runtime calls the layers it makes of them.
  *
  * ONNX Runtime   appends the fusion (`llama/layer0/input_norm/scaled/SimplifiedLayerNormFusion/`), prefixes (`fused head/fc1`),
  *                or writes the function that it inlined (`_inlfunc_instructionTopK_patch_norm`)

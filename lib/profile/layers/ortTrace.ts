@@ -5,7 +5,7 @@
  */
 
 import { SemanticVlaError } from '../../support/errors.ts';
-import type { GraphRun, LayerRun, LayerTensor } from './layerRuns.ts';
+import type { GraphRun, LayerRun } from './layerRuns.ts';
 
 const nodeSuffix = '_kernel_time';
 
@@ -15,8 +15,6 @@ interface TraceEvent {
   readonly ts: number;
   readonly dur: number;
   readonly kind: string;
-  readonly inputs: readonly LayerTensor[];
-  readonly outputs: readonly LayerTensor[];
 }
 
 /**
@@ -44,7 +42,7 @@ function byStart(a: TraceEvent, b: TraceEvent): number {
   return a.ts - b.ts || b.dur - a.dur;
 }
 
-/** A node that runs others (If, Loop) keeps only what is not theirs, so that the times of all sum to the run's. */
+/** A node that runs others (If, Loop) keeps only its own time, so that the times add up to the run's. */
 function ownTimes(nodes: readonly TraceEvent[], start: number): LayerRun[] {
   const own = nodes.map(({ dur }) => dur);
   const open: number[] = [];
@@ -63,8 +61,6 @@ function ownTimes(nodes: readonly TraceEvent[], start: number): LayerRun[] {
     metadata: '',
     startMs: (node.ts - start) / 1000,
     ms: Math.max(own[i]!, 0) / 1000,
-    inputs: node.inputs,
-    outputs: node.outputs,
   }));
 }
 
@@ -96,23 +92,8 @@ function readEvents(text: string, label: string): TraceEvent[] {
         ts,
         dur,
         kind: typeof facts.op_name === 'string' ? facts.op_name : '',
-        inputs: tensors(facts.input_type_shape),
-        outputs: tensors(facts.output_type_shape),
       },
     ];
-  });
-}
-
-/** `[{"float": [2, 256]}]`; what is spelled otherwise is left out, since no time depends on it. */
-function tensors(value: unknown): LayerTensor[] {
-  if (!Array.isArray(value)) return [];
-  return value.flatMap((entry: unknown) => {
-    if (typeof entry !== 'object' || entry === null) return [];
-    return Object.entries(entry).flatMap(([type, dims]: [string, unknown]) =>
-      Array.isArray(dims) && dims.every((n) => typeof n === 'number')
-        ? [{ type, dims: dims as number[] }]
-        : [],
-    );
   });
 }
 

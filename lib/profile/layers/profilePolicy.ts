@@ -19,9 +19,10 @@ import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
-import { type Binding, layerInfo } from '../export/trtexecProfile.ts';
 import { type SubjectStarts, seriesWarnings } from '../machine/seriesWarnings.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
+import { median } from '../measure/percentiles.ts';
+import { observationFor, usualInstruction } from '../measure/randomObservation.ts';
 import { EventLoopWatch } from '../trace/eventLoopWatch.ts';
 import { withMachine } from '../trace/machineCounters.ts';
 import type { Timeline } from '../trace/timeline.ts';
@@ -36,10 +37,9 @@ import type {
 import type { GraphName } from './blocks.ts';
 import { buildTimeline } from './buildTimeline.ts';
 import { type ChunkInput, type ChunkTimes, runChunk } from './chunkRun.ts';
-import { foldGraph, median } from './foldLayers.ts';
+import { foldGraph } from './foldLayers.ts';
 import type { GraphRun } from './layerRuns.ts';
 import { checkProfileOptions, expectedRounds, isEnough, type ProfileOptions } from './profileOptions.ts';
-import { syntheticInstruction, syntheticObservation } from './syntheticInput.ts';
 import { type WatchedSession, watchCpu, watchTensorRt } from './watchedSession.ts';
 
 /** A profile with the timeline and the layer information that its exports are made of. */
@@ -47,8 +47,8 @@ export interface PolicyProfile {
   readonly report: ProfileReport;
   /** The profiled chunks on a time line, for a trace. */
   readonly timeline: Timeline;
-  /** The layers of each graph in the form of TensorRT's inspector. */
-  readonly layerInfo: Readonly<Record<GraphName, object>>;
+  /** What TensorRT's inspector says of each graph; null of the CPU runtime, which has none. */
+  readonly layerInfo: Readonly<Record<GraphName, object>> | null;
 }
 
 const graphs: readonly GraphName[] = ['policy', 'instruction'];
@@ -68,12 +68,12 @@ export async function profilePolicy(
   const { parts, options: policyOptions } = opened;
   const { checkpoint, platform } = parts;
   const unnormKey = resolveUnnormKey(checkpoint, options.unnormKey ?? policyOptions.unnormKey);
-  const observation = options.observation ?? syntheticObservation(parts, unnormKey);
+  const observation = options.observation ?? observationFor(parts, unnormKey);
   const input: ChunkInput = {
     parts,
     frames: pickFrames(observation, platform.cameras),
     state: stateOf(observation.state, platform.proprio),
-    instruction: options.instruction ?? syntheticInstruction,
+    instruction: options.instruction ?? usualInstruction,
     unnormKey,
   };
   const watched = watching(opened, options);
@@ -136,8 +136,6 @@ interface Watching {
   readonly open: (isProfiled: boolean) => Promise<WatchedSession>;
   /** Both sessions at once: they take turns. On a device each holds its own weights, and there is room for one. */
   readonly takesTurns: boolean;
-  /** Inputs and outputs of each graph, where the runtime does not list them itself. */
-  readonly bindings: Readonly<Record<GraphName, readonly Binding[]>>;
 }
 
 function watching({ parts, options: policyOptions }: OpenedPolicy, options: ProfileOptions): Watching {
@@ -155,21 +153,10 @@ function watching({ parts, options: policyOptions }: OpenedPolicy, options: Prof
         ...(onLayers === undefined ? {} : { onLayers }),
         ...hooks,
       });
-    return {
-      open: (isProfiled) => watchTensorRt(open, isProfiled),
-      takesTurns: false,
-      bindings: { instruction: [], policy: [] },
-    };
+    return { open: (isProfiled) => watchTensorRt(open, isProfiled), takesTurns: false };
   }
   const session = { ...cpuSessionOptions(parts, policyOptions), ...hooks };
-  return {
-    open: (isProfiled) => watchCpu(session, isProfiled),
-    takesTurns: true,
-    bindings: {
-      instruction: [...session.instruction.inputs, ...session.instruction.outputs],
-      policy: [...session.policy.inputs, ...session.policy.outputs],
-    },
-  };
+  return { open: (isProfiled) => watchCpu(session, isProfiled), takesTurns: true };
 }
 
 interface Measured {
@@ -183,56 +170,30 @@ interface Measured {
 }
 
 async function measure(watched: Watching, input: ChunkInput, options: ProfileOptions): Promise<Measured> {
-  const { warmUp = 3 } = options;
-  const times = { plain: [] as ChunkTimes[], profiled: [] as ChunkTimes[] };
+  const { warmUp = 3, signal } = options;
+  const times: Record<'plain' | 'profiled', ChunkTimes[]> = { plain: [], profiled: [] };
   const eventLoop = new EventLoopWatch();
-  const finish = async (profiled: WatchedSession): Promise<Measured> => {
+  const chunksOf = (kind: keyof typeof times, session: WatchedSession) => async (chunk: number) => {
+    if (kind === 'profiled' && chunk === 0) eventLoop.start();
+    const result = await runChunk(session, input, chunk, signal);
+    if (chunk >= 0) times[kind].push(result);
+  };
+  try {
+    await using plain = await watched.open(false);
+    if (!watched.takesTurns) {
+      await rounds([chunksOf('plain', plain)], options, 'measuring without the profiler');
+      await plain.close();
+    }
+    await using profiled = await watched.open(true);
+    const beside = watched.takesTurns ? [chunksOf('plain', plain)] : [];
+    await rounds([...beside, chunksOf('profiled', profiled)], options, 'profiling');
+    eventLoop.stop();
     const all = await profiled.finish();
     const runs = { instruction: all.instruction.slice(warmUp), policy: all.policy.slice(warmUp) };
     const layerInfo = await profiled.layerInfo();
     return { ...times, runs, eventLoop, runtime: profiled.runtime, layerInfo };
-  };
-  const plainOf = (session: WatchedSession) => async (chunk: number) => {
-    const result = await runChunk(session, input, chunk, options.signal);
-    if (chunk >= 0) times.plain.push(result);
-  };
-  const profiledOf = (session: WatchedSession) => async (chunk: number) => {
-    if (chunk === 0) eventLoop.start();
-    const result = await runChunk(session, input, chunk, options.signal);
-    if (chunk >= 0) times.profiled.push(result);
-  };
-  const profiling = async (runs: readonly ((chunk: number) => Promise<void>)[]): Promise<void> => {
-    try {
-      await rounds(runs, options, 'profiling');
-    } finally {
-      eventLoop.stop();
-    }
-  };
-  return using(watched.open(false), async (plain) => {
-    if (watched.takesTurns) {
-      return using(watched.open(true), async (profiled) => {
-        await profiling([plainOf(plain), profiledOf(profiled)]);
-        return finish(profiled);
-      });
-    }
-    await rounds([plainOf(plain)], options, 'measuring without the profiler');
-    await plain.close();
-    return using(watched.open(true), async (profiled) => {
-      await profiling([profiledOf(profiled)]);
-      return finish(profiled);
-    });
-  });
-}
-
-async function using<T>(
-  opening: Promise<WatchedSession>,
-  body: (session: WatchedSession) => Promise<T>,
-): Promise<T> {
-  const session = await opening;
-  try {
-    return await body(session);
   } finally {
-    await session.close();
+    eventLoop.stop();
   }
 }
 
@@ -261,7 +222,7 @@ async function rounds(
 function summarize(
   { parts, options }: OpenedPolicy,
   measured: Measured,
-  { takesTurns, bindings }: Watching,
+  { takesTurns }: Watching,
   { machine, warnings }: Pick<ProfileReport, 'machine' | 'warnings'>,
 ): PolicyProfile {
   const { checkpoint, platform, threads } = parts;
@@ -301,10 +262,7 @@ function summarize(
       buildTimeline(title, profiled, runs, measured.eventLoop, takesTurns ? plain : []),
       machine,
     ),
-    layerInfo: measured.layerInfo ?? {
-      instruction: layerInfo(runs.instruction[0]!, bindings.instruction),
-      policy: layerInfo(runs.policy[0]!, bindings.policy),
-    },
+    layerInfo: measured.layerInfo,
   };
 }
 

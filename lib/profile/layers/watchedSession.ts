@@ -20,7 +20,7 @@ import { type InspectedPlan, parseInspector } from './inspector.ts';
 import { alignRuns, type GraphRun, type LayerRun, type RunWindow } from './layerRuns.ts';
 import { parseOrtTrace } from './ortTrace.ts';
 
-/** `window`: when the inference thread was at it. */
+/** `window`: when the inference thread worked on it. */
 export interface WatchedAnswer<T> {
   readonly value: T;
   readonly window: RunWindow;
@@ -36,7 +36,8 @@ export interface WatchedFrames {
   drop(): void;
 }
 
-export interface WatchedSession {
+/** Closing it twice is closing it once. */
+export interface WatchedSession extends AsyncDisposable {
   /** Library and version. */
   readonly runtime: string;
   encode(input: InstructionInput, signal?: AbortSignal): Promise<WatchedAnswer<InstructionState>>;
@@ -54,7 +55,7 @@ export interface WatchedSession {
   close(): Promise<void>;
 }
 
-/** Beyond it the text of a trace is not one string any more, and hundreds of runs say no more than dozens. */
+/** A larger trace does not fit into one string, and hundreds of runs say no more than dozens. */
 const largestTrace = 256 * 2 ** 20;
 
 /**
@@ -74,6 +75,10 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
     throw error;
   }
   const windows: Record<GraphName, RunWindow[]> = { instruction: [], policy: [] };
+  const close = async (): Promise<void> => {
+    await session.close();
+    await remove();
+  };
   return {
     runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
     encode: async (input, signal) => {
@@ -99,10 +104,8 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
       return result;
     },
     layerInfo: () => Promise.resolve(null),
-    close: async () => {
-      await session.close();
-      await remove();
-    },
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }
 
@@ -113,9 +116,9 @@ function onnxRuntimeVersion(): string {
 type OnLayers = NonNullable<TensorRtSessionOptions['onLayers']>;
 
 /**
- * TensorRT, with its profiler or without. The profiler tells how long each layer took and not when it began; it waits for
+ * TensorRT, with its profiler or without. The profiler reports how long each layer took, not when it began; it waits for
  * the device after each run and allows no CUDA graph, so such a run is slower than the one that a robot makes.
- * @param open a session that hands its layers to what it is given
+ * @param open opens a session that passes its layers to the callback
  */
 export async function watchTensorRt(
   open: (onLayers?: OnLayers) => Promise<TensorRtSession>,
@@ -123,7 +126,7 @@ export async function watchTensorRt(
 ): Promise<WatchedSession> {
   const runs: Record<GraphName, GraphRun[]> = { instruction: [], policy: [] };
   let plans: Readonly<Record<GraphName, InspectedPlan>> | null = null;
-  // runs of others, such as the comparison with the CPU runtime when it is opened, are none of ours
+  // other runs, such as the check against the CPU runtime when the session opens, are not counted
   let at: number | null = null;
   const onLayers: OnLayers = (graph, { names, ms }, whole) => {
     if (at === null || plans === null) return;
@@ -135,8 +138,6 @@ export async function watchTensorRt(
         metadata: known.get(name)?.metadata ?? '',
         startMs: null,
         ms: ms[i]!,
-        inputs: [],
-        outputs: [],
       }),
     );
     runs[graph].push({ at, ms: whole, layers });
@@ -182,6 +183,7 @@ export async function watchTensorRt(
         plans === null ? null : { instruction: plans.instruction.info, policy: plans.policy.info },
       ),
     close: () => session.close(),
+    [Symbol.asyncDispose]: () => session.close(),
   };
 }
 
@@ -214,7 +216,7 @@ async function readTrace(folder: string, graph: GraphName): Promise<string> {
   return readFile(path, 'utf8');
 }
 
-/** A full profiler drops events silently; half a profile would be read as a fast policy. */
+/** A full profiler drops events silently; half a profile would look like a fast policy. */
 function requireAll(runs: GraphRun[], windows: readonly RunWindow[], graph: GraphName): GraphRun[] {
   const missing = runs.findIndex(({ layers }) => layers.length === 0);
   if (runs.length === windows.length && missing < 0) return runs;

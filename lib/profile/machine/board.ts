@@ -1,4 +1,4 @@
-/** What the machine is: board, processor, operating system, and whether it is one at all. */
+/** What the machine is: board, processor, operating system, real or virtual. */
 
 import { availableParallelism } from 'node:os';
 import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';

@@ -1,4 +1,4 @@
-/** Clocks and their ranges from sysfs, MHz: cores by cpufreq, GPU and memory by devfreq. Readable without root. */
+/** Clocks and their ranges from sysfs, MHz, and how busy the GPU is: cores by cpufreq, GPU and memory by devfreq. Readable without root. */
 
 import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { ClockRange, Reading } from '../types.ts';
@@ -7,7 +7,7 @@ const cpuRoot = '/sys/devices/system/cpu';
 const devfreqRoot = '/sys/class/devfreq';
 
 /** devfreq names by board: Orin `17000000.gpu` (before it `...ga10b`), Thor `gpu-gpc-0` and `bwmgr` for the memory. */
-export function domainOf(entry: string): string | null {
+function domainOf(entry: string): string | null {
   if (/\.(gpu|ga10b|gv11b)$/.test(entry)) return 'gpu';
   if (/^gpu-[a-z]+-\d+$/.test(entry)) return entry;
   return entry === 'bwmgr' || /(^|\.)emc$/.test(entry) ? 'emc' : null;
@@ -65,6 +65,16 @@ export function readClockRanges(probe: MachineProbe): ClockRange[] {
   });
 }
 
+/** Percent. A Jetson's GPU reports thousandths beside its clock; other machines report nothing here. */
+export function readLoads(probe: MachineProbe): Reading[] {
+  return probe.list(devfreqRoot).flatMap((entry) => {
+    const name = domainOf(entry);
+    if (name === null || !name.startsWith('gpu')) return [];
+    const thousandths = readNumber(probe, `${devfreqRoot}/${entry}/device/load`);
+    return thousandths === null ? [] : [{ name, value: thousandths / 10 }];
+  });
+}
+
 /** `performance`; several, if cores differ, with a comma; null where the kernel has no cpufreq (most virtual machines). */
 export function readGovernor(probe: MachineProbe): string | null {
   const names = new Set<string>();
@@ -76,7 +86,7 @@ export function readGovernor(probe: MachineProbe): string | null {
   return names.size === 0 ? null : [...names].sort().join(',');
 }
 
-/** Whether cores and GPU can move; null where either does not tell. */
+/** Whether cores and GPU can move; null where either is unknown. */
 export function areClocksHeld(ranges: readonly ClockRange[]): boolean | null {
   const cores = ranges.filter(({ name }) => name.startsWith('cpu'));
   const gpus = ranges.filter(({ name }) => name.startsWith('gpu'));

@@ -1,4 +1,4 @@
-/** Counts since boot whose growth over a run tells what happened in it. */
+/** Counters since boot whose growth over a run shows what happened in it. */
 
 import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';

@@ -1,13 +1,12 @@
 /** The end of a run: how the machine is now, what it drew, and who else was busy. */
 
 import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
-import type { MachineSampling, MachineState } from '../types.ts';
-import { grownCounters } from './counters.ts';
-import { energyPerChunk } from './energy.ts';
+import type { MachineSampling, MachineSeries, MachineState } from '../types.ts';
 import { processShares } from './processes.ts';
 import { readSnapshot } from './readMachine.ts';
 import type { SampledRun } from './sampleMachine.ts';
 import { fromStart } from './seriesBuilder.ts';
+import { subjectEnergy } from './subjectEnergy.ts';
 
 /** How the times of a run are counted. */
 export interface RunTimes {
@@ -32,37 +31,40 @@ export function finishMachine(
   run: SampledRun | null,
   { chunks, startMonotonicMs, measuredFromMs, probe = machineProbe }: FinishMachineOptions,
 ): MachineState {
-  const series = run?.series ?? null;
+  const sampled = run?.series ?? null;
+  const series = sampled && {
+    ...fromStart(sampled, startMonotonicMs ?? sampled.atMs[0] ?? 0),
+    ...(measuredFromMs === undefined || !Number.isFinite(measuredFromMs) ? {} : { measuredFromMs }),
+  };
   return {
     ...start,
     end: readSnapshot(probe),
-    energy: run && energyPerChunk(run.power, chunks),
+    energy: series && energyOf(series, chunks),
     sampling: run && samplingOf(run, start.cpu.cores),
-    series: series && {
-      ...fromStart(series, startMonotonicMs ?? series.atMs[0] ?? 0),
-      ...(measuredFromMs === undefined || !Number.isFinite(measuredFromMs) ? {} : { measuredFromMs }),
-    },
+    series,
   };
 }
 
+/** Of the whole run, warm-up included; null where it cannot be told. */
+function energyOf(series: MachineSeries, chunks: number): MachineState['energy'] {
+  const { atMs } = series;
+  const energy = subjectEnergy(series, [{ fromMs: atMs[0]!, toMs: atMs.at(-1)!, chunks }]);
+  return energy.joulesPerChunk === null || chunks <= 0 ? null : energy;
+}
+
 function samplingOf(run: SampledRun, cores: number): MachineSampling {
-  const { extremes, seconds, before, after, processorMs = null } = run;
+  const { samples, intervalMs, costMs, seconds, before, after, processorMs = null } = run;
   const { ownSeconds, others } = processShares(before.processes, after.processes, process.pid, seconds);
   const busy =
     before.busySeconds === null || after.busySeconds === null ? null : after.busySeconds - before.busySeconds;
   return {
-    ...extremes,
-    costPercent: seconds === 0 ? 0 : (processorMs ?? extremes.costMs * extremes.samples) / (10 * seconds),
+    samples,
+    intervalMs,
+    costMs,
+    costPercent: seconds === 0 ? 0 : (processorMs ?? costMs * samples) / (10 * seconds),
     costIs: processorMs === null ? 'elapsed time' : 'processor time',
     othersPercent:
       busy === null || seconds === 0 ? null : (100 * Math.max(0, busy - ownSeconds)) / (cores * seconds),
     others,
   };
-}
-
-/** Every reason for which the machine was slowed during the run, by alarms, reasons and counters. */
-export function throttlingOf({ start, end, sampling }: MachineState): string[] {
-  const grown = end === null ? [] : grownCounters(start.counters ?? [], end.counters ?? []);
-  const seen = [start, end].flatMap((snapshot) => snapshot?.throttling ?? []);
-  return [...new Set([...seen, ...(sampling?.throttling ?? []), ...grown])];
 }

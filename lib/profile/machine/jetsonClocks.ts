@@ -7,7 +7,7 @@ import { malformed, type Parsed } from './parsed.ts';
 export interface JetsonClocks {
   /** MHz: `cpu0` ..., `gpu` (Orin) or `gpu-gpc-0`, `gpu-nvd-0` (Thor), `emc`. Powered-off cores are left out. */
   readonly ranges: readonly ClockRange[];
-  /** Every CPU and the GPU cannot move. The memory clock counts where the board tells whether it is overridden. */
+  /** The clocks of all cores and of the GPU are fixed; the memory clock counts where the board says whether it is overridden. */
   readonly locked: boolean;
   readonly powerMode: string | null;
 }

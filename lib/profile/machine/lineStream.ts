@@ -9,7 +9,7 @@ export interface TimedLine {
   readonly atMs: number;
 }
 
-/** A line of a sensor is shorter; what never ends is not kept. */
+/** Lines of sensors are shorter; one that never ends is dropped. */
 const longestLine = 1 << 16;
 
 export class LineStream {
@@ -17,7 +17,7 @@ export class LineStream {
   #rest = '';
   #latest: TimedLine | null = null;
 
-  /** A command that is not there, or ends, has no newer lines: `latest` grows old and its reader says so. */
+  /** Of a command that is missing, or has ended, no newer line comes: `latest` grows too old. */
   constructor(command: string, args: readonly string[]) {
     this.#child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child.on('error', () => {});
@@ -46,6 +46,7 @@ export class LineStream {
 
   /** Ends the command. Idempotent. */
   close(): void {
-    this.#child.kill();
+    // of a command that could not be started Node 20 signals process 0, which is this one and its whole group
+    if (this.#child.pid !== undefined) this.#child.kill();
   }
 }

@@ -1,14 +1,15 @@
 /** The machine in rows for people: `doctor`, `bench` and the report print the same. */
 
 import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
-import { throttlingOf } from './finishMachine.ts';
+import { rangesOf, throttlingOf } from './seenInRun.ts';
+import { energyText } from './subjectEnergy.ts';
 
 export type MachineRow = readonly [label: string, value: string];
 
 const list = (readings: readonly Reading[], unit: string, digits: number): string =>
   readings.map(({ name, value }) => `${name} ${value.toFixed(digits)} ${unit}`).join(', ');
 
-/** What it is and how it is set. What the machine does not tell has no row. */
+/** What it is and how it is set. What the machine does not report has no row. */
 export function settingRows(machine: MachineState): MachineRow[] {
   const { board, cpu, gpu, jetpack, powerMode, clocksLocked, clockRanges = [], os, virtual } = machine;
   const gpuFacts = gpu && [
@@ -36,7 +37,7 @@ export function settingRows(machine: MachineState): MachineRow[] {
 
 function momentRows(label: string, snapshot: MachineSnapshot): MachineRow[] {
   const { temperatures, clocks, power, load, memoryFreeBytes } = snapshot;
-  // one core stands for its equals
+  // one core stands for all
   const shown = clocks.filter(({ name }) => !/^cpu[1-9]/.test(name));
   const parts = [
     list(temperatures, '°C', 1),
@@ -48,7 +49,7 @@ function momentRows(label: string, snapshot: MachineSnapshot): MachineRow[] {
   return parts.length === 0 ? [] : [[label, parts.join('; ')]];
 }
 
-/** Whether there is anything that would have shown it: alarms of rails, counters, or a GPU's reasons. */
+/** Whether throttling would have been visible: alarms of rails, counters, or a GPU's reasons. */
 function tellsThrottling({ start, gpu }: MachineState): boolean {
   const counts = (start.counters ?? []).some(({ name }) => !name.startsWith('cpu-'));
   return counts || start.power.length > 0 || gpu !== null;
@@ -58,12 +59,12 @@ function tellsThrottling({ start, gpu }: MachineState): boolean {
 export function machineRows(machine: MachineState): MachineRow[] {
   const { start, end, energy, sampling } = machine;
   const throttling = throttlingOf(machine);
-  const hottest = sampling ? list(sampling.hottest, '°C', 1) : '';
+  const hottest = rangesOf(machine, 'temperature').map(({ name, max }) => ({ name, value: max }));
   return [
     ...settingRows(machine),
     ...momentRows('at the start', start),
     ...(end === null ? [] : momentRows('at the end', end)),
-    ...(hottest === '' ? [] : [['hottest', hottest] as const]),
+    ...(hottest.length === 0 ? [] : [['hottest', list(hottest, '°C', 1)] as const]),
     ...(end === null
       ? []
       : [
@@ -76,14 +77,7 @@ export function machineRows(machine: MachineState): MachineRow[] {
                 : 'not told',
           ] as const,
         ]),
-    ...(energy === null
-      ? []
-      : [
-          [
-            'energy',
-            `${energy.joulesPerChunk.toFixed(2)} J a chunk, ${energy.meanWatts.toFixed(1)} W (${energy.source}, ${energy.samples} samples)`,
-          ] as const,
-        ]),
+    ...(energy === null ? [] : [['energy', energyText(energy)] as const]),
     ...(sampling
       ? [
           [

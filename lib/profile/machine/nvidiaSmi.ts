@@ -1,21 +1,37 @@
 /**
  * NVIDIA's GPU through the text of `nvidia-smi`: it is there with every driver, desktop and Thor, and needs no native code.
- * What a GPU does not tell (`[N/A]`, `[Not Supported]`) is null.
+ * Asked once for what it is, and many times a second, by one process that stays, for how it is now, since starting it takes
+ * longer than the time between two samples. What a GPU does not tell (`[N/A]`, `[Not Supported]`) is null.
  */
 
 import type { MachineProbe } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
+import { LineStream } from './lineStream.ts';
 import { malformed, type Parsed, wholeNumberText } from './parsed.ts';
 
-export interface GpuReading {
-  readonly name: string;
-  readonly driver: string | null;
-  readonly computeCapability: string | null;
-  readonly memoryBytes: number | null;
-  readonly persistence: boolean | null;
+const factFields = ['name', 'driver_version', 'compute_cap', 'memory.total'] as const;
+
+/** `power.draw` is a mean over a second from Ampere on; newer drivers also tell the newest value. */
+const powerFields = ['power.draw.instant', 'power.draw'] as const;
+/** The mask has two names: drivers before 535 know only the second. */
+const maskFields = ['clocks_event_reasons.active', 'clocks_throttle_reasons.active'] as const;
+const momentFields = [
+  'clocks.current.graphics',
+  'clocks.current.memory',
+  'temperature.gpu',
+  'utilization.gpu',
+  'utilization.memory',
+  ...powerFields,
+  ...maskFields,
+] as const;
+type Field = (typeof factFields)[number] | (typeof momentFields)[number];
+
+/** What the first GPU answered, by field; null: it does not tell. A field that the driver does not know is absent. */
+export type GpuCells = ReadonlyMap<Field, string | null>;
+
+/** What moves while a policy runs. */
+export interface GpuMoment {
   /** MHz. */
-  readonly maxClock: number | null;
-  readonly maxMemoryClock: number | null;
   readonly clock: number | null;
   readonly memoryClock: number | null;
   /** Degrees Celsius. */
@@ -24,31 +40,9 @@ export interface GpuReading {
   readonly watts: number | null;
   /** Why the clocks are lower than they could be; an idle GPU is no reason. null: it does not tell. */
   readonly reasons: readonly string[] | null;
-}
-
-/** What moves while a policy runs. */
-export interface GpuMoment
-  extends Pick<GpuReading, 'clock' | 'memoryClock' | 'temperature' | 'watts' | 'reasons'> {
   /** Percent of the time that it was busy: `gpu`, `gpu-memory`. */
-  readonly loads?: readonly Reading[];
+  readonly loads: readonly Reading[];
 }
-
-const fields = [
-  'name',
-  'driver_version',
-  'compute_cap',
-  'memory.total',
-  'persistence_mode',
-  'clocks.max.graphics',
-  'clocks.max.memory',
-  'clocks.current.graphics',
-  'clocks.current.memory',
-  'temperature.gpu',
-  'power.draw',
-];
-
-/** The mask has two names: drivers before 535 know only the second. */
-export const maskNames = ['clocks_event_reasons.active', 'clocks_throttle_reasons.active'];
 
 /** Bits of the mask, as NVML defines them. Bit 0, an idle GPU, is not listed: it slows nothing that runs. */
 const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
@@ -62,68 +56,115 @@ const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
   [0x100n, 'display_clock_setting'],
 ];
 
-/**
- * All at once where the driver knows every field; else field by field, since one that it does not know loses the answer.
- * @returns the first GPU; null: no nvidia-smi that answers
- */
-export function readNvidiaSmi(probe: MachineProbe): Parsed<GpuReading> | null {
-  const ask = (names: readonly string[]): string | null => {
-    const query = `--query-gpu=${names.join(',')}`;
-    const text = probe.run('nvidia-smi', [query, '--format=csv,noheader,nounits', '--id=0']);
-    return text === null || text.trim() === '' ? null : text;
-  };
-  for (const mask of maskNames) {
-    const text = ask([...fields, mask]);
-    if (text !== null) return parseNvidiaSmi(text);
-  }
-  const name = ask(['name']);
-  if (name === null) return null;
-  const one = (field: string): string => ask([field])?.split('\n', 1)[0]?.trim() ?? '[N/A]';
-  const mask = maskNames.map(one).find((text) => reasonsOf(text) !== null) ?? '[N/A]';
-  return parseNvidiaSmi(`${[...fields.map(one), mask].join(', ')}\n`);
+const query = (fields: readonly Field[], index = 0): string[] => [
+  `--query-gpu=${fields.join(',')}`,
+  '--format=csv,noheader,nounits',
+  `--id=${index}`,
+];
+
+function ask(probe: MachineProbe, fields: readonly Field[], index: number): Parsed<GpuCells> | null {
+  const text = probe.run('nvidia-smi', query(fields, index));
+  return text === null || text.trim() === '' ? null : parseGpuCells(text, fields);
 }
 
 /**
- * @param text one line of comma-separated values, in the order of `fields`, and the mask; other lines (a warning of the
- *   driver's) are passed over
+ * All fields at once where the driver knows them; else one by one, since one that it does not know loses the answer.
+ * @param index of the GPU
+ * @returns null: no nvidia-smi that answers, or no such GPU
  */
-export function parseNvidiaSmi(text: string): Parsed<GpuReading> {
+export function readGpuCells(
+  probe: MachineProbe,
+  fields: readonly Field[] = [...factFields, ...momentFields],
+  index = 0,
+): Parsed<GpuCells> | null {
+  const all = ask(probe, fields, index);
+  if (all !== null) return all;
+  if (ask(probe, ['name'], index) === null) return null;
+  const told = fields.flatMap((field) => {
+    const one = ask(probe, [field], index);
+    return one !== null && 'value' in one ? [...one.value] : [];
+  });
+  return { value: new Map(told) };
+}
+
+/**
+ * @param text one line of comma-separated values, in the order of `fields`; other lines (a warning of the driver's), and one
+ *   without its end, are passed over
+ */
+export function parseGpuCells(text: string, fields: readonly Field[]): Parsed<GpuCells> {
   const cells = text
     .slice(0, text.lastIndexOf('\n') + 1)
     .split('\n')
     .map((line) => line.split(',').map((cell) => cell.trim()))
-    .find((line) => line.length === fields.length + 1 && line[0] !== '');
+    .find((line) => line.length === fields.length && line[0] !== '');
   if (cells === undefined)
-    return malformed('nvidia-smi', `${fields.length + 1} values and the end of the line`, text);
-  const cell = (name: string): string | null => readableCell(cells[fields.indexOf(name)]!);
-  const number = (name: string): number | null => wholeNumberText(cell(name));
-  const memory = number('memory.total');
-  const persistence = cell('persistence_mode');
+    return malformed('nvidia-smi', `${fields.length} values and the end of the line`, text);
+  // a cell that says why it holds nothing
+  const readable = cells.map((cell) => (/^(?:\[.*\]|N\/A|ERR!)$/.test(cell) ? null : cell));
+  return { value: new Map(fields.map((field, i) => [field, readable[i]!])) };
+}
+
+/** What a GPU is; what it does not tell is null. */
+export interface GpuFacts {
+  readonly name: string;
+  readonly driver: string | null;
+  readonly computeCapability: string | null;
+  readonly memoryBytes: number | null;
+}
+
+/** Every GPU of the machine, in nvidia-smi's order; empty: no nvidia-smi that answers. */
+export function readGpus(probe: MachineProbe): readonly Parsed<GpuFacts>[] {
+  const text = probe.run('nvidia-smi', ['--query-gpu=index', '--format=csv,noheader']) ?? '';
+  const indices = text.split('\n').filter((line) => /^\d+$/.test(line.trim()));
+  return indices.flatMap((index): readonly Parsed<GpuFacts>[] => {
+    const cells = readGpuCells(probe, factFields, Number(index));
+    if (cells === null) return [];
+    return 'value' in cells ? [{ value: gpuFacts(cells.value) }] : [cells];
+  });
+}
+
+export function gpuFacts(cells: GpuCells): GpuFacts {
+  const memory = wholeNumberText(cells.get('memory.total') ?? null);
   return {
-    value: {
-      name: cells[0]!,
-      driver: cell('driver_version'),
-      computeCapability: cell('compute_cap'),
-      memoryBytes: memory === null ? null : memory * 2 ** 20,
-      persistence: persistence === null ? null : persistence === 'Enabled',
-      maxClock: number('clocks.max.graphics'),
-      maxMemoryClock: number('clocks.max.memory'),
-      clock: number('clocks.current.graphics'),
-      memoryClock: number('clocks.current.memory'),
-      temperature: number('temperature.gpu'),
-      watts: number('power.draw'),
-      reasons: reasonsOf(cells.at(-1)!),
-    },
+    name: cells.get('name') ?? 'unknown',
+    driver: cells.get('driver_version') ?? null,
+    computeCapability: cells.get('compute_cap') ?? null,
+    memoryBytes: memory === null ? null : memory * 2 ** 20,
   };
 }
 
-/** null for a cell that says why it holds nothing. */
-export function readableCell(value: string): string | null {
-  return /^(?:\[.*\]|N\/A|ERR!)$/.test(value) ? null : value;
+export function gpuMoment(cells: GpuCells): GpuMoment {
+  const number = (field: Field): number | null => wholeNumberText(cells.get(field) ?? null);
+  const [gpu, memory] = [number('utilization.gpu'), number('utilization.memory')];
+  const mask = maskFields.map((field) => cells.get(field) ?? null).find((text) => text !== null);
+  return {
+    clock: number('clocks.current.graphics'),
+    memoryClock: number('clocks.current.memory'),
+    temperature: number('temperature.gpu'),
+    watts: powerOf(cells)?.watts ?? null,
+    reasons: reasonsOf(mask ?? ''),
+    loads: [
+      ...(gpu === null ? [] : [{ name: 'gpu', value: gpu }]),
+      ...(memory === null ? [] : [{ name: 'gpu-memory', value: memory }]),
+    ],
+  };
+}
+
+/**
+ * The newest power where it is told, and how often it changes, milliseconds. Of the mean over a second NVML says so
+ * (nvmlDeviceGetPowerUsage); how often the newest value is renewed NVIDIA does not say: 100 ms is taken, as often as it is
+ * asked. On A100 and H100 it covers a quarter of the time (arXiv 2312.02741).
+ */
+export function powerOf(cells: GpuCells): { readonly watts: number; readonly periodMs: number } | null {
+  for (const field of powerFields) {
+    const watts = wholeNumberText(cells.get(field) ?? null);
+    if (watts !== null) return { watts, periodMs: field === 'power.draw' ? 1000 : 100 };
+  }
+  return null;
 }
 
 /** `0x0000000000000004` -> `sw_power_cap`. A bit that is not known here is told by its number. */
-export function reasonsOf(mask: string): readonly string[] | null {
+function reasonsOf(mask: string): readonly string[] | null {
   if (!/^0x[0-9a-f]{1,16}$/i.test(mask)) return null;
   let rest = BigInt(mask) & ~1n;
   const names: string[] = [];
@@ -134,4 +175,32 @@ export function reasonsOf(mask: string): readonly string[] | null {
   }
   if (rest !== 0n) names.push(`reason 0x${rest.toString(16)}`);
   return names;
+}
+
+/** The GPU now, again and again, from one process that stays. */
+export interface GpuStream {
+  readonly pid: number | undefined;
+  /** Between two values of the power sensor, milliseconds; null: it tells no power. */
+  readonly powerPeriodMs: number | null;
+  /** null: nothing came in `maxAgeMs`. */
+  read(maxAgeMs: number): Parsed<GpuMoment> | null;
+  close(): void;
+}
+
+/** null: no such GPU. */
+export function streamGpu(probe: MachineProbe, intervalMs: number): GpuStream | null {
+  const first = readGpuCells(probe, momentFields);
+  if (first === null || !('value' in first) || first.value.size === 0) return null;
+  const fields = [...first.value.keys()];
+  const lines = new LineStream('nvidia-smi', [...query(fields), `--loop-ms=${Math.round(intervalMs)}`]);
+  return {
+    pid: lines.pid,
+    powerPeriodMs: powerOf(first.value)?.periodMs ?? null,
+    read: (maxAgeMs) => {
+      const line = lines.latest(maxAgeMs);
+      const cells = line === null ? null : parseGpuCells(`${line}\n`, fields);
+      return cells === null || !('value' in cells) ? cells : { value: gpuMoment(cells.value) };
+    },
+    close: () => lines.close(),
+  };
 }

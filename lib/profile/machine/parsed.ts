@@ -1,4 +1,4 @@
-/** What reading a text ends with: a value, or why there is none. A parser here never throws and never guesses. */
+/** The result of parsing a text: a value, or why there is none. The parsers here never throw and never guess. */
 
 export type Parsed<T> = { readonly value: T } | { readonly malformed: string };
 
@@ -8,8 +8,8 @@ export function malformed(what: string, expected: string, found: string): { read
 }
 
 /**
- * Of texts that differ only in their figures one is kept, since a sensor prints its words again with every line. At most
- * eight: more is another tool's output.
+ * Texts that differ only in their numbers are kept once, since a tool repeats its words in every line. At most eight: more
+ * would be the output of another tool.
  */
 export class UnreadText {
   readonly #texts = new Map<string, string>();
@@ -19,7 +19,7 @@ export class UnreadText {
     if (this.#texts.size < 8 && !this.#texts.has(words)) this.#texts.set(words, text);
   }
 
-  /** The value; null where there is none, and then why is kept if there was a text at all. */
+  /** The value, or null; the reason is kept when there was a text that could not be parsed. */
   valueIn<T>(parsed: Parsed<T> | null): T | null {
     if (parsed !== null && 'malformed' in parsed) this.add(parsed.malformed);
     return valueIn(parsed);

@@ -8,32 +8,27 @@ import type { Reading } from '../types.ts';
 
 const root = '/sys/class/hwmon';
 
-/** Registers (Texas Instruments, SBOS576, 8.6.2): shunt of 12 bits and a sign in 40 microvolts, bus in 8 millivolts. */
-const ina3221 = { shuntStep: 40, fullScale: 163_800, busStep: 8, largestVolts: 32_760 };
+/** Ends of the registers' ranges (Texas Instruments, SBOS576, 8.6.2): shunt in microvolts, bus in millivolts. */
+const ina3221 = { fullScale: 163_800, largestVolts: 32_760 };
 
 export interface PowerRails {
   /** Watts. */
   readonly rails: readonly Reading[];
   /** Names of rails over their current limit. */
   readonly alarms: readonly string[];
-  /** `INA3221`, `INA3221 and INA238`. */
-  readonly source: string;
 }
 
 /** @returns null where the machine has no such monitor */
 export function readPowerRails(probe: MachineProbe): PowerRails | null {
   const rails: Reading[] = [];
   const alarms: string[] = [];
-  const chips = new Set<string>();
   for (const entry of probe.list(root)) {
     const dir = `${root}/${entry}`;
     const chip = readWord(probe, `${dir}/name`);
     if (chip === 'ina3221') readIna3221(probe, dir, rails, alarms);
     else if (chip === 'ina238') readIna238(probe, dir, rails, alarms);
-    else continue;
-    chips.add(chip.toUpperCase());
   }
-  return rails.length === 0 ? null : { rails, alarms, source: [...chips].sort().join(' and ') };
+  return rails.length === 0 ? null : { rails, alarms };
 }
 
 function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms: string[]): void {
@@ -43,7 +38,7 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
     const millivolts = readNumber(probe, `${dir}/in${channel}_input`);
     const milliamperes = readNumber(probe, `${dir}/curr${channel}_input`);
     if (millivolts === null || milliamperes === null) continue;
-    // at the end of its range it tells a lower bound, not the power
+    // at the end of its range a reading is a lower bound, not the power
     const largest = ina3221.fullScale / (readNumber(probe, `${dir}/shunt${channel}_resistor`) ?? 0);
     if (millivolts >= ina3221.largestVolts || Math.abs(milliamperes) >= largest * 1000) continue;
     rails.push({ name: label, value: (millivolts * milliamperes) / 1e6 });
@@ -54,35 +49,24 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
   }
 }
 
-/** What a monitor itself is able to tell. */
-export interface RailLimits {
-  readonly name: string;
-  /** Time in which it measures all its channels once, with its averaging, milliseconds. */
-  readonly periodMs: number | null;
-  /** Watts of its smallest step, at the voltage and the current of now. */
-  readonly step: number | null;
-}
-
-/** Rails of INA3221 whose kernel tells the shunts; the others do not say (docs.kernel.org/hwmon/ina3221.html). */
-export function readRailLimits(probe: MachineProbe): RailLimits[] {
-  return probe.list(root).flatMap((entry) => {
+/**
+ * Time in which the monitors of the input measure all their channels once, with their averaging, milliseconds; the slowest
+ * counts. null where one of them does not say (docs.kernel.org/hwmon/ina3221.html).
+ */
+export function readPowerPeriod(probe: MachineProbe): number | null {
+  const input = inputPower(readPowerRails(probe)?.rails ?? []);
+  if (input === null) return null;
+  const wanted = input.from.split(' + ');
+  const periods = probe.list(root).flatMap((entry) => {
     const dir = `${root}/${entry}`;
-    if (readWord(probe, `${dir}/name`) !== 'ina3221') return [];
-    const interval = readNumber(probe, `${dir}/update_interval`);
-    return [1, 2, 3].flatMap((channel): RailLimits[] => {
-      const name = readWord(probe, `${dir}/in${channel}_label`);
-      if (name === null || name === 'NC') return [];
-      const read = (file: string): number | null => readNumber(probe, `${dir}/${file}`);
-      const ohms = read(`shunt${channel}_resistor`);
-      const millivolts = read(`in${channel}_input`);
-      const milliamperes = read(`curr${channel}_input`);
-      const known = ohms !== null && ohms > 0 && millivolts !== null && milliamperes !== null;
-      const step = known
-        ? ((ina3221.shuntStep / ohms) * millivolts) / 1000 + (ina3221.busStep * Math.abs(milliamperes)) / 1e6
-        : null;
-      return [{ name, periodMs: interval !== null && interval > 0 ? interval : null, step }];
-    });
+    const labels = ['label', 'in1_label', 'in2_label', 'in3_label'].map((file) =>
+      readWord(probe, `${dir}/${file}`),
+    );
+    return labels.some((label) => label !== null && wanted.includes(label))
+      ? [readNumber(probe, `${dir}/update_interval`) ?? 0]
+      : [];
   });
+  return periods.every((period) => period > 0) ? Math.max(...periods) : null;
 }
 
 function readIna238(probe: MachineProbe, dir: string, rails: Reading[], alarms: string[]): void {
@@ -111,4 +95,19 @@ export function inputPower(
     return { watts: found.reduce((sum, rail) => sum + rail!.value, 0), from: names.join(' + ') };
   }
   return null;
+}
+
+/** The power that energy is computed from: the input, else the GPU card alone; null: no power sensor. */
+export function energySource(
+  power: readonly Reading[],
+): { readonly sensor: string; readonly words: string } | null {
+  const input = inputPower(power);
+  if (input !== null)
+    return { sensor: 'total', words: `${input.from}, sampled from the board's power monitors` };
+  return power.some(({ name }) => name === 'gpu-board')
+    ? {
+        sensor: 'gpu-board',
+        words: 'the GPU card (power.draw of nvidia-smi) alone, without the rest of the machine',
+      }
+    : null;
 }

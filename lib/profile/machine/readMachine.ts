@@ -4,11 +4,10 @@ import { readCpuModel } from '../../support/cpuModel.ts';
 import { type MachineProbe, machineProbe as thisMachine } from '../../support/machineProbe.ts';
 import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
 import { countCores, readBoard, readOnBattery, readOs, readTegraGpu, readVirtual } from './board.ts';
-import { areClocksHeld, readClockRanges, readClocks, readGovernor } from './clocks.ts';
+import { areClocksHeld, readClockRanges, readClocks, readGovernor, readLoads } from './clocks.ts';
 import { readCounters } from './counters.ts';
 import { parseJetsonClocks } from './jetsonClocks.ts';
-import { readLoads } from './loads.ts';
-import { type GpuMoment, type GpuReading, readNvidiaSmi } from './nvidiaSmi.ts';
+import { type GpuMoment, gpuFacts, gpuMoment, readGpuCells } from './nvidiaSmi.ts';
 import { parseNvpmodel } from './nvpmodel.ts';
 import { type Parsed, UnreadText } from './parsed.ts';
 import { inputPower, readPowerRails } from './powerRails.ts';
@@ -24,7 +23,7 @@ export interface ReadMachineOptions {
 /** `end`, `energy` and `sampling` are null: finishMachine.ts fills them in. Takes up to some seconds where tools are slow. */
 export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): MachineState {
   const unread = new UnreadText();
-  const smi = unread.valueIn(readNvidiaSmi(probe));
+  const smi = unread.valueIn(readGpuCells(probe));
   const releaseText = probe.readText('/etc/nv_tegra_release');
   const release = unread.valueIn(parse(releaseText, parseTegraRelease));
   // both are Jetson's; asking elsewhere would only cost time
@@ -38,7 +37,10 @@ export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): M
   return {
     board: readBoard(probe),
     cpu: { model: readCpuModel(probe), cores: countCores(probe), governor: readGovernor(probe) },
-    gpu: smi === null ? tegra && { ...tegra, driver: null, memoryBytes: null } : gpuOf(smi, tegra),
+    gpu:
+      smi === null
+        ? tegra && { ...tegra, driver: null, memoryBytes: null }
+        : withCapability(gpuFacts(smi), tegra),
     jetpack: release === null ? releaseText && 'L4T unknown' : releaseName(release),
     powerMode: mode ?? shown?.powerMode ?? null,
     clocksLocked: shown?.locked ?? areClocksHeld(ranges),
@@ -47,21 +49,17 @@ export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): M
     virtual: readVirtual(probe),
     onBattery: readOnBattery(probe),
     os: readOs(probe),
-    start: snapshot(probe, smi, undefined, unread),
+    start: snapshot(probe, smi && gpuMoment(smi), undefined, unread),
     end: null,
     energy: null,
     sampling: null,
   };
 }
 
-function gpuOf(smi: GpuReading, tegra: ReturnType<typeof readTegraGpu>): NonNullable<MachineState['gpu']> {
-  const { name, driver, memoryBytes, computeCapability } = smi;
-  return {
-    name,
-    driver,
-    memoryBytes,
-    computeCapability: computeCapability ?? tegra?.computeCapability ?? null,
-  };
+type Gpu = NonNullable<MachineState['gpu']>;
+
+function withCapability(gpu: Gpu, tegra: ReturnType<typeof readTegraGpu>): Gpu {
+  return { ...gpu, computeCapability: gpu.computeCapability ?? tegra?.computeCapability ?? null };
 }
 
 function parse<T>(text: string | null, parser: (text: string) => T): T | null {
@@ -72,7 +70,8 @@ function parse<T>(text: string | null, parser: (text: string) => T): T | null {
 export function readSnapshot(probe: MachineProbe): MachineSnapshot {
   const clocks = readClocks(probe);
   const unread = new UnreadText();
-  return snapshot(probe, hasGpuClock(clocks) ? null : unread.valueIn(readNvidiaSmi(probe)), clocks, unread);
+  const smi = hasGpuClock(clocks) ? null : unread.valueIn(readGpuCells(probe));
+  return snapshot(probe, smi && gpuMoment(smi), clocks, unread);
 }
 
 export const hasGpuClock = (clocks: readonly Reading[]): boolean =>
@@ -80,7 +79,7 @@ export const hasGpuClock = (clocks: readonly Reading[]): boolean =>
 
 function snapshot(
   probe: MachineProbe,
-  smi: GpuReading | null,
+  smi: GpuMoment | null,
   clocks: readonly Reading[] | undefined,
   unread: UnreadText,
 ): MachineSnapshot {
@@ -89,12 +88,12 @@ function snapshot(
   return momentOf(probe, smi, tegra, unread, clocks);
 }
 
-/** No rails and no temperatures: only `tegrastats`, if it is there, tells any. */
+/** No rails and no temperatures in sysfs: `tegrastats`, if it is there, is the only source. */
 export function hidesSensors(probe: MachineProbe): boolean {
   return readPowerRails(probe) === null && readTemperatures(probe).length === 0;
 }
 
-/** What sysfs tells now, with what others told of the GPU and of the board. */
+/** Readings of sysfs, completed by those of nvidia-smi and tegrastats. */
 export function momentOf(
   probe: MachineProbe,
   smi: GpuMoment | null,
@@ -109,46 +108,40 @@ export function momentOf(
   const available = /^MemAvailable:\s*(\d+) kB/m.exec(probe.readText('/proc/meminfo') ?? '')?.[1];
   return {
     at: new Date().toISOString(),
-    temperatures: withGpu(
-      temperatures.length > 0 ? temperatures : (tegra?.temperatures ?? []),
-      smi?.temperature ?? null,
-    ),
-    clocks: gpuClocks(clocks, smi, tegra),
+    temperatures: withMore(temperatures.length > 0 ? temperatures : (tegra?.temperatures ?? []), [
+      ['gpu', smi?.temperature],
+    ]),
+    clocks: withMore(clocks, [
+      ...(hasGpuClock(clocks) ? [] : [['gpu', smi?.clock ?? tegra?.gpu?.mhz[0]] as const]),
+      ['gpu-memory', smi?.memoryClock],
+      ['emc', tegra?.emc?.mhz],
+    ]),
     power: powerOf(rails?.rails ?? tegra?.power ?? [], smi?.watts ?? null),
     throttling: [...(rails?.alarms ?? []), ...(smi?.reasons ?? [])],
     load: load === undefined || !/^\d+\.\d+$/.test(load) ? null : Number(load) / countCores(probe),
-    loads: loadsOf(readLoads(probe), smi, tegra),
+    loads: withMore(
+      [...readLoads(probe), ...(smi?.loads ?? [])],
+      [
+        ['gpu', tegra?.gpu?.percent],
+        ['emc', tegra?.emc?.percent],
+      ],
+    ),
     memoryFreeBytes: available === undefined ? null : Number(available) * 1024,
     counters: readCounters(probe),
     ...(unread.texts.length === 0 ? {} : { unread: unread.texts }),
   };
 }
 
-function withGpu(readings: readonly Reading[], value: number | null): Reading[] {
-  const known = value === null || readings.some(({ name }) => name === 'gpu');
-  return known ? [...readings] : [...readings, { name: 'gpu', value }];
-}
-
-function loadsOf(sysfs: readonly Reading[], smi: GpuMoment | null, tegra: TegraSample | null): Reading[] {
-  const told = [...sysfs, ...(smi?.loads ?? [])];
-  const add = (name: string, value: number | null | undefined): void => {
-    if (value !== null && value !== undefined && !told.some((reading) => reading.name === name))
-      told.push({ name, value });
-  };
-  add('gpu', tegra?.gpu?.percent);
-  add('emc', tegra?.emc?.percent);
-  return told;
-}
-
-function gpuClocks(clocks: readonly Reading[], smi: GpuMoment | null, tegra: TegraSample | null): Reading[] {
-  const all = [...clocks];
-  const add = (name: string, value: number | null | undefined): void => {
+/** With further readings whose names are not taken. */
+function withMore(
+  readings: readonly Reading[],
+  more: readonly (readonly [name: string, value: number | null | undefined])[],
+): Reading[] {
+  const all = [...readings];
+  for (const [name, value] of more) {
     if (value !== null && value !== undefined && !all.some((reading) => reading.name === name))
       all.push({ name, value });
-  };
-  if (!all.some(({ name }) => name.startsWith('gpu'))) add('gpu', smi?.clock ?? tegra?.gpu?.mhz[0]);
-  add('gpu-memory', smi?.memoryClock);
-  add('emc', tegra?.emc?.mhz);
+  }
   return all;
 }
 
@@ -162,7 +155,7 @@ function powerOf(rails: readonly Reading[], card: number | null): Reading[] {
   ];
 }
 
-/** One line; the command never ends by itself, `head` ends it. null where there is none. */
+/** One line; `head` ends the command, which never ends by itself. null where there is none. */
 function readTegrastats(probe: MachineProbe): Parsed<TegraSample> | null {
   if (probe.readText('/etc/nv_tegra_release') === null) return null;
   const text = probe.run('sh', ['-c', 'tegrastats --interval 100 | head -n 1']);

@@ -3,8 +3,7 @@
 import type { MachineProbe } from '../../support/machineProbe.ts';
 
 /** Names, labels, kinds and resistors; `online` and `enable`, since a core is not switched in the middle of a measurement. */
-const fixed =
-  /\/(name|label|type|online|in\d_label|in\d_enable|shunt\d_resistor|update_interval|max_energy_range_uj)$/;
+const fixed = /\/(name|label|type|online|in\d_label|in\d_enable|shunt\d_resistor|update_interval)$/;
 
 /**
  * Reads what changes each time, everything else once. A folder that is gone keeps its names: its values are then null,

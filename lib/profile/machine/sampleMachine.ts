@@ -1,6 +1,6 @@
 /**
  * Watches the machine while something is measured. Reading sensors takes up to milliseconds (each is a bus transfer), so a
- * thread of its own reads them and keeps what it saw to itself until the end: the measuring thread does nothing meanwhile.
+ * separate thread reads them and reports only at the end: the measuring thread is left alone.
  * What the sampling costs is measured and reported with it.
  */
 
@@ -10,14 +10,17 @@ import { expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
 import { readCounters } from './counters.ts';
 import { type ProcessTime, readProcesses } from './processes.ts';
-import type { MachineSamples } from './sampleAccumulator.ts';
 import type { SampledSeries } from './seriesBuilder.ts';
 
 /** What finishMachine.ts needs of a run. */
-export interface SampledRun extends MachineSamples {
-  /** On the monotonic clock; null: no sensor told anything. */
+export interface SampledRun {
+  readonly samples: number;
+  readonly intervalMs: number;
+  /** Of one sample, mean. */
+  readonly costMs: number;
+  /** On the monotonic clock; null: no sensor reported anything. */
   readonly series?: SampledSeries | null;
-  /** Of the sampling thread and of the commands that it started; null where the kernel does not tell. */
+  /** Of the sampling thread and of the commands that it started; null where the kernel does not report it. */
   readonly processorMs?: number | null;
   readonly seconds: number;
   readonly before: ProcessTimes;
@@ -26,7 +29,7 @@ export interface SampledRun extends MachineSamples {
 
 export interface ProcessTimes {
   readonly processes: readonly ProcessTime[];
-  /** Of all cores since boot, seconds; null where the kernel does not tell. */
+  /** Of all cores since boot, seconds; null where the kernel does not report it. */
   readonly busySeconds: number | null;
 }
 
@@ -66,11 +69,9 @@ export async function sampleMachine(
     const seconds = (performance.now() - start) / 1000;
     const after = processTimes(probe);
     worker.ref();
-    const samples = nextMessage(worker) as Promise<
-      Pick<SampledRun, keyof MachineSamples | 'series' | 'processorMs'>
-    >;
+    const sampled = nextMessage(worker) as Promise<Omit<SampledRun, 'seconds' | 'before' | 'after'>>;
     worker.postMessage('stop');
-    const run = { ...(await samples), seconds, before, after };
+    const run = { ...(await sampled), seconds, before, after };
     await worker.terminate();
     return run;
   };

@@ -4,7 +4,6 @@ import { parentPort } from 'node:worker_threads';
 import { machineProbe } from '../../support/machineProbe.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import { childProcessorMs, threadProcessorMs } from './processorTime.ts';
-import { SampleAccumulator } from './sampleAccumulator.ts';
 import { openSensors } from './sensors.ts';
 import { SeriesBuilder } from './seriesBuilder.ts';
 
@@ -13,16 +12,16 @@ if (port === null) throw new Error('samplerWorker.ts runs only as a worker threa
 
 /** Of the thread's time, at most this share goes into sampling. */
 const largestShare = 0.1;
-/** Commands that print lines and counters that grow need a moment before the first sample has them. */
+/** Commands that print lines need a moment before the first sample has them. */
 const settleMs = 20;
 
 port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
   const sensors = openSensors(machineProbe, intervalMs);
-  const kept = new SampleAccumulator(intervalMs);
   const series = new SeriesBuilder(sensors);
   let timer: NodeJS.Timeout | null = null;
   let due = 0;
   let isPaused = false;
+  let [samples, totalMs] = [0, 0];
   const processorMs = (): number | null => {
     const own = threadProcessorMs(machineProbe);
     return own === null ? null : own + childProcessorMs(machineProbe, sensors.pids);
@@ -32,8 +31,9 @@ port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
     const snapshot = sensors.read();
     const costMs = monotonicMs() - start;
     // in the middle of reading is when it was
-    kept.add(snapshot, start + costMs / 2, costMs);
     series.add(snapshot, start + costMs / 2);
+    samples += 1;
+    totalMs += costMs;
     return costMs;
   };
   const sample = (): void => {
@@ -66,7 +66,9 @@ port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
     const after = processorMs();
     sensors.close();
     port.postMessage({
-      ...kept.result(),
+      samples,
+      intervalMs,
+      costMs: totalMs / samples,
       series: series.result(),
       processorMs: before === null || after === null ? null : after - before,
     });

@@ -1,10 +1,9 @@
-/** Samples as one column a sensor. What no such sensor can have measured is a gap, and so is what was not read. */
+/** Samples as one column per sensor. A value that was not read is a gap, and so is one that no such sensor can measure. */
 
 import type { MachineSeries, MachineSnapshot, Reading, SensorSeries } from '../types.ts';
 import { grownCounters } from './counters.ts';
-import { isMeanPower, powerSource } from './energy.ts';
 import { UnreadText } from './parsed.ts';
-import type { RailLimits } from './powerRails.ts';
+import { energySource } from './powerRails.ts';
 
 type Kind = SensorSeries['kind'];
 
@@ -29,7 +28,7 @@ export type SampledSeries = Omit<MachineSeries, 'startMonotonicMs'>;
 
 export interface SeriesBuilderOptions {
   readonly cores: number;
-  readonly limits: readonly RailLimits[];
+  readonly powerPeriodMs: number | null;
   /** Samples that are kept, even; when there are as many, every second one is dropped, and from then on not taken over. */
   readonly most?: number;
 }
@@ -40,7 +39,7 @@ export class SeriesBuilder {
   readonly #columns = new Map<string, Column>();
   readonly #throttling = new Map<string, { fromMs: number; toMs: number }>();
   #atMs: number[] = [];
-  /** Of the samples, one in so many is kept. */
+  /** One sample in this many is kept. */
   #every = 1;
   #seen = 0;
   readonly #unread = new UnreadText();
@@ -106,14 +105,11 @@ export class SeriesBuilder {
   }
 
   /** `total` is one sum: where a part of it is missing once, and another set of rails is there, that is not it. */
-  #powerOf(snapshot: MachineSnapshot): readonly Reading[] {
-    const source = powerSource(snapshot.power);
-    const hasTotal = snapshot.power.some(({ name }) => name === 'total');
-    if (source !== null) {
-      this.#energyFrom ??= { sensors: hasTotal ? ['total'] : source.sensors, words: source.source };
-    }
-    const isOther = source !== null && source.source !== this.#energyFrom?.words;
-    return hasTotal && isOther ? snapshot.power.filter(({ name }) => name !== 'total') : snapshot.power;
+  #powerOf({ power }: MachineSnapshot): readonly Reading[] {
+    const source = energySource(power);
+    if (source !== null) this.#energyFrom ??= { ...source, periodMs: this.#options.powerPeriodMs };
+    const isSame = source === null || source.words === this.#energyFrom?.words;
+    return isSame ? power : power.filter(({ name }) => name !== 'total');
   }
 
   /** From the processor time of all cores since the sample before. */
@@ -124,7 +120,7 @@ export class SeriesBuilder {
     const [before, after] = [busy(this.#last.snapshot), busy(snapshot)];
     const seconds = ((atMs - this.#last.atMs) / 1000) * this.#options.cores;
     if (before === undefined || after === undefined || after < before || !(seconds > 0)) return [];
-    // ticks of 10 ms: a short interval may seem to hold more of them than it has room for
+    // the kernel counts ticks of 10 ms: a short interval may seem to be more than fully busy
     return [{ name: 'cpu', value: Math.min(100, (100 * (after - before)) / seconds) }];
   }
 
@@ -147,37 +143,27 @@ export class SeriesBuilder {
     const isKept = (_: unknown, i: number): boolean => i % 2 === 0;
     this.#atMs = this.#atMs.filter(isKept);
     for (const column of this.#columns.values()) column.values = column.values.filter(isKept);
-    // the newest was dropped: the next one to keep is as far from it as they were apart
+    // the newest was dropped: keep the next one at the old distance from it
     this.#seen = this.#every + 1;
     this.#every *= 2;
   }
 
-  /** null where no sensor told anything. */
+  /** null where no sensor reported anything. */
   result(): SampledSeries | null {
     if (this.#columns.size === 0) return null;
     return {
       atMs: this.#atMs,
-      sensors: joinedCores([...this.#columns.values()]).map((column) => this.#sensor(column)),
+      sensors: joinedCores([...this.#columns.values()]).map(({ kind, name, values }) => ({
+        kind,
+        name,
+        unit: ranges[kind].unit,
+        // more digits than any of these sensors has
+        values: values.map((value) => (value === null ? null : Math.round(value * 1e4) / 1e4)),
+      })),
       energyFrom: this.#energyFrom,
       throttling: [...this.#throttling].map(([reason, span]) => ({ reason, ...span })),
       refused: { times: this.#refusedTimes, values: this.#refusedValues },
       ...(this.#unread.texts.length === 0 ? {} : { unread: this.#unread.texts }),
-    };
-  }
-
-  #sensor({ kind, name, values }: Column): SensorSeries {
-    const limits = kind === 'power' ? this.#options.limits.find((one) => one.name === name) : undefined;
-    const step = limits?.step ?? null;
-    return {
-      kind,
-      name,
-      unit: ranges[kind].unit,
-      // more digits than any of these sensors has
-      values: values.map((value) => (value === null ? null : Math.round(value * 1e4) / 1e4)),
-      is: (kind === 'power' && isMeanPower(name)) || (kind === 'load' && name === 'cpu') ? 'mean' : 'moment',
-      periodMs: limits?.periodMs ?? null,
-      step: step ?? smallestStep(values),
-      stepIs: step === null ? 'seen' : 'device',
     };
   }
 }
@@ -192,18 +178,6 @@ function joinedCores(columns: readonly Column[]): readonly Column[] {
   return columns.flatMap((column) =>
     column === fastest ? [] : column === slowest ? [{ ...column, name: 'cpu' }] : [column],
   );
-}
-
-/** The smallest difference between two values that were seen; null where there was one value. */
-function smallestStep(values: readonly (number | null)[]): number | null {
-  const distinct = [...new Set(values.filter((value) => value !== null))].sort((a, b) => a - b);
-  let step: number | null = null;
-  for (let i = 1; i < distinct.length; i++) {
-    const difference = distinct[i]! - distinct[i - 1]!;
-    // below it are the roundings of sums
-    if (difference > 1e-6) step = Math.min(step ?? difference, difference);
-  }
-  return step;
 }
 
 /** Times counted from the start of the run. */

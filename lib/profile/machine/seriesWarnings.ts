@@ -1,4 +1,4 @@
-/** What the sensors show over a run that its start and its end do not: when it changed, and at which chunk. */
+/** What the sensors show over a run and its two ends do not: when something changed, and at which chunk. */
 
 import type { MachineSeries, MachineState, SensorSeries, Warning } from '../types.ts';
 
@@ -66,7 +66,7 @@ const clockFell: Rule = ({ clocksLocked, jetpack }, series, subjects, beginMs) =
   ];
 };
 
-/** It would reach the limit in a run twice as long, if it went on as fast; it slows down, so this is the earliest. */
+/** At this rate a run twice as long would reach the limit; the rise slows down, so this is the earliest moment. */
 const temperatureRising: Rule = ({ temperatureLimits = [], jetpack }, series, _subjects, beginMs) => {
   const rising = temperatureLimits.flatMap(({ name, value: limit }) => {
     const sensor = series.sensors.find((one) => one.kind === 'temperature' && one.name === name);
@@ -125,7 +125,7 @@ function quartersOf({ atMs }: MachineSeries, { values }: SensorSeries, beginMs: 
   const [first, last] = [medianOf(known.slice(0, size)), medianOf(known.slice(-size))];
   const middle = (first + last) / 2;
   const isPast = (value: number): boolean => (last < first ? value <= middle : value >= middle);
-  // the last time that it crossed, so that a single odd reading is not the moment
+  // the last crossing, so that a single odd reading does not set the moment
   const crossed = known.findLastIndex(({ value }) => !isPast(value)) + 1;
   return { first, last, atMs: known[Math.min(crossed, known.length - 1)]!.atMs };
 }

@@ -3,8 +3,10 @@
 import { malformed, type Parsed } from './parsed.ts';
 
 /**
- * JetPack by Jetson Linux release, as NVIDIA's release notes pair them. A release that is not listed has no JetPack here:
- * the file does not tell it.
+ * JetPack by Jetson Linux release. The pairs are those of NVIDIA's JetPack and Jetson Linux archives
+ * (developer.nvidia.com/embedded/jetpack-archive, .../embedded/jetpack/downloads/archive-7.0 and later) and, for 36.5.0 and
+ * 39.2.0, of meta-tegra's release notes (github.com/OE4T/meta-tegra/wiki), which name those pages. A release that no such
+ * page pairs is not listed, and is told by its L4T number alone: the file does not say which JetPack it is.
  */
 const jetpacks: Readonly<Record<string, string>> = {
   '35.4.1': '5.1.2',
@@ -15,7 +17,6 @@ const jetpacks: Readonly<Record<string, string>> = {
   '36.4.0': '6.1',
   '36.4.3': '6.2',
   '36.4.4': '6.2.1',
-  '36.4.7': '6.2.1',
   '36.5.0': '6.2.2',
   '38.2.0': '7.0',
   '38.2.1': '7.0',

@@ -5,8 +5,8 @@
  *   Thor   ... EMC_FREQ 7%@3200 GR3D_FREQ @[314,314,314] ... gpu@35.9C/36.1C VDD_GPU -392mW/-392mW/0mW VIN 19780mW/19780mW
  *   Xavier ... GR3D_FREQ 0%@114 APE 150 MTS fg 0% bg 3% AO@31C GPU@31.5C VDD_IN 3528/3569 (milliwatts)
  *
- * Known words are read wherever they stand; what is not known is passed over and told in `unknown`. A line is whole when its
- * last word is: a temperature, a rail, or after these something that cannot be the beginning of one. Another line was cut, and is
+ * Known words are read wherever they appear; unknown ones are skipped and listed in `unknown`. A line is complete when its last
+ * word is a temperature, a rail, or, after these, something that cannot be the beginning of one. Any other line was cut and is
  * refused, since `470` may have been `4707mW`. Without root the EMC, GPU and engine fields are not printed.
  */
 

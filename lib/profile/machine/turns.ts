@@ -10,8 +10,8 @@ export interface Turn {
 }
 
 /**
- * A subject that has the machine for itself all the time is cut into stretches of so long: a sensor that fails once then
- * costs one of them. Long enough for the slowest sensor, a mean over a second.
+ * A subject that runs alone all the time is cut into stretches of this length: a sensor that fails once then costs one of
+ * them. Long enough for the slowest sensor, a mean over a second.
  */
 const aloneMs = 6000;
 
@@ -36,7 +36,7 @@ export function turnsOf(subjects: readonly (readonly ChunkRecord[])[]): readonly
       }
     }
     const [before, rest] = turns.slice(-2);
-    // what is left over at the end belongs to the stretch before it
+    // a short rest at the end belongs to the stretch before it
     if (subjects.length === 1 && before && rest && rest.toMs - rest.fromMs < aloneMs) {
       turns.splice(-2, 2, { ...before, toMs: rest.toMs, chunks: before.chunks + rest.chunks });
     }

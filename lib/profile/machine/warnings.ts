@@ -1,8 +1,8 @@
-/** What the reader must know of the machine before believing a number: what was seen, what it does, what changes it. */
+/** What to know about the machine before believing a number: what was seen, its effect, and how to change it. */
 
 import type { MachineState, Reading, Warning } from '../types.ts';
-import { throttlingOf } from './finishMachine.ts';
 import { UnreadText } from './parsed.ts';
+import { rangesOf, throttlingOf } from './seenInRun.ts';
 
 /** Above these a figure is no longer the program's own. */
 const limits = {
@@ -33,11 +33,12 @@ function holdCommand(machine: MachineState): string {
 
 const rules: Readonly<Record<string, Rule>> = {
   'clocks-unlocked': (machine) => {
-    const { clocksLocked, clockRanges = [], sampling } = machine;
+    const { clocksLocked, clockRanges = [] } = machine;
     if (clocksLocked === true) return null;
-    const isMain = ({ name }: { readonly name: string }): boolean => /^(cpu0|gpu|gpu-gpc-0|emc)$/.test(name);
+    const isMain = ({ name }: { readonly name: string }): boolean =>
+      /^(cpu0|cpu|cpu fastest|gpu|gpu-gpc-0|emc)$/.test(name);
     const free = clockRanges.filter((range) => isMain(range) && range.min < range.max);
-    const moved = (sampling?.clocks ?? []).filter(
+    const moved = rangesOf(machine, 'clock').filter(
       (range) => isMain(range) && range.min > 0 && range.max > range.min * limits.clockMove,
     );
     // a desktop does not tell whether its clocks are held, but shows it when they are not
@@ -88,8 +89,10 @@ const rules: Readonly<Record<string, Rule>> = {
     ].filter((part) => part !== null);
     return `The machine had other work: ${seen.join('; ')}. p95 and above are then mostly theirs. Stop it (systemctl isolate multi-user.target ends a desktop) and measure again`;
   },
-  'temperature-near-limit': ({ temperatureLimits = [], start, end, sampling }) => {
-    const seen = [...start.temperatures, ...(end?.temperatures ?? []), ...(sampling?.hottest ?? [])];
+  'temperature-near-limit': (machine) => {
+    const { temperatureLimits = [], start, end } = machine;
+    const sampled = rangesOf(machine, 'temperature').map(({ name, max }) => ({ name, value: max }));
+    const seen = [...start.temperatures, ...(end?.temperatures ?? []), ...sampled];
     const near = temperatureLimits.flatMap(({ name, value: limit }) => {
       const hottest = Math.max(...seen.filter((reading) => reading.name === name).map(({ value }) => value));
       return hottest >= limit - limits.degrees

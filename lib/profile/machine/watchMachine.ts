@@ -1,4 +1,4 @@
-/** The machine before, during and after a run, and what it says against the figures: all of this folder in two calls. */
+/** The machine before, during and after a run, with warnings: this whole folder behind two calls. */
 
 import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
 import type { MachineState, Warning } from '../types.ts';
@@ -11,8 +11,8 @@ import { machineWarnings } from './warnings.ts';
 export interface MachineWatch extends AsyncDisposable {
   /**
    * Once, when the run is over.
-   * @param chunks that were computed meanwhile, of all subjects together
-   * @param times what the samples are told in; default: since the first sample
+   * @param chunks computed during the run, of all subjects together
+   * @param times the origin of the samples' times; default: the first sample
    */
   finish(
     chunks: number,
@@ -21,7 +21,7 @@ export interface MachineWatch extends AsyncDisposable {
 }
 
 export interface WatchMachineOptions {
-  /** Between samples; default 100: as fine as the quickest GPU tells power, and a stretch of half a second holds enough of them. */
+  /** Between samples; default 100, as often as the fastest GPU updates its power reading. */
   readonly intervalMs?: number;
   /** For tests: another machine to look at before and after; the samples are of this one. */
   readonly probe?: MachineProbe;

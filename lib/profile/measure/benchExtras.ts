@@ -10,7 +10,7 @@ import { firstKey, type LoadedSubject } from './subjects.ts';
 export interface ExtraOptions {
   /** Profile every subject after it was measured; the profiler's session takes memory of its own. */
   readonly layers?: boolean;
-  /** Limits of every subject: on the device that it ran on, or on one of the device table by name. */
+  /** Limits of every subject on the device that it ran on, or on a device of the table by name. */
   readonly roofline?: boolean | string;
   /** Chunks to measure; the profiler takes no more of them, and 20 at most. */
   readonly iterations?: number;

@@ -10,14 +10,16 @@ import { turnsOf } from '../machine/turns.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
 import { findDevice } from '../roofline/devices.ts';
 import { stageNames } from '../stages.ts';
+import { EventLoopWatch } from '../trace/eventLoopWatch.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
 import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
+import { usualFrame, usualInstruction } from './randomObservation.ts';
 import { type RunLimits, type RunResult, runInTurns, usualTurnMs } from './runner.ts';
-import { checkRecorder, EventLoopDelay, selfCheckWarning } from './selfCheck.ts';
+import { checkRecorder, selfCheckWarning } from './selfCheck.ts';
 import { packageVersion } from './subjectFacts.ts';
 import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
@@ -81,8 +83,6 @@ export const defaultLimits: RunLimits = {
   newInstructions: 30,
 };
 
-export const defaultInstruction = 'pick up the black bowl on the stove and place it on the plate';
-
 /**
  * Loads the subjects, warms them up until steady, and lets them take turns. The first subject is what the others are
  * compared with.
@@ -104,7 +104,8 @@ export async function benchPolicies(
     await using watch = await watchMachine(
       options.sampleMs === undefined ? {} : { intervalMs: options.sampleMs },
     );
-    const delay = new EventLoopDelay();
+    const delay = new EventLoopWatch();
+    delay.start();
     let results: readonly RunResult[];
     let eventLoopDelay: Summary;
     try {
@@ -171,8 +172,8 @@ export async function benchPolicies(
 function loadOptions(options: BenchOptions): LoadOptions {
   const { observation, cacheDir, onProgress, signal } = options;
   return {
-    instruction: options.instruction ?? defaultInstruction,
-    frame: options.frame ?? { width: 256, height: 256 },
+    instruction: options.instruction ?? usualInstruction,
+    frame: options.frame ?? usualFrame,
     ...(observation === undefined ? {} : { observation }),
     ...(cacheDir === undefined ? {} : { cacheDir }),
     ...(onProgress === undefined ? {} : { onProgress }),
@@ -247,13 +248,9 @@ function comparisonsOf(
   const { rounds } = runs[0]!;
   const base = byRound(baseline.chunks, rounds);
   return others.map((result) => {
-    const interval = pairedRatio(
-      base,
-      byRound(result.chunks, rounds),
-      { kind: 'percentile', percentile: 50 },
-      confidence,
-    );
-    return { subject: result.subject.name, baseline: baseline.subject.name, ...interval, confidence, rounds };
+    const { value: ratio, low, high } = pairedRatio(base, byRound(result.chunks, rounds), 50, confidence);
+    const names = { subject: result.subject.name, baseline: baseline.subject.name };
+    return { ...names, ratio, low, high, confidence, rounds };
   });
 }
 

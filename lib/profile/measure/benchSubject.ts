@@ -8,7 +8,7 @@ export interface BenchSubject {
   /** Folder of a trained policy; or `preset`, whose random weights are made in the cache folder. */
   readonly checkpoint?: string;
   readonly preset?: SynthPreset;
-  /** Unique among the subjects; default: made of what tells them apart. */
+  /** Unique among the subjects; default: made of what distinguishes them. */
   readonly name?: string;
   /** As for `loadPolicy`. */
   readonly options?: Omit<PolicyOptions, 'onProgress' | 'signal' | 'instructionCache'>;

@@ -1,16 +1,15 @@
 /**
  * Intervals of a statistic of latencies. Latencies follow each other: a busy moment slows a run of neighbours, so chunks are
- * drawn in blocks of neighbours (block bootstrap), and subjects that took turns are drawn together (paired), which leaves
- * the machine's moods out of their ratio.
+ * drawn in blocks of neighbours (block bootstrap), and subjects that took turns are drawn together (paired), so that
+ * disturbances of the machine cancel out of their ratio. All on a logarithmic scale: latencies and their ratios spread in
+ * proportion.
  */
 
 import { Random } from '../../support/random.ts';
 import { excludedAbove } from './percentiles.ts';
 
-/** Names of what can be bounded: a mean, or a percentile in 0..100. */
-export type Statistic =
-  | { readonly kind: 'mean' }
-  | { readonly kind: 'percentile'; readonly percentile: number };
+/** A percentile in 0..100, or the mean. */
+export type Statistic = number | 'mean';
 
 /** Values sorted once, with the block of each: then a resample costs one pass and no sort. */
 export class Blocks {
@@ -50,13 +49,12 @@ export class Blocks {
       total += weights[b]! * this.#sizes[b]!;
       sum += weights[b]! * this.#sums[b]!;
     }
-    if (statistic.kind === 'mean') return sum / total;
-    const { percentile } = statistic;
+    if (statistic === 'mean') return sum / total;
     // a median of an even count is the mean of the two middle values, as in `medianOf`
-    if (percentile === 50 && total % 2 === 0) {
+    if (statistic === 50 && total % 2 === 0) {
       return (this.#rank(weights, total / 2 - 1) + this.#rank(weights, total / 2)) / 2;
     }
-    const rank = percentile === 50 ? (total - 1) / 2 : total - 1 - excludedAbove(percentile, total);
+    const rank = statistic === 50 ? (total - 1) / 2 : total - 1 - excludedAbove(statistic, total);
     return this.#rank(weights, Math.max(rank, 0));
   }
 
@@ -69,39 +67,79 @@ export class Blocks {
     }
     return this.values[this.values.length - 1]!;
   }
-
-  plain(statistic: Statistic): number {
-    return this.statistic(statistic, new Uint16Array(this.count).fill(1));
-  }
-}
-
-/** Draws `weights.length` blocks with replacement: how often each was drawn. */
-export function drawBlocks(random: Random, weights: Uint16Array): void {
-  weights.fill(0);
-  for (let i = 0; i < weights.length; i++) weights[random.integer(0, weights.length - 1)]! += 1;
 }
 
 /** Neighbours in time, cut into `count` blocks of (nearly) one length. */
-export function cutBlocks(values: readonly number[], count: number): number[][] {
+export function cutBlocks<T>(values: readonly T[], count: number): T[][] {
   const blocks = Math.max(1, Math.min(count, values.length));
   return Array.from({ length: blocks }, (_, i) =>
     values.slice(Math.floor((i * values.length) / blocks), Math.floor(((i + 1) * values.length) / blocks)),
   );
 }
 
-export interface RatioInterval {
-  /** numerator / denominator */
-  readonly ratio: number;
+/** A statistic and its resamples, as logarithms. */
+export interface Resampled {
+  readonly log: number;
+  readonly draws: Float64Array;
+}
+
+/**
+ * One block fewer is drawn than there are, since n drawn from n spread too little by (n - 1) / n; and each draw's distance
+ * is scaled as Student's distribution is, since a spread that few blocks show is itself not well known.
+ */
+function resample(
+  count: number,
+  draws: number,
+  seed: number,
+  statistic: (weights: Uint16Array) => number,
+): Resampled {
+  const random = new Random(seed);
+  const weights = new Uint16Array(count).fill(1);
+  const log = Math.log(statistic(weights));
+  if (count === 1) return { log, draws: new Float64Array(draws).fill(log) };
+  const drawn = Float64Array.from({ length: draws }, () => {
+    weights.fill(0);
+    for (let i = 1; i < count; i++) weights[random.integer(0, count - 1)]! += 1;
+    return log + (Math.log(statistic(weights)) - log) * studentScale(random, count - 1);
+  });
+  return { log, draws: drawn };
+}
+
+/** What a normal number is multiplied by to become one of Student's. */
+export function studentScale(random: Random, degrees: number): number {
+  let squares = 0;
+  for (let i = 0; i < degrees; i++) squares += random.normal() ** 2;
+  return Math.sqrt(degrees / squares);
+}
+
+/** @param seed a different one for each independent run */
+export function resampled(blocks: Blocks, statistic: Statistic, draws: number, seed = 1): Resampled {
+  return resample(blocks.count, draws, seed, (weights) => blocks.statistic(statistic, weights));
+}
+
+/** The ratio of a statistic of two subjects that took turns, block by block; both have as many blocks. */
+export function resampledRatio(
+  numerator: Blocks,
+  denominator: Blocks,
+  statistic: Statistic,
+  draws: number,
+): Resampled {
+  return resample(
+    numerator.count,
+    draws,
+    1,
+    (weights) => numerator.statistic(statistic, weights) / denominator.statistic(statistic, weights),
+  );
+}
+
+export interface Interval {
+  readonly value: number;
   readonly low: number;
   readonly high: number;
 }
 
-/** Resamples behind an interval. */
-const resamples = 1000;
-
 /**
- * `statistic(numerator) / statistic(denominator)` of two subjects that took turns, and the interval in which resampled
- * ratios lie. Turns are drawn with replacement, both subjects' together.
+ * `statistic(numerator) / statistic(denominator)` of two subjects that took turns, with its interval.
  *
  * @param numerator one list of values a turn; `denominator` likewise, as many turns
  */
@@ -110,36 +148,20 @@ export function pairedRatio(
   denominator: readonly ArrayLike<number>[],
   statistic: Statistic,
   confidence = 0.95,
-): RatioInterval {
-  const top = new Blocks(numerator);
-  const bottom = new Blocks(denominator);
-  const random = new Random(1);
-  const weights = new Uint16Array(top.count);
-  const ratios = Float64Array.from({ length: resamples }, () => {
-    drawBlocks(random, weights);
-    return top.statistic(statistic, weights) / bottom.statistic(statistic, weights);
-  }).sort();
+): Interval {
   const tail = (1 - confidence) / 2;
-  return {
-    ratio: top.plain(statistic) / bottom.plain(statistic),
-    low: ratios[Math.floor(tail * (resamples - 1))]!,
-    high: ratios[Math.ceil((1 - tail) * (resamples - 1))]!,
-  };
+  const [top, bottom] = [new Blocks(numerator), new Blocks(denominator)];
+  return intervalOf(resampledRatio(top, bottom, statistic, enoughDraws(tail)), tail);
 }
 
-/** Standard error of the logarithm of a statistic, from blocks of neighbours. 0 for a single block. */
-export function logStandardError(blocks: Blocks, statistic: Statistic, draws = 200): number {
-  const random = new Random(1);
-  const weights = new Uint16Array(blocks.count);
-  let sum = 0;
-  let squares = 0;
-  for (let i = 0; i < draws; i++) {
-    drawBlocks(random, weights);
-    const value = Math.log(blocks.statistic(statistic, weights));
-    sum += value;
-    squares += value * value;
-  }
-  const variance = Math.max(0, squares / draws - (sum / draws) ** 2);
-  // drawing n blocks from n shrinks the spread by (n - 1) / n
-  return blocks.count > 1 ? Math.sqrt((variance * blocks.count) / (blocks.count - 1)) : 0;
+/** @param tail share of the draws that lie beyond the interval, on each side */
+export function intervalOf({ log, draws }: Resampled, tail: number): Interval {
+  const sorted = draws.toSorted();
+  const last = sorted.length - 1;
+  const [low, high] = [sorted[Math.floor(tail * last)]!, sorted[Math.ceil((1 - tail) * last)]!];
+  // of few blocks all draws may lie on one side of the value
+  return { value: Math.exp(log), low: Math.exp(Math.min(low, log)), high: Math.exp(Math.max(high, log)) };
 }
+
+/** Draws after which an interval's ends no longer move by more than a few percent of its width. */
+export const enoughDraws = (tail: number): number => Math.min(20_000, Math.ceil(25 / tail));

@@ -1,4 +1,4 @@
-/** Random weights of a preset in the cache folder, made once: what measures a policy without a checkpoint. */
+/** Random weights of a preset, made once in the cache folder: for measuring without a checkpoint. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ export interface PresetFolderOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Part of the folder's name: a change of what `synth` writes makes new folders. */
+/** Part of the folder's name, to be raised when `synth` writes something else. */
 const formatVersion = 1;
 
 /**

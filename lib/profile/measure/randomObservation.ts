@@ -1,11 +1,28 @@
 /** What a robot might see, for measuring: the work of a chunk does not depend on the values. */
 
+import type { PolicyParts } from '../../policy/policyParts.ts';
 import { Random } from '../../support/random.ts';
 import type { ImageFrame, Observation } from '../../types.ts';
 
 export interface FrameSize {
   readonly width: number;
   readonly height: number;
+}
+
+/** What LIBERO's cameras deliver, so that the resize runs. */
+export const usualFrame: FrameSize = { width: 256, height: 256 };
+
+/** A sentence of the length that LIBERO's have. */
+export const usualInstruction = 'pick up the black bowl on the stove and place it on the plate';
+
+/** What a policy takes. */
+export function observationFor(
+  { platform, checkpoint }: PolicyParts,
+  unnormKey: string,
+  frame: FrameSize = usualFrame,
+): Observation {
+  const proprio = platform.proprio ? checkpoint.statistics.get(unnormKey)?.proprio : null;
+  return randomObservation(platform.cameras, frame, proprio?.min.length ?? 0);
 }
 
 /** Frames with slopes and grain, one a camera, and a joint state of small numbers. The same at every call. */

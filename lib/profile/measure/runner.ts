@@ -1,6 +1,6 @@
 /**
- * Measuring what takes turns: each subject runs a few chunks, then the next one does, round after round, so that whatever the
- * machine does meanwhile befalls all of them alike. Knows no policy; the clock is passed in, so that tests run it in
+ * Measures subjects in turns: each runs a few chunks, then the next one does, round after round, so that whatever the machine
+ * does meanwhile affects all of them alike. It knows nothing of policies; the clock is passed in, so that tests run it in
  * virtual time.
  */
 
@@ -25,14 +25,14 @@ export interface RunLimits {
   readonly warmUpMs: number;
   readonly warmUpChunks: number;
   readonly warmUpLimitMs: number;
-  /** Warm-up ends after so many chunks, steady or not; default: none. */
+  /** Warm-up ends after this many chunks, steady or not; default: no limit. */
   readonly warmUpLimitChunks?: number;
   /** Measuring lasts at least this many chunks and this long a subject, at most `limitMs`. */
   readonly iterations: number;
   readonly durationMs: number;
   readonly limitMs: number;
   /**
-   * A turn of a subject lasts about so long; default 100, with 25 chunks at most and 20 turns at least. A longer one is
+   * A turn of a subject lasts about this long; default 100, with 25 chunks at most and 20 turns at least. A longer one is
    * taken at its word: energy needs turns of several periods of the power sensor.
    */
   readonly turnMs?: number;
@@ -64,7 +64,7 @@ export interface RunResult {
   readonly originMs: number;
 }
 
-/** A turn should last so long, and hold so many chunks at most. */
+/** Usual length of a turn, and the most chunks in one. */
 export const usualTurnMs = 100;
 const mostPerTurn = 25;
 /** Turns that the intervals need, at least. */
@@ -75,7 +75,7 @@ const newInstructionMs = 3000;
 
 class Subject {
   readonly runner: Runner;
-  /** Grows between turns, so that it keeps all. */
+  /** Grows between turns and so keeps every chunk. */
   readonly chunks = new ChunkRing(2 * mostPerTurn);
   readonly newInstruction: ChunkRecord[] = [];
   readonly warmUpTimes: number[] = [];
@@ -185,7 +185,7 @@ async function measure(
   // all go on until the last one is done: a round without one of them would compare nothing
   while (subjects.some((subject) => !isDone(subject, options))) {
     for (let turn = 0; turn < subjects.length; turn++) {
-      // who begins changes, so that nobody always follows the same one
+      // the first one changes, so that no subject always follows the same other
       const subject = subjects[(turn + round) % subjects.length]!;
       if (subject.settles) {
         signal?.throwIfAborted();
@@ -222,7 +222,7 @@ function share({ chunks, ranMs }: Subject, { iterations, limitMs }: RunOptions):
   return Math.max(chunks.count / iterations, ranMs / limitMs);
 }
 
-/** Of what is to be measured, by the limit that will end it: above 0, at most 1. */
+/** The share that is done, by the limit that will end the run: above 0, at most 1. */
 function doneShare(subject: Subject, { iterations, durationMs, limitMs }: RunOptions): number {
   const { chunks, ranMs } = subject;
   const wanted = Math.min(chunks.count / iterations, durationMs > 0 ? ranMs / durationMs : 1);
@@ -240,7 +240,7 @@ async function measureNewInstructions(
     if (newInstruction === undefined) continue;
     const ring = new ChunkRing(options.newInstructions + 2);
     const end = now() + newInstructionMs;
-    // what ran before was another subject, or the same sentence again and again: one chunk to get used to it
+    // before it ran another subject, or the same sentence again and again: the first chunk does not count
     for (let i = 0; i <= options.newInstructions && (i < 2 || now() < end); i++) {
       options.signal?.throwIfAborted();
       await recordChunk(newInstruction, ring, i, origin, now, options.signal);

@@ -4,14 +4,13 @@
  * frequency that the processor states, or CLOCK_MONOTONIC_RAW, which no time server bends (native/support/busyWait.h).
  */
 
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { loadAddon } from '../../addon/binding.ts';
 import { ChunkRing } from '../recorder/chunkRing.ts';
-import type { SelfCheck, StageTimes, Summary, Warning } from '../types.ts';
-import { median, summarize } from './percentiles.ts';
+import type { SelfCheck, StageTimes, Warning } from '../types.ts';
+import { median } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
 
-/** The chunk that the overhead is held against. */
+/** The overhead is given as a share of a chunk this long. */
 const chunkMs = 5;
 /** Short, so that on a busy machine some of the waits are not interrupted. */
 const waitMs = 2;
@@ -31,7 +30,7 @@ export type RecorderCheck = Omit<SelfCheck, 'eventLoopDelay'> & Required<Pick<Se
 /** What is checked; tests pass wrong ones. */
 export interface CheckedParts {
   readonly now?: () => number;
-  /** Keeps the thread busy and tells, by a clock of its own, for how many milliseconds it did. */
+  /** Keeps the thread busy; returns for how many milliseconds, by its own clock. */
   readonly wait?: (microseconds: number) => {
     readonly ms: number;
     readonly clock: string;
@@ -100,38 +99,7 @@ async function recordingCost(now: () => number): Promise<number> {
   return Math.max(0, median(costs));
 }
 
-/** Event-loop delay over a time, apart from inference, which runs on other threads. */
-export class EventLoopDelay {
-  /** A timer every so many milliseconds tells how late it came. */
-  static readonly #resolutionMs = 10;
-  readonly #histogram: IntervalHistogram;
-
-  constructor() {
-    this.#histogram = monitorEventLoopDelay({ resolution: EventLoopDelay.#resolutionMs });
-    this.#histogram.enable();
-  }
-
-  /** Ends it. Milliseconds; Node counts the timer's own interval in, which is taken off here. */
-  finish(): Summary {
-    this.#histogram.disable();
-    const { count } = this.#histogram;
-    if (count === 0) return { ...summarize([0]), count: 0 };
-    const late = (nanoseconds: number): number =>
-      Math.max(0, nanoseconds / 1e6 - EventLoopDelay.#resolutionMs);
-    return {
-      count,
-      min: late(this.#histogram.min),
-      max: late(this.#histogram.max),
-      mean: late(this.#histogram.mean),
-      median: late(this.#histogram.percentile(50)),
-      p90: late(this.#histogram.percentile(90)),
-      p95: late(this.#histogram.percentile(95)),
-      p99: late(this.#histogram.percentile(99)),
-    };
-  }
-}
-
-/** A recorder that is off is the first thing to know about every number after it. */
+/** A recorder that is wrong makes every other number worthless. */
 export function selfCheckWarning(check: RecorderCheck): Warning | null {
   if (check.passed) return null;
   const error = `a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed as ${check.measuredMs.toFixed(3)} ms, ${check.errorPercent.toFixed(2)} % off`;

@@ -1,4 +1,4 @@
-/** Sentences of a wanted number of tokens, and others of the same number: what prompt lengths are measured with. */
+/** Sentences with a given number of tokens, and others of the same length, for measuring prompt lengths. */
 
 import { SemanticVlaError } from '../../support/errors.ts';
 import { words } from '../../synth/words.ts';

@@ -1,4 +1,4 @@
-/** From what a caller wants measured to policies that are loaded, with everything that a chunk needs at hand. */
+/** Loads the policies that a caller wants measured, with everything that a chunk needs. */
 
 import { statisticsProblem } from '../../checkpoint/agreement.ts';
 import type { Checkpoint, OpenCheckpointOptions, Progress } from '../../checkpoint/checkpoint.ts';
@@ -13,10 +13,9 @@ import type { Observation, Platform, Policy, PolicyOptions } from '../../types.t
 import type { StageTimes, SubjectFacts } from '../types.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import { presetFolder } from './presetFolder.ts';
-import { type FrameSize, randomObservation } from './randomObservation.ts';
+import { type FrameSize, observationFor } from './randomObservation.ts';
 import type { Runner } from './runner.ts';
 import { othersLike, sentenceOf } from './sentences.ts';
-import { stageTimes } from './stageTimes.ts';
 import { subjectFacts, subjectNames } from './subjectFacts.ts';
 
 export interface LoadOptions {
@@ -130,7 +129,7 @@ function presetOptions({ preset }: BenchSubject): Pick<PolicyOptions, 'platform'
   return preset === undefined ? {} : { platform: synthPresets[preset].platform.name };
 }
 
-/** What it has to say was said when the policy was loaded. */
+/** Its notices were given when the policy was loaded. */
 function quietly(options: PolicyOptions): OpenCheckpointOptions {
   return { ...checkpointOptions(options), onNotice: () => {} };
 }
@@ -171,10 +170,10 @@ async function firstChunk(
     subject.promptTokens === undefined
       ? (subject.instruction ?? options.instruction)
       : sentenceOf(subject.promptTokens, promptTokens);
-  const observation = observationOf(parts, options, unnormKey);
+  const observation = options.observation ?? observationFor(parts, unnormKey, options.frame);
   const predict = async (sentence: string, signal: AbortSignal | undefined): Promise<StageTimes> => {
     const given = { instruction: sentence, unnormKey, ...(signal === undefined ? {} : { signal }) };
-    return stageTimes((await policy.predict(observation, given)).timings);
+    return (await policy.predict(observation, given)).timings;
   };
   const start = performance.now();
   const stages = await predict(instruction, options.signal);
@@ -199,16 +198,6 @@ async function firstChunk(
         : { newInstruction: (signal) => predict(others[turn++ % others.length]!, signal) }),
     },
   };
-}
-
-function observationOf(
-  { platform, checkpoint }: PolicyParts,
-  options: LoadOptions,
-  unnormKey: string,
-): Observation {
-  if (options.observation !== undefined) return options.observation;
-  const proprio = platform.proprio ? checkpoint.statistics.get(unnormKey)?.proprio : null;
-  return randomObservation(platform.cameras, options.frame, proprio?.min.length ?? 0);
 }
 
 function frameOf({ images }: Observation): FrameSize {

@@ -1,11 +1,11 @@
-/** What a reader must know before believing a figure, seen in the figures themselves. */
+/** What to know before believing a number, as seen in the numbers themselves. */
 
 import type { StageName, SubjectResult, Summary, Warning } from '../types.ts';
 import { median, percentileOf, sorted } from './percentiles.ts';
 
 /** trtexec's limits (TensorRT, samples/common/sampleReporting.cpp). */
 const enqueueShare = 0.8;
-/** A claim about a GPU needs so many (design: >= 1000 runs after >= 300 warm-ups). */
+/** What a claim about a GPU needs: 1000 runs after 300 warm-ups. */
 export const claimChunks = 1000;
 export const claimWarmUps = 300;
 /** Change of the median from the first to the last third of a run that is more than noise. */

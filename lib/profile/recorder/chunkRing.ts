@@ -49,8 +49,8 @@ export class ChunkRing {
   }
 
   /**
-   * Makes room so that the next `rows` predictions overwrite none: for who keeps all, a benchmark, between two turns. What
-   * is overwritten already stays so.
+   * Makes room so that the next `rows` predictions overwrite none: for a benchmark, which keeps all, between two turns. What
+   * was overwritten before stays lost.
    */
   reserve(rows: number): void {
     const needed = this.#count + rows;

@@ -1,6 +1,6 @@
 /** The last ticks, holds and decisions of loops and servers, in typed arrays that are made once. */
 
-/** What is recorded. The second word says what `value` is; `reasons` names what `reason` indexes. */
+/** What is recorded; the comment says what `value` means. `eventReasons` names what `reason` indexes. */
 export const eventKinds = [
   /** An action left; age of its oldest observation, ms. */
   'executed',

@@ -1,4 +1,4 @@
-/** Files of a flight recorder: whole or not there, and never more than so many. */
+/** Files of a flight recorder: complete or absent, and never more than a limit. */
 
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,7 +1,7 @@
 /**
  * The last seconds before a missed deadline, and what came right after it, as a trace in a file. The loop's thread copies
- * some arrays (bench/recorder.ts says what that costs); another thread encodes and writes. A disk that is full, or a folder
- * that is gone, is told and changes nothing for the robot.
+ * some arrays (bench/recorder.ts says what that costs); another thread encodes and writes. A full disk or a
+ * missing folder is reported and changes nothing for the robot.
  */
 
 import { constants } from 'node:fs';
@@ -27,9 +27,9 @@ export interface FlightRecorderOptions {
   readonly dir: string;
   /** Files that are kept, the newest; default 20. */
   readonly files?: number;
-  /** After a file that a miss has caused, further misses cause none for so long; default 60000. */
+  /** For this long after a file caused by a miss, further misses cause none; default 60000. */
   readonly quietMs?: number;
-  /** What still belongs into the file after the miss; default 500. */
+  /** How long after the miss recording goes on before the file is written; default 500. */
   readonly afterMs?: number;
   /** For the viewer; default `semanticvla`. */
   readonly title?: string;
@@ -56,7 +56,7 @@ export interface FlightRecorder extends AsyncDisposable {
 }
 
 /**
- * Writes a file when `recorder` is told of a miss. It takes the recorder's `onMiss`.
+ * Writes a file when `recorder` records a miss. It takes over the recorder's `onMiss`.
  * @throws (rejects) OPTION_UNKNOWN, OPTION_INVALID, OUTPUT_UNWRITABLE the folder cannot be made or written
  */
 export async function startFlightRecorder(

@@ -1,8 +1,8 @@
 /**
  * A recording as a timeline: what the loop sent, why it held, which deadlines passed, and what the policy was doing then.
  *
- * Of a prediction's stages only the durations are known. They are placed where the policy runs them: host stages at its
- * beginning, `unnormalize` at its end, the runtime's before that.
+ * Only the durations of a prediction's stages are known. They are placed where the policy runs them: host stages at the
+ * beginning, `unnormalize` at the end, the runtime's before it.
  */
 
 import type { CounterTrack, Slice, SliceTrack, Timeline } from '../trace/timeline.ts';
@@ -31,10 +31,10 @@ interface FlightEvent {
   readonly value: number;
 }
 
-/** What has no length is drawn as a mark that stays as wide at any zoom. */
+/** An event without a length is drawn as a mark of the same width at any zoom. */
 const markMs = 0;
 const ticks: ReadonlySet<EventKind> = new Set(['executed', 'hold']);
-/** What a person looks up in a log. */
+/** Slices that a person looks up in a log. */
 const datedCategories: ReadonlySet<string> = new Set(['chunk', 'hold', 'miss']);
 const misses: ReadonlySet<EventKind> = new Set([
   'missed',
@@ -131,7 +131,7 @@ function decisionSlices(events: readonly FlightEvent[], shift: number): Slice[] 
 }
 
 const hostStages: readonly StageName[] = ['decode', 'resize', 'crop'];
-/** What a prediction's arrows go through. */
+/** Stages that a prediction's arrows connect. */
 const joined: ReadonlySet<string> = new Set([
   'preprocess',
   'frames to the device',

@@ -1,7 +1,7 @@
 /** The thread of flightRecorder.ts: encodes and writes, away from the loop. */
 
 import { parentPort } from 'node:worker_threads';
-import { encodePerfetto } from '../trace/perfettoTrace.ts';
+import { encodeTrace } from '../trace/perfettoTrace.ts';
 import { flightName, writeFlight } from './flightFiles.ts';
 import { type FlightFacts, flightTimeline } from './flightTimeline.ts';
 import type { Recording } from './recorder.ts';
@@ -31,6 +31,6 @@ port.on('message', ({ recording, facts, dir, files }: FlightJob) => {
 });
 
 async function write(recording: Recording, facts: FlightFacts, dir: string, files: number): Promise<string> {
-  const bytes = encodePerfetto(flightTimeline(recording, facts));
+  const bytes = encodeTrace(flightTimeline(recording, facts));
   return writeFlight(dir, flightName(new Date(facts.realtimeMs), facts.why), bytes, files);
 }

@@ -1,4 +1,4 @@
-/** What a recorder has counted, in Prometheus's text format (version 0.0.4). */
+/** A recorder's counts in Prometheus's text format (version 0.0.4). */
 
 import { stageNames } from '../stages.ts';
 import type { EventKind, EventRing } from './eventRing.ts';
@@ -6,7 +6,7 @@ import { type StageHistograms, stageBuckets } from './stageHistograms.ts';
 
 const stageMetric = 'semanticvla_stage_seconds';
 
-/** Counters of a control loop; a server has counters of its own for what it refuses. */
+/** Counters of a control loop; a server counts its refusals itself. */
 const loopCounters: readonly (readonly [kind: EventKind, name: string, help: string])[] = [
   ['executed', 'semanticvla_loop_executed_total', 'Actions of the policy that were sent.'],
   ['hold', 'semanticvla_loop_holds_total', 'Ticks without an action of the policy, by reason.'],

@@ -7,11 +7,11 @@ import { isolated } from '../../support/isolated.ts';
 import type { Recorder } from './recorder.ts';
 
 /**
- * Options of `startControlLoop` that record what it sends and why it holds. The loop's clock must be the default one, or one
- * that tells the time of `performance.now()`.
+ * Options of `startControlLoop` that record what it sends and why it holds. The loop's clock must be the default one, or
+ * agree with `performance.now()`.
  *
- * Told as a miss (`Recorder.onMiss`): ticks that were skipped, and a HOLD after the robot had moved. Waiting for the first
- * chunk of an episode or of an instruction is none.
+ * Skipped ticks, and a HOLD after the robot has moved, are misses (`Recorder.onMiss`). Waiting for the first chunk of an
+ * episode or of an instruction is not.
  */
 export function recordLoop(options: ControlLoopOptions, recorder: Recorder): ControlLoopOptions {
   const { act } = options;

@@ -1,6 +1,5 @@
 /**
- * The one recorder: of `bench`, of a served policy, of a control loop. What it costs a chunk is measured by
- * bench/recorder.ts. Times are milliseconds of `performance.now()`.
+ * The recorder of `bench`, of a served policy and of a control loop. bench/recorder.ts measures what it costs per chunk. Times are milliseconds of `performance.now()`.
  */
 
 import { isolated } from '../../support/isolated.ts';
@@ -20,7 +19,7 @@ export interface RecorderOptions {
   readonly events?: number;
   /** A prediction that takes longer is a miss, ms; default: there is no deadline. */
   readonly deadlineMs?: number;
-  /** Called at once when a deadline passes, in the middle of what is recorded: take note and return. */
+  /** Called synchronously when a deadline passes: must return quickly. */
   readonly onMiss?: (why: string) => void;
 }
 
@@ -86,7 +85,7 @@ export class Recorder {
     this.#onMiss(why);
   }
 
-  /** Replaces who is told of a miss. */
+  /** Replaces the listener for misses. */
   set onMiss(listener: ((why: string) => void) | undefined) {
     this.#onMiss = isolated('onMiss of a recorder', listener);
   }

@@ -4,7 +4,6 @@
  */
 
 import { stageNames } from '../stages.ts';
-import type { ChunkRecord } from '../types.ts';
 
 /** Seconds. Dense from 1 ms to 1 s, where chunks and their stages are; neighbours differ by at most two thirds. */
 export const stageBuckets = [
@@ -28,13 +27,6 @@ export class StageHistograms {
     const at = stage * columns + bucket;
     this.#counts[at] = this.#counts[at]! + 1;
     this.#sums[stage] = this.#sums[stage]! + seconds;
-  }
-
-  observeAll(stages: ChunkRecord['stages']): void {
-    for (const [i, name] of stageNames.entries()) {
-      const ms = stages[name];
-      if (ms !== undefined) this.observe(i, ms);
-    }
   }
 
   /** Cumulative counts by bucket, the last without an end, and the sum of seconds. */

@@ -1,10 +1,19 @@
-/** What the page says without pictures: warnings, verdicts, the summary, the machine, how it was measured. */
+/** The page's texts and tables: warnings, verdicts, the summary, the machine, how it was measured. */
 
 import { escaped } from '../../plots/escaped.ts';
 import { type Cell, figure, table } from '../../plots/html.ts';
-import { energyText } from '../machine/energyText.ts';
 import { machineRows } from '../machine/machineRows.ts';
-import type { BenchReport, GateVerdict, MachineState, SelfCheck, SubjectResult, Warning } from '../types.ts';
+import { energyText } from '../machine/subjectEnergy.ts';
+import type {
+  BenchReport,
+  Comparison,
+  GateVerdict,
+  LayerTime,
+  MachineState,
+  SelfCheck,
+  SubjectResult,
+  Warning,
+} from '../types.ts';
 
 export function warningList(warnings: readonly Warning[]): string {
   if (warnings.length === 0) return '<p class="calm">Nothing was seen that makes these figures doubtful.</p>';
@@ -30,7 +39,49 @@ export function gateTable(verdicts: readonly GateVerdict[]): string {
   });
 }
 
-/** The figures that people quote. */
+/** What an interval lets one say. */
+function verdictOf({ low, high }: Comparison): string {
+  if (low > 1) return 'faster';
+  if (high < 1) return 'slower';
+  return 'no difference seen';
+}
+
+/** Every subject against its baseline: above 1 it is faster. */
+export function comparisonTable(comparisons: readonly Comparison[]): string {
+  return table({
+    caption:
+      'ratios of medians; an interval that holds 1 says that no difference was seen, not that there is none',
+    head: ['subject', 'baseline', 'times as fast', 'low', 'high', 'confidence', 'rounds', 'verdict'],
+    rows: comparisons.map((comparison) => [
+      comparison.subject,
+      comparison.baseline,
+      comparison.ratio,
+      comparison.low,
+      comparison.high,
+      `${figure(100 * comparison.confidence)} %`,
+      comparison.rounds === 0 ? 'separate runs' : comparison.rounds,
+      verdictOf(comparison),
+    ]),
+  });
+}
+
+const topLayers = 20;
+
+/** The layers that take most of a chunk, longest first. */
+export function layersTable(subject: string, layers: readonly LayerTime[]): string {
+  const top = layers.toSorted((a, b) => b.medianMs - a.medianMs).slice(0, topLayers);
+  const share = top.reduce((sum, { percent }) => sum + percent, 0);
+  return table({
+    caption: `top layers of ${subject}: the ${top.length} of ${layers.length} that take most, ${figure(share)} % of all. From a run of its own: a profiler slows what it watches, so compare layers with each other, not with a latency that nothing watched`,
+    head: ['layer', 'block', 'kind', 'runs', 'average ms', 'median ms', 'share %'],
+    rows: top.map(({ name, block, kind, count, averageMs, medianMs, percent }) => [
+      ...[name, block, kind],
+      ...[count, averageMs, medianMs, percent],
+    ]),
+  });
+}
+
+/** The numbers that people quote. */
 export function summaryTable(subjects: readonly SubjectResult[]): string {
   return table({
     caption: 'latency of a chunk, ms: frames in host memory to actions in host memory',
@@ -49,7 +100,7 @@ export function summaryTable(subjects: readonly SubjectResult[]): string {
 /** Subjects beside each other that fit on paper. */
 const columns = 4;
 
-/** One column a subject: the names of what is compared stand above what differs. */
+/** One column per subject. */
 function sideBySide(
   caption: string,
   subjects: readonly SubjectResult[],

@@ -1,8 +1,9 @@
-/** Measurements of several runs as one, for a comparison that says what it cannot know. */
+/** Reports of several runs as one, with a warning about what such a comparison cannot know. */
 
-import { machineRows } from '../machine/machineRows.ts';
+import { machineDifferences } from '../machine/warnings.ts';
+import { Blocks, cutBlocks, enoughDraws, intervalOf, resampled } from '../measure/bootstrap.ts';
 import type { BenchReport, Comparison, SubjectResult, Warning } from '../types.ts';
-import { quantile, sorted, totals } from './seriesData.ts';
+import { totals } from './seriesData.ts';
 
 /** A report and what its subjects are called beside others. */
 export interface NamedReport {
@@ -59,54 +60,35 @@ export function joinReports(named: readonly NamedReport[]): BenchReport {
 
 function joinWarnings(named: readonly NamedReport[]): Warning[] {
   const runs = named.map(({ name, report }) => `${name} (${report.createdAt})`).join(', ');
-  const warnings: Warning[] = [
+  const [first, ...others] = named;
+  return [
     {
       code: 'separate-runs',
       text: `${runs} are runs of their own: temperature, clocks and other load may differ between them, and no interval covers that. For a ratio to rely on, measure the subjects side by side in one bench.`,
     },
+    ...others.flatMap(({ name, report }) =>
+      machineDifferences(report.machine, first!.report.machine).map(({ code, text }) => ({
+        code,
+        text: `${name} against ${first!.name}: ${text}`,
+      })),
+    ),
   ];
-  const [first, ...others] = named;
-  const settings = ({ report }: NamedReport): Map<string, string> =>
-    new Map(machineRows({ ...report.machine, end: null, energy: null, sampling: null }));
-  const ours = settings(first!);
-  for (const other of others) {
-    const different = [...settings(other)].filter(
-      ([label, value]) => label !== 'at the start' && ours.get(label) !== value,
-    );
-    if (different.length === 0) continue;
-    const list = different.map(([label, value]) => `${label} ${ours.get(label) ?? 'not told'} / ${value}`);
-    warnings.push({
-      code: 'different-machine',
-      text: `${first!.name} and ${other.name} ran on machines that are not set alike: ${list.join('; ')}.`,
-    });
-  }
-  return warnings;
 }
 
 const confidence = 0.95;
-/** Normal quantile of 1 - 0.05 / 4: two medians, two sides each, so that both intervals hold at once. */
-const z = 2.241;
+/** Blocks of neighbouring chunks that are drawn: a busy moment slows neighbours together. */
+const blockCount = 20;
 
-/** [low, high] around the median by order statistics: no shape of the distribution is assumed. */
-function medianInterval(values: readonly number[]): readonly [number, number] {
-  const n = values.length;
-  const half = (z * Math.sqrt(n)) / 2;
-  const at = (position: number): number => values[Math.min(n - 1, Math.max(0, Math.round(position)))]!;
-  return [at(n / 2 - half - 1), at(n / 2 + half)];
-}
-
+/** Both drawn by themselves: they took no turns. */
 function separateRuns(result: SubjectResult, baseline: SubjectResult): Comparison {
-  const ours = sorted(totals(result.chunks));
-  const theirs = sorted(totals(baseline.chunks));
-  const [ourLow, ourHigh] = medianInterval(ours);
-  const [theirLow, theirHigh] = medianInterval(theirs);
-  return {
-    subject: result.subject.name,
-    baseline: baseline.subject.name,
-    ratio: quantile(theirs, 0.5) / quantile(ours, 0.5),
-    low: theirLow / ourHigh,
-    high: theirHigh / ourLow,
-    confidence,
-    rounds: 0,
-  };
+  const tail = (1 - confidence) / 2;
+  const [ours, theirs] = [result, baseline].map(({ chunks }, i) =>
+    resampled(new Blocks(cutBlocks(totals(chunks), blockCount)), 50, enoughDraws(tail), i + 1),
+  );
+  const { value, low, high } = intervalOf(
+    { log: theirs!.log - ours!.log, draws: theirs!.draws.map((draw, i) => draw - ours!.draws[i]!) },
+    tail,
+  );
+  const names = { subject: result.subject.name, baseline: baseline.subject.name };
+  return { ...names, ratio: value, low, high, confidence, rounds: 0 };
 }

@@ -1,10 +1,10 @@
 /** How long chunks took: histogram with every outlier, percentile curve, and the run over time. */
 
 import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
-import type { Figure } from '../../plots/html.ts';
-import { figure } from '../../plots/html.ts';
-import { color, series } from '../../plots/palette.ts';
+import { type Figure, figure } from '../../plots/html.ts';
+import { color } from '../../plots/palette.ts';
 import type { SubjectResult } from '../types.ts';
+import { byLine, colorOf, plotWidth, titleLines } from './plotStyle.ts';
 import {
   bodyRange,
   histogram,
@@ -17,23 +17,6 @@ import {
   thinned,
   totals,
 } from './seriesData.ts';
-
-/** Room for the plots of a page 780 wide, axes included. */
-export const plotWidth = 620;
-
-/** A name as a title: broken between words where it is longer than the plot. */
-export function titleLines(name: string): string[] {
-  const lines: string[] = [];
-  for (const word of name.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + word.length >= 56) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
-}
-
-/** Subject colours repeat after seven; the legend and the order tell more of them apart. */
-export const colorOf = (i: number): string => series[i % series.length]!;
 
 const nameList = (subjects: readonly SubjectResult[]): string =>
   subjects.map(({ subject }) => subject.name).join(', ');
@@ -131,6 +114,7 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
   const highs = all.map((values) => values.at(-1)!);
   const isWide = Math.max(...highs) / Math.min(...lows) > 8;
   const names = subjects.map(({ subject }) => subject.name);
+  const line = byLine('subject', names);
   const spec = {
     width: plotWidth,
     height: 240,
@@ -157,23 +141,7 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
           : { type: 'linear', zero: false, nice: true },
         axis: { tickCount: 6, labelOverlap: 'greedy', ...plainLabels },
       },
-      color: {
-        field: 'subject',
-        type: 'nominal',
-        title: null,
-        scale: { domain: names, range: names.map((_, i) => colorOf(i)) },
-        ...(subjects.length === 1 ? { legend: null } : {}),
-      },
-      ...(subjects.length === 1
-        ? {}
-        : {
-            strokeDash: {
-              field: 'subject',
-              type: 'nominal',
-              title: null,
-              scale: { domain: names, range: dashes(names.length) },
-            },
-          }),
+      ...(subjects.length === 1 ? { color: { ...line.color, legend: null } } : line),
     },
   };
   const rare = Math.max(...all.map((values) => values.length)) >= 1000;
@@ -196,17 +164,6 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
       ]),
     },
   };
-}
-
-/** Lines that are told apart without their colours. */
-function dashes(count: number): number[][] {
-  const kinds = [
-    [1, 0],
-    [7, 3],
-    [2, 2],
-    [9, 3, 2, 3],
-  ];
-  return Array.from({ length: count }, (_, i) => kinds[i % kinds.length]!);
 }
 
 export function timelineFigure(subjects: readonly SubjectResult[]): Figure {

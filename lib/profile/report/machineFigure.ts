@@ -4,7 +4,7 @@ import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { type Cell, type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
 import type { MachineSeries, MachineState, SensorSeries } from '../types.ts';
-import { colorOf } from './latencyFigures.ts';
+import { byLine } from './plotStyle.ts';
 import { median, sorted } from './seriesData.ts';
 
 const kinds = [
@@ -53,14 +53,6 @@ function thinnedPoints(
     return stretch.filter((point) => kept.has(point));
   }).flat();
 }
-
-const dashes = [
-  [1, 0],
-  [7, 3],
-  [2, 2],
-  [9, 3, 2, 3],
-  [4, 2],
-];
 
 /** null where nothing was sampled. */
 export function machineFigure(machine: MachineState): Figure | null {
@@ -149,7 +141,11 @@ interface PlotOf {
 
 function plotOf(plot: PlotOf): object {
   const { series, sensors, title, domain, slowed, measuredFrom, limit, isLast, isShare, isStepped } = plot;
-  const names = sensors.map(({ name }) => name);
+  const line = byLine(
+    'sensor',
+    sensors.map(({ name }) => name),
+  );
+  const legend = { orient: 'right', offset: 6, symbolType: 'stroke', symbolSize: 160, labelLimit: 130 };
   const x = {
     type: 'quantitative',
     scale: { domain, nice: false, zero: false },
@@ -195,19 +191,8 @@ function plotOf(plot: PlotOf): object {
         encoding: {
           x: { field: 'seconds', ...x },
           y: { field: 'value', ...y },
-          color: {
-            field: 'sensor',
-            type: 'nominal',
-            title: null,
-            scale: { domain: names, range: names.map((_, i) => colorOf(i)) },
-            legend: { orient: 'right', offset: 6, symbolType: 'stroke', symbolSize: 160, labelLimit: 130 },
-          },
-          strokeDash: {
-            field: 'sensor',
-            type: 'nominal',
-            title: null,
-            scale: { domain: names, range: names.map((_, i) => dashes[i % dashes.length]!) },
-          },
+          color: { ...line.color, legend },
+          strokeDash: line.strokeDash,
         },
       },
     ],

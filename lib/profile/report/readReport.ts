@@ -1,4 +1,4 @@
-/** Measurements from the JSON that `bench --report` and `profile --json` write. */
+/** Measurements from the JSON that `bench --report` writes. */
 
 import { basename } from 'node:path';
 import { SemanticVlaError } from '../../support/errors.ts';
@@ -9,35 +9,45 @@ const needed: readonly (readonly [keyof BenchReport, (value: unknown) => boolean
   ['createdAt', (value) => typeof value === 'string', 'a date'],
   ['command', Array.isArray, 'a list'],
   ['software', isObject, 'an object'],
-  ['machine', isObject, 'an object'],
+  ['machine', (value) => isObject(value) && isObject((value as { cpu?: unknown }).cpu), 'an object with cpu'],
   ['selfCheck', isObject, 'an object'],
   ['subjects', (value) => Array.isArray(value) && value.length > 0, 'a list of at least one'],
   ['comparisons', Array.isArray, 'a list'],
   ['rooflines', isObject, 'an object'],
   ['layers', isObject, 'an object'],
-  ['warnings', Array.isArray, 'a list'],
+  ['warnings', (value) => Array.isArray(value) && value.every(isObject), 'a list of objects'],
 ];
 
 function isObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+function isChunk(value: unknown): boolean {
+  const { stages } = (value ?? {}) as { stages?: Readonly<Record<string, unknown>> };
+  const isTime = (ms: unknown): boolean => typeof ms === 'number' && Number.isFinite(ms) && ms >= 0;
+  return isObject(stages) && stages!.total !== 0 && Object.values(stages!).every(isTime);
+}
+
 /** Bytes of a report at most: one of 10,000 chunks with its series has 10 MB. */
-export const reportCap = 64 * 2 ** 20;
+const reportCap = 64 * 2 ** 20;
 
 /**
- * Reads what `bench` or `profile` wrote as JSON.
+ * Reads what `bench` wrote as JSON.
  *
- * @throws (rejects) REPORT_INVALID
+ * @param code of the error
+ * @throws (rejects) REPORT_INVALID, or `code`, with the file and what is wrong with it
  */
-export async function readReport(file: string): Promise<BenchReport> {
+export async function readReport(
+  file: string,
+  code: 'REPORT_INVALID' | 'BASELINE_INVALID' = 'REPORT_INVALID',
+): Promise<BenchReport> {
   const invalid = (expected: string, found: string): SemanticVlaError =>
     new SemanticVlaError(
-      'REPORT_INVALID',
+      code,
       `${file}: expected ${expected}, found ${found}. Write one with semanticvla bench --report ${basename(file)}.`,
     );
   let report: BenchReport;
-  const text = await readText(file, { missing: 'REPORT_INVALID', cap: reportCap });
+  const text = await readText(file, { missing: code, cap: reportCap });
   try {
     report = JSON.parse(text) as BenchReport;
   } catch (cause) {
@@ -50,13 +60,10 @@ export async function readReport(file: string): Promise<BenchReport> {
     if (!fits(report[field])) throw invalid(`${field}: ${what}`, brief(report[field]));
   }
   for (const [i, { subject, chunks, summary }] of report.subjects.entries()) {
-    if (
-      !isObject(subject) ||
-      typeof subject.name !== 'string' ||
-      !Array.isArray(chunks) ||
-      !isObject(summary)
-    )
+    if (!isObject(subject) || typeof subject.name !== 'string' || !isObject(summary))
       throw invalid(`subjects[${i}] with subject, chunks and summary`, 'another object');
+    if (!Array.isArray(chunks) || !chunks.every(isChunk))
+      throw invalid(`subjects[${i}] (${subject.name}) with times of its chunks in ms`, 'something else');
   }
   return report;
 }

@@ -4,7 +4,7 @@ import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { type Cell, type Figure, figure, percent, type Table } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import type { Roofline, RooflineRow } from '../types.ts';
-import { plotWidth } from './latencyFigures.ts';
+import { plotWidth } from './plotStyle.ts';
 
 /** With weights and in every chunk; the pruner has none, the instruction runs once a sentence: both are in the table. */
 const stages = ['vision', 'fuser', 'llm', 'heads', 'policy'] as const;

@@ -53,7 +53,7 @@ export function bodyRange(all: readonly (readonly number[])[]): readonly [number
   return most - low <= 3 * (body - low) ? [low, most] : [low, body + 0.25 * (body - low || 0.05 * body)];
 }
 
-/** One value for each of so many positions on a scale: enough for a picture, however many chunks there are. */
+/** One value per position on a scale: enough for a picture, however many chunks there are. */
 export function thinned(
   values: readonly number[],
   place: (value: number) => number,
@@ -132,7 +132,7 @@ export interface WaterfallStep {
   readonly to: number;
 }
 
-/** Not laid end to end: the whole, what is paid once a sentence, and what runs beside the device. */
+/** Not part of the row of stages: the whole, what runs once a sentence, and what overlaps the device's work. */
 const beside: readonly StageName[] = ['total', 'tokenize', 'instruction', 'enqueue'];
 
 /**

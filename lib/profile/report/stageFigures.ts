@@ -1,4 +1,4 @@
-/** Where the time of a chunk goes: the stages end to end, the layers that cost most, the model's blocks. */
+/** Where the time of a chunk goes: the stages end to end, the model's blocks. */
 
 import type { PlotSpec } from '../../plots/drawPlot.ts';
 import { type Figure, figure, percent } from '../../plots/html.ts';
@@ -6,7 +6,7 @@ import { color, series } from '../../plots/palette.ts';
 import { stageOfBlock, wholeBlock } from '../layers/blocks.ts';
 import { stageNames } from '../stages.ts';
 import type { LayerTime, SubjectResult } from '../types.ts';
-import { colorOf, plotWidth, titleLines } from './latencyFigures.ts';
+import { colorOf, plotWidth, titleLines } from './plotStyle.ts';
 import { waterfall } from './seriesData.ts';
 
 const meaning: Readonly<Record<string, string>> = {
@@ -101,63 +101,6 @@ const stageColor = {
   title: null,
   scale: { domain: [...modelStages], range: [5, 0, 3, 4, 1, 2, 6].map((i) => series[i]!) },
 };
-
-const shortened = (name: string): string =>
-  name.length <= 44 ? name : `${name.slice(0, 20)}…${name.slice(-23)}`;
-
-const topCount = 20;
-
-export function layersFigure(subject: string, index: number, layers: readonly LayerTime[]): Figure {
-  const top = [...layers].sort((a, b) => b.medianMs - a.medianMs).slice(0, topCount);
-  const rows = top.map(({ name, block, medianMs }, i) => ({
-    // a runtime may name two layers alike
-    key: `${i + 1}  ${shortened(name)}`,
-    ms: medianMs,
-    stage: stageOfBlock(block),
-    label: figure(medianMs),
-  }));
-  const used = modelStages.filter((stage) => rows.some((row) => row.stage === stage));
-  const spec = {
-    width: plotWidth - 200,
-    height: { step: 18 },
-    data: { values: rows },
-    encoding: { y: { field: 'key', type: 'ordinal', sort: null, title: null } },
-    layer: [
-      {
-        mark: { type: 'bar' },
-        encoding: {
-          x: { field: 'ms', type: 'quantitative', title: 'median ms a chunk' },
-          color: { field: 'stage', type: 'nominal', ...stageColor, legend: { columns: 7, values: used } },
-        },
-      },
-      {
-        mark: { type: 'text', align: 'left', dx: 4, color: color.ink },
-        encoding: { x: { field: 'ms', type: 'quantitative' }, text: { field: 'label' } },
-      },
-    ],
-  };
-  const share = top.reduce((sum, { percent }) => sum + percent, 0);
-  return {
-    id: `layers-${index}`,
-    title: `Top layers of ${subject}`,
-    description: `The ${top.length} layers that take most of a chunk, longest first, coloured by stage.`,
-    spec: spec as unknown as PlotSpec,
-    caption: `The ${top.length} of ${layers.length} layers that take most, ${figure(share)} % of all. From a run of its own: a profiler slows what it watches, so compare layers with each other, not with a latency that nothing watched.`,
-    table: {
-      caption: `top layers of ${subject}`,
-      head: ['layer', 'block', 'kind', 'runs', 'average ms', 'median ms', 'share %'],
-      rows: top.map((layer) => [
-        layer.name,
-        layer.block,
-        layer.kind,
-        layer.count,
-        layer.averageMs,
-        layer.medianMs,
-        layer.percent,
-      ]),
-    },
-  };
-}
 
 interface BlockTime {
   readonly block: string;

@@ -3,9 +3,9 @@
 import { figure, paragraph, plotFigure, section, table } from '../../plots/html.ts';
 import { page } from '../../plots/page.ts';
 import type { GraphProfile, ProfileReport } from '../types.ts';
-import { machineTable, warningList } from './factTables.ts';
+import { layersTable, machineTable, warningList } from './factTables.ts';
 import { machineFigure } from './machineFigure.ts';
-import { blocksFigure, layersFigure } from './stageFigures.ts';
+import { blocksFigure } from './stageFigures.ts';
 
 /** @returns the page as text; writing it is the caller's */
 export async function writeProfile(profile: ProfileReport): Promise<string> {
@@ -15,10 +15,7 @@ export async function writeProfile(profile: ProfileReport): Promise<string> {
   const pictures =
     policy.length === 0
       ? []
-      : [
-          await plotFigure(layersFigure(source, 0, policy)),
-          await plotFigure(blocksFigure(source, 0, policy)),
-        ];
+      : [layersTable(source, policy), await plotFigure(blocksFigure(source, 0, policy))];
   const overTime = machineFigure(profile.machine);
   const sensors = overTime === null ? [] : [await plotFigure(overTime)];
   return page(`Profile of ${source}`, `${variant} on ${backend}: ${where}. ${profile.createdAt}.`, [

@@ -4,9 +4,10 @@ import { type Figure, figure, paragraph, plotFigure, section } from '../../plots
 import { page } from '../../plots/page.ts';
 import { settingRows } from '../machine/machineRows.ts';
 import type { BenchReport } from '../types.ts';
-import { comparisonFigure } from './comparisonFigure.ts';
 import {
+  comparisonTable,
   gateTable,
+  layersTable,
   machineTable,
   selfCheckText,
   softwareTable,
@@ -19,12 +20,13 @@ import { histogramFigure, percentileFigure, timelineFigure } from './latencyFigu
 import { machineFigure } from './machineFigure.ts';
 import { rooflineFigure } from './rooflineFigure.ts';
 import { totals } from './seriesData.ts';
-import { blocksFigure, layersFigure, waterfallFigure } from './stageFigures.ts';
+import { blocksFigure, waterfallFigure } from './stageFigures.ts';
 
 /**
  * A measurement as one HTML page.
  *
  * @returns the page as text; writing it is the caller's
+ * @throws (rejects) PACKAGE_UNAVAILABLE vega or vega-lite is not installed
  */
 export async function writeReport(report: BenchReport): Promise<string> {
   const { subjects, comparisons, rooflines, layers, warnings, gate, machine, selfCheck } = report;
@@ -55,7 +57,7 @@ export async function writeReport(report: BenchReport): Promise<string> {
   ]);
 }
 
-/** The first number of the page stands above its warnings, and says how many there are. */
+/** The main numbers, above the warnings, with the count of warnings. */
 function headline({ subjects, warnings }: BenchReport): string {
   const told = subjects.flatMap(({ subject, summary: { total } }) =>
     total === undefined
@@ -71,7 +73,7 @@ function headline({ subjects, warnings }: BenchReport): string {
     : ` ${told.slice(0, 3).join('; ')}${told.length > 3 ? '; ...' : ''}.${believe}`;
 }
 
-/** The sensors over the run, where any told something. */
+/** The sensors over the run, if there were any. */
 async function machinePlot({ machine }: BenchReport): Promise<string[]> {
   const plot = machineFigure(machine);
   return plot === null ? [] : [await plotFigure(plot)];
@@ -80,11 +82,11 @@ async function machinePlot({ machine }: BenchReport): Promise<string[]> {
 /** Sections with pictures; one whose data is not there is left out. */
 async function plots({ subjects, comparisons, rooflines, layers }: BenchReport): Promise<string[]> {
   const timed = subjects.filter(({ chunks }) => totals(chunks).length > 1);
-  const drawn = async (id: string, title: string, figures: readonly Figure[]): Promise<string[]> => {
-    if (figures.length === 0) return [];
-    const parts: string[] = [];
-    for (const one of figures) parts.push(await plotFigure(one));
-    return [section(id, title, parts)];
+  const drawn = async (id: string, title: string, parts: readonly (Figure | string)[]): Promise<string[]> => {
+    if (parts.length === 0) return [];
+    const html: string[] = [];
+    for (const part of parts) html.push(typeof part === 'string' ? part : await plotFigure(part));
+    return [section(id, title, html)];
   };
   const latency =
     timed.length === 0 ? [] : [histogramFigure(timed), percentileFigure(timed), timelineFigure(timed)];
@@ -94,14 +96,14 @@ async function plots({ subjects, comparisons, rooflines, layers }: BenchReport):
     ...(await drawn(
       'compared',
       'Comparison',
-      comparisons.length === 0 ? [] : [comparisonFigure(comparisons)],
+      comparisons.length === 0 ? [] : [comparisonTable(comparisons)],
     )),
     ...(await drawn('latency', 'Latency', latency)),
     ...(await drawn('stages', 'Stages', staged.length === 0 ? [] : [waterfallFigure(staged)])),
     ...(await drawn(
       'layers',
       'Layers',
-      layered.flatMap(([name, list], i) => [layersFigure(name, i, list), blocksFigure(name, i, list)]),
+      layered.flatMap(([name, list], i) => [layersTable(name, list), blocksFigure(name, i, list)]),
     )),
     ...(await drawn(
       'roofline',

@@ -18,8 +18,6 @@ export interface Device {
   readonly peaks: Readonly<Partial<Record<PeakKind, number>>>;
   readonly bandwidthGBs: number;
   readonly memoryBytes: number;
-  /** A Jetson's memory is also the system's. */
-  readonly sharedMemory: boolean;
   /** Where the figures were read, and what was computed from them. */
   readonly source: string;
 }
@@ -43,7 +41,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 67, bf16: 989, fp16: 989, int8: 1979, fp8: 1979 },
     bandwidthGBs: 4800,
     memoryBytes: 141 * GB,
-    sharedMemory: false,
     source:
       'NVIDIA H200 Tensor Core GPU datasheet: 1,979 TFLOPS BF16 and 3,958 FP8 with sparsity (dense: half), 4.8 TB/s, 141 GB',
   },
@@ -53,7 +50,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 67, bf16: 989, fp16: 989, int8: 1979, fp8: 1979 },
     bandwidthGBs: 3350,
     memoryBytes: 80 * GB,
-    sharedMemory: false,
     source:
       'NVIDIA H100 Tensor Core GPU datasheet: 1,979 TFLOPS BF16 and 3,958 FP8 with sparsity (dense: half), 3.35 TB/s, 80 GB',
   },
@@ -63,7 +59,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 19.5, bf16: 312, fp16: 312, int8: 624 },
     bandwidthGBs: 2039,
     memoryBytes: 80 * GB,
-    sharedMemory: false,
     source: 'NVIDIA A100 Tensor Core GPU datasheet: 312 TFLOPS BF16, 624 TOPS INT8, 2,039 GB/s, 80 GB',
   },
   {
@@ -72,7 +67,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 35.6, bf16: 71, fp16: 71, int8: 284 },
     bandwidthGBs: 936,
     memoryBytes: 24 * GB,
-    sharedMemory: false,
     source:
       'NVIDIA Ampere GA102 GPU Architecture whitepaper, appendix A: 71 TFLOPS FP16 with FP32 accumulate, 284 TOPS INT8, 936 GB/s, 24 GB',
   },
@@ -82,7 +76,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 82.6, bf16: 165.2, fp16: 165.2, int8: 660.6, fp8: 330.3 },
     bandwidthGBs: 1008,
     memoryBytes: 24 * GB,
-    sharedMemory: false,
     source:
       'NVIDIA Ada GPU Architecture whitepaper, appendix A: 165.2 TFLOPS FP16 and 330.3 FP8 with FP32 accumulate, 660.6 TOPS INT8, 1,008 GB/s, 24 GB',
   },
@@ -92,7 +85,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 104.8, bf16: 209.5, fp16: 209.5, int8: 838, fp8: 419, fp4: 1676 },
     bandwidthGBs: 1792,
     memoryBytes: 32 * GB,
-    sharedMemory: false,
     source:
       'NVIDIA RTX Blackwell GPU Architecture whitepaper, appendix A: 209.5 TFLOPS FP16 and 419 FP8 with FP32 accumulate, 1,676 FP4, 838 TOPS INT8, 1,792 GB/s, 32 GB',
   },
@@ -102,7 +94,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 30.3, bf16: 121, fp16: 121, int8: 242.5, fp8: 242.5 },
     bandwidthGBs: 300,
     memoryBytes: 24 * GB,
-    sharedMemory: false,
     source:
       'NVIDIA L4 Tensor Core GPU datasheet: 242 TFLOPS FP16 and 485 FP8 with sparsity (dense: half), 300 GB/s, 24 GB',
   },
@@ -112,7 +103,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 91.6, bf16: 362, fp16: 362, int8: 733, fp8: 733 },
     bandwidthGBs: 864,
     memoryBytes: 48 * GB,
-    sharedMemory: false,
     source: 'NVIDIA L40S datasheet: 362 TFLOPS FP16, 733 FP8, 733 TOPS INT8, 864 GB/s, 48 GB',
   },
   {
@@ -121,7 +111,6 @@ export const devices: readonly Device[] = [
     peaks: { fp32: 8.06, bf16: 258, fp16: 258, fp8: 517, fp4: 1035 },
     bandwidthGBs: 273,
     memoryBytes: 128 * GB,
-    sharedMemory: true,
     source:
       'NVIDIA Jetson Thor series modules data sheet: 2,070 TFLOPS FP4 with sparsity (dense: half, FP8 a quarter, FP16 an eighth), 2,560 CUDA cores at 1,575 MHz, 273 GB/s, 128 GB',
   },
@@ -131,7 +120,6 @@ export const devices: readonly Device[] = [
     peaks: orin(64, 1301),
     bandwidthGBs: 204.8,
     memoryBytes: 64 * GB,
-    sharedMemory: true,
     source: orinSource(
       'NVIDIA Jetson AGX Orin Series technical brief',
       64,
@@ -145,7 +133,6 @@ export const devices: readonly Device[] = [
     peaks: orin(56, 930),
     bandwidthGBs: 204.8,
     memoryBytes: 32 * GB,
-    sharedMemory: true,
     source: orinSource(
       'NVIDIA Jetson AGX Orin Series technical brief',
       56,
@@ -159,7 +146,6 @@ export const devices: readonly Device[] = [
     peaks: orin(32, 1173),
     bandwidthGBs: 102.4,
     memoryBytes: 16 * GB,
-    sharedMemory: true,
     source: orinSource(
       'NVIDIA Jetson Orin NX Series data sheet, JetPack 6.2 super mode',
       32,
@@ -173,7 +159,6 @@ export const devices: readonly Device[] = [
     peaks: orin(32, 1173),
     bandwidthGBs: 102.4,
     memoryBytes: 8 * GB,
-    sharedMemory: true,
     source: orinSource(
       'NVIDIA Jetson Orin NX Series data sheet, JetPack 6.2 super mode',
       32,
@@ -187,7 +172,6 @@ export const devices: readonly Device[] = [
     peaks: orin(32, 1020),
     bandwidthGBs: 102.4,
     memoryBytes: 8 * GB,
-    sharedMemory: true,
     source: orinSource('NVIDIA Jetson Orin Nano Super data sheet', 32, 1020, '67 sparse INT8 TOPS, 102 GB/s'),
   },
 ];

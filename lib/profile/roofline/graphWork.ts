@@ -105,7 +105,7 @@ class Walk {
         if (node.output[i] !== undefined) known.set(node.output[i], output);
       });
       if (caller === null && node.opType === 'Cast' && this.#weights.has(names[0]!)) {
-        // the same weight under another name: whoever uses that reads it
+        // the same weight under another name; it is counted where that name is used
         this.#weights.set(node.output[0]!, this.#weights.get(names[0]!)!);
         continue;
       }

@@ -30,7 +30,6 @@ export async function measureCpu(options: { readonly threads?: number } = {}): P
     peaks: { fp32: gflops / 1000 },
     bandwidthGBs,
     memoryBytes: totalmem(),
-    sharedMemory: true,
     source:
       `measured just now on ${threads} thread(s), best of ${repeats}: ONNX Runtime's float32 product of ${n} x ${n} matrices ` +
       `(${gflops.toFixed(0)} GFLOPS) and of a vector with a ${k} x ${k} matrix (${bandwidthGBs.toFixed(1)} GB/s); other load lowers both`,

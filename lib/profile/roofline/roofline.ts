@@ -1,6 +1,6 @@
 /**
  * What a device could do at best: limit = max(operations / peak, bytes of weights / bandwidth) for each stage, and their sum,
- * since the stages wait for each other (design: Performance). Nothing is measured here.
+ * since the stages wait for each other. Nothing is measured here.
  */
 
 import { SemanticVlaError } from '../../support/errors.ts';
@@ -56,7 +56,7 @@ export const rooflinePrecisions = {
   },
 } satisfies Readonly<Record<string, PrecisionPlan>>;
 
-/** Name of what weights and activations are computed in. */
+/** Number format of weights and activations. */
 export type RooflinePrecision = keyof typeof rooflinePrecisions;
 export const rooflinePrecisionNames = Object.keys(rooflinePrecisions) as readonly RooflinePrecision[];
 
@@ -163,7 +163,6 @@ function memoryOf(work: PolicyWork, device: Device, { llm, rest }: PrecisionPlan
   return {
     neededBytes,
     deviceBytes: device.memoryBytes,
-    usableShare: usable,
     fits: neededBytes <= usable * device.memoryBytes,
   };
 }

@@ -1,4 +1,4 @@
-/** Shapes of what an ONNX node gives, for the operators that lib/graph writes. Pure. */
+/** Output shapes of ONNX nodes, for the operators that lib/graph writes. Pure. */
 
 import type { NodeProto } from '../../graph/onnxModel.ts';
 
@@ -95,7 +95,7 @@ function matrix(shape: readonly number[], transposed: boolean): readonly [number
   return transposed ? [n, m] : [m, n];
 }
 
-/** Rows, inner size and columns of a product, and how many of them; null when the node is none. */
+/** Rows, inner size and columns of a matrix product, and the number of products; null for another operator. */
 export function productOf(
   { opType }: NodeProto,
   [a, b]: readonly Known[],

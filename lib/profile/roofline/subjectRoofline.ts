@@ -1,4 +1,4 @@
-/** The roofline of what `bench` measured, on the device that it ran on or any named one. */
+/** The roofline of a measured subject, for the device that it ran on or another one by name. */
 
 import type { Architecture } from '../../engine/presetArchitecture.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
@@ -10,7 +10,7 @@ import { policyWork, type WorkSizes, type WorkStage, workStages } from './policy
 import { type RooflinePrecision, rooflineOf } from './roofline.ts';
 
 export interface SubjectRooflineOptions {
-  /** A name of the device table; default: what the machine state tells for TensorRT, this processor measured for the CPU. */
+  /** A name from the device table; default: with TensorRT the GPU at hand, on the CPU this processor, measured. */
   readonly device?: string;
   /** Of the same subject: stages get their share of the measured time. */
   readonly layers?: readonly LayerTime[];

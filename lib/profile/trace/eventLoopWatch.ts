@@ -1,7 +1,10 @@
-/** How late the event loop answers while something runs: a timer, and by how much it missed its time. */
+/** How late the event loop answers while something runs, apart from inference, which has other threads. */
 
+import { summarize } from '../measure/percentiles.ts';
+import type { Summary } from '../types.ts';
 import { monotonicMs } from './timeline.ts';
 
+/** A timer fires this often; what is recorded is how late. */
 const everyMs = 5;
 
 export class EventLoopWatch {
@@ -29,5 +32,12 @@ export class EventLoopWatch {
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+  }
+
+  /** Ends it. Milliseconds. */
+  finish(): Summary {
+    this.stop();
+    const delays = this.#samples.map(({ value }) => value);
+    return delays.length === 0 ? { ...summarize([0]), count: 0 } : summarize(delays);
   }
 }

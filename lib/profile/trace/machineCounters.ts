@@ -1,24 +1,13 @@
 /** Sensors of the machine as counter tracks: what a report holds of them, at the times at which it read them. */
 
-import type { MachineSeries, MachineSnapshot, MachineState } from '../types.ts';
+import type { MachineSeries, MachineState } from '../types.ts';
 import type { CounterTrack, Timeline } from './timeline.ts';
 
-const kinds = [
-  ['temperatures', 'temperature', '°C'],
-  ['power', 'power', 'W'],
-  ['clocks', 'clock', 'MHz'],
-] as const;
-
-/** The timeline with a track for each sensor that was read. */
-export function withMachine(timeline: Timeline, machine: MachineState): Timeline {
-  const snapshots = [machine.start, ...(machine.end === null ? [] : [machine.end])];
-  const counters = machine.series
-    ? seriesCounters(machine.series)
-    : machineCounters(snapshots, timeline.clock);
-  return {
-    ...timeline,
-    tracks: [...timeline.tracks, ...counters.filter(({ samples }) => samples.length > 0).map(inHertz)],
-  };
+/** The timeline with a track for each sensor that was sampled. */
+export function withMachine(timeline: Timeline, { series }: MachineState): Timeline {
+  if (!series) return timeline;
+  const counters = seriesCounters(series).filter(({ samples }) => samples.length > 0);
+  return { ...timeline, tracks: [...timeline.tracks, ...counters.map(inHertz)] };
 }
 
 /** The viewer puts a prefix before the unit: 1.3K MHz would be read twice, 1.3G Hz is read once. */
@@ -26,22 +15,6 @@ function inHertz(track: CounterTrack): CounterTrack {
   if (track.unit !== 'MHz') return track;
   const samples = track.samples.map(({ atMs, value }) => ({ atMs, value: value * 1e6 }));
   return { ...track, unit: 'Hz', samples };
-}
-
-function machineCounters(snapshots: readonly MachineSnapshot[], clock: Timeline['clock']): CounterTrack[] {
-  const tracks = new Map<string, { unit: string; samples: { atMs: number; value: number }[] }>();
-  for (const snapshot of snapshots) {
-    const atMs = clock.monotonicMs + Date.parse(snapshot.at) - clock.realtimeMs;
-    for (const [field, word, unit] of kinds) {
-      for (const { name, value } of snapshot[field]) {
-        const key = `${word} ${name}`;
-        const track = tracks.get(key) ?? { unit, samples: [] };
-        track.samples.push({ atMs, value });
-        tracks.set(key, track);
-      }
-    }
-  }
-  return [...tracks].map(([name, track]) => ({ kind: 'counter', name, ...track }));
 }
 
 /** What was sampled: a track a sensor, on the clock of the slices, and one for what slowed the machine. */

@@ -4,7 +4,7 @@
  * Written for what the viewer makes of it (test/profile/traceViewer.test.ts). Tracks of slices are threads: these it shows
  * in the order of their numbers, sums up in the overview and in the closed process; other tracks below a process it sorts
  * by name. There is no clock snapshot: it would be a second group, and the viewer opens the process by itself only where
- * it is the only one. The time of day stands beside the slices that need it (timeline.ts, dated).
+ * it is the only one. Slices that need it carry the time of day (timeline.ts, dated).
  */
 
 import { eventType, sequenceFlag, traceProto } from './perfettoSchema.ts';
@@ -20,7 +20,8 @@ interface Event {
   readonly trackEvent: object;
 }
 
-export function encodePerfetto(timeline: Timeline): Uint8Array {
+/** A timeline as the bytes of a Perfetto trace file (`.perfetto-trace`, `.pftrace`). */
+export function encodeTrace(timeline: Timeline): Uint8Array {
   const names = new Interned();
   const joined = joinedFlows(timeline);
   const events = timeline.tracks
@@ -98,7 +99,7 @@ function sliceEvents(
         ...(flow !== undefined && joined.has(flow) ? { flowIds: [flow + 1] } : {}),
       },
     });
-    // what is inside another ends with it at the latest, also after rounding
+    // a slice ends no later than the one around it, rounding included
     const end = Math.max(ns, nanoseconds(startMs + ms));
     open.push(Math.min(end, open.at(-1) ?? end));
   }

@@ -1,10 +1,10 @@
-/** What ran when, in words that both trace formats share. Times are milliseconds of process.hrtime. */
+/** What ran when. Times are milliseconds of process.hrtime. */
 
 export interface Slice {
   readonly name: string;
   readonly startMs: number;
   readonly ms: number;
-  /** Of Chrome's format and of Perfetto's: `chunk`, `stage`, `layer`. */
+  /** Perfetto's category: `chunk`, `stage`, `layer`. */
   readonly category: string;
   /** Shown beside the slice. */
   readonly args?: Readonly<Record<string, string | number>>;

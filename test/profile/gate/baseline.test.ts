@@ -20,7 +20,8 @@ function report(names: readonly string[], machine: object = {}): BenchReport {
   return {
     format: 'semanticvla-bench',
     version: 1,
-    warnings: [],
+    createdAt: '2026-01-02T10:03:21.000Z',
+    ...{ command: [], selfCheck: {}, comparisons: [], rooflines: {}, layers: {}, warnings: [] },
     software: { semanticvla: '0.1.0', node: '20.9.0' },
     machine: {
       board: 'Board A',
@@ -50,26 +51,28 @@ function written(value: unknown): string {
 test('a file that is no report is refused with what is wrong', async () => {
   const good = report(['a']);
   const cases: [unknown, RegExp][] = [
-    ['{', /found no JSON/],
-    [[], /found no object/],
-    [{ ...good, format: 'other' }, /found format "other"/],
-    [{ ...good, version: 2 }, /found version 2/],
-    [{ ...good, machine: null }, /found no machine state/],
-    [{ ...good, subjects: [] }, /found no subjects/],
+    ['{', /expected the JSON of a measurement/],
+    [[], /expected format "semanticvla-bench", found null/],
+    [{ ...good, format: 'other' }, /found "other"/],
+    [{ ...good, version: 2 }, /expected version 1, found 2/],
+    [{ ...good, machine: null }, /expected machine: an object with cpu, found null/],
+    [{ ...good, machine: {} }, /expected machine: an object with cpu/],
+    [{ ...good, warnings: [1] }, /expected warnings: a list of objects/],
+    [{ ...good, subjects: [] }, /expected subjects: a list of at least one/],
     [
       { ...good, subjects: [{ ...good.subjects[0], chunks: [{ stages: { total: -1 } }] }] },
-      /found no chunk times of a/,
+      /subjects\[0\] \(a\) with times of its chunks in ms/,
     ],
     [
       { ...good, subjects: [{ ...good.subjects[0], chunks: [{ stages: { total: 1, policy: 'x' } }] }] },
-      /chunk times of a/,
+      /subjects\[0\] \(a\) with times of its chunks in ms/,
     ],
   ];
   for (const [value, message] of cases) {
     const error = await failure(() => readBaseline(written(value)));
     assert.is(error.code, 'BASELINE_INVALID');
     assert.match(error.message, message);
-    assert.match(error.message, /expected a report as `semanticvla bench --report FILE` writes it/);
+    assert.match(error.message, /Write one with semanticvla bench --report /);
   }
   assert.match((await failure(() => readBaseline('no-such.json'))).message, /^no-such\.json: .*ENOENT/);
   const file = written(good);

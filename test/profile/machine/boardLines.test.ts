@@ -4,7 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseProcStat } from '../../../lib/profile/machine/counters.ts';
 import { parseJetsonClocks } from '../../../lib/profile/machine/jetsonClocks.ts';
-import { parseNvidiaSmi, readNvidiaSmi } from '../../../lib/profile/machine/nvidiaSmi.ts';
+import { gpuFacts, gpuMoment, parseGpuCells, readGpuCells } from '../../../lib/profile/machine/nvidiaSmi.ts';
 import { parseNvpmodel } from '../../../lib/profile/machine/nvpmodel.ts';
 import type { Parsed } from '../../../lib/profile/machine/parsed.ts';
 import { inputPower } from '../../../lib/profile/machine/powerRails.ts';
@@ -123,7 +123,7 @@ test('passed over is named once a run, with figures that differ', () => {
   });
   assert.equal(snapshots[1]!.unread, ['tegrastats: MTS fg 0% bg 14%']);
   assert.is(named(snapshots[0]!.power).total, 3.528);
-  const builder = new SeriesBuilder({ cores: 6, limits: [] });
+  const builder = new SeriesBuilder({ cores: 6, powerPeriodMs: null });
   for (const [i, snapshot] of snapshots.entries()) builder.add(snapshot, 100 * i);
   const series = builder.result()!;
   assert.equal(series.unread, ['tegrastats: MTS fg 0% bg 3%']);
@@ -175,37 +175,28 @@ test('jetson_clocks: lines and words that are not known lose only themselves', (
 });
 
 test('nvidia-smi: warnings around the values, cells in brackets, fields that a driver does not know', () => {
-  const line =
-    'NVIDIA Thor, 580.00, 11.0, [N/A], Enabled, 1575, [Unknown Error], 1575, [N/A], 41, [Something New], 0x0000000000000000\n';
-  const gpu = value(
-    parseNvidiaSmi(
+  const fields = ['name', 'clocks.current.memory', 'temperature.gpu', 'power.draw'] as const;
+  const line = 'NVIDIA Thor, [Unknown Error], 41, [Something New]\n';
+  const cells = value(
+    parseGpuCells(
       `WARNING: persistence is legacy\n${line}WARNING: infoROM is corrupted at gpu 0000:01:00.0\n`,
+      fields,
     ),
   );
-  assert.equal([gpu.name, gpu.maxMemoryClock, gpu.watts, gpu.temperature], ['NVIDIA Thor', null, null, 41]);
+  const { memoryClock, watts, temperature } = gpuMoment(cells);
+  assert.equal([gpuFacts(cells).name, memoryClock, watts, temperature], ['NVIDIA Thor', null, null, 41]);
 
-  const known: Record<string, string> = {
+  const gpu = {
     name: 'Quadro GV100',
     driver_version: '418.40',
     'temperature.gpu': '44',
     'clocks_throttle_reasons.active': '0x0000000000000004',
   };
-  const old = readNvidiaSmi({
-    readText: () => null,
-    list: () => [],
-    // as nvidia-smi does: one field that it does not know, and there is no answer
-    run: (_, [query]) => {
-      const cells = query!
-        .replace('--query-gpu=', '')
-        .split(',')
-        .map((field) => known[field]);
-      return cells.every((cell) => cell !== undefined) ? `${cells.join(', ')}\n` : null;
-    },
-  });
-  const reading = value(old!);
-  assert.equal([reading.name, reading.driver, reading.temperature], ['Quadro GV100', '418.40', 44]);
-  assert.equal([reading.computeCapability, reading.watts], [null, null]);
-  assert.equal(reading.reasons, ['sw_power_cap']);
+  const old = value(readGpuCells(probeOf({ files: {}, gpu }))!);
+  const [facts, moment] = [gpuFacts(old), gpuMoment(old)];
+  assert.equal([facts.name, facts.driver, moment.temperature], ['Quadro GV100', '418.40', 44]);
+  assert.equal([facts.computeCapability, moment.watts], [null, null]);
+  assert.equal(moment.reasons, ['sw_power_cap']);
 });
 
 test('releases: JetPack 7.2.1 by name, words that are new, and one that no list has', () => {

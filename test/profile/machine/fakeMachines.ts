@@ -11,9 +11,20 @@ export interface FakeMachine {
   readonly files: Readonly<Record<string, string>>;
   /** Output by command and its arguments, or by the command alone. */
   readonly commands?: Readonly<Record<string, string>>;
+  /** What nvidia-smi says of each field that its driver knows; absent: there is none. */
+  readonly gpu?: Readonly<Record<string, string>>;
 }
 
-export function probeOf({ files, commands = {} }: FakeMachine): MachineProbe {
+/** As nvidia-smi does it: one field that it does not know, and there is no answer. */
+export function smiAnswer(gpu: Readonly<Record<string, string>>, args: readonly string[]): string | null {
+  const cells = args[0]!
+    .replace('--query-gpu=', '')
+    .split(',')
+    .map((field) => gpu[field]);
+  return cells.every((cell) => cell !== undefined) ? `${cells.join(', ')}\n` : null;
+}
+
+export function probeOf({ files, commands = {}, gpu }: FakeMachine): MachineProbe {
   return {
     readText: (path) => files[path] ?? null,
     list: (path) => {
@@ -23,7 +34,10 @@ export function probeOf({ files, commands = {} }: FakeMachine): MachineProbe {
         .map((file) => file.slice(start.length).split('/')[0]!);
       return [...new Set(names)];
     },
-    run: (command, args) => commands[[command, ...args].join(' ')] ?? commands[command] ?? null,
+    run: (command, args) =>
+      command === 'nvidia-smi' && gpu !== undefined
+        ? smiAnswer(gpu, args)
+        : (commands[[command, ...args].join(' ')] ?? commands[command] ?? null),
   };
 }
 
@@ -148,13 +162,16 @@ export const fakeThor: FakeMachine = {
   commands: {
     'nvpmodel -q': thor.nvpmodel,
     'jetson_clocks --show': thor.jetsonClocks,
-    'nvidia-smi':
-      'NVIDIA Thor, 580.00, 11.0, [N/A], Enabled, 1575, [N/A], 1575, [N/A], 62, [N/A], 0x0000000000000000\n',
+  },
+  gpu: {
+    ...{ name: 'NVIDIA Thor', driver_version: '580.00', compute_cap: '11.0', 'memory.total': '[N/A]' },
+    ...{ 'clocks.current.graphics': '1575', 'clocks.current.memory': '[N/A]', 'temperature.gpu': '62' },
+    ...{ 'utilization.gpu': '[N/A]', 'utilization.memory': '[N/A]' },
+    ...{ 'power.draw.instant': '[N/A]', 'power.draw': '[N/A]' },
+    'clocks_event_reasons.active': '0x0000000000000000',
+    'clocks_throttle_reasons.active': '0x0000000000000000',
   },
 };
-
-const smiFields =
-  'name,driver_version,compute_cap,memory.total,persistence_mode,clocks.max.graphics,clocks.max.memory,clocks.current.graphics,clocks.current.memory,temperature.gpu,power.draw';
 
 /** A desktop with a card and a driver that knows only the old name of the reasons. */
 export const fakeDesktop: FakeMachine = {
@@ -181,9 +198,11 @@ export const fakeDesktop: FakeMachine = {
     '/sys/class/power_supply/hidpp_battery_0/scope': 'Device\n',
     '/sys/class/power_supply/hidpp_battery_0/status': 'Discharging\n',
   },
-  commands: {
-    [`nvidia-smi --query-gpu=${smiFields},clocks_throttle_reasons.active --format=csv,noheader,nounits --id=0`]:
-      'NVIDIA GeForce RTX 4090, 525.147.05, 8.9, 24564, Disabled, 3105, 10501, 2520, 10251, 71, 412.50, 0x0000000000000024\n',
+  gpu: {
+    ...{ name: 'NVIDIA GeForce RTX 4090', driver_version: '525.147.05', compute_cap: '8.9' },
+    ...{ 'memory.total': '24564', 'clocks.current.graphics': '2520', 'clocks.current.memory': '10251' },
+    ...{ 'temperature.gpu': '71', 'utilization.gpu': '97', 'utilization.memory': '43' },
+    ...{ 'power.draw': '412.50', 'clocks_throttle_reasons.active': '0x0000000000000024' },
   },
 };
 

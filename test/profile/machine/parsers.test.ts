@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseProcStat } from '../../../lib/profile/machine/counters.ts';
 import { parseJetsonClocks } from '../../../lib/profile/machine/jetsonClocks.ts';
-import { parseNvidiaSmi } from '../../../lib/profile/machine/nvidiaSmi.ts';
+import { gpuFacts, gpuMoment, parseGpuCells } from '../../../lib/profile/machine/nvidiaSmi.ts';
 import { parseNvpmodel } from '../../../lib/profile/machine/nvpmodel.ts';
 import { type Parsed, valueIn } from '../../../lib/profile/machine/parsed.ts';
 import { inputPower } from '../../../lib/profile/machine/powerRails.ts';
@@ -179,35 +179,31 @@ test('jetson_clocks: a cut text has no value', () => {
 });
 
 test('nvidia-smi: what is not told is null, the mask becomes names, an idle GPU is no reason', () => {
+  const fields = [
+    ...(['name', 'driver_version', 'compute_cap', 'memory.total', 'clocks.current.graphics'] as const),
+    ...(['clocks.current.memory', 'temperature.gpu', 'power.draw', 'clocks_event_reasons.active'] as const),
+  ];
+  const read = (text: string) => {
+    const cells = value(parseGpuCells(text, fields));
+    return { ...gpuFacts(cells), ...gpuMoment(cells) };
+  };
   const text =
-    'NVIDIA GeForce RTX 4090, 550.54.14, 8.9, 24564, Disabled, 3105, 10501, 2520, 10251, 71, 412.50, 0x0000000000000025\n';
-  const gpu = value(parseNvidiaSmi(text));
+    'NVIDIA GeForce RTX 4090, 550.54.14, 8.9, 24564, 2520, 10251, 71, 412.50, 0x0000000000000025\n';
+  const gpu = read(text);
   assert.is(gpu.memoryBytes, 24564 * 2 ** 20);
   assert.is(gpu.watts, 412.5);
-  assert.is(gpu.persistence, false);
+  assert.equal([gpu.clock, gpu.memoryClock, gpu.temperature], [2520, 10251, 71]);
   assert.equal(gpu.reasons, ['sw_power_cap', 'sw_thermal_slowdown']);
-  const silent = value(
-    parseNvidiaSmi(
-      'Orin (nvgpu), 540.4.0, [N/A], [N/A], [N/A], [N/A], [N/A], [N/A], [N/A], [N/A], [Not Supported], [N/A]\n',
-    ),
-  );
+  const silent = read('Orin (nvgpu), 540.4.0, [N/A], [N/A], [N/A], [N/A], [N/A], [Not Supported], [N/A]\n');
   assert.is(silent.name, 'Orin (nvgpu)');
-  for (const key of [
-    'computeCapability',
-    'memoryBytes',
-    'persistence',
-    'clock',
-    'temperature',
-    'watts',
-    'reasons',
-  ] as const)
+  for (const key of ['computeCapability', 'memoryBytes', 'clock', 'temperature', 'watts', 'reasons'] as const)
     assert.is(silent[key], null, key);
-  assert.equal(value(parseNvidiaSmi(text.replace('25\n', '1\n').replace('0x00', '0x08'))).reasons, [
+  assert.equal(read(text.replace('25\n', '1\n').replace('0x00', '0x08')).reasons, [
     'reason 0x80000000000000',
   ]);
   for (const cut of ['', text.slice(0, -1), text.slice(0, 40), text.replace(', 71', '')])
-    assert.ok('malformed' in parseNvidiaSmi(cut), cut);
-  assert.is(value(parseNvidiaSmi(text.replace('412.50', '4 12.50'))).watts, null, 'no number is no number');
+    assert.ok('malformed' in parseGpuCells(cut, fields), cut);
+  assert.is(read(text.replace('412.50', '4 12.50')).watts, null, 'no number is no number');
 });
 
 test('counters and processes of the kernel', () => {

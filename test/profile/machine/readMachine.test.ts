@@ -3,9 +3,10 @@ import * as assert from 'uvu/assert';
 import { doctorText } from '../../../lib/cli/doctor.ts';
 import { diagnose } from '../../../lib/doctor/diagnose.ts';
 import { doctorProbe } from '../../../lib/doctor/probe.ts';
-import { finishMachine, throttlingOf } from '../../../lib/profile/machine/finishMachine.ts';
+import { finishMachine } from '../../../lib/profile/machine/finishMachine.ts';
 import { machineRows } from '../../../lib/profile/machine/machineRows.ts';
 import { readMachine, readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
+import { throttlingOf } from '../../../lib/profile/machine/seenInRun.ts';
 import { machineDifferences, machineWarnings } from '../../../lib/profile/machine/warnings.ts';
 import type { MachineState, Reading } from '../../../lib/profile/types.ts';
 import { type FakeMachine, fakeDesktop, fakeNothing, fakeOrin, fakeThor, probeOf } from './fakeMachines.ts';
@@ -137,12 +138,18 @@ test('what happens in a run: alarms, counters, heat, others, steal', () => {
       '/sys/class/thermal/thermal_zone0/temp': '96000\n',
     }),
   );
-  const extremes = { samples: 3, intervalMs: 100, costMs: 1, hottest: [], clocks: [], throttling: [] };
-  const power = { meanWatts: 20, joules: 200, seconds: 10, samples: 3, source: 'VDD_IN' };
+  // 20 W for ten seconds
+  const atMs = Array.from({ length: 101 }, (_, i) => 100 * i);
+  const series = {
+    atMs,
+    sensors: [{ kind: 'power' as const, name: 'total', unit: 'W', values: atMs.map(() => 20) }],
+    energyFrom: { sensor: 'total', words: 'VDD_IN', periodMs: null },
+    throttling: [],
+    refused: { times: 0, values: 0 },
+  };
   const process = { pid: 77, parent: 1, name: 'ffmpeg', seconds: 1 };
   const run = {
-    extremes,
-    power,
+    ...{ samples: 3, intervalMs: 100, costMs: 1, series },
     seconds: 10,
     before: { processes: [process], busySeconds: 100 },
     after: { processes: [{ ...process, seconds: 25 }], busySeconds: 130 },
@@ -152,14 +159,20 @@ test('what happens in a run: alarms, counters, heat, others, steal', () => {
     'VDD_GPU_SOC over its crit current',
     'instantaneous over-current (179 times)',
   ]);
-  assert.equal(machine.energy, { meanWatts: 20, joulesPerChunk: 4, samples: 3, source: 'VDD_IN' });
+  const { meanWatts, joulesPerChunk, samples, source } = machine.energy!;
+  assert.equal([samples, source], [101, 'VDD_IN']);
+  assert.ok(Math.abs(meanWatts! - 20) < 1e-9 && Math.abs(joulesPerChunk! - 4) < 1e-9);
+  assert.is(finishMachine(start, run, { chunks: 0, probe: after }).energy, null);
   assert.is(machine.sampling?.othersPercent, 25);
   assert.equal(machine.sampling?.others, [{ name: 'ffmpeg', value: 240 }]);
   assert.is(machine.sampling?.costPercent, 0.03);
   const all = codes(machine);
   for (const code of ['throttled', 'background-load', 'temperature-near-limit'])
     assert.ok(all.includes(code), code);
-  assert.match(row(machine, 'energy')!, /4\.00 J a chunk, 20\.0 W \(VDD_IN, 3 samples\)/);
+  assert.match(
+    row(machine, 'energy')!,
+    /4\.000 J a chunk; 20\.0 W over 10\.0 s in 1 of 1 turns, 101 samples; VDD_IN;/,
+  );
 });
 
 test('power mode, battery, shared machine: each says what changes it', () => {
@@ -184,8 +197,7 @@ test('power mode, battery, shared machine: each says what changes it', () => {
   const stolen = finishMachine(
     start,
     {
-      extremes: { samples: 1, intervalMs: 1, costMs: 0, hottest: [], clocks: [], throttling: [] },
-      power: null,
+      ...{ samples: 1, intervalMs: 1, costMs: 0 },
       seconds: 1,
       before: { processes: [], busySeconds: 1 },
       after: { processes: [], busySeconds: 1 },

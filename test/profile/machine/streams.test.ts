@@ -6,8 +6,8 @@ import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findGpuQuery, parseGpuMoment } from '../../../lib/profile/machine/gpuStream.ts';
 import { LineStream } from '../../../lib/profile/machine/lineStream.ts';
+import { gpuMoment, parseGpuCells, powerOf, readGpuCells } from '../../../lib/profile/machine/nvidiaSmi.ts';
 import { openSensors } from '../../../lib/profile/machine/sensors.ts';
 import type { Reading } from '../../../lib/profile/types.ts';
 import { machineProbe } from '../../../lib/support/machineProbe.ts';
@@ -56,6 +56,8 @@ test('the newest whole line counts; one that is cut off does not', async () => {
 });
 
 test('a command that is not there or ends at once: no line, no error', async () => {
+  // closed before the failure is told
+  new LineStream('/no/such/command', []).close();
   for (const stream of [
     new LineStream('/no/such/command', []),
     new LineStream('sh', ['-c', 'exit 3']),
@@ -67,10 +69,17 @@ test('a command that is not there or ends at once: no line, no error', async () 
   }
 });
 
+const fields = [
+  ...(['clocks.current.graphics', 'clocks.current.memory', 'temperature.gpu', 'utilization.gpu'] as const),
+  ...(['utilization.memory', 'power.draw.instant', 'clocks_event_reasons.active'] as const),
+];
+
 test('a line of nvidia-smi, and what a GPU does not tell', () => {
-  const parsed = parseGpuMoment('2520, 10251, 71, 97, 43, 412.50, 0x0000000000000024');
-  assert.ok('value' in parsed);
-  assert.equal(parsed.value, {
+  const parse = (line: string) => {
+    const parsed = parseGpuCells(`${line}\n`, fields);
+    return 'value' in parsed ? gpuMoment(parsed.value) : null;
+  };
+  assert.equal(parse('2520, 10251, 71, 97, 43, 412.50, 0x0000000000000024'), {
     clock: 2520,
     memoryClock: 10251,
     temperature: 71,
@@ -81,59 +90,53 @@ test('a line of nvidia-smi, and what a GPU does not tell', () => {
       { name: 'gpu-memory', value: 43 },
     ],
   });
-  const bare = parseGpuMoment('1575, [N/A], 62, [N/A], [N/A], [Not Supported], 0x0000000000000000');
-  assert.ok('value' in bare);
-  assert.equal(
-    [bare.value.memoryClock, bare.value.watts, bare.value.loads, bare.value.reasons],
-    [null, null, [], []],
-  );
-  for (const line of ['', '1,2,3', '2520, 10251, 71, 97, 43, 412.50'])
-    assert.ok('malformed' in parseGpuMoment(line), line);
-  const cut = parseGpuMoment('2520, 10251, 71, 97, 43, 41x, 0x24');
-  assert.ok('value' in cut && cut.value.watts === null);
+  const bare = parse('1575, [N/A], 62, [N/A], [N/A], [Not Supported], 0x0000000000000000')!;
+  assert.equal([bare.memoryClock, bare.watts, bare.loads, bare.reasons], [null, null, [], []]);
+  for (const line of ['', '1,2,3', '2520, 10251, 71, 97, 43, 412.50']) assert.is(parse(line), null, line);
+  assert.is(parse('2520, 10251, 71, 97, 43, 41x, 0x24')!.watts, null);
 });
 
 test('drivers that do not know the newest power, or the new name of the reasons, are asked in older ways', () => {
-  const answer = '2520, 10251, 71, 97, 43, 412.50, 0x0\n';
-  const probe = (knows: (query: string) => string | null) => ({
-    ...probeOf(fakeNothing),
-    run: (command: string, args: readonly string[]) =>
-      command === 'nvidia-smi' ? knows(args.join(' ')) : null,
-  });
-  const asked = (knows: (query: string) => string | null): string => {
-    const query = findGpuQuery(probe(knows));
-    if (query === null) return 'none';
-    const [, power, mask] = /(power[.\w]+),([\w.]+)/.exec(query.args[0]!)!;
-    return `${power} ${mask} ${query.powerPeriodMs}`;
+  const known = { name: 'GPU', 'clocks.current.graphics': '2520', 'temperature.gpu': '71' };
+  const asked = (gpu: Readonly<Record<string, string>> | undefined): unknown => {
+    const cells = readGpuCells(probeOf({ files: {}, ...(gpu === undefined ? {} : { gpu }) }));
+    if (cells === null || !('value' in cells)) return 'none';
+    const { clock, watts, reasons } = gpuMoment(cells.value);
+    return [clock, watts, powerOf(cells.value)?.periodMs ?? null, reasons];
   };
-  assert.is(
-    asked(() => answer),
-    'power.draw.instant clocks_event_reasons.active 100',
-  );
-  assert.is(
-    asked((query) => (/instant|event/.test(query) ? null : answer)),
-    'power.draw clocks_throttle_reasons.active 1000',
-  );
+  const [newest, mean] = [{ 'power.draw.instant': '300.5' }, { 'power.draw': '412.50' }];
+  const [event, older] = [
+    { 'clocks_event_reasons.active': '0x4' },
+    { 'clocks_throttle_reasons.active': '0x20' },
+  ];
+  assert.equal(asked({ ...known, ...newest, ...mean, ...event, ...older }), [
+    2520,
+    300.5,
+    100,
+    ['sw_power_cap'],
+  ]);
+  assert.equal(asked({ ...known, ...mean, ...older }), [2520, 412.5, 1000, ['sw_thermal_slowdown']]);
   // the newest is not told by this card, the mean is
-  assert.is(
-    asked((query) => (/instant/.test(query) ? answer.replace('412.50', '[N/A]') : answer)),
-    'power.draw clocks_event_reasons.active 1000',
-  );
-  assert.is(
-    asked(() => answer.replace('412.50', '[N/A]')),
-    'power.draw.instant clocks_event_reasons.active 100',
-  );
-  assert.is(
-    asked(() => null),
-    'none',
-  );
+  assert.equal(asked({ ...known, 'power.draw.instant': '[N/A]', ...mean, ...event }), [
+    2520,
+    412.5,
+    1000,
+    ['sw_power_cap'],
+  ]);
+  assert.equal(asked({ ...known, 'power.draw.instant': '[N/A]', ...event }), [
+    2520,
+    null,
+    null,
+    ['sw_power_cap'],
+  ]);
+  assert.is(asked(undefined), 'none');
 });
 
 test('one nvidia-smi stays and is read again and again; when it dies its sensors are gone', async () => {
   const script = `for last; do :; done
 case "$last" in
-  --loop-ms=*) while read -r watts; do echo "2520, 10251, 71, 97, 43, $watts, 0x0000000000000004"; done < "$WATTS"; exec sleep 100 ;;
-  *) echo "2520, 10251, 71, 97, 43, 10.00, 0x0000000000000000" ;;
+  --loop-ms=*) while read -r watts; do echo "2520, 10251, 71, 97, 43, $watts, $watts, 0x0000000000000004, 0x0000000000000004"; done < "$WATTS"; exec sleep 100 ;;
+  *) echo "2520, 10251, 71, 97, 43, 10.00, 10.00, 0x0000000000000000, 0x0000000000000000" ;;
 esac
 `;
   const dir = mkdtempSync(join(tmpdir(), 'semanticvla-watts-'));
@@ -155,7 +158,7 @@ esac
         assert.is(value(seen.temperatures, 'gpu'), 71);
         assert.is(value(seen.loads ?? [], 'gpu'), 97);
         assert.equal(seen.throttling, ['sw_power_cap']);
-        assert.equal(sensors.limits, [{ name: 'gpu-board', periodMs: 100, step: 0.01 }]);
+        assert.is(sensors.powerPeriodMs, 100);
         // it prints nothing any more: after a second what it said is no longer now
         await until(() => (value(sensors.read().power, 'gpu-board') === undefined ? true : null));
         assert.equal(sensors.read().throttling, []);

@@ -75,16 +75,18 @@ function checkSubject({
 
 test('--json prints the whole report; several prompt lengths, cameras and threads take turns', async () => {
   await inFolder((dir) => {
-    const [csv, times] = [join(dir, 'chunks.csv'), join(dir, 'times.json')];
+    const csv = join(dir, 'chunks.csv');
+    const started = Date.now();
     const { code, stdout, stderr } = cli(
       ...['bench', checkpoint, ...platform, ...short, '--prompt-lengths', '20,31', '--threads', '1'],
-      ...['--percentile', '75,99.9', '--json', '--csv', csv, '--export-times', times],
+      ...['--percentile', '75,99.9', '--json', '--csv', csv],
     );
     assert.is(code, 0, stderr);
     const report = JSON.parse(stdout) as BenchReport;
     assert.is(report.format, 'semanticvla-bench');
     assert.is(report.version, 1);
-    assert.ok(Math.abs(Date.parse(report.createdAt) - Date.now()) < 600_000);
+    const createdAt = Date.parse(report.createdAt);
+    assert.ok(createdAt >= started && createdAt <= Date.now(), report.createdAt);
     assert.ok(report.command.includes('--prompt-lengths'));
     assert.equal(Object.keys(report.software).toSorted(), ['node', 'onnxruntime-node', 'semanticvla']);
     assert.ok(report.machine.cpu.cores >= 1);
@@ -114,20 +116,6 @@ test('--json prints the whole report; several prompt lengths, cameras and thread
     );
     assert.is(lines.length, 1 + all);
     assert.match(lines[0]!, /^subject,kind,round,startMs,totalMs,preprocessMs,/);
-
-    const [first] = JSON.parse(readFileSync(times, 'utf8')) as Record<string, number>[];
-    const { chunks } = report.subjects[0]!;
-    // the CPU runtime copies and enqueues nothing: those are left out, not zero
-    assert.equal(Object.keys(first!), [
-      'startComputeMs',
-      'endComputeMs',
-      'computeMs',
-      'latencyMs',
-      'endToEndMs',
-    ]);
-    assert.is(first!.computeMs, chunks[0]!.stages.policy);
-    assert.is(first!.endToEndMs, chunks[0]!.stages.total);
-    assert.ok(first!.startComputeMs! >= chunks[0]!.startMs);
   });
 });
 
@@ -171,7 +159,6 @@ test('usage errors name what was expected', async () => {
     [['x', '--frame', '640'], /WIDTHxHEIGHT/],
     [['x', '--warmup', '1'], /--warmup'\n.*--warm-up/],
     [['x', '--warmUp', '40'], /--warmUp is not a flag of bench: use --warm-up N/],
-    [['x', '--exportTimes', 'a'], /--exportTimes is not a flag of bench: use --export-times FILE/],
     [['x', '--json', 'bench.json'], /found bench\.json; use --report bench\.json/],
     [['x', '--json', '-'], /leave - out/],
     [['x', '--cameras', '1,2'], /--camera-counts/],

@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkRecorder, EventLoopDelay, selfCheckWarning } from '../../../lib/profile/measure/selfCheck.ts';
+import { checkRecorder, selfCheckWarning } from '../../../lib/profile/measure/selfCheck.ts';
+import { EventLoopWatch } from '../../../lib/profile/trace/eventLoopWatch.ts';
 
 const test = suite('profile/measure/selfCheck');
 
@@ -74,7 +75,8 @@ test('a recorder that costs too much fails', async () => {
 });
 
 test('event-loop delay: a blocked loop shows', async () => {
-  const delay = new EventLoopDelay();
+  const delay = new EventLoopWatch();
+  delay.start();
   await new Promise((resolve) => setTimeout(resolve, 60));
   const end = performance.now() + 80;
   while (performance.now() < end);

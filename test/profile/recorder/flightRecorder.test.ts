@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -190,6 +190,24 @@ test('a loop that runs out of actions writes one file by itself; one is written 
       assert.ok(namesIn(asked!).has(name), `${name}: ${[...namesIn(asked!)].join()}`);
     assert.is(readdirSync(join(dir, 'made', 'here')).length, 2);
     await policy.close();
+  });
+});
+
+test('what the robot did is for its owner alone: files 0600, folders that are made 0700, whatever the umask', async () => {
+  await inFolder(async (dir) => {
+    chmodSync(dir, 0o755);
+    const umask = process.umask(0);
+    try {
+      await using flights = await startFlightRecorder(new Recorder(), { dir: join(dir, 'made', 'here') });
+      const file = (await flights.dump())!;
+      const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+      assert.is(mode(file), '600');
+      assert.is(mode(join(dir, 'made', 'here')), '700');
+      assert.is(mode(join(dir, 'made')), '700');
+      assert.is(mode(dir), '755', 'a folder that was there stays as it was');
+    } finally {
+      process.umask(umask);
+    }
   });
 });
 

@@ -1,0 +1,226 @@
+/** An evaluation as one page without network or scripts: frames with kept patches, actions beside the demonstrator's, figures, times. */
+
+import { escaped } from '../../plots/escaped.ts';
+import { type Cell, figure, paragraph, percent, section, type Table, table } from '../../plots/html.ts';
+import { page } from '../../plots/page.ts';
+import { color, series } from '../../plots/palette.ts';
+import { readCpuModel } from '../../support/cpuModel.ts';
+import { machineProbe } from '../../support/machineProbe.ts';
+import { type ActionErrors, actionErrors } from '../actionErrors.ts';
+import type { EpisodePrediction } from '../evaluateEpisode.ts';
+import { type Evaluation, predictionErrors, stageMedians } from '../evaluation.ts';
+import { actionLines } from './actionLines.ts';
+import { filmStrip, momentsOf } from './filmStrip.ts';
+
+/** What the page says besides the figures. */
+export interface PageTexts {
+  readonly title: string;
+  /** Paragraphs after the figures, e.g. what the policy cannot do. */
+  readonly notes?: readonly string[];
+}
+
+const width = 820;
+const gutter = 96;
+
+/**
+ * Policies beside the demonstrator as one HTML page that needs no network and runs no script.
+ *
+ * @param evaluations at least one, all of the same episodes
+ * @returns HTML
+ * @throws (rejects) what `readObservation` rejects with, PACKAGE_UNAVAILABLE
+ */
+export async function evaluationPage(
+  evaluations: readonly Evaluation[],
+  { title, notes = [] }: PageTexts,
+): Promise<string> {
+  const { results } = evaluations[0]!;
+  const episodes = await Promise.all(results.map((_, i) => episodeSection(evaluations, i)));
+  const line = `${evaluations.map(({ name, policy }) => `${name} (${policy.variant})`).join(', ')} on ${readCpuModel(machineProbe)}`;
+  return page(title, line, [
+    tiles(evaluations),
+    ...episodes,
+    section('errors', 'How far from the demonstrator', [
+      table(errorTable(evaluations)),
+      paragraph(
+        'Mean of |policy - demonstrator| in the units of the data, over every step that both have. "Constant" is the same for ' +
+          "whoever always does the demonstrator's mean action. A demonstrator is one way to do it, so a small error is a good sign and a large one a " +
+          'question; what counts on a robot is whether the task is done.',
+      ),
+    ]),
+    section('time', 'Time', [table(timeTable(evaluations))]),
+    ...(notes.length === 0 ? [] : [section('notes', 'What to know', notes.map(paragraph))]),
+  ]);
+}
+
+/** The figures that a reader takes away. */
+function tiles(evaluations: readonly Evaluation[]): string {
+  return evaluations
+    .map(({ name, policy, results }) => {
+      const errors = actionErrors(results);
+      const chunks = results.flatMap(({ predictions }) => predictions);
+      const kept = keptWords(chunks[0]!, policy.patchGrid);
+      const total = stageMedians(results).find(({ stage }) => stage === 'total')!;
+      const facts: [string, string][] = [
+        [figure(errors.mean), `mean error; always the mean action: ${figure(constantOf(errors))}`],
+        ...(errors.gripper === null
+          ? []
+          : [[percent(errors.gripper), 'of the steps with the same gripper'] as [string, string]]),
+        ...(kept === null ? [] : [[kept, 'patches kept of each image'] as [string, string]]),
+        [
+          `${figure(total.ms)}\u00a0ms`,
+          `a chunk of ${chunks[0]!.chunk.shape[0]} actions, median of ${chunks.length}`,
+        ],
+      ];
+      const heading = evaluations.length === 1 ? '' : `<p><b>${escaped(name)}</b></p>`;
+      return `${heading}<dl class="tiles">${facts.map(([value, what]) => `<div><dd>${escaped(value)}</dd><dt>${escaped(what)}</dt></div>`).join('')}</dl>`;
+    })
+    .join('');
+}
+
+/** `8 of 64`; null without a pruner. */
+function keptWords({ chunk }: EpisodePrediction, patchGrid: number): string | null {
+  const counts = new Set(Object.values(chunk.keptPatches).map(({ length }) => length));
+  return counts.size === 0 ? null : `${[...counts].join(', ')} of ${patchGrid ** 2}`;
+}
+
+const constantOf = ({ dimensions }: ActionErrors): number =>
+  dimensions.reduce((sum, { constant }) => sum + constant, 0) / dimensions.length;
+
+async function episodeSection(evaluations: readonly Evaluation[], index: number): Promise<string> {
+  const results = evaluations.map((one) => one.results[index]!);
+  const { episode, instruction, predictions } = results[0]!;
+  const [steps] = episode.shape;
+  const last = predictions.at(-1)!;
+  const lastStep = Math.max(steps, last.step + last.chunk.shape[0]);
+  const moments = momentsOf(predictions);
+  const place = { left: gutter, width: width - gutter - 8 };
+  let top = 54;
+  const parts = [legend(evaluations), momentTitles(results, moments, place)];
+  for (const [i, evaluation] of evaluations.entries()) {
+    const steps = new Set(moments.map(({ step }) => step));
+    const own = results[i]!.predictions.filter(({ step }) => steps.has(step));
+    const strip = await filmStrip(evaluation, own, { ...place, top });
+    parts.push(strip.svg);
+    top += strip.height + 6;
+  }
+  top += 8;
+  const lines = actionLines(results, lastStep, { ...place, top });
+  parts.push(lines.svg);
+  const height = top + lines.height;
+  const id = `episode-${index}`;
+  const description =
+    `${moments.length} moments of an episode of ${steps} steps with the patches that the policy kept; below, for each of ` +
+    `${episode.shape[1]} action dimensions, the demonstrator over time and the predicted chunks.`;
+  const svg =
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ` +
+    `font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" role="img" aria-labelledby="${id}-title" aria-describedby="${id}-desc">` +
+    `<title id="${id}-title">${escaped(instruction)}</title><desc id="${id}-desc">${escaped(description)}</desc>${parts.join('')}</svg>`;
+  const said = `Episode ${episode.name}, ${steps} steps at ${figure(episode.rate)} a second, ${predictions.length} observations. Each chunk starts at its dot; the policy sees one observation, no history.`;
+  const numbers = table(momentTable(evaluations, index));
+  return section(id, `“${instruction}”`, [
+    `<figure class="wide">${svg}<figcaption>${escaped(said)}</figcaption><details><summary>Numbers: each observation</summary>${numbers}</details></figure>`,
+  ]);
+}
+
+function legend(evaluations: readonly Evaluation[]): string {
+  const text = (x: number, words: string): string =>
+    `<text x="${x}" y="18" font-size="12" fill="${color.ink}">${escaped(words)}</text>`;
+  let x = gutter;
+  let svg = '';
+  const add = (swatch: (at: number) => string, words: string): void => {
+    svg += swatch(x) + text(x + 30, words);
+    x += 30 + 7 * words.length + 22;
+  };
+  add(
+    (at) =>
+      `<path d="M${at + 2} 14h20" stroke="${color.quiet}" stroke-opacity="0.75" stroke-width="5" stroke-linecap="round"/>`,
+    'demonstrator',
+  );
+  for (const [i, { name }] of evaluations.entries()) {
+    const ink = series[i % series.length]!;
+    add(
+      (at) =>
+        `<path d="M${at + 2} 14h20" stroke="${ink}" stroke-width="2"/><circle cx="${at + 2}" cy="14" r="3" fill="${ink}"/>`,
+      evaluations.length === 1 ? 'policy, chunk by chunk' : name,
+    );
+  }
+  if (keptWords(evaluations[0]!.results[0]!.predictions[0]!, 1) !== null) {
+    add(
+      (at) =>
+        `<rect x="${at + 5}" y="7" width="14" height="14" fill="#c9d3dc" stroke="#ffd23f" stroke-width="2"/>`,
+      'patches that the policy kept for this sentence',
+    );
+  }
+  return svg;
+}
+
+/** Over each column: when it was, and how far off the chunk was. */
+function momentTitles(
+  results: readonly Evaluation['results'][number][],
+  moments: readonly EpisodePrediction[],
+  place: { readonly left: number; readonly width: number },
+): string {
+  const { episode } = results[0]!;
+  return moments
+    .map((moment, i) => {
+      const x = place.left + (i * place.width) / moments.length;
+      const when = `${figure(moment.step / episode.rate)} s`;
+      const error =
+        results.length === 1 ? `  error ${figure(predictionErrors(results[0]!, moment).mean)}` : '';
+      return `<text x="${x}" y="46" font-size="12" fill="${color.ink}">${when}<tspan fill="${color.quiet}">${error}</tspan></text>`;
+    })
+    .join('');
+}
+
+function momentTable(evaluations: readonly Evaluation[], index: number): Table {
+  const rows = evaluations.flatMap(({ name, results }) => {
+    const result = results[index]!;
+    return result.predictions.map((prediction): Cell[] => {
+      const { mean, gripper } = predictionErrors(result, prediction);
+      const { chunk, step } = prediction;
+      return [
+        evaluations.length === 1 ? `step ${step}` : `${name}, step ${step}`,
+        mean,
+        gripper === null ? 'not moved' : percent(gripper),
+        chunk.timings.total ?? null,
+      ];
+    });
+  });
+  return { caption: '', head: ['observation', 'mean error', 'same gripper', 'ms'], rows };
+}
+
+function errorTable(evaluations: readonly Evaluation[]): Table {
+  const all = evaluations.map(({ results }) => actionErrors(results));
+  const many = evaluations.length > 1;
+  const rows = all[0]!.dimensions.map(({ name, constant, range }, d): Cell[] => [
+    name,
+    ...all.flatMap(({ dimensions }) => [dimensions[d]!.mean, dimensions[d]!.max]),
+    constant,
+    range,
+  ]);
+  const named = (what: string, i: number): string => (many ? `${what}, ${evaluations[i]!.name}` : what);
+  return {
+    caption: `${all[0]!.compared} steps of ${evaluations[0]!.results.length} episodes`,
+    head: [
+      'dimension',
+      ...all.flatMap((_, i) => [named('mean', i), named('largest', i)]),
+      'constant',
+      "demonstrator's range",
+    ],
+    rows: [...rows, ['all', ...all.flatMap(({ mean }) => [mean, '']), constantOf(all[0]!), '']],
+  };
+}
+
+function timeTable(evaluations: readonly Evaluation[]): Table {
+  const medians = evaluations.map(({ results }) => stageMedians(results));
+  const stages = [...new Set(medians.flat().map(({ stage }) => stage))];
+  return {
+    caption:
+      'Median milliseconds a chunk. Decode, resize and crop are parts of preprocess; a sentence is tokenized and encoded once',
+    head: ['stage', ...evaluations.map(({ name }) => name), 'chunks'],
+    rows: stages.map((stage): Cell[] => {
+      const found = medians.map((list) => list.find((one) => one.stage === stage));
+      return [stage, ...found.map((one) => one?.ms ?? null), String(found.find(Boolean)?.chunks ?? 0)];
+    }),
+  };
+}

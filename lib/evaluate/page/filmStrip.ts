@@ -1,0 +1,105 @@
+/**
+ * What the policy looked at, as SVG: moments of an episode from left to right, cameras from top to bottom, kept patches bright
+ * inside an outline. Frames are JPEG inside the picture; what a platform crops away is not shown.
+ */
+
+import { readObservation } from '../../observation/readObservation.ts';
+import { escaped } from '../../plots/escaped.ts';
+import { color } from '../../plots/palette.ts';
+import { loadSharp } from '../../support/sharp.ts';
+import type { ImageFrame } from '../../types.ts';
+import { coveredSide, patchOutline } from '../../view/patchGeometry.ts';
+import type { EpisodePrediction } from '../evaluateEpisode.ts';
+import type { Evaluation } from '../evaluation.ts';
+
+/** Most moments beside each other: more would be too small to see. */
+const mostMoments = 8;
+/** Longest side of an embedded frame, pixels. */
+const frameSide = 256;
+const gap = 4;
+const accent = '#ffd23f';
+
+/** An SVG part and its height. */
+export interface Drawn {
+  readonly svg: string;
+  readonly height: number;
+}
+
+/** Evenly chosen, the first and the last among them. */
+export function momentsOf(predictions: readonly EpisodePrediction[]): readonly EpisodePrediction[] {
+  const count = Math.min(predictions.length, mostMoments);
+  return Array.from(
+    { length: count },
+    (_, i) => predictions[count === 1 ? 0 : Math.round((i * (predictions.length - 1)) / (count - 1))]!,
+  );
+}
+
+/**
+ * @param left, width of the frames; camera names stand left of them
+ * @throws (rejects) what `readObservation` rejects with, PACKAGE_UNAVAILABLE
+ */
+export async function filmStrip(
+  { policy }: Evaluation,
+  moments: readonly EpisodePrediction[],
+  { left, top, width }: { readonly left: number; readonly top: number; readonly width: number },
+): Promise<Drawn> {
+  const { cameras } = policy.platform;
+  const column = width / moments.length;
+  const side = Math.min(column - gap, 200);
+  const parts: string[] = [];
+  for (const [i, { folder, chunk }] of moments.entries()) {
+    const { observation } = await readObservation(folder);
+    for (const [row, camera] of cameras.entries()) {
+      const x = left + i * column;
+      const y = top + row * (side + gap);
+      const frame = observation.images[camera]!;
+      parts.push(
+        `<svg x="${round(x)}" y="${round(y)}" width="${round(side)}" height="${round(side)}" viewBox="0 0 ${policy.patchGrid} ${policy.patchGrid}">` +
+          `${await image(frame, policy)}${kept(chunk.keptPatches[camera], policy.patchGrid)}</svg>`,
+      );
+    }
+  }
+  const names = cameras.map((camera, row) => {
+    const y = top + row * (side + gap) + side / 2;
+    // full_image: two lines beside a frame
+    const words = camera.split('_');
+    const lines = words.map(
+      (word, i) =>
+        `<tspan x="${left - 10}" y="${round(y + (i - (words.length - 1) / 2) * 14 + 4)}">${escaped(word)}</tspan>`,
+    );
+    return `<text text-anchor="end" font-size="12" fill="${color.ink}">${lines.join('')}</text>`;
+  });
+  return { svg: names.join('') + parts.join(''), height: cameras.length * (side + gap) };
+}
+
+/** In units of patches: a tower sees the middle 90 % of the area, stretched to a square. */
+async function image(frame: ImageFrame, policy: Evaluation['policy']): Promise<string> {
+  const sharp = await loadSharp('Frames of the page');
+  const { data, width, height } = frame;
+  const jpeg = await sharp(data, { raw: { width, height, channels: 3 } })
+    .resize({ width: frameSide, height: frameSide, fit: 'inside', withoutEnlargement: true })
+    .jpeg({ quality: 85 })
+    .toBuffer();
+  const { patchGrid, imageSize, platform } = policy;
+  const seen = (platform.centerCrop ? Math.sqrt(0.9) : 1) * imageSize;
+  const whole = (patchGrid * imageSize * imageSize) / (seen * coveredSide(imageSize, patchGrid));
+  const cut = ((imageSize - seen) / 2 / imageSize) * whole;
+  return `<image x="${-round(cut)}" y="${-round(cut)}" width="${round(whole)}" height="${round(whole)}" preserveAspectRatio="none" href="data:image/jpeg;base64,${jpeg.toString('base64')}"/>`;
+}
+
+function kept(indices: ArrayLike<number> | undefined, grid: number): string {
+  // a policy without a pruner uses all of them
+  if (indices === undefined) return '';
+  const set = new Set(Array.from(indices));
+  const holes = [...set].map((index) => `M${index % grid} ${Math.floor(index / grid)}h1v1h-1z`).join('');
+  const line = `d="${patchOutline(set, grid, 1)}" fill="none" stroke-linecap="square" vector-effect="non-scaling-stroke"`;
+  return (
+    `<path d="M0 0h${grid}v${grid}h-${grid}z${holes}" fill="#0b1016" fill-opacity="0.55" fill-rule="evenodd"/>` +
+    `<path ${line} stroke="#0b1016" stroke-opacity="0.5" stroke-width="4"/><path ${line} stroke="${accent}" stroke-width="2"/>`
+  );
+}
+
+/** Coordinates in hundredths: what a reader can see. */
+export function round(value: number): number {
+  return Math.round(100 * value) / 100;
+}

@@ -1,0 +1,80 @@
+/**
+ * A recorded episode: a folder with `episode.json`, the demonstrator's actions as one `.npy`, and the observations that a policy
+ * can be asked about, each a folder as `--observation` takes it (docs/episodes.md).
+ */
+
+import { basename, join, resolve } from 'node:path';
+import { JsonFields } from '../checkpoint/jsonFields.ts';
+import { npyNumbers, parseNpy } from '../observation/npy.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { readRegular } from '../support/fileAccess.ts';
+
+/** What an episode holds; frames are read when they are needed. */
+export interface Episode {
+  /** Last part of the folder's path. */
+  readonly name: string;
+  readonly folder: string;
+  /** What the robot was told; absent: each observation has its own. */
+  readonly instruction?: string;
+  /** Steps a second. */
+  readonly rate: number;
+  /** [steps, dimensions] row-major float64, what the demonstrator did at each step, in the dataset's units. */
+  readonly actions: Float64Array;
+  /** [steps, dimensions] */
+  readonly shape: readonly [number, number];
+  /** Ascending steps, each with the folder of what the robot saw before that step's action. */
+  readonly observations: readonly { readonly step: number; readonly folder: string }[];
+}
+
+/** Hours at 50 Hz, and 50 dimensions. */
+const actionsCap = 64 << 20;
+/** Steps a second that a controller may have. */
+const maxRate = 10_000;
+
+/**
+ * Reads the head of an episode: `episode.json` and the actions.
+ *
+ * @param folder that holds episode.json
+ * @throws (rejects) EPISODE_INVALID, NPY_INVALID
+ */
+export async function readEpisode(folder: string): Promise<Episode> {
+  const file = join(folder, 'episode.json');
+  const fields = await JsonFields.read(file, 'EPISODE_INVALID', 'EPISODE_INVALID');
+  const rate = fields.positive('rate');
+  if (rate > maxRate) throw fields.error('rate', `steps a second, at most ${maxRate}`);
+  const actionsFile = inside(fields, 'actions', folder);
+  const bytes = await readRegular(actionsFile, { missing: 'EPISODE_INVALID', cap: actionsCap });
+  const array = parseNpy(bytes, actionsFile);
+  const [steps = 0, width = 0] = array.shape;
+  const actions = npyNumbers(array);
+  if (array.shape.length !== 2 || actions.length === 0 || !actions.every(Number.isFinite)) {
+    throw new SemanticVlaError(
+      'EPISODE_INVALID',
+      `${actionsFile}: expected finite actions of shape (steps, dimensions), found (${array.shape.join(', ')})` +
+        `${actions.every(Number.isFinite) ? '' : ' with values that are not finite'}.`,
+    );
+  }
+  const observations = fields.array('observations').map((_, i) => {
+    const one = fields.element('observations', i);
+    return { step: one.integer('step', 0, steps - 1), folder: inside(one, 'folder', folder) };
+  });
+  const unordered = observations.findIndex(({ step }, i) => i > 0 && step <= observations[i - 1]!.step);
+  if (observations.length === 0 || unordered >= 0)
+    throw fields.error('observations', 'at least one, in the order of their steps');
+  return {
+    name: basename(resolve(folder)),
+    folder,
+    ...(fields.has('instruction') ? { instruction: fields.string('instruction') } : {}),
+    rate,
+    actions,
+    shape: [steps, width],
+    observations,
+  };
+}
+
+/** A plain name in the folder: an episode can be moved and packed, and points nowhere else. */
+function inside(fields: JsonFields, key: string, folder: string): string {
+  const name = fields.string(key);
+  if (!/^[\w][\w.-]*$/.test(name)) throw fields.error(key, 'the name of something in the folder');
+  return join(folder, name);
+}

@@ -1,0 +1,146 @@
+/**
+ * The trained policy that ships with the program (models/cubes): a checkpoint as training leaves it, each file compressed by
+ * itself, since most rows of its vocabulary tables are zero. It is unpacked into the cache folder and opened from there, like
+ * anybody's.
+ *
+ * A file of the cache is used when only this user and root can have written it and its SHA-256 is the one that the package
+ * states: 24 MB are read at each call. No lock: each file is renamed into place when it is whole.
+ */
+
+import { createHash, randomBytes } from 'node:crypto';
+import { rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
+import { JsonFields } from '../checkpoint/jsonFields.ts';
+import { cacheFolder } from '../checkpoint/loraMerge.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { readExactly, readRegular, reason } from '../support/fileAccess.ts';
+import { makeFolder } from '../support/makeFolder.ts';
+import { type OnNotice, warn } from '../support/notices.ts';
+import { checkOptions, checkSignal } from '../support/options.ts';
+import { type Foreign, openOwn } from '../support/ownFiles.ts';
+
+/** Where an unpacked policy goes, and who hears of it. */
+export interface ExampleOptions {
+  /** Default: $SEMANTICVLA_CACHE, else the user's cache folder. */
+  readonly cacheDir?: string;
+  /** Hears EXAMPLE_RENEWED, when a file of the cache was changed; default: a warning of the process. */
+  readonly onNotice?: OnNotice;
+  readonly signal?: AbortSignal;
+}
+
+interface PackedFile {
+  /** Path below the checkpoint, with slashes. */
+  readonly name: string;
+  readonly bytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+const unzip = promisify(gunzip);
+/** models/cubes of the package, from lib/ and from dist/ alike. */
+const home = fileURLToPath(new URL('../../models/cubes/', import.meta.url));
+const manifest = join(home, 'checkpoint.json');
+/** Far above the largest file, 11 MB. */
+const fileCap = 64 << 20;
+
+/**
+ * The trained policy that ships with the program, in its trained layout: for `loadPolicy`, as any other. What it was trained on
+ * and what it cannot do is in models/cubes/MODEL_CARD.md.
+ *
+ * @returns the folder, complete, in the cache folder
+ * @throws (rejects) CHECKPOINT_FILE_MISSING, CHECKPOINT_CHANGED for an incomplete package, CACHE_UNWRITABLE, OPTION_*, or the
+ *   signal's reason
+ */
+export async function exampleCheckpoint(options: ExampleOptions = {}): Promise<string> {
+  checkOptions(options, ['cacheDir', 'onNotice', 'signal'], 'exampleCheckpoint');
+  checkSignal(options.signal);
+  const files = await packedFiles();
+  // another release with other weights has a folder of its own
+  const digest = createHash('sha256').update(JSON.stringify(files)).digest('hex');
+  const folder = join(resolve(cacheFolder(options)), 'models', `cubes-${digest.slice(0, 12)}`);
+  for (const packed of files) {
+    options.signal?.throwIfAborted();
+    const file = join(folder, packed.name);
+    const instead = await foundInstead(file, packed);
+    if (instead === null) continue;
+    if (instead !== 'absent') {
+      const { expected, found } = instead;
+      const message = `${file}: expected ${expected}, found ${found}. It is unpacked again.`;
+      (options.onNotice ?? warn)({ code: 'EXAMPLE_RENEWED', message });
+    }
+    await write(file, await unpacked(packed));
+  }
+  return folder;
+}
+
+async function packedFiles(): Promise<PackedFile[]> {
+  const fields = await JsonFields.read(manifest, 'CHECKPOINT_FILE_MISSING', 'CHECKPOINT_CHANGED');
+  const files = fields.object('files');
+  return Object.keys(files.value).map((name) => {
+    const stated = files.object(name);
+    return { name, bytes: stated.integer('bytes', 1, fileCap), sha256: stated.string('sha256') };
+  });
+}
+
+/** null: it is the file that was packed. */
+async function foundInstead(file: string, { bytes, sha256 }: PackedFile): Promise<Foreign | 'absent' | null> {
+  let foreign: Foreign | null = null;
+  try {
+    const own = await openOwn(file, (why) => {
+      foreign = why;
+      return new Error(why.found);
+    });
+    if (own === null) return 'absent';
+    try {
+      if (own.bytes !== bytes) return { expected: `${bytes} bytes`, found: String(own.bytes) };
+      const found = digestOf(await readExactly(own.handle, 0, bytes, file, 'CHECKPOINT_CHANGED'));
+      return found === sha256 ? null : { expected: `SHA-256 ${sha256}`, found };
+    } finally {
+      await own.handle.close();
+    }
+  } catch (error) {
+    // else it was cut while it was read, or the disk does not give it back
+    return foreign ?? { expected: 'the unpacked file', found: reason(error) };
+  }
+}
+
+async function unpacked({ name, bytes, sha256 }: PackedFile): Promise<Buffer> {
+  const file = join(home, 'checkpoint', `${name}.gz`);
+  const codes = { missing: 'CHECKPOINT_FILE_MISSING', invalid: 'CHECKPOINT_CHANGED' } as const;
+  const packed = await readRegular(file, { ...codes, cap: fileCap });
+  const refuse = (found: string, cause?: unknown) =>
+    new SemanticVlaError(
+      'CHECKPOINT_CHANGED',
+      `${file}: expected ${bytes} bytes with SHA-256 ${sha256}, found ${found}. Install the package again.`,
+      { cause },
+    );
+  const data = await unzip(packed, { maxOutputLength: bytes }).catch((cause: unknown) => {
+    throw refuse(reason(cause), cause);
+  });
+  const found = digestOf(data);
+  if (data.length !== bytes || found !== sha256) throw refuse(`${data.length} bytes with ${found}`);
+  return data;
+}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+async function write(file: string, bytes: Uint8Array): Promise<void> {
+  const partial = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
+  try {
+    await makeFolder(dirname(file), 0o700);
+    await writeFile(partial, bytes, { flag: 'wx', mode: 0o600 });
+    await rename(partial, file);
+  } catch (cause) {
+    await rm(partial, { force: true }).catch(() => undefined);
+    throw new SemanticVlaError(
+      'CACHE_UNWRITABLE',
+      `${dirname(file)}: expected a writable folder with room for a policy of 24 MB, found ${reason(cause)}. Set SEMANTICVLA_CACHE or the option cacheDir to a folder on a disk with space.`,
+      { cause },
+    );
+  }
+}

@@ -18,6 +18,7 @@
 #include "reference/preprocessor.h"
 #include "support/base64.h"
 #include "support/busyWait.h"
+#include "support/lowRank.h"
 #include "support/team.h"
 #include "support/trimHeap.h"
 
@@ -128,6 +129,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("openCpuRuntime", &SemanticVlaAddon::openCpuRuntime),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
+                    InstanceMethod("addLowRank", &SemanticVlaAddon::addLowRank),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("trimHeap", &SemanticVlaAddon::trimHeap),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
@@ -200,6 +202,22 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     const napi::BytesView text = napi::toWritableBytes(info[0], "text");
     const int64_t bytes = semanticvla::decodeBase64(text.data, text.length);
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  }
+
+  /// On the JS thread: a caller gives a few MB at a time, milliseconds of work.
+  Napi::Value addLowRank(const Napi::CallbackInfo& info) {
+    const napi::FloatsView weights = napi::toWritableFloats(info[0], "weights");
+    const napi::FloatsView a = napi::toWritableFloats(info[1], "a");
+    const napi::FloatsView b = napi::toWritableFloats(info[2], "b");
+    const size_t rank = napi::toInt(info[3], "rank", 1, 1 << 16);
+    const size_t rows = b.length / rank, columns = a.length / rank;
+    if (a.length != columns * rank || b.length != rows * rank || weights.length != rows * columns) {
+      throw Napi::RangeError::New(
+          info.Env(), "expected weights [rows, columns], a [rank, columns] and b [rows, rank]");
+    }
+    const bool isFinite =
+        semanticvla::addLowRank(weights.data, rows, columns, a.data, b.data, rank);
+    return Napi::Boolean::New(info.Env(), isFinite);
   }
 
   /// On the JS thread, which is the one whose clock is checked.

@@ -202,7 +202,7 @@ tests() {
   # What another processor could change: pixels, floats, bits of integers, files, tokens, threads.
   local words=("$@")
   if [ ${#words[@]} -eq 0 ]; then
-    words=(transforms/ native/binding native/frontier checkpoint/safetensors checkpoint/crc32 checkpoint/torchArchive checkpoint/loraMerge
+    words=(transforms/ native/binding native/frontier checkpoint/safetensors checkpoint/torchArchive checkpoint/loraMerge
       support/ observation/npy observation/imageFile policy.test)
   fi
   run_node --import tsx scripts/test.ts --limit 1800 "${words[@]}"

@@ -57,6 +57,15 @@ BytesView toWritableBytes(const Napi::Value& value, const char* name) {
   return {array.Data(), array.ElementLength()};
 }
 
+FloatsView toWritableFloats(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    throw Napi::TypeError::New(value.Env(), std::string("expected a Float32Array for ") + name);
+  }
+  Napi::Float32Array array = value.As<Napi::Float32Array>();
+  return {array.Data(), array.ElementLength()};
+}
+
 const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length) {
   const BytesView bytes = toWritableBytes(value, name);
   if (bytes.length != length) {

@@ -35,6 +35,12 @@ struct BytesView {
   size_t length = 0;
 };
 
+/// A caller's floats, where they are.
+struct FloatsView {
+  float* data = nullptr;
+  size_t length = 0;
+};
+
 /// Images of one call.
 constexpr int kMaxImages = 1024;
 
@@ -48,6 +54,8 @@ ImageView toImage(const Napi::CallbackInfo& info, size_t first);
 const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length);
 /// All of a Uint8Array, in place: only for work that ends before the call returns.
 BytesView toWritableBytes(const Napi::Value& value, const char* name);
+/// All of a Float32Array, in place: only for work that ends before the call returns.
+FloatsView toWritableFloats(const Napi::Value& value, const char* name);
 /// Three numbers, one a channel.
 std::array<float, 3> toChannels(const Napi::Value& value, const char* name);
 /// Writes into `frames`, whose buffers are reused.

@@ -1,5 +1,6 @@
 #include "napi/cpuRuntime.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <exception>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "napi/convert.h"
+#include "napi/heldMemory.h"
 #include "napi/queue.h"
 #include "napi/settle.h"
 #include "onnx/graphPair.h"
@@ -26,6 +28,8 @@ using onnx::Interruptible;
 struct Core {
   std::shared_ptr<const onnx::OrtApi> api;
   std::unique_ptr<GraphPair> graphs;
+  /// Of the graphs, after the last job.
+  std::atomic<uint64_t> heldBytes{0};
   std::mutex mutex;
   /// Runs that were submitted and are not over.
   std::set<Interruptible*> live;
@@ -38,8 +42,9 @@ struct Core {
 };
 
 /// What the functions of the JS object hold.
-struct Handle {
-  Handle(Napi::Env env, const std::string& library) : env(env), core(std::make_shared<Core>()) {
+struct Handle : std::enable_shared_from_this<Handle> {
+  Handle(Napi::Env env, const std::string& library)
+      : env(env), core(std::make_shared<Core>()), held(std::make_shared<HeldMemory>(env)) {
     core->api = std::make_shared<const onnx::OrtApi>(library);
     core->graphs = std::make_unique<GraphPair>(core->api);
     queue = std::make_unique<Queue>(env);
@@ -60,6 +65,7 @@ struct Handle {
 
   Napi::Env env;
   std::shared_ptr<Core> core;
+  std::shared_ptr<HeldMemory> held;
   std::unique_ptr<Queue> queue;
 };
 
@@ -165,8 +171,12 @@ double now() {
 class GraphJob final : public Job {
  public:
   using Work = std::function<onnx::Outputs(GraphPair&, const Interruptible&)>;
-  GraphJob(Napi::Env env, std::shared_ptr<Core> core, Work work)
-      : Job(env), core_(std::move(core)), run_(std::make_shared<Interruptible>(core_->api)), work_(std::move(work)) {
+  GraphJob(Napi::Env env, const Handle& handle, Work work)
+      : Job(env),
+        core_(handle.core),
+        held_(handle.held),
+        run_(std::make_shared<Interruptible>(core_->api)),
+        work_(std::move(work)) {
     const std::lock_guard<std::mutex> lock(core_->mutex);
     core_->live.insert(run_.get());
   }
@@ -177,9 +187,19 @@ class GraphJob final : public Job {
 
   void work() override {
     at_ = now();
-    outputs_ = work_(*core_->graphs, *run_);
+    try {
+      outputs_ = work_(*core_->graphs, *run_);
+    } catch (...) {
+      core_->heldBytes = core_->graphs->heldBytes();
+      throw;
+    }
+    core_->heldBytes = core_->graphs->heldBytes();
     ms_ = now() - at_;
     over();
+  }
+
+  void account() override {
+    if (const auto held = held_.lock()) held->set(core_->heldBytes);
   }
 
   Napi::Value result(Napi::Env env) override {
@@ -202,6 +222,8 @@ class GraphJob final : public Job {
 
   // destroyed last: values lie in memory of the graphs
   std::shared_ptr<Core> core_;
+  /// Weak: it ends on the JS thread, and a job perhaps on the queue's.
+  std::weak_ptr<HeldMemory> held_;
   std::shared_ptr<Interruptible> run_;
   Work work_;
   onnx::Outputs outputs_;
@@ -212,11 +234,11 @@ class GraphJob final : public Job {
 /// `{done, cancel}`
 Napi::Value submit(Napi::Env env, Handle& handle, GraphJob::Work work) {
   if (handle.queue == nullptr) throw Napi::Error::New(env, "the runtime has ended");
-  auto job = std::make_unique<GraphJob>(env, handle.core, std::move(work));
+  auto job = std::make_unique<GraphJob>(env, handle, std::move(work));
   const std::shared_ptr<Interruptible> run = job->run();
   Napi::Object object = Napi::Object::New(env);
   object.Set("cancel", Napi::Function::New(env, [run](const Napi::CallbackInfo&) { run->interrupt(); }));
-  object.Set("done", handle.queue->submit(std::move(job)));
+  object.Set("done", handle.queue->submit(std::move(job), handle.shared_from_this()));
   return object;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "napi/heldMemory.h"
 #include "napi/settle.h"
 
 namespace semanticvla::napi {
@@ -134,6 +135,8 @@ Napi::Uint8Array fromByteVector(Napi::Env env, const std::vector<uint8_t>& bytes
 /// { byteLength, read(offset, length), release() }: JS copies it part by part, since one array holds no 15 GB.
 Napi::Object fromBlob(Napi::Env env, runtime::Blob&& given) {
   const auto blob = std::make_shared<runtime::Blob>(std::move(given));
+  const auto held = std::make_shared<HeldMemory>(env);
+  held->set(blob->bytes);
   Napi::Object object = Napi::Object::New(env);
   object.Set("byteLength", static_cast<double>(blob->bytes));
   object.Set("read", Napi::Function::New(env, [blob](const Napi::CallbackInfo& info) -> Napi::Value {
@@ -151,7 +154,10 @@ Napi::Object fromBlob(Napi::Env env, runtime::Blob&& given) {
                std::copy(blob->data + offset, blob->data + offset + length, part.Data());
                return part;
              }));
-  object.Set("release", Napi::Function::New(env, [blob](const Napi::CallbackInfo&) { *blob = {}; }));
+  object.Set("release", Napi::Function::New(env, [blob, held](const Napi::CallbackInfo&) {
+    *blob = {};
+    held->set(0);
+  }));
   return object;
 }
 

@@ -22,7 +22,12 @@ Queue::~Queue() {
   stop();
 }
 
-void Queue::onEnvironmentExit(void* queue) { static_cast<Queue*>(queue)->stop(); }
+void Queue::onEnvironmentExit(void* data) {
+  Queue* queue = static_cast<Queue*>(data);
+  queue->stop();
+  // Perhaps the last that holds the queue.
+  const std::shared_ptr<void> owner = std::move(queue->owner_);
+}
 
 void Queue::stop() {
   {
@@ -37,7 +42,7 @@ void Queue::stop() {
   }
 }
 
-Napi::Promise Queue::submit(std::unique_ptr<Job> job) {
+Napi::Promise Queue::submit(std::unique_ptr<Job> job, std::shared_ptr<void> owner) {
   Napi::Promise promise = job->deferred.Promise();
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -45,6 +50,7 @@ Napi::Promise Queue::submit(std::unique_ptr<Job> job) {
   }
   wake_.notify_one();
   if (pending_++ == 0) bridge_.Ref(env_);
+  owner_ = std::move(owner);
   return promise;
 }
 
@@ -75,6 +81,7 @@ void Queue::settle(Napi::Env env, Napi::Function, Queue* queue, Job* crossing) {
   if (env == nullptr) return;
   Napi::HandleScope scope(env);
   try {
+    job->account();
     try {
       if (job->failure) std::rethrow_exception(job->failure);
       job->deferred.Resolve(job->result(env));
@@ -85,7 +92,10 @@ void Queue::settle(Napi::Env env, Napi::Function, Queue* queue, Job* crossing) {
     // A worker that is being terminated runs no more JS, not even to settle; nobody waits for the
     // promise any more.
   }
-  if (--queue->pending_ == 0) queue->bridge_.Unref(env);
+  if (--queue->pending_ > 0) return;
+  queue->bridge_.Unref(env);
+  // Perhaps the last that holds the queue.
+  const std::shared_ptr<void> owner = std::move(queue->owner_);
 }
 
 }  // namespace semanticvla::napi

@@ -63,8 +63,9 @@ GraphPair::~GraphPair() { close(); }
 
 void GraphPair::load(const Model& instruction, const Model& policy, const GraphOptions& options) {
   stagePrefix_ = options.stagePrefix;
-  instruction_ = open(instruction, options, options.instructionProfile);
+  Graph first = open(instruction, options, options.instructionProfile);
   policy_ = open(policy, options, options.policyProfile);
+  instruction_ = std::move(first);
 }
 
 void GraphPair::cancelLoad() {
@@ -150,6 +151,11 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
                                   : ort.createSessionFromArray(env_.get(), model.bytes.data(), model.bytes.size(),
                                                                raw, &session));
   graph.session = {session, ort.releaseSession};
+  for (const Weight& weight : model.weights) {
+    uint64_t count = 1;
+    for (const int64_t length : weight.dims) count *= static_cast<uint64_t>(length);
+    graph.weightBytes += count * sizeof(float);
+  }
 
   OrtAllocator* allocator = nullptr;
   api_->check(ort.getAllocatorWithDefaultOptions(&allocator));
@@ -173,7 +179,7 @@ Outputs GraphPair::runGraph(Graph& graph, const State* state, std::vector<Tensor
   std::vector<const char*> names;
   std::vector<const OrtValue*> values;
   if (state != nullptr) {
-    for (const auto& [name, value] : *state) {
+    for (const auto& [name, value] : state->values) {
       names.push_back(name.c_str());
       values.push_back(value.get());
     }
@@ -212,7 +218,9 @@ Outputs GraphPair::encode(uint64_t state, std::vector<Tensor>& inputs, const Int
     // outputs that this policy graph does not read (a tower without samplers, say) are not kept
     const auto& wanted = policy_.inputs;
     if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
-    kept.emplace(std::move(name), std::move(all.values[i]));
+    const View kind = view(all.values[i].get());
+    kept.bytes += kind.count * elementBytes(kind.type);
+    kept.values.emplace(std::move(name), std::move(all.values[i]));
   }
   states_[state] = std::move(kept);
   return stages;
@@ -243,6 +251,12 @@ void GraphPair::close() {
   states_.clear();
   policy_ = Graph();
   instruction_ = Graph();
+}
+
+uint64_t GraphPair::heldBytes() const {
+  uint64_t bytes = instruction_.weightBytes + policy_.weightBytes;
+  for (const auto& [id, state] : states_) bytes += state.bytes;
+  return bytes;
 }
 
 View GraphPair::view(OrtValue* value) const {

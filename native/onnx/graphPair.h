@@ -101,6 +101,9 @@ class GraphPair {
   /// Completes the profiles.
   void endProfiling();
   void close();
+  /// Bytes of the runtime's own memory: weights that are not mapped, widened to float32, and the
+  /// states.
+  uint64_t heldBytes() const;
 
   View view(OrtValue* value) const;
 
@@ -109,8 +112,12 @@ class GraphPair {
     Owned<OrtSession> session;
     std::vector<std::string> inputs;
     std::vector<std::string> outputs;
+    uint64_t weightBytes = 0;
   };
-  using State = std::map<std::string, Owned<OrtValue>>;
+  struct State {
+    std::map<std::string, Owned<OrtValue>> values;
+    uint64_t bytes = 0;
+  };
 
   Graph open(const Model& model, const GraphOptions& options, const std::string& profile);
   Outputs runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs, const Interruptible& run);

@@ -64,6 +64,8 @@ class Device {
   void* allocatePinned(size_t bytes);
   void releasePinned(void* memory) noexcept;
   MemoryReport report();
+  /// Of the device and pinned, taken now.
+  uint64_t heldBytes();
   /// Free and total bytes of the device.
   virtual void memory(uint64_t& free, uint64_t& total) = 0;
 

@@ -465,6 +465,10 @@ MemoryReport Session::memory() {
   return guarded([&] { return parts_.device->report(); });
 }
 
+uint64_t Session::heldBytes() const noexcept {
+  return parts_.device == nullptr ? 0 : parts_.device->heldBytes();
+}
+
 SessionKernels Session::kernels() {
   return guarded([&] { return SessionKernels{prepareEngine_->kernels(), stepEngine_->kernels()}; });
 }

@@ -134,6 +134,8 @@ class Session {
   /// Of states that were released already nothing happens.
   void release(uint64_t state);
   MemoryReport memory();
+  /// Device memory and pinned memory; 0 once it is closed.
+  uint64_t heldBytes() const noexcept;
   LayerInfo layerInfo();
   SessionKernels kernels();
   /// Gives everything back; idempotent. Later calls fail.

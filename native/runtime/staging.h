@@ -22,6 +22,8 @@ class Staged {
   }
   uint8_t* data() { return pinned_ != nullptr ? pinned_ : ordinary_.data(); }
   size_t bytes() const { return bytes_; }
+  /// Of its own, apart from the pool's.
+  size_t ordinaryBytes() const { return ordinary_.size(); }
   bool isPinned() const { return pinned_ != nullptr; }
 
  private:

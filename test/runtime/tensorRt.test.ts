@@ -196,7 +196,8 @@ test('captures that fail cost the graph: results stay, one notice, each length t
       const found = [];
       for (const length of [31, 20, 31, 20]) {
         const state = await session.encodeInstruction(sentence(length));
-        for (let seed = 0; seed < 3; seed++) found.push((await session.run(await frame(seed), state)).actions);
+        for (let seed = 0; seed < 3; seed++)
+          found.push((await session.run(await frame(seed), state)).actions);
       }
       await session.close();
       return found;

@@ -24,14 +24,14 @@ using onnx::ElementType;
 using onnx::GraphPair;
 using onnx::Interruptible;
 
-/// The graphs, and what may have to be interrupted; a job that is on its way keeps them alive.
+/// The graphs, and the runs that can be interrupted. A pending job keeps them alive.
 struct Core {
   std::shared_ptr<const onnx::OrtApi> api;
   std::unique_ptr<GraphPair> graphs;
   /// Of the graphs, after the last job.
   std::atomic<uint64_t> heldBytes{0};
   std::mutex mutex;
-  /// Runs that were submitted and are not over.
+  /// Runs that were submitted and have not finished.
   std::set<Interruptible*> live;
 
   void interruptAll() {
@@ -59,7 +59,7 @@ struct Handle : std::enable_shared_from_this<Handle> {
     try {
       static_cast<Handle*>(handle)->core->interruptAll();
     } catch (const std::exception&) {
-      // what runs ends a little later then; there is nobody left to tell
+      // the run then ends a little later; nobody is left to tell
     }
   }
 
@@ -73,7 +73,7 @@ struct TypeName {
   ElementType type;
   const char* name;
 };
-/// Named as in lib/runtime/onnxMessages.ts.
+/// Named as in lib/addon/onnxMessages.ts.
 constexpr TypeName kTypeNames[] = {{ElementType::kFloat32, "float32"},
                                    {ElementType::kUint8, "uint8"},
                                    {ElementType::kInt32, "int32"},
@@ -136,7 +136,7 @@ Napi::Value copyAs(Napi::Env env, const onnx::View& view) {
 
 Napi::Value fromView(Napi::Env env, const onnx::View& view) {
   Napi::Object object = Napi::Object::New(env);
-  // throws for a type that has no name here
+  // throws for a type that is not in the table
   onnx::elementBytes(view.type);
   for (const TypeName& candidate : kTypeNames) {
     if (candidate.type == view.type) object.Set("type", candidate.name);
@@ -182,7 +182,7 @@ class GraphJob final : public Job {
   }
   ~GraphJob() override { over(); }
 
-  /// Still there for whoever wants to give up after the job is gone.
+  /// Outlives the job, so that a late `cancel` is harmless.
   std::shared_ptr<Interruptible> run() const { return run_; }
 
   void work() override {
@@ -220,7 +220,7 @@ class GraphJob final : public Job {
     core_->live.erase(run_.get());
   }
 
-  // destroyed last: values lie in memory of the graphs
+  // destroyed last: the values are in the graphs' memory
   std::shared_ptr<Core> core_;
   /// Weak: it ends on the JS thread, and a job perhaps on the queue's.
   std::weak_ptr<HeldMemory> held_;
@@ -246,7 +246,7 @@ uint64_t toState(const Napi::Value& value) {
   return static_cast<uint64_t>(value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0);
 }
 
-/// Of an element, by TensorProto.DataType; 0: no floating-point type.
+/// Size of an element, by TensorProto.DataType; 0 for types that are not floating point.
 uint64_t floatBytes(int type) {
   switch (type) {
     case 1:
@@ -261,7 +261,7 @@ uint64_t floatBytes(int type) {
   }
 }
 
-/// @throws Napi errors for what is no weight, or whose bytes are not those of its dims
+/// @throws Napi errors for entries that are not weights, or whose size does not match their dims
 std::vector<onnx::Weight> toWeights(const Napi::Object& request, const char* name) {
   const Napi::Value value = request.Get(name);
   if (!value.IsArray()) throw Napi::TypeError::New(request.Env(), std::string("expected an array for ") + name);
@@ -376,7 +376,7 @@ Napi::Value close(const Napi::CallbackInfo& info, Handle& handle) {
   });
 }
 
-/// Ends the thread, once nothing is on its way: garbage collection would, but late.
+/// Ends the thread once nothing is pending, rather than waiting for garbage collection.
 Napi::Value end(const Napi::CallbackInfo& info, Handle& handle) {
   handle.queue.reset();
   return info.Env().Undefined();

@@ -10,7 +10,7 @@ namespace semanticvla::napi {
 
 namespace {
 
-/// Warnings kept for the report; a build that has more repeats itself.
+/// Warnings kept for the report; a build with more repeats itself.
 constexpr size_t kMostWarnings = 64;
 
 Napi::Object toObject(const Napi::Value& value, const char* name) {
@@ -132,7 +132,8 @@ Napi::Uint8Array fromByteVector(Napi::Env env, const std::vector<uint8_t>& bytes
   return array;
 }
 
-/// { byteLength, read(offset, length), release() }: JS copies it part by part, since one array holds no 15 GB.
+/// { byteLength, read(offset, length), release() }: JS copies it in parts, since 15 GB do not fit
+/// into one array.
 Napi::Object fromBlob(Napi::Env env, runtime::Blob&& given) {
   const auto blob = std::make_shared<runtime::Blob>(std::move(given));
   const auto held = std::make_shared<HeldMemory>(env);
@@ -210,7 +211,7 @@ EngineBuildJob::EngineBuildJob(const Napi::CallbackInfo& info) : Job(info.Env())
   if (!info[1].IsFunction())
     throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
   reporter_ = std::make_unique<BuildReporter>(info.Env(), info[1].As<Napi::Function>(), "semanticvla build progress");
-  // one call at a time, from whatever thread of TensorRT's
+  // one call at a time, from any of TensorRT's threads
   request_.progress = [this](const runtime::BuildProgress& progress) {
     reporter_->report({progress, ++steps_});
     return !cancelled->load();
@@ -245,8 +246,8 @@ Napi::Value EngineBuildJob::result(Napi::Env env) {
   return object;
 }
 
-/// A worker that ends waits for the queue's thread, and that for the build: cancel it first. Hooks run last in, first out,
-/// so this one comes before the queue's own.
+/// A terminating worker waits for the queue's thread, which waits for the build: cancel that first.
+/// Hooks run last in, first out, so this one runs before the queue's own.
 EngineBuilds::EngineBuilds(Napi::Env env) : queue_(env) {
   env.AddCleanupHook([this] {
     for (const auto& flag : running_) {

@@ -17,7 +17,7 @@ namespace semanticvla::napi {
 
 namespace {
 
-/// The session itself; a job that is on its way keeps it alive.
+/// The session itself. A pending job keeps it alive.
 struct Core {
   std::unique_ptr<runtime::Session> session;
   /// Of the session, after the last job.
@@ -76,7 +76,7 @@ class SessionJob final : public Job {
   Napi::Value result(Napi::Env env) override { return convert_(env, result_); }
 
  private:
-  // destroyed last: inputs lie in memory of the session
+  // destroyed last: the inputs are in the session's memory
   std::shared_ptr<Core> core_;
   /// Weak: it ends on the JS thread, and a job perhaps on the queue's.
   std::weak_ptr<HeldMemory> held_;
@@ -124,11 +124,11 @@ Napi::Value prepare(const Napi::CallbackInfo& info, Handle& handle) {
       fromPrepared);
 }
 
-/// Inputs that were copied; JS holds them until it runs or drops them.
+/// Copied inputs, which JS holds until it runs or drops them.
 struct StagedCall {
   StagedCall(Napi::Env env, std::shared_ptr<Core> core) : core(std::move(core)), held(env) {}
 
-  // destroyed last: the inputs lie in memory of the session
+  // destroyed last: the inputs are in the session's memory
   std::shared_ptr<Core> core;
   HeldMemory held;
   std::shared_ptr<runtime::StepInputs> inputs;
@@ -179,7 +179,7 @@ Napi::Value run(const Napi::CallbackInfo& info, Handle& handle) {
       [](Napi::Env env, const runtime::StepResult& result) -> Napi::Value { return fromStep(env, result); });
 }
 
-/// Gives its memory back before the garbage collector does; of one that ran already nothing happens.
+/// Frees its memory ahead of the garbage collector. Does nothing after the call has run.
 Napi::Value drop(const Napi::CallbackInfo& info, Handle&) {
   toStaged(info[0]).take();
   return info.Env().Undefined();
@@ -223,7 +223,7 @@ Napi::Value kernels(const Napi::CallbackInfo& info, Handle& handle) {
       [](Napi::Env env, const runtime::SessionKernels& found) -> Napi::Value { return fromKernels(env, found); });
 }
 
-/// Ends the thread, once nothing is on its way: garbage collection would, but late.
+/// Ends the thread once nothing is pending, rather than waiting for garbage collection.
 Napi::Value end(const Napi::CallbackInfo& info, Handle& handle) {
   handle.isClosed = true;
   handle.queue.reset();

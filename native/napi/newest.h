@@ -10,8 +10,8 @@ namespace semanticvla::napi {
 /// Reports from any thread to one JS function, `Convert` making the argument. Thousands a second would flood the event loop:
 /// at most one call is on its way, and it carries the newest.
 ///
-/// The reporter and the bridge end at different moments: calls that are on their way outlive the reporter, and when the
-/// environment ends the bridge goes first. So what both touch belongs to both.
+/// The reporter and the bridge end at different times: pending calls outlive the reporter, and when
+/// the environment ends the bridge goes first. So they share ownership of what both touch.
 template <typename Report, Napi::Value (*Convert)(Napi::Env, const Report&)>
 class NewestReporter {
  public:
@@ -42,7 +42,7 @@ class NewestReporter {
     delete shared;
   }
   static void call(Napi::Env env, Napi::Function callback, Shared* shared, void*) {
-    // Without an environment the bridge only empties its queue, and what it was given is gone.
+    // Without an environment the bridge only empties its queue, and `shared` is gone.
     if (env == nullptr) return;
     Report report;
     {
@@ -60,7 +60,7 @@ class NewestReporter {
     std::mutex mutex;
     Report newest{};
     bool isOnItsWay = false;
-    /// false: released, and perhaps gone.
+    /// false: released, and perhaps destroyed.
     bool isOpen = false;
     Bridge bridge;
 

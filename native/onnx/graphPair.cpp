@@ -12,7 +12,7 @@ namespace semanticvla::onnx {
 namespace {
 
 // OrtLoggingLevel, GraphOptimizationLevel, OrtAllocatorType, OrtMemType
-// every failure comes back as a status; the runtime need not print it as well
+// every failure is returned as a status; the runtime need not print it too
 constexpr int kLogFatal = 4;
 constexpr int kOptimizeAll = 99;
 constexpr int kDeviceAllocator = 0;
@@ -81,7 +81,8 @@ bool GraphPair::isLoadCancelled() {
   return isLoadCancelled_;
 }
 
-/// The session copies `buffers` when it is made; they may go then (AddExternalInitializers in onnxruntime_c_api.h).
+/// The session copies `buffers` on creation; they can be freed then (AddExternalInitializers in
+/// onnxruntime_c_api.h).
 void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options, Buffers& buffers) {
   if (weights.empty()) return;
   const OrtFunctions& ort = api_->functions();
@@ -127,7 +128,7 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
   Buffers buffers;
   readWeights(model.weights, raw, buffers);
 
-  /// While it lives `cancelLoad` reaches this load; one that came earlier counts.
+  /// During its lifetime `cancelLoad` reaches this load; an earlier call counts too.
   class Reachable {
    public:
     Reachable(GraphPair& pair, OrtSessionOptions* options) : pair_(pair) {

@@ -31,7 +31,7 @@ struct Weight {
 };
 
 struct Model {
-  /// Of the model itself; empty: `file` is opened.
+  /// The model itself; empty: `file` is opened.
   std::vector<uint8_t> bytes;
   std::string file;
   /// Read into the runtime's own memory, so that nothing of their files stays mapped; the model's others are mapped.
@@ -53,7 +53,8 @@ struct GraphOptions {
   std::string stagePrefix;
 };
 
-/// A run that can be given up from any thread, before it begins or while it runs: the runtime ends it between two nodes.
+/// A run that any thread can interrupt, before or while it runs: the runtime stops between two
+/// nodes.
 class Interruptible {
  public:
   explicit Interruptible(std::shared_ptr<const OrtApi> api);

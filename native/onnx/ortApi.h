@@ -69,7 +69,7 @@ struct OrtFunctions {
   void (*releaseSessionOptions)(OrtSessionOptions*);
 };
 
-/// The open library. It stays open for the life of the process: it has state of its own that outlives a session.
+/// The open library, for the life of the process: it has global state that outlives a session.
 class OrtApi {
  public:
   /// @throws std::runtime_error the library does not open, or is older than 1.22

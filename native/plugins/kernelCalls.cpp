@@ -62,7 +62,7 @@ void checkCuda(cudaError_t error, size_t bytes) {
 }
 
 /// A tool may run a copy of the plugin for the first time while this thread captures another
-/// stream, which forbids to allocate unless the thread says that it means it.
+/// stream. A capture forbids allocations unless the thread permits them explicitly.
 class AllowAllocation {
  public:
   AllowAllocation() { cudaThreadExchangeStreamCaptureMode(&mode_); }
@@ -74,7 +74,7 @@ class AllowAllocation {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
-/// Its own: the default one would wait for, and spoil, what others have on theirs.
+/// A stream of its own: the default one would wait for the others' streams and break their captures.
 class ZeroingStream {
  public:
   explicit ZeroingStream(size_t bytes) {

@@ -101,7 +101,8 @@ void setOptions(nvinfer1::IBuilderConfig& config, const BuildRequest& request,
   // float32 means float32: TF32 would round its products to 10 bits
   config.clearFlag(nvinfer1::BuilderFlag::kTF32);
 #ifdef TRT_MAJOR_RTX
-  // all memory from the session, none while it runs: else the run cannot be captured as a CUDA graph
+  // all memory comes from the session and none is allocated while it runs, or the run could not be
+  // captured as a CUDA graph
   config.setFlag(nvinfer1::BuilderFlag::kREQUIRE_USER_ALLOCATION);
 #endif
   if (request.optimizationLevel >= 0) config.setBuilderOptimizationLevel(request.optimizationLevel);
@@ -123,8 +124,8 @@ void parse(nvonnxparser::IParser& parser, const BuildRequest& request, const Bui
   fail(what, log);
 }
 
-/// Which layers became plugins. A plugin that the parser does not find is no error to TensorRT when
-/// the model holds another way to compute the node: it is one here.
+/// Which layers became plugins. TensorRT accepts a missing plugin when the model holds another way
+/// to compute the node; here it is an error.
 std::map<std::string, int> countPlugins(const nvinfer1::INetworkDefinition& network) {
   std::map<std::string, int> counts;
   for (int32_t i = 0; i < network.getNbLayers(); ++i) {

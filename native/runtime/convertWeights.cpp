@@ -117,7 +117,7 @@ size_t convert(const uint8_t* source, uint8_t* target, size_t count) {
     store(target, i, stored);
   }
   if (!overflows) return count;
-  // Rare: look for the one that was finite. Infinity in the source is the checkpoint's own.
+  // Rare: look for one that was finite. An infinity in the source is the checkpoint's own.
   for (size_t i = 0; i < count; ++i) {
     if (To::isInfinite(To::of(From::read(source, i))) && isFiniteSource<From>(source, i)) return i;
   }

@@ -188,7 +188,8 @@ std::unique_ptr<Device> openCudaDevice(int index) {
   }
   auto device = std::make_unique<CudaDevice>(index);
 #if SEMANTICVLA_HAS_KERNELS
-  // Kernels and runtime library of a newer major version do not start; said here, and not by the first of them.
+  // Kernels and a runtime library of a newer major version do not start. Better said here than by
+  // the first launch.
   const int found = device->info().driverVersion;
   if (found / 1000 < CUDA_VERSION / 1000) {
     throw Failure(FailureKind::kDriver,

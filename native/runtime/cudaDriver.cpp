@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kLibrary = "libcuda.so.1";
 
-/// Of the driver, as 1000 * major + 10 * minor: what the oldest TensorRT that we are written for asks for.
+/// The driver that the oldest supported TensorRT needs, as 1000 * major + 10 * minor.
 constexpr int kOldestDriver = 12000;
 
 struct Names {
@@ -93,7 +93,7 @@ std::string CudaDriver::describe(CUresult result) const {
 }
 
 const CudaDriver& cudaDriver() {
-  // Like the loader's own table: the same for the whole process, whoever asks. A failure is tried again.
+  // One table for the whole process, as the loader has. After a failure the next call tries again.
   static const CudaDriver driver = openDriver();
   return driver;
 }

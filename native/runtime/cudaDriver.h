@@ -49,7 +49,7 @@ struct CudaDriver {
   std::string describe(CUresult result) const;
 };
 
-/// Opened once, and never closed: threads of the driver run on. Throws Failure kDriver.
+/// Opened once and never closed, since the driver's threads keep running. Throws Failure kDriver.
 const CudaDriver& cudaDriver();
 
 }  // namespace semanticvla::runtime

@@ -41,17 +41,17 @@ class Context {
   virtual void setScratch(void* memory, size_t bytes) = 0;
   virtual void bind(const std::string& tensor, void* memory) = 0;
   virtual void enqueue(Stream stream) = 0;
-  /// From now on every `enqueue` waits for the device and times each layer. Not for captures.
+  /// From now on every `enqueue` waits for the device and times each layer. Not within captures.
   virtual void watchLayers() = 0;
-  /// Of the runs since it was asked last, in their order.
+  /// Of the runs since the last call, in order.
   virtual std::vector<LayerTime> takeLayers() = 0;
 };
 
-/// Kernels that an engine compiled when it ran (TensorRT-RTX), for the next time.
+/// Kernels that an engine compiled at run time (TensorRT-RTX), to be reused.
 struct KernelCache {
   /// Empty: none are kept.
   std::vector<uint8_t> bytes;
-  /// Why those that the engine was given were not used; empty: they were, or there were none.
+  /// Why the kernels given to the engine were not used; empty: they were, or none were given.
   std::string refused;
 };
 

@@ -86,7 +86,7 @@ void Step::rebindScratch() {
 }
 
 void Step::bindState(uint64_t id, const DeviceBuffer& state) {
-  // half a copy is no state
+  // a partial copy is not a state
   boundState_ = 0;
   if (shapes_.state.bytes > 0) {
     parts_.device.copyOnDevice(state_.data(), state.data(), shapes_.state.bytes, parts_.stream);

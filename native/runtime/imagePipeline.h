@@ -28,7 +28,7 @@ struct ImagePipelineRequest {
 class ImagePipeline {
  public:
   virtual ~ImagePipeline() = default;
-  /// To be copied to the device once; `enqueue` gets the copy.
+  /// The caller copies them to the device once and passes the copy to `enqueue`.
   virtual const std::vector<uint8_t>& tables() const = 0;
   virtual size_t workspaceBytes() const = 0;
   /// [I, S, S, 3] uint8.

@@ -6,7 +6,7 @@
 
 namespace semanticvla::runtime {
 
-/// What a device gave, given back when it goes out of scope. The device must live longer.
+/// Resources of a device, released when they go out of scope. The device must outlive them.
 
 class DeviceBuffer {
  public:
@@ -89,7 +89,7 @@ class Owned {
   Handle handle_ = nullptr;
 };
 
-/// Offsets of tensors that share one allocation. 256: what TensorRT asks of addresses.
+/// Offsets of tensors that share one allocation. TensorRT requires addresses aligned to 256.
 class Layout {
  public:
   size_t add(size_t bytes) {

@@ -27,7 +27,7 @@ const char* typeOf(FloatType type) {
   }
 }
 
-/// Every weight of the request is an input of the plan, of that type and size.
+/// Checks that every weight of the request is an input of the plan, of that type and size.
 void checkWeights(const Engine& engine, const std::vector<WeightBinding>& weights, const char* which) {
   std::map<std::string, const TensorInfo*> inputs;
   for (const TensorInfo& tensor : engine.tensors()) {
@@ -55,7 +55,7 @@ bool admits(const Dims& declared, const Dims& given) {
   return true;
 }
 
-/// Two bars, each filled from where the other ended.
+/// Two progress bars as one: the second starts where the first ended.
 ReportUpload part(const ReportUpload& report, uint64_t before, uint64_t total) {
   if (!report) return {};
   return [&report, before, total](const UploadProgress& progress) {
@@ -103,7 +103,7 @@ void Session::open(SessionRequest& request) {
   const auto load = [&](EnginePlan& plan, const char* which, uint64_t before, std::unique_ptr<Engine>& engine,
                         UploadedWeights& weights) {
     engine = parts_.loadEngine(device, plan.plan, plan.kernels);
-    // their bytes are the engine's by now
+    // the engine has its own copy by now
     plan.plan = {};
     plan.kernels = {};
     checkWeights(*engine, plan.weights, which);
@@ -124,7 +124,7 @@ void Session::open(SessionRequest& request) {
   staging_.reserve(device, 2, bytes);
 }
 
-/// What the first engine makes and the second one reads must be the same thing.
+/// A tensor that the first engine makes and the second reads must have one type.
 void Session::checkPlans() const {
   for (const TensorInfo& made : prepareEngine_->tensors()) {
     const auto read = stepInputs_.find(made.name);
@@ -157,7 +157,7 @@ StepShapes Session::shapesOf(const std::vector<std::pair<std::string, Dims>>& te
                              const ImagePipelineRequest& images) const {
   StepShapes shapes;
   shapes.images = images;
-  // in the order of their names: one order of bytes for calls that name them in different ones
+  // sorted by name, so that the order in which a call names its tensors does not change the layout
   for (const auto& [name, dims] : std::map<std::string, Dims>(tensors.begin(), tensors.end())) {
     const auto found = stepInputs_.find(name);
     if (found == stepInputs_.end()) refuse("input " + name + ": the engine has none of this name");
@@ -200,7 +200,7 @@ std::string Session::refusesFrames(const ImagePipelineRequest& images) {
     if (failure.kind != FailureKind::kRequest) throw;
     reason = failure.what();
   }
-  // a camera has one size, or a few
+  // a camera has one frame size, or a few
   if (refusedFrames_.size() >= 64) refusedFrames_.clear();
   refusedFrames_.emplace(key, reason);
   return reason;
@@ -299,11 +299,11 @@ PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
     device.record(end_.get(), stream);
     device.synchronize(stream);
   } catch (...) {
-    // what is on its way reads buffers that end with this call
+    // pending work reads buffers that end with this call
     try {
       device.synchronize(stream);
     } catch (...) {
-      // the failure that brought us here says more
+      // the first failure says more
     }
     throw;
   }
@@ -355,9 +355,9 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs, bool returnsImages)
     try {
       device.synchronize(stream);
     } catch (...) {
-      // the failure that brought us here says more
+      // the first failure says more
     }
-    // in an unknown condition: made anew by the next call
+    // its state is unknown: the next call makes a new one
     steps_.pop_front();
     throw;
   }
@@ -410,7 +410,7 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs) {
              std::to_string(pipeline.pipeline->imageBytes()) + " bytes");
     }
   }
-  // room first: the new one may need what the oldest holds
+  // make room first: the new one may need the oldest one's memory
   while (steps_.size() >= keptSteps_) steps_.pop_back();
   const StepParts parts{*parts_.device,          *stepEngine_,
                         stream_.get(),           computed_.get(),
@@ -422,13 +422,13 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs) {
 
 void Session::growScratch(size_t bytes) {
   if (scratch_.bytes() >= bytes) return;
-  // the old one first: both together may not fit
+  // free the old one first: both may not fit
   scratch_.reset();
   for (const auto& step : steps_) step->dropGraph();
   try {
     scratch_ = DeviceBuffer(*parts_.device, bytes, MemoryUse::kScratch);
   } catch (...) {
-    // they were made for memory that is gone
+    // they refer to memory that is gone
     steps_.clear();
     throw;
   }
@@ -462,7 +462,7 @@ void Session::close() noexcept {
     device.makeCurrent();
     if (stream_.get() != nullptr) device.synchronize(stream_.get());
   } catch (...) {
-    // what is broken is given back all the same
+    // a broken device is released all the same
   }
   steps_.clear();
   states_.clear();

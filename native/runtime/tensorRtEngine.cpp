@@ -24,7 +24,7 @@ class RunLog final : public nvinfer1::ILogger {
       errors_ += errors_.empty() ? "" : "\n";
       errors_ += message;
     } catch (...) {
-      // without memory for the text the failure is reported without it
+      // out of memory for the text: the failure is reported without it
     }
   }
   std::string take() {
@@ -38,16 +38,16 @@ class RunLog final : public nvinfer1::ILogger {
   std::string errors_;
 };
 
-/// What TensorRT takes for itself is counted and given back with the rest.
+/// TensorRT's own allocations, counted and released with the rest.
 class EngineMemory final : public nvinfer1::IGpuAllocator {
  public:
   explicit EngineMemory(Device& device) : device_(device) {}
 
-  // `allocate` and `deallocate` are called by default from the asynchronous forms, which TensorRT asks for.
+  // TensorRT calls the asynchronous forms, which call `allocate` and `deallocate` by default.
   void* allocate(uint64_t size, uint64_t, nvinfer1::AllocatorFlags) noexcept override {
     try {
       if (size == 0) return nullptr;
-      // TensorRT may ask on a thread of its own, which has no context yet
+      // TensorRT may call on a thread of its own, which has no context yet
       device_.makeCurrent();
       return device_.allocate(size, MemoryUse::kEngines);
     } catch (const Failure& failure) {
@@ -64,7 +64,7 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
     try {
       device_.makeCurrent();
     } catch (...) {
-      // of a broken device nothing can be given back, and the entry goes all the same
+      // a broken device releases nothing, but the entry goes all the same
     }
     device_.release(memory);
     return true;
@@ -87,7 +87,7 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
   uint64_t free_ = 0;
 };
 
-/// What the engine and its contexts share; the last of them ends it.
+/// Shared by the engine and its contexts; the last one destroys it.
 struct Shared {
   explicit Shared(Device& device) : memory(device) {}
 
@@ -106,10 +106,10 @@ struct Shared {
   std::unique_ptr<nvinfer1::IRuntime> runtime;
   std::unique_ptr<nvinfer1::ICudaEngine> engine;
 #ifdef TRT_MAJOR_RTX
-  /// Of all contexts: longer than each of them.
+  /// Used by all contexts, and outlives them.
   std::unique_ptr<nvinfer1::IRuntimeCache> kernels;
 #endif
-  /// Given, until the first context asks for them.
+  /// As given, until the first context takes them.
   std::vector<uint8_t> given;
   std::string refused;
 };
@@ -125,14 +125,14 @@ Dims fromDims(const nvinfer1::Dims& dims) {
   return dims.nbDims < 0 ? Dims() : Dims(dims.d, dims.d + dims.nbDims);
 }
 
-/// TensorRT calls it from within `enqueueV3`, once a layer.
+/// TensorRT calls it from `enqueueV3`, once per layer.
 class LayerProfiler final : public nvinfer1::IProfiler {
  public:
   void reportLayerTime(const char* name, float ms) noexcept override {
     try {
       layers_.push_back({name == nullptr ? "" : name, ms});
     } catch (...) {
-      // without memory a layer is missing, and `take` says so
+      // out of memory a layer is missing, and `take` says so
       isIncomplete_ = true;
     }
   }
@@ -149,7 +149,7 @@ class LayerProfiler final : public nvinfer1::IProfiler {
   bool isIncomplete_ = false;
 };
 
-/// With what it was made from: whether it reads that later, no document says.
+/// Kept with its source: it is not documented whether TensorRT reads that later.
 struct OwnedContext {
 #ifdef TRT_MAJOR_RTX
   std::unique_ptr<nvinfer1::IRuntimeConfig> config;
@@ -201,7 +201,7 @@ class TensorRtContext final : public Context {
 
  private:
   std::shared_ptr<Shared> shared_;
-  // longer than the context that may call it
+  // outlives the context that may call it
   LayerProfiler profiler_;
   OwnedContext owned_;
   nvinfer1::IExecutionContext* context_;
@@ -256,7 +256,8 @@ class TensorRtEngine final : public Engine {
     OwnedContext owned;
     constexpr auto kOurs = nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED;
 #ifdef TRT_MAJOR_RTX
-    // Kernels for the shapes at hand before the capture: those compiled later, in the background, would not be in the graph.
+    // Compiles the kernels for these shapes before the capture: those that finish later, in the
+    // background, would not be in the graph.
     owned.config.reset(shared_->engine->createRuntimeConfig());
     if (owned.config == nullptr) return owned;
     owned.config->setExecutionContextAllocationStrategy(kOurs);
@@ -271,7 +272,8 @@ class TensorRtEngine final : public Engine {
   }
 
 #ifdef TRT_MAJOR_RTX
-  /// TensorRT-RTX compiles kernels for the device when a context is made and when shapes are new; with a cache, once.
+  /// TensorRT-RTX compiles kernels for the device when a context is made and when shapes are new;
+  /// with a cache, only once.
   void useKernels(nvinfer1::IRuntimeConfig& config) {
     if (shared_->kernels == nullptr) {
       shared_->kernels.reset(config.createRuntimeCache());
@@ -286,7 +288,7 @@ class TensorRtEngine final : public Engine {
   }
 #endif
 
-  /// Of the profiles that admit these sizes the one made for them: the fewest sizes beside it.
+  /// Of the profiles that admit these sizes, the narrowest.
   int32_t chooseProfile(const std::map<std::string, Dims>& dims) const {
     const nvinfer1::ICudaEngine& engine = *shared_->engine;
     int32_t best = -1;

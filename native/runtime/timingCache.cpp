@@ -10,7 +10,7 @@ namespace {
 
 using Cache = std::unique_ptr<nvinfer1::ITimingCache>;
 
-/// Null when TensorRT does not take the bytes; none make an empty one.
+/// Null when TensorRT rejects the bytes; no bytes make an empty cache.
 Cache create(const nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& bytes) {
   return Cache(config.createTimingCache(bytes.empty() ? nullptr : bytes.data(), bytes.size()));
 }
@@ -32,7 +32,7 @@ std::vector<uint8_t> serialized(const nvinfer1::ITimingCache& cache) {
 void TimingCache::attach(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& bytes, BuildLog& log) {
   if (!bytes.empty()) {
     cache_ = create(config, bytes);
-    // false: of another device it would time the wrong kernels
+    // false: the times of another device would be wrong
     if (cache_ != nullptr && config.setTimingCache(*cache_, false)) return;
     refused_ = reasonOf(log);
   }

@@ -25,7 +25,7 @@ void readPart(std::unique_ptr<RegularFile>& file, std::string& opened, const std
   }
 }
 
-/// Two pinned buffers in turn.
+/// Two pinned buffers, used in turn.
 class Conveyor {
  public:
   Conveyor(Device& device, Stream stream, size_t chunkBytes) : device_(device), stream_(stream) {
@@ -34,19 +34,19 @@ class Conveyor {
       slot.passed = Owned<Event>(device, device.createEvent());
     }
   }
-  /// On the way out of a failure the copies may still read the buffers.
+  /// After a failure, pending copies may still read the buffers.
   ~Conveyor() {
     if (isFinished_) return;
     try {
       device_.synchronize(stream_);
     } catch (...) {
-      // the failure that brought us here says more
+      // the first failure says more
     }
   }
   Conveyor(const Conveyor&) = delete;
   Conveyor& operator=(const Conveyor&) = delete;
 
-  /// The next buffer, when the device has read what was in it.
+  /// Waits until the device has read the next buffer, and returns it.
   uint8_t* next() {
     current_ = 1 - current_;
     Slot& slot = slots_[current_];

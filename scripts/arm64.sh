@@ -247,7 +247,7 @@ install() {
   rm -rf "$tree"
   mkdir -p "$tree"
   git ls-files -z | xargs -0 tar -cf - | tar -xf - -C "$tree"
-  (cd "$tree" && npm ci --cpu arm64 --os linux --libc glibc --ignore-scripts --omit dev)
+  (cd "$tree" && npm ci --cpu arm64 --os linux --libc glibc --ignore-scripts)
   (cd "$tree" && PATH=$home/bin:$PATH CC=$triplet-gcc CXX=$triplet-g++ npm_config_nodedir=$home/node npm_config_node_gyp=$gyp \
     node scripts/install.mjs)
   node_modules/.bin/tsc -p tsconfig.build.json --outDir "$tree/dist"

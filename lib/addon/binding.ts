@@ -332,6 +332,15 @@ export interface NativeCpuRuntime {
   end(): void;
 }
 
+/** [height, width, 3] to [outHeight, outWidth, 3]. */
+export type NativeResize = (
+  rgb: Uint8Array,
+  width: number,
+  height: number,
+  outWidth: number,
+  outHeight: number,
+) => Uint8Array;
+
 export interface NativeAddon {
   /** What two builds measured on one device as one timing cache. */
   combineTimingCaches(request: {
@@ -376,20 +385,8 @@ export interface NativeAddon {
   ): Promise<NativePreprocessed>;
   /** Single steps on [height, width, 3] RGB, on the JS thread: to check one by itself. */
   jpegRoundTrip(rgb: Uint8Array, width: number, height: number): Uint8Array;
-  lanczosResize(
-    rgb: Uint8Array,
-    width: number,
-    height: number,
-    outWidth: number,
-    outHeight: number,
-  ): Uint8Array;
-  pillowBicubic(
-    rgb: Uint8Array,
-    width: number,
-    height: number,
-    outWidth: number,
-    outHeight: number,
-  ): Uint8Array;
+  lanczosResize: NativeResize;
+  pillowBicubic: NativeResize;
   /** [count, imageSize, imageSize, 3] uint8 to [count, 3, imageSize, imageSize] float32. */
   normalizePixels(
     images: Uint8Array,

@@ -55,8 +55,8 @@ export async function evaluatePolicy(
       every: flags.every,
       signal: context.signal,
       ...(flags.instruction === undefined ? {} : { instruction: flags.instruction }),
-      onPrediction: ({ step }) =>
-        context.onProgress({ step: `evaluate ${name}`, done: done + step, total, unit: 'steps' }),
+      onPrediction: ({ step, rows }) =>
+        context.onProgress({ step: `evaluate ${name}`, done: done + step + rows, total, unit: 'steps' }),
     });
     done += episode.shape[0];
     results.push(result);
@@ -123,8 +123,10 @@ async function evaluate(
   if (flags.html !== undefined) checkSharp(`--html ${flags.html}`);
   const episodes = await Promise.all((await findEpisodes(flags.episodes)).map(readEpisode));
   const evaluations: Evaluation[] = [];
-  for (const checkpoint of checkpoints) {
-    const name = basename(resolve(checkpoint));
+  const names = checkpoints.map((checkpoint) => basename(resolve(checkpoint)));
+  for (const [i, checkpoint] of checkpoints.entries()) {
+    // checkpoints of the same name are told apart by their paths
+    const name = names.indexOf(names[i]!) === names.lastIndexOf(names[i]!) ? names[i]! : checkpoint;
     const evaluation = await evaluatePolicy(context, checkpoint, name, episodes, flags);
     evaluations.push(evaluation);
     if (!flags.json) context.print(`${evaluationText(evaluation)}\n`);

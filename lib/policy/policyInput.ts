@@ -20,7 +20,10 @@ export interface PreparedInput {
   drop(): void;
 }
 
-/** What is how frames are preprocessed. */
+/** What of a session the frames need. */
+export type FrameSession = Pick<Session, 'run' | 'stageFrames'>;
+
+/** What decides how frames are preprocessed. */
 export type PreprocessingParts = Pick<PolicyParts, 'threads'> & {
   readonly platform: Pick<PolicyParts['platform'], 'cameras' | 'centerCrop' | 'jpeg'>;
   readonly checkpoint: { readonly config: Pick<PolicyParts['checkpoint']['config'], 'imageSize'> };
@@ -29,7 +32,7 @@ export type PreprocessingParts = Pick<PolicyParts, 'threads'> & {
 /** Copies the frames before it returns. @throws IMAGE_* */
 export function prepareInput(
   parts: PreprocessingParts,
-  session: Session,
+  session: FrameSession,
   frames: readonly ImageFrame[],
   proprio: Float32Array | null,
 ): PreparedInput {
@@ -51,7 +54,7 @@ export function prepareInput(
 
 function onCpu(
   { platform, checkpoint, threads }: PreprocessingParts,
-  session: Session,
+  session: FrameSession,
   frames: readonly ImageFrame[],
   proprio: Float32Array | null,
 ): PreparedInput {

@@ -140,3 +140,10 @@ function typeName(value: unknown): string {
   }
   return typeof value;
 }
+
+/** The fields that are not undefined: for options whose fields may be absent, but not undefined. */
+export function present<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -176,6 +176,20 @@ test('what is no episode is refused, by name', async () => {
   assert.match((await refusal(folder)).message, /not finite/);
 });
 
+test('what docs/episodes.md prints is an episode', async () => {
+  const page = readFileSync(join(goldenRoot, '../../docs/episodes.md'), 'utf8');
+  const head = JSON.parse(/```json\n([^`]+)```/.exec(page)![1]!) as { observations: { folder: string }[] };
+  const folder = recorded();
+  writeFileSync(join(folder, 'actions.npy'), encodeNpy(new Float64Array(9 * 3), [9, 3]));
+  writeFileSync(join(folder, 'episode.json'), JSON.stringify(head));
+  const { observations, rate } = await readEpisode(folder);
+  assert.is(rate, 20);
+  assert.equal(
+    observations.map(({ step }) => step),
+    [0, 8],
+  );
+});
+
 test('episodes are found one by one and by the folder that holds them', async () => {
   const holder = mkdtempSync(join(scratchFolder(), 'episodes-'));
   for (const name of ['b', 'a']) cpSync(recorded(), join(holder, name), { recursive: true });

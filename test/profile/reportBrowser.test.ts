@@ -8,11 +8,16 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compareModes } from '../../bench/modes/compareModes.ts';
 import { comparisonPage } from '../../bench/modes/page.ts';
+import { evaluateEpisode } from '../../lib/evaluate/evaluateEpisode.ts';
+import { evaluationPage } from '../../lib/evaluate/page/evaluationPage.ts';
+import { readEpisode } from '../../lib/evaluate/readEpisode.ts';
+import { exampleEpisodes } from '../../lib/example/exampleEpisodes.ts';
 import { writeProfile } from '../../lib/profile/report/writeProfile.ts';
 import { writeReport } from '../../lib/profile/report/writeReport.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { madeUpProfile, madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
+import { openCubes } from '../helpers/cubes.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 
@@ -255,6 +260,18 @@ const others: Readonly<Record<string, readonly [write: () => Promise<string>, pl
       'Reaction, idle ticks and jerk against the horizon',
       'Histogram of latencies, lognormal(80, 0.3)',
     ],
+  ],
+  'a policy beside a demonstrator': [
+    async () => {
+      await using policy = await openCubes();
+      const folders = await exampleEpisodes();
+      const episodes = await Promise.all(folders.map(readEpisode));
+      const results = await Promise.all(episodes.map((episode) => evaluateEpisode(policy, episode)));
+      const one = { name: 'cubes', policy, results: results.slice(0, 2) };
+      const two = { ...one, name: 'cubes, float32 as trained' };
+      return evaluationPage([one, two], { title: 'Two policies', notes: ['A note.'] });
+    },
+    ['pick up the block next to the purple cube', 'pick up the left box'],
   ],
   profile: [() => writeProfile(madeUpProfile()), ['Blocks of preset libero', 'Machine over the run']],
 };

@@ -48,13 +48,13 @@ export function actionLines(results: readonly EpisodeResult[], lastStep: number,
     );
     for (const [p, { predictions }] of results.entries()) {
       const ink = series[p % series.length]!;
-      for (const { step, chunk } of predictions) {
-        const rows = chunk.shape[0];
-        parts.push(
-          `<path d="M${points(chunk.actions, step, rows)}" fill="none" stroke="${ink}" stroke-width="2" stroke-linejoin="round"/>`,
+      const chunks = predictions.map(
+        ({ step, chunk }) =>
+          `<path d="M${points(chunk.actions, step, chunk.shape[0])}" fill="none" stroke="${ink}" stroke-width="2" stroke-linejoin="round"/>` +
           `<circle cx="${round(x(step))}" cy="${round(y(chunk.actions[d]!))}" r="3" fill="${ink}"/>`,
-        );
-      }
+      );
+      // named as the marks of the other pages' plots
+      parts.push(`<g class="mark-line role-mark">${chunks.join('')}</g>`);
     }
   }
   return { svg: parts.join(''), height: dimensions.length * (rowHeight + rowGap) + 24 };

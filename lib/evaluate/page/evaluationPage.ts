@@ -10,7 +10,7 @@ import { type ActionErrors, actionErrors } from '../actionErrors.ts';
 import type { EpisodePrediction } from '../evaluateEpisode.ts';
 import { type Evaluation, predictionErrors, stageMedians } from '../evaluation.ts';
 import { actionLines } from './actionLines.ts';
-import { filmStrip, momentsOf } from './filmStrip.ts';
+import { type Drawn, filmStrip, momentsOf, round } from './filmStrip.ts';
 
 /** What the page says besides the figures. */
 export interface PageTexts {
@@ -94,10 +94,18 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
   const lastStep = Math.max(steps, last.step + last.chunk.shape[0]);
   const moments = momentsOf(predictions);
   const place = { left: gutter, width: width - gutter - 8 };
-  let top = 54;
-  const parts = [legend(evaluations), momentTitles(results, moments, place)];
+  const names = legend(evaluations);
+  const parts = [names.svg, momentTitles(results, moments, { ...place, top: names.height + 22 })];
+  let top = names.height + 30;
   for (const [i, evaluation] of evaluations.entries()) {
     const steps = new Set(moments.map(({ step }) => step));
+    if (evaluations.length > 1) {
+      parts.push(
+        `<circle cx="${gutter + 4}" cy="${top + 10}" r="4" fill="${series[i % series.length]!}"/>` +
+          `<text x="${gutter + 14}" y="${top + 14}" font-size="12" fill="${color.ink}">${escaped(evaluation.name)}</text>`,
+      );
+      top += 22;
+    }
     const own = results[i]!.predictions.filter(({ step }) => steps.has(step));
     const strip = await filmStrip(evaluation, own, { ...place, top });
     parts.push(strip.svg);
@@ -118,56 +126,66 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
   const said = `Episode ${episode.name}, ${steps} steps at ${figure(episode.rate)} a second, ${predictions.length} observations. Each chunk starts at its dot; the policy sees one observation, no history.`;
   const numbers = table(momentTable(evaluations, index));
   return section(id, `“${instruction}”`, [
-    `<figure class="wide">${svg}<figcaption>${escaped(said)}</figcaption><details><summary>Numbers: each observation</summary>${numbers}</details></figure>`,
+    `<figure id="${id}-figure" class="wide">${svg}<figcaption>${escaped(said)}</figcaption><details><summary>Numbers: each observation</summary>${numbers}</details></figure>`,
   ]);
 }
 
-function legend(evaluations: readonly Evaluation[]): string {
-  const text = (x: number, words: string): string =>
-    `<text x="${x}" y="18" font-size="12" fill="${color.ink}">${escaped(words)}</text>`;
+/** Items from left to right, on as many lines as they need. */
+function legend(evaluations: readonly Evaluation[]): Drawn {
+  const rowHeight = 22;
   let x = gutter;
+  let y = 14;
   let svg = '';
-  const add = (swatch: (at: number) => string, words: string): void => {
-    svg += swatch(x) + text(x + 30, words);
-    x += 30 + 7 * words.length + 22;
+  const add = (swatch: (x: number, y: number) => string, words: string): void => {
+    // as wide as in the widest font that a page falls back to
+    const space = 30 + 7.6 * words.length;
+    if (x > gutter && x + space > width) {
+      x = gutter;
+      y += rowHeight;
+    }
+    svg += `${swatch(x, y)}<text x="${round(x + 30)}" y="${y + 4}" font-size="12" fill="${color.ink}">${escaped(words)}</text>`;
+    x += space + 16;
   };
   add(
-    (at) =>
-      `<path d="M${at + 2} 14h20" stroke="${color.quiet}" stroke-opacity="0.75" stroke-width="5" stroke-linecap="round"/>`,
+    (left, middle) =>
+      `<path d="M${left + 2} ${middle}h20" stroke="${color.quiet}" stroke-opacity="0.75" stroke-width="5" stroke-linecap="round"/>`,
     'demonstrator',
   );
   for (const [i, { name }] of evaluations.entries()) {
     const ink = series[i % series.length]!;
     add(
-      (at) =>
-        `<path d="M${at + 2} 14h20" stroke="${ink}" stroke-width="2"/><circle cx="${at + 2}" cy="14" r="3" fill="${ink}"/>`,
+      (left, middle) =>
+        `<path d="M${round(left + 2)} ${middle}h20" stroke="${ink}" stroke-width="2"/><circle cx="${round(left + 2)}" cy="${middle}" r="3" fill="${ink}"/>`,
       evaluations.length === 1 ? 'policy, chunk by chunk' : name,
     );
   }
   if (keptWords(evaluations[0]!.results[0]!.predictions[0]!, 1) !== null) {
     add(
-      (at) =>
-        `<rect x="${at + 5}" y="7" width="14" height="14" fill="#c9d3dc" stroke="#ffd23f" stroke-width="2"/>`,
-      'patches that the policy kept for this sentence',
+      (left, middle) =>
+        `<rect x="${round(left + 5)}" y="${middle - 7}" width="14" height="14" fill="#c9d3dc" stroke="#ffd23f" stroke-width="2"/>`,
+      'patches kept for this sentence',
     );
   }
-  return svg;
+  return { svg, height: y + rowHeight - 12 };
 }
 
 /** Over each column: when it was, and how far off the chunk was. */
 function momentTitles(
   results: readonly Evaluation['results'][number][],
   moments: readonly EpisodePrediction[],
-  place: { readonly left: number; readonly width: number },
+  place: { readonly left: number; readonly top: number; readonly width: number },
 ): string {
   const { episode } = results[0]!;
   return moments
     .map((moment, i) => {
       const x = place.left + (i * place.width) / moments.length;
       const when = `${figure(moment.step / episode.rate)} s`;
+      const hasRoom = place.width / moments.length > 115;
       const error =
-        results.length === 1 ? `  error ${figure(predictionErrors(results[0]!, moment).mean)}` : '';
-      return `<text x="${x}" y="46" font-size="12" fill="${color.ink}">${when}<tspan fill="${color.quiet}">${error}</tspan></text>`;
+        results.length === 1 && hasRoom
+          ? `  error ${figure(predictionErrors(results[0]!, moment).mean)}`
+          : '';
+      return `<text x="${round(x)}" y="${place.top}" font-size="12" fill="${color.ink}">${when}<tspan fill="${color.quiet}">${error}</tspan></text>`;
     })
     .join('');
 }

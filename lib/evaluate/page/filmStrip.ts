@@ -54,7 +54,7 @@ export async function filmStrip(
       const y = top + row * (side + gap);
       const frame = observation.images[camera]!;
       parts.push(
-        `<svg x="${round(x)}" y="${round(y)}" width="${round(side)}" height="${round(side)}" viewBox="0 0 ${policy.patchGrid} ${policy.patchGrid}">` +
+        `<svg aria-hidden="true" x="${round(x)}" y="${round(y)}" width="${round(side)}" height="${round(side)}" viewBox="0 0 ${policy.patchGrid} ${policy.patchGrid}">` +
           `${await image(frame, policy)}${kept(chunk.keptPatches[camera], policy.patchGrid)}</svg>`,
       );
     }

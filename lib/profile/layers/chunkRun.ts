@@ -1,15 +1,14 @@
 /** One chunk on a watched session, step by step as `predict` does it, each step with its time. */
 
+import { prepareInput } from '../../policy/policyInput.ts';
 import type { PolicyParts } from '../../policy/policyParts.ts';
 import { unnormalizeActions } from '../../transforms/actions.ts';
-import { preprocessImages } from '../../transforms/image.ts';
-import { checkFrame } from '../../transforms/imageFrame.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import { normalizeProprio } from '../../transforms/proprio.ts';
 import type { ImageFrame } from '../../types.ts';
 import { monotonicMs, type Slice } from '../trace/timeline.ts';
 import type { StageName, StageTimes } from '../types.ts';
-import type { WatchedFrames, WatchedSession } from './watchedSession.ts';
+import type { WatchedSession } from './watchedSession.ts';
 
 export interface ChunkInput {
   readonly parts: PolicyParts;
@@ -48,7 +47,7 @@ export async function runChunk(
   const statistics = checkpoint.statistics.get(unnormKey)!;
   const slices: (Slice & { track: ChunkTrack })[] = [];
   const stages: Partial<Record<StageName, number>> = {};
-  const note: Note = (track, name, startMs, ms) => {
+  const note = (track: ChunkTrack, name: StageName, startMs: number, ms: number): void => {
     slices.push({ track, name, category: 'stage', startMs, ms, flow: chunk });
     stages[name] = ms;
   };
@@ -64,36 +63,44 @@ export async function runChunk(
     state === null
       ? null
       : timed('normalize', () => normalizeProprio(state, statistics.proprio!, platform.normalization));
-  const prepared = prepare(session, input, proprio, note);
-  // awaited below; a failure before that must not be an unhandled one
-  prepared.catch(() => {});
+  const preparedAt = monotonicMs();
+  const prepared = prepareInput(parts, session, input.frames, proprio);
+  // awaited by its run; a failure before that must not be an unhandled one
+  prepared.ready.catch(() => {});
   const { promptIds, siglipIds } = timed('tokenize', () =>
     encodePrompt(tokenizers, instruction, parts.promptLimits),
   );
   const ids = { promptIds: [...promptIds, tokenizers.llama.endId], siglipIds };
-  const encoded = await session.encode(ids, signal).catch((error: unknown) => {
-    prepared.then((frames) => frames.drop()).catch(() => {});
+  const encoded = await session.encodeInstruction(ids, signal).catch((error: unknown) => {
+    prepared.drop();
     throw error;
   });
-  note('inference thread', 'instruction', encoded.window.at, encoded.window.ms);
+  const { at, ms: encodedMs } = session.windows.instruction.at(-1)!;
+  note('inference thread', 'instruction', at, encodedMs);
   try {
-    const result = await (await prepared).run(encoded.value, signal);
-    note('inference thread', 'policy', result.window.at, result.window.ms);
+    const { result, timings } = await prepared.run(encoded, signal);
+    const { preprocess, preprocessOnDevice, ...steps } = timings;
+    if (preprocess !== undefined) note('preprocessing threads', 'preprocess', preparedAt, preprocess);
+    if (preprocessOnDevice !== undefined)
+      note('JavaScript thread', 'preprocessOnDevice', preparedAt, preprocessOnDevice);
+    for (const [name, ms] of Object.entries(steps)) if (ms > 0) stages[name as StageName] = ms;
+    const window = session.windows.policy.at(-1)!;
+    note('inference thread', 'policy', window.at, window.ms);
     // durations are measured; that the parts follow one another from the beginning of the call is how a session runs
-    let partAt = result.window.at;
+    let partAt = window.at;
     for (const part of deviceParts) {
-      const ms = result.timings?.[part];
+      const ms = result.timings[part];
       if (ms === undefined) continue;
       if (part === 'enqueue') {
-        note('inference thread', part, result.window.at, ms);
+        note('inference thread', part, window.at, ms);
         continue;
       }
       note('stream', part, partAt, ms);
       partAt += ms;
     }
-    timed('unnormalize', () => unnormalizeActions(result.value, statistics.action, platform.normalization));
+    timed('unnormalize', () => unnormalizeActions(result.actions, statistics.action, platform.normalization));
   } finally {
-    encoded.value.release();
+    encoded.release();
   }
   const ms = monotonicMs() - start;
   stages.total = ms;
@@ -107,34 +114,4 @@ export async function runChunk(
     args: { instruction, promptTokens: promptIds.length },
   });
   return { stages, slices, promptTokens: promptIds.length };
-}
-
-type Note = (track: ChunkTrack, name: StageName, startMs: number, ms: number) => void;
-
-/** As lib/policy/policyInput.ts does it: frames to a session that preprocesses them, else the CPU's images. */
-async function prepare(
-  session: WatchedSession,
-  { parts, frames }: ChunkInput,
-  proprio: Float32Array | null,
-  note: Note,
-): Promise<WatchedFrames> {
-  const { jpeg, centerCrop, cameras } = parts.platform;
-  frames.forEach((frame, i) => {
-    checkFrame(frame, cameras[i] ?? String(i));
-  });
-  const startMs = monotonicMs();
-  const staged = session.stageFrames?.({ frames, jpeg, centerCrop, proprio }) ?? null;
-  if (staged !== null) {
-    note('JavaScript thread', 'preprocessOnDevice', startMs, monotonicMs() - startMs);
-    return staged;
-  }
-  const images = await preprocessImages(frames, {
-    imageSize: parts.checkpoint.config.imageSize,
-    centerCrop,
-    jpeg,
-    threads: parts.threads,
-    names: cameras,
-  });
-  note('preprocessing threads', 'preprocess', startMs, monotonicMs() - startMs);
-  return { run: (state, signal) => session.run({ images, proprio }, state, signal), drop: () => {} };
 }

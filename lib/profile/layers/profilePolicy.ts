@@ -17,6 +17,7 @@ import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
+import { present } from '../../support/options.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
 import type { Policy } from '../../types.ts';
 import { type SubjectStarts, seriesWarnings } from '../machine/seriesWarnings.ts';
@@ -125,8 +126,7 @@ async function open(source: string | Policy, options: ProfileOptions): Promise<O
   const policyOptions = options.policy ?? {};
   const checkpoint = await openCheckpoint(source, {
     ...checkpointOptions(policyOptions),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
+    ...present({ onProgress, signal }),
   });
   return { parts: await gatherParts(checkpoint, policyOptions), options: policyOptions };
 }
@@ -140,17 +140,13 @@ interface Watching {
 
 function watching({ parts, options: policyOptions }: OpenedPolicy, options: ProfileOptions): Watching {
   const { cacheDir } = policyOptions;
-  const hooks = {
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-    ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
-  };
+  const hooks = present({ signal: options.signal, onProgress: options.onProgress });
   if (policyOptions.backend === 'tensorrt') {
     const open = (onLayers?: TensorRtOptions['onLayers']): Promise<TensorRtSession> =>
       openTensorRt(parts.checkpoint, parts.sizes, {
         ...tensorRtOptionsOf(policyOptions),
         threads: parts.threads,
-        ...(cacheDir === undefined ? {} : { cacheDir }),
-        ...(onLayers === undefined ? {} : { onLayers }),
+        ...present({ cacheDir, onLayers }),
         ...hooks,
       });
     return { open: (isProfiled) => watchTensorRt(open, isProfiled), takesTurns: false };

@@ -5,13 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OnnxSession, type OnnxSessionOptions } from '../../runtime/onnxRuntime.ts';
-import type {
-  FrameInput,
-  InstructionInput,
-  InstructionState,
-  PolicyInput,
-  PolicyOutput,
-} from '../../runtime/session.ts';
+import type { Session } from '../../runtime/session.ts';
 import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { monotonicMs } from '../trace/timeline.ts';
@@ -20,39 +14,18 @@ import { type InspectedPlan, parseInspector } from './inspector.ts';
 import { alignRuns, type GraphRun, type LayerRun, type RunWindow } from './layerRuns.ts';
 import { parseOrtTrace } from './ortTrace.ts';
 
-/** `window`: when the inference thread worked on it. */
-export interface WatchedAnswer<T> {
-  readonly value: T;
-  readonly window: RunWindow;
-  /** The runtime's own parts of it, milliseconds: `enqueue`, `h2d`, `compute`, `d2h`. */
-  readonly timings?: PolicyOutput['timings'];
-}
-
-/** One call's inputs, where the session has them. */
-export interface WatchedFrames {
-  /** Once. */
-  run(state: InstructionState, signal?: AbortSignal): Promise<WatchedAnswer<PolicyOutput['actions']>>;
-  /** When it will not run; idempotent. */
-  drop(): void;
-}
-
-/** Closing it twice is closing it once. */
-export interface WatchedSession extends AsyncDisposable {
+/** A session that notes when the inference thread worked on each call. Closing it twice is closing it once. */
+export interface WatchedSession
+  extends Pick<Session, 'encodeInstruction' | 'run' | 'stageFrames' | 'close'>,
+    AsyncDisposable {
   /** Library and version. */
   readonly runtime: string;
-  encode(input: InstructionInput, signal?: AbortSignal): Promise<WatchedAnswer<InstructionState>>;
-  run(
-    input: PolicyInput,
-    state: InstructionState,
-    signal?: AbortSignal,
-  ): Promise<WatchedAnswer<PolicyOutput['actions']>>;
-  /** As Session.stageFrames; null, or absent: give `run` the preprocessed images. */
-  stageFrames?(input: FrameInput): WatchedFrames | null;
+  /** Of every call so far, in order. */
+  readonly windows: Readonly<Record<GraphName, readonly RunWindow[]>>;
   /** What the profiler saw of every call so far, in order; once, after the last call. Empty of a session without profiler. */
   finish(): Promise<Readonly<Record<GraphName, readonly GraphRun[]>>>;
   /** What TensorRT's inspector says of each plan; null of a runtime that has none. */
   layerInfo(): Promise<Readonly<Record<GraphName, object>> | null>;
-  close(): Promise<void>;
 }
 
 /** A larger trace does not fit into one string, and hundreds of runs say no more than dozens. */
@@ -81,16 +54,17 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
   };
   return {
     runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
-    encode: async (input, signal) => {
+    windows,
+    encodeInstruction: async (input, signal) => {
       const state = await session.encodeInstruction(input, signal);
-      const window = { at: state.at, ms: state.computeMs };
-      windows.instruction.push(window);
-      return { value: state, window };
+      windows.instruction.push({ at: state.at, ms: state.computeMs });
+      return state;
     },
     run: async (input, state, signal) => {
       const { outputs, ms, at } = await session.runRaw(input, state, signal);
       windows.policy.push({ at, ms });
-      return { value: outputs.actions!.data as Float32Array, window: { at, ms } };
+      const actions = outputs.actions!.data as Float32Array;
+      return { actions, keptPatches: null, similarity: null, timings: {} };
     },
     finish: async () => {
       if (folder === null) return { instruction: [], policy: [] };
@@ -149,31 +123,30 @@ export async function watchTensorRt(
     await session.close();
     throw error;
   }
-  const during = async <T>(body: () => Promise<T>): Promise<WatchedAnswer<T>> => {
+  const windows: Record<GraphName, RunWindow[]> = { instruction: [], policy: [] };
+  const during = async <T>(graph: GraphName, body: () => Promise<T>): Promise<T> => {
     const start = monotonicMs();
     at = start;
     try {
       const value = await body();
-      return { value, window: { at: start, ms: monotonicMs() - start } };
+      windows[graph].push({ at: start, ms: monotonicMs() - start });
+      return value;
     } finally {
       at = null;
     }
   };
-  const actions = async (
-    body: () => Promise<PolicyOutput>,
-  ): Promise<WatchedAnswer<PolicyOutput['actions']>> => {
-    const { value, window } = await during(body);
-    return { value: value.actions, timings: value.timings, window };
-  };
   return {
     runtime: session.label,
-    encode: (input, signal) => during(() => session.encodeInstruction(input, signal)),
-    run: (input, state, signal) => actions(() => session.run(input, state, signal)),
+    windows,
+    encodeInstruction: (input, signal) =>
+      during('instruction', () => session.encodeInstruction(input, signal)),
+    run: (input, state, signal) => during('policy', () => session.run(input, state, signal)),
     stageFrames: (input) => {
       const staged = session.stageFrames(input);
       if (staged === null) return null;
       return {
-        run: (state, signal) => actions(() => staged.run(state, signal)),
+        copyMs: staged.copyMs,
+        run: (state, signal) => during('policy', () => staged.run(state, signal)),
         drop: () => staged.drop(),
       };
     },

@@ -2,6 +2,7 @@
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { partsOf } from '../../policy/policyParts.ts';
+import { present } from '../../support/options.ts';
 import { profilePolicy } from '../layers/profilePolicy.ts';
 import { subjectRoofline } from '../roofline/subjectRoofline.ts';
 import type { BenchReport, LayerTime, Roofline } from '../types.ts';
@@ -36,10 +37,8 @@ export async function addExtras(
     if (options.layers === true) {
       const profile = await profilePolicy(policy, {
         unnormKey: opened.options.unnormKey ?? firstKey(checkpoint, platform),
-        ...(instruction === undefined ? {} : { instruction }),
+        ...present({ instruction, onProgress, signal }),
         ...(iterations === undefined ? {} : { iterations: Math.min(20, iterations) }),
-        ...(onProgress === undefined ? {} : { onProgress }),
-        ...(signal === undefined ? {} : { signal }),
       });
       layers[name] = profile.report.layers;
     }

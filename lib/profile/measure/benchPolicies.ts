@@ -2,7 +2,7 @@
 
 import { createRequire } from 'node:module';
 import { SemanticVlaError } from '../../support/errors.ts';
-import { checkOptions, checkSignal } from '../../support/options.ts';
+import { checkOptions, checkSignal, present } from '../../support/options.ts';
 import type { Policy } from '../../types.ts';
 import { seriesWarnings } from '../machine/seriesWarnings.ts';
 import { subjectEnergy } from '../machine/subjectEnergy.ts';
@@ -101,9 +101,7 @@ export async function benchPolicies(
   const policies: Policy[] = [];
   try {
     const loaded = await loadSubjects(subjects, loadOptions(options), policies);
-    await using watch = await watchMachine(
-      options.sampleMs === undefined ? {} : { intervalMs: options.sampleMs },
-    );
+    await using watch = await watchMachine(present({ intervalMs: options.sampleMs }));
     const delay = new EventLoopWatch();
     delay.start();
     let results: readonly RunResult[];
@@ -111,11 +109,7 @@ export async function benchPolicies(
     try {
       results = await runInTurns(
         loaded.map(({ runner }) => runner),
-        {
-          ...limits,
-          ...(options.signal === undefined ? {} : { signal: options.signal }),
-          ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
-        },
+        { ...limits, ...present({ signal: options.signal, onProgress: options.onProgress }) },
       );
     } finally {
       eventLoopDelay = delay.finish();
@@ -174,10 +168,7 @@ function loadOptions(options: BenchOptions): LoadOptions {
   return {
     instruction: options.instruction ?? usualInstruction,
     frame: options.frame ?? usualFrame,
-    ...(observation === undefined ? {} : { observation }),
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
+    ...present({ observation, cacheDir, onProgress, signal }),
   };
 }
 

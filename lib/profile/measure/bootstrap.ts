@@ -105,10 +105,11 @@ function resample(
   return { log, draws: drawn };
 }
 
-/** What a normal number is multiplied by to become one of Student's. */
+/** What a normal number is multiplied by to become one of Student's: sqrt(degrees / a chi-squared number). */
 export function studentScale(random: Random, degrees: number): number {
-  let squares = 0;
-  for (let i = 0; i < degrees; i++) squares += random.normal() ** 2;
+  let squares = degrees % 2 === 1 ? random.normal() ** 2 : 0;
+  // two squared normal numbers are one exponential number
+  for (let i = 1; i < degrees; i += 2) squares -= 2 * Math.log(1 - random.next());
   return Math.sqrt(degrees / squares);
 }
 

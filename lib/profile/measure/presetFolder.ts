@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { cacheFolder } from '../../checkpoint/loraMerge.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
+import { present } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import { synthesizeCheckpoint } from '../../synth/synthesize.ts';
 
@@ -29,14 +30,11 @@ export async function presetFolder(preset: SynthPreset, options: PresetFolderOpt
     );
   }
   const { cacheDir, onProgress, signal } = options;
-  const folder = cacheFolder(cacheDir === undefined ? {} : { cacheDir });
+  const folder = cacheFolder(present({ cacheDir }));
   const dir = join(folder, 'presets', `${preset}-v${formatVersion}`);
   if (isComplete(dir)) return dir;
   try {
-    await synthesizeCheckpoint(preset, dir, {
-      ...(onProgress === undefined ? {} : { onProgress }),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    await synthesizeCheckpoint(preset, dir, present({ onProgress, signal }));
   } catch (error) {
     // another process made it meanwhile, and ours cannot take its place
     if (isComplete(dir) && !signal?.aborted) return dir;

@@ -7,6 +7,7 @@ import { loadPolicy } from '../../policy/loadPolicy.ts';
 import { resolvePlatform } from '../../policy/platform.ts';
 import { checkpointOptions, gatherParts, type PolicyParts } from '../../policy/policyParts.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
+import { present } from '../../support/options.ts';
 import { synthPresets } from '../../synth/presets.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import type { Observation, Platform, Policy, PolicyOptions } from '../../types.ts';
@@ -93,11 +94,7 @@ async function load(
 ): Promise<Loaded> {
   const { onProgress, signal, cacheDir } = options;
   const dir = await folderOf(subject, options);
-  const shared = {
-    ...(cacheDir === undefined ? {} : { cacheDir }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-    ...(signal === undefined ? {} : { signal }),
-  };
+  const shared = present({ cacheDir, onProgress, signal });
   const policyOptions = { ...presetOptions(subject), ...subject.options };
   const cameras = await camerasOf(subject, dir, { ...policyOptions, ...shared });
   const all: PolicyOptions = { ...policyOptions, ...shared, ...(cameras === null ? {} : { cameras }) };
@@ -172,7 +169,7 @@ async function firstChunk(
       : sentenceOf(subject.promptTokens, promptTokens);
   const observation = options.observation ?? observationFor(parts, unnormKey, options.frame);
   const predict = async (sentence: string, signal: AbortSignal | undefined): Promise<StageTimes> => {
-    const given = { instruction: sentence, unnormKey, ...(signal === undefined ? {} : { signal }) };
+    const given = { instruction: sentence, unnormKey, ...present({ signal }) };
     return (await policy.predict(observation, given)).timings;
   };
   const start = performance.now();

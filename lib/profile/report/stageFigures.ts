@@ -3,7 +3,7 @@
 import type { PlotSpec } from '../../plots/drawPlot.ts';
 import { type Figure, figure, percent } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
-import { stageOfBlock, wholeBlock } from '../layers/blocks.ts';
+import { policyStages, stageOfBlock, wholeBlock } from '../layers/blocks.ts';
 import { stageNames } from '../stages.ts';
 import type { LayerTime, SubjectResult } from '../types.ts';
 import { colorOf, plotWidth, titleLines } from './plotStyle.ts';
@@ -95,11 +95,10 @@ export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
   };
 }
 
-/** Stages of the model in the order they run, and the colour of each. */
-const modelStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads', 'other'] as const;
+/** The colour of each stage. */
 const stageColor = {
   title: null,
-  scale: { domain: [...modelStages], range: [5, 0, 3, 4, 1, 2, 6].map((i) => series[i]!) },
+  scale: { domain: [...policyStages], range: [5, 0, 3, 4, 1, 2, 6].map((i) => series[i]!) },
 };
 
 interface BlockTime {

@@ -7,7 +7,7 @@ import { type PlatformOptions, resolvePlatform } from '../../policy/platform.ts'
 import { checkpointOptions, policySizes } from '../../policy/policyParts.ts';
 import { precisions } from '../../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
-import { checkOptions, expected } from '../../support/options.ts';
+import { checkOptions, expected, present } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';
@@ -135,19 +135,12 @@ async function openWork(options: EstimateRooflineOptions, promptTokens: number):
     if (!(preset in synthPresets))
       throw expected('OPTION_INVALID', `one of ${Object.keys(synthPresets).join(', ')}`, 'preset', preset);
     const { cameras, chunk, proprio } = options;
-    const sizes = presetSizes(preset, {
-      ...(cameras === undefined ? {} : { cameras: cameras.length }),
-      ...(chunk === undefined ? {} : { chunk }),
-      ...(proprio === undefined ? {} : { proprio }),
-    });
+    const sizes = presetSizes(preset, present({ cameras: cameras?.length, chunk, proprio }));
     return policyWork(presetArchitecture(preset), { ...sizes, promptTokens });
   }
   const checkpoint = await openCheckpoint(dir!, checkpointOptions(options));
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
   const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
-  const resolved = resolvePlatform(
-    checkpoint,
-    Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
-  );
+  const resolved = resolvePlatform(checkpoint, present(given));
   return policyWork(checkpoint, { ...policySizes(checkpoint, resolved, unnormKey), promptTokens });
 }

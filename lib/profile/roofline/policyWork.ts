@@ -5,6 +5,7 @@ import type { GraphOptions } from '../../graph/graphContext.ts';
 import { buildInstructionGraph } from '../../graph/instructionGraph.ts';
 import { buildPolicyGraph } from '../../graph/policyGraph.ts';
 import { countTokens } from '../../graph/tokenCounts.ts';
+import { blockOf, otherBlock, stageOfBlock } from '../layers/blocks.ts';
 import { graphWork, type NodeWork, type SymbolSizes } from './graphWork.ts';
 
 /** In the order they run. `instruction` runs once a sentence, the others once a chunk. */
@@ -40,20 +41,6 @@ export type WorkSizes = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'p
   readonly promptTokens: number;
 };
 
-/** Paths of the policy graph's nodes (lib/graph) by stage; nodes elsewhere compute nothing. */
-const stagePaths: readonly (readonly [WorkStage, RegExp])[] = [
-  ['pruner', /^(dinov2|siglip)_pruner\//],
-  ['vision', /^(patches|dinov2|siglip|exchange\d+)\//],
-  ['fuser', /^(fuser|proprio)\//],
-  ['llm', /^llama\//],
-  ['heads', /^head\//],
-];
-
-/** Stage of a node of the policy graph by its path. */
-export function stageOfNode(path: string): WorkStage | null {
-  return stagePaths.find(([, pattern]) => pattern.test(path))?.[0] ?? null;
-}
-
 /**
  * @param options `complete`: every row of every block, as the reference computes it; default: what our graph computes
  * @throws TENSOR_MISSING
@@ -85,9 +72,10 @@ export function policyWork(
   const byStage = new Map<WorkStage, NodeWork[]>(workStages.map((stage) => [stage, []]));
   byStage.set('instruction', graphWork(instruction, symbols));
   for (const node of graphWork(policy, symbols)) {
-    const stage = stageOfNode(node.name);
-    if (stage === null) throw new Error(`node ${node.name}: computes, and belongs to no stage`);
-    byStage.get(stage)!.push(node);
+    const block = blockOf(node.name, 'policy') ?? otherBlock;
+    const found = workStages.find((stage) => stage === stageOfBlock(block));
+    if (found === undefined) throw new Error(`node ${node.name}: computes, and belongs to no stage`);
+    byStage.get(found)!.push(node);
   }
   let residentElements = 0;
   let residentLlmElements = 0;

@@ -296,9 +296,8 @@ template <typename T>
 Status launchTyped(const InstructionTopKParams& p, cudaStream_t stream) {
   const dim3 tiles(ceilDivide(p.patches, kTilePatches), p.images);
   const bool fours = inFours<T>(p.patchRows, p.width) && inFours<T>(p.textRows, p.width);
-  return fours
-             ? launch(instructionTopKKernel<T, true>, tiles, dim3(kThreads), 0, stream, p)
-             : launch(instructionTopKKernel<T, false>, tiles, dim3(kThreads), 0, stream, p);
+  return fours ? launch(instructionTopKKernel<T, true>, tiles, dim3(kThreads), 0, stream, p)
+               : launch(instructionTopKKernel<T, false>, tiles, dim3(kThreads), 0, stream, p);
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ constexpr int32_t kMaxTopk = 256;
 /// Most images of one launch. The plugin keeps one ticket for each.
 constexpr int32_t kMaxImages = 256;
 
-/// ID-Pruner, patch side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
-/// contiguous.
+/// ID-Pruner, patch side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens.
+/// All rows contiguous.
 struct InstructionTopKParams {
   DataType type = DataType::kFloat32;
   int32_t images = 0;

@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kJpegThreads) jpegKernel(const PreprocessJob j
   __syncthreads();
 
   const bool transforms = thread < kTransformThreads;
-  int16_t(*const block)[10] = shared.block[transforms ? thread / 8 : 0];
+  int16_t (*const block)[10] = shared.block[transforms ? thread / 8 : 0];
   const int line = thread % 8;
   int16_t v[8];
   // 3. Forward along rows.

@@ -4,8 +4,8 @@
 
 namespace semanticvla::kernels {
 
-/// ID-Pruner, text side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
-/// contiguous.
+/// ID-Pruner, text side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens.
+/// All rows contiguous.
 struct TextGuidedPoolingParams {
   DataType type = DataType::kFloat32;
   int32_t images = 0;

@@ -140,25 +140,28 @@ Napi::Object fromBlob(Napi::Env env, runtime::Blob&& given) {
   held->set(blob->bytes);
   Napi::Object object = Napi::Object::New(env);
   object.Set("byteLength", static_cast<double>(blob->bytes));
-  object.Set("read", Napi::Function::New(env, [blob](const Napi::CallbackInfo& info) -> Napi::Value {
-               const auto number = [&](size_t i) {
-                 const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : -1;
-                 return value >= 0 && value <= static_cast<double>(blob->bytes) ? static_cast<size_t>(value)
-                                                                                : SIZE_MAX;
-               };
-               const size_t offset = number(0), length = number(1);
-               if (offset > blob->bytes || length > blob->bytes - offset) {
-                 throw Napi::RangeError::New(info.Env(), "expected a part of the " + std::to_string(blob->bytes) +
-                                                             " bytes that are there");
-               }
-               Napi::Uint8Array part = Napi::Uint8Array::New(info.Env(), length);
-               std::copy(blob->data + offset, blob->data + offset + length, part.Data());
-               return part;
-             }));
+  object.Set(
+      "read", Napi::Function::New(env, [blob](const Napi::CallbackInfo& info) -> Napi::Value {
+        const auto number = [&](size_t i) {
+          const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : -1;
+          return value >= 0 && value <= static_cast<double>(blob->bytes)
+                     ? static_cast<size_t>(value)
+                     : SIZE_MAX;
+        };
+        const size_t offset = number(0), length = number(1);
+        if (offset > blob->bytes || length > blob->bytes - offset) {
+          throw Napi::RangeError::New(
+              info.Env(),
+              "expected a part of the " + std::to_string(blob->bytes) + " bytes that are there");
+        }
+        Napi::Uint8Array part = Napi::Uint8Array::New(info.Env(), length);
+        std::copy(blob->data + offset, blob->data + offset + length, part.Data());
+        return part;
+      }));
   object.Set("release", Napi::Function::New(env, [blob, held](const Napi::CallbackInfo&) {
-    *blob = {};
-    held->set(0);
-  }));
+               *blob = {};
+               held->set(0);
+             }));
   return object;
 }
 
@@ -176,7 +179,8 @@ class CombineJob final : public Job {
 
   void work() override {
     const runtime::OpenedTensorRt opened = runtime::openTensorRt(library_, parser_, module_);
-    if (opened.module->combineTimingCaches == nullptr) throw std::runtime_error("this TensorRT has no timing cache");
+    if (opened.module->combineTimingCaches == nullptr)
+      throw std::runtime_error("this TensorRT has no timing cache");
     all_ = opened.module->combineTimingCaches(opened.entryPoints, first_, second_);
   }
   Napi::Value result(Napi::Env env) override { return fromByteVector(env, all_); }
@@ -210,7 +214,8 @@ EngineBuildJob::EngineBuildJob(const Napi::CallbackInfo& info) : Job(info.Env())
   request_ = toRequest(request);
   if (!info[1].IsFunction())
     throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
-  reporter_ = std::make_unique<BuildReporter>(info.Env(), info[1].As<Napi::Function>(), "semanticvla build progress");
+  reporter_ = std::make_unique<BuildReporter>(info.Env(), info[1].As<Napi::Function>(),
+                                              "semanticvla build progress");
   // one call at a time, from any of TensorRT's threads
   request_.progress = [this](const runtime::BuildProgress& progress) {
     reporter_->report({progress, ++steps_});
@@ -263,8 +268,9 @@ Napi::Value EngineBuilds::start(const Napi::CallbackInfo& info) {
   running_.erase(std::remove_if(running_.begin(), running_.end(), isOver), running_.end());
   running_.push_back(cancelled);
   Napi::Object build = Napi::Object::New(info.Env());
-  build.Set("cancel", Napi::Function::New(info.Env(),
-                                          [cancelled](const Napi::CallbackInfo&) { cancelled->store(true); }));
+  build.Set("cancel", Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) {
+              cancelled->store(true);
+            }));
   build.Set("done", queue_.submit(std::move(job)));
   return build;
 }

@@ -45,7 +45,8 @@ class EngineBuildJob final : public Job {
   int steps_ = 0;
 };
 
-/// The builds of one environment, one after the other on a thread of their own: each takes seconds to minutes.
+/// The builds of one environment, one after the other on a thread of their own: each takes seconds
+/// to minutes.
 class EngineBuilds {
  public:
   explicit EngineBuilds(Napi::Env env);

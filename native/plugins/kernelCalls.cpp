@@ -50,15 +50,16 @@ void check(Status status) {
   if (status == semanticvla::kernels::kOk) return;
   // above zero it is CUDA's own
   const std::string reason =
-      status < 0 ? std::string() : std::string(": ") + cudaGetErrorString(static_cast<cudaError_t>(status));
+      status < 0 ? std::string()
+                 : std::string(": ") + cudaGetErrorString(static_cast<cudaError_t>(status));
   throw std::runtime_error(std::string(semanticvla::kernels::statusText(status)) + " (" +
                            std::to_string(status) + reason + ")");
 }
 
 void checkCuda(cudaError_t error, size_t bytes) {
   if (error == cudaSuccess) return;
-  throw std::runtime_error(std::to_string(bytes) + " bytes of device memory for counters: " +
-                           cudaGetErrorString(error));
+  throw std::runtime_error(std::to_string(bytes) +
+                           " bytes of device memory for counters: " + cudaGetErrorString(error));
 }
 
 /// A tool may run a copy of the plugin for the first time while this thread captures another
@@ -74,7 +75,8 @@ class AllowAllocation {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
-/// A stream of its own: the default one would wait for the others' streams and break their captures.
+/// A stream of its own: the default one would wait for the others' streams and break their
+/// captures.
 class ZeroingStream {
  public:
   explicit ZeroingStream(size_t bytes) {

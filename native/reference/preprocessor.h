@@ -62,8 +62,8 @@ struct Preprocessed {
   StepTimes times;
 };
 
-/// Frames to policy images (docs/model.md, Input 1). Keeps its threads, tables and buffers between calls;
-/// one caller at a time.
+/// Frames to policy images (docs/model.md, Input 1). Keeps its threads, tables and buffers between
+/// calls; one caller at a time.
 class Preprocessor {
  public:
   /// Writes into `result`, whose buffers are reused when they are large enough.

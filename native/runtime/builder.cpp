@@ -166,8 +166,9 @@ Blob toBlob(std::unique_ptr<nvinfer1::IHostMemory> memory) {
 }
 
 std::unique_ptr<nvinfer1::IBuilder> createBuilder(const EntryPoints& entryPoints, BuildLog& log) {
-  return require(static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)),
-                 "a builder", log);
+  return require(
+      static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)),
+      "a builder", log);
 }
 
 /// The same list from the plan itself, for versions that do not log it. Needs the device; empty
@@ -222,8 +223,7 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
   timings.attach(*config, request.timingCache, log);
   result.timingCacheRefused = timings.refused();
 #endif
-  std::unique_ptr<nvinfer1::IHostMemory> plan(
-      builder->buildSerializedNetwork(*network, *config));
+  std::unique_ptr<nvinfer1::IHostMemory> plan(builder->buildSerializedNetwork(*network, *config));
   if (monitor.isCancelled()) {
     result.isCancelled = true;
     return result;
@@ -239,7 +239,8 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
 }
 
 #ifndef TRT_MAJOR_RTX
-std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints, const std::vector<uint8_t>& first,
+std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints,
+                                         const std::vector<uint8_t>& first,
                                          const std::vector<uint8_t>& second) {
   const Log silent;
   BuildLog log(silent);

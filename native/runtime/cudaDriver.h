@@ -6,7 +6,8 @@
 
 namespace semanticvla::runtime {
 
-/// The driver's functions by the names that every driver since CUDA 11.4 exports, whatever newer version the header knows.
+/// The driver's functions by the names that every driver since CUDA 11.4 exports, whatever newer
+/// version the header knows.
 struct CudaDriver {
   CUresult (*init)(unsigned int);
   CUresult (*driverGetVersion)(int*);

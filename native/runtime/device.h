@@ -44,8 +44,9 @@ struct MemoryReport {
   uint64_t totalBytes = 0;
 };
 
-/// One GPU. Everything that the session does with CUDA goes through here, so that all of it also runs on the device of the
-/// tests, which has no GPU. Every call but the noexcept ones throws Failure. Used from one thread at a time.
+/// One GPU. Everything that the session does with CUDA goes through here, so that all of it also
+/// runs on the device of the tests, which has no GPU. Every call but the noexcept ones throws
+/// Failure. Used from one thread at a time.
 class Device {
  public:
   virtual ~Device() = default;

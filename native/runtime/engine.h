@@ -10,7 +10,8 @@
 
 namespace semanticvla::runtime {
 
-/// A deserialized plan as the session sees it: implemented over TensorRT in each module, and by the tests.
+/// A deserialized plan as the session sees it: implemented over TensorRT in each module, and by the
+/// tests.
 
 using Dims = std::vector<int64_t>;
 
@@ -59,8 +60,10 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual const std::vector<TensorInfo>& tensors() const = 0;
-  /// A context in the profile that admits these sizes; kRequest when none does, with the sizes that one would.
-  virtual std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) = 0;
+  /// A context in the profile that admits these sizes; kRequest when none does, with the sizes that
+  /// one would.
+  virtual std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims,
+                                                 Stream stream) = 0;
   /// What the plan was compiled to: the inspector's JSON.
   virtual std::string describeLayers() = 0;
   /// As of now.

@@ -65,8 +65,8 @@ struct StepPipeline {
   std::string imageInput;
 };
 
-/// The engine at fixed shapes, with its own inputs, outputs and copy of the prepared state, all at fixed addresses: from
-/// uploaded inputs to outputs in host memory it is one CUDA graph.
+/// The engine at fixed shapes, with its own inputs, outputs and copy of the prepared state, all at
+/// fixed addresses: from uploaded inputs to outputs in host memory it is one CUDA graph.
 class Step {
  public:
   /// @param key of the shapes, to look up the step by

@@ -8,7 +8,8 @@
 
 namespace semanticvla::runtime {
 
-/// Camera frames to one image input on the device: JPEG round trip, resize, centre crop, and the towers' size.
+/// Camera frames to one image input on the device: JPEG round trip, resize, centre crop, and the
+/// towers' size.
 
 struct FrameSize {
   int width = 0;
@@ -34,8 +35,8 @@ class ImagePipeline {
   /// [I, S, S, 3] uint8.
   virtual size_t imageBytes() const = 0;
   /// All in device memory; `images` has `imageBytes`.
-  virtual void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace,
-                       uint8_t* images, Stream stream) = 0;
+  virtual void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables,
+                       uint8_t* workspace, uint8_t* images, Stream stream) = 0;
 };
 
 }  // namespace semanticvla::runtime

@@ -27,7 +27,9 @@ struct EnginePlan {
 /// How a session gets its parts: from a TensorRT module, or from a test.
 struct SessionParts {
   std::unique_ptr<Device> device;
-  std::function<std::unique_ptr<Engine>(Device&, const Blob& plan, const std::vector<uint8_t>& kernels)> loadEngine;
+  std::function<std::unique_ptr<Engine>(Device&, const Blob& plan,
+                                        const std::vector<uint8_t>& kernels)>
+      loadEngine;
   /// Empty: this build has no kernels, and frames are refused.
   std::function<std::unique_ptr<ImagePipeline>(const ImagePipelineRequest&)> imagePipeline;
 };
@@ -64,7 +66,8 @@ struct OutputTensor {
   std::vector<uint8_t> bytes;
 };
 
-/// One call's inputs, copied by the caller's thread, for `run`, which may be on another one. Ends before the session.
+/// One call's inputs, copied by the caller's thread, for `run`, which may be on another one. Ends
+/// before the session.
 struct StepInputs {
   std::vector<std::pair<std::string, Dims>> tensors;
   /// No frames: the image input is among the tensors.
@@ -76,8 +79,8 @@ struct StepResult {
   std::vector<OutputTensor> outputs;
   /// From the first byte uploaded to the last one back, by the device's clock.
   double deviceMs = 0;
-  /// Its parts, by events on the stream; 0 in a first call: inputs (and the state, if it changed) to
-  /// the device, the engine (and the preprocessing of frames), outputs to the host.
+  /// Its parts, by events on the stream; 0 in a first call: inputs (and the state, if it changed)
+  /// to the device, the engine (and the preprocessing of frames), outputs to the host.
   double h2dMs = 0;
   double computeMs = 0;
   double d2hMs = 0;
@@ -158,7 +161,8 @@ class Session {
   Step& stepFor(const State& state, const StepInputs& inputs);
   void growScratch(size_t bytes);
   ImagePipelineRequest withSide(ImagePipelineRequest images) const;
-  StepShapes shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors, const ImagePipelineRequest& images) const;
+  StepShapes shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors,
+                      const ImagePipelineRequest& images) const;
 
   // In order of dependency; `close` releases them in the opposite order.
   SessionParts parts_;

@@ -10,7 +10,8 @@ namespace semanticvla::runtime {
 
 class Staging;
 
-/// Room for the inputs of one call: pinned when a slot was free and large enough, else ordinary memory.
+/// Room for the inputs of one call: pinned when a slot was free and large enough, else ordinary
+/// memory.
 class Staged {
  public:
   Staged() = default;
@@ -42,14 +43,14 @@ class Staged {
   std::vector<uint8_t> ordinary_;
 };
 
-/// Pinned slots that any thread fills and the session's thread sends, so that the caller's bytes are
-/// copied once. Must outlive what it hands out.
+/// Pinned slots that any thread fills and the session's thread sends, so that the caller's bytes
+/// are copied once. Must outlive what it hands out.
 class Staging {
  public:
   /// From any thread; allocates no pinned memory.
   Staged take(size_t bytes);
-  /// On the session's thread: slots of at least `bytes` from now on. A later call replaces those that
-  /// are in use now.
+  /// On the session's thread: slots of at least `bytes` from now on. A later call replaces those
+  /// that are in use now.
   void reserve(Device& device, size_t slots, size_t bytes);
   /// On the session's thread, when no slot is in use.
   void clear();

@@ -75,8 +75,8 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
     const uint64_t needed = std::exchange(needed_, 0);
     if (needed == 0) return;
     throw Failure(FailureKind::kMemory,
-                  message + "; device memory for TensorRT: " + std::to_string(needed) + " bytes needed, " +
-                      std::to_string(free_) + " free",
+                  message + "; device memory for TensorRT: " + std::to_string(needed) +
+                      " bytes needed, " + std::to_string(free_) + " free",
                   needed, free_);
   }
 
@@ -165,19 +165,23 @@ class TensorRtContext final : public Context {
   void setInputDims(const std::map<std::string, Dims>& dims) override {
     for (const auto& [name, sizes] : dims) {
       if (!context_->setInputShape(name.c_str(), toDims(sizes))) {
-        shared_->fail(FailureKind::kRequest, "input " + name + ": TensorRT refused " + describeDims(sizes));
+        shared_->fail(FailureKind::kRequest,
+                      "input " + name + ": TensorRT refused " + describeDims(sizes));
       }
     }
     const char* missing = nullptr;
     if (context_->inferShapes(1, &missing) != 0) {
-      shared_->fail(FailureKind::kRequest, std::string("TensorRT cannot tell the sizes of the outputs; input ") +
-                                               (missing == nullptr ? "?" : missing) + " is not set");
+      shared_->fail(FailureKind::kRequest,
+                    std::string("TensorRT cannot tell the sizes of the outputs; input ") +
+                        (missing == nullptr ? "?" : missing) + " is not set");
     }
   }
   Dims dims(const std::string& tensor) const override {
     const Dims sizes = fromDims(context_->getTensorShape(tensor.c_str()));
     for (const int64_t size : sizes) {
-      if (size < 0) shared_->fail(FailureKind::kPlan, "output " + tensor + ": its size is known only after it is computed");
+      if (size < 0)
+        shared_->fail(FailureKind::kPlan,
+                      "output " + tensor + ": its size is known only after it is computed");
     }
     return sizes;
   }
@@ -191,7 +195,8 @@ class TensorRtContext final : public Context {
     }
   }
   void enqueue(Stream stream) override {
-    if (!context_->enqueueV3(stream)) shared_->fail(FailureKind::kDevice, "TensorRT did not run the engine");
+    if (!context_->enqueueV3(stream))
+      shared_->fail(FailureKind::kDevice, "TensorRT did not run the engine");
   }
   void watchLayers() override {
     context_->setEnqueueEmitsProfile(true);
@@ -213,17 +218,20 @@ class TensorRtEngine final : public Engine {
     const nvinfer1::ICudaEngine& engine = *shared_->engine;
     for (int32_t i = 0; i < engine.getNbIOTensors(); ++i) {
       const char* name = engine.getIOTensorName(i);
-      tensors_.push_back({name, typeName(engine.getTensorDataType(name)), fromDims(engine.getTensorShape(name)),
+      tensors_.push_back({name, typeName(engine.getTensorDataType(name)),
+                          fromDims(engine.getTensorShape(name)),
                           engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT});
     }
   }
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
 
-  std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) override {
+  std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims,
+                                         Stream stream) override {
     const int32_t profile = chooseProfile(dims);
     OwnedContext owned = create();
-    if (owned.context == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not create an execution context");
+    if (owned.context == nullptr)
+      shared_->fail(FailureKind::kPlan, "TensorRT did not create an execution context");
     // a new context has profile 0
     if (profile > 0 && !owned.context->setOptimizationProfileAsync(profile, stream)) {
       shared_->fail(FailureKind::kPlan, "TensorRT refused profile " + std::to_string(profile));
@@ -232,10 +240,14 @@ class TensorRtEngine final : public Engine {
   }
 
   std::string describeLayers() override {
-    const std::unique_ptr<nvinfer1::IEngineInspector> inspector(shared_->engine->createEngineInspector());
+    const std::unique_ptr<nvinfer1::IEngineInspector> inspector(
+        shared_->engine->createEngineInspector());
     const char* text =
-        inspector == nullptr ? nullptr : inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON);
-    if (text == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not describe the plan's layers");
+        inspector == nullptr
+            ? nullptr
+            : inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON);
+    if (text == nullptr)
+      shared_->fail(FailureKind::kPlan, "TensorRT did not describe the plan's layers");
     return text;
   }
 
@@ -281,7 +293,8 @@ class TensorRtEngine final : public Engine {
       const std::vector<uint8_t> given = std::exchange(shared_->given, {});
       if (!given.empty() && !shared_->kernels->deserialize(given.data(), given.size())) {
         const std::string reason = shared_->log.take();
-        shared_->refused = "TensorRT-RTX does not take them" + (reason.empty() ? std::string() : ": " + reason);
+        shared_->refused =
+            "TensorRT-RTX does not take them" + (reason.empty() ? std::string() : ": " + reason);
       }
     }
     if (!config.setRuntimeCache(*shared_->kernels)) shared_->kernels.reset();
@@ -298,8 +311,10 @@ class TensorRtEngine final : public Engine {
       int64_t spread = 0;
       bool isAdmitted = true;
       for (const auto& [name, sizes] : dims) {
-        const Dims low = fromDims(engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMIN));
-        const Dims high = fromDims(engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMAX));
+        const Dims low = fromDims(
+            engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMIN));
+        const Dims high = fromDims(
+            engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMAX));
         for (size_t d = 0; d < sizes.size() && d < low.size() && d < high.size(); ++d) {
           isAdmitted &= low[d] <= sizes[d] && sizes[d] <= high[d];
           spread += high[d] - low[d];
@@ -326,9 +341,10 @@ class TensorRtEngine final : public Engine {
 std::unique_ptr<Engine> loadTensorRtEngine(const EntryPoints& entryPoints, Device& device,
                                            const Blob& plan, const std::vector<uint8_t>& kernels) {
   const auto shared = std::make_shared<Shared>(device);
-  shared->runtime.reset(
-      static_cast<nvinfer1::IRuntime*>(entryPoints.createRuntime(&shared->log, NV_TENSORRT_VERSION)));
-  if (shared->runtime == nullptr) shared->fail(FailureKind::kDriver, "TensorRT did not create a runtime");
+  shared->runtime.reset(static_cast<nvinfer1::IRuntime*>(
+      entryPoints.createRuntime(&shared->log, NV_TENSORRT_VERSION)));
+  if (shared->runtime == nullptr)
+    shared->fail(FailureKind::kDriver, "TensorRT did not create a runtime");
   shared->runtime->setGpuAllocator(&shared->memory);
   plugins::registerPlugins(shared->runtime->getPluginRegistry());
   shared->engine.reset(shared->runtime->deserializeCudaEngine(plan.data, plan.bytes));

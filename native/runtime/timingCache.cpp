@@ -29,7 +29,8 @@ std::vector<uint8_t> serialized(const nvinfer1::ITimingCache& cache) {
 
 }  // namespace
 
-void TimingCache::attach(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& bytes, BuildLog& log) {
+void TimingCache::attach(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& bytes,
+                         BuildLog& log) {
   if (!bytes.empty()) {
     cache_ = create(config, bytes);
     // false: the times of another device would be wrong
@@ -46,7 +47,8 @@ std::vector<uint8_t> TimingCache::bytes() const {
   return cache_ == nullptr ? std::vector<uint8_t>() : serialized(*cache_);
 }
 
-std::vector<uint8_t> TimingCache::combine(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& first,
+std::vector<uint8_t> TimingCache::combine(nvinfer1::IBuilderConfig& config,
+                                          const std::vector<uint8_t>& first,
                                           const std::vector<uint8_t>& second, BuildLog& log) {
   const Cache all = create(config, first), more = create(config, second);
   if (all == nullptr || more == nullptr || !all->combine(*more, false)) {

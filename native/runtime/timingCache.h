@@ -13,8 +13,8 @@
 
 namespace semanticvla::runtime {
 
-/// How long each way of computing a layer took on this device, so that the next build need not measure again. Must outlive
-/// the builder that uses it.
+/// How long each way of computing a layer took on this device, so that the next build need not
+/// measure again. Must outlive the builder that uses it.
 class TimingCache {
  public:
   /// `bytes` that TensorRT rejects (another device or version, damaged) are left out, and `refused`
@@ -25,7 +25,8 @@ class TimingCache {
   std::vector<uint8_t> bytes() const;
 
   /// Merges two caches. Throws std::exception when TensorRT rejects one of them.
-  static std::vector<uint8_t> combine(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& first,
+  static std::vector<uint8_t> combine(nvinfer1::IBuilderConfig& config,
+                                      const std::vector<uint8_t>& first,
                                       const std::vector<uint8_t>& second, BuildLog& log);
 
  private:

@@ -12,8 +12,8 @@ namespace semanticvla::runtime {
 namespace {
 
 /// Reads a part of a weight. Throws Failure: kWeights.
-void readPart(std::unique_ptr<RegularFile>& file, std::string& opened, const std::string& path, uint8_t* target,
-              size_t bytes, uint64_t offset) {
+void readPart(std::unique_ptr<RegularFile>& file, std::string& opened, const std::string& path,
+              uint8_t* target, size_t bytes, uint64_t offset) {
   try {
     if (file == nullptr || opened != path) {
       file = std::make_unique<RegularFile>(path);
@@ -85,15 +85,17 @@ void checkBinding(const WeightBinding& binding) {
   uint64_t wanted = 1;
   for (const int64_t size : binding.dims) wanted *= static_cast<uint64_t>(size);
   if (count != wanted) {
-    throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " + describeDims(binding.dims) +
-                                             ", found " + std::to_string(count) + " numbers in its parts");
+    throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " +
+                                             describeDims(binding.dims) + ", found " +
+                                             std::to_string(count) + " numbers in its parts");
   }
 }
 
 }  // namespace
 
-UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<WeightBinding>& bindings,
-                              size_t chunkBytes, const ReportUpload& report) {
+UploadedWeights uploadWeights(Device& device, Stream stream,
+                              const std::vector<WeightBinding>& bindings, size_t chunkBytes,
+                              const ReportUpload& report) {
   Layout layout;
   std::vector<size_t> offsets;
   UploadProgress progress;
@@ -131,16 +133,18 @@ UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<W
           readPart(file, opened, part.file, raw.data(), raw.size(), part.offset + begin * from);
           const size_t bad = convertFloats(part.type, raw.data(), binding.type, pinned, count);
           if (bad < count) {
-            throw Failure(FailureKind::kWeights, "weight " + binding.name + " in " + part.file + ": number " +
-                                                     std::to_string(begin + bad) +
-                                                     " is finite there and infinite in the engine's precision");
+            throw Failure(FailureKind::kWeights,
+                          "weight " + binding.name + " in " + part.file + ": number " +
+                              std::to_string(begin + bad) +
+                              " is finite there and infinite in the engine's precision");
           }
         }
         conveyor.send(target, count * to);
         target += count * to;
         begin += count;
         progress.done += count * from;
-        if (report && !report(progress)) throw Failure(FailureKind::kCancelled, "cancelled while loading weights");
+        if (report && !report(progress))
+          throw Failure(FailureKind::kCancelled, "cancelled while loading weights");
       }
     }
   }

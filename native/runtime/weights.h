@@ -43,9 +43,11 @@ struct UploadedWeights {
 };
 
 /// From the files to the device through two pinned buffers: one is filled while the other is sent.
-/// Nothing else is held in host memory. Throws Failure: kMemory before anything is read, kWeights, kDevice, kCancelled.
+/// Nothing else is held in host memory. Throws Failure: kMemory before anything is read, kWeights,
+/// kDevice, kCancelled.
 /// @param chunkBytes size of each pinned buffer
-UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<WeightBinding>& bindings,
-                              size_t chunkBytes, const ReportUpload& report);
+UploadedWeights uploadWeights(Device& device, Stream stream,
+                              const std::vector<WeightBinding>& bindings, size_t chunkBytes,
+                              const ReportUpload& report);
 
 }  // namespace semanticvla::runtime

@@ -40,12 +40,12 @@ struct Cursor {
 /// many, over characters that have been read: every step turns 32 bytes into 24.
 __attribute__((target("avx2"))) Cursor decodeWide(uint8_t* text, size_t length) {
   // By low and by high half of a character; they share a bit when it is not a base64 character.
-  const __m256i byLow = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b,
-                    0x1b, 0x1b, 0x1a));
-  const __m256i byHigh = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10,
-                    0x10, 0x10, 0x10));
+  const __m256i byLow =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
+                                                0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b, 0x1a));
+  const __m256i byHigh =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08,
+                                                0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10));
   // Character to value, by high half; the slash has one of its own.
   const __m256i shift = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0));

@@ -16,43 +16,6 @@ namespace {
   throw Failure(FailureKind::kRequest, message);
 }
 
-const char* typeOf(FloatType type) {
-  switch (type) {
-    case FloatType::kFloat16:
-      return "float16";
-    case FloatType::kBfloat16:
-      return "bfloat16";
-    case FloatType::kFloat64:
-      return "float64";
-    default:
-      return "float32";
-  }
-}
-
-/// Checks that every weight of the request is an input of the plan, of that type and size.
-void checkWeights(const Engine& engine, const std::vector<WeightBinding>& weights,
-                  const char* which) {
-  std::map<std::string, const TensorInfo*> inputs;
-  for (const TensorInfo& tensor : engine.tensors()) {
-    if (tensor.isInput) inputs.emplace(tensor.name, &tensor);
-  }
-  for (const WeightBinding& weight : weights) {
-    const auto found = inputs.find(weight.name);
-    const std::string expected =
-        weight.name + " " + typeOf(weight.type) + " " + describeDims(weight.dims);
-    if (found == inputs.end()) {
-      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " +
-                                            expected + ", found none");
-    }
-    const TensorInfo& tensor = *found->second;
-    if (tensor.type != typeOf(weight.type) || tensor.dims != weight.dims) {
-      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " +
-                                            expected + ", found " + tensor.type + " " +
-                                            describeDims(tensor.dims));
-    }
-  }
-}
-
 bool admits(const Dims& declared, const Dims& given) {
   if (declared.size() != given.size()) return false;
   for (size_t i = 0; i < given.size(); ++i) {

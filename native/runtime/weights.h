@@ -42,6 +42,11 @@ struct UploadedWeights {
   std::map<std::string, void*> addresses;
 };
 
+/// Throws Failure kPlan unless every weight is an input of the engine, of that type and size.
+/// @param which engine, for the message: `first`
+void checkWeights(const Engine& engine, const std::vector<WeightBinding>& bindings,
+                  const char* which);
+
 /// From the files to the device through two pinned buffers: one is filled while the other is sent.
 /// Nothing else is held in host memory. Throws Failure: kMemory before anything is read, kWeights,
 /// kDevice, kCancelled.

@@ -7,7 +7,7 @@ namespace semanticvla::napi {
 
 namespace {
 
-/// Longest side and member count that the arithmetic below is written for.
+/// The longest side and the largest team that the arithmetic below is written for.
 constexpr int kMaxSide = 1 << 16;
 constexpr int kMaxThreads = 256;
 

@@ -8,7 +8,8 @@ namespace semanticvla::napi {
 /// its own.
 Napi::Value openSession(const Napi::CallbackInfo& info);
 
-/// `listDevices` of the addon: the GPUs that a module's driver shows. Synchronous: milliseconds, once CUDA has started.
+/// `listDevices` of the addon: the GPUs that a module's driver shows. Synchronous: milliseconds,
+/// once CUDA has started.
 Napi::Value listDevices(const Napi::CallbackInfo& info);
 
 }  // namespace semanticvla::napi

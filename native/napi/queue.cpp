@@ -67,7 +67,7 @@ void Queue::loop() {
     } catch (...) {
       job->failure = std::current_exception();
     }
-    // Refused only while the environment ends; the promise has no reader any more.
+    // Refused only while the environment ends, when nobody awaits the promise.
     Job* crossing = job.release();
     if (bridge_.BlockingCall(crossing) != napi_ok) delete crossing;
     lock.lock();
@@ -89,8 +89,7 @@ void Queue::settle(Napi::Env env, Napi::Function, Queue* queue, Job* crossing) {
       job->deferred.Reject(toJsError(env, std::current_exception()).Value());
     }
   } catch (const Napi::Error&) {
-    // A worker that is being terminated runs no more JS, not even to settle; nobody waits for the
-    // promise any more.
+    // A worker being terminated runs no more JS, not even to settle a promise nobody awaits.
   }
   if (--queue->pending_ > 0) return;
   queue->bridge_.Unref(env);

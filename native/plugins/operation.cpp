@@ -35,8 +35,7 @@ bool Operation::supports(int32_t position, const DataType* types) const {
 }
 
 void Operation::outputTypes(const DataType* inputs, DataType* outputs) const {
-  for (int32_t i = 0; i < outputCount(); ++i)
-    outputs[i] = typeOf(signature_.outputs[i], inputs[0]);
+  for (int32_t i = 0; i < outputCount(); ++i) outputs[i] = typeOf(signature_.outputs[i], inputs[0]);
 }
 
 }  // namespace semanticvla::plugins

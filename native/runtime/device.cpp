@@ -56,7 +56,8 @@ MemoryReport Device::report() {
   MemoryReport report;
   memory(report.freeBytes, report.totalBytes);
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (const auto& [memory, taken] : taken_) report.bytes[static_cast<int>(taken.use)] += taken.bytes;
+  for (const auto& [memory, taken] : taken_)
+    report.bytes[static_cast<int>(taken.use)] += taken.bytes;
   for (const auto& [memory, bytes] : pinned_) report.pinnedBytes += bytes;
   return report;
 }

@@ -77,7 +77,8 @@ bool addLowRank(float* weights, size_t rows, size_t columns, const float* a, con
     float last[kColumns] = {};
     float* from = weights + row * columns + whole;
     std::copy(from, from + rest, last);
-    isFinite &= addTiles(last, 1, kColumns, kColumns, tiles.data() + whole * rank, b + row * rank, rank);
+    isFinite &=
+        addTiles(last, 1, kColumns, kColumns, tiles.data() + whole * rank, b + row * rank, rank);
     std::copy(last, last + rest, from);
   }
   return isFinite;

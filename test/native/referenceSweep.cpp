@@ -105,8 +105,7 @@ void sweepLowRank(std::mt19937& random) {
           sum += a[k * columns + at % columns] * b[at / columns * rank + k];
         twin[at] += sum;
       }
-      const bool isFinite =
-          addLowRank(weights.data(), rows, columns, a.data(), b.data(), rank);
+      const bool isFinite = addLowRank(weights.data(), rows, columns, a.data(), b.data(), rank);
       check(isFinite && weights == twin, "lowRank", static_cast<int>(columns),
             static_cast<int>(rows));
     }

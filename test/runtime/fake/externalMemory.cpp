@@ -1,7 +1,7 @@
 #include <node_api.h>
 
-/// The function that the addon is: bytes outside of its heap that V8 was told of, by everybody. process.memoryUsage()
-/// knows only those of array buffers.
+/// The function that the addon is: bytes outside of its heap that V8 was told of, by everybody.
+/// process.memoryUsage() knows only those of array buffers.
 
 static napi_value externalMemory(napi_env env, napi_callback_info) {
   int64_t bytes = 0;

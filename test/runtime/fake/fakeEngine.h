@@ -17,8 +17,8 @@ namespace fake {
 ///     in weight bfloat16 4,8
 ///     out tail bfloat16 prompt_ids.0+22,8
 ///
-/// -1 is dynamic; `prompt_ids.0+22` is the first size of that input and 22. A line `scratch 0`: the engine asks for no scratch
-/// memory, and as TensorRT does, refuses to run without any.
+/// -1 is dynamic; `prompt_ids.0+22` is the first size of that input and 22. A line `scratch 0`: the
+/// engine asks for no scratch memory, and as TensorRT does, refuses to run without any.
 struct FakePlan {
   struct Tensor {
     std::string name;
@@ -44,7 +44,9 @@ struct Value {
 uint64_t digestOf(const std::map<std::string, Value>& inputs);
 std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims, uint64_t digest);
 
-/// Compiles "kernels" for every new set of sizes, and keeps them; given ones begin with `fake kernels`.
-std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan, const std::vector<uint8_t>& kernels);
+/// Compiles "kernels" for every new set of sizes, and keeps them; given ones begin with `fake
+/// kernels`.
+std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan,
+                                       const std::vector<uint8_t>& kernels);
 
 }  // namespace fake

@@ -4,7 +4,8 @@
 
 #include "fixture.h"
 
-/// The session on a device without a GPU: results against a twin, graphs, memory, and every call failing once.
+/// The session on a device without a GPU: results against a twin, graphs, memory, and every call
+/// failing once.
 
 namespace {
 
@@ -17,7 +18,8 @@ struct Opened {
 
 Opened open(const SmallPolicy& policy, const DeviceOptions& options = {}) {
   Opened opened;
-  opened.session = std::make_unique<Session>(SmallPolicy::parts(options, opened.record), policy.request());
+  opened.session =
+      std::make_unique<Session>(SmallPolicy::parts(options, opened.record), policy.request());
   return opened;
 }
 
@@ -32,24 +34,28 @@ StepResult run(Session& session, const SmallPolicy& policy, uint64_t state, int 
 }
 
 /// Returns why this call, and no other before it, had no graph.
-std::string expectResult(Session& session, const SmallPolicy& policy, uint64_t state, const std::vector<int64_t>& ids,
-                         int seed) {
+std::string expectResult(Session& session, const SmallPolicy& policy, uint64_t state,
+                         const std::vector<int64_t>& ids, int seed) {
   const StepResult result = run(session, policy, state, seed);
   const auto found = outputsOf(result);
   const auto wanted = policy.expected(ids, policy.images(seed), policy.proprio(seed));
   for (const char* name : {"actions", "kept"}) {
-    expect(found.at(name) == wanted.at(name), std::string(name) + " to be the twin's, seed " + std::to_string(seed));
+    expect(found.at(name) == wanted.at(name),
+           std::string(name) + " to be the twin's, seed " + std::to_string(seed));
   }
   return result.captureFailure;
 }
 
-/// Everything that a session does; used once for each call that may fail. Returns why there was no graph.
-std::string wholeLife(const SmallPolicy& policy, const DeviceOptions& options, const std::shared_ptr<DeviceRecord>& record) {
+/// Everything that a session does; used once for each call that may fail. Returns why there was no
+/// graph.
+std::string wholeLife(const SmallPolicy& policy, const DeviceOptions& options,
+                      const std::shared_ptr<DeviceRecord>& record) {
   Session session(SmallPolicy::parts(options, record), policy.request());
   const auto first = policy.ids(10, 1), second = policy.ids(10, 2), longer = policy.ids(200, 3);
   const uint64_t a = prepare(session, policy, first), b = prepare(session, policy, second);
   std::string withoutGraph;
-  for (int seed = 0; seed < 3; ++seed) withoutGraph += expectResult(session, policy, a, first, seed);
+  for (int seed = 0; seed < 3; ++seed)
+    withoutGraph += expectResult(session, policy, a, first, seed);
   withoutGraph += expectResult(session, policy, b, second, 4);
   const uint64_t c = prepare(session, policy, longer);
   withoutGraph += expectResult(session, policy, c, longer, 5);
@@ -62,7 +68,8 @@ std::string wholeLife(const SmallPolicy& policy, const DeviceOptions& options, c
   const std::vector<uint8_t> one(8 * 6 * 3, 9), two(5 * 7 * 3, 11);
   const auto proprio = policy.proprio(1);
   const auto inputs = SmallPolicy::stepInputs({}, proprio);
-  const StepResult result = session.run(a, session.stage({inputs[1]}, images, {one.data(), two.data()}));
+  const StepResult result =
+      session.run(a, session.stage({inputs[1]}, images, {one.data(), two.data()}));
   session.close();
   return withoutGraph + result.captureFailure;
 }
@@ -100,8 +107,11 @@ TEST(anotherLengthIsCapturedAgainAndTheOldestDropped) {
   request.keptSteps = 2;
   Session session(SmallPolicy::parts({}, record), std::move(request));
   std::map<int, uint64_t> states;
-  for (const int length : {5, 50, 500}) states[length] = prepare(session, policy, policy.ids(length, 1));
-  const auto runAt = [&](int length) { expectResult(session, policy, states[length], policy.ids(length, 1), length); };
+  for (const int length : {5, 50, 500})
+    states[length] = prepare(session, policy, policy.ids(length, 1));
+  const auto runAt = [&](int length) {
+    expectResult(session, policy, states[length], policy.ids(length, 1), length);
+  };
   // the largest first: scratch memory that grows voids the graphs before it
   runAt(500);
   runAt(5);
@@ -158,8 +168,10 @@ TEST(partsOfACallSumToItsTime) {
       const StepResult result = run(session, policy, state, seed);
       expect(!result.isFirst, "a first call once");
       // of the fake clock: one tick an event, so a missing or misplaced one shows
-      expect(result.h2dMs == 1 && result.computeMs == 1 && result.d2hMs == 1, "one tick between neighbouring events");
-      expect(result.h2dMs + result.computeMs + result.d2hMs == result.deviceMs, "the parts to sum to the whole");
+      expect(result.h2dMs == 1 && result.computeMs == 1 && result.d2hMs == 1,
+             "one tick between neighbouring events");
+      expect(result.h2dMs + result.computeMs + result.d2hMs == result.deviceMs,
+             "the parts to sum to the whole");
       expect(result.enqueueMs > 0, "time to enqueue");
       expect(result.layers.empty(), "no layers unless watched");
     }
@@ -197,7 +209,8 @@ TEST(watchedLayersComeWithTheirCallAndWithoutGraphs) {
     expectResult(session, policy, prepared.id, ids, seed);
   }
   expect(record->captures == 0, "no capture");
-  expect(session.layerInfo().step.find("\"Name\":\"actions\"") != std::string::npos, "the inspector's account");
+  expect(session.layerInfo().step.find("\"Name\":\"actions\"") != std::string::npos,
+         "the inspector's account");
   session.close();
   expectClean(*record, "after watched calls");
 }
@@ -212,7 +225,8 @@ TEST(rangesAreNamedAsTheStages) {
   expect(ranges.front() == "instruction", "the instruction first");
   ranges.clear();
   run(session, policy, state, 1);
-  const std::vector<std::string> wanted{"policy", "policy/h2d", "policy/enqueue", "policy/enqueue/graph", "policy/wait"};
+  const std::vector<std::string> wanted{"policy", "policy/h2d", "policy/enqueue",
+                                        "policy/enqueue/graph", "policy/wait"};
   expect(ranges == wanted, "the stages of a call from its graph");
   expect(opened.record->openRanges.empty(), "every range ended");
 }
@@ -228,13 +242,17 @@ TEST(framesAreTheSameAsTheirImages) {
   request.frames = {{8, 6, false}, {9, 7, false}};
   for (int seed = 0; seed < 3; ++seed) {
     std::vector<uint8_t> one(8 * 6 * 3), two(9 * 7 * 3), images;
-    for (size_t i = 0; i < one.size(); ++i) one[i] = static_cast<uint8_t>(i + static_cast<size_t>(seed));
-    for (size_t i = 0; i < two.size(); ++i) two[i] = static_cast<uint8_t>(3 * i + static_cast<size_t>(seed));
+    for (size_t i = 0; i < one.size(); ++i)
+      one[i] = static_cast<uint8_t>(i + static_cast<size_t>(seed));
+    for (size_t i = 0; i < two.size(); ++i)
+      two[i] = static_cast<uint8_t>(3 * i + static_cast<size_t>(seed));
     for (const auto* frame : {&one, &two}) {
-      for (size_t j = 0; j < 48; ++j) images.push_back(static_cast<uint8_t>((*frame)[j] + j % 3 + 1));
+      for (size_t j = 0; j < 48; ++j)
+        images.push_back(static_cast<uint8_t>((*frame)[j] + j % 3 + 1));
     }
     const auto inputs = SmallPolicy::stepInputs(images, proprio);
-    const StepResult result = session.run(state, session.stage({inputs[1]}, request, {one.data(), two.data()}));
+    const StepResult result =
+        session.run(state, session.stage({inputs[1]}, request, {one.data(), two.data()}));
     expect(outputsOf(result).at("actions") == policy.expected(ids, images, proprio).at("actions"),
            "frames to give what their images give");
   }
@@ -243,7 +261,8 @@ TEST(framesAreTheSameAsTheirImages) {
   Session bare(SmallPolicy::parts({}, record, false), policy.request());
   const auto inputs = SmallPolicy::stepInputs({}, proprio);
   const std::vector<uint8_t> frame(9 * 7 * 3);
-  const Failure failure = failureOf([&] { bare.stage({inputs[1]}, request, {frame.data(), frame.data()}); });
+  const Failure failure =
+      failureOf([&] { bare.stage({inputs[1]}, request, {frame.data(), frame.data()}); });
   expect(failure.kind == FailureKind::kRequest, "frames refused without kernels");
 }
 
@@ -259,7 +278,8 @@ TEST(inputsInAnotherOrderAreTheSame) {
     auto inputs = SmallPolicy::stepInputs(images, proprio);
     if (seed % 2 == 1) std::swap(inputs[0], inputs[1]);
     const StepResult result = session.run(state, session.stage(inputs, {}, {}));
-    expect(outputsOf(result).at("actions") == policy.expected(ids, images, proprio).at("actions"), "the twin's actions");
+    expect(outputsOf(result).at("actions") == policy.expected(ids, images, proprio).at("actions"),
+           "the twin's actions");
   }
   expect(opened.record->captures == 1, "one step for both orders");
 }
@@ -269,11 +289,13 @@ TEST(framesThatTheDeviceCannotTakeAreNamed) {
   const Opened opened = open(policy);
   ImagePipelineRequest request;
   request.frames = {{8, 6, false}, {9, 7, false}};
-  for (int i = 0; i < 2; ++i) expect(opened.session->refusesFrames(request).empty(), "two frames to be taken");
+  for (int i = 0; i < 2; ++i)
+    expect(opened.session->refusesFrames(request).empty(), "two frames to be taken");
   request.frames.push_back({8, 6, false});
   for (int i = 0; i < 2; ++i) {
     const std::string reason = opened.session->refusesFrames(request);
-    expect(reason.find("found 3 that make 144 bytes") != std::string::npos, "the sizes in: " + reason);
+    expect(reason.find("found 3 that make 144 bytes") != std::string::npos,
+           "the sizes in: " + reason);
   }
   Session bare(SmallPolicy::parts({}, std::make_shared<DeviceRecord>(), false), policy.request());
   expect(bare.refusesFrames(request) == "this build has no kernels", "no kernels to be said");
@@ -287,7 +309,8 @@ TEST(compiledKernelsAreGivenToTheNextSession) {
     const auto record = std::make_shared<DeviceRecord>();
     Session session(SmallPolicy::parts({}, record), request);
     expectResult(session, policy, prepare(session, policy, ids), ids, 1);
-    expect(record->compiled == wanted, std::to_string(wanted) + " compiled, found " + std::to_string(record->compiled));
+    expect(record->compiled == wanted,
+           std::to_string(wanted) + " compiled, found " + std::to_string(record->compiled));
     const SessionKernels kernels = session.kernels();
     expect(kernels.prepare.refused.empty() && kernels.step.refused.empty(), "kernels to be taken");
     request.prepare.kernels = kernels.prepare.bytes;
@@ -296,7 +319,8 @@ TEST(compiledKernelsAreGivenToTheNextSession) {
   request.step.kernels = {1, 2, 3};
   Session session(SmallPolicy::parts({}, std::make_shared<DeviceRecord>()), request);
   expectResult(session, policy, prepare(session, policy, ids), ids, 2);
-  expect(session.kernels().step.refused == "not this device's", "others to be refused, and the session to run");
+  expect(session.kernels().step.refused == "not this device's",
+         "others to be refused, and the session to run");
 }
 
 TEST(everyCallFailsOnce) {
@@ -318,8 +342,10 @@ TEST(everyCallFailsOnce) {
         hasFailed = wholeLife(policy, options, record).find("made to fail") != std::string::npos;
       } catch (const Failure& failure) {
         hasFailed = true;
-        expect(failure.kind == FailureKind::kMemory || failure.kind == FailureKind::kDevice, "a typed failure " + when);
-        expect(failure.kind != FailureKind::kMemory || failure.needed > 0, "the bytes needed " + when);
+        expect(failure.kind == FailureKind::kMemory || failure.kind == FailureKind::kDevice,
+               "a typed failure " + when);
+        expect(failure.kind != FailureKind::kMemory || failure.needed > 0,
+               "the bytes needed " + when);
       }
       // waiting while closing is not an error of the caller
       expect(hasFailed || n > whole->calls - 3, "a failure " + when);
@@ -353,7 +379,8 @@ TEST(runGoesOnAfterMemoryRanOut) {
       } else {
         const Failure repeated = failureOf([&] { run(again, policy, state, 1); });
         expect(repeated.kind == FailureKind::kDevice, "a broken device to stay broken");
-        expect(std::strstr(repeated.what(), "opened again") != nullptr, "the next step to be named");
+        expect(std::strstr(repeated.what(), "opened again") != nullptr,
+               "the next step to be named");
         ++broken;
       }
     }
@@ -376,12 +403,13 @@ TEST(aCaptureThatFailsCostsTheGraphAlone) {
     expect(reason.find(wanted) != std::string::npos, std::string(wanted) + " in: " + reason);
     for (int seed = 1; seed < 5; ++seed) {
       expect(expectResult(session, policy, a, first, seed).empty(), "it to be said once");
-      expect(expectResult(session, policy, b, second, seed).empty(), "it to be said once for all lengths");
+      expect(expectResult(session, policy, b, second, seed).empty(),
+             "it to be said once for all lengths");
       const StepResult result = run(session, policy, a, seed);
       expect(!result.isFirst && result.computeMs > 0, "the times of a run without a graph");
     }
-    expect(record->capturesTried == (isAsked ? 0 : 2), "a length to be tried once, found " +
-                                                           std::to_string(record->capturesTried));
+    expect(record->capturesTried == (isAsked ? 0 : 2),
+           "a length to be tried once, found " + std::to_string(record->capturesTried));
     expect(record->captures == 0 && record->launches == 0, "no graph");
     session.close();
     expectClean(*record, "after captures that failed");
@@ -422,7 +450,8 @@ TEST(enginesThatAskForNoScratchMemoryGetSome) {
   const auto ids = policy.ids(10, 1);
   const auto without = [](const Blob& plan) {
     std::vector<uint8_t> text(plan.data, plan.data + plan.bytes);
-    for (const char letter : std::string("scratch 0\n")) text.push_back(static_cast<uint8_t>(letter));
+    for (const char letter : std::string("scratch 0\n"))
+      text.push_back(static_cast<uint8_t>(letter));
     return Blob::of(text);
   };
   for (const bool both : {true, false}) {
@@ -433,7 +462,8 @@ TEST(enginesThatAskForNoScratchMemoryGetSome) {
     Session session(SmallPolicy::parts({}, record), std::move(request));
     const uint64_t state = prepare(session, policy, ids);
     for (int seed = 0; seed < 3; ++seed) expectResult(session, policy, state, ids, seed);
-    expect(session.memory().bytes[static_cast<int>(MemoryUse::kScratch)] == 1 << 20, "1 MiB of scratch memory");
+    expect(session.memory().bytes[static_cast<int>(MemoryUse::kScratch)] == 1 << 20,
+           "1 MiB of scratch memory");
     expect(record->captures == 1, "the graph");
     session.close();
     expectClean(*record, "after engines without scratch memory");
@@ -445,11 +475,12 @@ TEST(memoryThatIsTooSmallIsNamed) {
   auto record = std::make_shared<DeviceRecord>();
   DeviceOptions options;
   options.capacity = 4500;
-  const Failure failure = failureOf([&] { Session(SmallPolicy::parts(options, record), policy.request()); });
+  const Failure failure =
+      failureOf([&] { Session(SmallPolicy::parts(options, record), policy.request()); });
   expect(failure.kind == FailureKind::kMemory, "kMemory");
   expect(failure.needed == 512 && failure.free == 404, "512 needed and 404 free, found " +
-                                                            std::to_string(failure.needed) + " and " +
-                                                            std::to_string(failure.free));
+                                                           std::to_string(failure.needed) +
+                                                           " and " + std::to_string(failure.free));
   expectClean(*record, "after a refused open");
 }
 
@@ -464,7 +495,8 @@ TEST(memoryIsAccounted) {
   uint64_t sum = 0;
   for (const uint64_t bytes : report.bytes) sum += bytes;
   expect(sum == opened.record->liveBytes, "the report to be all that is taken");
-  expect(report.bytes[static_cast<int>(MemoryUse::kWeights)] == 1024, "two weights an engine, 256 each");
+  expect(report.bytes[static_cast<int>(MemoryUse::kWeights)] == 1024,
+         "two weights an engine, 256 each");
   expect(report.freeBytes + sum == report.totalBytes, "free and taken to be all");
   session.release(state);
   session.release(state);
@@ -491,6 +523,7 @@ TEST(aThousandLives) {
 #if !defined(__SANITIZE_ADDRESS__)
   const size_t after = mallinfo2().uordblks;
   // less than malloc's smallest block a life; its own caches account for some
-  expect(after <= before + 16 * 1000, "no growth in 1,000 lives, found " + std::to_string(after - before) + " bytes");
+  expect(after <= before + 16 * 1000,
+         "no growth in 1,000 lives, found " + std::to_string(after - before) + " bytes");
 #endif
 }

@@ -100,7 +100,14 @@ export function engineOptions(
   options: Pick<TensorRtOptions, 'precision' | 'weights'>,
 ): Pick<
   CachedEnginesOptions,
-  'precision' | 'weights' | 'promptLength' | 'targets' | 'device' | 'optimizationLevel' | 'workspaceBytes'
+  | 'precision'
+  | 'weights'
+  | 'promptLength'
+  | 'targets'
+  | 'device'
+  | 'capability'
+  | 'optimizationLevel'
+  | 'workspaceBytes'
 > {
   const recipes = recipeNames()
     .map(readRecipe)
@@ -118,6 +125,7 @@ export function engineOptions(
     promptLength: recipe.promptLength,
     targets: tensorRt.family === 'rtx1' ? [device.capability] : [],
     device: `sm_${device.capability} ${device.name}`,
+    capability: device.capability,
     optimizationLevel: recipe.optimizationLevel,
     workspaceBytes: recipe.workspaceBytes,
   };

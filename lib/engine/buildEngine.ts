@@ -59,7 +59,7 @@ export async function buildEngine(
       plugins: model.plugins,
     },
     ({ phase, parent, step, steps }) => {
-      // phases within phases come by the thousand and tell nothing
+      // nested phases come by the thousand and are of no use
       if (parent !== '' && !parent.startsWith('Building engine')) return;
       tell({
         step: `${model.name}: ${phase}`,
@@ -96,7 +96,7 @@ function failed(
   );
 }
 
-/** The next step for failures that explain themselves badly. */
+/** The next step for failures whose own message does not help. */
 function advice(tensorRt: FoundTensorRt, options: EngineOptions, reason: string): string {
   if (tensorRt.family !== 'rtx1' && /did not create a builder/.test(reason)) {
     return 'TensorRT builds on the GPU that will run the engine, and needs its driver: check nvidia-smi. Without a GPU, TensorRT-RTX builds: pip install tensorrt-rtx-cu13-libs, then --tensorrt with its folder and --target.';

@@ -6,14 +6,15 @@
 import { existsSync } from 'fs';
 import { fileURLToPath } from 'url';
 
-const OLDEST = [20, 9];
-const found = process.versions.node.split('.').map(Number);
+// As in package.json and scripts/install.mjs. The first with zlib.crc32.
+const NEEDED = '^20.15 || >=22.2';
+const [major, minor] = process.versions.node.split('.').map(Number);
 const main = new URL('../dist/cli/main.js', import.meta.url);
 
-if (found[0] < OLDEST[0] || (found[0] === OLDEST[0] && found[1] < OLDEST[1])) {
+if (!(major > 22 || (major === 22 && minor >= 2) || (major === 20 && minor >= 15))) {
   console.error(
-    'semanticvla needs Node >= ' +
-      OLDEST.join('.') +
+    'semanticvla needs Node ' +
+      NEEDED +
       ' and found ' +
       process.versions.node +
       '; install a newer one, for example with: npm install -g n && n lts',

@@ -18,6 +18,7 @@
 #include "reference/preprocessor.h"
 #include "support/base64.h"
 #include "support/busyWait.h"
+#include "support/lowRank.h"
 #include "support/team.h"
 #include "support/trimHeap.h"
 
@@ -25,8 +26,8 @@ namespace semanticvla {
 
 namespace {
 
-/// Memory of one `preprocessImages` call. Kept for the next one: new pages cost as much as half the
-/// arithmetic.
+/// Memory of one `preprocessImages` call, kept for the next one: fresh pages cost half as much as
+/// the arithmetic.
 struct PreprocessBuffers {
   std::vector<napi::OwnedFrame> frames;
   reference::Preprocessed output;
@@ -54,7 +55,7 @@ class BufferPool {
   }
 
  private:
-  /// Enough for calls that overlap; what unusually large frames needed is given back to the system.
+  /// Enough for overlapping calls. Buffers of unusually large frames are freed.
   static constexpr size_t kMaxFree = 2;
   static constexpr size_t kMaxBytes = size_t{16} << 20;
 
@@ -112,8 +113,8 @@ class PreprocessJob : public napi::Job {
 
 }  // namespace
 
-/// Everything JavaScript sees of the addon; lib/binding.ts states the same on one screen. One
-/// instance an environment, no statics, so worker threads may load it again.
+/// Everything JavaScript sees of the addon; lib/addon/binding.ts declares the same on one screen.
+/// One instance per environment and no statics, so worker threads can load it again.
 class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
  public:
   SemanticVlaAddon(Napi::Env, Napi::Object exports) {
@@ -128,6 +129,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("openCpuRuntime", &SemanticVlaAddon::openCpuRuntime),
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
+                    InstanceMethod("addLowRank", &SemanticVlaAddon::addLowRank),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("trimHeap", &SemanticVlaAddon::trimHeap),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
@@ -144,8 +146,8 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
         std::make_unique<PreprocessJob>(info.Env(), preprocessor_, pool_, info[0], info[1]));
   }
 
-  /// Single steps, on the JS thread: for checking one against a reference, not for the path of a
-  /// prediction.
+  /// Single steps, on the JS thread: to check each against a reference. Predictions do not come
+  /// through here.
   Napi::Value jpegRoundTrip(const Napi::CallbackInfo& info) {
     const napi::ImageView image = napi::toImage(info, 0);
     std::vector<uint8_t> out(image.bytes());
@@ -202,7 +204,23 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   }
 
-  /// On the JS thread, which is the one whose clock is checked.
+  /// On the JS thread: callers pass a few MB at a time, which takes milliseconds.
+  Napi::Value addLowRank(const Napi::CallbackInfo& info) {
+    const napi::FloatsView weights = napi::toWritableFloats(info[0], "weights");
+    const napi::FloatsView a = napi::toWritableFloats(info[1], "a");
+    const napi::FloatsView b = napi::toWritableFloats(info[2], "b");
+    const size_t rank = napi::toInt(info[3], "rank", 1, 1 << 16);
+    const size_t rows = b.length / rank, columns = a.length / rank;
+    if (a.length != columns * rank || b.length != rows * rank || weights.length != rows * columns) {
+      throw Napi::RangeError::New(
+          info.Env(), "expected weights [rows, columns], a [rank, columns] and b [rows, rank]");
+    }
+    const bool isFinite =
+        semanticvla::addLowRank(weights.data, rows, columns, a.data, b.data, rank);
+    return Napi::Boolean::New(info.Env(), isFinite);
+  }
+
+  /// On the JS thread, whose clock is the one under test.
   Napi::Value busyWait(const Napi::CallbackInfo& info) {
     const int microseconds = napi::toInt(info[0], "microseconds", 0, 1000000);
     const BusyWait wait = busyClock_.wait(microseconds * 1e-3);
@@ -229,9 +247,9 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
   reference::Preprocessor preprocessor_;
   BufferPool pool_;
   BusyClock busyClock_;
-  /// Apart from the other, since a build takes seconds to minutes. Started by the first build.
+  /// A queue of its own, since a build takes seconds to minutes. Started by the first build.
   std::unique_ptr<napi::EngineBuilds> builds_;
-  /// Started by the first job. Last member: its thread uses the ones above and ends first.
+  /// Started by the first job. The last member: its thread uses those above and must end first.
   std::unique_ptr<napi::Queue> queue_;
 };
 

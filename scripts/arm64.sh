@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The program as on a Jetson, on another machine: everything native is compiled for aarch64 by GCC's cross compiler and runs
+# Runs the program as on a Jetson, on another machine: everything native is compiled for aarch64 by GCC's cross compiler and runs
 # in QEMU's emulation of an Arm processor, under Node's own arm64 build. Results are those of Arm code; times are not.
 #
-#   scripts/arm64.sh                what follows, but `install` and `node`
+#   scripts/arm64.sh                all of the below except `install` and `node`
 #   scripts/arm64.sh addon          sources and flags of binding.gyp, warnings as errors, into the cache; prints the file
-#   scripts/arm64.sh golden         the cheapest part that tells: pixels and one chunk, compared; prints JSON (test/scripts/arm64Golden.ts)
+#   scripts/arm64.sh golden         the cheapest meaningful check: compares pixels and one chunk; prints JSON (test/scripts/arm64Golden.ts)
 #   scripts/arm64.sh tests [WORD..] tests under emulation: those whose path contains a WORD, else a selection
 #   scripts/arm64.sh kernels [WORD..] the CUDA kernels through the stand-in for CUDA, against their twins (scripts/kernelTests.sh)
 #   scripts/arm64.sh tensorrt       CUDA kernels and TensorRT modules by CMake, one for each set of headers; linked, not run
@@ -14,7 +14,7 @@
 #   scripts/arm64.sh --check [addon] only look: prints the cache's folder, or ends with code 3 and says what is missing
 #
 # ARM64_CPU names the processor to QEMU. cortex-a76 (default): Armv8.2 with dot products and half floats, as Orin's Cortex-A78AE.
-# max: SVE2, bfloat16 and int8 matrices besides, as Thor's Neoverse-V3AE. What weak ordering of memory breaks, only a board shows.
+# max: SVE2, bfloat16 and int8 matrices besides, as Thor's Neoverse-V3AE. Faults of weak memory ordering show only on a board.
 # The cache is ${SEMANTICVLA_TOOLCHAINS:-${XDG_CACHE_HOME:-~/.cache}/semanticvla}/arm64-<versions>; objects and copies go to
 # build-arm64/. Exit codes: 0 good, 1 something failed, 2 bad option, 3 something is missing.
 set -euo pipefail
@@ -108,7 +108,7 @@ fetch() {
   mv -T "$made" "$home"
 }
 
-# A build belongs to its sources, flags and compiler, and is kept in the cache. With `look` it is not made.
+# Builds are kept in the cache by sources, flags and compiler. With `look` a missing one is not made.
 addon() {
   local settings flags sources key out made fused
   settings=$(python3 - <<'EOF'
@@ -135,7 +135,7 @@ EOF
     fi
     $triplet-g++ -shared -pthread "$made"/*.o -o "$made/semanticvla.node"
     rm "$made"/*.o
-    # another run may have been first; its build is the same
+    # another run may have finished first; its build is the same
     mv -T "$made" "$out" 2>/dev/null || true
   fi
   # Each step must round as the reference's does; left alone, GCC fuses multiplication and addition on aarch64.
@@ -147,7 +147,7 @@ EOF
   built=$out/semanticvla.node
 }
 
-# A folder with the Arm addon where a checkout has this machine's.
+# A folder with the Arm addon in the place of this machine's.
 new_tree() {
   addon
   mkdir -p "$work"
@@ -173,7 +173,7 @@ copy() {
   done
 }
 
-# sharp's Arm package lies in the cache. esbuild (tsx) may be this machine's own, since it only rewrites text.
+# sharp's Arm package is in the cache. esbuild (tsx) can be this machine's own, since it only rewrites text.
 run_node() {
   local esbuild
   esbuild=$(node -p "require.resolve('@esbuild/linux-x64/bin/esbuild')")
@@ -199,10 +199,10 @@ EOF
 
 tests() {
   copy
-  # What another processor could change: pixels, floats, bits of integers, files, tokens, threads.
+  # What another processor could affect: pixels, floats, bits of integers, files, tokens, threads.
   local words=("$@")
   if [ ${#words[@]} -eq 0 ]; then
-    words=(transforms/ native/binding native/frontier checkpoint/safetensors checkpoint/crc32 checkpoint/torchArchive checkpoint/loraMerge
+    words=(transforms/ native/binding native/frontier checkpoint/safetensors checkpoint/torchArchive checkpoint/loraMerge
       support/ observation/npy observation/imageFile policy.test)
   fi
   run_node --import tsx scripts/test.ts --limit 1800 "${words[@]}"
@@ -239,7 +239,7 @@ tensorrt() {
   done
 }
 
-# The packages that npm chooses for linux/arm64, and the install script by the emulated Node: node-gyp, make and the cross compiler.
+# The packages that npm chooses for linux/arm64, and the install script under the emulated Node: node-gyp, make and the cross compiler.
 install() {
   local gyp
   gyp=$(dirname "$(dirname "$(realpath "$(command -v npm)")")")/node_modules/node-gyp/bin/node-gyp.js

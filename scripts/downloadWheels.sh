@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Wheels of scripts/nvidiaWheels.txt into a folder, each checked against its digests: what is not NVIDIA's file, byte for byte, is refused.
+# Wheels of scripts/nvidiaWheels.txt into a folder, each checked against its digest: a file that differs from NVIDIA's is refused.
 #
 #   scripts/downloadWheels.sh FOLDER NAME... [-- PIP_OPTION...]
 #

@@ -43,13 +43,13 @@ flock 9
 if [ -x "$nvcc" ] && [ ! -e "$tree/nvidia/cu13/include/nvtx3/nvToolsExt.h" ]; then
   work=$(mktemp -d "$base/nvcc-$version.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  # headers of NVTX (named ranges in profilers): trees that were fetched before they were asked for get them alone
+  # headers of NVTX (named ranges in profilers): added to older trees that lack them
   if "$here/downloadWheels.sh" "$work/wheels" nvidia-nvtx; then
     python3 -m zipfile -e "$work"/wheels/*.whl "$work/tree"
     # in one step, so that no compiler sees half of it
     mv "$work/tree/nvidia/cu13/include/nvtx3" "$tree/nvidia/cu13/include/nvtx3"
   else
-    # nvcc works without; the modules are then built without ranges
+    # nvcc works without them; the modules are then built without ranges
     echo "NVTX headers could not be fetched: profilers will show no named ranges." >&2
   fi
   rm -rf "$work"
@@ -67,7 +67,7 @@ if [ ! -x "$nvcc" ]; then
     python3 -m zipfile -e "$wheel" "$work/tree"
   done
   root=$work/tree/nvidia/cu13
-  # A wheel keeps no permissions that this way of unpacking would restore.
+  # Unpacking a wheel this way does not restore its permissions.
   chmod -R u+x "$root/bin" "$root/nvvm/bin"
   # nvcc looks for the runtime library in lib64.
   [ -e "$root/lib64" ] || ln -s lib "$root/lib64"

@@ -8,7 +8,7 @@
 #   scripts/fetchTensorRtRtx.sh --check   only look: prints the folder, or ends with code 3 when it is not there
 #
 # The folder is ${SEMANTICVLA_TOOLCHAINS:-${XDG_CACHE_HOME:-~/.cache}/semanticvla}/tensorrt-rtx-<version>/tensorrt_rtx_libs;
-# the headers are in include/ beside it. Where they cannot be had it says so and goes on: TENSORRT_ROOT names others.
+# the headers are in include/ beside it. Where they cannot be fetched it says so and goes on: TENSORRT_ROOT names others.
 # Needs python3 with pip, and the index that pip is configured for. Several may run at once: one fetches, the others wait.
 # Exit codes: 0 there, 2 bad option, 3 not there and could not be fetched.
 set -euo pipefail

@@ -91,7 +91,7 @@ const file = resolve(
 mkdirSync(dirname(file), { recursive: true });
 writeFileSync(file, '');
 const failures: string[] = [];
-/** On the disk at once: whatever happens next, it stays. */
+/** Written to disk at once, to survive whatever happens next. */
 const say = (line: string): void => {
   console.log(line);
   appendFileSync(file, `${line}\n`);
@@ -116,7 +116,7 @@ function command(part: string, program: string, args: readonly string[]): void {
   say(`- ${part}: ${outcome} in ${seconds} s (${program} ${args.join(' ')})`);
 }
 
-/** `told`: what is not there is said in the report. */
+/** `told`: the report says what is missing. */
 function foundFamilies(told: boolean): FoundTensorRt[] {
   const found: FoundTensorRt[] = [];
   for (const family of tensorRtFamilies) {
@@ -149,7 +149,7 @@ function latencyTable(rows: readonly LatencyRow[]): void {
   }
 }
 
-/** A step in a process of its own (gpu/step.ts); null: it failed, which is said. */
+/** A step in a process of its own (gpu/step.ts); null: it failed, and the report says so. */
 function step(name: string, tensorRt: FoundTensorRt | null, request: StepRequest): StepResult | null {
   const env = { ...process.env };
   if (tensorRt !== null) env.SEMANTICVLA_TENSORRT = tensorRt.library;

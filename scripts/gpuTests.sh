@@ -38,7 +38,7 @@ fi
 nvcc=${NVCC:-$(command -v nvcc || true)}
 if [ -z "$nvcc" ]; then nvcc=$(scripts/fetchNvcc.sh | tail -n 1) || exit 3; fi
 
-# -arch=native asks the driver. Several names give one program for all of them.
+# -arch=native asks the driver. Several names make one program for all of them.
 targets=()
 if [ "$arch" = native ]; then
   if $compileOnly; then echo 'Expected --arch with --compile-only: there is no GPU to ask.' >&2; exit 2; fi
@@ -73,7 +73,7 @@ if [ ! -x "$check" ]; then
   echo 'It comes with the CUDA toolkit; on JetPack: apt install cuda-sanitizer-12-6.' >&2
   exit 3
 fi
-# The sanitizer slows kernels down 10 to 100 times: the refusals and the shapes of every kind but the 300 random ones.
+# The sanitizer makes kernels 10 to 100 times slower: all refusals and shapes except the 300 random ones.
 if [ ${#filters[@]} -eq 0 ]; then filters=(SpecSizes Limits Masks Ties NotANumber Cameras Edges queryRows channelConcat film); fi
 for tool in 'memcheck --leak-check full' 'racecheck --racecheck-report all' initcheck synccheck; do
   echo "== compute-sanitizer --tool $tool"

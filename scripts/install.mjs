@@ -14,8 +14,9 @@ import { fileURLToPath } from 'url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
+// As in package.json and bin/semanticvla.js. The first with zlib.crc32.
+const NEEDED_NODE = '^20.15 || >=22.2';
 /** [major, minor] */
-const OLDEST_NODE = [20, 9];
 const OLDEST_PYTHON = [3, 8];
 const DEBIAN_TOOLS = 'apt-get install -y build-essential python3';
 
@@ -24,7 +25,7 @@ function fail(sentence) {
   process.exit(1);
 }
 
-/** Is `version` ("20.9.1", "Python 3.11.2") at least [major, minor]? */
+/** Is `version` ("Python 3.11.2") at least [major, minor]? */
 function atLeast(version, oldest) {
   const found = /(\d+)\.(\d+)/.exec(version);
   if (!found) return false;
@@ -33,9 +34,10 @@ function atLeast(version, oldest) {
 }
 
 function checkNode() {
-  if (!atLeast(process.versions.node, OLDEST_NODE)) {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (!(major > 22 || (major === 22 && minor >= 2) || (major === 20 && minor >= 15))) {
     fail(
-      `needs Node >= ${OLDEST_NODE.join('.')} and found ${process.versions.node}; install a newer one, for example with: npm install -g n && n lts`,
+      `needs Node ${NEEDED_NODE} and found ${process.versions.node}; install a newer one, for example with: npm install -g n && n lts`,
     );
   }
 }

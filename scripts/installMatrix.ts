@@ -6,7 +6,7 @@
  *
  *   node --import tsx scripts/installMatrix.ts                 all: half a minute each, most of it the compiler (ccache is used)
  *   node --import tsx scripts/installMatrix.ts npm12 yarn1@20  those whose name contains a word
- *   ... --reinstall                                            also lose ONNX Runtime's library, and do what doctor says then
+ *   ... --reinstall                                            also delete ONNX Runtime's library, and follow doctor's advice
  *
  * Needs the npm registry. Node and the managers come from it, into the cache folder. Exit codes: 0 all, 1 one failed, 2 usage.
  */
@@ -33,18 +33,18 @@ import { runnableTenLines } from './tenLines.ts';
 interface Manager {
   readonly name: string;
   readonly package: string;
-  /** Its program in the package. */
+  /** The program's path in the package. */
   readonly file: string;
   readonly nodes: readonly number[];
   /** Arguments that add the tarball. */
   add(tarball: string): readonly string[];
-  /** It ends with an error when it has blocked install scripts, and all else is done. */
+  /** It exits with an error when it has blocked install scripts, although everything else is done. */
   readonly failsOnBlocked?: boolean;
 }
 
 const root = join(import.meta.dirname, '..');
 const nodes: Readonly<Record<number, string>> = { 20: '20.20.2', 22: '22.23.5', 24: '24.22.3' };
-/** The npm that comes with each Node: beside pnpm and yarn it is there too. */
+/** The npm that comes with each Node, which is there beside pnpm and yarn too. */
 const npmOfNode: Readonly<Record<number, string>> = { 20: 'npm10', 22: 'npm10', 24: 'npm11' };
 
 const npm = (name: string, version: string, on: readonly number[]): Manager => ({

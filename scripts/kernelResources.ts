@@ -120,7 +120,7 @@ function faultsOf(usages: readonly Usage[], budgets: ReadonlyMap<string, Budget>
   return faults;
 }
 
-/** One line a kernel and architecture: the most that any of its variants needs. */
+/** One line per kernel and architecture: the most that any of its variants needs. */
 function table(usages: readonly Usage[], budgets: ReadonlyMap<string, Budget>): string {
   const groups = new Map<string, Usage[]>();
   for (const usage of usages) {
@@ -135,7 +135,7 @@ function table(usages: readonly Usage[], budgets: ReadonlyMap<string, Budget>): 
     const most = (of: (usage: Usage) => number): number => Math.max(...group.map(of));
     const registers = most((usage) => usage.registers);
     const budget = budgets.get(kernel);
-    // Registers are handed out in units of 8 a thread, 256 a warp.
+    // Registers are allocated in units of 8 per thread, 256 per warp.
     const blocks = budget ? Math.floor(65536 / (Math.ceil(registers / 8) * 8 * budget.threads)) : Number.NaN;
     lines.push(
       [
@@ -169,7 +169,7 @@ interface Compiled {
   readonly usages: readonly Usage[];
 }
 
-/** All kernels by nvcc, two compilers at a time; or the exit code when that cannot be. */
+/** Compiles all kernels with nvcc, two at a time; the exit code if that fails. */
 async function compileByNvcc(
   given: string | undefined,
   arch: string | undefined,

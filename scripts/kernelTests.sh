@@ -30,7 +30,7 @@ if [ -z "$build" ]; then echo 'Expected --build DIR: where objects and the progr
 cxx=${CXX:-g++}
 
 mkdir -p "$build"
-# The objects belong to these flags and this compiler.
+# Objects are valid for these flags and this compiler only.
 stamp="$("$cxx" --version | head -n 1) ${flags[*]}"
 if [ "$(cat "$build/stamp" 2>/dev/null)" != "$stamp" ]; then rm -f "$build"/*.o "$build"/*.d; fi
 echo "$stamp" >"$build/stamp"
@@ -44,7 +44,7 @@ for source in "${sources[@]}"; do
   [ -e "$source" ] || continue
   object=$build/$(echo "$source" | tr '/' '_').o
   objects+=("$object")
-  # An object is current when nothing that its compiler read is newer.
+  # An object is current when no file that went into it is newer.
   if [ -e "$object" ] && [ -e "${object%.o}.d" ]; then
     newer=false
     while read -r file; do

@@ -35,7 +35,7 @@ interface Counts {
 
 interface RunnerOptions {
   readonly dir: string;
-  /** What an earlier run printed of each file, by its path below the root; null: there was none. */
+  /** What an earlier run printed about each file, by its path below the root; null: there was none. */
   readonly before: ReadonlyMap<string, Counts> | null;
   readonly filters: readonly string[];
   readonly jobs: number;

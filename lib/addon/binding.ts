@@ -352,7 +352,6 @@ export interface NativeAddon {
   }): Promise<Uint8Array>;
   /** The GPUs that a module's driver shows. Throws NativeFailure. */
   listDevices(module: string): readonly NativeDevice[];
-  /** Keep what it returns until `done` has settled. */
   openSession(
     request: NativeSessionRequest,
     onProgress: (progress: { readonly done: number; readonly total: number }) => void,
@@ -372,6 +371,11 @@ export interface NativeAddon {
    * another character, and `text` is partly overwritten. The length must be a multiple of 4.
    */
   decodeBase64(text: Uint8Array): number;
+  /**
+   * LoRA's merge in float32, in place, on the JS thread: `weights` [rows, columns] += `b` [rows, rank] * `a` [rank, columns],
+   * where each sum runs in the order of the rank. Returns whether every result is finite (native/support/lowRank.h).
+   */
+  addLowRank(weights: Float32Array, a: Float32Array, b: Float32Array, rank: number): boolean;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
   buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
@@ -395,6 +399,7 @@ export interface NativeAddon {
 
 /** The keys of `NativeAddon`, for the test that compares them with what the compiled file exports. */
 export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
+  addLowRank: true,
   buildEngine: true,
   busyWait: true,
   trimHeap: true,

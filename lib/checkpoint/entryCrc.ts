@@ -1,7 +1,7 @@
 /** The CRC of an archive's entry, checked where its bytes are read anyway. */
 
+import { crc32 } from 'node:zlib';
 import { SemanticVlaError } from '../support/errors.ts';
-import { crc32 } from './crc32.ts';
 import type { TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';
 

@@ -62,7 +62,8 @@ export async function readLoraScale(dir: string): Promise<LoraScale> {
  * Cached result, or makes it now.
  *
  * @param archives all that were opened  @param scale null when nothing is merged
- * @throws LORA_INVALID, TORCH_ARCHIVE_INVALID, TENSOR_NOT_FINITE, CACHE_UNWRITABLE; the signal's reason
+ * @throws LORA_INVALID, TORCH_ARCHIVE_INVALID, TENSOR_NOT_FINITE, CACHE_UNWRITABLE; ADDON_NOT_BUILT where LoRA is merged;
+ *   the signal's reason
  */
 export async function makeWeights(
   makings: readonly WeightMaking[],

@@ -67,8 +67,16 @@ export function isFloat(view: Pick<TensorView, 'dtype'>): boolean {
   return view.dtype === 'F64' || view.dtype === 'F32' || view.dtype === 'F16' || view.dtype === 'BF16';
 }
 
-/** Bytes of (a part of) `view`, starting at an element boundary, as float32. `bytes` must be aligned to its elements. */
-export function widenToFloat32(view: TensorView, bytes: Uint8Array): Float32Array {
+/**
+ * Bytes of (a part of) `view`, starting at an element boundary, as float32. `bytes` must be aligned to its elements.
+ *
+ * @param room for BF16, as many numbers: new memory costs as much as the widening
+ */
+export function widenToFloat32(
+  view: TensorView,
+  bytes: Uint8Array,
+  room?: Float32Array<ArrayBuffer>,
+): Float32Array {
   requireLittleEndian();
   requireFloat(view);
   const { buffer, byteOffset, byteLength } = bytes;
@@ -78,7 +86,7 @@ export function widenToFloat32(view: TensorView, bytes: Uint8Array): Float32Arra
     case 'F64':
       return Float32Array.from(new Float64Array(buffer, byteOffset, byteLength / 8));
     case 'BF16':
-      return fromBfloat16(new Uint16Array(buffer, byteOffset, byteLength / 2));
+      return fromBfloat16(new Uint16Array(buffer, byteOffset, byteLength / 2), room);
     default:
       return widenFloat16(new Uint16Array(buffer, byteOffset, byteLength / 2));
   }

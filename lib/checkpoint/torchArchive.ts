@@ -4,9 +4,9 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
+import { crc32 } from 'node:zlib';
 import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readExactly } from '../support/fileAccess.ts';
-import { crc32 } from './crc32.ts';
 import { readPickle } from './pickle.ts';
 import type { PickleTensor, PickleValue } from './pickleValues.ts';
 import { dtypeBytes, type TensorDtype, type TensorView } from './tensorView.ts';

@@ -4,12 +4,12 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
+import { loadAddon } from '../addon/binding.ts';
 import { roundToBfloat16, toBfloat16 } from '../support/bfloat16.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { readInto } from '../support/fileAccess.ts';
 import { EntryCrc } from './entryCrc.ts';
 import type { SplitTensor } from './logicalTensors.ts';
-import { LowRankKernel } from './lowRank.ts';
 import { widenToFloat32 } from './readTensor.ts';
 import { elementCount } from './shapes.ts';
 import { dtypeBytes, type TensorView } from './tensorView.ts';
@@ -42,7 +42,7 @@ export function madeDtype({ how }: WeightMaking): 'F32' | 'BF16' {
 /**
  * Bytes of the finished weight; a block may be overwritten by the next.
  * @param input the file that holds all parts  @param archive the same where it is one, for its CRCs
- * @throws TENSOR_NOT_FINITE, TORCH_ARCHIVE_INVALID
+ * @throws TENSOR_NOT_FINITE, TORCH_ARCHIVE_INVALID; ADDON_NOT_BUILT where LoRA is merged
  */
 export async function* weightBlocks(
   input: FileHandle,
@@ -82,34 +82,31 @@ async function* mergedBlocks(
   const out = base.shape[0]!;
   const columns = elementCount(base.shape) / out;
   const rowsAtOnce = Math.min(out, Math.max(1, Math.floor(blockBytes / (columns * dtypeBytes.F32))));
+  const { addLowRank } = loadAddon();
   const loraA = await readWhole(input, archive, source.loraA);
   const loraB = await readWhole(input, archive, source.loraB);
   if (how !== 'merged') [loraA, loraB].forEach(roundToBfloat16);
   const inSteps = how === 'mergedInBfloat16';
-  const kernel = new LowRankKernel(loraA, loraB, rank, inSteps ? 1 : alpha / rank, rowsAtOnce);
-  const zeros = new Float32Array(inSteps ? rowsAtOnce * columns : 0);
+  const factors = inSteps ? loraB : loraB.map((value) => (alpha / rank) * value);
   const crc = new EntryCrc(archive, base);
   const rowBytes = columns * dtypeBytes[base.dtype];
+  // used for every block
+  const allBytes = new Uint8Array(rowsAtOnce * rowBytes);
+  const room = new Float32Array(base.dtype === 'BF16' ? rowsAtOnce * columns : 0);
+  const allSums = new Float32Array(inSteps ? rowsAtOnce * columns : 0);
   for (let row = 0; row < out; row += rowsAtOnce) {
     const rows = Math.min(rowsAtOnce, out - row);
-    const isDirect = base.dtype === 'BF16' && !inSteps;
-    const bytes = isDirect ? kernel.source(rows) : new Uint8Array(rows * rowBytes);
+    const bytes = allBytes.subarray(0, rows * rowBytes);
     await readInto(input, bytes, base.offset + row * rowBytes, base.file, 'TORCH_ARCHIVE_INVALID');
     crc.update(bytes);
-    if (isDirect) {
-      yield finite(kernel.mergeBfloat16(row, rows), base.file, name);
-      continue;
-    }
-    const weights = widenToFloat32(base, bytes);
+    const weights = widenToFloat32(base, bytes, room.subarray(0, rows * columns));
     if (how !== 'merged') roundToBfloat16(weights);
-    if (!inSteps) {
-      yield finite(kernel.mergeFloat32(row, weights), base.file, name);
-      continue;
-    }
-    const { values } = kernel.mergeFloat32(row, zeros.subarray(0, weights.length));
-    const halves = addInBfloat16(weights, values, alpha / rank);
-    if (!areFinite(halves)) throw notFinite(base.file, name, 'finite weights after the LoRA merge');
-    yield new Uint8Array(halves.buffer);
+    const sums = inSteps ? allSums.subarray(0, weights.length).fill(0) : weights;
+    const sumsAreFinite = addLowRank(sums, loraA, factors.subarray(row * rank, (row + rows) * rank), rank);
+    const made = inSteps ? addInBfloat16(weights, sums, alpha / rank) : sums;
+    const isSound = made instanceof Uint16Array ? areFinite(made) : sumsAreFinite;
+    if (!isSound) throw notFinite(base.file, name, 'finite weights after the LoRA merge');
+    yield new Uint8Array(made.buffer, made.byteOffset, made.byteLength);
   }
   crc.finish();
 }
@@ -128,11 +125,6 @@ function addInBfloat16(weights: Float32Array, sums: Float32Array, scale: number)
 function areFinite(halves: Uint16Array): boolean {
   for (let i = 0; i < halves.length; i++) if ((halves[i]! & 0x7f80) === 0x7f80) return false;
   return true;
-}
-
-function finite(merged: ReturnType<LowRankKernel['mergeFloat32']>, file: string, name: string): Uint8Array {
-  if (!merged.isFinite) throw notFinite(file, name, 'finite weights after the LoRA merge');
-  return new Uint8Array(merged.values.buffer, merged.values.byteOffset, merged.values.byteLength);
 }
 
 function notFinite(file: string, name: string, expected: string): SemanticVlaError {

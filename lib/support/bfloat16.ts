@@ -14,11 +14,11 @@ export function toBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   return halves;
 }
 
-/** Exact. */
-export function fromBfloat16(halves: Uint16Array): Float32Array<ArrayBuffer> {
-  const words = new Uint32Array(halves.length);
+/** Exact. @param out as many numbers */
+export function fromBfloat16(halves: Uint16Array, out = new Float32Array(halves.length)): Float32Array {
+  const words = new Uint32Array(out.buffer, out.byteOffset, out.length);
   for (let i = 0; i < halves.length; i++) words[i] = halves[i]! << 16;
-  return new Float32Array(words.buffer);
+  return out;
 }
 
 /** The upper half of `word` plus a carry where the lower half is above the middle, or in it and the upper half is odd. */

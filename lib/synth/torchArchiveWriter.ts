@@ -5,7 +5,7 @@
  */
 
 import { basename } from 'node:path';
-import { crc32 } from '../checkpoint/crc32.ts';
+import { crc32 } from 'node:zlib';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type BufferPool, FileSink, type FileSinkOptions } from './fileSink.ts';
 import { pickleStateDict } from './pickleWriter.ts';

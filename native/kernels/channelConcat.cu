@@ -1,4 +1,4 @@
-// One block a row. It replaces extraction and concatenation: the query rows go from the tower's
+// One block per row. It replaces extraction and concatenation: the query rows go from the tower's
 // output straight into the projector's input.
 
 #include "kernels/channelConcat.h"

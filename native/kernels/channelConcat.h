@@ -4,9 +4,9 @@
 
 namespace semanticvla::kernels {
 
-/// Sparse fusion, first half (docs/model.md, "Sparse fusion / projection"): row i of `joined` is row
-/// `leftFirst + i` of `left`, then row i of `right`. With `leftFirst` and `leftRows` the query rows
-/// are taken straight from the tower's output [prefix + patches + queries].
+/// Sparse fusion, first half (docs/model.md, "Sparse fusion / projection"): row i of `joined` is
+/// row `leftFirst + i` of `left`, then row i of `right`. With `leftFirst` and `leftRows` the query
+/// rows are taken straight from the tower's output [prefix + patches + queries].
 struct ChannelConcatParams {
   DataType type = DataType::kFloat32;
   int32_t images = 0;

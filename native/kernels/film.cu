@@ -10,7 +10,7 @@ namespace semanticvla::kernels {
 namespace {
 
 constexpr int kThreads = 256;
-/// Rows of a block.
+/// Rows per block.
 constexpr int kRows = 8;
 
 template <typename T>

@@ -4,7 +4,8 @@
 
 namespace semanticvla::kernels {
 
-/// FiLM (docs/model.md, "DINOv2"): x * (1 + gamma) + beta for every token, gamma and beta shared by all.
+/// FiLM (docs/model.md, "DINOv2"): x * (1 + gamma) + beta for every token, gamma and beta shared by
+/// all.
 struct FilmParams {
   DataType type = DataType::kFloat32;
   int32_t rows = 0;

@@ -18,14 +18,14 @@ constexpr int kWarps = kThreads / 32;
 
 // ---- similarity and scores ----
 
-/// Patches a block takes, and columns of W it stages at a time. 8 x 64 similarities make 16 sums a
-/// thread; 8 patches a block give 64 blocks for two images of 256.
+/// Patches per block, and columns of W staged at a time. 8 x 64 similarities make 16 sums per
+/// thread; 8 patches per block give 64 blocks for two images of 256.
 constexpr int kTilePatches = 8;
 constexpr int kTileColumns = 64;
 /// Row length in shared memory: a multiple of 4 for aligned fours, and 4 banks further from row to
 /// row, so that eight lanes read fours of eight rows without conflict.
 constexpr int kStagedRow = kTileColumns + 4;
-/// Fours a thread stages: 16 threads cover a row's 64 columns, 16 rows at a time.
+/// Fours that a thread stages: 16 threads cover a row's 64 columns, 16 rows at a time.
 constexpr int kFoursPerRow = kTileColumns / 4;
 constexpr int kRowsPerStep = kThreads / kFoursPerRow;
 constexpr int kTextSteps = kMaxTextTokens / kRowsPerStep;
@@ -43,12 +43,12 @@ struct Reduced {
 
 struct Selection {
   uint32_t keys[kMaxPatches];
-  /// One bit a patch: it is kept.
+  /// One bit per patch: it is kept.
   uint32_t keptBits[kMaxPatches / 32];
   int32_t chosen[kMaxTopk];
 };
 
-/// What the block works with, one after the other.
+/// The block's shared memory, by phase: each use follows the one before.
 union Scratch {
   Staged staged;
   Reduced reduced;
@@ -193,7 +193,7 @@ __device__ inline void scoreTile(const InstructionTopKParams& p, Scratch& shared
   }
 }
 
-// ---- who goes on ----
+// ---- the last block ----
 
 /// True in every thread of the image's last block, once the scores of all others can be read. The
 /// counter wraps to zero, which is what the next launch expects.
@@ -203,7 +203,7 @@ __device__ inline bool isLastOfImage(uint32_t* tickets, int& last) {
   if (threadIdx.x == 0) {
     __threadfence();
     const unsigned ticket = atomicInc(&tickets[blockIdx.y], gridDim.x - 1);
-    // And what the others wrote before their tickets comes before this block's reads.
+    // The others' writes before their tickets come before this block's reads.
     __threadfence();
     last = ticket == gridDim.x - 1;
   }
@@ -296,9 +296,8 @@ template <typename T>
 Status launchTyped(const InstructionTopKParams& p, cudaStream_t stream) {
   const dim3 tiles(ceilDivide(p.patches, kTilePatches), p.images);
   const bool fours = inFours<T>(p.patchRows, p.width) && inFours<T>(p.textRows, p.width);
-  return fours
-             ? launch(instructionTopKKernel<T, true>, tiles, dim3(kThreads), 0, stream, p)
-             : launch(instructionTopKKernel<T, false>, tiles, dim3(kThreads), 0, stream, p);
+  return fours ? launch(instructionTopKKernel<T, true>, tiles, dim3(kThreads), 0, stream, p)
+               : launch(instructionTopKKernel<T, false>, tiles, dim3(kThreads), 0, stream, p);
 }
 
 }  // namespace

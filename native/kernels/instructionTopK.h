@@ -4,15 +4,15 @@
 
 namespace semanticvla::kernels {
 
-/// Limits of the kernel. The spec's sizes are 256 patches, 64 text tokens and 32 kept.
+/// Limits of the kernel. The model has 256 patches, 64 text tokens and keeps 32.
 constexpr int32_t kMaxPatches = 1024;
 constexpr int32_t kMaxTextTokens = 64;
 constexpr int32_t kMaxTopk = 256;
-/// Images of one launch. The plugin keeps one ticket for each.
+/// Most images of one launch. The plugin keeps one ticket for each.
 constexpr int32_t kMaxImages = 256;
 
-/// ID-Pruner, patch side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
-/// contiguous.
+/// ID-Pruner, patch side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens.
+/// All rows contiguous.
 struct InstructionTopKParams {
   DataType type = DataType::kFloat32;
   int32_t images = 0;
@@ -58,8 +58,8 @@ inline Status checkInstructionTopK(const InstructionTopKParams& p) {
   return kOk;
 }
 
-/// Similarity, mean score over all M columns, selection and gather. What it defines beyond the
-/// spec:
+/// Similarity, mean score over all M columns, selection and gather. What it defines beyond
+/// docs/model.md:
 /// - a row whose squared length is NaN or overflows float32 is NaN in every unmasked similarity;
 /// - the score is the sum over the columns in ascending order, divided by M;
 /// - a NaN score ranks last; equal scores, two NaN too, rank the lower index first;

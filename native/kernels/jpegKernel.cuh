@@ -21,14 +21,14 @@ constexpr int kChromaAcross = kTileWidth / 16 + 1;
 constexpr int kChromaDown = kTileHeight / 16 + 1;
 constexpr int kChromaBlocks = kChromaAcross * kChromaDown;
 constexpr int kBlocks = kLumaBlocks + 2 * kChromaBlocks;
-/// One thread a row or column of a block, and those that only see to pixels.
+/// One thread per row or column of a block, and those that only handle pixels.
 constexpr int kTransformThreads = 8 * kBlocks;
 constexpr int kJpegThreads = 512;
 static_assert(kTransformThreads <= kJpegThreads, "a thread for each line");
 
 struct JpegShared {
-  /// Differences from 128, coefficients, then samples. Two elements more a row: 8 threads that walk
-  /// down rows then meet different banks.
+  /// Differences from 128, coefficients, then samples. Two elements of padding per row, so that 8
+  /// threads walking down rows hit different banks.
   int16_t block[kBlocks][8][10];
 };
 
@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kJpegThreads) jpegKernel(const PreprocessJob j
   __syncthreads();
 
   const bool transforms = thread < kTransformThreads;
-  int16_t(*const block)[10] = shared.block[transforms ? thread / 8 : 0];
+  int16_t (*const block)[10] = shared.block[transforms ? thread / 8 : 0];
   const int line = thread % 8;
   int16_t v[8];
   // 3. Forward along rows.

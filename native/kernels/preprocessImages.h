@@ -75,7 +75,7 @@ struct PreprocessImagesParams {
   size_t workspaceBytes = 0;
 };
 
-/// Whether a frame takes JPEG and resize.
+/// Whether a frame goes through JPEG and resize.
 constexpr bool isResized(const PreprocessFrame& frame) {
   return frame.width != kReferenceSide || frame.height != kReferenceSide;
 }
@@ -87,7 +87,7 @@ inline size_t decodedBytes(const PreprocessFrame& frame, bool jpeg) {
   return (bytes + 15) / 16 * 16;
 }
 
-/// Bytes of `workspace`, aligned to 16, for these frames (sizes are looked at, pointers are not).
+/// Bytes of `workspace`, aligned to 16, for these frames (from their sizes; pointers are not read).
 inline size_t preprocessImagesWorkspace(const PreprocessImagesParams& p) {
   size_t bytes = 0;
   for (int32_t i = 0; i < p.images && i < kMaxFrames; ++i)

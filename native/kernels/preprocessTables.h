@@ -8,11 +8,11 @@
 namespace semanticvla::kernels {
 
 /// Filter taps and crop neighbours for frames and towers of given sizes, made on the host by the
-/// reference's arithmetic (a device's sine is another). One block of bytes: the caller keeps a copy
+/// reference's arithmetic (a device's sine differs). One block of bytes: the caller keeps a copy
 /// of it in device memory as long as the sizes are these.
 class PreprocessTables {
  public:
-  /// Sizes are those of `params.frames`, and `params.imageSide`; pointers are not looked at.
+  /// Reads the sizes in `params.frames` and `params.imageSide`, and no pointer.
   explicit PreprocessTables(const PreprocessImagesParams& params);
 
   const std::vector<uint8_t>& bytes() const { return bytes_; }

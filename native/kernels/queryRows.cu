@@ -1,4 +1,4 @@
-// One block a row: rows are contiguous, so a block copies whole sectors.
+// One block per row: rows are contiguous, so a block copies whole sectors.
 
 #include "kernels/copyRows.cuh"
 #include "kernels/launch.cuh"

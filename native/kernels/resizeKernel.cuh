@@ -14,7 +14,7 @@
 namespace semanticvla::kernels {
 
 constexpr int kResizeThreads = 384;
-/// Output rows of a block: more of them share the rows they need, fewer spread over more blocks.
+/// Output rows per block: more share the rows they need, fewer spread over more blocks.
 constexpr int kPlainRows = 2;
 constexpr int kAgainRows = 4;
 /// A thread has one column of S; a block's share is a strip of the image when S is more.
@@ -38,7 +38,7 @@ __device__ inline uint8_t roundSample(float x) {
   return static_cast<uint8_t>(static_cast<int>(fminf(fmaxf(rounded, 0.0f), 255.0f)));
 }
 
-/// What a thread loads of a row at once.
+/// The unit in which a thread loads a row.
 template <int Count>
 struct alignas(Count) Bytes {
   uint8_t at[Count];

@@ -30,7 +30,7 @@ constexpr Status kSmallWorkspace = -4;
 /// A value is outside its range: the temperature, a row range, an unknown data type.
 constexpr Status kBadValue = -5;
 
-/// One line for a message. For a launch error it only says so: cudaGetErrorString has the words.
+/// One line for a message. Launch errors are only named as such: cudaGetErrorString describes them.
 inline const char* statusText(Status status) {
   switch (status) {
     case kOk:

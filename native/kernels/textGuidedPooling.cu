@@ -16,7 +16,7 @@ constexpr int kWarps = kThreads / 32;
 /// Channels of a block; the threads beyond them split the patches.
 constexpr int kColumns = 64;
 constexpr int kGroups = kThreads / kColumns;
-/// Tokens softened and pooled at a time: one a warp.
+/// Tokens softened and pooled at a time: one per warp.
 constexpr int kTokens = kWarps;
 
 struct PoolingShared {
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kThreads) poolingKernel(const TextGuidedPoolin
   T* pooled = static_cast<T*>(p.pooled) + image * p.topk * p.width + channel;
   for (int first = 0; first < p.topk; first += kTokens) {
     const int tokens = min(kTokens, p.topk - first);
-    // 3. Softmax over the patches, one warp a token.
+    // 3. Softmax over the patches, one warp per token.
     if (warp < tokens) {
       softmaxColumn(similarity, p.patches, p.textTokens, shared.chosen[first + warp], p.temperature,
                     lane, weights + warp * p.patches);

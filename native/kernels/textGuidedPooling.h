@@ -4,8 +4,8 @@
 
 namespace semanticvla::kernels {
 
-/// ID-Pruner, text side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens. All rows
-/// contiguous.
+/// ID-Pruner, text side (docs/model.md, "ID-Pruner"). I images, N patches, W wide; M text tokens.
+/// All rows contiguous.
 struct TextGuidedPoolingParams {
   DataType type = DataType::kFloat32;
   int32_t images = 0;
@@ -41,7 +41,7 @@ inline Status checkTextGuidedPooling(const TextGuidedPoolingParams& p) {
 }
 
 /// Mean score of each text token over the patches, selection, softmax over the patches and
-/// weighted sum. What it defines beyond the spec:
+/// weighted sum. What it defines beyond docs/model.md:
 /// - the score is the sum over the patches in ascending order, divided by N;
 /// - a NaN score ranks last; equal scores, two NaN too, rank the lower index first;
 /// - weights and sums stay float32; only the result is rounded to `type`;

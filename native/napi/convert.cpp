@@ -7,7 +7,7 @@ namespace semanticvla::napi {
 
 namespace {
 
-/// Longest side and member count that the arithmetic below is written for.
+/// The longest side and the largest team that the arithmetic below is written for.
 constexpr int kMaxSide = 1 << 16;
 constexpr int kMaxThreads = 256;
 
@@ -54,6 +54,15 @@ BytesView toWritableBytes(const Napi::Value& value, const char* name) {
     throw Napi::TypeError::New(value.Env(), std::string("expected a Uint8Array for ") + name);
   }
   Napi::Uint8Array array = value.As<Napi::Uint8Array>();
+  return {array.Data(), array.ElementLength()};
+}
+
+FloatsView toWritableFloats(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() ||
+      value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    throw Napi::TypeError::New(value.Env(), std::string("expected a Float32Array for ") + name);
+  }
+  Napi::Float32Array array = value.As<Napi::Float32Array>();
   return {array.Data(), array.ElementLength()};
 }
 

@@ -10,8 +10,8 @@
 
 namespace semanticvla::napi {
 
-/// JS values to plain ones and back. TypeScript has validated and worded every error; what is
-/// checked here only keeps a wrong caller from reading or writing outside memory.
+/// JS values to C++ ones and back. TypeScript has validated the arguments and worded the errors;
+/// the checks here only keep a wrong caller from reading or writing out of bounds.
 
 /// A frame with its own copy of the pixels: JS may change the array while a thread works.
 struct OwnedFrame {
@@ -29,13 +29,19 @@ struct ImageView {
   size_t bytes() const { return static_cast<size_t>(width) * height * 3; }
 };
 
-/// A caller's bytes, where they are.
+/// A caller's bytes, in place.
 struct BytesView {
   uint8_t* data = nullptr;
   size_t length = 0;
 };
 
-/// Images of one call.
+/// A caller's floats, in place.
+struct FloatsView {
+  float* data = nullptr;
+  size_t length = 0;
+};
+
+/// Most images of one call.
 constexpr int kMaxImages = 1024;
 
 int toInt(const Napi::Value& value, const char* name, int low, int high);
@@ -48,7 +54,9 @@ ImageView toImage(const Napi::CallbackInfo& info, size_t first);
 const uint8_t* toBytes(const Napi::Value& value, const char* name, size_t length);
 /// All of a Uint8Array, in place: only for work that ends before the call returns.
 BytesView toWritableBytes(const Napi::Value& value, const char* name);
-/// Three numbers, one a channel.
+/// All of a Float32Array, in place: only for work that ends before the call returns.
+FloatsView toWritableFloats(const Napi::Value& value, const char* name);
+/// Three numbers, one per channel.
 std::array<float, 3> toChannels(const Napi::Value& value, const char* name);
 /// Writes into `frames`, whose buffers are reused.
 void toFrames(const Napi::Value& value, std::vector<OwnedFrame>& frames);

@@ -1,5 +1,6 @@
 #include "napi/cpuRuntime.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <exception>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "napi/convert.h"
+#include "napi/heldMemory.h"
 #include "napi/queue.h"
 #include "napi/settle.h"
 #include "onnx/graphPair.h"
@@ -22,12 +24,14 @@ using onnx::ElementType;
 using onnx::GraphPair;
 using onnx::Interruptible;
 
-/// The graphs, and what may have to be interrupted; a job that is on its way keeps them alive.
+/// The graphs, and the runs that can be interrupted. A pending job keeps them alive.
 struct Core {
   std::shared_ptr<const onnx::OrtApi> api;
   std::unique_ptr<GraphPair> graphs;
+  /// Of the graphs, after the last job.
+  std::atomic<uint64_t> heldBytes{0};
   std::mutex mutex;
-  /// Runs that were submitted and are not over.
+  /// Runs that were submitted and have not finished.
   std::set<Interruptible*> live;
 
   void interruptAll() {
@@ -38,13 +42,16 @@ struct Core {
 };
 
 /// What the functions of the JS object hold.
-struct Handle {
-  Handle(Napi::Env env, const std::string& library) : env(env), core(std::make_shared<Core>()) {
+struct Handle : std::enable_shared_from_this<Handle> {
+  Handle(Napi::Env env, const std::string& library)
+      : env(env), core(std::make_shared<Core>()), held(std::make_shared<HeldMemory>(env)) {
     core->api = std::make_shared<const onnx::OrtApi>(library);
     core->graphs = std::make_unique<GraphPair>(core->api);
     queue = std::make_unique<Queue>(env);
-    // Cleanup hooks run last in, first out: what runs is told to end before the queue waits for its thread.
-    if (napi_add_env_cleanup_hook(env, onEnvironmentExit, this) != napi_ok) throw Napi::Error::New(env);
+    // Cleanup hooks run last in, first out: what runs is told to end before the queue waits for its
+    // thread.
+    if (napi_add_env_cleanup_hook(env, onEnvironmentExit, this) != napi_ok)
+      throw Napi::Error::New(env);
   }
   ~Handle() { napi_remove_env_cleanup_hook(env, onEnvironmentExit, this); }
   Handle(const Handle&) = delete;
@@ -54,12 +61,13 @@ struct Handle {
     try {
       static_cast<Handle*>(handle)->core->interruptAll();
     } catch (const std::exception&) {
-      // what runs ends a little later then; there is nobody left to tell
+      // the run then ends a little later; nobody is left to tell
     }
   }
 
   Napi::Env env;
   std::shared_ptr<Core> core;
+  std::shared_ptr<HeldMemory> held;
   std::unique_ptr<Queue> queue;
 };
 
@@ -67,7 +75,7 @@ struct TypeName {
   ElementType type;
   const char* name;
 };
-/// Named as in lib/runtime/onnxMessages.ts.
+/// Named as in lib/addon/onnxMessages.ts.
 constexpr TypeName kTypeNames[] = {{ElementType::kFloat32, "float32"},
                                    {ElementType::kUint8, "uint8"},
                                    {ElementType::kInt32, "int32"},
@@ -91,12 +99,14 @@ std::vector<onnx::Tensor> toTensors(const Napi::Value& value) {
   for (uint32_t i = 0; i < names.Length(); ++i) {
     const Napi::Value name = names.Get(i);
     const Napi::Value entry = object.Get(name);
-    if (!entry.IsObject()) throw Napi::TypeError::New(value.Env(), "expected a tensor for each input");
+    if (!entry.IsObject())
+      throw Napi::TypeError::New(value.Env(), "expected a tensor for each input");
     const Napi::Object tensor = entry.As<Napi::Object>();
     const Napi::Value data = tensor.Get("data");
     const Napi::Value dims = tensor.Get("dims");
     if (!data.IsTypedArray() || !dims.IsArray()) {
-      throw Napi::TypeError::New(value.Env(), "expected a typed array for data and an array for dims of an input");
+      throw Napi::TypeError::New(
+          value.Env(), "expected a typed array for data and an array for dims of an input");
     }
     onnx::Tensor made;
     made.name = name.ToString().Utf8Value();
@@ -105,7 +115,8 @@ std::vector<onnx::Tensor> toTensors(const Napi::Value& value) {
     const Napi::Array lengths = dims.As<Napi::Array>();
     for (uint32_t axis = 0; axis < lengths.Length(); ++axis) {
       const int64_t length = lengths.Get(axis).ToNumber().Int64Value();
-      if (length < 0) throw Napi::RangeError::New(value.Env(), "expected no negative length in dims of an input");
+      if (length < 0)
+        throw Napi::RangeError::New(value.Env(), "expected no negative length in dims of an input");
       made.dims.push_back(length);
       count *= static_cast<size_t>(length);
     }
@@ -113,7 +124,8 @@ std::vector<onnx::Tensor> toTensors(const Napi::Value& value) {
     if (array.ByteLength() != count * onnx::elementBytes(made.type)) {
       throw Napi::RangeError::New(value.Env(), "expected as many numbers in data as dims say");
     }
-    const uint8_t* first = static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+    const uint8_t* first =
+        static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
     made.bytes.assign(first, first + array.ByteLength());
     tensors.push_back(std::move(made));
   }
@@ -124,13 +136,14 @@ std::vector<onnx::Tensor> toTensors(const Napi::Value& value) {
 template <typename Array>
 Napi::Value copyAs(Napi::Env env, const onnx::View& view) {
   Array array = Array::New(env, view.count);
-  if (view.count > 0) std::memcpy(array.Data(), view.data, view.count * onnx::elementBytes(view.type));
+  if (view.count > 0)
+    std::memcpy(array.Data(), view.data, view.count * onnx::elementBytes(view.type));
   return array;
 }
 
 Napi::Value fromView(Napi::Env env, const onnx::View& view) {
   Napi::Object object = Napi::Object::New(env);
-  // throws for a type that has no name here
+  // throws for a type that is not in the table
   onnx::elementBytes(view.type);
   for (const TypeName& candidate : kTypeNames) {
     if (candidate.type == view.type) object.Set("type", candidate.name);
@@ -158,28 +171,44 @@ Napi::Value fromView(Napi::Env env, const onnx::View& view) {
 
 /// Milliseconds of the monotonic clock that process.hrtime reads.
 double now() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::milli>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 /// Work on the graphs' thread that settles with `{outputs, ms, at}`.
 class GraphJob final : public Job {
  public:
   using Work = std::function<onnx::Outputs(GraphPair&, const Interruptible&)>;
-  GraphJob(Napi::Env env, std::shared_ptr<Core> core, Work work)
-      : Job(env), core_(std::move(core)), run_(std::make_shared<Interruptible>(core_->api)), work_(std::move(work)) {
+  GraphJob(Napi::Env env, const Handle& handle, Work work)
+      : Job(env),
+        core_(handle.core),
+        held_(handle.held),
+        run_(std::make_shared<Interruptible>(core_->api)),
+        work_(std::move(work)) {
     const std::lock_guard<std::mutex> lock(core_->mutex);
     core_->live.insert(run_.get());
   }
   ~GraphJob() override { over(); }
 
-  /// Still there for whoever wants to give up after the job is gone.
+  /// Outlives the job, so that a late `cancel` is harmless.
   std::shared_ptr<Interruptible> run() const { return run_; }
 
   void work() override {
     at_ = now();
-    outputs_ = work_(*core_->graphs, *run_);
+    try {
+      outputs_ = work_(*core_->graphs, *run_);
+    } catch (...) {
+      core_->heldBytes = core_->graphs->heldBytes();
+      throw;
+    }
+    core_->heldBytes = core_->graphs->heldBytes();
     ms_ = now() - at_;
     over();
+  }
+
+  void account() override {
+    if (const auto held = held_.lock()) held->set(core_->heldBytes);
   }
 
   Napi::Value result(Napi::Env env) override {
@@ -200,8 +229,10 @@ class GraphJob final : public Job {
     core_->live.erase(run_.get());
   }
 
-  // destroyed last: values lie in memory of the graphs
+  // destroyed last: the values are in the graphs' memory
   std::shared_ptr<Core> core_;
+  /// Weak: it ends on the JS thread, and a job perhaps on the queue's.
+  std::weak_ptr<HeldMemory> held_;
   std::shared_ptr<Interruptible> run_;
   Work work_;
   onnx::Outputs outputs_;
@@ -212,11 +243,12 @@ class GraphJob final : public Job {
 /// `{done, cancel}`
 Napi::Value submit(Napi::Env env, Handle& handle, GraphJob::Work work) {
   if (handle.queue == nullptr) throw Napi::Error::New(env, "the runtime has ended");
-  auto job = std::make_unique<GraphJob>(env, handle.core, std::move(work));
+  auto job = std::make_unique<GraphJob>(env, handle, std::move(work));
   const std::shared_ptr<Interruptible> run = job->run();
   Napi::Object object = Napi::Object::New(env);
-  object.Set("cancel", Napi::Function::New(env, [run](const Napi::CallbackInfo&) { run->interrupt(); }));
-  object.Set("done", handle.queue->submit(std::move(job)));
+  object.Set("cancel",
+             Napi::Function::New(env, [run](const Napi::CallbackInfo&) { run->interrupt(); }));
+  object.Set("done", handle.queue->submit(std::move(job), handle.shared_from_this()));
   return object;
 }
 
@@ -224,7 +256,7 @@ uint64_t toState(const Napi::Value& value) {
   return static_cast<uint64_t>(value.IsNumber() ? value.As<Napi::Number>().Int64Value() : 0);
 }
 
-/// Of an element, by TensorProto.DataType; 0: no floating-point type.
+/// Size of an element, by TensorProto.DataType; 0 for types that are not floating point.
 uint64_t floatBytes(int type) {
   switch (type) {
     case 1:
@@ -239,10 +271,11 @@ uint64_t floatBytes(int type) {
   }
 }
 
-/// @throws Napi errors for what is no weight, or whose bytes are not those of its dims
+/// @throws Napi errors for entries that are not weights, or whose size does not match their dims
 std::vector<onnx::Weight> toWeights(const Napi::Object& request, const char* name) {
   const Napi::Value value = request.Get(name);
-  if (!value.IsArray()) throw Napi::TypeError::New(request.Env(), std::string("expected an array for ") + name);
+  if (!value.IsArray())
+    throw Napi::TypeError::New(request.Env(), std::string("expected an array for ") + name);
   const Napi::Array list = value.As<Napi::Array>();
   std::vector<onnx::Weight> weights;
   for (uint32_t i = 0; i < list.Length(); ++i) {
@@ -254,15 +287,19 @@ std::vector<onnx::Weight> toWeights(const Napi::Object& request, const char* nam
     weight.offset = static_cast<uint64_t>(entry.Get("offset").ToNumber().Int64Value());
     weight.bytes = static_cast<uint64_t>(entry.Get("byteLength").ToNumber().Int64Value());
     uint64_t bytes = floatBytes(weight.type);
-    if (bytes == 0) throw Napi::TypeError::New(request.Env(), "expected a weight of floating-point numbers");
+    if (bytes == 0)
+      throw Napi::TypeError::New(request.Env(), "expected a weight of floating-point numbers");
     const Napi::Array dims = entry.Get("dims").As<Napi::Array>();
     for (uint32_t axis = 0; axis < dims.Length(); ++axis) {
       const int64_t length = dims.Get(axis).ToNumber().Int64Value();
-      if (length < 0) throw Napi::RangeError::New(request.Env(), "expected no negative length in dims of a weight");
+      if (length < 0)
+        throw Napi::RangeError::New(request.Env(),
+                                    "expected no negative length in dims of a weight");
       weight.dims.push_back(length);
       bytes *= static_cast<uint64_t>(length);
     }
-    if (bytes != weight.bytes) throw Napi::RangeError::New(request.Env(), "expected as many bytes as dims say");
+    if (bytes != weight.bytes)
+      throw Napi::RangeError::New(request.Env(), "expected as many bytes as dims say");
     weights.push_back(std::move(weight));
   }
   return weights;
@@ -289,7 +326,8 @@ Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
   if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "expected an object for request");
   const Napi::Object request = info[0].As<Napi::Object>();
   const auto models = std::make_shared<std::pair<onnx::Model, onnx::Model>>(
-      toModel(request, "instruction", "instructionWeights"), toModel(request, "policy", "policyWeights"));
+      toModel(request, "instruction", "instructionWeights"),
+      toModel(request, "policy", "policyWeights"));
   onnx::GraphOptions options;
   options.threads = toInt(request.Get("threads"), "threads", 0, 4096);
   options.lean = toBool(request, "lean");
@@ -305,14 +343,13 @@ Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
   }
   const std::shared_ptr<Core> core = handle.core;
   Napi::Object loading =
-      submit(info.Env(), handle,
-             [models, options](GraphPair& graphs, const Interruptible&) {
-               graphs.load(models->first, models->second, options);
-               return onnx::Outputs();
-             })
-          .As<Napi::Object>();
-  loading.Set("cancel", Napi::Function::New(
-                            info.Env(), [core](const Napi::CallbackInfo&) { core->graphs->cancelLoad(); }));
+      submit(info.Env(), handle, [models, options](GraphPair& graphs, const Interruptible&) {
+        graphs.load(models->first, models->second, options);
+        return onnx::Outputs();
+      }).As<Napi::Object>();
+  loading.Set("cancel", Napi::Function::New(info.Env(), [core](const Napi::CallbackInfo&) {
+                core->graphs->cancelLoad();
+              }));
   return loading;
 }
 
@@ -354,7 +391,7 @@ Napi::Value close(const Napi::CallbackInfo& info, Handle& handle) {
   });
 }
 
-/// Ends the thread, once nothing is on its way: garbage collection would, but late.
+/// Ends the thread once nothing is pending, rather than waiting for garbage collection.
 Napi::Value end(const Napi::CallbackInfo& info, Handle& handle) {
   handle.queue.reset();
   return info.Env().Undefined();
@@ -372,9 +409,13 @@ Napi::Value openCpuRuntime(const Napi::CallbackInfo& info) {
     throw toJsError(env, std::current_exception());
   }
   Napi::Object object = Napi::Object::New(env);
-  const auto add = [&](const char* name, Napi::Value (*method)(const Napi::CallbackInfo&, Handle&)) {
-    object.Set(name, Napi::Function::New(
-                         env, [handle, method](const Napi::CallbackInfo& call) { return method(call, *handle); }, name));
+  const auto add = [&](const char* name,
+                       Napi::Value (*method)(const Napi::CallbackInfo&, Handle&)) {
+    object.Set(
+        name,
+        Napi::Function::New(
+            env, [handle, method](const Napi::CallbackInfo& call) { return method(call, *handle); },
+            name));
   };
   add("load", load);
   add("encode", encode);

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "napi/heldMemory.h"
 #include "napi/settle.h"
 
 namespace semanticvla::napi {
 
 namespace {
 
-/// Warnings kept for the report; a build that has more repeats itself.
+/// Warnings kept for the report; a build with more repeats itself.
 constexpr size_t kMostWarnings = 64;
 
 Napi::Object toObject(const Napi::Value& value, const char* name) {
@@ -131,27 +132,36 @@ Napi::Uint8Array fromByteVector(Napi::Env env, const std::vector<uint8_t>& bytes
   return array;
 }
 
-/// { byteLength, read(offset, length), release() }: JS copies it part by part, since one array holds no 15 GB.
+/// { byteLength, read(offset, length), release() }: JS copies it in parts, since 15 GB do not fit
+/// into one array.
 Napi::Object fromBlob(Napi::Env env, runtime::Blob&& given) {
   const auto blob = std::make_shared<runtime::Blob>(std::move(given));
+  const auto held = std::make_shared<HeldMemory>(env);
+  held->set(blob->bytes);
   Napi::Object object = Napi::Object::New(env);
   object.Set("byteLength", static_cast<double>(blob->bytes));
-  object.Set("read", Napi::Function::New(env, [blob](const Napi::CallbackInfo& info) -> Napi::Value {
-               const auto number = [&](size_t i) {
-                 const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : -1;
-                 return value >= 0 && value <= static_cast<double>(blob->bytes) ? static_cast<size_t>(value)
-                                                                                : SIZE_MAX;
-               };
-               const size_t offset = number(0), length = number(1);
-               if (offset > blob->bytes || length > blob->bytes - offset) {
-                 throw Napi::RangeError::New(info.Env(), "expected a part of the " + std::to_string(blob->bytes) +
-                                                             " bytes that are there");
-               }
-               Napi::Uint8Array part = Napi::Uint8Array::New(info.Env(), length);
-               std::copy(blob->data + offset, blob->data + offset + length, part.Data());
-               return part;
+  object.Set(
+      "read", Napi::Function::New(env, [blob](const Napi::CallbackInfo& info) -> Napi::Value {
+        const auto number = [&](size_t i) {
+          const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : -1;
+          return value >= 0 && value <= static_cast<double>(blob->bytes)
+                     ? static_cast<size_t>(value)
+                     : SIZE_MAX;
+        };
+        const size_t offset = number(0), length = number(1);
+        if (offset > blob->bytes || length > blob->bytes - offset) {
+          throw Napi::RangeError::New(
+              info.Env(),
+              "expected a part of the " + std::to_string(blob->bytes) + " bytes that are there");
+        }
+        Napi::Uint8Array part = Napi::Uint8Array::New(info.Env(), length);
+        std::copy(blob->data + offset, blob->data + offset + length, part.Data());
+        return part;
+      }));
+  object.Set("release", Napi::Function::New(env, [blob, held](const Napi::CallbackInfo&) {
+               *blob = {};
+               held->set(0);
              }));
-  object.Set("release", Napi::Function::New(env, [blob](const Napi::CallbackInfo&) { *blob = {}; }));
   return object;
 }
 
@@ -169,7 +179,8 @@ class CombineJob final : public Job {
 
   void work() override {
     const runtime::OpenedTensorRt opened = runtime::openTensorRt(library_, parser_, module_);
-    if (opened.module->combineTimingCaches == nullptr) throw std::runtime_error("this TensorRT has no timing cache");
+    if (opened.module->combineTimingCaches == nullptr)
+      throw std::runtime_error("this TensorRT has no timing cache");
     all_ = opened.module->combineTimingCaches(opened.entryPoints, first_, second_);
   }
   Napi::Value result(Napi::Env env) override { return fromByteVector(env, all_); }
@@ -203,8 +214,9 @@ EngineBuildJob::EngineBuildJob(const Napi::CallbackInfo& info) : Job(info.Env())
   request_ = toRequest(request);
   if (!info[1].IsFunction())
     throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
-  reporter_ = std::make_unique<BuildReporter>(info.Env(), info[1].As<Napi::Function>(), "semanticvla build progress");
-  // one call at a time, from whatever thread of TensorRT's
+  reporter_ = std::make_unique<BuildReporter>(info.Env(), info[1].As<Napi::Function>(),
+                                              "semanticvla build progress");
+  // one call at a time, from any of TensorRT's threads
   request_.progress = [this](const runtime::BuildProgress& progress) {
     reporter_->report({progress, ++steps_});
     return !cancelled->load();
@@ -239,8 +251,8 @@ Napi::Value EngineBuildJob::result(Napi::Env env) {
   return object;
 }
 
-/// A worker that ends waits for the queue's thread, and that for the build: cancel it first. Hooks run last in, first out,
-/// so this one comes before the queue's own.
+/// A terminating worker waits for the queue's thread, which waits for the build: cancel that first.
+/// Hooks run last in, first out, so this one runs before the queue's own.
 EngineBuilds::EngineBuilds(Napi::Env env) : queue_(env) {
   env.AddCleanupHook([this] {
     for (const auto& flag : running_) {
@@ -256,8 +268,9 @@ Napi::Value EngineBuilds::start(const Napi::CallbackInfo& info) {
   running_.erase(std::remove_if(running_.begin(), running_.end(), isOver), running_.end());
   running_.push_back(cancelled);
   Napi::Object build = Napi::Object::New(info.Env());
-  build.Set("cancel", Napi::Function::New(info.Env(),
-                                          [cancelled](const Napi::CallbackInfo&) { cancelled->store(true); }));
+  build.Set("cancel", Napi::Function::New(info.Env(), [cancelled](const Napi::CallbackInfo&) {
+              cancelled->store(true);
+            }));
   build.Set("done", queue_.submit(std::move(job)));
   return build;
 }

@@ -13,7 +13,7 @@
 
 namespace semanticvla::napi {
 
-/// Steps of all phases so far beside the newest.
+/// The newest step, and how many there were in all phases.
 struct CountedProgress {
   runtime::BuildProgress step;
   int done = 0;
@@ -24,14 +24,14 @@ using BuildReporter = NewestReporter<CountedProgress, fromBuildProgress>;
 /// `buildEngine` of the addon: one ONNX model to one plan, on the queue's thread.
 class EngineBuildJob final : public Job {
  public:
-  /// @param info (request, onProgress); shapes in lib/binding.ts
+  /// @param info (request, onProgress); shapes in lib/addon/binding.ts
   explicit EngineBuildJob(const Napi::CallbackInfo& info);
   ~EngineBuildJob() override;
 
   void work() override;
   Napi::Value result(Napi::Env env) override;
 
-  /// Set from the JS thread; the builder asks for it after every step.
+  /// Set from the JS thread; the builder checks it after every step.
   const std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 
  private:
@@ -45,7 +45,8 @@ class EngineBuildJob final : public Job {
   int steps_ = 0;
 };
 
-/// The builds of one environment, one after the other on a thread of their own: each takes seconds to minutes.
+/// The builds of one environment, one after the other on a thread of their own: each takes seconds
+/// to minutes.
 class EngineBuilds {
  public:
   explicit EngineBuilds(Napi::Env env);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "napi/heldMemory.h"
 #include "napi/newest.h"
 #include "napi/queue.h"
 #include "napi/sessionValues.h"
@@ -16,16 +17,26 @@ namespace semanticvla::napi {
 
 namespace {
 
-/// The session itself; a job that is on its way keeps it alive.
+/// The session itself. A pending job keeps it alive.
 struct Core {
   std::unique_ptr<runtime::Session> session;
+  /// Of the session, after the last job.
+  std::atomic<uint64_t> heldBytes{0};
+
+  /// On the session's thread.
+  void count() { heldBytes = session == nullptr ? 0 : session->heldBytes(); }
 };
 
-/// What the functions of the JS object hold. The queue's thread ends before the session that it works on.
-struct Handle {
-  explicit Handle(Napi::Env env) : core(std::make_shared<Core>()), queue(std::make_unique<Queue>(env)) {}
+/// What the functions of the JS object hold. The queue's thread ends before the session that it
+/// works on.
+struct Handle : std::enable_shared_from_this<Handle> {
+  explicit Handle(Napi::Env env)
+      : core(std::make_shared<Core>()),
+        held(std::make_shared<HeldMemory>(env)),
+        queue(std::make_unique<Queue>(env)) {}
 
   std::shared_ptr<Core> core;
+  std::shared_ptr<HeldMemory> held;
   std::unique_ptr<Queue> queue;
   bool isClosed = false;
 };
@@ -44,15 +55,32 @@ class SessionJob final : public Job {
  public:
   using Work = std::function<Result(runtime::Session&)>;
   using Convert = Napi::Value (*)(Napi::Env, const Result&);
-  SessionJob(Napi::Env env, std::shared_ptr<Core> core, Work work, Convert convert)
-      : Job(env), core_(std::move(core)), work_(std::move(work)), convert_(convert) {}
+  SessionJob(Napi::Env env, const Handle& handle, Work work, Convert convert)
+      : Job(env),
+        core_(handle.core),
+        held_(handle.held),
+        work_(std::move(work)),
+        convert_(convert) {}
 
-  void work() override { result_ = work_(*core_->session); }
+  void work() override {
+    try {
+      result_ = work_(*core_->session);
+    } catch (...) {
+      core_->count();
+      throw;
+    }
+    core_->count();
+  }
+  void account() override {
+    if (const auto held = held_.lock()) held->set(core_->heldBytes);
+  }
   Napi::Value result(Napi::Env env) override { return convert_(env, result_); }
 
  private:
-  // destroyed last: inputs lie in memory of the session
+  // destroyed last: the inputs are in the session's memory
   std::shared_ptr<Core> core_;
+  /// Weak: it ends on the JS thread, and a job perhaps on the queue's.
+  std::weak_ptr<HeldMemory> held_;
   Work work_;
   Convert convert_;
   Result result_{};
@@ -77,8 +105,11 @@ Napi::Value fromPrepared(Napi::Env env, const runtime::PreparedState& prepared) 
 }
 
 template <typename Result, typename Work>
-Napi::Value submit(Napi::Env env, Handle& handle, Work work, typename SessionJob<Result>::Convert convert) {
-  return handle.queue->submit(std::make_unique<SessionJob<Result>>(env, handle.core, std::move(work), convert));
+Napi::Value submit(Napi::Env env, Handle& handle, Work work,
+                   typename SessionJob<Result>::Convert convert) {
+  return handle.queue->submit(
+      std::make_unique<SessionJob<Result>>(env, handle, std::move(work), convert),
+      handle.shared_from_this());
 }
 
 Napi::Value prepare(const Napi::CallbackInfo& info, Handle& handle) {
@@ -96,11 +127,19 @@ Napi::Value prepare(const Napi::CallbackInfo& info, Handle& handle) {
       fromPrepared);
 }
 
-/// Inputs that were copied; JS holds them until it runs or drops them.
+/// Copied inputs, which JS holds until it runs or drops them.
 struct StagedCall {
-  // destroyed last: the inputs lie in memory of the session
+  StagedCall(Napi::Env env, std::shared_ptr<Core> core) : core(std::move(core)), held(env) {}
+
+  // destroyed last: the inputs are in the session's memory
   std::shared_ptr<Core> core;
+  HeldMemory held;
   std::shared_ptr<runtime::StepInputs> inputs;
+
+  std::shared_ptr<runtime::StepInputs> take() {
+    held.set(0);
+    return std::move(inputs);
+  }
 };
 
 /// A staged call, or null for frames that the device cannot preprocess.
@@ -108,21 +147,23 @@ Napi::Value stage(const Napi::CallbackInfo& info, Handle& handle) {
   requireOpen(info.Env(), handle);
   const BorrowedFrames frames = toBorrowedFrames(info[1]);
   runtime::Session& session = *handle.core->session;
-  auto call = std::make_unique<StagedCall>();
-  call->core = handle.core;
+  auto call = std::make_unique<StagedCall>(info.Env(), handle.core);
   try {
-    if (!frames.pixels.empty() && !session.refusesFrames(frames.request).empty()) return info.Env().Null();
+    if (!frames.pixels.empty() && !session.refusesFrames(frames.request).empty())
+      return info.Env().Null();
     call->inputs = std::make_shared<runtime::StepInputs>(
         session.stage(toHostTensors(info[0]), frames.request, frames.pixels));
   } catch (const runtime::Failure&) {
     throw toJsError(info.Env(), std::current_exception());
   }
+  call->held.set(call->inputs->staged.ordinaryBytes());
   return Napi::External<StagedCall>::New(info.Env(), call.release(),
                                          [](Napi::Env, StagedCall* dropped) { delete dropped; });
 }
 
 StagedCall& toStaged(const Napi::Value& value) {
-  if (!value.IsExternal()) throw Napi::TypeError::New(value.Env(), "expected what stage returned for staged");
+  if (!value.IsExternal())
+    throw Napi::TypeError::New(value.Env(), "expected what stage returned for staged");
   return *value.As<Napi::External<StagedCall>>().Data();
 }
 
@@ -131,21 +172,24 @@ Napi::Value run(const Napi::CallbackInfo& info, Handle& handle) {
   const uint64_t state = toState(info[0]);
   StagedCall& call = toStaged(info[1]);
   if (call.inputs == nullptr || call.core != handle.core) {
-    throw Napi::Error::New(info.Env(), "expected a staged call of this session that did not run yet");
+    throw Napi::Error::New(info.Env(),
+                           "expected a staged call of this session that did not run yet");
   }
   const bool returnsImages = info[2].ToBoolean().Value();
-  const std::shared_ptr<runtime::StepInputs> inputs = std::move(call.inputs);
+  const std::shared_ptr<runtime::StepInputs> inputs = call.take();
   return submit<runtime::StepResult>(
       info.Env(), handle,
       [state, inputs, returnsImages](runtime::Session& session) {
         return session.run(state, std::move(*inputs), returnsImages);
       },
-      [](Napi::Env env, const runtime::StepResult& result) -> Napi::Value { return fromStep(env, result); });
+      [](Napi::Env env, const runtime::StepResult& result) -> Napi::Value {
+        return fromStep(env, result);
+      });
 }
 
-/// Gives its memory back before the garbage collector does; of one that ran already nothing happens.
+/// Frees its memory ahead of the garbage collector. Does nothing after the call has run.
 Napi::Value drop(const Napi::CallbackInfo& info, Handle&) {
-  toStaged(info[0]).inputs.reset();
+  toStaged(info[0]).take();
   return info.Env().Undefined();
 }
 
@@ -165,7 +209,9 @@ Napi::Value memory(const Napi::CallbackInfo& info, Handle& handle) {
   requireOpen(info.Env(), handle);
   return submit<runtime::MemoryReport>(
       info.Env(), handle, [](runtime::Session& session) { return session.memory(); },
-      [](Napi::Env env, const runtime::MemoryReport& report) -> Napi::Value { return fromMemory(env, report); });
+      [](Napi::Env env, const runtime::MemoryReport& report) -> Napi::Value {
+        return fromMemory(env, report);
+      });
 }
 
 Napi::Value layerInfo(const Napi::CallbackInfo& info, Handle& handle) {
@@ -184,10 +230,12 @@ Napi::Value kernels(const Napi::CallbackInfo& info, Handle& handle) {
   requireOpen(info.Env(), handle);
   return submit<runtime::SessionKernels>(
       info.Env(), handle, [](runtime::Session& session) { return session.kernels(); },
-      [](Napi::Env env, const runtime::SessionKernels& found) -> Napi::Value { return fromKernels(env, found); });
+      [](Napi::Env env, const runtime::SessionKernels& found) -> Napi::Value {
+        return fromKernels(env, found);
+      });
 }
 
-/// Ends the thread, once nothing is on its way: garbage collection would, but late.
+/// Ends the thread once nothing is pending, rather than waiting for garbage collection.
 Napi::Value end(const Napi::CallbackInfo& info, Handle& handle) {
   handle.isClosed = true;
   handle.queue.reset();
@@ -209,9 +257,13 @@ Napi::Value close(const Napi::CallbackInfo& info, Handle& handle) {
 Napi::Object makeSession(Napi::Env env, const std::shared_ptr<Handle>& handle) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("device", fromDevice(env, handle->core->session->device()));
-  const auto add = [&](const char* name, Napi::Value (*method)(const Napi::CallbackInfo&, Handle&)) {
-    object.Set(name, Napi::Function::New(
-                         env, [handle, method](const Napi::CallbackInfo& info) { return method(info, *handle); }, name));
+  const auto add = [&](const char* name,
+                       Napi::Value (*method)(const Napi::CallbackInfo&, Handle&)) {
+    object.Set(
+        name,
+        Napi::Function::New(
+            env, [handle, method](const Napi::CallbackInfo& info) { return method(info, *handle); },
+            name));
   };
   add("prepare", prepare);
   add("stage", stage);
@@ -230,7 +282,8 @@ class OpenJob final : public Job {
  public:
   OpenJob(const Napi::CallbackInfo& info, const std::shared_ptr<Handle>& handle)
       : Job(info.Env()), core_(handle->core), handle_(handle) {
-    if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "expected an object for request");
+    if (!info[0].IsObject())
+      throw Napi::TypeError::New(info.Env(), "expected an object for request");
     const Napi::Object request = info[0].As<Napi::Object>();
     library_ = toText(request, "library");
     module_ = toText(request, "module");
@@ -240,9 +293,12 @@ class OpenJob final : public Job {
     } catch (const runtime::Failure&) {
       throw toJsError(info.Env(), std::current_exception());
     }
-    if (!info[1].IsFunction()) throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
-    reporter_ = std::make_shared<UploadReporter>(info.Env(), info[1].As<Napi::Function>(), "semanticvla weights");
-    request_.progress = [reporter = reporter_, cancelled = cancelled](const runtime::UploadProgress& progress) {
+    if (!info[1].IsFunction())
+      throw Napi::TypeError::New(info.Env(), "expected a function for onProgress");
+    reporter_ = std::make_shared<UploadReporter>(info.Env(), info[1].As<Napi::Function>(),
+                                                 "semanticvla weights");
+    request_.progress = [reporter = reporter_,
+                         cancelled = cancelled](const runtime::UploadProgress& progress) {
       reporter->report(progress);
       return !cancelled->load();
     };
@@ -260,19 +316,20 @@ class OpenJob final : public Job {
     };
     if (module.imagePipeline != nullptr) parts.imagePipeline = module.imagePipeline;
     core_->session = std::make_unique<runtime::Session>(std::move(parts), std::move(request_));
+    core_->count();
   }
 
-  Napi::Value result(Napi::Env env) override {
-    const std::shared_ptr<Handle> handle = handle_.lock();
-    if (handle == nullptr) throw Napi::Error::New(env, "what openSession returned was dropped before it was done");
-    return makeSession(env, handle);
+  void account() override {
+    if (const auto handle = handle_.lock()) handle->held->set(core_->heldBytes);
   }
+
+  Napi::Value result(Napi::Env env) override { return makeSession(env, handle_.lock()); }
 
   const std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
 
  private:
   std::shared_ptr<Core> core_;
-  /// Weak: the handle's queue holds this job.
+  /// Weak: the handle's queue holds this job, and holds the handle while it is pending.
   std::weak_ptr<Handle> handle_;
   std::string library_;
   std::string module_;
@@ -288,13 +345,14 @@ Napi::Value openSession(const Napi::CallbackInfo& info) {
   auto job = std::make_unique<OpenJob>(info, handle);
   const auto cancelled = job->cancelled;
   Napi::Object opening = Napi::Object::New(info.Env());
-  // holds the handle, and with it the thread, as long as JS holds the object
-  opening.Set("cancel", Napi::Function::New(info.Env(), [cancelled, handle](const Napi::CallbackInfo&) {
+  opening.Set("cancel",
+              Napi::Function::New(info.Env(), [cancelled, handle](const Napi::CallbackInfo&) {
                 cancelled->store(true);
               }));
-  opening.Set("end", Napi::Function::New(
-                         info.Env(), [handle](const Napi::CallbackInfo& call) { return end(call, *handle); }));
-  opening.Set("done", handle->queue->submit(std::move(job)));
+  opening.Set("end", Napi::Function::New(info.Env(), [handle](const Napi::CallbackInfo& call) {
+                return end(call, *handle);
+              }));
+  opening.Set("done", handle->queue->submit(std::move(job), handle));
   return opening;
 }
 

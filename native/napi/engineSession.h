@@ -4,11 +4,12 @@
 
 namespace semanticvla::napi {
 
-/// `openSession` of the addon: { done: Promise<session>, cancel }. The session has a thread of its own; who opens it keeps
-/// what this returns until `done` settles.
+/// `openSession` of the addon: { done: Promise<session>, cancel, end }. The session has a thread of
+/// its own.
 Napi::Value openSession(const Napi::CallbackInfo& info);
 
-/// `listDevices` of the addon: the GPUs that a module's driver shows. Synchronous: milliseconds, once CUDA has started.
+/// `listDevices` of the addon: the GPUs that a module's driver shows. Synchronous: milliseconds,
+/// once CUDA has started.
 Napi::Value listDevices(const Napi::CallbackInfo& info);
 
 }  // namespace semanticvla::napi

@@ -7,15 +7,16 @@
 
 namespace semanticvla::napi {
 
-/// Reports from any thread to one JS function, `Convert` making the argument. Thousands a second would flood the event loop:
-/// at most one call is on its way, and it carries the newest.
+/// Reports from any thread to one JS function, `Convert` making the argument. Thousands a second
+/// would flood the event loop: at most one call is on its way, and it carries the newest.
 ///
-/// The reporter and the bridge end at different moments: calls that are on their way outlive the reporter, and when the
-/// environment ends the bridge goes first. So what both touch belongs to both.
+/// The reporter and the bridge end at different times: pending calls outlive the reporter, and when
+/// the environment ends the bridge goes first. So they share ownership of what both touch.
 template <typename Report, Napi::Value (*Convert)(Napi::Env, const Report&)>
 class NewestReporter {
  public:
-  NewestReporter(Napi::Env env, const Napi::Function& callback, const char* name) : state_(std::make_shared<State>()) {
+  NewestReporter(Napi::Env env, const Napi::Function& callback, const char* name)
+      : state_(std::make_shared<State>()) {
     auto shared = std::make_unique<Shared>(state_);
     state_->bridge = Bridge::New(env, callback, name, 0, 1, shared.get(), finalize);
     state_->isOpen = true;
@@ -30,7 +31,8 @@ class NewestReporter {
   void report(const Report& report) {
     const std::lock_guard<std::mutex> lock(state_->mutex);
     state_->newest = report;
-    if (state_->isOpen && !state_->isOnItsWay) state_->isOnItsWay = state_->bridge.NonBlockingCall() == napi_ok;
+    if (state_->isOpen && !state_->isOnItsWay)
+      state_->isOnItsWay = state_->bridge.NonBlockingCall() == napi_ok;
   }
 
  private:
@@ -42,7 +44,7 @@ class NewestReporter {
     delete shared;
   }
   static void call(Napi::Env env, Napi::Function callback, Shared* shared, void*) {
-    // Without an environment the bridge only empties its queue, and what it was given is gone.
+    // Without an environment the bridge only empties its queue, and `shared` is gone.
     if (env == nullptr) return;
     Report report;
     {
@@ -60,7 +62,7 @@ class NewestReporter {
     std::mutex mutex;
     Report newest{};
     bool isOnItsWay = false;
-    /// false: released, and perhaps gone.
+    /// false: released, and perhaps destroyed.
     bool isOpen = false;
     Bridge bridge;
 

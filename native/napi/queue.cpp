@@ -22,7 +22,12 @@ Queue::~Queue() {
   stop();
 }
 
-void Queue::onEnvironmentExit(void* queue) { static_cast<Queue*>(queue)->stop(); }
+void Queue::onEnvironmentExit(void* data) {
+  Queue* queue = static_cast<Queue*>(data);
+  queue->stop();
+  // Perhaps the last that holds the queue.
+  const std::shared_ptr<void> owner = std::move(queue->owner_);
+}
 
 void Queue::stop() {
   {
@@ -37,7 +42,7 @@ void Queue::stop() {
   }
 }
 
-Napi::Promise Queue::submit(std::unique_ptr<Job> job) {
+Napi::Promise Queue::submit(std::unique_ptr<Job> job, std::shared_ptr<void> owner) {
   Napi::Promise promise = job->deferred.Promise();
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -45,6 +50,7 @@ Napi::Promise Queue::submit(std::unique_ptr<Job> job) {
   }
   wake_.notify_one();
   if (pending_++ == 0) bridge_.Ref(env_);
+  owner_ = std::move(owner);
   return promise;
 }
 
@@ -61,7 +67,7 @@ void Queue::loop() {
     } catch (...) {
       job->failure = std::current_exception();
     }
-    // Refused only while the environment ends; the promise has no reader any more.
+    // Refused only while the environment ends, when nobody awaits the promise.
     Job* crossing = job.release();
     if (bridge_.BlockingCall(crossing) != napi_ok) delete crossing;
     lock.lock();
@@ -75,6 +81,7 @@ void Queue::settle(Napi::Env env, Napi::Function, Queue* queue, Job* crossing) {
   if (env == nullptr) return;
   Napi::HandleScope scope(env);
   try {
+    job->account();
     try {
       if (job->failure) std::rethrow_exception(job->failure);
       job->deferred.Resolve(job->result(env));
@@ -82,10 +89,12 @@ void Queue::settle(Napi::Env env, Napi::Function, Queue* queue, Job* crossing) {
       job->deferred.Reject(toJsError(env, std::current_exception()).Value());
     }
   } catch (const Napi::Error&) {
-    // A worker that is being terminated runs no more JS, not even to settle; nobody waits for the
-    // promise any more.
+    // A worker being terminated runs no more JS, not even to settle a promise nobody awaits.
   }
-  if (--queue->pending_ == 0) queue->bridge_.Unref(env);
+  if (--queue->pending_ > 0) return;
+  queue->bridge_.Unref(env);
+  // Perhaps the last that holds the queue.
+  const std::shared_ptr<void> owner = std::move(queue->owner_);
 }
 
 }  // namespace semanticvla::napi

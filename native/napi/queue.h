@@ -19,6 +19,8 @@ class Job {
   virtual void work() = 0;
   /// On the JS thread, after `work` returned: the promise's value.
   virtual Napi::Value result(Napi::Env env) = 0;
+  /// On the JS thread before the promise settles, also where `work` failed: tells V8 what is held.
+  virtual void account() {}
 
   Napi::Promise::Deferred deferred;
   std::exception_ptr failure;
@@ -34,7 +36,9 @@ class Queue {
   Queue& operator=(const Queue&) = delete;
 
   /// On the JS thread. The promise settles on the JS thread.
-  Napi::Promise submit(std::unique_ptr<Job> job);
+  /// @param owner of this queue; kept alive until the promise has settled, also when JS has dropped
+  ///   everything else that holds it
+  Napi::Promise submit(std::unique_ptr<Job> job, std::shared_ptr<void> owner = nullptr);
 
  private:
   static void settle(Napi::Env env, Napi::Function, Queue* queue, Job* job);
@@ -53,6 +57,8 @@ class Queue {
   bool stopping_ = false;
   /// Jobs submitted and not settled; JS thread only.
   int pending_ = 0;
+  /// Of the pending jobs; JS thread only.
+  std::shared_ptr<void> owner_;
 };
 
 }  // namespace semanticvla::napi

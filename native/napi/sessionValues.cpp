@@ -7,12 +7,14 @@ namespace semanticvla::napi {
 namespace {
 
 Napi::Object toObject(const Napi::Value& value, const char* name) {
-  if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), std::string("expected an object for ") + name);
+  if (!value.IsObject())
+    throw Napi::TypeError::New(value.Env(), std::string("expected an object for ") + name);
   return value.As<Napi::Object>();
 }
 
 Napi::Array toArray(const Napi::Value& value, const char* name) {
-  if (!value.IsArray()) throw Napi::TypeError::New(value.Env(), std::string("expected an array for ") + name);
+  if (!value.IsArray())
+    throw Napi::TypeError::New(value.Env(), std::string("expected an array for ") + name);
   return value.As<Napi::Array>();
 }
 
@@ -21,14 +23,16 @@ uint64_t toCount(const Napi::Object& object, const char* name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   // Also false for NaN.
   if (!(number >= 0 && number <= 9007199254740991.0)) {
-    throw Napi::RangeError::New(object.Env(), std::string("expected a whole number >= 0 for ") + name);
+    throw Napi::RangeError::New(object.Env(),
+                                std::string("expected a whole number >= 0 for ") + name);
   }
   return static_cast<uint64_t>(number);
 }
 
 bool toFlag(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
-  if (!value.IsBoolean()) throw Napi::TypeError::New(object.Env(), std::string("expected a boolean for ") + name);
+  if (!value.IsBoolean())
+    throw Napi::TypeError::New(object.Env(), std::string("expected a boolean for ") + name);
   return value.As<Napi::Boolean>().Value();
 }
 
@@ -39,7 +43,8 @@ struct Bytes {
 
 Bytes toView(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
-  if (!value.IsTypedArray()) throw Napi::TypeError::New(object.Env(), std::string("expected a typed array for ") + name);
+  if (!value.IsTypedArray())
+    throw Napi::TypeError::New(object.Env(), std::string("expected a typed array for ") + name);
   const Napi::TypedArray array = value.As<Napi::TypedArray>();
   const auto* data = static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
   return {data, array.ByteLength()};
@@ -48,7 +53,8 @@ Bytes toView(const Napi::Object& object, const char* name) {
 runtime::Dims toDims(const Napi::Object& object) {
   const Napi::Array array = toArray(object.Get("dims"), "dims");
   runtime::Dims dims;
-  for (uint32_t i = 0; i < array.Length(); ++i) dims.push_back(array.Get(i).ToNumber().Int64Value());
+  for (uint32_t i = 0; i < array.Length(); ++i)
+    dims.push_back(array.Get(i).ToNumber().Int64Value());
   return dims;
 }
 
@@ -79,8 +85,8 @@ runtime::EnginePlan toPlan(const Napi::Object& object) {
     const Napi::Array parts = toArray(weight.Get("parts"), "parts");
     for (uint32_t j = 0; j < parts.Length(); ++j) {
       const Napi::Object part = toObject(parts.Get(j), "part");
-      binding.parts.push_back(
-          {toText(part, "file"), toCount(part, "offset"), toCount(part, "byteLength"), toFloatType(part)});
+      binding.parts.push_back({toText(part, "file"), toCount(part, "offset"),
+                               toCount(part, "byteLength"), toFloatType(part)});
     }
     plan.weights.push_back(std::move(binding));
   }
@@ -91,7 +97,8 @@ runtime::EnginePlan toPlan(const Napi::Object& object) {
 
 std::string toText(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
-  if (!value.IsString()) throw Napi::TypeError::New(object.Env(), std::string("expected a string for ") + name);
+  if (!value.IsString())
+    throw Napi::TypeError::New(object.Env(), std::string("expected a string for ") + name);
   return value.As<Napi::String>().Utf8Value();
 }
 
@@ -137,10 +144,13 @@ BorrowedFrames toBorrowedFrames(const Napi::Value& value) {
     const Napi::Object frame = toObject(array.Get(i), "frame");
     const uint64_t width = toCount(frame, "width"), height = toCount(frame, "height");
     const Bytes bytes = toView(frame, "data");
-    if (width == 0 || height == 0 || width > 65536 || height > 65536 || bytes.length != width * height * 3) {
-      throw Napi::RangeError::New(value.Env(), "expected width * height * 3 bytes for data of a frame");
+    if (width == 0 || height == 0 || width > 65536 || height > 65536 ||
+        bytes.length != width * height * 3) {
+      throw Napi::RangeError::New(value.Env(),
+                                  "expected width * height * 3 bytes for data of a frame");
     }
-    frames.request.frames.push_back({static_cast<int>(width), static_cast<int>(height), toFlag(frame, "bgr")});
+    frames.request.frames.push_back(
+        {static_cast<int>(width), static_cast<int>(height), toFlag(frame, "bgr")});
     frames.pixels.push_back(bytes.data);
   }
   return frames;
@@ -159,9 +169,11 @@ Napi::Object fromDevice(Napi::Env env, const runtime::DeviceInfo& info) {
 }
 
 Napi::Object fromMemory(Napi::Env env, const runtime::MemoryReport& report) {
-  constexpr const char* kNames[runtime::kMemoryUses] = {"weights", "states", "transfers", "scratch", "engines"};
+  constexpr const char* kNames[runtime::kMemoryUses] = {"weights", "states", "transfers", "scratch",
+                                                        "engines"};
   Napi::Object object = Napi::Object::New(env);
-  for (int i = 0; i < runtime::kMemoryUses; ++i) object.Set(kNames[i], static_cast<double>(report.bytes[i]));
+  for (int i = 0; i < runtime::kMemoryUses; ++i)
+    object.Set(kNames[i], static_cast<double>(report.bytes[i]));
   object.Set("pinned", static_cast<double>(report.pinnedBytes));
   object.Set("free", static_cast<double>(report.freeBytes));
   object.Set("total", static_cast<double>(report.totalBytes));
@@ -205,7 +217,8 @@ Napi::Object fromStep(Napi::Env env, const runtime::StepResult& result) {
     output.Set("name", tensor.name);
     output.Set("type", tensor.type);
     Napi::Array dims = Napi::Array::New(env, tensor.dims.size());
-    for (uint32_t d = 0; d < tensor.dims.size(); ++d) dims.Set(d, static_cast<double>(tensor.dims[d]));
+    for (uint32_t d = 0; d < tensor.dims.size(); ++d)
+      dims.Set(d, static_cast<double>(tensor.dims[d]));
     output.Set("dims", dims);
     Napi::Uint8Array data = Napi::Uint8Array::New(env, tensor.bytes.size());
     std::copy(tensor.bytes.begin(), tensor.bytes.end(), data.Data());

@@ -9,7 +9,7 @@
 
 namespace semanticvla::napi {
 
-/// What crosses between JS and the session; shapes in lib/binding.ts.
+/// What crosses between JS and the session; shapes in lib/addon/binding.ts.
 
 /// An input with its own copy of the bytes.
 struct OwnedTensor {

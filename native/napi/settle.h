@@ -9,7 +9,7 @@
 
 namespace semanticvla::napi {
 
-/// Named as in lib/binding.ts.
+/// Named as in lib/addon/binding.ts.
 inline const char* kindName(runtime::FailureKind kind) {
   switch (kind) {
     case runtime::FailureKind::kMemory:

@@ -12,7 +12,7 @@ namespace semanticvla::onnx {
 namespace {
 
 // OrtLoggingLevel, GraphOptimizationLevel, OrtAllocatorType, OrtMemType
-// every failure comes back as a status; the runtime need not print it as well
+// every failure is returned as a status; the runtime need not print it too
 constexpr int kLogFatal = 4;
 constexpr int kOptimizeAll = 99;
 constexpr int kDeviceAllocator = 0;
@@ -37,8 +37,9 @@ size_t elementBytes(ElementType type) {
     case ElementType::kBool:
       return 1;
   }
-  throw std::runtime_error("expected a tensor of float32, uint8, int32, int64 or bool, found element type " +
-                           std::to_string(static_cast<int>(type)));
+  throw std::runtime_error(
+      "expected a tensor of float32, uint8, int32, int64 or bool, found element type " +
+      std::to_string(static_cast<int>(type)));
 }
 
 Interruptible::Interruptible(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
@@ -47,7 +48,9 @@ Interruptible::Interruptible(std::shared_ptr<const OrtApi> api) : api_(std::move
   options_ = {options, api_->functions().releaseRunOptions};
 }
 
-void Interruptible::interrupt() { api_->check(api_->functions().runOptionsSetTerminate(options_.get())); }
+void Interruptible::interrupt() {
+  api_->check(api_->functions().runOptionsSetTerminate(options_.get()));
+}
 
 GraphPair::GraphPair(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
   const OrtFunctions& ort = api_->functions();
@@ -63,8 +66,9 @@ GraphPair::~GraphPair() { close(); }
 
 void GraphPair::load(const Model& instruction, const Model& policy, const GraphOptions& options) {
   stagePrefix_ = options.stagePrefix;
-  instruction_ = open(instruction, options, options.instructionProfile);
+  Graph first = open(instruction, options, options.instructionProfile);
   policy_ = open(policy, options, options.policyProfile);
+  instruction_ = std::move(first);
 }
 
 void GraphPair::cancelLoad() {
@@ -80,8 +84,10 @@ bool GraphPair::isLoadCancelled() {
   return isLoadCancelled_;
 }
 
-/// The session copies `buffers` when it is made; they may go then (AddExternalInitializers in onnxruntime_c_api.h).
-void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options, Buffers& buffers) {
+/// The session copies `buffers` on creation; they can be freed then (AddExternalInitializers in
+/// onnxruntime_c_api.h).
+void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options,
+                            Buffers& buffers) {
   if (weights.empty()) return;
   const OrtFunctions& ort = api_->functions();
   std::vector<Owned<OrtValue>> values;
@@ -98,8 +104,9 @@ void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOption
     buffers.emplace_back(new uint8_t[weight.bytes]);
     file->read(buffers.back().get(), weight.bytes, weight.offset);
     OrtValue* value = nullptr;
-    api_->check(ort.createTensorWithData(memory_.get(), buffers.back().get(), weight.bytes, weight.dims.data(),
-                                         weight.dims.size(), weight.type, &value));
+    api_->check(ort.createTensorWithData(memory_.get(), buffers.back().get(), weight.bytes,
+                                         weight.dims.data(), weight.dims.size(), weight.type,
+                                         &value));
     values.emplace_back(value, ort.releaseValue);
     names.push_back(weight.name.c_str());
     raw.push_back(value);
@@ -107,7 +114,8 @@ void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOption
   api_->check(ort.addExternalInitializers(options, names.data(), raw.data(), raw.size()));
 }
 
-GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options, const std::string& profile) {
+GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options,
+                                 const std::string& profile) {
   const OrtFunctions& ort = api_->functions();
   OrtSessionOptions* raw = nullptr;
   api_->check(ort.createSessionOptions(&raw));
@@ -126,7 +134,7 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
   Buffers buffers;
   readWeights(model.weights, raw, buffers);
 
-  /// While it lives `cancelLoad` reaches this load; one that came earlier counts.
+  /// During its lifetime `cancelLoad` reaches this load; an earlier call counts too.
   class Reachable {
    public:
     Reachable(GraphPair& pair, OrtSessionOptions* options) : pair_(pair) {
@@ -147,9 +155,14 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
   Graph graph;
   OrtSession* session = nullptr;
   api_->check(model.bytes.empty() ? ort.createSession(env_.get(), model.file.c_str(), raw, &session)
-                                  : ort.createSessionFromArray(env_.get(), model.bytes.data(), model.bytes.size(),
-                                                               raw, &session));
+                                  : ort.createSessionFromArray(env_.get(), model.bytes.data(),
+                                                               model.bytes.size(), raw, &session));
   graph.session = {session, ort.releaseSession};
+  for (const Weight& weight : model.weights) {
+    uint64_t count = 1;
+    for (const int64_t length : weight.dims) count *= static_cast<uint64_t>(length);
+    graph.weightBytes += count * sizeof(float);
+  }
 
   OrtAllocator* allocator = nullptr;
   api_->check(ort.getAllocatorWithDefaultOptions(&allocator));
@@ -168,12 +181,13 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
   return graph;
 }
 
-Outputs GraphPair::runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs, const Interruptible& run) {
+Outputs GraphPair::runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs,
+                            const Interruptible& run) {
   const OrtFunctions& ort = api_->functions();
   std::vector<const char*> names;
   std::vector<const OrtValue*> values;
   if (state != nullptr) {
-    for (const auto& [name, value] : *state) {
+    for (const auto& [name, value] : state->values) {
       names.push_back(name.c_str());
       values.push_back(value.get());
     }
@@ -181,16 +195,17 @@ Outputs GraphPair::runGraph(Graph& graph, const State* state, std::vector<Tensor
   std::vector<Owned<OrtValue>> made;
   for (Tensor& input : inputs) {
     OrtValue* value = nullptr;
-    api_->check(ort.createTensorWithData(memory_.get(), input.bytes.data(), input.bytes.size(), input.dims.data(),
-                                         input.dims.size(), static_cast<int>(input.type), &value));
+    api_->check(ort.createTensorWithData(memory_.get(), input.bytes.data(), input.bytes.size(),
+                                         input.dims.data(), input.dims.size(),
+                                         static_cast<int>(input.type), &value));
     made.emplace_back(value, ort.releaseValue);
     names.push_back(input.name.c_str());
     values.push_back(value);
   }
   const std::vector<const char*> outputNames = pointers(graph.outputs);
   std::vector<OrtValue*> raw(outputNames.size(), nullptr);
-  api_->check(ort.run(graph.session.get(), run.options(), names.data(), values.data(), values.size(),
-                      outputNames.data(), outputNames.size(), raw.data()));
+  api_->check(ort.run(graph.session.get(), run.options(), names.data(), values.data(),
+                      values.size(), outputNames.data(), outputNames.size(), raw.data()));
   Outputs outputs;
   outputs.names = graph.outputs;
   for (OrtValue* value : raw) outputs.values.emplace_back(value, ort.releaseValue);
@@ -212,7 +227,9 @@ Outputs GraphPair::encode(uint64_t state, std::vector<Tensor>& inputs, const Int
     // outputs that this policy graph does not read (a tower without samplers, say) are not kept
     const auto& wanted = policy_.inputs;
     if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
-    kept.emplace(std::move(name), std::move(all.values[i]));
+    const View kind = view(all.values[i].get());
+    kept.bytes += kind.count * elementBytes(kind.type);
+    kept.values.emplace(std::move(name), std::move(all.values[i]));
   }
   states_[state] = std::move(kept);
   return stages;
@@ -243,6 +260,12 @@ void GraphPair::close() {
   states_.clear();
   policy_ = Graph();
   instruction_ = Graph();
+}
+
+uint64_t GraphPair::heldBytes() const {
+  uint64_t bytes = instruction_.weightBytes + policy_.weightBytes;
+  for (const auto& [id, state] : states_) bytes += state.bytes;
+  return bytes;
 }
 
 View GraphPair::view(OrtValue* value) const {

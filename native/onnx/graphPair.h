@@ -31,10 +31,11 @@ struct Weight {
 };
 
 struct Model {
-  /// Of the model itself; empty: `file` is opened.
+  /// The model itself; empty: `file` is opened.
   std::vector<uint8_t> bytes;
   std::string file;
-  /// Read into the runtime's own memory, so that nothing of their files stays mapped; the model's others are mapped.
+  /// Read into the runtime's own memory, so that nothing of their files stays mapped; the model's
+  /// others are mapped.
   std::vector<Weight> weights;
 };
 
@@ -53,7 +54,8 @@ struct GraphOptions {
   std::string stagePrefix;
 };
 
-/// A run that can be given up from any thread, before it begins or while it runs: the runtime ends it between two nodes.
+/// A run that any thread can interrupt, before or while it runs: the runtime stops between two
+/// nodes.
 class Interruptible {
  public:
   explicit Interruptible(std::shared_ptr<const OrtApi> api);
@@ -82,14 +84,16 @@ struct View {
 /// Bytes of one number. @throws std::runtime_error for a type that does not cross to JS
 size_t elementBytes(ElementType type);
 
-/// The instruction graph, the policy graph, and the state of each encoded instruction. One thread at a time, except for
-/// `cancelLoad`, and for `view`, which touches only the value that it is given.
+/// The instruction graph, the policy graph, and the state of each encoded instruction. One thread
+/// at a time, except for `cancelLoad`, and for `view`, which touches only the value that it is
+/// given.
 class GraphPair {
  public:
   explicit GraphPair(std::shared_ptr<const OrtApi> api);
   ~GraphPair();
 
-  /// @throws std::runtime_error with the runtime's words, also when cancelled; or the file that could not be read
+  /// @throws std::runtime_error with the runtime's words, also when cancelled; or the file that
+  /// could not be read
   void load(const Model& instruction, const Model& policy, const GraphOptions& options);
   /// From any thread, before, during or after.
   void cancelLoad();
@@ -101,6 +105,9 @@ class GraphPair {
   /// Completes the profiles.
   void endProfiling();
   void close();
+  /// Bytes of the runtime's own memory: weights that are not mapped, widened to float32, and the
+  /// states.
+  uint64_t heldBytes() const;
 
   View view(OrtValue* value) const;
 
@@ -109,13 +116,19 @@ class GraphPair {
     Owned<OrtSession> session;
     std::vector<std::string> inputs;
     std::vector<std::string> outputs;
+    uint64_t weightBytes = 0;
   };
-  using State = std::map<std::string, Owned<OrtValue>>;
+  struct State {
+    std::map<std::string, Owned<OrtValue>> values;
+    uint64_t bytes = 0;
+  };
 
   Graph open(const Model& model, const GraphOptions& options, const std::string& profile);
-  Outputs runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs, const Interruptible& run);
+  Outputs runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs,
+                   const Interruptible& run);
   using Buffers = std::vector<std::unique_ptr<uint8_t[]>>;
-  void readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options, Buffers& buffers);
+  void readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options,
+                   Buffers& buffers);
   bool isLoadCancelled();
   void requireLoaded() const;
 

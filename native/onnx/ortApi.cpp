@@ -68,12 +68,15 @@ OrtFunctions resolve(const void* const* table) {
 
 OrtApi::OrtApi(const std::string& library) {
   void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (handle == nullptr) throw std::runtime_error(std::string("ONNX Runtime's library does not open: ") + dlerror());
+  if (handle == nullptr)
+    throw std::runtime_error(std::string("ONNX Runtime's library does not open: ") + dlerror());
   const auto base = reinterpret_cast<const OrtApiBase* (*)()>(dlsym(handle, "OrtGetApiBase"));
-  if (base == nullptr) throw std::runtime_error(library + ": expected ONNX Runtime, found no OrtGetApiBase");
+  if (base == nullptr)
+    throw std::runtime_error(library + ": expected ONNX Runtime, found no OrtGetApiBase");
   const void* const* table = base()->getApi(kApiVersion);
   if (table == nullptr) {
-    throw std::runtime_error(library + ": expected ONNX Runtime 1.22 or newer, found " + base()->getVersionString());
+    throw std::runtime_error(library + ": expected ONNX Runtime 1.22 or newer, found " +
+                             base()->getVersionString());
   }
   functions_ = resolve(table);
 }

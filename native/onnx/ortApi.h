@@ -6,8 +6,9 @@
 
 namespace semanticvla::onnx {
 
-/// ONNX Runtime's C interface, opened at run time from the library that the npm package carries (it has no headers).
-/// A function is named by its place in `OrtApi` (onnxruntime_c_api.h): that table only ever grows at its end.
+/// ONNX Runtime's C interface, opened at run time from the library that the npm package carries (it
+/// has no headers). A function is named by its place in `OrtApi` (onnxruntime_c_api.h): that table
+/// only ever grows at its end.
 
 struct OrtStatus;
 struct OrtEnv;
@@ -25,7 +26,8 @@ enum class ElementType : int { kFloat32 = 1, kUint8 = 2, kInt32 = 6, kInt64 = 7,
 struct OrtFunctions {
   const char* (*getErrorMessage)(const OrtStatus*);
   OrtStatus* (*createEnv)(int logLevel, const char* id, OrtEnv**);
-  OrtStatus* (*createSession)(const OrtEnv*, const char* file, const OrtSessionOptions*, OrtSession**);
+  OrtStatus* (*createSession)(const OrtEnv*, const char* file, const OrtSessionOptions*,
+                              OrtSession**);
   OrtStatus* (*createSessionFromArray)(const OrtEnv*, const void*, size_t, const OrtSessionOptions*,
                                        OrtSession**);
   OrtStatus* (*run)(OrtSession*, const OrtRunOptions*, const char* const* inputNames,
@@ -69,7 +71,7 @@ struct OrtFunctions {
   void (*releaseSessionOptions)(OrtSessionOptions*);
 };
 
-/// The open library. It stays open for the life of the process: it has state of its own that outlives a session.
+/// The open library, for the life of the process: it has global state that outlives a session.
 class OrtApi {
  public:
   /// @throws std::runtime_error the library does not open, or is older than 1.22
@@ -92,7 +94,9 @@ class Owned {
   Owned(T* object, Release release) : object_(object), release_(release) {}
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
-  Owned(Owned&& other) noexcept : object_(other.object_), release_(other.release_) { other.object_ = nullptr; }
+  Owned(Owned&& other) noexcept : object_(other.object_), release_(other.release_) {
+    other.object_ = nullptr;
+  }
   Owned& operator=(Owned&& other) noexcept {
     if (this == &other) return *this;
     reset();

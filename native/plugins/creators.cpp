@@ -5,64 +5,48 @@
 #include <stdexcept>
 #include <string>
 
-#include "plugins/channelConcat.h"
 #include "plugins/failure.h"
-#include "plugins/instructionTopK.h"
 #include "plugins/pluginShell.h"
-#include "plugins/textGuidedPooling.h"
+#include "plugins/plugins.h"
 
 namespace semanticvla::plugins {
 
 namespace {
 
-using FromFields = std::unique_ptr<Operation> (*)(const nvinfer1::PluginFieldCollection*);
-
 class Creator final : public nvinfer1::IPluginCreatorV3One {
  public:
-  Creator(const char* name, FromFields fromFields, std::vector<nvinfer1::PluginField> fields)
-      : name_(name), fromFields_(fromFields), fields_(std::move(fields)) {
-    collection_.nbFields = static_cast<int32_t>(fields_.size());
-    collection_.fields = fields_.data();
+  explicit Creator(Kind kind) : kind_(std::move(kind)) {
+    collection_.nbFields = static_cast<int32_t>(kind_.fields.size());
+    collection_.fields = kind_.fields.data();
   }
 
   nvinfer1::IPluginV3* createPlugin(const char*, const nvinfer1::PluginFieldCollection* fields,
                                     nvinfer1::TensorRTPhase) noexcept override {
     try {
-      return new PluginShell(fromFields_(fields));
+      return new PluginShell(kind_.fromFields(fields));
     } catch (const std::exception& error) {
-      recordFailure(name_, "createPlugin", error.what());
+      recordFailure(kind_.name, "createPlugin", error.what());
       return nullptr;
     }
   }
 
   const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
-  const char* getPluginName() const noexcept override { return name_; }
+  const char* getPluginName() const noexcept override { return kind_.name; }
   const char* getPluginVersion() const noexcept override { return kPluginVersion; }
   const char* getPluginNamespace() const noexcept override { return kPluginNamespace; }
 
  private:
-  const char* name_;
-  FromFields fromFields_;
-  std::vector<nvinfer1::PluginField> fields_;
+  Kind kind_;
   nvinfer1::PluginFieldCollection collection_{};
 };
-
-constexpr auto kInt32 = nvinfer1::PluginFieldType::kINT32;
-constexpr auto kFloat32 = nvinfer1::PluginFieldType::kFLOAT32;
 
 }  // namespace
 
 const std::vector<nvinfer1::IPluginCreatorInterface*>& creators() {
   // Registries keep pointers and a tool's may live as long as the process: nothing shorter-lived
   // than the module can own them.
-  static Creator instructionTopK(InstructionTopK::kName, InstructionTopK::fromFields,
-                                 {nvinfer1::PluginField("topk", nullptr, kInt32, 1)});
-  static Creator textGuidedPooling(TextGuidedPooling::kName, TextGuidedPooling::fromFields,
-                                   {nvinfer1::PluginField("topk", nullptr, kInt32, 1),
-                                    nvinfer1::PluginField("temperature", nullptr, kFloat32, 1)});
-  static Creator channelConcat(ChannelConcat::kName, ChannelConcat::fromFields, {});
-  static const std::vector<nvinfer1::IPluginCreatorInterface*> all{
-      &instructionTopK, &textGuidedPooling, &channelConcat};
+  static Creator topK(instructionTopK()), pooling(textGuidedPooling()), concat(channelConcat());
+  static const std::vector<nvinfer1::IPluginCreatorInterface*> all{&topK, &pooling, &concat};
   return all;
 }
 

@@ -50,19 +50,20 @@ void check(Status status) {
   if (status == semanticvla::kernels::kOk) return;
   // above zero it is CUDA's own
   const std::string reason =
-      status < 0 ? std::string() : std::string(": ") + cudaGetErrorString(static_cast<cudaError_t>(status));
+      status < 0 ? std::string()
+                 : std::string(": ") + cudaGetErrorString(static_cast<cudaError_t>(status));
   throw std::runtime_error(std::string(semanticvla::kernels::statusText(status)) + " (" +
                            std::to_string(status) + reason + ")");
 }
 
 void checkCuda(cudaError_t error, size_t bytes) {
   if (error == cudaSuccess) return;
-  throw std::runtime_error(std::to_string(bytes) + " bytes of device memory for counters: " +
-                           cudaGetErrorString(error));
+  throw std::runtime_error(std::to_string(bytes) +
+                           " bytes of device memory for counters: " + cudaGetErrorString(error));
 }
 
 /// A tool may run a copy of the plugin for the first time while this thread captures another
-/// stream, which forbids to allocate unless the thread says that it means it.
+/// stream. A capture forbids allocations unless the thread permits them explicitly.
 class AllowAllocation {
  public:
   AllowAllocation() { cudaThreadExchangeStreamCaptureMode(&mode_); }
@@ -74,7 +75,8 @@ class AllowAllocation {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
-/// Its own: the default one would wait for, and spoil, what others have on theirs.
+/// A stream of its own: the default one would wait for the others' streams and break their
+/// captures.
 class ZeroingStream {
  public:
   explicit ZeroingStream(size_t bytes) {

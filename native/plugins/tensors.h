@@ -6,12 +6,6 @@
 
 namespace semanticvla::plugins {
 
-/// The types that activations may have.
-inline bool isActivation(nvinfer1::DataType type) {
-  return type == nvinfer1::DataType::kFLOAT || type == nvinfer1::DataType::kHALF ||
-         type == nvinfer1::DataType::kBF16;
-}
-
 /// Throws unless `dims` has `rank` dimensions. `tensor`: its name, for the message.
 void requireRank(const nvinfer1::Dims& dims, int32_t rank, const char* tensor);
 /// Throws when both are known and differ.

@@ -37,8 +37,7 @@ VECTORIZE void blendRows(const float* __restrict top, const float* __restrict bo
                          int count, uint8_t* __restrict out) {
   for (int i = 0; i < count; ++i) {
     const float value = top[i] + (bottom[i] - top[i]) * t;
-    // One clamp of the integer does what the clip to [0, 1] before and the saturation after the
-    // scaling do.
+    // One integer clamp replaces the clip to [0, 1] before the scaling and the saturation after it.
     const int scaled = static_cast<int>(value * kFromUnit);
     out[i] = static_cast<uint8_t>(std::min(std::max(scaled, 0), 255));
   }

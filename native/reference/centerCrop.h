@@ -13,8 +13,8 @@ struct CropAxis {
   std::vector<float> lerp;
 };
 
-/// Axis of the box with area 0.9 around the centre (docs/model.md, Input 1): `size` input pixels to `size`
-/// output pixels.
+/// Axis of the box with area 0.9 around the centre (docs/model.md, Input 1): `size` input pixels to
+/// `size` output pixels.
 CropAxis centerCropAxis(int size);
 
 /// Rows [rowBegin, rowEnd) of the centre crop. `rgb` and `out` are [size, size, 3] uint8, distinct.

@@ -26,8 +26,8 @@ constexpr int roundUp(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Output rows that go through both passes together, one a lane: the horizontal pass then has no
-/// lanes to spare and needs no gathering of pixels.
+/// Output rows that go through both passes together, one per lane: the horizontal pass then fills
+/// all lanes and gathers no pixels.
 constexpr int kRows = 8;
 /// Output pixels that go from the horizontal pass to bytes while they are in the nearest cache.
 constexpr int kPixels = 32;

@@ -5,7 +5,7 @@ namespace semanticvla::reference {
 void normalizePixels(const uint8_t* images, size_t count, size_t pixels,
                      const std::array<float, 3>& mean, const std::array<float, 3>& std,
                      float* out) {
-  // 256 inputs a channel: a table costs less than two divisions a value.
+  // 256 inputs per channel: a table costs less than two divisions per value.
   float table[3][256];
   for (int c = 0; c < 3; ++c) {
     for (int v = 0; v < 256; ++v) table[c][v] = (static_cast<float>(v) / 255.0f - mean[c]) / std[c];

@@ -13,7 +13,7 @@ namespace {
 /// Input sizes whose taps are kept.
 constexpr size_t kMaxAxes = 16;
 
-/// What an unusually large frame needed is given back to the system.
+/// Buffers larger than this, of unusually large frames, are freed.
 constexpr size_t kMaxWorkspace = size_t{16} << 20;
 
 /// [count, 3] blue-green-red to red-green-blue.

@@ -37,8 +37,8 @@ struct PreprocessOptions {
   int threads = 1;
 };
 
-/// Milliseconds of the steps. Where frames are worked on at once, what they took together is shared
-/// out in proportion, so that the three add up to the time that passed.
+/// Milliseconds of the steps. Frames processed in parallel share the elapsed time in proportion, so
+/// that the three add up to it.
 struct StepTimes {
   /// JPEG round trip, and the exchange of the channels before it.
   double decode = 0;
@@ -62,8 +62,8 @@ struct Preprocessed {
   StepTimes times;
 };
 
-/// Frames to policy images (docs/model.md, Input 1). Keeps its threads, tables and buffers between calls;
-/// one caller at a time.
+/// Frames to policy images (docs/model.md, Input 1). Keeps its threads, tables and buffers between
+/// calls; one caller at a time.
 class Preprocessor {
  public:
   /// Writes into `result`, whose buffers are reused when they are large enough.
@@ -77,7 +77,7 @@ class Preprocessor {
     std::vector<uint8_t> decoded;
     std::vector<uint8_t> cropped;
     JpegWorkspace jpeg;
-    /// Of the frame's latest way through.
+    /// Of the frame's latest pass.
     StepTimes times;
     size_t bytes() const;
   };
@@ -86,7 +86,7 @@ class Preprocessor {
   void processFrame(const Frame& frame, const PreprocessOptions& options, Workspace& work,
                     Team& team, std::vector<uint8_t>& resized, uint8_t* out);
 
-  /// The taps from `inSize` pixels to the reference's size; computed once a size.
+  /// The taps from `inSize` pixels to the reference's size; computed once per size.
   std::shared_ptr<const ResizeAxis> resizeAxis(int inSize);
 
   std::unique_ptr<Team> team_;

@@ -12,8 +12,10 @@
 namespace semanticvla::runtime {
 
 Blob mapFile(int descriptor) {
-  const auto fail = [] { throw Failure(FailureKind::kPlan, std::string("mapping a plan: ") + std::strerror(errno)); };
-  struct stat info {};
+  const auto fail = [] {
+    throw Failure(FailureKind::kPlan, std::string("mapping a plan: ") + std::strerror(errno));
+  };
+  struct stat info{};
   if (fstat(descriptor, &info) != 0) fail();
   const auto bytes = static_cast<size_t>(info.st_size);
   if (bytes == 0) return {};

@@ -8,8 +8,8 @@
 
 namespace semanticvla::runtime {
 
-/// Bytes that stay where they are, in TensorRT's memory, a vector's or a mapped file's, as long as somebody holds them: a plan
-/// with baked weights has 15 GB, and a copy of it would not fit.
+/// Bytes that stay where they are (in TensorRT's memory, a vector or a mapped file) as long as
+/// somebody holds them: a plan with baked weights is 15 GB, and a copy would not fit.
 struct Blob {
   std::shared_ptr<const void> owner;
   const uint8_t* data = nullptr;
@@ -21,8 +21,8 @@ struct Blob {
   }
 };
 
-/// An open file, mapped; it may be closed then. Who verified it must have done so through this descriptor, and it is not
-/// written to in place. Throws Failure kPlan.
+/// Maps an open file, which may be closed afterwards. It must have been verified through this very
+/// descriptor, and must not be written in place. Throws Failure kPlan.
 Blob mapFile(int descriptor);
 
 }  // namespace semanticvla::runtime

@@ -10,8 +10,8 @@
 
 namespace semanticvla::runtime {
 
-/// TensorRT's messages: passed on, errors kept for the exception, and the layer list, which is in
-/// no other place on a machine without a GPU, kept for the audit.
+/// TensorRT's messages. All are passed on, errors are kept for the exception, and the layer list is
+/// kept for the audit: a machine without a GPU has no other source of it.
 class BuildLog final : public nvinfer1::ILogger {
  public:
   explicit BuildLog(const Log& log) : log_(log) {}
@@ -19,9 +19,9 @@ class BuildLog final : public nvinfer1::ILogger {
   void log(Severity severity, const char* message) noexcept override;
 
   std::vector<std::string> takeLayers();
-  /// The errors so far, one a line.
+  /// The errors so far, one per line.
   std::string errors() const;
-  /// The same, and forgets them: what they were about is no failure of the build.
+  /// The same, and forgets them, for errors that do not fail the build.
   std::string takeErrors();
 
  private:

@@ -8,7 +8,7 @@ void BuildProgressMonitor::phaseStart(const char* phase, const char* parent,
     const std::lock_guard<std::mutex> lock(mutex_);
     phases_[phase] = {parent == nullptr ? "" : parent, steps};
   } catch (...) {
-    // Progress that cannot be told is no reason to stop.
+    // A progress report that fails does not stop the build.
   }
 }
 

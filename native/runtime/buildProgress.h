@@ -11,8 +11,8 @@
 
 namespace semanticvla::runtime {
 
-/// TensorRT's progress callbacks, from any of its threads, to one function; cancels when that says
-/// so.
+/// Forwards TensorRT's progress callbacks, from any of its threads, to one function, which can
+/// cancel the build.
 class BuildProgressMonitor final : public nvinfer1::IProgressMonitor {
  public:
   explicit BuildProgressMonitor(const std::function<bool(const BuildProgress&)>& report)

@@ -101,7 +101,8 @@ void setOptions(nvinfer1::IBuilderConfig& config, const BuildRequest& request,
   // float32 means float32: TF32 would round its products to 10 bits
   config.clearFlag(nvinfer1::BuilderFlag::kTF32);
 #ifdef TRT_MAJOR_RTX
-  // all memory from the session, none while it runs: else the run cannot be captured as a CUDA graph
+  // all memory comes from the session and none is allocated while it runs, or the run could not be
+  // captured as a CUDA graph
   config.setFlag(nvinfer1::BuilderFlag::kREQUIRE_USER_ALLOCATION);
 #endif
   if (request.optimizationLevel >= 0) config.setBuilderOptimizationLevel(request.optimizationLevel);
@@ -123,8 +124,8 @@ void parse(nvonnxparser::IParser& parser, const BuildRequest& request, const Bui
   fail(what, log);
 }
 
-/// Which layers became plugins. A plugin that the parser does not find is no error to TensorRT when
-/// the model holds another way to compute the node: it is one here.
+/// Which layers became plugins. TensorRT accepts a missing plugin when the model holds another way
+/// to compute the node; here it is an error.
 std::map<std::string, int> countPlugins(const nvinfer1::INetworkDefinition& network) {
   std::map<std::string, int> counts;
   for (int32_t i = 0; i < network.getNbLayers(); ++i) {
@@ -165,8 +166,9 @@ Blob toBlob(std::unique_ptr<nvinfer1::IHostMemory> memory) {
 }
 
 std::unique_ptr<nvinfer1::IBuilder> createBuilder(const EntryPoints& entryPoints, BuildLog& log) {
-  return require(static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)),
-                 "a builder", log);
+  return require(
+      static_cast<nvinfer1::IBuilder*>(entryPoints.createBuilder(&log, NV_TENSORRT_VERSION)),
+      "a builder", log);
 }
 
 /// The same list from the plan itself, for versions that do not log it. Needs the device; empty
@@ -221,8 +223,7 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
   timings.attach(*config, request.timingCache, log);
   result.timingCacheRefused = timings.refused();
 #endif
-  std::unique_ptr<nvinfer1::IHostMemory> plan(
-      builder->buildSerializedNetwork(*network, *config));
+  std::unique_ptr<nvinfer1::IHostMemory> plan(builder->buildSerializedNetwork(*network, *config));
   if (monitor.isCancelled()) {
     result.isCancelled = true;
     return result;
@@ -238,7 +239,8 @@ BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& requ
 }
 
 #ifndef TRT_MAJOR_RTX
-std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints, const std::vector<uint8_t>& first,
+std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints,
+                                         const std::vector<uint8_t>& first,
                                          const std::vector<uint8_t>& second) {
   const Log silent;
   BuildLog log(silent);

@@ -9,7 +9,8 @@ namespace semanticvla::runtime {
 BuildResult buildEngine(const EntryPoints& entryPoints, const BuildRequest& request);
 
 /// Not in the module for TensorRT-RTX. Throws std::exception.
-std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints, const std::vector<uint8_t>& first,
+std::vector<uint8_t> combineTimingCaches(const EntryPoints& entryPoints,
+                                         const std::vector<uint8_t>& first,
                                          const std::vector<uint8_t>& second);
 
 }  // namespace semanticvla::runtime

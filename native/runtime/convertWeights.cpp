@@ -66,15 +66,22 @@ void store(uint8_t* target, size_t index, T value) {
 }
 
 struct FromFloat64 {
-  // double -> float -> half rounds twice; a weight of a double is within a float's error anyway, except at an exact tie
-  static float read(const uint8_t* source, size_t i) { return static_cast<float>(load<double>(source, i)); }
-  static bool isFinite(const uint8_t* source, size_t i) { return std::isfinite(load<double>(source, i)); }
+  // double -> float -> half rounds twice; a weight of a double is within a float's error anyway,
+  // except at an exact tie
+  static float read(const uint8_t* source, size_t i) {
+    return static_cast<float>(load<double>(source, i));
+  }
+  static bool isFinite(const uint8_t* source, size_t i) {
+    return std::isfinite(load<double>(source, i));
+  }
 };
 struct FromFloat32 {
   static float read(const uint8_t* source, size_t i) { return load<float>(source, i); }
 };
 struct FromFloat16 {
-  static float read(const uint8_t* source, size_t i) { return widenHalf(load<uint16_t>(source, i)); }
+  static float read(const uint8_t* source, size_t i) {
+    return widenHalf(load<uint16_t>(source, i));
+  }
 };
 struct FromBfloat16 {
   static float read(const uint8_t* source, size_t i) {
@@ -117,7 +124,7 @@ size_t convert(const uint8_t* source, uint8_t* target, size_t count) {
     store(target, i, stored);
   }
   if (!overflows) return count;
-  // Rare: look for the one that was finite. Infinity in the source is the checkpoint's own.
+  // Rare: look for one that was finite. An infinity in the source is the checkpoint's own.
   for (size_t i = 0; i < count; ++i) {
     if (To::isInfinite(To::of(From::read(source, i))) && isFiniteSource<From>(source, i)) return i;
   }

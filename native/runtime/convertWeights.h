@@ -12,7 +12,8 @@ constexpr size_t bytesOf(FloatType type) {
 }
 
 /// `count` numbers from one type to another, to the nearest, ties to even. NaN stays NaN.
-/// @return the index of the first finite number that became infinite (its type holds no such number), else `count`
+/// @return the index of the first finite number that became infinite (its type holds no such
+/// number), else `count`
 size_t convertFloats(FloatType from, const void* source, FloatType to, void* target, size_t count);
 
 }  // namespace semanticvla::runtime

@@ -66,7 +66,9 @@ class CudaDevice final : public Device {
   ~CudaDevice() override { driver_.primaryCtxRelease(device_); }
 
   const DeviceInfo& info() const override { return info_; }
-  void makeCurrent() override { check(driver_, driver_.ctxSetCurrent(context_), "cuCtxSetCurrent"); }
+  void makeCurrent() override {
+    check(driver_, driver_.ctxSetCurrent(context_), "cuCtxSetCurrent");
+  }
 
   void memory(uint64_t& free, uint64_t& total) override {
     size_t freeBytes = 0, totalBytes = 0;
@@ -81,18 +83,25 @@ class CudaDevice final : public Device {
     return stream;
   }
   void destroy(Stream stream) noexcept override { driver_.streamDestroy(stream); }
-  void synchronize(Stream stream) override { check(driver_, driver_.streamSynchronize(stream), "cuStreamSynchronize"); }
+  void synchronize(Stream stream) override {
+    check(driver_, driver_.streamSynchronize(stream), "cuStreamSynchronize");
+  }
   Event createEvent() override {
     CUevent event = nullptr;
     check(driver_, driver_.eventCreate(&event, CU_EVENT_DEFAULT), "cuEventCreate");
     return event;
   }
   void destroy(Event event) noexcept override { driver_.eventDestroy(event); }
-  void record(Event event, Stream stream) override { check(driver_, driver_.eventRecord(event, stream), "cuEventRecord"); }
-  void recordCaptured(Event event, Stream stream) override {
-    check(driver_, driver_.eventRecordWithFlags(event, stream, CU_EVENT_RECORD_EXTERNAL), "cuEventRecordWithFlags");
+  void record(Event event, Stream stream) override {
+    check(driver_, driver_.eventRecord(event, stream), "cuEventRecord");
   }
-  void synchronize(Event event) override { check(driver_, driver_.eventSynchronize(event), "cuEventSynchronize"); }
+  void recordCaptured(Event event, Stream stream) override {
+    check(driver_, driver_.eventRecordWithFlags(event, stream, CU_EVENT_RECORD_EXTERNAL),
+          "cuEventRecordWithFlags");
+  }
+  void synchronize(Event event) override {
+    check(driver_, driver_.eventSynchronize(event), "cuEventSynchronize");
+  }
   double milliseconds(Event begin, Event end) override {
     float value = 0;
     check(driver_, driver_.eventElapsedTime(&value, begin, end), "cuEventElapsedTime");
@@ -100,18 +109,22 @@ class CudaDevice final : public Device {
   }
 
   void copyToDevice(void* device, const void* host, size_t bytes, Stream stream) override {
-    check(driver_, driver_.memcpyHtoDAsync(address(device), host, bytes, stream), "cuMemcpyHtoDAsync");
+    check(driver_, driver_.memcpyHtoDAsync(address(device), host, bytes, stream),
+          "cuMemcpyHtoDAsync");
   }
   void copyToHost(void* host, const void* device, size_t bytes, Stream stream) override {
-    check(driver_, driver_.memcpyDtoHAsync(host, address(device), bytes, stream), "cuMemcpyDtoHAsync");
+    check(driver_, driver_.memcpyDtoHAsync(host, address(device), bytes, stream),
+          "cuMemcpyDtoHAsync");
   }
   void copyOnDevice(void* to, const void* from, size_t bytes, Stream stream) override {
-    check(driver_, driver_.memcpyDtoDAsync(address(to), address(from), bytes, stream), "cuMemcpyDtoDAsync");
+    check(driver_, driver_.memcpyDtoDAsync(address(to), address(from), bytes, stream),
+          "cuMemcpyDtoDAsync");
   }
 
   void beginCapture(Stream stream) override {
     // Other threads of the process may allocate meanwhile; only this one may not.
-    check(driver_, driver_.streamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "cuStreamBeginCapture");
+    check(driver_, driver_.streamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+          "cuStreamBeginCapture");
   }
   Graph endCapture(Stream stream) override {
     CUgraph graph = nullptr;
@@ -124,9 +137,12 @@ class CudaDevice final : public Device {
   }
   void dropCapture(Stream stream) noexcept override {
     CUgraph graph = nullptr;
-    if (driver_.streamEndCapture(stream, &graph) == CUDA_SUCCESS && graph != nullptr) driver_.graphDestroy(graph);
+    if (driver_.streamEndCapture(stream, &graph) == CUDA_SUCCESS && graph != nullptr)
+      driver_.graphDestroy(graph);
   }
-  void launch(Graph graph, Stream stream) override { check(driver_, driver_.graphLaunch(graph, stream), "cuGraphLaunch"); }
+  void launch(Graph graph, Stream stream) override {
+    check(driver_, driver_.graphLaunch(graph, stream), "cuGraphLaunch");
+  }
   void destroy(Graph graph) noexcept override { driver_.graphExecDestroy(graph); }
 
 #ifdef SEMANTICVLA_HAS_NVTX
@@ -157,7 +173,8 @@ class CudaDevice final : public Device {
     size_t free = 0, total = 0;
     driver_.memGetInfo(&free, &total);
     return Failure(FailureKind::kMemory,
-                   std::string(what) + ": " + std::to_string(bytes) + " bytes needed, " + std::to_string(free) + " free",
+                   std::string(what) + ": " + std::to_string(bytes) + " bytes needed, " +
+                       std::to_string(free) + " free",
                    bytes, free);
   }
 
@@ -183,20 +200,24 @@ std::unique_ptr<Device> openCudaDevice(int index) {
   int count = 0;
   check(driver, driver.deviceGetCount(&count), "cuDeviceGetCount");
   if (index < 0 || index >= count) {
-    throw Failure(FailureKind::kDriver, "device " + std::to_string(index) + ": expected one of the " +
-                                            std::to_string(count) + " GPUs that the driver shows");
+    throw Failure(FailureKind::kDriver, "device " + std::to_string(index) +
+                                            ": expected one of the " + std::to_string(count) +
+                                            " GPUs that the driver shows");
   }
   auto device = std::make_unique<CudaDevice>(index);
 #if SEMANTICVLA_HAS_KERNELS
-  // Kernels and runtime library of a newer major version do not start; said here, and not by the first of them.
+  // Kernels and a runtime library of a newer major version do not start. Better said here than by
+  // the first launch.
   const int found = device->info().driverVersion;
   if (found / 1000 < CUDA_VERSION / 1000) {
     throw Failure(FailureKind::kDriver,
                   "GPU driver: expected one for CUDA " + std::to_string(CUDA_VERSION / 1000) +
-                      ".0 or newer, since the kernels were compiled by CUDA " + std::to_string(CUDA_VERSION / 1000) + "." +
-                      std::to_string(CUDA_VERSION % 1000 / 10) + ", found one for CUDA " + std::to_string(found / 1000) +
-                      "." + std::to_string(found % 1000 / 10) +
-                      "; update the driver, or compile with a CUDA toolkit of its version (CUDA_HOME, npm run build:native)");
+                      ".0 or newer, since the kernels were compiled by CUDA " +
+                      std::to_string(CUDA_VERSION / 1000) + "." +
+                      std::to_string(CUDA_VERSION % 1000 / 10) + ", found one for CUDA " +
+                      std::to_string(found / 1000) + "." + std::to_string(found % 1000 / 10) +
+                      "; update the driver, or compile with a CUDA toolkit of its version "
+                      "(CUDA_HOME, npm run build:native)");
   }
 #endif
   return device;

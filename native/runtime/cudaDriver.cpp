@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kLibrary = "libcuda.so.1";
 
-/// Of the driver, as 1000 * major + 10 * minor: what the oldest TensorRT that we are written for asks for.
+/// The driver that the oldest supported TensorRT needs, as 1000 * major + 10 * minor.
 constexpr int kOldestDriver = 12000;
 
 struct Names {
@@ -20,8 +20,8 @@ struct Names {
   void find(Function& function, const char* name) const {
     function = reinterpret_cast<Function>(dlsym(handle, name));
     if (function != nullptr) return;
-    throw Failure(FailureKind::kDriver,
-                  std::string(kLibrary) + ": expected the function " + name + ", found none; update the GPU driver");
+    throw Failure(FailureKind::kDriver, std::string(kLibrary) + ": expected the function " + name +
+                                            ", found none; update the GPU driver");
   }
 };
 
@@ -29,8 +29,9 @@ CudaDriver openDriver() {
   void* handle = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     const char* reason = dlerror();
-    throw Failure(FailureKind::kDriver, std::string("GPU driver: expected ") + kLibrary + ", found none (" +
-                                            (reason == nullptr ? "cannot be opened" : reason) + ")");
+    throw Failure(FailureKind::kDriver,
+                  std::string("GPU driver: expected ") + kLibrary + ", found none (" +
+                      (reason == nullptr ? "cannot be opened" : reason) + ")");
   }
   const Names names{handle};
   CudaDriver driver{};
@@ -73,11 +74,13 @@ CudaDriver openDriver() {
 
   int version = 0;
   if (driver.driverGetVersion(&version) == CUDA_SUCCESS && version < kOldestDriver) {
-    throw Failure(FailureKind::kDriver, "GPU driver: expected one for CUDA 12.0 or newer, found one for CUDA " +
-                                            std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10));
+    throw Failure(FailureKind::kDriver,
+                  "GPU driver: expected one for CUDA 12.0 or newer, found one for CUDA " +
+                      std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10));
   }
   const CUresult result = driver.init(0);
-  if (result != CUDA_SUCCESS) throw Failure(FailureKind::kDriver, "GPU driver: cuInit: " + driver.describe(result));
+  if (result != CUDA_SUCCESS)
+    throw Failure(FailureKind::kDriver, "GPU driver: cuInit: " + driver.describe(result));
   return driver;
 }
 
@@ -93,7 +96,7 @@ std::string CudaDriver::describe(CUresult result) const {
 }
 
 const CudaDriver& cudaDriver() {
-  // Like the loader's own table: the same for the whole process, whoever asks. A failure is tried again.
+  // One table for the whole process, as the loader has. After a failure the next call tries again.
   static const CudaDriver driver = openDriver();
   return driver;
 }

@@ -6,7 +6,8 @@
 
 namespace semanticvla::runtime {
 
-/// The driver's functions by the names that every driver since CUDA 11.4 exports, whatever newer version the header knows.
+/// The driver's functions by the names that every driver since CUDA 11.4 exports, whatever newer
+/// version the header knows.
 struct CudaDriver {
   CUresult (*init)(unsigned int);
   CUresult (*driverGetVersion)(int*);
@@ -49,7 +50,7 @@ struct CudaDriver {
   std::string describe(CUresult result) const;
 };
 
-/// Opened once, and never closed: threads of the driver run on. Throws Failure kDriver.
+/// Opened once and never closed, since the driver's threads keep running. Throws Failure kDriver.
 const CudaDriver& cudaDriver();
 
 }  // namespace semanticvla::runtime

@@ -44,11 +44,20 @@ void Device::releasePinned(void* memory) noexcept {
   doReleasePinned(memory);
 }
 
+uint64_t Device::heldBytes() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  uint64_t bytes = 0;
+  for (const auto& [memory, taken] : taken_) bytes += taken.bytes;
+  for (const auto& [memory, pinned] : pinned_) bytes += pinned;
+  return bytes;
+}
+
 MemoryReport Device::report() {
   MemoryReport report;
   memory(report.freeBytes, report.totalBytes);
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (const auto& [memory, taken] : taken_) report.bytes[static_cast<int>(taken.use)] += taken.bytes;
+  for (const auto& [memory, taken] : taken_)
+    report.bytes[static_cast<int>(taken.use)] += taken.bytes;
   for (const auto& [memory, bytes] : pinned_) report.pinnedBytes += bytes;
   return report;
 }

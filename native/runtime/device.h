@@ -32,20 +32,21 @@ struct DeviceInfo {
   bool isIntegrated = false;
 };
 
-/// What device memory is for.
+/// What device memory is used for.
 enum class MemoryUse { kWeights, kStates, kTransfers, kScratch, kEngines };
 constexpr int kMemoryUses = 5;
 
 struct MemoryReport {
-  /// Bytes that are taken now, by use.
+  /// Bytes in use now, by purpose.
   uint64_t bytes[kMemoryUses] = {};
   uint64_t pinnedBytes = 0;
   uint64_t freeBytes = 0;
   uint64_t totalBytes = 0;
 };
 
-/// One GPU. Everything that the session does with CUDA goes through here, so that all of it also runs on the device of the
-/// tests, which has no GPU. Every call but the noexcept ones throws Failure. Used from one thread at a time.
+/// One GPU. Everything that the session does with CUDA goes through here, so that all of it also
+/// runs on the device of the tests, which has no GPU. Every call but the noexcept ones throws
+/// Failure. Used from one thread at a time.
 class Device {
  public:
   virtual ~Device() = default;
@@ -60,24 +61,27 @@ class Device {
   /// Device memory, aligned to 256 at least.
   void* allocate(size_t bytes, MemoryUse use);
   void release(void* memory) noexcept;
-  /// Host memory that the device copies from and to by itself.
+  /// Pinned host memory, which the device copies from and to by itself.
   void* allocatePinned(size_t bytes);
   void releasePinned(void* memory) noexcept;
   MemoryReport report();
+  /// Bytes in use now, of the device and pinned together.
+  uint64_t heldBytes();
   /// Free and total bytes of the device.
   virtual void memory(uint64_t& free, uint64_t& total) = 0;
 
   virtual Stream createStream() = 0;
   virtual void destroy(Stream stream) noexcept = 0;
-  /// Waits for everything on the stream; what failed in it fails here.
+  /// Waits for everything on the stream; failures of its work are thrown here.
   virtual void synchronize(Stream stream) = 0;
   virtual Event createEvent() = 0;
   virtual void destroy(Event event) noexcept = 0;
   virtual void record(Event event, Stream stream) = 0;
-  /// Within a capture: a node of the graph, which records at each launch what `milliseconds` can read from outside of it.
+  /// Within a capture: a node of the graph that records at each launch, for `milliseconds` to read
+  /// outside the graph.
   virtual void recordCaptured(Event event, Stream stream) = 0;
   virtual void synchronize(Event event) = 0;
-  /// Between two events that are over.
+  /// Between two events that have passed.
   virtual double milliseconds(Event begin, Event end) = 0;
 
   /// Asynchronous copies. `host` is pinned and stays as it is until the stream has passed.
@@ -85,15 +89,15 @@ class Device {
   virtual void copyToHost(void* host, const void* device, size_t bytes, Stream stream) = 0;
   virtual void copyOnDevice(void* to, const void* from, size_t bytes, Stream stream) = 0;
 
-  /// What is put on the stream until `endCapture` becomes a graph instead of running.
+  /// From here to `endCapture`, work put on the stream becomes a graph instead of running.
   virtual void beginCapture(Stream stream) = 0;
   virtual Graph endCapture(Stream stream) = 0;
-  /// Ends a capture that failed half way.
+  /// Ends a capture that failed halfway.
   virtual void dropCapture(Stream stream) noexcept = 0;
   virtual void launch(Graph graph, Stream stream) = 0;
   virtual void destroy(Graph graph) noexcept = 0;
 
-  /// A range of this thread for a tool that listens (NVTX); nothing where none does. Ranges nest.
+  /// A range of this thread for profilers (NVTX); does nothing when none is attached. Ranges nest.
   virtual void beginRange(const char*) noexcept {}
   virtual void endRange() noexcept {}
 

@@ -10,7 +10,8 @@
 
 namespace semanticvla::runtime {
 
-/// A deserialized plan as the session sees it: implemented over TensorRT in each module, and by the tests.
+/// A deserialized plan as the session sees it: implemented over TensorRT in each module, and by the
+/// tests.
 
 using Dims = std::vector<int64_t>;
 
@@ -41,17 +42,17 @@ class Context {
   virtual void setScratch(void* memory, size_t bytes) = 0;
   virtual void bind(const std::string& tensor, void* memory) = 0;
   virtual void enqueue(Stream stream) = 0;
-  /// From now on every `enqueue` waits for the device and times each layer. Not for captures.
+  /// From now on every `enqueue` waits for the device and times each layer. Not within captures.
   virtual void watchLayers() = 0;
-  /// Of the runs since it was asked last, in their order.
+  /// Of the runs since the last call, in order.
   virtual std::vector<LayerTime> takeLayers() = 0;
 };
 
-/// Kernels that an engine compiled when it ran (TensorRT-RTX), for the next time.
+/// Kernels that an engine compiled at run time (TensorRT-RTX), to be reused.
 struct KernelCache {
   /// Empty: none are kept.
   std::vector<uint8_t> bytes;
-  /// Why those that the engine was given were not used; empty: they were, or there were none.
+  /// Why the kernels given to the engine were not used; empty: they were, or none were given.
   std::string refused;
 };
 
@@ -59,8 +60,10 @@ class Engine {
  public:
   virtual ~Engine() = default;
   virtual const std::vector<TensorInfo>& tensors() const = 0;
-  /// A context in the profile that admits these sizes; kRequest when none does, with the sizes that one would.
-  virtual std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) = 0;
+  /// A context in the profile that admits these sizes; kRequest when none does, with the sizes that
+  /// one would.
+  virtual std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims,
+                                                 Stream stream) = 0;
   /// What the plan was compiled to: the inspector's JSON.
   virtual std::string describeLayers() = 0;
   /// As of now.

@@ -6,15 +6,15 @@
 
 namespace semanticvla::runtime {
 
-/// What went wrong, for whoever words it for a person.
+/// What kind of failure, for the TypeScript that words it.
 enum class FailureKind {
   /// Device or pinned memory ran out; `needed` and `free` say by how much.
   kMemory,
-  /// CUDA said no. The context may be unusable: the session runs nothing any more.
+  /// CUDA failed. The context may be unusable: the session runs nothing more.
   kDevice,
   /// No driver, too old a driver, no such device.
   kDriver,
-  /// TensorRT did not take the plan, or the plan is not the one that the request describes.
+  /// TensorRT rejected the plan, or it is not the plan that the request describes.
   kPlan,
   /// A weight could not be read or converted.
   kWeights,
@@ -30,7 +30,7 @@ class __attribute__((visibility("default"))) Failure : public std::runtime_error
       : std::runtime_error(message), kind(kind), needed(needed), free(free) {}
 
   FailureKind kind;
-  /// Bytes; only of kMemory.
+  /// Bytes; kMemory only.
   uint64_t needed;
   uint64_t free;
 };

@@ -22,7 +22,8 @@ std::string Arena::key() const {
 std::string StepShapes::callKey() const {
   std::string text = inputs.key() + (images.jpeg ? "j" : "-") + (images.centerCrop ? "c" : "-");
   for (const FrameSize& frame : images.frames) {
-    text += std::to_string(frame.width) + "x" + std::to_string(frame.height) + (frame.bgr ? "b" : "r");
+    text +=
+        std::to_string(frame.width) + "x" + std::to_string(frame.height) + (frame.bgr ? "b" : "r");
   }
   return text;
 }
@@ -31,7 +32,8 @@ size_t layoutFrames(const StepShapes& shapes, std::vector<size_t>& offsets) {
   Layout layout;
   layout.add(shapes.inputs.bytes);
   for (const FrameSize& frame : shapes.images.frames) {
-    offsets.push_back(layout.add(static_cast<size_t>(frame.width) * static_cast<size_t>(frame.height) * 3));
+    offsets.push_back(
+        layout.add(static_cast<size_t>(frame.width) * static_cast<size_t>(frame.height) * 3));
   }
   return layout.bytes();
 }
@@ -61,7 +63,8 @@ Step::Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipel
     const std::vector<uint8_t>& tables = pipeline.tables();
     image_ = DeviceBuffer(device, pipeline.imageBytes(), MemoryUse::kTransfers);
     tableBytes_ = (tables.size() + 255) / 256 * 256;
-    pipelineMemory_ = DeviceBuffer(device, tableBytes_ + pipeline.workspaceBytes(), MemoryUse::kScratch);
+    pipelineMemory_ =
+        DeviceBuffer(device, tableBytes_ + pipeline.workspaceBytes(), MemoryUse::kScratch);
     const PinnedBuffer staged(device, tables.size());
     if (!tables.empty()) {
       std::memcpy(staged.data(), tables.data(), tables.size());
@@ -71,9 +74,12 @@ Step::Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipel
   }
 
   for (const auto& [name, address] : parts_.weights) context_->bind(name, address);
-  for (const auto& [name, tensor] : shapes_.state.tensors) context_->bind(name, state_.data() + tensor.offset);
-  for (const auto& [name, tensor] : shapes_.inputs.tensors) context_->bind(name, input_.data() + tensor.offset);
-  for (const auto& [name, tensor] : outputs_.tensors) context_->bind(name, output_.data() + tensor.offset);
+  for (const auto& [name, tensor] : shapes_.state.tensors)
+    context_->bind(name, state_.data() + tensor.offset);
+  for (const auto& [name, tensor] : shapes_.inputs.tensors)
+    context_->bind(name, input_.data() + tensor.offset);
+  for (const auto& [name, tensor] : outputs_.tensors)
+    context_->bind(name, output_.data() + tensor.offset);
   if (images_.pipeline) context_->bind(images_.imageInput, image_.data());
   parts_.growScratch(context_->scratchBytes());
   context_->setScratch(parts_.scratch.data(), parts_.scratch.bytes());
@@ -81,12 +87,10 @@ Step::Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipel
 
 void Step::dropGraph() { graph_ = Owned<Graph>(); }
 
-void Step::rebindScratch() {
-  context_->setScratch(parts_.scratch.data(), parts_.scratch.bytes());
-}
+void Step::rebindScratch() { context_->setScratch(parts_.scratch.data(), parts_.scratch.bytes()); }
 
 void Step::bindState(uint64_t id, const DeviceBuffer& state) {
-  // half a copy is no state
+  // a partial copy is not a state
   boundState_ = 0;
   if (shapes_.state.bytes > 0) {
     parts_.device.copyOnDevice(state_.data(), state.data(), shapes_.state.bytes, parts_.stream);
@@ -103,8 +107,8 @@ void Step::enqueue(bool capturing) {
     const Range range(parts_.device, "preprocess");
     std::vector<const uint8_t*> frames;
     for (const size_t offset : frameOffsets_) frames.push_back(input_.data() + offset);
-    images_.pipeline->enqueue(frames, pipelineMemory_.data(), pipelineMemory_.data() + tableBytes_, image_.data(),
-                              parts_.stream);
+    images_.pipeline->enqueue(frames, pipelineMemory_.data(), pipelineMemory_.data() + tableBytes_,
+                              image_.data(), parts_.stream);
   }
   {
     const Range range(parts_.device, "compute");
@@ -132,13 +136,15 @@ bool Step::run(bool capture) {
   }
   enqueue(false);
   if (!capture) return std::exchange(isFirst_, false);
-  // The first run may allocate and compile; it must be over before the capture, which allows neither.
+  // The first run may allocate and compile; it must be over before the capture, which allows
+  // neither.
   device.synchronize(parts_.stream);
   try {
     captureRun();
   } catch (const Failure& failure) {
     throw Failure(failure.kind,
-                  std::string("capturing the run as a CUDA graph (graphs: false, or --no-cuda-graphs, runs without): ") +
+                  std::string("capturing the run as a CUDA graph (graphs: false, or "
+                              "--no-cuda-graphs, runs without): ") +
                       failure.what(),
                   failure.needed, failure.free);
   }

@@ -24,14 +24,14 @@ struct Arena {
   size_t bytes = 0;
 
   void add(const std::string& name, const std::string& type, const Dims& dims);
-  /// Names and sizes as one text.
+  /// Names and sizes as one string.
   std::string key() const;
 
  private:
   Layout layout_;
 };
 
-/// What of a call fixes the shapes of everything in it.
+/// The parts of a call that determine all its shapes.
 struct StepShapes {
   /// Of the prepared state that the engine reads.
   Arena state;
@@ -40,7 +40,7 @@ struct StepShapes {
   /// Frames that become the image input on the device; none: that input comes with the call.
   ImagePipelineRequest images;
 
-  /// What comes with the call as one text.
+  /// What comes with the call, as one string.
   std::string callKey() const;
 };
 
@@ -54,7 +54,8 @@ struct StepParts {
   /// The runtime's profiler times every layer; such steps are never captured.
   bool watchesLayers;
   const std::map<std::string, void*>& weights;
-  /// Contexts run one after the other, so one scratch memory serves all. Grows it; steps made before are rebound.
+  /// Contexts run one at a time, so they share one scratch memory. Grows it and rebinds existing
+  /// steps.
   const DeviceBuffer& scratch;
   std::function<void(size_t bytes)> growScratch;
 };
@@ -64,16 +65,16 @@ struct StepPipeline {
   std::string imageInput;
 };
 
-/// The engine at fixed shapes, with its own inputs, outputs and copy of the prepared state, all at fixed addresses: from
-/// uploaded inputs to outputs in host memory it is one CUDA graph.
+/// The engine at fixed shapes, with its own inputs, outputs and copy of the prepared state, all at
+/// fixed addresses: from uploaded inputs to outputs in host memory it is one CUDA graph.
 class Step {
  public:
-  /// @param key that of the shapes, for who looks for a step of them
+  /// @param key of the shapes, to look up the step by
   Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipeline images);
 
   const std::string& key() const { return key_; }
   const Arena& outputs() const { return outputs_; }
-  /// Pinned; valid after the stream has passed.
+  /// Pinned; valid once the stream has passed.
   const uint8_t* outputBytes() const { return outputHost_.data(); }
 
   /// The image input that was made of frames; empty where it comes with the call.
@@ -84,14 +85,16 @@ class Step {
   void bindState(uint64_t id, const DeviceBuffer& state);
   /// `inputs` (pinned, laid out as in the shapes, then the frames) to the device.
   void upload(const uint8_t* inputs, size_t bytes);
-  /// Once uncaptured, as TensorRT wants it after a change of shapes; captured then, if `capture`; the graph from then on.
-  /// @returns whether it was prepared for the calls to come, which takes its time: its first run, and a capture
+  /// The first run is not captured, as TensorRT requires after a change of shapes; then, with
+  /// `capture`, it is captured and the graph is launched from then on.
+  /// @returns whether this call did one-time work: the first run or the capture
   bool run(bool capture);
-  /// Of the runs since it was asked last; empty unless layers are watched.
+  /// Of the runs since the last call; empty unless layers are watched.
   std::vector<LayerTime> takeLayers();
   bool isCaptured() const { return graph_.get() != nullptr; }
   size_t inputBytes() const { return inputBytes_; }
-  /// The scratch memory moves: what was captured with its address is void, and runs uncaptured once more.
+  /// The scratch memory has moved: a graph captured with its address is void, and the next run is
+  /// not captured.
   void dropGraph();
   void rebindScratch();
 
@@ -119,7 +122,8 @@ class Step {
   bool isFirst_ = true;
 };
 
-/// Bytes of the inputs and frames of a call, and where each begins: written on one thread, read on another.
+/// Total bytes of a call's inputs and frames, and the offset of each frame: written on one thread,
+/// read on another.
 size_t layoutFrames(const StepShapes& shapes, std::vector<size_t>& offsets);
 
 }  // namespace semanticvla::runtime

@@ -8,7 +8,8 @@
 
 namespace semanticvla::runtime {
 
-/// Camera frames to one image input on the device: JPEG round trip, resize, centre crop, and the towers' size.
+/// Camera frames to one image input on the device: JPEG round trip, resize, centre crop, and the
+/// towers' size.
 
 struct FrameSize {
   int width = 0;
@@ -28,14 +29,14 @@ struct ImagePipelineRequest {
 class ImagePipeline {
  public:
   virtual ~ImagePipeline() = default;
-  /// To be copied to the device once; `enqueue` gets the copy.
+  /// The caller copies them to the device once and passes the copy to `enqueue`.
   virtual const std::vector<uint8_t>& tables() const = 0;
   virtual size_t workspaceBytes() const = 0;
   /// [I, S, S, 3] uint8.
   virtual size_t imageBytes() const = 0;
   /// All in device memory; `images` has `imageBytes`.
-  virtual void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace,
-                       uint8_t* images, Stream stream) = 0;
+  virtual void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables,
+                       uint8_t* workspace, uint8_t* images, Stream stream) = 0;
 };
 
 }  // namespace semanticvla::runtime

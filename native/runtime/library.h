@@ -7,9 +7,9 @@
 namespace semanticvla::runtime {
 
 /// A TensorRT library and the module of ours that fits it, opened at run time: the addon links
-/// neither. Searching and wording are lib/engine/findTensorRt.ts's; these functions open what they
-/// are given and throw with the dynamic loader's reason. Nothing is closed again: TensorRT keeps
-/// threads and registries until the process ends.
+/// neither. lib/engine/findTensorRt.ts searches and words the errors; these functions open what
+/// they are given and throw with the dynamic loader's reason. Nothing is ever closed: TensorRT
+/// keeps threads and registries until the process ends.
 
 struct LibraryInfo {
   Version version;

@@ -67,7 +67,8 @@ struct BuildRequest {
   int optimizationLevel = -1;
   /// Bytes of scratch memory that a layer may use; 0: TensorRT's default, the device's memory.
   uint64_t workspaceBytes = 0;
-  /// What earlier builds on this device measured; empty: nothing. TensorRT-RTX measures when it runs.
+  /// What earlier builds on this device measured; empty: nothing. TensorRT-RTX measures at run
+  /// time.
   std::vector<uint8_t> timingCache;
   /// Nodes of the model that must have become plugins, by type.
   std::map<std::string, int> plugins;
@@ -82,8 +83,8 @@ struct BuildResult {
   std::vector<uint8_t> timingCache;
   /// Why the one of the request was not used; empty: it was, or there was none.
   std::string timingCacheRefused;
-  /// TensorRT's own list of what it compiled to: the verbose message that begins with "Layers:".
-  /// One a target.
+  /// TensorRT's own list of the compiled layers, the verbose message that begins with "Layers:".
+  /// One per target.
   std::vector<std::string> layers;
   std::vector<TensorInfo> tensors;
   /// Layers of the network before it is compiled, and how many of them are ours, by type.
@@ -118,10 +119,9 @@ struct Module {
   std::unique_ptr<ImagePipeline> (*imagePipeline)(const ImagePipelineRequest& request);
 };
 
-/// Raised when a change in this file keeps every size.
+/// To be raised when a change to this file keeps every size.
 constexpr uint32_t kModuleRevision = 4;
-/// A module and an addon of different builds must not meet: the sizes tell most changes by
-/// themselves.
+/// Keeps modules and addons of different builds apart: most changes show in the sizes.
 constexpr uint32_t kModuleAbi = (kModuleRevision << 24) + sizeof(Module) +
                                 (sizeof(EntryPoints) << 4) + (sizeof(BuildRequest) << 8) +
                                 (sizeof(BuildResult) << 14);

@@ -6,13 +6,15 @@
 
 namespace semanticvla::runtime {
 
-/// What a device gave, given back when it goes out of scope. The device must live longer.
+/// Resources of a device, released when they go out of scope. The device must outlive them.
 
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;
   DeviceBuffer(Device& device, size_t bytes, MemoryUse use)
-      : device_(&device), data_(bytes == 0 ? nullptr : device.allocate(bytes, use)), bytes_(bytes) {}
+      : device_(&device),
+        data_(bytes == 0 ? nullptr : device.allocate(bytes, use)),
+        bytes_(bytes) {}
   ~DeviceBuffer() { reset(); }
   DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
   DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
@@ -43,7 +45,9 @@ class PinnedBuffer {
  public:
   PinnedBuffer() = default;
   PinnedBuffer(Device& device, size_t bytes)
-      : device_(&device), data_(bytes == 0 ? nullptr : device.allocatePinned(bytes)), bytes_(bytes) {}
+      : device_(&device),
+        data_(bytes == 0 ? nullptr : device.allocatePinned(bytes)),
+        bytes_(bytes) {}
   ~PinnedBuffer() {
     if (data_ != nullptr) device_->releasePinned(data_);
   }
@@ -76,7 +80,8 @@ class Owned {
   ~Owned() {
     if (handle_ != nullptr) device_->destroy(handle_);
   }
-  Owned(Owned&& other) noexcept : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
+  Owned(Owned&& other) noexcept
+      : device_(other.device_), handle_(std::exchange(other.handle_, nullptr)) {}
   Owned& operator=(Owned&& other) noexcept {
     std::swap(device_, other.device_);
     std::swap(handle_, other.handle_);
@@ -89,7 +94,7 @@ class Owned {
   Handle handle_ = nullptr;
 };
 
-/// Offsets of tensors that share one allocation. 256: what TensorRT asks of addresses.
+/// Offsets of tensors that share one allocation. TensorRT requires addresses aligned to 256.
 class Layout {
  public:
   size_t add(size_t bytes) {

@@ -4,7 +4,7 @@
 
 namespace semanticvla::runtime {
 
-/// A stage of a call as tools show it (Nsight Systems), from here to the end of the block.
+/// A stage of a call, as shown by profilers (Nsight Systems), from here to the end of the block.
 class Range {
  public:
   Range(Device& device, const char* name) noexcept : device_(device) { device_.beginRange(name); }

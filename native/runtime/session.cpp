@@ -12,39 +12,8 @@ namespace semanticvla::runtime {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& message) { throw Failure(FailureKind::kRequest, message); }
-
-const char* typeOf(FloatType type) {
-  switch (type) {
-    case FloatType::kFloat16:
-      return "float16";
-    case FloatType::kBfloat16:
-      return "bfloat16";
-    case FloatType::kFloat64:
-      return "float64";
-    default:
-      return "float32";
-  }
-}
-
-/// Every weight of the request is an input of the plan, of that type and size.
-void checkWeights(const Engine& engine, const std::vector<WeightBinding>& weights, const char* which) {
-  std::map<std::string, const TensorInfo*> inputs;
-  for (const TensorInfo& tensor : engine.tensors()) {
-    if (tensor.isInput) inputs.emplace(tensor.name, &tensor);
-  }
-  for (const WeightBinding& weight : weights) {
-    const auto found = inputs.find(weight.name);
-    const std::string expected = weight.name + " " + typeOf(weight.type) + " " + describeDims(weight.dims);
-    if (found == inputs.end()) {
-      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " + expected + ", found none");
-    }
-    const TensorInfo& tensor = *found->second;
-    if (tensor.type != typeOf(weight.type) || tensor.dims != weight.dims) {
-      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " + expected + ", found " +
-                                            tensor.type + " " + describeDims(tensor.dims));
-    }
-  }
+[[noreturn]] void refuse(const std::string& message) {
+  throw Failure(FailureKind::kRequest, message);
 }
 
 bool admits(const Dims& declared, const Dims& given) {
@@ -55,7 +24,7 @@ bool admits(const Dims& declared, const Dims& given) {
   return true;
 }
 
-/// Two bars, each filled from where the other ended.
+/// Two progress bars as one: the second starts where the first ended.
 ReportUpload part(const ReportUpload& report, uint64_t before, uint64_t total) {
   if (!report) return {};
   return [&report, before, total](const UploadProgress& progress) {
@@ -100,10 +69,10 @@ void Session::open(SessionRequest& request) {
 
   const uint64_t first = bytesOfWeights(request.prepare);
   const uint64_t total = first + bytesOfWeights(request.step);
-  const auto load = [&](EnginePlan& plan, const char* which, uint64_t before, std::unique_ptr<Engine>& engine,
-                        UploadedWeights& weights) {
+  const auto load = [&](EnginePlan& plan, const char* which, uint64_t before,
+                        std::unique_ptr<Engine>& engine, UploadedWeights& weights) {
     engine = parts_.loadEngine(device, plan.plan, plan.kernels);
-    // their bytes are the engine's by now
+    // the engine has its own copy by now
     plan.plan = {};
     plan.kernels = {};
     checkWeights(*engine, plan.weights, which);
@@ -113,24 +82,28 @@ void Session::open(SessionRequest& request) {
   load(request.prepare, "first", 0, prepareEngine_, prepareWeights_);
   load(request.step, "second", first, stepEngine_, stepWeights_);
   for (const TensorInfo& tensor : stepEngine_->tensors()) {
-    if (tensor.isInput && stepWeights_.addresses.count(tensor.name) == 0) stepInputs_.emplace(tensor.name, tensor);
+    if (tensor.isInput && stepWeights_.addresses.count(tensor.name) == 0)
+      stepInputs_.emplace(tensor.name, tensor);
   }
   checkPlans();
   size_t bytes = 0;
   for (const auto& [name, tensor] : stepInputs_) {
-    const bool isFixed = std::all_of(tensor.dims.begin(), tensor.dims.end(), [](int64_t size) { return size >= 0; });
+    const bool isFixed =
+        std::all_of(tensor.dims.begin(), tensor.dims.end(), [](int64_t size) { return size >= 0; });
     if (isFixed) bytes += (tensorBytes(tensor.type, tensor.dims) + 255) / 256 * 256;
   }
   staging_.reserve(device, 2, bytes);
 }
 
-/// What the first engine makes and the second one reads must be the same thing.
+/// A tensor that the first engine makes and the second reads must have one type.
 void Session::checkPlans() const {
   for (const TensorInfo& made : prepareEngine_->tensors()) {
     const auto read = stepInputs_.find(made.name);
     if (made.isInput || read == stepInputs_.end() || read->second.type == made.type) continue;
-    throw Failure(FailureKind::kPlan, "tensor " + made.name + ": expected one type in both engines, found " + made.type +
-                                          " and " + read->second.type + "; they come from different builds");
+    throw Failure(FailureKind::kPlan, "tensor " + made.name +
+                                          ": expected one type in both engines, found " +
+                                          made.type + " and " + read->second.type +
+                                          "; they come from different builds");
   }
 }
 
@@ -157,12 +130,13 @@ StepShapes Session::shapesOf(const std::vector<std::pair<std::string, Dims>>& te
                              const ImagePipelineRequest& images) const {
   StepShapes shapes;
   shapes.images = images;
-  // in the order of their names: one order of bytes for calls that name them in different ones
+  // sorted by name, so that the order in which a call names its tensors does not change the layout
   for (const auto& [name, dims] : std::map<std::string, Dims>(tensors.begin(), tensors.end())) {
     const auto found = stepInputs_.find(name);
     if (found == stepInputs_.end()) refuse("input " + name + ": the engine has none of this name");
     if (!admits(found->second.dims, dims)) {
-      refuse("input " + name + ": expected " + describeDims(found->second.dims) + ", found " + describeDims(dims));
+      refuse("input " + name + ": expected " + describeDims(found->second.dims) + ", found " +
+             describeDims(dims));
     }
     shapes.inputs.add(name, found->second.type, dims);
   }
@@ -193,20 +167,22 @@ std::string Session::refusesFrames(const ImagePipelineRequest& images) {
   try {
     const size_t bytes = parts_.imagePipeline(shapes.images)->imageBytes();
     if (bytes != tensorBytes(input->second.type, input->second.dims)) {
-      reason = "expected frames that make " + imageInput_ + " " + describeDims(input->second.dims) + ", found " +
-               std::to_string(images.frames.size()) + " that make " + std::to_string(bytes) + " bytes";
+      reason = "expected frames that make " + imageInput_ + " " + describeDims(input->second.dims) +
+               ", found " + std::to_string(images.frames.size()) + " that make " +
+               std::to_string(bytes) + " bytes";
     }
   } catch (const Failure& failure) {
     if (failure.kind != FailureKind::kRequest) throw;
     reason = failure.what();
   }
-  // a camera has one size, or a few
+  // a camera has one frame size, or a few
   if (refusedFrames_.size() >= 64) refusedFrames_.clear();
   refusedFrames_.emplace(key, reason);
   return reason;
 }
 
-StepInputs Session::stage(const std::vector<HostTensor>& tensors, const ImagePipelineRequest& images,
+StepInputs Session::stage(const std::vector<HostTensor>& tensors,
+                          const ImagePipelineRequest& images,
                           const std::vector<const uint8_t*>& framePixels) {
   if (isClosed_.load()) refuse("the session is closed");
   if (!images.frames.empty() && !parts_.imagePipeline) {
@@ -221,8 +197,8 @@ StepInputs Session::stage(const std::vector<HostTensor>& tensors, const ImagePip
   for (const HostTensor& tensor : tensors) {
     const Arena::Tensor& place = shapes.inputs.tensors.at(tensor.name);
     if (place.bytes != tensor.bytes) {
-      refuse("input " + tensor.name + ": expected " + std::to_string(place.bytes) + " bytes, found " +
-             std::to_string(tensor.bytes));
+      refuse("input " + tensor.name + ": expected " + std::to_string(place.bytes) +
+             " bytes, found " + std::to_string(tensor.bytes));
     }
     std::memcpy(inputs.staged.data() + place.offset, tensor.data, tensor.bytes);
   }
@@ -245,24 +221,28 @@ PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
   std::map<std::string, Dims> dims;
   std::map<std::string, const TensorInfo*> declared;
   for (const TensorInfo& tensor : prepareEngine_->tensors()) {
-    if (tensor.isInput && prepareWeights_.addresses.count(tensor.name) == 0) declared.emplace(tensor.name, &tensor);
+    if (tensor.isInput && prepareWeights_.addresses.count(tensor.name) == 0)
+      declared.emplace(tensor.name, &tensor);
   }
   for (const HostTensor& input : inputs) {
     const auto found = declared.find(input.name);
-    if (found == declared.end()) refuse("input " + input.name + ": the engine has none of this name");
+    if (found == declared.end())
+      refuse("input " + input.name + ": the engine has none of this name");
     if (!admits(found->second->dims, input.dims)) {
-      refuse("input " + input.name + ": expected " + describeDims(found->second->dims) + ", found " +
-             describeDims(input.dims));
+      refuse("input " + input.name + ": expected " + describeDims(found->second->dims) +
+             ", found " + describeDims(input.dims));
     }
     given.add(input.name, found->second->type, input.dims);
     if (given.tensors.at(input.name).bytes != input.bytes) {
-      refuse("input " + input.name + ": expected " + std::to_string(given.tensors.at(input.name).bytes) +
-             " bytes, found " + std::to_string(input.bytes));
+      refuse("input " + input.name + ": expected " +
+             std::to_string(given.tensors.at(input.name).bytes) + " bytes, found " +
+             std::to_string(input.bytes));
     }
     dims[input.name] = input.dims;
   }
   for (const auto& [name, tensor] : declared) {
-    if (given.tensors.count(name) == 0) refuse("input " + name + ": expected it with the call, found none");
+    if (given.tensors.count(name) == 0)
+      refuse("input " + name + ": expected it with the call, found none");
   }
 
   const std::unique_ptr<Context> context = prepareEngine_->createContext(dims, stream_.get());
@@ -287,8 +267,10 @@ PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
     context->bind(input.name, onDevice.data() + place.offset);
   }
   for (const auto& [name, address] : prepareWeights_.addresses) context->bind(name, address);
-  for (const auto& [name, tensor] : state.arena.tensors) context->bind(name, state.memory.data() + tensor.offset);
-  for (const auto& [name, tensor] : unread.tensors) context->bind(name, dropped.data() + tensor.offset);
+  for (const auto& [name, tensor] : state.arena.tensors)
+    context->bind(name, state.memory.data() + tensor.offset);
+  for (const auto& [name, tensor] : unread.tensors)
+    context->bind(name, dropped.data() + tensor.offset);
   context->setScratch(scratch_.data(), scratch_.bytes());
 
   Stream stream = stream_.get();
@@ -299,11 +281,11 @@ PreparedState Session::prepareState(const std::vector<HostTensor>& inputs) {
     device.record(end_.get(), stream);
     device.synchronize(stream);
   } catch (...) {
-    // what is on its way reads buffers that end with this call
+    // pending work reads buffers that end with this call
     try {
       device.synchronize(stream);
     } catch (...) {
-      // the failure that brought us here says more
+      // the first failure says more
     }
     throw;
   }
@@ -326,7 +308,8 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs, bool returnsImages)
   Step& step = stepFor(found->second, inputs);
   const uint8_t* source = inputs.staged.data();
   if (!inputs.staged.isPinned() && step.inputBytes() > 0) {
-    if (ownInputs_.bytes() < step.inputBytes()) ownInputs_ = PinnedBuffer(device, step.inputBytes());
+    if (ownInputs_.bytes() < step.inputBytes())
+      ownInputs_ = PinnedBuffer(device, step.inputBytes());
     std::memcpy(ownInputs_.data(), source, step.inputBytes());
     source = ownInputs_.data();
     // the next call of this size finds a pinned slot
@@ -345,7 +328,8 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs, bool returnsImages)
       const Range enqueue(device, "enqueue");
       const auto start = std::chrono::steady_clock::now();
       result.isFirst = step.run(usesGraphs_);
-      const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+      const std::chrono::duration<double, std::milli> took =
+          std::chrono::steady_clock::now() - start;
       result.enqueueMs = took.count();
     }
     device.record(end_.get(), stream);
@@ -355,9 +339,9 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs, bool returnsImages)
     try {
       device.synchronize(stream);
     } catch (...) {
-      // the failure that brought us here says more
+      // the first failure says more
     }
-    // in an unknown condition: made anew by the next call
+    // its state is unknown: the next call makes a new one
     steps_.pop_front();
     throw;
   }
@@ -400,35 +384,37 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs) {
   }
   StepPipeline pipeline;
   if (hasFrames) {
-    if (shapes.inputs.tensors.count(imageInput_) > 0) refuse("expected frames or " + imageInput_ + ", found both");
+    if (shapes.inputs.tensors.count(imageInput_) > 0)
+      refuse("expected frames or " + imageInput_ + ", found both");
     const TensorInfo& input = stepInputs_.at(imageInput_);
     pipeline.pipeline = parts_.imagePipeline(inputs.images);
     pipeline.imageInput = imageInput_;
     if (tensorBytes(input.type, input.dims) != pipeline.pipeline->imageBytes()) {
-      refuse("frames: expected those of " + imageInput_ + " " + describeDims(input.dims) + ", found " +
-             std::to_string(inputs.images.frames.size()) + " that make " +
+      refuse("frames: expected those of " + imageInput_ + " " + describeDims(input.dims) +
+             ", found " + std::to_string(inputs.images.frames.size()) + " that make " +
              std::to_string(pipeline.pipeline->imageBytes()) + " bytes");
     }
   }
-  // room first: the new one may need what the oldest holds
+  // make room first: the new one may need the oldest one's memory
   while (steps_.size() >= keptSteps_) steps_.pop_back();
-  const StepParts parts{*parts_.device,          *stepEngine_,
-                        stream_.get(),           computed_.get(),
-                        watchesLayers_,          stepWeights_.addresses,
-                        scratch_,                [this](size_t bytes) { growScratch(bytes); }};
-  steps_.push_front(std::make_unique<Step>(parts, std::move(key), std::move(shapes), std::move(pipeline)));
+  const StepParts parts{*parts_.device, *stepEngine_,
+                        stream_.get(),  computed_.get(),
+                        watchesLayers_, stepWeights_.addresses,
+                        scratch_,       [this](size_t bytes) { growScratch(bytes); }};
+  steps_.push_front(
+      std::make_unique<Step>(parts, std::move(key), std::move(shapes), std::move(pipeline)));
   return *steps_.front();
 }
 
 void Session::growScratch(size_t bytes) {
   if (scratch_.bytes() >= bytes) return;
-  // the old one first: both together may not fit
+  // free the old one first: both may not fit
   scratch_.reset();
   for (const auto& step : steps_) step->dropGraph();
   try {
     scratch_ = DeviceBuffer(*parts_.device, bytes, MemoryUse::kScratch);
   } catch (...) {
-    // they were made for memory that is gone
+    // they refer to memory that is gone
     steps_.clear();
     throw;
   }
@@ -440,11 +426,16 @@ void Session::release(uint64_t state) {
 }
 
 LayerInfo Session::layerInfo() {
-  return guarded([&] { return LayerInfo{prepareEngine_->describeLayers(), stepEngine_->describeLayers()}; });
+  return guarded(
+      [&] { return LayerInfo{prepareEngine_->describeLayers(), stepEngine_->describeLayers()}; });
 }
 
 MemoryReport Session::memory() {
   return guarded([&] { return parts_.device->report(); });
+}
+
+uint64_t Session::heldBytes() const noexcept {
+  return parts_.device == nullptr ? 0 : parts_.device->heldBytes();
 }
 
 SessionKernels Session::kernels() {
@@ -458,7 +449,7 @@ void Session::close() noexcept {
     device.makeCurrent();
     if (stream_.get() != nullptr) device.synchronize(stream_.get());
   } catch (...) {
-    // what is broken is given back all the same
+    // a broken device is released all the same
   }
   steps_.clear();
   states_.clear();

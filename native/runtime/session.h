@@ -18,16 +18,18 @@ namespace semanticvla::runtime {
 
 struct EnginePlan {
   Blob plan;
-  /// Compiled by it before (Engine::kernels); empty: none.
+  /// Kernels it compiled earlier (Engine::kernels); empty: none.
   std::vector<uint8_t> kernels;
   /// Inputs that carry weights.
   std::vector<WeightBinding> weights;
 };
 
-/// How a session gets its parts: a TensorRT module's, or a test's.
+/// How a session gets its parts: from a TensorRT module, or from a test.
 struct SessionParts {
   std::unique_ptr<Device> device;
-  std::function<std::unique_ptr<Engine>(Device&, const Blob& plan, const std::vector<uint8_t>& kernels)> loadEngine;
+  std::function<std::unique_ptr<Engine>(Device&, const Blob& plan,
+                                        const std::vector<uint8_t>& kernels)>
+      loadEngine;
   /// Empty: this build has no kernels, and frames are refused.
   std::function<std::unique_ptr<ImagePipeline>(const ImagePipelineRequest&)> imagePipeline;
 };
@@ -64,7 +66,8 @@ struct OutputTensor {
   std::vector<uint8_t> bytes;
 };
 
-/// One call's inputs, copied by the caller's thread, for `run`, which may be on another one. Ends before the session.
+/// One call's inputs, copied by the caller's thread, for `run`, which may be on another one. Ends
+/// before the session.
 struct StepInputs {
   std::vector<std::pair<std::string, Dims>> tensors;
   /// No frames: the image input is among the tensors.
@@ -76,18 +79,18 @@ struct StepResult {
   std::vector<OutputTensor> outputs;
   /// From the first byte uploaded to the last one back, by the device's clock.
   double deviceMs = 0;
-  /// Its parts by events on the stream, 0 of a first call: inputs (and the state, where it is another than before) to the device, the engine
-  /// (and the preprocessing of frames), outputs to the host.
+  /// Its parts, by events on the stream; 0 in a first call: inputs (and the state, if it changed)
+  /// to the device, the engine (and the preprocessing of frames), outputs to the host.
   double h2dMs = 0;
   double computeMs = 0;
   double d2hMs = 0;
   /// Host time of putting the engine, or the graph, on the stream.
   double enqueueMs = 0;
-  /// This call prepared or captured its shapes, or captured them again: its times are not those of later ones.
+  /// This call prepared or captured its shapes, so its times are not typical.
   bool isFirst = false;
   /// With `watchesLayers`.
   std::vector<LayerTime> layers;
-  /// Of a call with frames that asked for them: the image input as the device made it.
+  /// If the call had frames and asked for it: the image input as the device made it.
   std::vector<uint8_t> images;
 };
 
@@ -109,32 +112,36 @@ struct PreparedState {
   std::vector<LayerTime> layers;
 };
 
-/// Two engines with their weights on one device. Everything but `stage` and `refusesFrames` is for one thread. Calls throw Failure; after a
-/// kDevice failure every later call repeats it, since a broken CUDA context stays broken.
+/// Two engines with their weights on one device. Everything but `stage` and `refusesFrames` is for
+/// one thread. Calls throw Failure; after a kDevice failure every later call repeats it, since a
+/// broken CUDA context stays broken.
 class Session {
  public:
-  /// Takes all it needs, or throws and has given everything back.
+  /// Acquires everything it needs, or releases it all and throws.
   Session(SessionParts parts, SessionRequest request);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   const DeviceInfo& device() const { return info_; }
-  /// Any thread: why frames of these sizes cannot become the image input on the device; empty: they can.
+  /// From any thread: why frames of these sizes cannot become the image input on the device; empty:
+  /// they can.
   std::string refusesFrames(const ImagePipelineRequest& images);
-  /// Any thread: checks the names and sizes of a call's inputs and copies them.
+  /// From any thread: checks the names and sizes of a call's inputs and copies them.
   StepInputs stage(const std::vector<HostTensor>& tensors, const ImagePipelineRequest& images,
                    const std::vector<const uint8_t*>& framePixels);
 
   PreparedState prepare(const std::vector<HostTensor>& inputs);
-  /// @param returnsImages for who compares them: a copy more, after everything that is timed
+  /// @param returnsImages also returns the image input, to be compared; copied after the timed part
   StepResult run(uint64_t state, StepInputs inputs, bool returnsImages = false);
-  /// Of states that were released already nothing happens.
+  /// Does nothing for a state that was released before.
   void release(uint64_t state);
   MemoryReport memory();
+  /// Device memory and pinned memory; 0 once it is closed.
+  uint64_t heldBytes() const noexcept;
   LayerInfo layerInfo();
   SessionKernels kernels();
-  /// Gives everything back; idempotent. Later calls fail.
+  /// Releases everything; idempotent. Later calls fail.
   void close() noexcept;
 
  private:
@@ -154,9 +161,10 @@ class Session {
   Step& stepFor(const State& state, const StepInputs& inputs);
   void growScratch(size_t bytes);
   ImagePipelineRequest withSide(ImagePipelineRequest images) const;
-  StepShapes shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors, const ImagePipelineRequest& images) const;
+  StepShapes shapesOf(const std::vector<std::pair<std::string, Dims>>& tensors,
+                      const ImagePipelineRequest& images) const;
 
-  // In the order in which the parts need each other; `close` gives them back in the opposite one.
+  // In order of dependency; `close` releases them in the opposite order.
   SessionParts parts_;
   DeviceInfo info_;
   Owned<Stream> stream_;
@@ -177,7 +185,7 @@ class Session {
   std::list<std::unique_ptr<Step>> steps_;
 
   std::map<std::string, TensorInfo> stepInputs_;
-  /// By sizes of frames: making a pipeline to ask it takes a millisecond.
+  /// By frame sizes, since asking takes a pipeline, which takes a millisecond to make.
   std::map<std::string, std::string> refusedFrames_;
   std::mutex framesMutex_;
   std::string imageInput_;

@@ -10,7 +10,8 @@ namespace semanticvla::runtime {
 
 class Staging;
 
-/// Room for the inputs of one call: pinned when a slot was free and large enough, else ordinary memory.
+/// Room for the inputs of one call: pinned when a slot was free and large enough, else ordinary
+/// memory.
 class Staged {
  public:
   Staged() = default;
@@ -22,6 +23,8 @@ class Staged {
   }
   uint8_t* data() { return pinned_ != nullptr ? pinned_ : ordinary_.data(); }
   size_t bytes() const { return bytes_; }
+  /// Memory of its own, outside the pool.
+  size_t ordinaryBytes() const { return ordinary_.size(); }
   bool isPinned() const { return pinned_ != nullptr; }
 
  private:
@@ -40,15 +43,16 @@ class Staged {
   std::vector<uint8_t> ordinary_;
 };
 
-/// Pinned slots that any thread fills and the session's thread sends: the caller's bytes are copied once. Outlives what it
-/// gave out.
+/// Pinned slots that any thread fills and the session's thread sends, so that the caller's bytes
+/// are copied once. Must outlive what it hands out.
 class Staging {
  public:
-  /// Any thread; allocates no pinned memory.
+  /// From any thread; allocates no pinned memory.
   Staged take(size_t bytes);
-  /// The session's thread: slots of at least `bytes` from now on. Those in use are replaced when they come back.
+  /// On the session's thread: slots of at least `bytes` from now on. A later call replaces those
+  /// that are in use now.
   void reserve(Device& device, size_t slots, size_t bytes);
-  /// The session's thread, when nothing is given out.
+  /// On the session's thread, when no slot is in use.
   void clear();
 
  private:

@@ -24,7 +24,7 @@ class RunLog final : public nvinfer1::ILogger {
       errors_ += errors_.empty() ? "" : "\n";
       errors_ += message;
     } catch (...) {
-      // without memory for the text the failure is reported without it
+      // out of memory for the text: the failure is reported without it
     }
   }
   std::string take() {
@@ -38,16 +38,16 @@ class RunLog final : public nvinfer1::ILogger {
   std::string errors_;
 };
 
-/// What TensorRT takes for itself is counted and given back with the rest.
+/// TensorRT's own allocations, counted and released with the rest.
 class EngineMemory final : public nvinfer1::IGpuAllocator {
  public:
   explicit EngineMemory(Device& device) : device_(device) {}
 
-  // `allocate` and `deallocate` are called by default from the asynchronous forms, which TensorRT asks for.
+  // TensorRT calls the asynchronous forms, which call `allocate` and `deallocate` by default.
   void* allocate(uint64_t size, uint64_t, nvinfer1::AllocatorFlags) noexcept override {
     try {
       if (size == 0) return nullptr;
-      // TensorRT may ask on a thread of its own, which has no context yet
+      // TensorRT may call on a thread of its own, which has no context yet
       device_.makeCurrent();
       return device_.allocate(size, MemoryUse::kEngines);
     } catch (const Failure& failure) {
@@ -64,7 +64,7 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
     try {
       device_.makeCurrent();
     } catch (...) {
-      // of a broken device nothing can be given back, and the entry goes all the same
+      // a broken device releases nothing, but the entry goes all the same
     }
     device_.release(memory);
     return true;
@@ -75,8 +75,8 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
     const uint64_t needed = std::exchange(needed_, 0);
     if (needed == 0) return;
     throw Failure(FailureKind::kMemory,
-                  message + "; device memory for TensorRT: " + std::to_string(needed) + " bytes needed, " +
-                      std::to_string(free_) + " free",
+                  message + "; device memory for TensorRT: " + std::to_string(needed) +
+                      " bytes needed, " + std::to_string(free_) + " free",
                   needed, free_);
   }
 
@@ -87,7 +87,7 @@ class EngineMemory final : public nvinfer1::IGpuAllocator {
   uint64_t free_ = 0;
 };
 
-/// What the engine and its contexts share; the last of them ends it.
+/// Shared by the engine and its contexts; the last one destroys it.
 struct Shared {
   explicit Shared(Device& device) : memory(device) {}
 
@@ -106,10 +106,10 @@ struct Shared {
   std::unique_ptr<nvinfer1::IRuntime> runtime;
   std::unique_ptr<nvinfer1::ICudaEngine> engine;
 #ifdef TRT_MAJOR_RTX
-  /// Of all contexts: longer than each of them.
+  /// Used by all contexts, and outlives them.
   std::unique_ptr<nvinfer1::IRuntimeCache> kernels;
 #endif
-  /// Given, until the first context asks for them.
+  /// As given, until the first context takes them.
   std::vector<uint8_t> given;
   std::string refused;
 };
@@ -125,14 +125,14 @@ Dims fromDims(const nvinfer1::Dims& dims) {
   return dims.nbDims < 0 ? Dims() : Dims(dims.d, dims.d + dims.nbDims);
 }
 
-/// TensorRT calls it from within `enqueueV3`, once a layer.
+/// TensorRT calls it from `enqueueV3`, once per layer.
 class LayerProfiler final : public nvinfer1::IProfiler {
  public:
   void reportLayerTime(const char* name, float ms) noexcept override {
     try {
       layers_.push_back({name == nullptr ? "" : name, ms});
     } catch (...) {
-      // without memory a layer is missing, and `take` says so
+      // out of memory a layer is missing, and `take` says so
       isIncomplete_ = true;
     }
   }
@@ -149,7 +149,7 @@ class LayerProfiler final : public nvinfer1::IProfiler {
   bool isIncomplete_ = false;
 };
 
-/// With what it was made from: whether it reads that later, no document says.
+/// Kept with its source: it is not documented whether TensorRT reads that later.
 struct OwnedContext {
 #ifdef TRT_MAJOR_RTX
   std::unique_ptr<nvinfer1::IRuntimeConfig> config;
@@ -165,19 +165,23 @@ class TensorRtContext final : public Context {
   void setInputDims(const std::map<std::string, Dims>& dims) override {
     for (const auto& [name, sizes] : dims) {
       if (!context_->setInputShape(name.c_str(), toDims(sizes))) {
-        shared_->fail(FailureKind::kRequest, "input " + name + ": TensorRT refused " + describeDims(sizes));
+        shared_->fail(FailureKind::kRequest,
+                      "input " + name + ": TensorRT refused " + describeDims(sizes));
       }
     }
     const char* missing = nullptr;
     if (context_->inferShapes(1, &missing) != 0) {
-      shared_->fail(FailureKind::kRequest, std::string("TensorRT cannot tell the sizes of the outputs; input ") +
-                                               (missing == nullptr ? "?" : missing) + " is not set");
+      shared_->fail(FailureKind::kRequest,
+                    std::string("TensorRT cannot tell the sizes of the outputs; input ") +
+                        (missing == nullptr ? "?" : missing) + " is not set");
     }
   }
   Dims dims(const std::string& tensor) const override {
     const Dims sizes = fromDims(context_->getTensorShape(tensor.c_str()));
     for (const int64_t size : sizes) {
-      if (size < 0) shared_->fail(FailureKind::kPlan, "output " + tensor + ": its size is known only after it is computed");
+      if (size < 0)
+        shared_->fail(FailureKind::kPlan,
+                      "output " + tensor + ": its size is known only after it is computed");
     }
     return sizes;
   }
@@ -191,7 +195,8 @@ class TensorRtContext final : public Context {
     }
   }
   void enqueue(Stream stream) override {
-    if (!context_->enqueueV3(stream)) shared_->fail(FailureKind::kDevice, "TensorRT did not run the engine");
+    if (!context_->enqueueV3(stream))
+      shared_->fail(FailureKind::kDevice, "TensorRT did not run the engine");
   }
   void watchLayers() override {
     context_->setEnqueueEmitsProfile(true);
@@ -201,7 +206,7 @@ class TensorRtContext final : public Context {
 
  private:
   std::shared_ptr<Shared> shared_;
-  // longer than the context that may call it
+  // outlives the context that may call it
   LayerProfiler profiler_;
   OwnedContext owned_;
   nvinfer1::IExecutionContext* context_;
@@ -213,17 +218,20 @@ class TensorRtEngine final : public Engine {
     const nvinfer1::ICudaEngine& engine = *shared_->engine;
     for (int32_t i = 0; i < engine.getNbIOTensors(); ++i) {
       const char* name = engine.getIOTensorName(i);
-      tensors_.push_back({name, typeName(engine.getTensorDataType(name)), fromDims(engine.getTensorShape(name)),
+      tensors_.push_back({name, typeName(engine.getTensorDataType(name)),
+                          fromDims(engine.getTensorShape(name)),
                           engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT});
     }
   }
 
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
 
-  std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims, Stream stream) override {
+  std::unique_ptr<Context> createContext(const std::map<std::string, Dims>& dims,
+                                         Stream stream) override {
     const int32_t profile = chooseProfile(dims);
     OwnedContext owned = create();
-    if (owned.context == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not create an execution context");
+    if (owned.context == nullptr)
+      shared_->fail(FailureKind::kPlan, "TensorRT did not create an execution context");
     // a new context has profile 0
     if (profile > 0 && !owned.context->setOptimizationProfileAsync(profile, stream)) {
       shared_->fail(FailureKind::kPlan, "TensorRT refused profile " + std::to_string(profile));
@@ -232,10 +240,14 @@ class TensorRtEngine final : public Engine {
   }
 
   std::string describeLayers() override {
-    const std::unique_ptr<nvinfer1::IEngineInspector> inspector(shared_->engine->createEngineInspector());
+    const std::unique_ptr<nvinfer1::IEngineInspector> inspector(
+        shared_->engine->createEngineInspector());
     const char* text =
-        inspector == nullptr ? nullptr : inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON);
-    if (text == nullptr) shared_->fail(FailureKind::kPlan, "TensorRT did not describe the plan's layers");
+        inspector == nullptr
+            ? nullptr
+            : inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON);
+    if (text == nullptr)
+      shared_->fail(FailureKind::kPlan, "TensorRT did not describe the plan's layers");
     return text;
   }
 
@@ -256,7 +268,8 @@ class TensorRtEngine final : public Engine {
     OwnedContext owned;
     constexpr auto kOurs = nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED;
 #ifdef TRT_MAJOR_RTX
-    // Kernels for the shapes at hand before the capture: those compiled later, in the background, would not be in the graph.
+    // Compiles the kernels for these shapes before the capture: those that finish later, in the
+    // background, would not be in the graph.
     owned.config.reset(shared_->engine->createRuntimeConfig());
     if (owned.config == nullptr) return owned;
     owned.config->setExecutionContextAllocationStrategy(kOurs);
@@ -271,7 +284,8 @@ class TensorRtEngine final : public Engine {
   }
 
 #ifdef TRT_MAJOR_RTX
-  /// TensorRT-RTX compiles kernels for the device when a context is made and when shapes are new; with a cache, once.
+  /// TensorRT-RTX compiles kernels for the device when a context is made and when shapes are new;
+  /// with a cache, only once.
   void useKernels(nvinfer1::IRuntimeConfig& config) {
     if (shared_->kernels == nullptr) {
       shared_->kernels.reset(config.createRuntimeCache());
@@ -279,14 +293,15 @@ class TensorRtEngine final : public Engine {
       const std::vector<uint8_t> given = std::exchange(shared_->given, {});
       if (!given.empty() && !shared_->kernels->deserialize(given.data(), given.size())) {
         const std::string reason = shared_->log.take();
-        shared_->refused = "TensorRT-RTX does not take them" + (reason.empty() ? std::string() : ": " + reason);
+        shared_->refused =
+            "TensorRT-RTX does not take them" + (reason.empty() ? std::string() : ": " + reason);
       }
     }
     if (!config.setRuntimeCache(*shared_->kernels)) shared_->kernels.reset();
   }
 #endif
 
-  /// Of the profiles that admit these sizes the one made for them: the fewest sizes beside it.
+  /// Of the profiles that admit these sizes, the narrowest.
   int32_t chooseProfile(const std::map<std::string, Dims>& dims) const {
     const nvinfer1::ICudaEngine& engine = *shared_->engine;
     int32_t best = -1;
@@ -296,8 +311,10 @@ class TensorRtEngine final : public Engine {
       int64_t spread = 0;
       bool isAdmitted = true;
       for (const auto& [name, sizes] : dims) {
-        const Dims low = fromDims(engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMIN));
-        const Dims high = fromDims(engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMAX));
+        const Dims low = fromDims(
+            engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMIN));
+        const Dims high = fromDims(
+            engine.getProfileShape(name.c_str(), profile, nvinfer1::OptProfileSelector::kMAX));
         for (size_t d = 0; d < sizes.size() && d < low.size() && d < high.size(); ++d) {
           isAdmitted &= low[d] <= sizes[d] && sizes[d] <= high[d];
           spread += high[d] - low[d];
@@ -324,9 +341,10 @@ class TensorRtEngine final : public Engine {
 std::unique_ptr<Engine> loadTensorRtEngine(const EntryPoints& entryPoints, Device& device,
                                            const Blob& plan, const std::vector<uint8_t>& kernels) {
   const auto shared = std::make_shared<Shared>(device);
-  shared->runtime.reset(
-      static_cast<nvinfer1::IRuntime*>(entryPoints.createRuntime(&shared->log, NV_TENSORRT_VERSION)));
-  if (shared->runtime == nullptr) shared->fail(FailureKind::kDriver, "TensorRT did not create a runtime");
+  shared->runtime.reset(static_cast<nvinfer1::IRuntime*>(
+      entryPoints.createRuntime(&shared->log, NV_TENSORRT_VERSION)));
+  if (shared->runtime == nullptr)
+    shared->fail(FailureKind::kDriver, "TensorRT did not create a runtime");
   shared->runtime->setGpuAllocator(&shared->memory);
   plugins::registerPlugins(shared->runtime->getPluginRegistry());
   shared->engine.reset(shared->runtime->deserializeCudaEngine(plan.data, plan.bytes));

@@ -10,7 +10,7 @@ namespace {
 
 using Cache = std::unique_ptr<nvinfer1::ITimingCache>;
 
-/// Null when TensorRT does not take the bytes; none make an empty one.
+/// Null when TensorRT rejects the bytes; no bytes make an empty cache.
 Cache create(const nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& bytes) {
   return Cache(config.createTimingCache(bytes.empty() ? nullptr : bytes.data(), bytes.size()));
 }
@@ -29,10 +29,11 @@ std::vector<uint8_t> serialized(const nvinfer1::ITimingCache& cache) {
 
 }  // namespace
 
-void TimingCache::attach(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& bytes, BuildLog& log) {
+void TimingCache::attach(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& bytes,
+                         BuildLog& log) {
   if (!bytes.empty()) {
     cache_ = create(config, bytes);
-    // false: of another device it would time the wrong kernels
+    // false: the times of another device would be wrong
     if (cache_ != nullptr && config.setTimingCache(*cache_, false)) return;
     refused_ = reasonOf(log);
   }
@@ -46,7 +47,8 @@ std::vector<uint8_t> TimingCache::bytes() const {
   return cache_ == nullptr ? std::vector<uint8_t>() : serialized(*cache_);
 }
 
-std::vector<uint8_t> TimingCache::combine(nvinfer1::IBuilderConfig& config, const std::vector<uint8_t>& first,
+std::vector<uint8_t> TimingCache::combine(nvinfer1::IBuilderConfig& config,
+                                          const std::vector<uint8_t>& first,
                                           const std::vector<uint8_t>& second, BuildLog& log) {
   const Cache all = create(config, first), more = create(config, second);
   if (all == nullptr || more == nullptr || !all->combine(*more, false)) {

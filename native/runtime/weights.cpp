@@ -12,8 +12,8 @@ namespace semanticvla::runtime {
 namespace {
 
 /// Reads a part of a weight. Throws Failure: kWeights.
-void readPart(std::unique_ptr<RegularFile>& file, std::string& opened, const std::string& path, uint8_t* target,
-              size_t bytes, uint64_t offset) {
+void readPart(std::unique_ptr<RegularFile>& file, std::string& opened, const std::string& path,
+              uint8_t* target, size_t bytes, uint64_t offset) {
   try {
     if (file == nullptr || opened != path) {
       file = std::make_unique<RegularFile>(path);
@@ -25,7 +25,7 @@ void readPart(std::unique_ptr<RegularFile>& file, std::string& opened, const std
   }
 }
 
-/// Two pinned buffers in turn.
+/// Two pinned buffers, used in turn.
 class Conveyor {
  public:
   Conveyor(Device& device, Stream stream, size_t chunkBytes) : device_(device), stream_(stream) {
@@ -34,19 +34,19 @@ class Conveyor {
       slot.passed = Owned<Event>(device, device.createEvent());
     }
   }
-  /// On the way out of a failure the copies may still read the buffers.
+  /// After a failure, pending copies may still read the buffers.
   ~Conveyor() {
     if (isFinished_) return;
     try {
       device_.synchronize(stream_);
     } catch (...) {
-      // the failure that brought us here says more
+      // the first failure says more
     }
   }
   Conveyor(const Conveyor&) = delete;
   Conveyor& operator=(const Conveyor&) = delete;
 
-  /// The next buffer, when the device has read what was in it.
+  /// Waits until the device has read the next buffer, and returns it.
   uint8_t* next() {
     current_ = 1 - current_;
     Slot& slot = slots_[current_];
@@ -85,15 +85,53 @@ void checkBinding(const WeightBinding& binding) {
   uint64_t wanted = 1;
   for (const int64_t size : binding.dims) wanted *= static_cast<uint64_t>(size);
   if (count != wanted) {
-    throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " + describeDims(binding.dims) +
-                                             ", found " + std::to_string(count) + " numbers in its parts");
+    throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " +
+                                             describeDims(binding.dims) + ", found " +
+                                             std::to_string(count) + " numbers in its parts");
+  }
+}
+
+const char* typeOf(FloatType type) {
+  switch (type) {
+    case FloatType::kFloat16:
+      return "float16";
+    case FloatType::kBfloat16:
+      return "bfloat16";
+    case FloatType::kFloat64:
+      return "float64";
+    default:
+      return "float32";
   }
 }
 
 }  // namespace
 
-UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<WeightBinding>& bindings,
-                              size_t chunkBytes, const ReportUpload& report) {
+void checkWeights(const Engine& engine, const std::vector<WeightBinding>& bindings,
+                  const char* which) {
+  std::map<std::string, const TensorInfo*> inputs;
+  for (const TensorInfo& tensor : engine.tensors()) {
+    if (tensor.isInput) inputs.emplace(tensor.name, &tensor);
+  }
+  for (const WeightBinding& weight : bindings) {
+    const auto found = inputs.find(weight.name);
+    const std::string expected =
+        weight.name + " " + typeOf(weight.type) + " " + describeDims(weight.dims);
+    if (found == inputs.end()) {
+      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " +
+                                            expected + ", found none");
+    }
+    const TensorInfo& tensor = *found->second;
+    if (tensor.type != typeOf(weight.type) || tensor.dims != weight.dims) {
+      throw Failure(FailureKind::kPlan, std::string(which) + " engine: expected the input " +
+                                            expected + ", found " + tensor.type + " " +
+                                            describeDims(tensor.dims));
+    }
+  }
+}
+
+UploadedWeights uploadWeights(Device& device, Stream stream,
+                              const std::vector<WeightBinding>& bindings, size_t chunkBytes,
+                              const ReportUpload& report) {
   Layout layout;
   std::vector<size_t> offsets;
   UploadProgress progress;
@@ -131,16 +169,18 @@ UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<W
           readPart(file, opened, part.file, raw.data(), raw.size(), part.offset + begin * from);
           const size_t bad = convertFloats(part.type, raw.data(), binding.type, pinned, count);
           if (bad < count) {
-            throw Failure(FailureKind::kWeights, "weight " + binding.name + " in " + part.file + ": number " +
-                                                     std::to_string(begin + bad) +
-                                                     " is finite there and infinite in the engine's precision");
+            throw Failure(FailureKind::kWeights,
+                          "weight " + binding.name + " in " + part.file + ": number " +
+                              std::to_string(begin + bad) +
+                              " is finite there and infinite in the engine's precision");
           }
         }
         conveyor.send(target, count * to);
         target += count * to;
         begin += count;
         progress.done += count * from;
-        if (report && !report(progress)) throw Failure(FailureKind::kCancelled, "cancelled while loading weights");
+        if (report && !report(progress))
+          throw Failure(FailureKind::kCancelled, "cancelled while loading weights");
       }
     }
   }

@@ -19,7 +19,8 @@ struct WeightPart {
   FloatType type = FloatType::kFloat32;
 };
 
-/// An input of an engine that carries a weight: its parts, one below the other, converted to its type.
+/// An input of an engine that carries a weight: its parts, stacked along the first axis, converted
+/// to its type.
 struct WeightBinding {
   std::string name;
   FloatType type = FloatType::kFloat32;
@@ -41,10 +42,17 @@ struct UploadedWeights {
   std::map<std::string, void*> addresses;
 };
 
-/// From the files to the device through two pinned buffers: one is filled while the other is on its way. Nothing else is
-/// held in host memory. Throws Failure: kMemory before anything is read, kWeights, kDevice, kCancelled.
-/// @param chunkBytes of a pinned buffer
-UploadedWeights uploadWeights(Device& device, Stream stream, const std::vector<WeightBinding>& bindings,
-                              size_t chunkBytes, const ReportUpload& report);
+/// Throws Failure kPlan unless every weight is an input of the engine, of that type and size.
+/// @param which engine, for the message: `first`
+void checkWeights(const Engine& engine, const std::vector<WeightBinding>& bindings,
+                  const char* which);
+
+/// From the files to the device through two pinned buffers: one is filled while the other is sent.
+/// Nothing else is held in host memory. Throws Failure: kMemory before anything is read, kWeights,
+/// kDevice, kCancelled.
+/// @param chunkBytes size of each pinned buffer
+UploadedWeights uploadWeights(Device& device, Stream stream,
+                              const std::vector<WeightBinding>& bindings, size_t chunkBytes,
+                              const ReportUpload& report);
 
 }  // namespace semanticvla::runtime

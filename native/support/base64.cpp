@@ -36,16 +36,16 @@ struct Cursor {
 #if defined(__x86_64__)
 
 /// 32 characters at a time, as long as all are of the standard alphabet (W. Mula, D. Lemire: Faster
-/// Base64 Encoding and Decoding Using AVX2 Instructions). Stores reach 8 bytes behind what they
-/// mean, over characters that have been read: 24 of 32 bytes are left of every step.
+/// Base64 Encoding and Decoding Using AVX2 Instructions). Stores write 8 bytes too
+/// many, over characters that have been read: every step turns 32 bytes into 24.
 __attribute__((target("avx2"))) Cursor decodeWide(uint8_t* text, size_t length) {
-  // By low and by high half of a character; they share a bit when it is none of base64's.
-  const __m256i byLow = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b,
-                    0x1b, 0x1b, 0x1a));
-  const __m256i byHigh = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08, 0x10, 0x10, 0x10, 0x10, 0x10,
-                    0x10, 0x10, 0x10));
+  // By low and by high half of a character; they share a bit when it is not a base64 character.
+  const __m256i byLow =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
+                                                0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b, 0x1a));
+  const __m256i byHigh =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0x10, 0x10, 0x01, 0x02, 0x04, 0x08, 0x04, 0x08,
+                                                0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10));
   // Character to value, by high half; the slash has one of its own.
   const __m256i shift = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 16, 19, 4, -65, -65, -71, -71, 0, 0, 0, 0, 0, 0, 0, 0));
@@ -56,8 +56,8 @@ __attribute__((target("avx2"))) Cursor decodeWide(uint8_t* text, size_t length) 
   Cursor at;
   while (length - at.from >= 32) {
     const __m256i characters = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(text + at.from));
-    // A look-up heeds the low four bits, and answers 0 to a byte whose highest is set; 0x2f
-    // clears that one.
+    // A look-up uses the low four bits and gives 0 for a byte whose highest bit is set; 0x2f
+    // clears that bit.
     const __m256i high = _mm256_and_si256(_mm256_srli_epi32(characters, 4), slash);
     const __m256i low = _mm256_and_si256(characters, slash);
     const __m256i lows = _mm256_shuffle_epi8(byLow, low);

@@ -21,7 +21,7 @@ uint64_t readCounter() {
   return __rdtscp(&core);
 }
 
-/// Hz that CPUID states for an invariant time stamp counter; 0 where it states none.
+/// Frequency in Hz that CPUID reports for an invariant time stamp counter; 0 if it reports none.
 double counterHz() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   // leaf 80000007, EDX bit 8: the counter runs at one rate in every power state

@@ -3,7 +3,7 @@
 namespace semanticvla {
 
 struct BusyWait {
-  /// What the wait took by its own clock: at least what was asked, more when the thread was
+  /// How long the wait took by its own clock: at least what was asked, more if the thread was
   /// preempted.
   double ms = 0;
   /// `hardware`: the processor's counter at the frequency that the processor itself states, so that
@@ -17,14 +17,14 @@ struct BusyWait {
 /// Keeps the calling thread busy for a known time.
 class BusyClock {
  public:
-  /// Asks the processor for its counter's frequency, once: in a virtual machine that takes longer
-  /// than many a wait.
+  /// Reads the counter's frequency from the processor once: in a virtual machine that takes longer
+  /// than a short wait.
   BusyClock();
 
   BusyWait wait(double ms) const;
 
  private:
-  /// Of the hardware counter; 0: the processor states none.
+  /// Of the hardware counter; 0: the processor reports none.
   double hz_;
 };
 

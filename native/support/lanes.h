@@ -3,7 +3,7 @@
 #include "support/vectorize.h"
 
 /// Eight floats at once, by the compiler's vector extension: one AVX register or two of SSE or
-/// NEON. Passed by reference only, since by value it would need one calling convention a CPU.
+/// NEON. Passed by reference only: by value, its calling convention depends on the CPU.
 namespace semanticvla {
 
 using Lanes8 = float __attribute__((vector_size(32)));
@@ -17,7 +17,7 @@ using LaneIndex8 = int __attribute__((vector_size(32)));
 #define SHUFFLE8(a, b, ...) __builtin_shuffle(a, b, LaneIndex8{__VA_ARGS__})
 #endif
 
-/// The same types at any address. Not memcpy, which compilers cut into halves that pass through the
+/// The same types at any address. Not memcpy, which compilers split into halves that go through the
 /// stack.
 using Unaligned8 = float __attribute__((vector_size(32), aligned(4), may_alias));
 using Unaligned4 = float __attribute__((vector_size(16), aligned(4), may_alias));
@@ -31,7 +31,7 @@ INLINE void load(Lanes4& lanes, const float* from) {
 INLINE void store(float* to, const Lanes8& lanes) { *reinterpret_cast<Unaligned8*>(to) = lanes; }
 INLINE void store(float* to, const Lanes4& lanes) { *reinterpret_cast<Unaligned4*>(to) = lanes; }
 
-/// Transposes an 8x8 matrix in place, in pieces that AVX has instructions for.
+/// Transposes an 8x8 matrix in place, by shuffles that are single AVX instructions.
 INLINE void transpose8(Lanes8 (&m)[8]) {
   Lanes8 a[8];
   for (int i = 0; i < 8; i += 2) {

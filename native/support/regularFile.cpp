@@ -13,7 +13,7 @@ namespace semanticvla {
 RegularFile::RegularFile(const std::string& path)
     : path_(path), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
   if (fd_ < 0) fail(std::strerror(errno));
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
     close(fd_);
     fail("no regular file");
@@ -28,7 +28,8 @@ void RegularFile::read(uint8_t* target, size_t bytes, uint64_t offset) const {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(std::strerror(errno));
     if (count == 0) {
-      fail("its end before byte " + std::to_string(offset + bytes) + "; it changed since it was opened");
+      fail("its end before byte " + std::to_string(offset + bytes) +
+           "; it changed since it was opened");
     }
     target += count;
     offset += static_cast<uint64_t>(count);

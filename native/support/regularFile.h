@@ -15,7 +15,7 @@ class RegularFile {
   RegularFile(const RegularFile&) = delete;
   RegularFile& operator=(const RegularFile&) = delete;
 
-  /// Exactly so many bytes. @throws std::runtime_error also when the file ends before
+  /// Exactly that many bytes. @throws std::runtime_error also when the file ends early
   void read(uint8_t* target, size_t bytes, uint64_t offset) const;
 
  private:

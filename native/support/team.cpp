@@ -10,7 +10,7 @@ Team::Team(int size) {
   try {
     for (int i = 1; i < size; ++i) helpers_.emplace_back([this] { helperLoop(); });
   } catch (...) {
-    // The system refused another thread: the ones already running must end before their handles go.
+    // The system refused another thread: those already running must end before their handles go.
     {
       std::lock_guard<std::mutex> lock(mutex_);
       stop_ = true;
@@ -54,7 +54,7 @@ void Team::run(int count, const std::function<void(int)>& task) {
 
 void Team::runRows(int rows, int grain, const std::function<void(int, int)>& task) {
   if (rows <= 0) return;
-  // Two ranges a member: evens out rows of unequal cost without many hand-overs.
+  // Two ranges per member even out rows of unequal cost without many hand-overs.
   const int ranges = helpers_.empty() ? 1 : 2 * size();
   const int units = (rows + grain - 1) / grain;
   const int perRange = ((units + ranges - 1) / ranges) * grain;

@@ -8,9 +8,9 @@
 
 namespace semanticvla {
 
-/// Gives pages of freed memory back to the operating system, from every arena. glibc keeps up to 64
-/// MiB of them once a large block was freed, since it raises its own thresholds then.
-/// @returns false: nothing was given back, or this C library has no such call
+/// Returns pages of freed memory to the operating system, from every arena. glibc keeps up to 64
+/// MiB of them once a large block was freed, since that raises its thresholds.
+/// @returns false: nothing was returned, or this C library has no such call
 inline bool trimHeap() {
 #if defined(__GLIBC__)
   return malloc_trim(0) == 1;

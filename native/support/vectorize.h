@@ -1,9 +1,9 @@
 #pragma once
 
-/// `VECTORIZE` compiles a function once more for AVX2 and lets the loader choose by the running
-/// CPU; elsewhere it is nothing (NEON is part of every aarch64). It changes no result: the loops
+/// `VECTORIZE` compiles a function a second time for AVX2 and lets the loader choose by the running
+/// CPU; elsewhere it does nothing (NEON is part of every aarch64). It changes no result: the loops
 /// are integer, or float without contraction. Needs ifunc support of the C library, hence glibc
-/// only; sanitizers, which do not bear ifunc, predefine it as nothing.
+/// only; sanitizers, which do not support ifunc, define it as nothing.
 #ifndef VECTORIZE
 #if defined(__x86_64__) && defined(__linux__) && defined(__has_attribute)
 #if __has_attribute(target_clones)

@@ -1,6 +1,6 @@
 /**
  * The least time that a device needs for one chunk: max(operations / peak, bytes / bandwidth) of the language model plus the
- * same of the rest, since one follows the other. What a measurement is compared with.
+ * same of the rest, since one follows the other. Measurements are compared with it.
  */
 
 import type { PolicyConfig, VitConfig } from '../../lib/checkpoint/policyConfig.ts';

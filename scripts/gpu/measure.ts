@@ -152,7 +152,7 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** Clocks and power as nvidia-smi or the Jetson says them. */
+/** Clocks and power as nvidia-smi or the Jetson reports them. */
 export function powerMode(read: (command: string, args: readonly string[]) => string | null): string {
   const smi = read('nvidia-smi', [
     '--query-gpu=clocks.sm,clocks.mem,power.limit,persistence_mode',

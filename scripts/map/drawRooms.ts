@@ -1,6 +1,6 @@
 /**
  * Draws docs/images/rooms.svg: the rooms of lib/ on floors, each above all that it imports, an arrow for each import that
- * no longer way implies. Run it after a room or a way between two is new; test/rooms.test.ts compares.
+ * no longer path implies. Run it when a room, or an import between two, is new; test/rooms.test.ts compares.
  *
  *   node --import tsx scripts/map/drawRooms.ts
  */
@@ -65,7 +65,7 @@ function floorsOf(ways: Map<string, Set<string>>): Map<string, number> {
   return floors;
 }
 
-/** Leaves out every way that another way implies. */
+/** Leaves out every arrow that a longer path implies. */
 function reduced(ways: Map<string, Set<string>>): [from: string, to: string][] {
   const reach = (room: string): Set<string> => {
     const seen = new Set<string>();

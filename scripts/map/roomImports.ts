@@ -11,7 +11,7 @@ export interface RoomImport {
   /** Folder of `file` below lib/; the file itself where it lies in lib/. */
   readonly from: string;
   readonly to: string;
-  /** Gone when the program runs: every name is a type. */
+  /** Every name is a type, so the import is gone at run time. */
   readonly isTypes: boolean;
 }
 

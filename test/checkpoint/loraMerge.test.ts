@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  cpSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -13,13 +14,15 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  unlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LowRankKernel } from '../../lib/checkpoint/lowRank.ts';
+import { loadAddon } from '../../lib/addon/binding.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { readTensorFloat32 } from '../../lib/checkpoint/readTensor.ts';
 import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
@@ -29,6 +32,7 @@ import { goldenCheckpoint, goldenCopy, scratchFolder } from '../helpers/golden.t
 import { editArchive, editJson, errorOf, fileNamed, filled } from './editCheckpoint.ts';
 
 const test = suite('LoRA merge');
+const root = resolve(import.meta.dirname, '../..');
 let caches = 0;
 
 function freshCache(): string {
@@ -62,46 +66,80 @@ const sizes = [
   [9, 11, 12],
   [8, 16, 32],
   [13, 24, 2],
+  [6, 35, 5],
+  [5, 33, 4],
 ] as const;
 /** Numbers that float32, but not bfloat16, tells apart. */
 const noise = (length: number, seed: number) =>
   Float32Array.from({ length }, (_, i) => Math.fround(Math.sin((i + seed) * 12.9898) * 3));
 
-test('low-rank sums of any size, in float32, wherever the rows are split', () => {
+const { addLowRank } = loadAddon();
+
+test('low-rank sums of any size, in float32, bit for bit, wherever the rows are split', () => {
   for (const [rows, columns, rank] of sizes) {
     const [a, b, w] = [noise(rank * columns, 0), noise(rows * rank, 1000), noise(rows * columns, 2000)];
-    const kernel = new LowRankKernel(a, b, rank, 0.3, rows);
-    const expected = plainMerge(w, a, b, columns, rank, 0.3);
-    assert.equal(kernel.mergeFloat32(0, w).values.slice(), expected, `${rows} x ${columns}, rank ${rank}`);
-    const cut = Math.floor(rows / 2);
-    assert.equal(
-      kernel.mergeFloat32(cut, w.subarray(cut * columns)).values.slice(),
-      expected.subarray(cut * columns).slice(),
-    );
+    const expected = plainMerge(w, a, b, columns, rank, 1);
+    for (let cut = 0; cut <= rows; cut++) {
+      const merged = w.slice();
+      for (const [from, to] of [
+        [0, cut],
+        [cut, rows],
+      ] as const) {
+        const finite = addLowRank(
+          merged.subarray(from * columns, to * columns),
+          a,
+          b.subarray(from * rank, to * rank),
+          rank,
+        );
+        assert.is(finite, true);
+      }
+      assert.equal(merged, expected, `${rows} x ${columns}, rank ${rank}, cut at ${cut}`);
+    }
   }
 });
 
-test('bfloat16 rows are widened on the way', () => {
-  for (const [rows, columns, rank] of sizes) {
-    const [a, b, w] = [noise(rank * columns, 0), noise(rows * rank, 1000), noise(rows * columns, 2000)];
-    const halves = Uint16Array.from(new Uint32Array(w.buffer), (word) => word >>> 16);
-    const widened = new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
-    const kernel = new LowRankKernel(a, b, rank, 2, rows);
-    kernel.source(rows).set(new Uint8Array(halves.buffer));
-    assert.equal(kernel.mergeBfloat16(0, rows).values.slice(), plainMerge(widened, a, b, columns, rank, 2));
-  }
+test('the numbers of these tests tell a fused multiply-add apart', () => {
+  const [rows, columns, rank] = [9, 11, 12];
+  const [a, b, w] = [noise(rank * columns, 0), noise(rows * rank, 1000), noise(rows * columns, 2000)];
+  const fused = w.map((value, at) => {
+    let sum = 0;
+    for (let k = 0; k < rank; k++) {
+      // the product of two float32 is exact in a float64
+      sum = Math.fround(sum + a[k * columns + (at % columns)]! * b[Math.floor(at / columns) * rank + k]!);
+    }
+    return Math.fround(value + sum);
+  });
+  const plain = plainMerge(w, a, b, columns, rank, 1);
+  assert.ok(fused.filter((value, at) => value !== plain[at]).length > plain.length / 4);
 });
 
 test('a value that is not finite is noticed, in any place, and only then', () => {
-  const [rows, columns] = [6, 11];
-  for (let place = 0; place < rows * columns; place++) {
-    const kernel = new LowRankKernel(noise(columns, 0), noise(rows, 9), 1, 1, rows);
-    const w = noise(rows * columns, 5);
-    assert.is(kernel.mergeFloat32(0, w).isFinite, true);
-    w[place] = place % 2 === 0 ? Number.NaN : Number.NEGATIVE_INFINITY;
-    assert.is(kernel.mergeFloat32(0, w).isFinite, false, `at ${place}`);
-    assert.is(kernel.mergeFloat32(0, noise(rows * columns, 5)).isFinite, true);
+  for (const [rows, columns] of [
+    [6, 11],
+    [5, 35],
+  ] as const) {
+    const [a, b] = [noise(columns, 0), noise(rows, 9)];
+    for (let place = 0; place < rows * columns; place++) {
+      const w = noise(rows * columns, 5);
+      assert.is(addLowRank(w.slice(), a, b, 1), true);
+      w[place] = place % 2 === 0 ? Number.NaN : Number.NEGATIVE_INFINITY;
+      assert.is(addLowRank(w, a, b, 1), false, `at ${place}`);
+    }
+    b[rows - 1] = Number.POSITIVE_INFINITY;
+    assert.is(addLowRank(noise(rows * columns, 5), a, b, 1), false);
   }
+});
+
+test('arrays that do not fit each other are refused', () => {
+  const floats = (length: number) => new Float32Array(length);
+  for (const [weights, a, b, rank] of [
+    [floats(7), floats(4), floats(4), 2],
+    [floats(4), floats(5), floats(4), 2],
+    [floats(4), floats(4), floats(3), 2],
+    [floats(4), floats(4), floats(4), 0],
+    [floats(4), floats(4), new Uint8Array(4) as unknown as Float32Array, 2],
+  ] as const)
+    assert.throws(() => addLowRank(weights, a, b, rank), /expected/);
 });
 
 test('golden: every merged weight is W + alpha/r B A, and the rest is read in place', async () => {
@@ -137,6 +175,29 @@ test('golden: every merged weight is W + alpha/r B A, and the rest is read in pl
       assert.is(bias.file, archive.file);
     }
   }
+});
+
+test('without the addon the merge is refused by its code, and a checkpoint that is merged already opens', () => {
+  const folder = join(scratchFolder(), 'no-addon');
+  cpSync(join(root, 'lib'), join(folder, 'lib'), { recursive: true });
+  cpSync(join(root, 'package.json'), join(folder, 'package.json'));
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  const module = pathToFileURL(join(folder, 'lib/checkpoint/openCheckpoint.ts')).href;
+  const cacheDir = freshCache();
+  const script = `import { openCheckpoint } from ${JSON.stringify(module)};
+    const opening = openCheckpoint(${JSON.stringify(goldenCheckpoint('libero-tiny'))}, { cacheDir: ${JSON.stringify(cacheDir)} });
+    console.log(await opening.then(({ sources }) => String(sources.madeWeights.fromCache), ({ code }) => code));`;
+  const answer = () =>
+    spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', script], {
+      cwd: folder,
+      encoding: 'utf8',
+    }).stdout.trim();
+  assert.is(answer(), 'ADDON_NOT_BUILT');
+  assert.equal(readdirSync(cacheDir), []);
+  symlinkSync(join(root, 'build'), join(folder, 'build'));
+  assert.is(answer(), 'false');
+  unlinkSync(join(folder, 'build'));
+  assert.is(answer(), 'true');
 });
 
 test('OFT+: the patch convolution is merged over its flattened window', async () => {

@@ -134,6 +134,7 @@ test('the assembler itself writes archives that are read', async () => {
   const file = join(scratchFolder(), 'sound.pt');
   writeFileSync(file, torchArchive({ pickle: valid }));
   assert.is((await readTorchArchive(file)).tensors.size, 1);
+  // the check value of CRC-32/ISO-HDLC
   assert.is(slowCrc32(Buffer.from('123456789')), 0xcbf43926);
 });
 

@@ -34,7 +34,7 @@ export interface ZipLies {
   readonly prefix?: Buffer;
 }
 
-/** CRC-32, bit by bit: slow, and independent of the table-driven one under test. */
+/** CRC-32, bit by bit: slow, and independent of the reader's. */
 export function slowCrc32(data: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of data) {

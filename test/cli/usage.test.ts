@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
@@ -167,14 +167,22 @@ test('SIGINT: exit code 130, and what was half done is gone', async () => {
 });
 
 test('an old Node gets one sentence', () => {
-  const pretend = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.1' } });`;
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    ['--import', `data:text/javascript,${encodeURIComponent(pretend)}`, 'bin/semanticvla.js', 'doctor'],
-    { cwd: root, encoding: 'utf8' },
-  );
-  assert.is(status, 2);
-  assert.match(stderr, /^semanticvla needs Node >= 20\.9 and found 18\.19\.1; .*\n$/);
+  const needed = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node as string;
+  const answer = (version: string) => {
+    const pretend = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } });`;
+    return spawnSync(
+      process.execPath,
+      ['--import', `data:text/javascript,${encodeURIComponent(pretend)}`, 'bin/semanticvla.js', '--version'],
+      { cwd: root, encoding: 'utf8' },
+    );
+  };
+  for (const version of ['18.19.1', '20.14.0', '21.7.3', '22.1.0']) {
+    const { status, stderr } = answer(version);
+    assert.is(status, 2);
+    assert.is(stderr.split('; ')[0], `semanticvla needs Node ${needed} and found ${version}`);
+    assert.is(stderr.trimEnd().split('\n').length, 1);
+  }
+  for (const version of ['20.15.0', '22.2.0', '23.0.0']) assert.is(answer(version).status, 0, version);
 });
 
 test('a package that is not built says how to build it', async () => {

@@ -14,6 +14,7 @@
 #include "reference/pillowBicubic.h"
 #include "reference/preprocessor.h"
 #include "support/base64.h"
+#include "support/lowRank.h"
 #include "support/team.h"
 
 using namespace semanticvla;
@@ -84,6 +85,33 @@ void sweepBase64(std::mt19937& random) {
   }
 }
 
+/// Weights of every size up to some tiles, against the plain loops.
+void sweepLowRank(std::mt19937& random) {
+  const auto drawn = [&](size_t count) {
+    std::vector<float> values(count);
+    for (float& value : values) value = static_cast<float>(static_cast<int32_t>(random())) * 1e-9f;
+    return values;
+  };
+  for (size_t rows = 1; rows <= 9; ++rows) {
+    for (size_t columns = 1; columns <= 40; ++columns) {
+      const size_t rank = 1 + columns % 3;
+      std::vector<float> weights = drawn(rows * columns);
+      std::vector<float> twin = weights;
+      const std::vector<float> a = drawn(rank * columns);
+      const std::vector<float> b = drawn(rows * rank);
+      for (size_t at = 0; at < twin.size(); ++at) {
+        float sum = 0;
+        for (size_t k = 0; k < rank; ++k)
+          sum += a[k * columns + at % columns] * b[at / columns * rank + k];
+        twin[at] += sum;
+      }
+      const bool isFinite = addLowRank(weights.data(), rows, columns, a.data(), b.data(), rank);
+      check(isFinite && weights == twin, "lowRank", static_cast<int>(columns),
+            static_cast<int>(rows));
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -98,6 +126,7 @@ int main() {
           three);
   }
   sweepBase64(random);
+  sweepLowRank(random);
   Preprocessor preprocessor;
   Preprocessed single;
   Preprocessed shared;

@@ -118,6 +118,18 @@ export function sanitizedBuildAddon(): string {
   ]);
 }
 
+/** An addon that is a function: bytes outside of V8's heap that V8 was told of (fake/externalMemory.cpp). */
+export function externalMemoryAddon(): string {
+  const headers = join(root, 'node_modules/node-api-headers/include');
+  return compile('externalMemory.node', [
+    '-shared',
+    '-isystem',
+    headers,
+    '-DNAPI_VERSION=9',
+    ...inFakes('externalMemory'),
+  ]);
+}
+
 /** Environment in which Node can load it; Node's own leaks at exit are not looked for. */
 export function underAddressSanitizer(): NodeJS.ProcessEnv {
   const { stdout } = spawnSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' });

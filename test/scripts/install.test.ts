@@ -74,11 +74,13 @@ install('each missing tool gets one sentence with the command that installs it',
 });
 
 install('a wrong Node gets one sentence', () => {
-  for (const version of ['18.20.4', '20.8.1']) {
+  const manifest = readFileSync(resolve(import.meta.dirname, '../../package.json'), 'utf8');
+  const needed = JSON.parse(manifest).engines.node as string;
+  for (const version of ['18.20.4', '20.14.0', '21.7.3', '22.1.0']) {
     const { code, lines } = runWith(good, version);
     assert.is(code, 1);
     assert.is(lines.length, 1);
-    assert.match(lines[0]!, `needs Node >= 20.9 and found ${version}; install a newer one`);
+    assert.match(lines[0]!, `needs Node ${needed} and found ${version}; install a newer one`);
   }
 });
 

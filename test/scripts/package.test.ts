@@ -281,6 +281,26 @@ test(
     const version = run(process.execPath, [join(home, 'bin/semanticvla.js'), '--version'], folder);
     assert.is(version.text.trim(), JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version);
 
+    // a package that is not whole says so, and opens nothing
+    const packed = join(home, 'models/cubes/checkpoint/config.json.gz');
+    const unpacking =
+      "import { exampleCheckpoint } from 'semanticvla'; await exampleCheckpoint().catch((e) => console.log(e.code, e.message));";
+    writeFileSync(join(folder, 'unpack.mjs'), unpacking);
+    const unpack = (cache: string) =>
+      run(process.execPath, ['unpack.mjs'], folder, {
+        ...process.env,
+        SEMANTICVLA_CACHE: join(folder, cache),
+      }).text;
+    assert.is(unpack('whole'), '');
+    const bytes = readFileSync(packed);
+    writeFileSync(packed, bytes.subarray(0, 300));
+    assert.match(
+      unpack('cut'),
+      /^CHECKPOINT_CHANGED .*config\.json\.gz: expected 1719 bytes .* Install the package again\.$/m,
+    );
+    rmSync(packed);
+    assert.match(unpack('without'), /^CHECKPOINT_FILE_MISSING .*config\.json\.gz/);
+
     const tools = join(folder, 'tools');
     mkdirSync(tools);
     writeFileSync(join(tools, 'cmake'), '#!/bin/sh\nexit 0\n');

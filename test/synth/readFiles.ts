@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { crc32 } from '../../lib/checkpoint/crc32.ts';
+import { crc32 } from 'node:zlib';
 
 export interface FoundTensor {
   readonly dtype: string;

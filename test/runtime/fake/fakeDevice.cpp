@@ -30,7 +30,8 @@ FakeDevice::~FakeDevice() {
 
 void FakeDevice::step(const char* name, size_t allocation) {
   ++record_->calls;
-  if (isBroken_) throw Failure(FailureKind::kDevice, std::string(name) + ": an earlier call broke the device");
+  if (isBroken_)
+    throw Failure(FailureKind::kDevice, std::string(name) + ": an earlier call broke the device");
   if (record_->calls != options_.failAt) return;
   if (allocation > 0) {
     throw Failure(FailureKind::kMemory, std::string(name) + ": made to fail", allocation,
@@ -53,8 +54,9 @@ void* FakeDevice::doAllocate(size_t bytes) {
   if (record_->liveBytes + bytes > options_.capacity) {
     const uint64_t free = options_.capacity - record_->liveBytes;
     throw Failure(FailureKind::kMemory,
-                  "device memory: " + std::to_string(bytes) + " bytes needed, " + std::to_string(free) + " free", bytes,
-                  free);
+                  "device memory: " + std::to_string(bytes) + " bytes needed, " +
+                      std::to_string(free) + " free",
+                  bytes, free);
   }
   auto* memory = static_cast<uint8_t*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
   std::memset(memory, 0xcd, bytes);
@@ -89,7 +91,8 @@ void FakeDevice::doReleasePinned(void* memory) noexcept {
   std::free(memory);
 }
 
-bool FakeDevice::covers(const std::map<uint8_t*, size_t>& regions, const void* memory, size_t bytes) {
+bool FakeDevice::covers(const std::map<uint8_t*, size_t>& regions, const void* memory,
+                        size_t bytes) {
   const auto* begin = static_cast<const uint8_t*>(memory);
   auto after = regions.upper_bound(const_cast<uint8_t*>(begin));
   if (after == regions.begin()) return false;
@@ -116,7 +119,8 @@ Stream FakeDevice::createStream() {
 }
 
 void FakeDevice::destroy(Stream stream) noexcept {
-  if (!as<FakeStream>(stream)->work.empty() && !isBroken_) fault("a stream was destroyed with work on it");
+  if (!as<FakeStream>(stream)->work.empty() && !isBroken_)
+    fault("a stream was destroyed with work on it");
   delete as<FakeStream>(stream);
   --record_->liveHandles;
 }
@@ -167,7 +171,8 @@ void FakeDevice::record(Event handle, Stream stream) {
 
 void FakeDevice::recordCaptured(Event handle, Stream stream) {
   step("recordCaptured");
-  if (!as<FakeStream>(stream)->isCapturing) fault("recorded an event of a graph outside of a capture");
+  if (!as<FakeStream>(stream)->isCapturing)
+    fault("recorded an event of a graph outside of a capture");
   put(as<FakeEvent>(handle), as<FakeStream>(stream));
 }
 
@@ -203,7 +208,8 @@ void FakeDevice::synchronize(Event handle) {
 
 double FakeDevice::milliseconds(Event begin, Event end) {
   step("milliseconds");
-  if (!as<FakeEvent>(begin)->isOver || !as<FakeEvent>(end)->isOver) fault("timed an event that is not over");
+  if (!as<FakeEvent>(begin)->isOver || !as<FakeEvent>(end)->isOver)
+    fault("timed an event that is not over");
   return as<FakeEvent>(end)->time - as<FakeEvent>(begin)->time;
 }
 

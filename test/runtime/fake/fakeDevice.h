@@ -16,7 +16,8 @@ using namespace semanticvla::runtime;
 
 struct DeviceOptions {
   uint64_t capacity = 1U << 30;
-  /// The call, counted from 1, that fails: allocations as out of memory, all others as a CUDA error. 0: none.
+  /// The call, counted from 1, that fails: allocations as out of memory, all others as a CUDA
+  /// error. 0: none.
   int failAt = 0;
   /// After a CUDA error every later call fails too, as on a real device.
   bool isSticky = true;
@@ -39,12 +40,14 @@ struct DeviceRecord {
   std::vector<std::string> openRanges;
   /// Sizes that an engine had no kernels for.
   int compiled = 0;
-  /// What no correct program does: use of memory that is not there, pageable memory in an asynchronous copy, ...
+  /// What no correct program does: use of memory that is not there, pageable memory in an
+  /// asynchronous copy, ...
   std::vector<std::string> faults;
 };
 
-/// A GPU of ordinary memory. What is put on a stream runs only when somebody waits for it, so that a missing wait shows;
-/// every address is checked when it is used. Memory is filled with a pattern when it is given out.
+/// A GPU of ordinary memory. What is put on a stream runs only when somebody waits for it, so that
+/// a missing wait shows; every address is checked when it is used. Memory is filled with a pattern
+/// when it is given out.
 class FakeDevice final : public Device {
  public:
   FakeDevice(const DeviceOptions& options, std::shared_ptr<DeviceRecord> record);

@@ -11,7 +11,9 @@ namespace {
 
 uint64_t mix(uint64_t hash, const void* data, size_t bytes) {
   const auto* begin = static_cast<const uint8_t*>(data);
-  const auto step = [&](uint64_t word) { hash = (hash ^ word ^ hash >> 29) * 0x9fb21c651e98df25ULL; };
+  const auto step = [&](uint64_t word) {
+    hash = (hash ^ word ^ hash >> 29) * 0x9fb21c651e98df25ULL;
+  };
   for (; bytes >= 8; begin += 8, bytes -= 8) {
     uint64_t word;
     std::memcpy(&word, begin, 8);
@@ -28,7 +30,9 @@ uint64_t next(uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-[[noreturn]] void refuse(const std::string& what) { throw Failure(FailureKind::kPlan, "fake plan: " + what); }
+[[noreturn]] void refuse(const std::string& what) {
+  throw Failure(FailureKind::kPlan, "fake plan: " + what);
+}
 
 class FakeContext final : public Context {
  public:
@@ -115,10 +119,13 @@ class FakeContext final : public Context {
 class FakeEngine final : public Engine {
  public:
   FakeEngine(FakeDevice& device, FakePlan plan, const std::vector<uint8_t>& kernels)
-      : device_(device), plan_(std::move(plan)), memory_(device.allocate(4096, MemoryUse::kEngines)) {
+      : device_(device),
+        plan_(std::move(plan)),
+        memory_(device.allocate(4096, MemoryUse::kEngines)) {
     std::istringstream lines(std::string(kernels.begin(), kernels.end()));
     std::string line;
-    if (!kernels.empty() && (!std::getline(lines, line) || line != kKernels)) refused_ = "not this device's";
+    if (!kernels.empty() && (!std::getline(lines, line) || line != kKernels))
+      refused_ = "not this device's";
     while (refused_.empty() && std::getline(lines, line)) compiled_.insert(line);
     for (const FakePlan::Tensor& tensor : plan_.tensors) {
       tensors_.push_back({tensor.name, tensor.type, {}, tensor.isInput});
@@ -142,7 +149,8 @@ class FakeEngine final : public Engine {
     std::string text;
     for (const FakePlan::Tensor& tensor : plan_.tensors) {
       if (tensor.isInput) continue;
-      text += (text.empty() ? "" : ",") + ("{\"Name\":\"" + tensor.name + "\",\"LayerType\":\"fake\",\"Metadata\":\"\"}");
+      text += (text.empty() ? "" : ",") +
+              ("{\"Name\":\"" + tensor.name + "\",\"LayerType\":\"fake\",\"Metadata\":\"\"}");
     }
     return "{\"Layers\":[" + text + "],\"Bindings\":[]}";
   }
@@ -174,7 +182,8 @@ FakePlan FakePlan::parse(const Blob& text) {
     std::istringstream words(line);
     std::string kind, sizes;
     Tensor tensor;
-    if (!(words >> kind >> tensor.name >> tensor.type) || (kind != "in" && kind != "out")) refuse("line " + line);
+    if (!(words >> kind >> tensor.name >> tensor.type) || (kind != "in" && kind != "out"))
+      refuse("line " + line);
     words >> sizes;
     tensor.isInput = kind == "in";
     std::istringstream list(sizes);
@@ -223,7 +232,8 @@ std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims
     const uint64_t random = next(state);
     uint8_t* at = bytes.data() + i * element;
     if (output.type == "float32") {
-      const float value = static_cast<float>(static_cast<double>(random >> 11) / 9007199254740992.0 * 2 - 1);
+      const float value =
+          static_cast<float>(static_cast<double>(random >> 11) / 9007199254740992.0 * 2 - 1);
       std::memcpy(at, &value, sizeof value);
     } else if (output.type == "int64") {
       const auto value = static_cast<int64_t>(random % 256);
@@ -235,7 +245,8 @@ std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims
   return bytes;
 }
 
-std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan, const std::vector<uint8_t>& kernels) {
+std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan,
+                                       const std::vector<uint8_t>& kernels) {
   device.step("loadEngine");
   return std::make_unique<FakeEngine>(device, FakePlan::parse(plan), kernels);
 }

@@ -42,7 +42,9 @@ struct Value {
 uint64_t digestOf(const std::map<std::string, Value>& inputs);
 std::vector<uint8_t> fakeOutput(const FakePlan::Tensor& output, const Dims& dims, uint64_t digest);
 
-/// Compiles "kernels" for every new set of sizes, and keeps them; given ones begin with `fake kernels`.
-std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan, const std::vector<uint8_t>& kernels);
+/// Compiles "kernels" for every new set of sizes, and keeps them; given ones begin with `fake
+/// kernels`.
+std::unique_ptr<Engine> loadFakeEngine(FakeDevice& device, const Blob& plan,
+                                       const std::vector<uint8_t>& kernels);
 
 }  // namespace fake

@@ -1,6 +1,7 @@
 #include <cstdint>
 
-/// What of a TensorRT library the loader asks for before it calls anything. FAKE_MAJOR and FAKE_MINOR: the version it says.
+/// What of a TensorRT library the loader asks for before it calls anything. FAKE_MAJOR and
+/// FAKE_MINOR: the version it says.
 
 extern "C" {
 int32_t getInferLibMajorVersion() { return FAKE_MAJOR; }

@@ -9,9 +9,10 @@
 #include "reference/preprocessor.h"
 #include "runtime/module.h"
 
-/// A TensorRT module without TensorRT and without a GPU, for the tests that go through the addon. SEMANTICVLA_FAKE_DEVICE
-/// holds options of the next device, `key=value` with spaces between: capacity, failAt, capability, driver, and log, a file
-/// that gets one line of JSON for each device that ends.
+/// A TensorRT module without TensorRT and without a GPU, for the tests that go through the addon.
+/// SEMANTICVLA_FAKE_DEVICE holds options of the next device, `key=value` with spaces between:
+/// capacity, failAt, capability, driver, and log, a file that gets one line of JSON for each device
+/// that ends.
 
 namespace {
 
@@ -32,10 +33,11 @@ struct LoggingRecord : DeviceRecord {
   std::string log;
   ~LoggingRecord() {
     if (log.empty()) return;
-    std::ofstream(log, std::ios::app) << "{\"calls\":" << calls << ",\"liveBytes\":" << liveBytes
-                                      << ",\"livePinnedBytes\":" << livePinnedBytes << ",\"liveHandles\":" << liveHandles
-                                      << ",\"captures\":" << captures << ",\"compiled\":" << compiled << ",\"copiedToDevice\":" << copiedToDevice
-                                      << ",\"faults\":" << faults.size() << "}\n";
+    std::ofstream(log, std::ios::app)
+        << "{\"calls\":" << calls << ",\"liveBytes\":" << liveBytes
+        << ",\"livePinnedBytes\":" << livePinnedBytes << ",\"liveHandles\":" << liveHandles
+        << ",\"captures\":" << captures << ",\"compiled\":" << compiled
+        << ",\"copiedToDevice\":" << copiedToDevice << ",\"faults\":" << faults.size() << "}\n";
   }
 };
 
@@ -43,7 +45,8 @@ DeviceOptions deviceOptions(const std::map<std::string, std::string>& given) {
   DeviceOptions options;
   const auto number = [&](const char* name, auto& value) {
     const auto found = given.find(name);
-    if (found != given.end()) value = static_cast<std::decay_t<decltype(value)>>(std::stoull(found->second));
+    if (found != given.end())
+      value = static_cast<std::decay_t<decltype(value)>>(std::stoull(found->second));
   };
   number("capacity", options.capacity);
   number("failAt", options.failAt);
@@ -53,7 +56,8 @@ DeviceOptions deviceOptions(const std::map<std::string, std::string>& given) {
 }
 
 std::vector<DeviceInfo> listDevices() {
-  if (readOptions().count("none") > 0) throw Failure(FailureKind::kDriver, "GPU driver: expected libcuda.so.1, found none");
+  if (readOptions().count("none") > 0)
+    throw Failure(FailureKind::kDriver, "GPU driver: expected libcuda.so.1, found none");
   return {FakeDevice(deviceOptions(readOptions()), std::make_shared<DeviceRecord>()).info()};
 }
 
@@ -75,9 +79,11 @@ std::unique_ptr<Engine> loadEngine(const EntryPoints&, Device& device, const Blo
 class ReferencePipeline final : public ImagePipeline {
  public:
   explicit ReferencePipeline(const ImagePipelineRequest& request) : request_(request) {
-    if (request.imageSide != kSide) throw Failure(FailureKind::kRequest, "frames: expected a policy of 224 px");
+    if (request.imageSide != kSide)
+      throw Failure(FailureKind::kRequest, "frames: expected a policy of 224 px");
     for (const FrameSize& frame : request.frames) {
-      if (frame.width > kMost) throw Failure(FailureKind::kRequest, "frames: expected narrower ones");
+      if (frame.width > kMost)
+        throw Failure(FailureKind::kRequest, "frames: expected narrower ones");
     }
   }
   const std::vector<uint8_t>& tables() const override { return tables_; }
@@ -88,7 +94,8 @@ class ReferencePipeline final : public ImagePipeline {
     FakeDevice::enqueue(stream, [request = request_, frames, images] {
       std::vector<semanticvla::reference::Frame> views;
       for (size_t i = 0; i < frames.size(); ++i) {
-        views.push_back({frames[i], request.frames[i].width, request.frames[i].height, request.frames[i].bgr});
+        views.push_back(
+            {frames[i], request.frames[i].width, request.frames[i].height, request.frames[i].bgr});
       }
       semanticvla::reference::PreprocessOptions options;
       options.imageSize = kSide;
@@ -131,7 +138,8 @@ std::vector<uint8_t> timingCacheOf(const std::set<std::string>& timings) {
   return {text.begin(), text.end()};
 }
 
-/// The model is text: `fake model`, then `steps N`, how many steps of progress it takes. The plan is the model again.
+/// The model is text: `fake model`, then `steps N`, how many steps of progress it takes. The plan
+/// is the model again.
 BuildResult build(const EntryPoints&, const BuildRequest& request) {
   std::istringstream words(std::string(request.model.begin(), request.model.end()));
   std::string first, second, name;
@@ -143,27 +151,32 @@ BuildResult build(const EntryPoints&, const BuildRequest& request) {
   // as TensorRT does: not on the thread that builds
   std::thread([&] {
     for (int step = 1; step <= steps && !result.isCancelled; ++step) {
-      result.isCancelled = request.progress && !request.progress({"Building engine", "", step, steps});
+      result.isCancelled =
+          request.progress && !request.progress({"Building engine", "", step, steps});
     }
   }).join();
   if (result.isCancelled) return result;
   result.plan = Blob::of(request.model);
   std::set<std::string> timings = timingsOf(request.timingCache);
-  if (timings.empty() && !request.timingCache.empty()) result.timingCacheRefused = "TensorRT does not take it: not one";
+  if (timings.empty() && !request.timingCache.empty())
+    result.timingCacheRefused = "TensorRT does not take it: not one";
   timings.insert(std::string(request.model.begin(), request.model.end()));
   result.timingCache = timingCacheOf(timings);
   return result;
 }
 
-std::vector<uint8_t> combine(const EntryPoints&, const std::vector<uint8_t>& first, const std::vector<uint8_t>& second) {
+std::vector<uint8_t> combine(const EntryPoints&, const std::vector<uint8_t>& first,
+                             const std::vector<uint8_t>& second) {
   std::set<std::string> all = timingsOf(first);
   all.merge(timingsOf(second));
   return timingCacheOf(all);
 }
 
-const Module kModule{kModuleAbi, "trt10", {10, 3, 0, 0}, true, build, combine, listDevices, openDevice, loadEngine,
-                     imagePipeline};
+const Module kModule{kModuleAbi, "trt10",     {10, 3, 0, 0}, true,       build,
+                     combine,    listDevices, openDevice,    loadEngine, imagePipeline};
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) const Module* semanticvlaTensorRtModule() { return &kModule; }
+extern "C" __attribute__((visibility("default"))) const Module* semanticvlaTensorRtModule() {
+  return &kModule;
+}

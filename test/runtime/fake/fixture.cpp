@@ -38,12 +38,13 @@ std::vector<uint8_t> textOf(const char* plan) { return {plan, plan + std::strlen
 /// Turns frames into images by taking their first bytes; the tables must have arrived.
 class FakePipeline final : public ImagePipeline {
  public:
-  FakePipeline(FakeDevice& device, const ImagePipelineRequest& request) : device_(device), request_(request) {}
+  FakePipeline(FakeDevice& device, const ImagePipelineRequest& request)
+      : device_(device), request_(request) {}
   const std::vector<uint8_t>& tables() const override { return tables_; }
   size_t workspaceBytes() const override { return 300; }
   size_t imageBytes() const override { return request_.frames.size() * 48; }
-  void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace, uint8_t* images,
-               Stream stream) override {
+  void enqueue(const std::vector<const uint8_t*>& frames, const uint8_t* tables, uint8_t* workspace,
+               uint8_t* images, Stream stream) override {
     device_.step("pipeline");
     device_.enqueue(stream, [=] {
       device_.use(tables, 3, "tables");
@@ -52,7 +53,8 @@ class FakePipeline final : public ImagePipeline {
       std::memset(workspace, 1, 300);
       for (size_t i = 0; i < frames.size(); ++i) {
         device_.use(frames[i], 48, "frame");
-        for (size_t j = 0; j < 48; ++j) images[i * 48 + j] = static_cast<uint8_t>(frames[i][j] + tables[j % 3]);
+        for (size_t j = 0; j < 48; ++j)
+          images[i * 48 + j] = static_cast<uint8_t>(frames[i][j] + tables[j % 3]);
       }
     });
   }
@@ -86,7 +88,8 @@ SmallPolicy::SmallPolicy() {
     weights_.push_back(static_cast<float>(static_cast<int>(i * 37 % 101) - 50) / 33.0f);
   }
   const auto bytes = static_cast<ssize_t>(weights_.size() * sizeof(float));
-  expect(write(fd, weights_.data(), static_cast<size_t>(bytes)) == bytes, "the weights to be written");
+  expect(write(fd, weights_.data(), static_cast<size_t>(bytes)) == bytes,
+         "the weights to be written");
   close(fd);
 }
 
@@ -103,16 +106,18 @@ SessionRequest SmallPolicy::request() const {
   request.step.plan = Blob::of(textOf(kStep));
   // three parts below each other, as q, k and v
   const size_t qkv = kEmbed + kFilm;
-  request.step.weights = {
-      {"qkv", FloatType::kBfloat16, {12, 4}, {part(qkv, 16), part(qkv + 16, 16), part(qkv + 32, 16)}},
-      {"plain", FloatType::kFloat32, {1, 5}, {part(qkv + kQkv, kPlain)}}};
+  request.step.weights = {{"qkv",
+                           FloatType::kBfloat16,
+                           {12, 4},
+                           {part(qkv, 16), part(qkv + 16, 16), part(qkv + 32, 16)}},
+                          {"plain", FloatType::kFloat32, {1, 5}, {part(qkv + kQkv, kPlain)}}};
   request.imageInput = "images";
   request.chunkBytes = 40;
   return request;
 }
 
-SessionParts SmallPolicy::parts(const DeviceOptions& options, const std::shared_ptr<DeviceRecord>& record,
-                                bool hasPipeline) {
+SessionParts SmallPolicy::parts(const DeviceOptions& options,
+                                const std::shared_ptr<DeviceRecord>& record, bool hasPipeline) {
   SessionParts parts;
   auto device = std::make_unique<FakeDevice>(options, record);
   FakeDevice* fake = device.get();
@@ -134,27 +139,39 @@ std::vector<int64_t> SmallPolicy::ids(int length, int seed) const {
   return ids;
 }
 
-std::vector<HostTensor> SmallPolicy::prepareInputs(const std::vector<int64_t>& ids, const std::vector<int64_t>& text) {
-  return {{"ids", {static_cast<int64_t>(ids.size())}, reinterpret_cast<const uint8_t*>(ids.data()), ids.size() * 8},
-          {"text", {static_cast<int64_t>(text.size())}, reinterpret_cast<const uint8_t*>(text.data()), text.size() * 8}};
+std::vector<HostTensor> SmallPolicy::prepareInputs(const std::vector<int64_t>& ids,
+                                                   const std::vector<int64_t>& text) {
+  return {{"ids",
+           {static_cast<int64_t>(ids.size())},
+           reinterpret_cast<const uint8_t*>(ids.data()),
+           ids.size() * 8},
+          {"text",
+           {static_cast<int64_t>(text.size())},
+           reinterpret_cast<const uint8_t*>(text.data()),
+           text.size() * 8}};
 }
 
 std::vector<uint8_t> SmallPolicy::images(int seed) const {
   std::vector<uint8_t> images(2 * 4 * 4 * 3);
-  for (size_t i = 0; i < images.size(); ++i) images[i] = static_cast<uint8_t>(i * 5 + static_cast<size_t>(seed) * 31);
+  for (size_t i = 0; i < images.size(); ++i)
+    images[i] = static_cast<uint8_t>(i * 5 + static_cast<size_t>(seed) * 31);
   return images;
 }
 
-std::vector<float> SmallPolicy::proprio(int seed) const { return {0.1f * static_cast<float>(seed), -0.5f, 1.0f}; }
-
-std::vector<HostTensor> SmallPolicy::stepInputs(const std::vector<uint8_t>& images, const std::vector<float>& proprio) {
-  return {{"images", {2, 4, 4, 3}, images.data(), images.size()},
-          {"proprio", {1, 3}, reinterpret_cast<const uint8_t*>(proprio.data()), proprio.size() * 4}};
+std::vector<float> SmallPolicy::proprio(int seed) const {
+  return {0.1f * static_cast<float>(seed), -0.5f, 1.0f};
 }
 
-std::map<std::string, std::vector<uint8_t>> SmallPolicy::expected(const std::vector<int64_t>& ids,
-                                                                  const std::vector<uint8_t>& images,
-                                                                  const std::vector<float>& proprio) const {
+std::vector<HostTensor> SmallPolicy::stepInputs(const std::vector<uint8_t>& images,
+                                                const std::vector<float>& proprio) {
+  return {
+      {"images", {2, 4, 4, 3}, images.data(), images.size()},
+      {"proprio", {1, 3}, reinterpret_cast<const uint8_t*>(proprio.data()), proprio.size() * 4}};
+}
+
+std::map<std::string, std::vector<uint8_t>> SmallPolicy::expected(
+    const std::vector<int64_t>& ids, const std::vector<uint8_t>& images,
+    const std::vector<float>& proprio) const {
   std::map<std::string, std::vector<uint8_t>> made;
   // in blocks, so that addresses stay
   std::map<std::string, std::vector<uint8_t>> weights;
@@ -165,7 +182,8 @@ std::map<std::string, std::vector<uint8_t>> SmallPolicy::expected(const std::vec
       for (const WeightPart& part : binding.parts) {
         const size_t count = part.bytes / 4, begin = bytes.size();
         bytes.resize(begin + count * bytesOf(binding.type));
-        convertFloats(FloatType::kFloat32, weights_.data() + part.offset / 4, binding.type, bytes.data() + begin, count);
+        convertFloats(FloatType::kFloat32, weights_.data() + part.offset / 4, binding.type,
+                      bytes.data() + begin, count);
       }
     }
   }
@@ -180,9 +198,12 @@ std::map<std::string, std::vector<uint8_t>> SmallPolicy::expected(const std::vec
     for (const FakePlan::Tensor& tensor : parsed.tensors) {
       if (!tensor.isInput) continue;
       const Dims size = parsed.dims(tensor, dims);
-      if (weights.count(tensor.name)) inputs[tensor.name] = {size, weights[tensor.name].data(), weights[tensor.name].size()};
-      else if (made.count(tensor.name)) inputs[tensor.name] = {size, made[tensor.name].data(), made[tensor.name].size()};
-      else inputs[tensor.name] = {size, given.at(tensor.name).data, given.at(tensor.name).bytes};
+      if (weights.count(tensor.name))
+        inputs[tensor.name] = {size, weights[tensor.name].data(), weights[tensor.name].size()};
+      else if (made.count(tensor.name))
+        inputs[tensor.name] = {size, made[tensor.name].data(), made[tensor.name].size()};
+      else
+        inputs[tensor.name] = {size, given.at(tensor.name).data, given.at(tensor.name).bytes};
     }
     for (const FakePlan::Tensor& tensor : parsed.tensors) {
       if (tensor.isInput) continue;
@@ -201,11 +222,15 @@ std::map<std::string, std::vector<uint8_t>> outputsOf(const StepResult& result) 
 }
 
 void expectClean(const DeviceRecord& record, const std::string& when) {
-  expect(record.faults.empty(), "no fault " + when + ", found: " + (record.faults.empty() ? "" : record.faults.front()));
-  expect(record.liveBytes == 0, "no device memory left " + when + ", found " + std::to_string(record.liveBytes));
-  expect(record.livePinnedBytes == 0, "no pinned memory left " + when + ", found " + std::to_string(record.livePinnedBytes));
+  expect(record.faults.empty(),
+         "no fault " + when + ", found: " + (record.faults.empty() ? "" : record.faults.front()));
+  expect(record.liveBytes == 0,
+         "no device memory left " + when + ", found " + std::to_string(record.liveBytes));
+  expect(record.livePinnedBytes == 0,
+         "no pinned memory left " + when + ", found " + std::to_string(record.livePinnedBytes));
   expect(record.openRanges.empty(), "no range open " + when);
-  expect(record.liveHandles == 0, "no handle left " + when + ", found " + std::to_string(record.liveHandles));
+  expect(record.liveHandles == 0,
+         "no handle left " + when + ", found " + std::to_string(record.liveHandles));
 }
 
 }  // namespace fake

@@ -20,8 +20,8 @@ std::vector<Test>& tests();
 struct Register {
   Register(const char* name, void (*body)()) { tests().push_back({name, body}); }
 };
-#define TEST(name)                              \
-  static void name();                           \
+#define TEST(name)                                          \
+  static void name();                                       \
   static const fake::Register register_##name(#name, name); \
   static void name()
 
@@ -40,15 +40,17 @@ class SmallPolicy {
   SmallPolicy& operator=(const SmallPolicy&) = delete;
 
   SessionRequest request() const;
-  static SessionParts parts(const DeviceOptions& options, const std::shared_ptr<DeviceRecord>& record,
-                            bool hasPipeline = true);
+  static SessionParts parts(const DeviceOptions& options,
+                            const std::shared_ptr<DeviceRecord>& record, bool hasPipeline = true);
   /// Ids [length + 1] that differ by `seed`.
   std::vector<int64_t> ids(int length, int seed) const;
-  static std::vector<HostTensor> prepareInputs(const std::vector<int64_t>& ids, const std::vector<int64_t>& text);
+  static std::vector<HostTensor> prepareInputs(const std::vector<int64_t>& ids,
+                                               const std::vector<int64_t>& text);
   /// Images and joint state that differ by `seed`.
   std::vector<uint8_t> images(int seed) const;
   std::vector<float> proprio(int seed) const;
-  static std::vector<HostTensor> stepInputs(const std::vector<uint8_t>& images, const std::vector<float>& proprio);
+  static std::vector<HostTensor> stepInputs(const std::vector<uint8_t>& images,
+                                            const std::vector<float>& proprio);
   /// The twin: outputs of both engines by name, computed without a session.
   std::map<std::string, std::vector<uint8_t>> expected(const std::vector<int64_t>& ids,
                                                        const std::vector<uint8_t>& images,

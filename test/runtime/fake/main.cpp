@@ -3,7 +3,8 @@
 
 #include "fixture.h"
 
-/// Runs the tests whose name contains the argument; all without one. Prints one line each and a total.
+/// Runs the tests whose name contains the argument; all without one. Prints one line each and a
+/// total.
 int main(int argc, char** argv) {
   int passed = 0, failed = 0;
   for (const fake::Test& test : fake::tests()) {

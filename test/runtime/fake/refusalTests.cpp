@@ -10,15 +10,18 @@ namespace {
 
 using namespace fake;
 
-Failure openingFailure(SessionRequest request, std::shared_ptr<DeviceRecord> record = std::make_shared<DeviceRecord>()) {
-  const Failure failure = failureOf([&] { Session(SmallPolicy::parts({}, record), std::move(request)); });
+Failure openingFailure(SessionRequest request,
+                       std::shared_ptr<DeviceRecord> record = std::make_shared<DeviceRecord>()) {
+  const Failure failure =
+      failureOf([&] { Session(SmallPolicy::parts({}, record), std::move(request)); });
   expectClean(*record, std::string("after: ") + failure.what());
   return failure;
 }
 
 void expectFailure(const Failure& failure, FailureKind kind, const char* part) {
   expect(failure.kind == kind, std::string("another kind of: ") + failure.what());
-  expect(std::strstr(failure.what(), part) != nullptr, std::string(part) + " in: " + failure.what());
+  expect(std::strstr(failure.what(), part) != nullptr,
+         std::string(part) + " in: " + failure.what());
 }
 
 void replace(Blob& plan, const std::string& from, const std::string& to) {
@@ -79,7 +82,9 @@ TEST(loadingIsCancelledAtEveryChunk) {
     return true;
   };
   auto record = std::make_shared<DeviceRecord>();
-  { Session session(SmallPolicy::parts({}, record), request); }
+  {
+    Session session(SmallPolicy::parts({}, record), request);
+  }
   expect(last == total && total == (64 + 6 + 48 + 5) * 4, "all bytes reported");
   for (int n = 1; n <= chunks; ++n) {
     int count = 0;
@@ -95,28 +100,32 @@ TEST(callsThatDoNotFitAreRefused) {
   Session session(SmallPolicy::parts({}, record), policy.request());
   const auto ids = policy.ids(10, 1);
   const auto prepared = SmallPolicy::prepareInputs(ids, policy.text);
-  expectFailure(failureOf([&] { session.prepare({prepared[0]}); }), FailureKind::kRequest, "input text");
+  expectFailure(failureOf([&] { session.prepare({prepared[0]}); }), FailureKind::kRequest,
+                "input text");
   auto wrong = prepared;
   wrong[1].dims = {9};
-  expectFailure(failureOf([&] { session.prepare(wrong); }), FailureKind::kRequest, "expected [8], found [9]");
+  expectFailure(failureOf([&] { session.prepare(wrong); }), FailureKind::kRequest,
+                "expected [8], found [9]");
   wrong = prepared;
   wrong[0].bytes -= 8;
   expectFailure(failureOf([&] { session.prepare(wrong); }), FailureKind::kRequest, "bytes");
   wrong = prepared;
   wrong[0].name = "embed";
-  expectFailure(failureOf([&] { session.prepare(wrong); }), FailureKind::kRequest, "none of this name");
+  expectFailure(failureOf([&] { session.prepare(wrong); }), FailureKind::kRequest,
+                "none of this name");
 
   const uint64_t state = session.prepare(prepared).id;
   const auto images = policy.images(1);
   const auto proprio = policy.proprio(1);
   const auto inputs = SmallPolicy::stepInputs(images, proprio);
-  expectFailure(failureOf([&] { session.run(state, session.stage({inputs[0]}, {}, {})); }), FailureKind::kRequest,
-                "input proprio");
+  expectFailure(failureOf([&] { session.run(state, session.stage({inputs[0]}, {}, {})); }),
+                FailureKind::kRequest, "input proprio");
   auto other = inputs;
   other[0].dims = {3, 4, 4, 3};
-  expectFailure(failureOf([&] { session.stage(other, {}, {}); }), FailureKind::kRequest, "expected [2, 4, 4, 3]");
-  expectFailure(failureOf([&] { session.run(state + 1, session.stage(inputs, {}, {})); }), FailureKind::kRequest,
-                "released");
+  expectFailure(failureOf([&] { session.stage(other, {}, {}); }), FailureKind::kRequest,
+                "expected [2, 4, 4, 3]");
+  expectFailure(failureOf([&] { session.run(state + 1, session.stage(inputs, {}, {})); }),
+                FailureKind::kRequest, "released");
   session.run(state, session.stage(inputs, {}, {}));
   session.close();
   session.close();
@@ -134,7 +143,8 @@ float roundedTo(float value, int fractionBits, int lowestExponent, double larges
   int exponent = 0;
   std::frexp(static_cast<double>(value), &exponent);
   const int place = std::max(exponent - 1, lowestExponent) - fractionBits;
-  const double rounded = std::ldexp(std::nearbyint(std::ldexp(static_cast<double>(value), -place)), place);
+  const double rounded =
+      std::ldexp(std::nearbyint(std::ldexp(static_cast<double>(value), -place)), place);
   if (std::fabs(rounded) > largest) return std::copysign(INFINITY, value);
   return static_cast<float>(rounded);
 }
@@ -149,14 +159,16 @@ float widen(FloatType type, uint16_t bits) {
 
 TEST(weightsAreRoundedToTheNearest) {
   std::mt19937_64 random(7);
-  std::vector<float> values{0.0f, -0.0f, 1.0f, 65504.0f, 65519.9f, 6.0e-8f, 2.98e-8f, 2.99e-8f, 6.1e-5f, 1e-45f};
+  std::vector<float> values{0.0f,    -0.0f,    1.0f,     65504.0f, 65519.9f,
+                            6.0e-8f, 2.98e-8f, 2.99e-8f, 6.1e-5f,  1e-45f};
   for (int i = 0; i < 400000; ++i) {
     const auto bits = static_cast<uint32_t>(random());
     float value;
     std::memcpy(&value, &bits, sizeof value);
     values.push_back(value);
     // near halves, where the rounding is decided
-    values.push_back(std::ldexp(static_cast<float>(static_cast<int>(random() % 16384) - 8192), static_cast<int>(random() % 30) - 28));
+    values.push_back(std::ldexp(static_cast<float>(static_cast<int>(random() % 16384) - 8192),
+                                static_cast<int>(random() % 30) - 28));
   }
   for (const float value : values) {
     if (std::isnan(value)) continue;
@@ -165,7 +177,8 @@ TEST(weightsAreRoundedToTheNearest) {
     convertFloats(FloatType::kFloat32, &value, FloatType::kBfloat16, &brain, 1);
     const float wantedHalf = roundedTo(value, 10, -14, 65504.0);
     const float wantedBrain = roundedTo(value, 7, -126, 3.3895313892515355e38);
-    const float foundHalf = widen(FloatType::kFloat16, half), foundBrain = widen(FloatType::kBfloat16, brain);
+    const float foundHalf = widen(FloatType::kFloat16, half),
+                foundBrain = widen(FloatType::kBfloat16, brain);
     expect(std::memcmp(&foundHalf, &wantedHalf, 4) == 0, "half of " + std::to_string(value));
     expect(std::memcmp(&foundBrain, &wantedBrain, 4) == 0, "bfloat16 of " + std::to_string(value));
   }
@@ -189,9 +202,14 @@ TEST(everyHalfSurvivesTheRoundTrip) {
 TEST(numbersThatDoNotFitAreFound) {
   const std::vector<float> values{1.0f, INFINITY, 65520.0f, 2.0f};
   std::vector<uint16_t> halves(4);
-  expect(convertFloats(FloatType::kFloat32, values.data(), FloatType::kFloat16, halves.data(), 4) == 2, "the third");
-  expect(convertFloats(FloatType::kFloat32, values.data(), FloatType::kBfloat16, halves.data(), 4) == 4, "none");
+  expect(
+      convertFloats(FloatType::kFloat32, values.data(), FloatType::kFloat16, halves.data(), 4) == 2,
+      "the third");
+  expect(convertFloats(FloatType::kFloat32, values.data(), FloatType::kBfloat16, halves.data(),
+                       4) == 4,
+         "none");
   const double large = 1e300;
   float narrow = 0;
-  expect(convertFloats(FloatType::kFloat64, &large, FloatType::kFloat32, &narrow, 1) == 0, "a double past float32");
+  expect(convertFloats(FloatType::kFloat64, &large, FloatType::kFloat32, &narrow, 1) == 0,
+         "a double past float32");
 }

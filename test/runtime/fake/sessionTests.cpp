@@ -4,7 +4,8 @@
 
 #include "fixture.h"
 
-/// The session on a device without a GPU: results against a twin, graphs, memory, and every call failing once.
+/// The session on a device without a GPU: results against a twin, graphs, memory, and every call
+/// failing once.
 
 namespace {
 
@@ -17,7 +18,8 @@ struct Opened {
 
 Opened open(const SmallPolicy& policy, const DeviceOptions& options = {}) {
   Opened opened;
-  opened.session = std::make_unique<Session>(SmallPolicy::parts(options, opened.record), policy.request());
+  opened.session =
+      std::make_unique<Session>(SmallPolicy::parts(options, opened.record), policy.request());
   return opened;
 }
 
@@ -31,16 +33,19 @@ StepResult run(Session& session, const SmallPolicy& policy, uint64_t state, int 
   return session.run(state, session.stage(SmallPolicy::stepInputs(images, proprio), {}, {}));
 }
 
-void expectResult(Session& session, const SmallPolicy& policy, uint64_t state, const std::vector<int64_t>& ids, int seed) {
+void expectResult(Session& session, const SmallPolicy& policy, uint64_t state,
+                  const std::vector<int64_t>& ids, int seed) {
   const auto found = outputsOf(run(session, policy, state, seed));
   const auto wanted = policy.expected(ids, policy.images(seed), policy.proprio(seed));
   for (const char* name : {"actions", "kept"}) {
-    expect(found.at(name) == wanted.at(name), std::string(name) + " to be the twin's, seed " + std::to_string(seed));
+    expect(found.at(name) == wanted.at(name),
+           std::string(name) + " to be the twin's, seed " + std::to_string(seed));
   }
 }
 
 /// Everything that a session does; used once for each call that may fail.
-void wholeLife(const SmallPolicy& policy, const DeviceOptions& options, const std::shared_ptr<DeviceRecord>& record) {
+void wholeLife(const SmallPolicy& policy, const DeviceOptions& options,
+               const std::shared_ptr<DeviceRecord>& record) {
   Session session(SmallPolicy::parts(options, record), policy.request());
   const auto first = policy.ids(10, 1), second = policy.ids(10, 2), longer = policy.ids(200, 3);
   const uint64_t a = prepare(session, policy, first), b = prepare(session, policy, second);
@@ -94,8 +99,11 @@ TEST(anotherLengthIsCapturedAgainAndTheOldestDropped) {
   request.keptSteps = 2;
   Session session(SmallPolicy::parts({}, record), std::move(request));
   std::map<int, uint64_t> states;
-  for (const int length : {5, 50, 500}) states[length] = prepare(session, policy, policy.ids(length, 1));
-  const auto runAt = [&](int length) { expectResult(session, policy, states[length], policy.ids(length, 1), length); };
+  for (const int length : {5, 50, 500})
+    states[length] = prepare(session, policy, policy.ids(length, 1));
+  const auto runAt = [&](int length) {
+    expectResult(session, policy, states[length], policy.ids(length, 1), length);
+  };
   // the largest first: scratch memory that grows voids the graphs before it
   runAt(500);
   runAt(5);
@@ -152,8 +160,10 @@ TEST(partsOfACallSumToItsTime) {
       const StepResult result = run(session, policy, state, seed);
       expect(!result.isFirst, "a first call once");
       // of the fake clock: one tick an event, so a missing or misplaced one shows
-      expect(result.h2dMs == 1 && result.computeMs == 1 && result.d2hMs == 1, "one tick between neighbouring events");
-      expect(result.h2dMs + result.computeMs + result.d2hMs == result.deviceMs, "the parts to sum to the whole");
+      expect(result.h2dMs == 1 && result.computeMs == 1 && result.d2hMs == 1,
+             "one tick between neighbouring events");
+      expect(result.h2dMs + result.computeMs + result.d2hMs == result.deviceMs,
+             "the parts to sum to the whole");
       expect(result.enqueueMs > 0, "time to enqueue");
       expect(result.layers.empty(), "no layers unless watched");
     }
@@ -191,7 +201,8 @@ TEST(watchedLayersComeWithTheirCallAndWithoutGraphs) {
     expectResult(session, policy, prepared.id, ids, seed);
   }
   expect(record->captures == 0, "no capture");
-  expect(session.layerInfo().step.find("\"Name\":\"actions\"") != std::string::npos, "the inspector's account");
+  expect(session.layerInfo().step.find("\"Name\":\"actions\"") != std::string::npos,
+         "the inspector's account");
   session.close();
   expectClean(*record, "after watched calls");
 }
@@ -206,7 +217,8 @@ TEST(rangesAreNamedAsTheStages) {
   expect(ranges.front() == "instruction", "the instruction first");
   ranges.clear();
   run(session, policy, state, 1);
-  const std::vector<std::string> wanted{"policy", "policy/h2d", "policy/enqueue", "policy/enqueue/graph", "policy/wait"};
+  const std::vector<std::string> wanted{"policy", "policy/h2d", "policy/enqueue",
+                                        "policy/enqueue/graph", "policy/wait"};
   expect(ranges == wanted, "the stages of a call from its graph");
   expect(opened.record->openRanges.empty(), "every range ended");
 }
@@ -222,13 +234,17 @@ TEST(framesAreTheSameAsTheirImages) {
   request.frames = {{8, 6, false}, {9, 7, false}};
   for (int seed = 0; seed < 3; ++seed) {
     std::vector<uint8_t> one(8 * 6 * 3), two(9 * 7 * 3), images;
-    for (size_t i = 0; i < one.size(); ++i) one[i] = static_cast<uint8_t>(i + static_cast<size_t>(seed));
-    for (size_t i = 0; i < two.size(); ++i) two[i] = static_cast<uint8_t>(3 * i + static_cast<size_t>(seed));
+    for (size_t i = 0; i < one.size(); ++i)
+      one[i] = static_cast<uint8_t>(i + static_cast<size_t>(seed));
+    for (size_t i = 0; i < two.size(); ++i)
+      two[i] = static_cast<uint8_t>(3 * i + static_cast<size_t>(seed));
     for (const auto* frame : {&one, &two}) {
-      for (size_t j = 0; j < 48; ++j) images.push_back(static_cast<uint8_t>((*frame)[j] + j % 3 + 1));
+      for (size_t j = 0; j < 48; ++j)
+        images.push_back(static_cast<uint8_t>((*frame)[j] + j % 3 + 1));
     }
     const auto inputs = SmallPolicy::stepInputs(images, proprio);
-    const StepResult result = session.run(state, session.stage({inputs[1]}, request, {one.data(), two.data()}));
+    const StepResult result =
+        session.run(state, session.stage({inputs[1]}, request, {one.data(), two.data()}));
     expect(outputsOf(result).at("actions") == policy.expected(ids, images, proprio).at("actions"),
            "frames to give what their images give");
   }
@@ -237,7 +253,8 @@ TEST(framesAreTheSameAsTheirImages) {
   Session bare(SmallPolicy::parts({}, record, false), policy.request());
   const auto inputs = SmallPolicy::stepInputs({}, proprio);
   const std::vector<uint8_t> frame(9 * 7 * 3);
-  const Failure failure = failureOf([&] { bare.stage({inputs[1]}, request, {frame.data(), frame.data()}); });
+  const Failure failure =
+      failureOf([&] { bare.stage({inputs[1]}, request, {frame.data(), frame.data()}); });
   expect(failure.kind == FailureKind::kRequest, "frames refused without kernels");
 }
 
@@ -253,7 +270,8 @@ TEST(inputsInAnotherOrderAreTheSame) {
     auto inputs = SmallPolicy::stepInputs(images, proprio);
     if (seed % 2 == 1) std::swap(inputs[0], inputs[1]);
     const StepResult result = session.run(state, session.stage(inputs, {}, {}));
-    expect(outputsOf(result).at("actions") == policy.expected(ids, images, proprio).at("actions"), "the twin's actions");
+    expect(outputsOf(result).at("actions") == policy.expected(ids, images, proprio).at("actions"),
+           "the twin's actions");
   }
   expect(opened.record->captures == 1, "one step for both orders");
 }
@@ -263,11 +281,13 @@ TEST(framesThatTheDeviceCannotTakeAreNamed) {
   const Opened opened = open(policy);
   ImagePipelineRequest request;
   request.frames = {{8, 6, false}, {9, 7, false}};
-  for (int i = 0; i < 2; ++i) expect(opened.session->refusesFrames(request).empty(), "two frames to be taken");
+  for (int i = 0; i < 2; ++i)
+    expect(opened.session->refusesFrames(request).empty(), "two frames to be taken");
   request.frames.push_back({8, 6, false});
   for (int i = 0; i < 2; ++i) {
     const std::string reason = opened.session->refusesFrames(request);
-    expect(reason.find("found 3 that make 144 bytes") != std::string::npos, "the sizes in: " + reason);
+    expect(reason.find("found 3 that make 144 bytes") != std::string::npos,
+           "the sizes in: " + reason);
   }
   Session bare(SmallPolicy::parts({}, std::make_shared<DeviceRecord>(), false), policy.request());
   expect(bare.refusesFrames(request) == "this build has no kernels", "no kernels to be said");
@@ -281,7 +301,8 @@ TEST(compiledKernelsAreGivenToTheNextSession) {
     const auto record = std::make_shared<DeviceRecord>();
     Session session(SmallPolicy::parts({}, record), request);
     expectResult(session, policy, prepare(session, policy, ids), ids, 1);
-    expect(record->compiled == wanted, std::to_string(wanted) + " compiled, found " + std::to_string(record->compiled));
+    expect(record->compiled == wanted,
+           std::to_string(wanted) + " compiled, found " + std::to_string(record->compiled));
     const SessionKernels kernels = session.kernels();
     expect(kernels.prepare.refused.empty() && kernels.step.refused.empty(), "kernels to be taken");
     request.prepare.kernels = kernels.prepare.bytes;
@@ -290,7 +311,8 @@ TEST(compiledKernelsAreGivenToTheNextSession) {
   request.step.kernels = {1, 2, 3};
   Session session(SmallPolicy::parts({}, std::make_shared<DeviceRecord>()), request);
   expectResult(session, policy, prepare(session, policy, ids), ids, 2);
-  expect(session.kernels().step.refused == "not this device's", "others to be refused, and the session to run");
+  expect(session.kernels().step.refused == "not this device's",
+         "others to be refused, and the session to run");
 }
 
 TEST(everyCallFailsOnce) {
@@ -311,8 +333,10 @@ TEST(everyCallFailsOnce) {
         wholeLife(policy, options, record);
       } catch (const Failure& failure) {
         hasFailed = true;
-        expect(failure.kind == FailureKind::kMemory || failure.kind == FailureKind::kDevice, "a typed failure " + when);
-        expect(failure.kind != FailureKind::kMemory || failure.needed > 0, "the bytes needed " + when);
+        expect(failure.kind == FailureKind::kMemory || failure.kind == FailureKind::kDevice,
+               "a typed failure " + when);
+        expect(failure.kind != FailureKind::kMemory || failure.needed > 0,
+               "the bytes needed " + when);
       }
       // waiting while closing is not an error of the caller
       expect(hasFailed || n > whole->calls - 3, "a failure " + when);
@@ -346,12 +370,16 @@ TEST(runGoesOnAfterMemoryRanOut) {
       } else {
         const Failure repeated = failureOf([&] { run(again, policy, state, 1); });
         expect(repeated.kind == FailureKind::kDevice, "a broken device to stay broken");
-        expect(std::strstr(repeated.what(), "opened again") != nullptr, "the next step to be named");
-        if (std::strstr(failure.what(), "capturing the run as a CUDA graph (graphs: false") != nullptr) ++captures;
+        expect(std::strstr(repeated.what(), "opened again") != nullptr,
+               "the next step to be named");
+        if (std::strstr(failure.what(), "capturing the run as a CUDA graph (graphs: false") !=
+            nullptr)
+          ++captures;
       }
     }
     expect(refusals >= 3, "allocations among the calls of a first run");
-    expect(captures >= 3, "captures that fail to name the way without them, found " + std::to_string(captures));
+    expect(captures >= 3,
+           "captures that fail to name the way without them, found " + std::to_string(captures));
   }
 }
 
@@ -360,11 +388,12 @@ TEST(memoryThatIsTooSmallIsNamed) {
   auto record = std::make_shared<DeviceRecord>();
   DeviceOptions options;
   options.capacity = 4500;
-  const Failure failure = failureOf([&] { Session(SmallPolicy::parts(options, record), policy.request()); });
+  const Failure failure =
+      failureOf([&] { Session(SmallPolicy::parts(options, record), policy.request()); });
   expect(failure.kind == FailureKind::kMemory, "kMemory");
   expect(failure.needed == 512 && failure.free == 404, "512 needed and 404 free, found " +
-                                                            std::to_string(failure.needed) + " and " +
-                                                            std::to_string(failure.free));
+                                                           std::to_string(failure.needed) +
+                                                           " and " + std::to_string(failure.free));
   expectClean(*record, "after a refused open");
 }
 
@@ -379,7 +408,8 @@ TEST(memoryIsAccounted) {
   uint64_t sum = 0;
   for (const uint64_t bytes : report.bytes) sum += bytes;
   expect(sum == opened.record->liveBytes, "the report to be all that is taken");
-  expect(report.bytes[static_cast<int>(MemoryUse::kWeights)] == 1024, "two weights an engine, 256 each");
+  expect(report.bytes[static_cast<int>(MemoryUse::kWeights)] == 1024,
+         "two weights an engine, 256 each");
   expect(report.freeBytes + sum == report.totalBytes, "free and taken to be all");
   session.release(state);
   session.release(state);
@@ -406,6 +436,7 @@ TEST(aThousandLives) {
 #if !defined(__SANITIZE_ADDRESS__)
   const size_t after = mallinfo2().uordblks;
   // less than malloc's smallest block a life; its own caches account for some
-  expect(after <= before + 16 * 1000, "no growth in 1,000 lives, found " + std::to_string(after - before) + " bytes");
+  expect(after <= before + 16 * 1000,
+         "no growth in 1,000 lives, found " + std::to_string(after - before) + " bytes");
 #endif
 }

@@ -7,8 +7,9 @@
 
 #include "runtime/timingCache.h"
 
-/// The timing cache over TensorRT's interfaces without TensorRT: a builder config of which only that part answers. The
-/// others' stubs are made from the header (timingCache.test.ts), which differs from version to version.
+/// The timing cache over TensorRT's interfaces without TensorRT: a builder config of which only
+/// that part answers. The others' stubs are made from the header (timingCache.test.ts), which
+/// differs from version to version.
 
 namespace {
 
@@ -62,7 +63,8 @@ class Cache final : public nvinfer1::ITimingCache, VTimingStubs {
     ++live;
     size_t at = text.find(';');
     device = text.substr(0, at);
-    for (size_t end; at != std::string::npos && (end = text.find(';', at + 1)) != std::string::npos; at = end) {
+    for (size_t end; at != std::string::npos && (end = text.find(';', at + 1)) != std::string::npos;
+         at = end) {
       entries.insert(text.substr(at + 1, end - at - 1));
     }
   }
@@ -85,7 +87,8 @@ class Cache final : public nvinfer1::ITimingCache, VTimingStubs {
 class Config final : public nvinfer1::IBuilderConfig, VConfigStubs {
  public:
   explicit Config(BuildLog& log) : log_(log) { mImpl = this; }
-  nvinfer1::ITimingCache* createTimingCache(const void* blob, std::size_t size) const noexcept override {
+  nvinfer1::ITimingCache* createTimingCache(const void* blob,
+                                            std::size_t size) const noexcept override {
     const std::string text(static_cast<const char*>(blob), size);
     if (size == 0) return new Cache("here;");
     if (text.find(';') != std::string::npos) return new Cache(text);
@@ -117,8 +120,10 @@ void attaches(const std::string& given, const std::string& kept, const std::stri
     // what a build does
     config.attached->entries.insert("new");
   }
-  expect(textOf(timings.bytes()) == kept, ("what is kept of '" + given + "' to be '" + kept + "'").c_str());
-  expect(timings.refused() == refused, ("the reason '" + refused + "', found '" + timings.refused() + "'").c_str());
+  expect(textOf(timings.bytes()) == kept,
+         ("what is kept of '" + given + "' to be '" + kept + "'").c_str());
+  expect(timings.refused() == refused,
+         ("the reason '" + refused + "', found '" + timings.refused() + "'").c_str());
   expect(log.errors().empty(), "no error left for a build that goes well");
 }
 
@@ -134,8 +139,11 @@ void combines() {
     }
   };
   expect(combined("here;a;b;", "here;b;c;") == "here;a;b;c;", "the entries of both");
-  expect(combined("here;a;", "there;b;") == "two timing caches: TensorRT does not take it", "a reason");
-  expect(combined("here;a;", "x") == "two timing caches: TensorRT does not take it: not a timing cache", "TensorRT's");
+  expect(combined("here;a;", "there;b;") == "two timing caches: TensorRT does not take it",
+         "a reason");
+  expect(combined("here;a;", "x") ==
+             "two timing caches: TensorRT does not take it: not a timing cache",
+         "TensorRT's");
 }
 
 }  // namespace

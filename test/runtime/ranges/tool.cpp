@@ -2,7 +2,8 @@
 
 #include <cstdio>
 
-/// What a profiler is to NVTX: a library that NVTX_INJECTION64_PATH names. Prints every range that reaches it.
+/// What a profiler is to NVTX: a library that NVTX_INJECTION64_PATH names. Prints every range that
+/// reaches it.
 
 namespace {
 
@@ -17,11 +18,15 @@ int pop() {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) int InitializeInjectionNvtx2(NvtxGetExportTableFunc_t getTable) {
-  const auto* callbacks = static_cast<const NvtxExportTableCallbacks*>(getTable(NVTX_ETID_CALLBACKS));
+extern "C" __attribute__((visibility("default"))) int InitializeInjectionNvtx2(
+    NvtxGetExportTableFunc_t getTable) {
+  const auto* callbacks =
+      static_cast<const NvtxExportTableCallbacks*>(getTable(NVTX_ETID_CALLBACKS));
   NvtxFunctionTable table = nullptr;
   unsigned int size = 0;
-  if (callbacks == nullptr || !callbacks->GetModuleFunctionTable(NVTX_CB_MODULE_CORE, &table, &size)) return 0;
+  if (callbacks == nullptr ||
+      !callbacks->GetModuleFunctionTable(NVTX_CB_MODULE_CORE, &table, &size))
+    return 0;
   *table[NVTX_CBID_CORE_RangePushA] = reinterpret_cast<NvtxFunctionPointer>(push);
   *table[NVTX_CBID_CORE_RangePop] = reinterpret_cast<NvtxFunctionPointer>(pop);
   return 1;

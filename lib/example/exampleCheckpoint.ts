@@ -87,10 +87,10 @@ async function packedFiles(): Promise<PackedFile[]> {
 
 /** null: it is the file that was packed. */
 async function foundInstead(file: string, { bytes, sha256 }: PackedFile): Promise<Foreign | 'absent' | null> {
-  let foreign: Foreign | null = null;
+  const refused: Foreign[] = [];
   try {
     const own = await openOwn(file, (why) => {
-      foreign = why;
+      refused.push(why);
       return new Error(why.found);
     });
     if (own === null) return 'absent';
@@ -103,7 +103,9 @@ async function foundInstead(file: string, { bytes, sha256 }: PackedFile): Promis
     }
   } catch (error) {
     // else it was cut while it was read, or the disk does not give it back
-    return foreign ?? { expected: 'the unpacked file', found: reason(error) };
+    const why = refused[0] ?? { expected: 'the unpacked file', found: reason(error) };
+    // no folder can be there, and writing will say so
+    return why.found === 'ENOTDIR' ? 'absent' : why;
   }
 }
 

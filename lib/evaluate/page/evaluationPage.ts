@@ -20,7 +20,6 @@ export interface PageTexts {
 }
 
 const width = 820;
-const gutter = 96;
 
 /**
  * Policies beside the demonstrator as one HTML page that needs no network and runs no script.
@@ -93,8 +92,11 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
   const last = predictions.at(-1)!;
   const lastStep = Math.max(steps, last.step + last.chunk.shape[0]);
   const moments = momentsOf(predictions);
+  // names of dimensions stand there, as wide as in the widest font that a page falls back to
+  const longest = Math.max(...last.chunk.dimensions.map(({ length }) => length));
+  const gutter = Math.max(96, Math.ceil(16 + 7.6 * longest));
   const place = { left: gutter, width: width - gutter - 8 };
-  const names = legend(evaluations);
+  const names = legend(evaluations, gutter);
   const parts = [names.svg, momentTitles(results, moments, { ...place, top: names.height + 22 })];
   let top = names.height + 30;
   for (const [i, evaluation] of evaluations.entries()) {
@@ -131,38 +133,38 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
 }
 
 /** Items from left to right, on as many lines as they need. */
-function legend(evaluations: readonly Evaluation[]): Drawn {
+function legend(evaluations: readonly Evaluation[], left: number): Drawn {
   const rowHeight = 22;
-  let x = gutter;
+  let x = left;
   let y = 14;
   let svg = '';
   const add = (swatch: (x: number, y: number) => string, words: string): void => {
     // as wide as in the widest font that a page falls back to
     const space = 30 + 7.6 * words.length;
-    if (x > gutter && x + space > width) {
-      x = gutter;
+    if (x > left && x + space > width) {
+      x = left;
       y += rowHeight;
     }
     svg += `${swatch(x, y)}<text x="${round(x + 30)}" y="${y + 4}" font-size="12" fill="${color.ink}">${escaped(words)}</text>`;
     x += space + 16;
   };
   add(
-    (left, middle) =>
-      `<path d="M${left + 2} ${middle}h20" stroke="${color.quiet}" stroke-opacity="0.75" stroke-width="5" stroke-linecap="round"/>`,
+    (at, middle) =>
+      `<path d="M${round(at + 2)} ${middle}h20" stroke="${color.quiet}" stroke-opacity="0.75" stroke-width="5" stroke-linecap="round"/>`,
     'demonstrator',
   );
   for (const [i, { name }] of evaluations.entries()) {
     const ink = series[i % series.length]!;
     add(
-      (left, middle) =>
-        `<path d="M${round(left + 2)} ${middle}h20" stroke="${ink}" stroke-width="2"/><circle cx="${round(left + 2)}" cy="${middle}" r="3" fill="${ink}"/>`,
+      (at, middle) =>
+        `<path d="M${round(at + 2)} ${middle}h20" stroke="${ink}" stroke-width="2"/><circle cx="${round(at + 2)}" cy="${middle}" r="3" fill="${ink}"/>`,
       evaluations.length === 1 ? 'policy, chunk by chunk' : name,
     );
   }
   if (keptWords(evaluations[0]!.results[0]!.predictions[0]!, 1) !== null) {
     add(
-      (left, middle) =>
-        `<rect x="${round(left + 5)}" y="${middle - 7}" width="14" height="14" fill="#c9d3dc" stroke="#ffd23f" stroke-width="2"/>`,
+      (at, middle) =>
+        `<rect x="${round(at + 5)}" y="${middle - 7}" width="14" height="14" fill="#c9d3dc" stroke="#ffd23f" stroke-width="2"/>`,
       'patches kept for this sentence',
     );
   }
@@ -218,7 +220,7 @@ function errorTable(evaluations: readonly Evaluation[]): Table {
   ]);
   const named = (what: string, i: number): string => (many ? `${what}, ${evaluations[i]!.name}` : what);
   return {
-    caption: `${all[0]!.compared} steps of ${evaluations[0]!.results.length} episodes`,
+    caption: `${all[0]!.compared} steps, episodes: ${evaluations[0]!.results.length}`,
     head: [
       'dimension',
       ...all.flatMap((_, i) => [named('mean', i), named('largest', i)]),

@@ -429,7 +429,10 @@ let loaded: NativeAddon | undefined;
 export function loadAddon(): NativeAddon {
   if (loaded === undefined) {
     try {
-      loaded = createRequire(import.meta.url)(addonPath()) as NativeAddon;
+      const addon = createRequire(import.meta.url)(addonPath()) as NativeAddon;
+      const lacking = Object.keys(nativeKeys).find((name) => !(name in addon));
+      if (lacking !== undefined) throw new Error(`one of older sources, without ${lacking}`);
+      loaded = addon;
     } catch (cause) {
       throw notBuilt(cause);
     }

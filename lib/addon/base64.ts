@@ -1,16 +1,16 @@
-/** Base64 of a request, decoded over its own characters: no second copy of a body, and no garbage. */
+/** Decodes the base64 of a request in place: no second copy of the body, and no garbage. */
 
 import { loadAddon } from './binding.ts';
 
-/** Of a text of a multiple of 4 characters. Bytes written; -1: not base64. The text is gone either way. */
+/** Decodes a text whose length is a multiple of 4 in place. Bytes written; -1: not base64. The text is lost either way. */
 export type DecodeOverItself = (text: Buffer) => number;
 
-/** A multiple of 4, so that every piece decodes by itself; pieces of this size are young garbage. */
+/** A multiple of 4, so that every piece decodes by itself; strings of this size are cheap to collect. */
 const pieceBytes = 16 * 2 ** 10;
 
 const equals = 0x3d;
 
-/** Node decodes base64 only from text, and passes over characters that are none of base64's: too few bytes come out then. */
+/** Node decodes base64 only from a string and skips characters outside the alphabet, so that too few bytes come out. */
 export function decodeByNode(text: Buffer): number {
   const padding = text.at(-1) !== equals ? 0 : text.at(-2) !== equals ? 1 : 2;
   const wanted = (text.length / 4) * 3 - padding;
@@ -25,8 +25,8 @@ export function decodeByNode(text: Buffer): number {
 let chosen: DecodeOverItself | undefined;
 
 /**
- * The faster of two that agree: the addon's where it is built and has instructions for it (x64: a fifth of the time), Node's
- * elsewhere, such as on a robot that only asks a server.
+ * The faster of two equal decoders: the addon's where it is built and vectorized (x64: a fifth of the time), Node's
+ * elsewhere, for instance on a robot that is only a client of a server.
  */
 export function decodeBase64(text: Buffer): number {
   chosen ??= choose();

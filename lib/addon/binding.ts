@@ -23,9 +23,9 @@ export interface NativePreprocessOptions {
   readonly imageSize: number;
   readonly centerCrop: boolean;
   readonly jpeg: boolean;
-  /** Threads at work, >= 1. */
+  /** Number of threads, >= 1. */
   readonly threads: number;
-  /** Give `resized` back too. */
+  /** Return `resized` too. */
   readonly keepSteps: boolean;
 }
 
@@ -63,7 +63,7 @@ export interface NativeTensorRt {
   readonly moduleFamily?: string;
   /** Of the headers that the module was compiled against: the oldest library it works with. */
   readonly headers?: NativeVersion;
-  /** false: compiled without nvcc; engines can be built and not run. */
+  /** false: compiled without nvcc; engines can be built but not run. */
   readonly hasKernels?: boolean;
 }
 
@@ -105,20 +105,20 @@ export interface NativeBuildProgress {
   readonly stepsDone: number;
 }
 
-/** Native memory, copied out part by part: it may be larger than one array can be. */
+/** Native memory that is copied out in parts: it may be larger than the largest array. */
 export interface NativeBytes {
   readonly byteLength: number;
   read(offset: number, length: number): Uint8Array;
-  /** Gives the memory back before the garbage collector does; it is empty then. */
+  /** Frees the memory before the garbage collector would; it is empty afterwards. */
   release(): void;
 }
 
 export interface NativeBuildResult {
   readonly isCancelled: boolean;
   readonly plan: NativeBytes;
-  /** That of the request and what this build measured; empty with TensorRT-RTX. */
+  /** The request's timing cache and what this build measured; empty with TensorRT-RTX. */
   readonly timingCache: Uint8Array;
-  /** Why that of the request was not used; empty: it was. */
+  /** Why the request's timing cache was not used; empty: it was. */
   readonly timingCacheRefused: string;
   /** TensorRT's own lists of layers, text. */
   readonly layers: readonly string[];
@@ -168,7 +168,7 @@ export interface NativeWeight {
 export interface NativeEnginePlan {
   /** Bytes, or a file's descriptor, which may be closed when `openSession` has returned. Deserialized as it is: verify it first. */
   readonly plan: Uint8Array | number;
-  /** What this engine compiled before (`kernels`); empty: nothing. */
+  /** Kernels that this engine compiled in an earlier run (`kernels`); empty: none. */
   readonly kernels: Uint8Array;
   readonly weights: readonly NativeWeight[];
 }
@@ -272,7 +272,7 @@ export interface NativeSession {
   stage(inputs: readonly NativeTensor[], frames: NativeFrames | null): NativeStaged | null;
   /** Once for each staged call. */
   run(state: number, call: NativeStaged, returnsImages: boolean): Promise<NativeStepResult>;
-  /** A staged call that will not run; of one that did nothing happens. */
+  /** Drops a staged call that will not run; does nothing for one that has run. */
   drop(call: NativeStaged): void;
   release(state: number): Promise<void> | undefined;
   memory(): Promise<NativeMemory>;
@@ -304,11 +304,11 @@ export interface NativeFailure extends Error {
 /** Work on the CPU runtime's thread. */
 export interface NativeCpuWork {
   readonly done: Promise<Reply>;
-  /** From now on it may reject; harmless afterwards. What computes stops between two nodes. */
+  /** From now on `done` may reject; harmless once it has settled. A computation stops between two nodes. */
   cancel(): void;
 }
 
-/** Two graphs and the states of instructions. What is asked is done in order; `end` only when nothing is on its way. */
+/** Two graphs and the states of instructions. Requests are done in order; call `end` only when none is pending. */
 export interface NativeCpuRuntime {
   load(request: {
     /** A model, or its file. */
@@ -366,7 +366,7 @@ export interface NativeAddon {
   inspectTensorRt(request: { readonly library: string; readonly module: string }): NativeTensorRt;
   /** Blocks the JS thread, at most a second: for checking its clock. */
   busyWait(microseconds: number): NativeBusyWait;
-  /** Gives freed memory of the whole process back to the operating system (native/support/trimHeap.h); takes milliseconds. */
+  /** Returns freed memory of the whole process to the operating system (native/support/trimHeap.h); takes milliseconds. */
   trimHeap(): boolean;
   /**
    * Base64 over itself, on the JS thread; standard and URL alphabet, padding at the end. Returns the number of bytes; -1:
@@ -385,7 +385,7 @@ export interface NativeAddon {
     frames: readonly NativeFrame[],
     options: NativePreprocessOptions,
   ): Promise<NativePreprocessed>;
-  /** Single steps on [height, width, 3] RGB, on the JS thread: to check one by itself. */
+  /** Single steps on [height, width, 3] RGB, on the JS thread, so that each can be tested by itself. */
   jpegRoundTrip(rgb: Uint8Array, width: number, height: number): Uint8Array;
   lanczosResize: NativeResize;
   pillowBicubic: NativeResize;
@@ -431,7 +431,10 @@ let loaded: NativeAddon | undefined;
 export function loadAddon(): NativeAddon {
   if (loaded === undefined) {
     try {
-      loaded = createRequire(import.meta.url)(addonPath()) as NativeAddon;
+      const addon = createRequire(import.meta.url)(addonPath()) as NativeAddon;
+      const lacking = Object.keys(nativeKeys).find((name) => !(name in addon));
+      if (lacking !== undefined) throw new Error(`one of older sources, without ${lacking}`);
+      loaded = addon;
     } catch (cause) {
       throw notBuilt(cause);
     }

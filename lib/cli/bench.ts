@@ -194,7 +194,7 @@ function runtimesOf(flags: BenchFlags): Runtime[] {
   );
 }
 
-/** Where both runtimes take turns, what only one takes is for that one. */
+/** When both runtimes take turns, an option that only one takes applies to that one. */
 function withoutTensorRt(policy: PolicyOptions): PolicyOptions {
   const { tensorRt: _library, device: _device, graphs: _graphs, ...rest } = policy;
   return rest;
@@ -209,7 +209,7 @@ function each<T>(values: readonly T[] | undefined): readonly (T | undefined)[] {
   return values ?? [undefined];
 }
 
-/** Limits as given; a warm-up or a number of iterations that is given is taken at its word. */
+/** Limits as given; an explicit warm-up or number of iterations is taken literally. */
 export function limitsOf(flags: BenchFlags): Partial<BenchOptions> {
   const { warmUp, duration, iterations, limit, turn, sample } = flags;
   return {

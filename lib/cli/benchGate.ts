@@ -1,4 +1,4 @@
-/** `bench --baseline --fail-if`: what is held against what, and the exit code that says how it went. */
+/** `bench --baseline --fail-if`: what is compared with what, and the exit code of the verdict. */
 
 import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -24,7 +24,7 @@ export interface GateFlags {
 export interface Gate {
   readonly conditions: readonly Condition[];
   readonly files: readonly BaselineFile[];
-  /** Counterparts that are measured in the same run: one a subject, in its order, or one for all. Empty: none. */
+  /** Counterparts that are measured in the same run: one per subject, in order, or one for all. Empty: none. */
   readonly subjects: readonly BenchSubject[];
 }
 
@@ -130,7 +130,7 @@ function counterpart(report: BenchReport, count: number, i: number): GatePair['b
   return { kind: 'paired', name: result.subject.name, result };
 }
 
-/** 1 when any condition is met, 4 when none is and one cannot be told, else 0. */
+/** 1 when any condition is met, 4 when none is met but one cannot be decided, else 0. */
 export function gateExitCode(verdicts: readonly GateVerdict[] = []): number {
   if (verdicts.some(({ outcome }) => outcome === 'fail')) return exitCodes.refused;
   return verdicts.some(({ outcome }) => outcome === 'noisy') ? exitCodes.noisy : exitCodes.ok;

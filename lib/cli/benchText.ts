@@ -1,4 +1,4 @@
-/** A bench report as a person reads it. */
+/** A bench report as text. */
 
 import { machineRows } from '../profile/machine/machineRows.ts';
 import { energyText } from '../profile/machine/subjectEnergy.ts';
@@ -167,7 +167,7 @@ export function selfCheckText(check: SelfCheck): string {
   );
 }
 
-/** What it is, how it was before and after, throttling, energy: what decides whether the figures mean anything. */
+/** The machine, its state before and after, throttling, energy: everything that decides whether the figures mean anything. */
 function machineText({ machine, software }: BenchReport): string {
   const rows = [...machineRows(machine), ['Node', software.node ?? 'unknown'] as const];
   return formatTable(

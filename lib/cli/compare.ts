@@ -41,7 +41,7 @@ function row(stage: StageDifference): string[] {
   ];
 }
 
-/** The comparison as a person reads it. */
+/** The comparison as text. */
 export function comparisonText({ passed, stages, onlyA, onlyB }: StageComparison): string {
   const head = ['', 'stage', 'type', 'max abs', 'cosine', 'equal', ''];
   const lines = [

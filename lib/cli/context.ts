@@ -6,11 +6,11 @@ import type { OnNotice } from '../support/notices.ts';
 /** Exit codes of every command; `doctor` adds its own (see doctor.ts). */
 export const exitCodes = {
   ok: 0,
-  /** A check said no: a comparison over its tolerance, a value that is not finite. */
+  /** A check failed: a comparison over its tolerance, a value that is not finite. */
   refused: 1,
   /** A wrong option, or a typed error: the message names what to do. */
   error: 2,
-  /** A defect of this program: not an error of the caller. */
+  /** A defect of this program, not an error of the caller. */
   defect: 3,
   /** `bench --fail-if`: the measurement cannot tell. */
   noisy: 4,

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 
-/** Options of the API whose flag is called otherwise. */
+/** Options of the API whose flag has another name. */
 const otherwise: Readonly<Record<string, string>> = {
   cacheDir: '--cache',
   tensorRt: '--tensorrt',
@@ -20,7 +20,7 @@ const otherwise: Readonly<Record<string, string>> = {
   devices: '--hardware',
 };
 
-/** `expected option unnormKey` -> `expected --unnorm-key`. What is no flag of `command` stays as it is. */
+/** `expected option unnormKey` -> `expected --unnorm-key`. Names that are not flags of `command` are left alone. */
 export function inFlags(message: string, command: Command | undefined): string {
   if (command === undefined) return message;
   // --proprio and --no-proprio are one option: the first of them names it

@@ -72,7 +72,7 @@ export function cameraList(text: string): string[] {
   return names;
 }
 
-/** A flag that was called otherwise before: refused with its new name, so that no script runs with a default instead. */
+/** A flag that has been renamed: refused with its new name, so that no script silently runs with a default instead. */
 export function renamed(command: Command, old: string, now: string): Command {
   return command.addOption(
     new Option(`${old} <value>`).hideHelp().argParser(() => {
@@ -127,7 +127,7 @@ export function addPlatformFlags(command: Command): Command {
     .option('--no-jpeg', 'no JPEG round trip');
 }
 
-/** What computes, and how it holds the weights. */
+/** The runtime, and how it holds the weights. */
 export function addRuntimeFlags(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))

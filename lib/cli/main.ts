@@ -1,4 +1,4 @@
-/** The `semanticvla` command line: one file a command; here they are put together, run, and their errors printed. */
+/** The `semanticvla` command line: one file per command; here they are assembled and run, and their errors are printed. */
 
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
@@ -43,7 +43,7 @@ const commands = [
   reportCommand,
 ];
 
-/** After SIGINT a command has this long to remove what it left half done. */
+/** After SIGINT a command has this long to clean up. */
 const graceMs = 3000;
 
 const help = `
@@ -148,7 +148,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (controller.signal.aborted) process.exit(exitCodes.cancelled);
     controller.abort();
   };
-  // What nobody can read, such as on a full disk, is lost; it ends nothing.
+  // Output that cannot be written, as on a full disk, is lost and ends nothing.
   process.stderr.on('error', () => {});
   // `semanticvla predict ... | head` ends the pipe early; that is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -174,7 +174,7 @@ export async function main(args: readonly string[]): Promise<number> {
     progress.clear();
     if (controller.signal.aborted) {
       process.stderr.write('cancelled\n');
-      // Threads may still be computing what nobody waits for.
+      // Threads may still be computing abandoned work.
       process.exit(exitCodes.cancelled);
     }
     // --help and --version arrive as errors with code 0.

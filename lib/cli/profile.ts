@@ -72,7 +72,7 @@ async function profile(
     );
   }
   const source = await sourceOf(checkpoint, flags, context);
-  // wrong more often than a checkpoint, and read faster
+  // read first: it is wrong more often than a checkpoint, and faster to read
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
   const instruction = flags.instruction ?? folder?.instruction;
   const result = await profilePolicy(source, {

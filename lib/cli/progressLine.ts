@@ -49,7 +49,7 @@ export class ProgressLine {
       this.#live = true;
       return;
     }
-    // what is over is told by what comes next
+    // the next line shows that this one is over
     if (text === this.#printed || progress.done >= progress.total) return;
     this.#last = now;
     this.#printed = text;

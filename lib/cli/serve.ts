@@ -80,12 +80,12 @@ async function readToken(file: string | undefined): Promise<string | undefined> 
 /** Bytes of settings, as they were opened. */
 const settingsCap = 16 * 1024 * 1024;
 
-/** Settings and statistics by content, weights by name and size: tells a client that another policy is behind the address. */
+/** Settings and statistics by content, weights by name and size: shows a client when another policy is behind the address. */
 async function checkpointDigest(dir: string): Promise<string> {
   const hash = createHash('sha256');
   for (const name of (await readdir(dir)).sort()) {
     const file = join(dir, name);
-    // what the policy does not read may be anything, a link to nothing too
+    // files that the policy does not read may be anything, even broken links
     const size = (await stat(file).catch(() => null))?.size ?? 'none';
     hash.update(`${name}\0${size}\0`);
     if (name === 'config.json' || name === 'dataset_statistics.json')
@@ -116,7 +116,7 @@ function stopped(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** After SIGTERM: drained in two seconds at most, and whatever holds the process then is ended with it. */
+/** After SIGTERM the server drains in two seconds at most; whatever still holds the process after this time is killed with it. */
 const lastResortMs = 5000;
 
 interface HeldSignals {
@@ -126,8 +126,8 @@ interface HeldSignals {
 }
 
 /**
- * Left alone SIGUSR1 opens Node's debugger to every process of this machine, and SIGUSR2 ends this one. A reader of standard
- * output that leaves ends no server either.
+ * By default SIGUSR1 opens Node's debugger to every process of this machine, and SIGUSR2 ends this one. A reader of standard
+ * output that goes away must not end the server either.
  */
 function holdSignals(log: Logger): HeldSignals {
   const held: HeldSignals = {
@@ -145,7 +145,7 @@ function holdSignals(log: Logger): HeldSignals {
   return held;
 }
 
-/** Writes on misses and on SIGUSR2, until what it resolves to is called. */
+/** Writes on misses and on SIGUSR2, until the returned function is called. */
 async function armFlightRecorder(
   recorder: Recorder,
   dir: string,
@@ -165,7 +165,7 @@ async function armFlightRecorder(
 
 async function serve(context: CommandContext, checkpoint: string, flags: ServeFlags): Promise<number> {
   const token = await readToken(flags.tokenFile);
-  // Known before minutes of loading, and looked at again when it is served.
+  // Checked before minutes of loading, and again when serving starts.
   await checkAddress({ host: flags.host, token, insecureNoAuth: flags.insecureNoAuth === true });
   // Not loaded for any other command.
   const { makeLog } = await import('../serve/log.ts');
@@ -208,7 +208,7 @@ async function serveUntil(
     if (flags.flightRecorder !== undefined)
       disarm = await armFlightRecorder(recorder, flags.flightRecorder, held);
     const compat = flags.compat === true;
-    // Before it is recorded: the first prediction is no missed deadline.
+    // Before recording begins: the slow first prediction is not a missed deadline.
     const unnormKey = (await warmUp(policy, { unnormKey: flags.unnormKey, signal })) ?? flags.unnormKey;
     const server = await servePolicy(recordPolicy(policy, recorder), {
       host: flags.host,

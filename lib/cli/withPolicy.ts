@@ -15,7 +15,7 @@ export interface LoadedPolicy {
   readonly loadMs: number;
 }
 
-/** The observation is read first: it is small, and wrong more often than a checkpoint. */
+/** The observation is read first: it is small, and more often wrong than a checkpoint. */
 export async function withPolicy(
   context: CommandContext,
   checkpoint: string,

@@ -1,4 +1,4 @@
-/** `POST /act` as a client: one kept connection, json_numpy bodies. An aborted request ends its connection. */
+/** Client of `POST /act`: one keep-alive connection, json_numpy bodies. Aborting a request closes its connection. */
 
 import * as http from 'node:http';
 import * as https from 'node:https';
@@ -25,7 +25,7 @@ interface Reply {
 
 export class ActTransport implements Transport {
   onLost: ((error: SemanticVlaError) => void) | null = null;
-  /** There is nothing between two requests that could be lost. */
+  /** Nothing can be lost between two requests. */
   readonly connected = true;
   readonly #url: URL;
   readonly #headers: Readonly<Record<string, string>>;
@@ -97,7 +97,7 @@ export class ActTransport implements Transport {
   ): Promise<Reply> {
     for (;;) {
       const reply = await this.#sendOnce(method, path, body, signal);
-      // The server ended a kept connection just as this request went out on it: a fresh one tells.
+      // The server closed the keep-alive connection just as this request went out on it: a new one settles it.
       if (reply !== 'stale') return reply;
     }
   }
@@ -116,7 +116,7 @@ export class ActTransport implements Transport {
       signal,
       headers: {
         ...this.#headers,
-        // A server of this project takes a connection that only asks for actions past its HTTP server, which is faster.
+        // asked once a connection, so this one is not kept
         ...(body === null
           ? { connection: 'close' }
           : { 'content-type': 'application/json', 'content-length': body.length }),
@@ -162,7 +162,7 @@ function deferred<T>(): { promise: Promise<T>; settle: (error: unknown, value?: 
   return { promise, settle };
 }
 
-/** Flat: arrays, and the instruction. */
+/** Flat: the arrays and the instruction. */
 function encodeFields(fields: WireMap): Buffer {
   const members = [...fields].map(([key, value]) => {
     const text = value instanceof NdArray ? encodeArray(value, 'compact') : JSON.stringify(value);

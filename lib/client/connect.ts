@@ -1,4 +1,4 @@
-/** Policies on other machines, by protocol. Loaded at the first connection: who only predicts needs none of it. */
+/** Policies on other machines, by protocol. Loaded at the first connection: local predictions need none of it. */
 
 import { checkToken } from '../serve/access.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -32,12 +32,12 @@ export async function connectOpenpi(url: string, options: RemoteOptions): Promis
 }
 
 interface Target {
-  /** Without what it holds of a token: it stands in messages. */
+  /** The URL without any token that it holds, for messages. */
   readonly parsed: URL;
   readonly token: string | undefined;
 }
 
-/** A path would be dropped or doubled. A token may stand where URLs have a user or a password: `http://x:TOKEN@gpu:8777`. */
+/** A path would be dropped or doubled. A token may be given as the URL's user or password: `http://x:TOKEN@gpu:8777`. */
 function checkUrl(url: string, protocols: readonly string[], given: string | undefined): Target {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (
@@ -46,7 +46,7 @@ function checkUrl(url: string, protocols: readonly string[], given: string | und
     parsed.pathname !== '/' ||
     parsed.search !== ''
   ) {
-    // Never the password, if it holds one.
+    // Never quotes the password.
     const shown = parsed === null ? url.replace(/^.*@/, '') : parsed.host;
     throw expected('OPTION_INVALID', `an address like ${protocols[0]}//host:port`, 'url', shown);
   }

@@ -1,6 +1,6 @@
 /**
- * openpi's WebSocket as a client. The protocol numbers nothing: answers come in the order of requests. An abandoned
- * request's answer is therefore awaited and dropped; with two of them open the connection is given up.
+ * Client of openpi's WebSocket. The protocol has no request numbers: answers come in the order of requests. An abandoned
+ * request's answer is therefore awaited and dropped; when two of them are pending the connection is given up.
  */
 
 import { type RawData, WebSocket } from 'ws';
@@ -125,7 +125,7 @@ export class OpenpiTransport implements Transport {
     if (socket !== this.#socket) return;
     const waiter = this.#waiters.shift();
     if (waiter === undefined) {
-      // Nobody asked: what comes next could not be told from an answer.
+      // An unrequested message: what follows could not be told from an answer.
       socket.terminate();
       return;
     }

@@ -37,7 +37,7 @@ export function answerOfMap(url: URL, map: WireMap): RemoteAnswer {
   return {
     actions: array.numbers(),
     shape,
-    // servers of others may call something else so
+    // other servers may use this name for something else
     normalized: normalized instanceof NdArray ? Float32Array.from(normalized.numbers()) : null,
     inferMs: typeof inferMs === 'number' && inferMs >= 0 && inferMs < 2 ** 31 ? inferMs : null,
   };

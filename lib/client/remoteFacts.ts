@@ -1,4 +1,4 @@
-/** What a remote policy is: from the server's metadata, or from the caller where a server does not say. */
+/** The facts of a remote policy: from the server's metadata, or from the caller where the server does not give them. */
 
 import type { WireMap } from '../serve/ndarray.ts';
 import { metadataVersion } from '../serve/serverMetadata.ts';
@@ -50,7 +50,7 @@ function read(url: URL, metadata: WireMap): RemoteFacts {
     if (unnormKey !== null && typeof unnormKey !== 'string')
       throw expected('OPTION_INVALID', 'a name or null', 'unnorm_key', unnormKey);
     const facts = {
-      // field by field as the server wrote it; what a scheduler needs of it is checked
+      // passed on as the server wrote it; the fields that a scheduler needs are checked
       platform: platform instanceof Map ? Object.fromEntries(platform) : platform,
       dimensions: metadata.get('dimensions'),
       variant: metadata.get('variant'),

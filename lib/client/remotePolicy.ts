@@ -1,6 +1,6 @@
 /**
- * A policy on another machine is a policy. While it cannot be reached every call is refused at once, so that the loop
- * above holds within the same tick, and the server is tried again behind its back. It goes on only with the same policy:
+ * A policy on another machine, used like a local one. While it cannot be reached every call is refused at once, so that the loop
+ * above holds within the same tick, and reconnecting goes on in the background. It resumes only with the same policy:
  * a server that comes back with other metadata has other units, cameras or limits, and is refused for good.
  */
 
@@ -28,7 +28,7 @@ export type RemoteEvent =
   /** It is back with another policy; this one stays refused. */
   | { readonly kind: 'changed'; readonly error: SemanticVlaError };
 
-/** What a remote policy is told; everything may be left out. */
+/** Options of a remote policy; all may be left out. */
 export interface RemoteOptions {
   /** Longest time from a call of `predict` to its answer, waiting for earlier calls included. Milliseconds. */
   readonly deadlineMs: number;
@@ -39,7 +39,7 @@ export interface RemoteOptions {
   readonly keys?: ObservationKeys;
   /** For a server that does not describe its policy: the reference's, or openpi's own. */
   readonly policy?: GivenFacts;
-  /** Takes note and returns. Whatever it throws or rejects with ends nothing. */
+  /** Is informed and returns. Whatever it throws or rejects with stops nothing. */
   readonly onEvent?: (event: RemoteEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -99,13 +99,13 @@ interface Parts {
   readonly instructionKey: InstructionKey;
 }
 
-/** A policy on another machine, used as one that is here. */
+/** A policy on another machine, used like a local one. */
 export class RemotePolicy implements Policy {
   readonly #parts: Parts;
   readonly #metadata: Buffer;
   readonly #closed = new AbortController();
   readonly #tell: (event: RemoteEvent) => void;
-  /** Ends when the call before has ended. */
+  /** Settles when the previous call has ended. */
   #turn: Promise<void> = Promise.resolve();
   /** Why calls are refused; null while the server is in reach. */
   #refusal: SemanticVlaError | null = null;
@@ -139,7 +139,7 @@ export class RemotePolicy implements Policy {
     return this.#parts.facts.patchGrid;
   }
 
-  /** Empty: what its server was told of the policy stands in the server's log. */
+  /** Empty: the notices of the policy are in the server's log. */
   get notices(): readonly Notice[] {
     return [];
   }
@@ -160,7 +160,7 @@ export class RemotePolicy implements Policy {
     checkSignal(options.signal);
     const unnormKey = this.#unnormKey(options.unnormKey);
     const { facts, options: remote, instructionKey } = this.#parts;
-    // Made now: the caller may reuse its buffers once this call has returned its promise.
+    // Copied now: the caller may reuse its buffers once this call has returned its promise.
     const fields = requestFields(observation, options.instruction, {
       platform: facts.platform,
       keys: remote.keys ?? {},
@@ -310,7 +310,7 @@ export class RemotePolicy implements Policy {
         this.#tell({ kind: 'resume', downMs: performance.now() - since, attempts: attempt + 1 });
         return;
       } catch {
-        // Still away; the next attempt tells.
+        // Still out of reach; the next attempt will tell.
       } finally {
         late.clear();
       }

@@ -38,7 +38,7 @@ export interface TransportOptions {
   readonly token: string | undefined;
 }
 
-/** Larger answers are no actions. */
+/** Larger answers cannot be actions. */
 export const maxAnswerBytes = 32 * 2 ** 20;
 
 export function unreachable(url: URL, why: string, cause?: unknown): SemanticVlaError {
@@ -53,7 +53,7 @@ export function remoteFailed(url: URL, expected: string, found: string): Semanti
   return new SemanticVlaError('REMOTE_FAILED', `Server ${url.origin}: expected ${expected}, found ${found}.`);
 }
 
-/** Codes of a server of ours that are about the request or its moment; all others become REMOTE_FAILED. */
+/** Codes of our own server that concern the request or its timing; all others become REMOTE_FAILED. */
 const passedOn: ReadonlySet<string> = new Set<ErrorCode>([
   'REQUEST_INVALID',
   'REQUEST_TOO_LARGE',

@@ -1,4 +1,4 @@
-/** One line of `doctor`: a thing that a machine has or lacks. */
+/** One line of `doctor`: something that a machine has or lacks. */
 
 /** `absent`: not there, and the CPU runtime predicts without it; `missing`: needed. */
 export type CheckStatus = 'ok' | 'absent' | 'missing';

@@ -1,4 +1,4 @@
-/** What this machine can run, one line a thing, and the command that gets what is missing. */
+/** What this machine can run, one line each, and the command that installs what is missing. */
 
 import { existsSync, mkdtempSync, readFileSync, rmdirSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -96,7 +96,7 @@ function checkCache(folder: string): Check {
   let existing = folder;
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
   try {
-    // Rights do not tell it all (read-only mounts, root); a folder made and removed does.
+    // Permissions do not tell everything (read-only mounts, root); making and removing a folder does.
     rmdirSync(mkdtempSync(join(existing, '.semanticvla-doctor-')));
     const { bavail, bsize } = statfsSync(existing);
     return {
@@ -153,7 +153,7 @@ function checkPackage(name: string, label: string): Check {
   }
 }
 
-/** What a robot does without. */
+/** Packages that a robot can do without. */
 function optionalChecks(): Check[] {
   const sharp = checkPackage('sharp', 'sharp (optional)');
   return [
@@ -185,7 +185,7 @@ function boardChecks(probe: Probe): Check[] {
     .map(([name, found]) => ({ name, status: 'ok', found, fix: null }));
 }
 
-/** Looks at everything; installs nothing, leaves nothing behind, and never throws for what it finds. */
+/** Looks at everything, installs nothing, leaves nothing behind, and never throws because of what it finds. */
 export function diagnose(options: DoctorOptions = {}): DoctorReport {
   const probe = options.probe ?? doctorProbe;
   const { version } = require('../../package.json') as { version: string };

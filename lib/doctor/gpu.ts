@@ -1,4 +1,4 @@
-/** What of NVIDIA's stack this machine has: card, driver, TensorRT, and CUDA, which only compiling needs. Found or not; never an error. */
+/** What this machine has of NVIDIA's stack: card, driver, TensorRT, and CUDA, which only compiling needs. Never an error. */
 
 import { basename, join } from 'node:path';
 import { missingBuilderResource } from '../engine/builderResource.ts';
@@ -120,7 +120,7 @@ function findCard(probe: Probe): Card | null {
 
 const noGpu = 'none; the CPU runtime is used';
 
-/** The rows about the GPU, in the order in which one needs the other. */
+/** The rows about the GPU; each needs those above it. */
 export function checkGpu(probe: Probe): Check[] {
   const card = findCard(probe);
   const jetson = jetsonRelease(probe) !== null;

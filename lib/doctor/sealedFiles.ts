@@ -26,7 +26,7 @@ const wordings: Readonly<Record<SealedFacts['kind'], Wording>> = {
   },
 };
 
-/** One line each. Nothing in them keeps a policy from running. `folder` is that of merged weights. */
+/** One line each. No fault in them keeps a policy from running. `folder` is that of merged weights. */
 export function checkSealedFiles(folder: string): Check[] {
   const engines = join(folder, 'engines');
   const kinds = Object.keys(wordings) as SealedFacts['kind'][];

@@ -1,5 +1,5 @@
 /**
- * What an engine was really compiled to, against what was asked for: types of every layer (a matrix product that silently
+ * Compares what an engine was compiled to with what was asked for: types of every layer (a matrix product that silently
  * runs in float32 is the costliest accident), our plugins as custom layers, kernels per block, inputs and outputs.
  */
 
@@ -63,7 +63,7 @@ export function auditPlan(engine: AuditedEngine): PlanAudit {
   const kernels = layers.filter(({ kind }) => !notKernels.has(kind));
   const isFloat32 = precision === 'float32';
   const float32Products = isFloat32 ? [] : kernels.filter((layer) => isFloat32Product(layer, operators));
-  // the plan's own account where this version gives one, else what the parser made of the model
+  // the plan's own list where this version gives one, else the network as the parser built it
   const told = accounts.flatMap((one) => one.io);
   const io = told.length > 0 ? told : result.tensors;
   const audit = {
@@ -151,7 +151,7 @@ function blockOf(node: string): string {
   return match![0];
 }
 
-/** A kernel that spans two blocks counts for the one it computes more nodes of. */
+/** A kernel that spans two blocks counts for the one of which it computes more nodes. */
 function countBlocks(kernels: readonly PlanLayer[]): BlockKernels[] {
   const blocks = new Map<string, { kernels: number; trimmed: boolean }>();
   for (const { nodes } of kernels) {

@@ -2,7 +2,7 @@
 
 import { kernelsPerBlock, type PlanAudit } from './auditPlan.ts';
 
-/** Two columns, one line a fact. */
+/** Two columns, one line per fact. */
 export function auditTable(audit: PlanAudit): string {
   const rows: [string, string][] = [
     ['engine', `${audit.engine}, ${audit.precision}`],

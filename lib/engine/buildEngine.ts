@@ -59,7 +59,7 @@ export async function buildEngine(
       plugins: model.plugins,
     },
     ({ phase, parent, step, steps }) => {
-      // phases within phases come by the thousand and tell nothing
+      // nested phases come by the thousand and are of no use
       if (parent !== '' && !parent.startsWith('Building engine')) return;
       tell({
         step: `${model.name}: ${phase}`,
@@ -96,7 +96,7 @@ function failed(
   );
 }
 
-/** The next step for failures that explain themselves badly. */
+/** The next step for failures whose own message does not help. */
 function advice(tensorRt: FoundTensorRt, options: EngineOptions, reason: string): string {
   const resource = /libnvinfer_builder_resource\S*\.so[.\d]*/.exec(reason)?.[0].replace(/\.$/, '');
   if (resource !== undefined) {

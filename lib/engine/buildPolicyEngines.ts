@@ -1,4 +1,4 @@
-/** `semanticvla build`: both engines of a policy, audited. What a checkpoint is needed for is the weights of a baked plan. */
+/** `semanticvla build`: both engines of a policy, audited. A checkpoint is needed only for the weights of a baked plan. */
 
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,7 @@ export interface BuildPolicyOptions {
   readonly targets: readonly number[];
   readonly optimizationLevel?: number | null;
   readonly workspaceBytes?: number | null;
-  /** From earlier builds on this device; default: nothing is known. */
+  /** Timings of earlier builds on this device; default: none. */
   readonly timingCache?: Uint8Array;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
@@ -132,13 +132,13 @@ function checkBuildOptions(architecture: Architecture, options: BuildPolicyOptio
 }
 
 interface WeightFolder {
-  /** As if the model lay there. */
+  /** Treated as the model's folder. */
   readonly path: string;
   readonly locate: (file: string) => string;
   readonly remove: () => Promise<void>;
 }
 
-/** TensorRT's parser reads external data from the model's folder only: links to the files, for as long as it builds. */
+/** TensorRT's parser reads external data from the model's folder only: links to the files, which exist during the build. */
 async function weightFolder(models: Readonly<Record<EngineName, PreparedModel>>): Promise<WeightFolder> {
   const folder = await mkdtemp(join(tmpdir(), 'semanticvla-build-'));
   const files = new Set(Object.values(models).flatMap(({ graph }) => externalFiles(graph)));

@@ -8,10 +8,10 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import { foreignOwner, type OwnFile, openOwn } from '../support/ownFiles.ts';
 
-/** Ends the names of files that are not complete yet. */
+/** Suffix of files that are not complete yet. */
 export const partialSuffix = '.partial';
 
-/** What a file holds, as one array or part by part. */
+/** Content of a file, as one array or in parts. */
 export type FileBytes = Uint8Array | NativeBytes;
 
 /** Bytes that are copied, hashed or read at once. */
@@ -28,7 +28,7 @@ export function* partsOf(bytes: FileBytes, length = partBytes): Generator<Uint8A
 /** How bytes get into a file; replaced in tests by disks that fill up. */
 export type WriteFile = (path: string, parts: Iterable<Uint8Array>) => Promise<void>;
 
-/** Bytes on the disk, not only on their way. */
+/** Writes and syncs, so that the bytes are on the disk. */
 export const writeDurably: WriteFile = async (path, parts) => {
   const handle = await open(path, 'wx', 0o600);
   try {
@@ -43,7 +43,7 @@ async function writeAll(handle: FileHandle, part: Uint8Array): Promise<void> {
   for (let at = 0; at < part.byteLength; ) at += (await handle.write(part, at)).bytesWritten;
 }
 
-/** Under its name the file is either the old one or the whole new one. @throws CACHE_UNWRITABLE */
+/** Replaces a file atomically: its name stands for the old one or the whole new one. @throws CACHE_UNWRITABLE */
 export async function replaceFile(path: string, bytes: FileBytes, write: WriteFile): Promise<void> {
   const partial = `${path}.${process.pid}.${randomBytes(4).toString('hex')}${partialSuffix}`;
   try {
@@ -93,7 +93,7 @@ export async function readOwnFile(path: string, cap: number): Promise<Buffer | n
   }
 }
 
-/** SHA-256 of an open file from its begin, read part by part: Node reads no 2 GiB at once. */
+/** SHA-256 of an open file from its start, read in parts: Node cannot read 2 GiB at once. */
 export async function sha256OfFile({ handle, bytes }: OwnFile, length = partBytes): Promise<string> {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(Math.min(length, Math.max(bytes, 1)));
@@ -132,7 +132,7 @@ export async function machineKey(folder: string): Promise<Buffer> {
   const partial = `${path}.${process.pid}.${randomBytes(4).toString('hex')}${partialSuffix}`;
   try {
     await writeDurably(partial, [randomBytes(keyBytes)]);
-    // fails when another process was first: then its key counts
+    // fails when another process was faster: then that one's key is used
     await link(partial, path).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error;
     });

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
-/** Eight fields; a difference in one of them makes another plan. All of them are text that a message can show. */
+/** Eight fields; a difference in one of them makes another plan. All are text that can be shown in a message. */
 export interface EngineIdentity {
   /** SHA-256 of the ONNX model as it was given to the builder. */
   readonly graph: string;
@@ -42,7 +42,7 @@ function pickFields(identity: EngineIdentity): Record<string, string> {
   return Object.fromEntries(identityFields.map((field) => [field, identity[field]]));
 }
 
-/** The first field in which two identities differ; null when they are one. */
+/** The first field in which two identities differ; null when they are equal. */
 export function differingField(a: EngineIdentity, b: EngineIdentity): keyof EngineIdentity | null {
   return identityFields.find((field) => a[field] !== b[field]) ?? null;
 }

@@ -1,4 +1,4 @@
-/** Both engines of a policy from the cache, built when they are not there: what `build` and `--backend tensorrt` share. */
+/** Both engines of a policy from the cache, built when they are missing: what `build` and `--backend tensorrt` share. */
 
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -43,7 +43,7 @@ export interface CachedEnginesOptions {
   readonly timingCache?: string;
   readonly rebuild?: boolean;
   readonly onProgress?: (progress: Progress) => void;
-  /** What costs time and nothing else. */
+  /** Problems that only cost time. */
   readonly onNotice?: OnNotice;
   /** Another process is building the same engine. */
   readonly onWait?: (engine: EngineName) => void;
@@ -102,12 +102,12 @@ export async function cachedEngines(
     await Promise.all(close.map((plan) => plan.close()));
     throw error;
   } finally {
-    // on the disk by now; with baked weights they are as large as those
+    // on the disk by now, so the copy in memory can go; with baked weights it is as large as the weights
     for (const plan of built) plan.release();
   }
 }
 
-/** Gives the files back; not before a session was opened from them. */
+/** Closes the files; only after a session was opened from them. */
 export async function closeEngines({ instruction, policy }: CachedEngines): Promise<void> {
   await Promise.all([instruction.plan.close(), policy.plan.close()]);
 }
@@ -131,7 +131,7 @@ function withoutTimings(options: CachedEnginesOptions): Omit<CachedEnginesOption
   return others;
 }
 
-/** What the plan of this model on this machine must be. */
+/** The identity that this model's plan must have on this machine. */
 export function identityOf(
   model: PreparedModel,
   plugins: string,

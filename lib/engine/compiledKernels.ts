@@ -43,7 +43,7 @@ export class KernelStore {
     this.#options = options;
   }
 
-  /** Null: this TensorRT keeps none. What is damaged or foreign is left out, and that is said. */
+  /** Null: this TensorRT keeps none. Damaged or foreign kernels are left out, with a notice. */
   static async open(
     engines: Readonly<Record<EngineName, Pick<CachedEngines[EngineName], 'sidecar'>>>,
     options: KernelOptions,
@@ -65,7 +65,7 @@ export class KernelStore {
     return new KernelStore(given, files, options);
   }
 
-  /** Those of a session that ends. Never rejects: they only save time, and what failed is said. */
+  /** Stores those of a session that ends. Never rejects: they only save time; a failure becomes a notice. */
   async keep(kernels: Readonly<Record<EngineName, Found>>): Promise<void> {
     const { onNotice } = this.#options;
     for (const [name, file] of this.#files) {

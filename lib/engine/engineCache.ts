@@ -1,6 +1,6 @@
 /**
  * Plans on disk. A plan is given out only when this machine wrote it (MAC), for exactly what is asked (identity), and every
- * byte is as it was (SHA-256): all three before TensorRT sees it. Nothing is repaired silently: what does not fit is refused
+ * byte is unchanged (SHA-256): all three before TensorRT sees it. Nothing is repaired silently: a mismatch is refused
  * with both values.
  *
  * `KEY.json` says which file holds the plan, so that renaming it is the one moment at which a new plan counts; the old one
@@ -31,7 +31,7 @@ import { decodeSidecar, type EngineCheck, encodeSidecar, type Sidecar } from './
 const sidecarCap = 2 ** 20;
 
 export interface CachedEngine {
-  /** Whoever gets it closes it. */
+  /** The receiver closes it. */
   readonly plan: PlanFile;
   readonly sidecar: Sidecar;
   readonly file: string;
@@ -116,7 +116,7 @@ export class EngineCache {
     const key = engineKey(engine, identity);
     const lock = await lockEngine(join(this.folder, `${key}.lock`), options);
     try {
-      // whoever held the lock before may have built it
+      // the previous holder of the lock may have built it
       const other = options.rebuild ? null : await this.load(engine, identity);
       if (other !== null) return { ...other, isNew: false };
       await this.#removeLeftovers(key);
@@ -132,7 +132,7 @@ export class EngineCache {
     return SealedFile.of({ folder: this.folder, key: this.#key, write: this.#write }, facts, path);
   }
 
-  /** Notes that a device ran the plan and answered rightly. */
+  /** Records that a device ran the plan with correct results. */
   async recordCheck(engine: string, identity: EngineIdentity, check: EngineCheck): Promise<void> {
     const key = engineKey(engine, identity);
     const lock = await lockEngine(join(this.folder, `${key}.lock`));
@@ -188,7 +188,7 @@ export class EngineCache {
     return decoded.value;
   }
 
-  /** Under the lock: what a killed builder of this plan left. */
+  /** Removes, under the lock, what a killed builder of this plan left. */
   async #removeLeftovers(key: string): Promise<void> {
     for (const name of await readdir(this.folder)) {
       if (name.startsWith(key) && name.endsWith(partialSuffix))

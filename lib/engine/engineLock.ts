@@ -1,6 +1,6 @@
 /**
  * One builder of one plan at a time, across processes. The kernel holds the lock (flock) and gives it back when its owner
- * ends, however it ends: nothing is to be recovered, and no clock is trusted. The file stays; it holds nothing.
+ * ends, however it ends, so there is nothing to recover and no clock to trust. The file stays; it is empty.
  */
 
 import { constants } from 'node:fs';
@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadAddon } from '../addon/binding.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 
-/** How often a waiting process looks again; what a killed owner costs the next one. */
+/** Polling interval of a waiting process, and so the delay after a killed owner. */
 const pollMs = 50;
 
 export interface EngineLock {

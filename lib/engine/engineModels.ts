@@ -1,4 +1,4 @@
-/** The two ONNX models of a policy as TensorRT wants them: types, bound weights, calls of plugins, profiles. */
+/** The two ONNX models of a policy in the form that TensorRT takes: types, bound weights, calls of plugins, profiles. */
 
 import type { NativeInputRange } from '../addon/binding.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
@@ -60,7 +60,7 @@ export function encodeForTensorRt(
 ): EngineModel {
   return {
     name: model.name,
-    // without bodies no version of the parser can compile something else than our plugins
+    // without bodies no version of the parser can compile anything but our plugins
     onnx: encodeModel(model.graph, locate, { functions: 'calls' }),
     path,
     profiles: model.profile.length === 0 ? [] : [model.profile],

@@ -1,6 +1,6 @@
 /**
- * Finds the TensorRT library of this machine and the module of ours that fits it. An explicit path decides alone, then
- * SEMANTICVLA_TENSORRT, then the places of tensorRtPlaces.ts. Two families and none named: refused with the list.
+ * Finds the TensorRT library of this machine and our module that fits it. An explicit path decides alone, then
+ * SEMANTICVLA_TENSORRT, then the places of tensorRtPlaces.ts. Two families without a choice are refused, with the list.
  */
 
 import { createHash } from 'node:crypto';
@@ -31,7 +31,7 @@ export interface FoundTensorRt {
   /** Where it was found, in words. */
   readonly source: string;
   readonly module: string;
-  /** false: the module holds no kernels; engines can be built and not run. */
+  /** false: the module holds no kernels; engines can be built but not run. */
   readonly hasKernels: boolean;
 }
 
@@ -71,7 +71,7 @@ export function locate(options: FindTensorRtOptions, places: PlaceOptions): Loca
   return choose(found, options.family, () => tried.map(({ source, folder }) => `${folder} (${source})`));
 }
 
-/** A path that was named decides alone: nothing else is tried when it does not serve. */
+/** An explicit path decides alone: nothing else is tried when it is of no use. */
 function named(path: string, source: string, family: TensorRtFamily | undefined): LocatedTensorRt {
   const full = resolve(path);
   if (!isFolder(full)) {
@@ -178,8 +178,8 @@ function versionText({ major, minor, patch, build }: NativeVersion): string {
 
 /**
  * The ONNX parser beside the library, to be loaded only when an engine is built. TensorRT-RTX's parser opens
- * `libtensorrt_rtx.so`, without a version, from its own folder, and ends the process when it is not there, which is how pip
- * installs it: then both are given through a folder of links with the names it wants.
+ * `libtensorrt_rtx.so`, without a version, from its own folder, and ends the process when it is missing, as it is where pip
+ * installed it: then both are opened through a folder of links with the names that it expects.
  *
  * @throws TENSORRT_NOT_FOUND
  */

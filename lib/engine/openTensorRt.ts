@@ -1,6 +1,6 @@
 /**
- * `--backend tensorrt`: from a policy's parts to a session that was checked. Finds TensorRT and the GPU, takes the engines
- * from the cache or builds them, puts the weights on the device, and compares with the CPU runtime where that was not done
+ * `--backend tensorrt`: from a policy's parts to a checked session. Finds TensorRT and the GPU, takes the engines
+ * from the cache or builds them, loads the weights onto the device, and compares with the CPU runtime unless that was done
  * before on this device and driver.
  */
 
@@ -53,7 +53,7 @@ export interface TensorRtOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Weights up to this are compared by the CPU runtime itself; above it a twin is, which takes seconds instead of minutes. */
+/** Bytes of weights up to which the policy itself is compared; above, its twin is, in seconds instead of minutes. */
 const twinLimit = 2 * 2 ** 30;
 
 export interface Machine {
@@ -158,7 +158,7 @@ export async function openTensorRt(
   return session;
 }
 
-/** The engines' files are given back, whether it opens or not. */
+/** Closes the engines' files, whether it opens or not. */
 async function openSession(
   machine: Machine,
   { config }: Pick<Checkpoint, 'config'>,
@@ -242,7 +242,7 @@ async function compare(
     instruction: buildInstructionGraph(config, tensors, graphOptions),
     policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
     threads: options.threads,
-    // nothing is kept: each weight is used a few times only
+    // nothing is cached: each weight is used only a few times
     weights: 'mapped',
     files: checkpoint.files,
     ...signal,

@@ -1,5 +1,5 @@
 /**
- * A plan that was verified, held open: what is deserialized are the bytes of this descriptor, whatever happens to its name.
+ * A verified plan, held open: the bytes of this descriptor are deserialized, whatever happens to its name.
  * Never read as a whole here: with baked weights a plan has 15 GB.
  */
 

@@ -1,5 +1,5 @@
 /**
- * TensorRT's own account of a plan: the verbose message that begins with "Layers:", one line a layer, then "I/O Tensors:".
+ * TensorRT's own description of a plan: the verbose message that begins with "Layers:", one line a layer, then "I/O Tensors:".
  * On a machine without a GPU it is the only way to look into a plan. Wording differs a little between versions, so fields
  * are found by their names, not by their places.
  */
@@ -8,7 +8,7 @@ export interface PlanTensor {
   readonly name: string;
   /** -1: dynamic. */
   readonly dims: readonly number[];
-  /** In the project's words: `float32`, `bfloat16`; TensorRT's own where it has no such word. */
+  /** In the project's words: `float32`, `bfloat16`; TensorRT's own where there is none. */
   readonly type: string;
 }
 
@@ -29,7 +29,7 @@ export interface PlanLayer {
 export interface PlanAccount {
   /** In the order in which they run. */
   readonly layers: readonly PlanLayer[];
-  /** What the plan takes and gives; empty where this version does not say. */
+  /** Inputs and outputs of the plan; empty where this version does not list them. */
   readonly io: readonly (PlanTensor & { readonly isInput: boolean })[];
   /** Lines that look like layers and were not understood. */
   readonly unread: readonly string[];

@@ -12,7 +12,7 @@ import { type SynthSpec, type SynthText, type SynthVit, synthPresets } from '../
 export interface Architecture {
   readonly config: PolicyConfig;
   readonly pixelNormalization: PixelNormalizations;
-  /** Shapes by canonical name; nothing to read behind them when they come from a preset (`file` is empty). */
+  /** Shapes by canonical name; there is nothing to read when they come from a preset (`file` is empty). */
   readonly tensors: ReadonlyMap<string, TensorView>;
 }
 

@@ -1,4 +1,4 @@
-/** engines/*.json: one small file a device, naming precision and builder options. Every value can be overridden. */
+/** engines/*.json: one small file per device, naming precision and builder options. Every value can be overridden. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,12 +18,12 @@ export interface PromptRange {
 export type EngineWeights = 'bound' | 'baked';
 
 export interface Recipe {
-  /** That of its file. */
+  /** The name of its file. */
   readonly name: string;
   readonly description: string;
   /** 10 * major + minor: 87. */
   readonly computeCapability: number;
-  /** That build for it, the one that suits best first. */
+  /** Families that build for it, the best first. */
   readonly families: readonly TensorRtFamily[];
   readonly precision: Precision;
   readonly weights: EngineWeights;

@@ -1,4 +1,4 @@
-/** Observations that an engine is checked with: the same numbers on every machine. */
+/** Observations with which engines are checked: the same numbers on every machine. */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { InstructionInput } from '../runtime/session.ts';
@@ -7,7 +7,7 @@ import type { ImageFrame } from '../types.ts';
 
 export interface Recorded {
   readonly instruction: InstructionInput;
-  /** One a camera. */
+  /** One per camera. */
   readonly frames: readonly ImageFrame[];
   readonly jpeg: boolean;
   readonly centerCrop: boolean;
@@ -19,7 +19,7 @@ export interface CheckSizes {
   readonly proprio: boolean;
 }
 
-/** What cameras deliver, in turn: a size that is a whole number of JPEG's blocks, and one that is none, blue first. */
+/** Frames by turns: a size that is a multiple of JPEG's blocks, and one that is not, in BGR. */
 const cameras = [
   { width: 256, height: 256, order: 'rgb', centerCrop: true },
   { width: 321, height: 243, order: 'bgr', centerCrop: false },

@@ -1,9 +1,9 @@
 /**
  * Native data that only saves time, kept for the next process: what TensorRT measured (timing cache), kernels that TensorRT-RTX
- * compiled. TensorRT reads them as trustingly as plans, so the same rules hold: only what this machine wrote (MAC), for
+ * compiled. TensorRT trusts them as it trusts plans, so the same rules hold: only what this machine wrote (MAC), for
  * exactly this TensorRT and device (facts), every byte as it was (SHA-256).
  *
- * `FILE.json` is written before FILE and admits both its old and its new bytes, so that no moment of a crash makes a file of
+ * `FILE.json` is written before FILE and admits both its old and its new bytes, so that a crash at any moment cannot make a file of
  * ours look foreign.
  */
 
@@ -14,24 +14,24 @@ import { canonicalJson, sha256 } from './cacheKey.ts';
 import { lockEngine } from './engineLock.ts';
 import { seal, unseal } from './sidecar.ts';
 
-/** Text by name: what the data are, and what they are good for. */
+/** Text by name: what the data are, and for which TensorRT and device. */
 export interface SealedFacts {
   readonly kind: 'timings' | 'kernels';
   readonly [fact: string]: string;
 }
 
-/** What the cache lends to its files. */
+/** What the cache provides for its files. */
 interface Owner {
   readonly folder: string;
   readonly key: Uint8Array;
   readonly write: WriteFile;
 }
 
-/** Bytes that are read; a timing cache has a few MB, kernels of a policy tens of them. */
+/** Largest size that is read; a timing cache has a few MB, a policy's kernels tens of MB. */
 const cap = 2 ** 30;
 const noteCap = 2 ** 16;
 
-/** Ends the names of these files in the cache folder. */
+/** Suffix of these files in the cache folder. */
 export const sealedSuffix = '.cache';
 
 export class SealedFile {
@@ -87,7 +87,7 @@ export class SealedFile {
     await replaceFile(this.path, bytes, write);
   }
 
-  /** Digest of what is there, if it is ours. */
+  /** Digest of the present file, if it is ours. */
   async #current(): Promise<string | null> {
     try {
       const bytes = await this.read();

@@ -6,7 +6,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { canonicalJson, type EngineIdentity, identityFields } from './cacheKey.ts';
 
-/** One device has run the recorded observation with this plan, and its answer was right (trust.ts). */
+/** One device that has run the recorded observation with this plan, with a correct result (trust.ts). */
 export interface EngineCheck {
   /** Name and UUID. */
   readonly device: string;
@@ -66,7 +66,7 @@ export function encodeSidecar(sidecar: Sidecar, machineKey: Uint8Array): string 
 export function decodeSidecar(text: string, machineKey: Uint8Array): Unsealed<Sidecar> {
   const unsealed = unseal(text, machineKey);
   if (!unsealed.ok) return unsealed;
-  // behind the MAC stands only what this program wrote, but perhaps another version of it
+  // only this program can have written it, as the MAC shows, but perhaps another version of it
   const { value } = unsealed;
   if (value.format !== 1) return { ok: false, expected: 'format 1', found: String(value.format) };
   if (!isSidecar(value)) return { ok: false, expected: 'the fields of format 1', found: 'others' };

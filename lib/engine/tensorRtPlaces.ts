@@ -1,5 +1,5 @@
 /**
- * Where a TensorRT library may lie, in the order in which it is looked for. Only looks at the disk (and asks ldconfig and
+ * Where a TensorRT library may be, in the order of the search. Only looks at the disk (and asks ldconfig and
  * Python for their folders); opens nothing.
  */
 
@@ -32,7 +32,7 @@ export interface PlaceOptions {
   readonly root: string;
   /** Node's name of the processor: `x64`, `arm64`. */
   readonly arch: string;
-  /** Runs a program and gives its output; null when it failed or is not there. */
+  /** Runs a program and returns its output; null when it failed or is missing. */
   readonly run: (program: string, args: readonly string[]) => string | null;
 }
 
@@ -152,7 +152,7 @@ export function isFolder(path: string): boolean {
   }
 }
 
-/** A regular file: the loader would wait for a FIFO for ever. */
+/** A regular file: the loader would wait for a FIFO forever. */
 export function isLibrary(path: string): boolean {
   try {
     return statSync(path).isFile();

@@ -1,5 +1,5 @@
 /**
- * TensorRT's timing cache between builds: what one build measured on this device the next one need not measure again. In the
+ * TensorRT's timing cache between builds: the next build on this device need not repeat measurements. In the
  * cache folder, or in the file that the caller names (trtexec's --timingCacheFile). TensorRT-RTX measures nothing when it
  * builds and has none.
  */
@@ -18,16 +18,16 @@ export interface TimingOptions {
   readonly device: string;
   /** `off`, or a file; default: one for this TensorRT and device in the cache folder. */
   readonly timingCache?: string;
-  /** A sentence about what costs time and nothing else. */
+  /** A sentence about a problem that only costs time. */
   readonly onNotice?: OnNotice;
 }
 
 export class Timings {
-  /** To start from; empty: nothing is known. */
+  /** The cache to start from; empty: none. */
   readonly given: Uint8Array;
   readonly #file: SealedFile;
   readonly #options: TimingOptions;
-  /** Said already. */
+  /** Already reported. */
   readonly #wasRefused: boolean;
 
   private constructor(given: Uint8Array | 'refused' | null, file: SealedFile, options: TimingOptions) {
@@ -38,7 +38,7 @@ export class Timings {
   }
 
   /**
-   * Null: none is kept. A default file that is damaged or foreign is started anew, and that is said; one that was named is
+   * Null: none is kept. A damaged or foreign default file is replaced, with a notice; one that was named is
    * refused.
    *
    * @throws (rejects) ENGINE_REFUSED, OPTION_INVALID
@@ -58,7 +58,7 @@ export class Timings {
     return new Timings(await file.locked(() => current(file, options)), file, options);
   }
 
-  /** Kept with what another build wrote meanwhile. @param refused why TensorRT did not use `given`; empty: it did */
+  /** Stores it, merged with what another build wrote meanwhile. @param refused why TensorRT did not use `given`; empty: it did */
   async keep(measured: Uint8Array, refused: string): Promise<void> {
     const { onNotice, timingCache } = this.#options;
     if (refused !== '')
@@ -67,7 +67,7 @@ export class Timings {
     try {
       await this.#file.locked(() => this.#keepUnderLock(measured, refused !== ''));
     } catch (error) {
-      // the engine is there, and only the next build takes longer
+      // the engine is built; only the next build takes longer
       if (timingCache !== undefined) throw error;
       onNotice?.({
         code: 'TIMING_CACHE_NOT_KEPT',

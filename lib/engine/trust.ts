@@ -3,11 +3,11 @@
  * through the CPU runtime with the same weights. TensorRT's fused attention has given silently wrong numbers on some
  * devices, and nothing but a comparison shows it.
  *
- * The inputs are camera frames, and the device's own preprocessing of them is held to the CPU's bits: an engine that is
- * right does not help where its images are wrong.
+ * The inputs are camera frames, and the device's own preprocessing must give the CPU's exact bits: an engine that is
+ * right does not help when its images are wrong.
  *
  * Large checkpoints are checked by a twin: the same widths with few layers and random weights, since every kernel is chosen
- * by widths and not by depth.
+ * by width, not by depth.
  */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
@@ -73,7 +73,7 @@ export async function checkAnswers(request: TrustRequest): Promise<TrustResult> 
       differences.push(
         compareOutputs(request, fromFrames, wanted, 'camera frames, which it preprocessed to the right bits'),
       );
-    // Two patches whose scores are nearly equal may change places in low precision; then the actions are of other patches.
+    // Two patches whose scores are nearly equal may swap in low precision; then the actions belong to other patches.
     const known = differences.filter((difference) => difference !== null);
     if (known.length < differences.length) continue;
     const difference = Math.max(...known);
@@ -117,7 +117,7 @@ function onDevice(request: TrustRequest, recorded: Recorded, images: Uint8Array)
 }
 
 /**
- * Other frames first: the run that counts is then one of the captured graph, and what the first one left behind is seen.
+ * Other frames first: the run that counts then replays the captured graph, and leftovers of the first one would show.
  * @throws (rejects) ENGINE_CHECK_FAILED when the device preprocesses to other bits than the CPU
  */
 async function runFrames(
@@ -172,7 +172,7 @@ function checkImages(
 
 /**
  * @param given for messages: what the engine got
- * @returns largest difference of an action; null where other patches were kept, whose actions are others
+ * @returns largest difference of an action; null where other patches were kept, which give other actions
  */
 function compareOutputs(
   request: TrustRequest,

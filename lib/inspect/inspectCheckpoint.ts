@@ -83,11 +83,11 @@ export interface InspectReport {
     readonly rounding: CheckpointSources['rounding'];
     readonly madeWeights: CheckpointSources['madeWeights'];
   };
-  /** Weights and statistics that lie there and feed nothing. */
+  /** Weights and statistics in the folder that are not used. */
   readonly ignored: readonly IgnoredFile[];
   /** What should be known of the checkpoint though it opens. */
   readonly notices: readonly Notice[];
-  /** Tensors of the shards that a `.pt` archive supersedes or nobody reads. */
+  /** Tensors of the shards that a `.pt` archive supersedes or that are not read. */
   readonly supersededTensors: number;
 }
 
@@ -167,7 +167,7 @@ function reasonIgnored(file: string): string {
   return 'no part of the policy';
 }
 
-/** `norm_stats` of config.json, when the statistics come from elsewhere: values that look right and are not used. */
+/** `norm_stats` of config.json, when the statistics come from elsewhere: values that look right but are not used. */
 async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
   const file = join(dir, 'config.json');
   if (sources.statistics === file) return [];
@@ -182,7 +182,7 @@ function originOf({ madeOf }: CheckpointSources, { name, file }: TensorView): st
   return madeOf.get(name) ?? file;
 }
 
-/** Tensors of the shards that feed nothing: superseded by an archive, or not known to the policy. */
+/** Unused tensors of the shards: superseded by an archive, or unknown to the policy. */
 async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number> {
   let count = 0;
   for (const shard of sources.shards) {

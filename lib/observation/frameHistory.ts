@@ -56,7 +56,7 @@ export class FrameHistory {
   sameCount = 0;
   #compared: Uint8Array = new Uint8Array(0);
 
-  /** Takes note of the next frame; exact for frames up to 256 KiB. */
+  /** Records the next frame; exact for frames up to 256 KiB. */
   note({ data }: ImageFrame, at: number): void {
     if (this.sameCount > 0 && this.#isSame(data)) {
       this.sameCount++;

@@ -1,4 +1,4 @@
-/** A policy that refuses what it should not act upon, and lets no action out that no robot should get. */
+/** A policy that refuses observations that it should not act upon, and actions that no robot should get. */
 
 import { checkedChunk } from '../support/checkedChunk.ts';
 import { checkOptions } from '../support/options.ts';
@@ -13,7 +13,7 @@ export interface GuardPolicyOptions extends Omit<ObservationGuardOptions, 'camer
 
 /**
  * Checks every observation before `policy` sees it (observationGuard.ts), and every chunk before the caller does. One
- * robot a guard: it remembers what the cameras showed last. The wrapper's `close` closes the policy.
+ * guard per robot: it remembers what the cameras showed last. The wrapper's `close` closes the policy.
  *
  * @throws OPTION_INVALID, OPTION_UNKNOWN. `predict` rejects with what `ObservationGuard.check` and the door for chunks
  *   (support/checkedChunk.ts) throw

@@ -1,12 +1,12 @@
 /**
- * Is what the robot says it sees fit to act upon? Checked before anything is computed: a refusal is typed, and no action
+ * Is an observation fit to act upon? Checked before anything is computed: a refusal has a code, and no action
  * comes of it. The checks read a bounded number of bytes (bench/observationGuard.ts has the time).
  *
- * Seen: wrong types and sizes, NaN and wrong lengths in the state, missing cameras, black frames, frozen frames, one
+ * Detected: wrong types and sizes, NaN and wrong lengths in the state, missing cameras, black frames, frozen frames, one
  * camera's frame under two names, cameras exchanged between two observations, repeated and backward timestamps.
- * Not seen: cameras that were exchanged from the start (give `reference`) or that show much the same, mirrored or turned
- * frames, red and blue exchanged, a lens that is dirty, out of focus or half covered, a camera that moved, a frame that
- * froze but for a clock drawn into it, joints in another order or unit.
+ * Not detected: cameras that were exchanged from the start (give `reference`) or that show much the same, mirrored or rotated
+ * frames, swapped red and blue, a lens that is dirty, out of focus or half covered, a camera that moved, a frame that
+ * froze except for a clock drawn into it, joints in another order or unit.
  */
 
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -15,7 +15,7 @@ import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 import { difference, FrameHistory, glance } from './frameHistory.ts';
 
-/** What the guard holds observations to. */
+/** What the guard checks observations against. */
 export interface ObservationGuardOptions {
   /** Names of the cameras that every observation must hold, e.g. `policy.platform.cameras`. */
   readonly cameras: readonly string[];
@@ -40,7 +40,7 @@ const optionNames = [
   'reference',
 ] as const satisfies readonly (keyof ObservationGuardOptions)[];
 
-/** Fewer observations than this prove no freeze: a loop may ask twice about a frame of a slow camera. */
+/** Fewer observations than this do not prove a freeze: a loop may pass a slow camera's frame twice. */
 const frozenCount = 3;
 
 /** Two views that differ by less (mean levels of 0..255) cannot be told apart. */
@@ -96,7 +96,7 @@ export class ObservationGuard {
     this.reset();
   }
 
-  /** Forgets what was seen: a new episode, or the cameras were put right. */
+  /** Forgets what was seen: for a new episode, or after the cameras were corrected. */
   reset(): void {
     this.#histories = new Map(this.#cameras.map((camera) => [camera, new FrameHistory()]));
     this.#stateLength = this.#givenLength;
@@ -105,7 +105,7 @@ export class ObservationGuard {
     if (this.#reference === undefined) return;
     const problem = this.#look(this.#reference, 0);
     if (problem !== null) throw problem;
-    // its pixels are of another time: only what the cameras show is kept
+    // its pixels are from another time: only its thumbnails are kept
     for (const history of this.#histories.values()) history.sameCount = 0;
   }
 

@@ -119,7 +119,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
       ...(signal === undefined ? {} : { signal }),
     });
     try {
-      // its weights are on the device by now, read from these files
+      // by now its weights are on the device, read from these files
       await requireUnchanged(checkpoint.files);
       return session;
     } catch (error) {
@@ -231,7 +231,7 @@ class CheckpointPolicy implements Policy {
     options.signal?.throwIfAborted();
     const { checkpoint, platform } = this.#parts;
     const unnormKey = resolveUnnormKey(checkpoint, options.unnormKey ?? this.#unnormKey);
-    // one that was not chosen at load
+    // a key that was not chosen at load
     if (!this.#checkedKeys.has(unnormKey)) {
       requireStatistics(checkpoint, unnormKey, platform);
       this.#checkedKeys.add(unnormKey);
@@ -296,7 +296,7 @@ class CheckpointPolicy implements Policy {
   }
 }
 
-/** Cuts [I, n] into one array a camera. */
+/** Splits [I, n] into one array per camera. */
 function perCamera<T extends Int32Array | Float32Array>(
   values: T | null,
   cameras: readonly string[],

@@ -15,13 +15,13 @@ export type PlatformOptions = Pick<
   'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization' | 'unnormKey'
 >;
 
-/** What of the checkpoint tells platforms apart. */
+/** The facts of a checkpoint that tell platforms apart. */
 export type PlatformEvidence = Pick<Checkpoint, 'dir' | 'config' | 'statistics'>;
 
 interface Preset extends Omit<Platform, 'name' | 'jpeg'> {
   readonly actionDim: number;
   readonly proprioDim: number;
-  /** In the names of the datasets recorded on it. */
+  /** Part of the names of the datasets recorded on it. */
   readonly datasetName: RegExp;
 }
 
@@ -137,7 +137,7 @@ export function platformNotices(
   return notices;
 }
 
-/** Not a policy as the preset's cameras are known of: those have a projector for the joint state. */
+/** Not a policy whose cameras the preset knows: those have a projector for the joint state. */
 function isUnusual({ config }: PlatformEvidence, { name }: Platform): boolean {
   return name !== 'custom' && presets[name].proprio && config.proprioDim === null;
 }
@@ -218,7 +218,7 @@ function checkProprio(checkpoint: PlatformEvidence, options: PlatformOptions, pl
   );
 }
 
-/** The only preset that everything speaks for. */
+/** The only preset that all the evidence supports. */
 function inferPreset(
   checkpoint: PlatformEvidence,
   options: PlatformOptions,

@@ -11,16 +11,16 @@ export type Timings = Readonly<Record<string, number>>;
 export interface PreparedInput {
   /** Settles when nothing of the preprocessing can fail any more. */
   readonly ready: Promise<unknown>;
-  /** Once. `timings` say which way the frames took: `preprocess` with its steps on the CPU, `preprocessOnDevice`. */
+  /** Call once. `timings` say which way the frames went: `preprocess` with its steps on the CPU, `preprocessOnDevice`. */
   run(
     instruction: InstructionState,
     signal?: AbortSignal,
   ): Promise<{ readonly result: PolicyOutput; readonly timings: Timings }>;
-  /** When it will not run; idempotent. */
+  /** Call this when it will not run; idempotent. */
   drop(): void;
 }
 
-/** What of a session the frames need. */
+/** What the frames need of a session. */
 export type FrameSession = Pick<Session, 'run' | 'stageFrames'>;
 
 /** What decides how frames are preprocessed. */

@@ -31,7 +31,7 @@ export interface PolicyParts {
   readonly spinUs: number | undefined;
 }
 
-/** Those of a policy's options that open its checkpoint. @param options of `loadPolicy`, or others among them */
+/** The options among `loadPolicy`'s that open a checkpoint. @param options of `loadPolicy`; others may be among them */
 export function checkpointOptions(options: OpenCheckpointOptions): OpenCheckpointOptions {
   const given = openCheckpointOptionNames.map((name) => [name, options[name]] as const);
   return Object.fromEntries(given.filter(([, value]) => value !== undefined));
@@ -72,7 +72,7 @@ export function policySizes(checkpoint: Checkpoint, platform: Platform, unnormKe
   return {
     images: platform.cameras.length,
     chunk: platform.chunk,
-    // a discrete policy has no head that says it, there the statistics tell
+    // a discrete policy has no head that tells; its statistics do
     actionDim: config.actionDim ?? checkBounds(statistics.get(key!)!.action, platform.normalization),
     proprio: platform.proprio,
   };
@@ -81,7 +81,7 @@ export function policySizes(checkpoint: Checkpoint, platform: Platform, unnormKe
 /** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
 const foldedWeightsLimit = 2 * 2 ** 30;
 
-/** How the CPU runtime holds the weights when nobody says. */
+/** How the CPU runtime holds the weights by default. */
 export function defaultWeights(checkpoint: Pick<Checkpoint, 'tensors'>): CpuWeights {
   return weightBytes(checkpoint) < foldedWeightsLimit ? 'folded' : 'mapped';
 }

@@ -1,6 +1,6 @@
 /**
  * Every named intermediate of one prediction, in computation order, with the names and shapes of the reference outputs.
- * Built from the same graphs as a prediction, without the savings, in a session of its own.
+ * Built from the same graphs as a prediction but without its shortcuts, in a separate session.
  */
 
 import type { NamedTensors, TensorData } from '../addon/onnxMessages.ts';

@@ -52,12 +52,12 @@ function checkChoice(name: string, value: unknown, choices: readonly string[], b
   );
 }
 
-/** The CPU runtime's way of `weights`; undefined when it was not said. @param options checked */
+/** `weights` as the CPU runtime takes it; undefined when it was not given. @param options checked */
 export function cpuWeightsOf({ weights }: Pick<PolicyOptions, 'weights'>): CpuWeights | undefined {
   return weights === 'folded' || weights === 'mapped' ? weights : undefined;
 }
 
-/** What TensorRT takes of the options. @param options checked */
+/** The options that TensorRT takes. @param options checked */
 export function tensorRtOptionsOf({
   tensorRt,
   device,

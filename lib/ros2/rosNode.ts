@@ -47,7 +47,7 @@ export interface RosNodeOptions {
   readonly clock?: Clock;
 }
 
-/** What repeats every tick is said at most this often, milliseconds. */
+/** Warnings that repeat with every tick are logged at most this often, milliseconds. */
 const warnEveryMs = 5000;
 
 /**
@@ -100,7 +100,7 @@ export class RosPolicyNode implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #inbox: SensorInbox;
   readonly #send: (action: SentAction) => void;
-  /** The logger is ROS's own: when it fails, the loop does not. */
+  /** Uses ROS's logger; when that fails, the loop goes on. */
   readonly #say: (level: 'info' | 'warn' | 'error', what: string, problem: unknown) => void;
   #loop: ControlLoop | null = null;
   #warnedAt = Number.NEGATIVE_INFINITY;
@@ -224,7 +224,7 @@ export class RosPolicyNode implements AsyncDisposable {
   }
 
   /**
-   * One image of a camera is decoded at a time; of those that come meanwhile the newest waits, so that a slow decoder costs
+   * One image of a camera is decoded at a time; of those that arrive meanwhile only the newest is kept, so that a slow decoder costs
    * frames and not memory. A frame's time is that of its arrival, not of its decoding; so is its episode.
    */
   #decoding(camera: string): (message: RosCompressedImage) => void {
@@ -278,7 +278,7 @@ export class RosPolicyNode implements AsyncDisposable {
     try {
       await loop?.stop();
     } catch {
-      // said when it happened
+      // was logged when it happened
     }
     if (loop !== null) this.scheduler.reset();
   }
@@ -317,7 +317,7 @@ function scheduled(policy: Policy, parameters: NodeParameters, options: Schedule
   }
 }
 
-/** Sensors: the newest one only, losses allowed. Instructions and actions: reliable, no late joiners' history. */
+/** Sensors: only the newest message, losses allowed. Instructions and actions: reliable, no history for late joiners. */
 function qualities({ QoS }: RosModule): { sensor: unknown; reliable: unknown } {
   const { RMW_QOS_POLICY_HISTORY_KEEP_LAST: last } = QoS.HistoryPolicy;
   const {

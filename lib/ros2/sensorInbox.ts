@@ -1,4 +1,4 @@
-/** The newest of each sensor, made into observations: one when every camera and the state have news. */
+/** The newest message of each sensor, combined into observations: a new one when every camera and the state have changed. */
 
 import type { ObservationGuard } from '../observation/observationGuard.ts';
 import type { TimedObservation } from '../schedule/loopEvents.ts';
@@ -15,7 +15,7 @@ interface Newest<T> {
 export class SensorInbox {
   /** Messages that repeated the stamp of the one before. */
   repeated = 0;
-  /** How often it was reset: what was on its way at a reset belongs to the episode before. */
+  /** Number of resets: messages still being decoded at a reset belong to the previous episode. */
   episode = 0;
   readonly #cameras: readonly string[];
   readonly #takesState: boolean;
@@ -33,7 +33,7 @@ export class SensorInbox {
     );
   }
 
-  /** @param stamp of the message's header; null when it has none. The same one twice in a row is no news. */
+  /** @param stamp of the message's header; null when it has none. The same stamp twice in a row counts as a repetition. */
   putFrame(camera: string, frame: ImageFrame, at: number, stamp: string | null): void {
     this.#put(this.#frames.get(camera)!, frame, at, stamp);
   }
@@ -42,7 +42,7 @@ export class SensorInbox {
     this.#put(this.#state, state, at, stamp);
   }
 
-  /** Nothing seen before counts any more. */
+  /** Forgets everything seen before. */
   reset(): void {
     this.episode++;
     for (const newest of [...this.#frames.values(), this.#state]) {
@@ -54,9 +54,9 @@ export class SensorInbox {
   }
 
   /**
-   * The newest observation there is, as old as its oldest part; null before the first. Asked again without news it is the
+   * The newest observation there is, as old as its oldest part; null before the first. Without new messages it is the
    * same object.
-   * @throws what the guard refuses; the refused observation is refused again until there is news
+   * @throws what the guard refuses; a refused observation is refused again until a new one is complete
    */
   observe(): TimedObservation | null {
     const parts: Newest<unknown>[] = [...this.#frames.values(), ...(this.#takesState ? [this.#state] : [])];

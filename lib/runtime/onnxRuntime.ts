@@ -183,7 +183,7 @@ export class OnnxSession implements Session {
     await this.#ask({ kind: 'endProfiling' });
   }
 
-  /** What runs is finished, what waits is rejected with code CLOSED. */
+  /** Finishes what runs; rejects what waits with code CLOSED. */
   close(): Promise<void> {
     this.#closing ??= (async () => {
       this.#queue.rejectWaiting(closedError());
@@ -201,7 +201,7 @@ export class OnnxSession implements Session {
     const watched = request.kind === 'encode' || request.kind === 'run' ? this.#watched : null;
     watched?.check();
     const reply = await this.#queue.send(request, signal);
-    // what was computed meanwhile may be of both
+    // what was computed meanwhile may mix both
     if (this.#closing === null) watched?.check();
     return reply;
   }
@@ -216,7 +216,7 @@ function rootRelative(file: string): string {
   return file.replace(/^\/+/, '');
 }
 
-/** The weights of a model that lie in files. */
+/** The weights of a model that are stored in files. */
 function initializersOf({ initializers }: OnnxModel): NativeInitializer[] {
   return initializers.flatMap(({ name, type, dims, source }) => {
     if (!('view' in source)) return [];
@@ -229,7 +229,7 @@ function int64(values: readonly number[]): TensorData {
   return { type: 'int64', data: BigInt64Array.from(values, BigInt), dims: [values.length] };
 }
 
-/** Patch indices fit 32 bits by far. */
+/** Patch indices fit easily in 32 bits. */
 export function toInt32(tensor: TensorData): Int32Array {
   return Int32Array.from(tensor.data as BigInt64Array, Number);
 }

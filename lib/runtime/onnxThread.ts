@@ -1,7 +1,7 @@
 /**
  * ONNX Runtime on a thread of the addon's own: both graphs and the state of each encoded instruction.
  *
- * The library is the one that onnxruntime-node carries; its own binding is not used. That one computes on the thread that
+ * The library is the one in onnxruntime-node, whose own binding is not used. That binding computes on the thread that
  * calls it, so it would need a worker thread, and a worker that ends while it computes (process.exit, an exception nobody
  * caught, `terminate()` of the worker around it) takes the whole process with it: SIGABRT instead of the exit code.
  */
@@ -33,7 +33,7 @@ export class OnnxThread {
     }
   }
 
-  /** Requests run in order. Inputs are copied before it returns. The process stays alive while one is on its way. */
+  /** Requests run in order. Inputs are copied before it returns. The process stays alive while one is pending. */
   start(request: Request): NativeCpuWork {
     switch (request.kind) {
       case 'load':
@@ -57,7 +57,7 @@ export class OnnxThread {
     }
   }
 
-  /** Ends the thread; only when nothing is on its way. Idempotent. */
+  /** Ends the thread; only when nothing is pending. Idempotent. */
   end(): void {
     this.#runtime.end();
   }
@@ -90,9 +90,9 @@ export function sessionConfig({
   return {
     // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
     ...(weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
-    // masked attention leaves weights of 1e-45, on which the CPU is ten times slower than on the zero that they stand for
+    // masked attention leaves denormal weights (1e-45), on which the CPU is ten times slower than on zero
     'session.set_denormal_as_zero': '1',
-    // spinning workers take the processor from whatever else runs, and from the thread that they wait for
+    // spinning workers take the processor from everything else, and from the thread that they wait for
     'session.intra_op.allow_spinning': spinUs > 0 ? '1' : '0',
     ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),
     // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either

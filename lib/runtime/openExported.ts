@@ -1,11 +1,11 @@
-/** Whether the shipped runtime opens exported models as any other program would: from their files, weights beside them. */
+/** Checks that the shipped runtime opens exported models as any program would: from files, with the weights beside them. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import { OnnxThread } from './onnxThread.ts';
 import { RequestQueue } from './requestQueue.ts';
 
 /**
- * Loads both models and lets them go again. Their weights are mapped, not read.
+ * Loads both models and closes them again. Their weights are mapped, not read.
  *
  * @throws (rejects) RUNTIME_FAILED with the runtime's words, BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, the signal's reason
  */
@@ -35,7 +35,7 @@ export async function openExported(
       { cause },
     );
   } finally {
-    // the thread ends when it has let go of what it was loading
+    // the thread ends when it has closed what it was loading
     await queue.send({ kind: 'close' }).catch(() => undefined);
     thread.end();
   }

@@ -8,7 +8,7 @@ import type { Reply, Request } from '../addon/onnxMessages.ts';
 import { whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 
-/** Given to the thread at once: one that runs, and the next, so that the thread never waits for the event loop. */
+/** Requests given to the thread ahead of time: the running one and the next, so that it never waits for the event loop. */
 const ahead = 2;
 
 interface Pending {
@@ -84,7 +84,7 @@ export class RequestQueue {
   }
 }
 
-/** What a runtime's own words mean; they speak of its graphs, which no user wrote, and stay in `cause`. */
+/** What the runtime's messages mean; they describe graphs that no user wrote, so they stay in `cause`. */
 const meanings: readonly (readonly [RegExp, string])[] = [
   [/alloc|memory/i, "it ran out of memory (weights: 'mapped' needs the least)"],
   [/dimension|shape|Got:.*Expected:/i, 'an input does not fit the model, as if the checkpoint had changed'],

@@ -1,6 +1,6 @@
 /**
  * One interface for every runtime. A session holds the weights of one policy and runs its two graphs:
- * `instruction` once per sentence, `policy` once per observation. No image, token or robot word in here: those are
+ * `instruction` once per sentence, `policy` once per observation. Nothing in here knows images, tokens or robots: those are
  * transforms.
  */
 
@@ -14,12 +14,12 @@ export interface InstructionInput {
   readonly siglipIds: readonly number[] | null;
 }
 
-/** The instruction's part of the computation, kept where the session keeps it (worker memory, device memory). */
+/** The instruction's part of the computation, kept in the session's own memory (worker or device). */
 export interface InstructionState {
   readonly promptLength: number;
   /** Milliseconds spent computing it. */
   readonly computeMs: number;
-  /** Gives the memory back; idempotent. */
+  /** Frees the memory; idempotent. */
   release(): void;
 }
 
@@ -43,7 +43,7 @@ export interface PolicyOutput {
   readonly images?: Uint8Array;
 }
 
-/** Camera frames as they come, and what is to be done to them. */
+/** Camera frames as delivered, and how to preprocess them. */
 export interface FrameInput {
   /** In input order; checked (transforms/imageFrame.ts). */
   readonly frames: readonly ImageFrame[];
@@ -51,17 +51,17 @@ export interface FrameInput {
   readonly centerCrop: boolean;
   /** As in PolicyInput. */
   readonly proprio: Float32Array | null;
-  /** For who compares them; default: no. */
+  /** Return the preprocessed images too, for comparison; default: no. */
   readonly returnsImages?: boolean;
 }
 
-/** Frames that were copied to where the session preprocesses them; the caller's may change. */
+/** Frames copied to where the session preprocesses them; the caller may reuse its own. */
 export interface StagedFrames {
   /** Milliseconds that copying took. */
   readonly copyMs: number;
   /** Once. */
   run(instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput>;
-  /** Gives the memory back when it will not run; idempotent. */
+  /** Frees the memory when it will not run; idempotent. */
   drop(): void;
 }
 
@@ -71,7 +71,7 @@ export interface Session {
   run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput>;
   /**
    * Frames for a session that preprocesses them itself, to the same bits as transforms/image.ts; null when it cannot take
-   * these (their size or number, the policy's image size): give `run` the preprocessed images then. Absent: it never can.
+   * these (their size or number, the policy's image size): pass the preprocessed images to `run` then. Absent: it never can.
    */
   stageFrames?(input: FrameInput): StagedFrames | null;
   /** Idempotent; closes children first; every later call rejects with code CLOSED. */

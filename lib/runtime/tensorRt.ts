@@ -68,7 +68,7 @@ export interface TensorRtSessionOptions {
   readonly onLayers?: (graph: 'instruction' | 'policy', layers: NativeLayers, ms: number) => void;
   /** [I, S, S, 3] */
   readonly imageShape: readonly number[];
-  /** Called once, while the session closes; what it throws is not the closer's concern. */
+  /** Called once, while the session closes; what it throws does not disturb the closing. */
   readonly keepKernels?: (kernels: CompiledKernels) => Promise<void>;
   readonly onProgress?: (progress: Progress) => void;
   /** What costs time and nothing else; once each. */
@@ -151,7 +151,7 @@ export class TensorRtSession implements Session {
     const release = (id: number): void => {
       if (this.#closing !== null) return;
       this.#native.release(id)?.catch(() => {
-        // a broken device's memory comes back when the session is closed
+        // a broken device's memory is freed when the session is closed
       });
     };
     const { state, deviceMs, layers } = await orAborted(prepared, signal, ({ state }) => release(state));
@@ -226,7 +226,7 @@ export class TensorRtSession implements Session {
       const { prepare, step } = await this.#native.kernels();
       await keepKernels({ instruction: prepare, policy: step });
     } catch {
-      // a broken device has none to give, and closing goes on: they only save time
+      // a broken device has none, and closing goes on: they only save time
     }
   }
 
@@ -289,7 +289,7 @@ export class TensorRtSession implements Session {
   }
 }
 
-/** The parts of a first call, which also prepares and captures, are those of no other: it has none. */
+/** A first call also prepares and captures, so its parts are not comparable: none are given. */
 function timingsOf(result: NativeStepResult): Record<string, number> {
   const { deviceMs, enqueueMs, h2dMs, computeMs, d2hMs, isFirst } = result;
   if (isFirst) return { device: deviceMs };
@@ -377,7 +377,7 @@ function indices(bytes: Uint8Array): Int32Array {
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(2)} GB`;
 
-/** The native failure as a person reads it, with the next step. */
+/** The native failure in words, with the next step. */
 export function translate(label: string, cause: unknown): Error {
   if (cause instanceof SemanticVlaError) return cause;
   const { kind, message, needed = 0, free = 0 } = cause as NativeFailure;

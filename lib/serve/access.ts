@@ -1,4 +1,4 @@
-/** Who may ask: anybody on this machine, or anybody with the token; no web page. */
+/** Who may send requests: anybody on this machine, or anybody with the token; no web page. */
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
@@ -15,7 +15,7 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-/** A token as it fits in a header. @throws OPTION_INVALID; never quotes the token */
+/** A token that fits into a header. @throws OPTION_INVALID; never quotes the token */
 export function checkToken(token: unknown): asserts token is string | undefined {
   if (token === undefined) return;
   if (typeof token !== 'string') throw expected('OPTION_INVALID', 'a string', 'token', typeof token);
@@ -36,8 +36,8 @@ export interface AddressOptions {
 }
 
 /**
- * What to listen on: the first address that `host` means; refused unless all are of this machine alone or somebody keeps
- * the door. Text that is empty, as of a variable that is not set, would mean every address there is.
+ * The address to listen on: the first that `host` resolves to; refused unless all of them are local or access is
+ * controlled. An empty text, as from an unset variable, would mean every address.
  * @throws (rejects) OPTION_INVALID, OPTION_REQUIRED, ADDRESS_UNAVAILABLE
  */
 export async function checkAddress({ host, token, insecureNoAuth }: AddressOptions): Promise<string> {
@@ -83,7 +83,7 @@ export interface Denial {
 
 export interface Asked {
   readonly headers: IncomingHttpHeaders;
-  /** Names and values in turns. */
+  /** Names and values alternate. */
   readonly rawHeaders?: readonly string[];
 }
 
@@ -105,8 +105,8 @@ export function makeGate(token: string | undefined, host = '127.0.0.1'): Gate {
 }
 
 /**
- * `Authorization: Bearer <token>`, as openpi sends it `Api-Key <token>`, or Basic with the token as user or password, as
- * clients that know nothing but a URL send it. Compared by digests under a key of this process, in constant time, so that
+ * `Authorization: Bearer <token>`, openpi's `Api-Key <token>`, or Basic with the token as user or password, which
+ * clients send that only know a URL. Compared by digests under a key of this process, in constant time, so that
  * neither length nor content shows in the time taken.
  */
 function tokenGate(token: string): Gate {
@@ -122,7 +122,7 @@ function tokenGate(token: string): Gate {
     const colon = pair.indexOf(':');
     const [user, password] = [isRight(pair.slice(0, Math.max(colon, 0))), isRight(pair.slice(colon + 1))];
     if (!user && !password) return unauthorized;
-    // A browser adds what it once was told for any page that asks.
+    // A browser adds remembered credentials for any page that asks.
     return origin === undefined ? null : webPage;
   };
 }
@@ -157,7 +157,7 @@ function hostName(header: string | undefined): string | null {
   return (six ?? name)?.toLowerCase().replace(/\.$/, '') ?? null;
 }
 
-/** Names that no domain can be registered under: without a dot, and of networks at home. */
+/** Names under which no domain can be registered: without a dot, and those of home networks. */
 function isOwnName(name: string | null, own: ReadonlySet<string>): boolean {
   if (name === null) return false;
   return (

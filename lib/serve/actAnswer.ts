@@ -12,7 +12,7 @@ import { decodeActRequest, encodeActions } from './jsonNumpy.ts';
 import { float64Array, type NdArray } from './ndarray.ts';
 import type { PolicyService, Ticket } from './policyService.ts';
 
-/** Which policy answers: a client asks for no second one. */
+/** Which policy answers, so that a client needs no second request to know. */
 export const policyHeader = 'x-semanticvla-policy';
 
 /** What FastAPI says to a body that is not JSON. */

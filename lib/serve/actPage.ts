@@ -45,7 +45,7 @@ async function act(
     clientLeft(service, 'upload');
     return null;
   }
-  // `close` before the answer is written: the client is gone, and its inference is for nobody.
+  // `close` before the answer is written: the client is gone, and nobody needs its inference.
   const onClose = (): void => caller.abort(new ClientGone());
   response.once('close', onClose);
   connection.isAnswering = true;

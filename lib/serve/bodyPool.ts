@@ -1,4 +1,4 @@
-/** Memory for the bodies of HTTP requests: only what has arrived is memory, and what one has used the next one gets. */
+/** Memory for the bodies of HTTP requests: it grows with what has arrived, and is reused by the next request. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import type { ByteBudget, Lease } from './byteBudget.ts';
@@ -11,7 +11,7 @@ export class BodyPool {
   readonly #bodyBytes: number;
   readonly #budget: ByteBudget;
   /**
-   * A buffer that no request uses at the moment. Fresh memory costs more than all the reading of JSON: the kernel hands it
+   * A buffer that no request uses at the moment. Fresh memory costs more than parsing the JSON: the kernel hands it
    * out page by page, at the first touch.
    */
   #spare: Buffer | null = null;
@@ -25,7 +25,7 @@ export class BodyPool {
   /**
    * A body that is yet to come.
    * @param declared its length, if the client told
-   * @param revoke called when it must give way to others; it is released by then
+   * @param revoke called when it must give way to others; it has been released by then
    * @throws REQUEST_TOO_LARGE
    */
   begin(declared: number | null, revoke: (error: SemanticVlaError) => void): Body {
@@ -39,18 +39,18 @@ export class BodyPool {
     return spare;
   }
 
-  /** Large buffers go back to the system at once: left to the collector, two or three of them would be there together. */
+  /** Large buffers go back to the system at once: left to the garbage collector, two or three would exist at a time. */
   giveBack(buffer: Buffer): void {
     if (buffer.length > keptBytes) (buffer.buffer as ArrayBuffer).resize(0);
     else if (this.#spare === null || this.#spare.length < buffer.length) this.#spare = buffer;
   }
 }
 
-/** Bytes as they arrive, one behind the other. */
+/** Collects bytes in the order of their arrival. */
 export class Body {
   readonly lease: Lease;
   readonly #pool: BodyPool;
-  /** The most that it can be. */
+  /** Its largest possible size. */
   readonly #most: number;
   #buffer: Buffer;
   #length = 0;
@@ -82,7 +82,7 @@ export class Body {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** When nothing needs the bytes any more: they are another request's then. Idempotent. */
+  /** Call this when the bytes are no longer needed: another request gets them. Idempotent. */
   release(): void {
     this.lease.release();
     this.#length = 0;
@@ -91,7 +91,7 @@ export class Body {
   }
 
   /**
-   * The most there can be is taken at once: the system gives pages as they are written to, so that a claimed length costs
+   * The largest possible size is reserved at once: the system provides pages as they are written to, so a claimed length costs
    * addresses, not memory.
    */
   #grow(needed: number): void {

@@ -1,8 +1,8 @@
 /**
  * Bytes of requests in memory, over all connections and both protocols: of bodies and messages that arrive, of their
  * unfinished parts, and of those that wait for their turn. When there is no room, whoever holds the most gives way, so that
- * nobody can keep the others out by holding on: an upload weighs its bytes, and after a second on its way its bytes times
- * its seconds. What the policy is reading at the moment stays.
+ * nobody can keep the others out by uploading slowly: an upload weighs its bytes, and after a second its bytes times
+ * its seconds. What the policy is reading at the moment is kept.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -104,12 +104,12 @@ export class Lease {
     this.#budget.count(this, bytes);
   }
 
-  /** All of it is there. */
+  /** It has arrived completely. */
   arrived(): void {
     if (this.#state === 'arriving') this.#state = 'arrived';
   }
 
-  /** It is being read from here on. */
+  /** The policy reads it from now on. */
   pin(): void {
     if (this.#state !== 'released') this.#state = 'pinned';
   }

@@ -1,6 +1,6 @@
 /**
- * Memory of large messages. `ws` keeps what has arrived in many pieces, which nobody can give back; left to the collector,
- * whom nothing hurries, those of several connections would be there together. And what it frees stays with the C library,
+ * Memory of large messages. `ws` keeps what has arrived in many pieces that cannot be freed by hand; left to the collector,
+ * which is in no hurry, those of several connections would pile up. And what it frees stays with the C library,
  * which keeps up to 64 MiB: so the heap is trimmed, too. Camera images of a robot are far below `largeBytes`.
  */
 
@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { loadAddon } from '../addon/binding.ts';
 
-/** Bytes of one message; less is not worth the pause of some milliseconds. */
+/** Bytes of one message; a smaller one is not worth a pause of some milliseconds. */
 export const largeBytes = 8 * 2 ** 20;
 /** Messages that arrive or are cut within so many milliseconds share a collection. */
 const togetherMs = 100;
@@ -19,7 +19,7 @@ let collect: (() => void) | null = null;
 let isWanted = false;
 let isScheduled = false;
 
-/** A large message came, grew or was cut off: collects what it left, soon. */
+/** Call this when a large message arrived, grew or was cut off: what it left is collected soon. */
 export function collectSoon(): void {
   isWanted = true;
   if (isScheduled) return;
@@ -34,7 +34,7 @@ function run(): void {
   setTimeout(() => {
     trimHeap();
     isScheduled = false;
-    // what came in the meantime has left something, too
+    // messages that came in the meantime have left garbage too
     if (isWanted) collectSoon();
   }, sweepMs).unref();
 }
@@ -48,6 +48,6 @@ function trimHeap(): void {
   try {
     loadAddon().trimHeap();
   } catch {
-    // Without an addon the memory stays with the process: more than is needed, and bounded all the same.
+    // Without the addon the memory stays with the process: more than is needed, but bounded.
   }
 }

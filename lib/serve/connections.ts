@@ -1,6 +1,6 @@
 /**
- * The connections of one port, and who of them gives way. There are as many places for those that have shown that they may
- * ask (a known one) as for those that have not yet. Where a place is missing the one goes that has idled longest; one with a
+ * The connections of one port, and which of them gives way. There are as many places for those that have shown that they may
+ * send requests (known ones) as for those that have not. When no place is free the one that has idled longest is closed; one with a
  * request under way keeps its place.
  */
 
@@ -10,7 +10,7 @@ import { timeoutCheckMs } from './limits.ts';
 
 export class Connection {
   readonly socket: Socket;
-  /** Whose turns it takes: an address of the network; all of this machine is one. */
+  /** Whose turns it takes: a network address; everything on this machine counts as one. */
   readonly client: string;
   isKnown = false;
   /** It has been told to go. */
@@ -19,13 +19,13 @@ export class Connection {
   busy = 0;
   /** Since when it idles, or has done its work: milliseconds of the monotonic clock. */
   since = performance.now();
-  /** Its request has come and its answer has not: what is wrong with the next one is said behind it. */
+  /** Its request has arrived but has no answer yet: an error of the next one is reported after that answer. */
   isAnswering = false;
-  /** Said behind the answers under way; the last on this connection. */
+  /** Sent after the answers under way; the last on this connection. */
   broken: HttpAnswer | null = null;
-  /** Gives its place up. */
+  /** Gives up its place. */
   leave: () => void;
-  /** Called now and then. */
+  /** Called periodically. */
   check: (now: number) => void = () => {};
 
   constructor(socket: Socket) {
@@ -68,24 +68,24 @@ export class Connections {
     return this.#open.size;
   }
 
-  /** Of `connection` of a server. */
+  /** For the `connection` event of a server. */
   accept(socket: Socket): Connection {
     this.#makeRoom(false);
     const connection = new Connection(socket);
     this.#open.set(socket, connection);
     socket.once('close', () => this.#open.delete(socket));
-    // What comes behind an answer, or after the request was handed over, has no other listener.
+    // Errors after an answer, or after the request was handed over, have no other listener.
     socket.on('error', () => {});
     return connection;
   }
 
   of(socket: Socket): Connection {
     const connection = this.#open.get(socket);
-    // A request whose connection is gone already.
+    // The connection of this request is already gone.
     return connection ?? new Connection(socket);
   }
 
-  /** It may ask. False: all places are taken by others that work. */
+  /** It may send requests. False: all places are taken by busy connections. */
   admit(connection: Connection): boolean {
     if (!connection.isKnown && !this.#makeRoom(true)) return false;
     connection.isKnown = true;
@@ -95,7 +95,7 @@ export class Connections {
   #makeRoom(isKnown: boolean): boolean {
     const others = [...this.#open.values()].filter((other) => other.isKnown === isKnown && !other.isLeaving);
     if (others.length < this.#places) return true;
-    // A stranger keeps no place by being busy: it has nothing to do here but to show who it is.
+    // A stranger keeps no place by being busy: all it may do is identify itself.
     const idle = others.filter(({ busy }) => !isKnown || busy === 0);
     if (idle.length === 0) return false;
     const first = idle.reduce((a, b) => (a.since <= b.since ? a : b));

@@ -1,6 +1,6 @@
 /**
- * What a client is told of an error: a code and, where the error is about its own request, the message. Nothing else goes
- * out: other messages name files of this machine.
+ * What a client is told about an error: a code and, where the error concerns its own request, the message. Nothing else goes
+ * out, because other messages name files of this machine.
  */
 
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';

@@ -32,7 +32,7 @@ export function send(response: ServerResponse, answer: HttpAnswer, isLast: boole
   response.writeHead(answer.status, headers).end(answer.text);
 }
 
-/** Answers and closes; what still comes is dropped, so that a client that is still sending gets to read the answer. */
+/** Answers and closes; further input is dropped, so that a client that is still sending gets to read the answer. */
 export function endWith(socket: Socket, answer: HttpAnswer): void {
   const { status, text } = answer;
   const lines = Object.entries(allHeaders(answer)).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -42,7 +42,7 @@ export function endWith(socket: Socket, answer: HttpAnswer): void {
   linger(socket);
 }
 
-/** A peer that neither reads nor closes would keep the socket. */
+/** A peer that neither reads nor closes would hold the socket. */
 export function linger(socket: Socket): void {
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), timeoutCheckMs);

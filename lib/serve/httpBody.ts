@@ -6,7 +6,7 @@ import { ClientGone } from './clientGone.ts';
 
 /**
  * @param onRevoked called when the body must give way to others after it has arrived; before, this rejects
- * @returns to be released by the caller
+ * @returns the body, which the caller must release
  * @throws (rejects) REQUEST_TOO_LARGE, OVERLOADED, or ClientGone
  */
 export async function readHttpBody(
@@ -25,7 +25,7 @@ export async function readHttpBody(
     const fail = (error: unknown): void => {
       stop();
       body.release();
-      // What is still to come is dropped as it comes, so that the client gets to read its answer.
+      // The rest is dropped as it arrives, so that the client gets to read its answer.
       request.on('error', () => {}).resume();
       reject(error);
     };

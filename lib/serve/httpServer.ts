@@ -1,5 +1,5 @@
 /**
- * One port: Node's HTTP server, the pages it has, and who gets them. Requests of one connection are served one after the
+ * One port: Node's HTTP server, its pages, and who gets them. Requests of one connection are served one after the
  * other, in their order.
  */
 
@@ -71,7 +71,7 @@ export class HttpServer {
     });
     this.server.on('connection', (socket: Socket) => {
       const connection = this.connections.accept(socket);
-      // Node has no limit for one who does not read the answer.
+      // Node has no limit for a client that does not read its answer.
       connection.check = (now) => {
         const isStuck = connection.busy === 0 && socket.writableLength > 0;
         if (isStuck && now - connection.since > limits.idleMs) socket.destroy();
@@ -120,7 +120,7 @@ export class HttpServer {
     return closed;
   }
 
-  /** What keeps a request out: the gate, or no place. */
+  /** Why a request is turned away: the access check, or no free place. */
   refusal(request: IncomingMessage, connection: Connection, isOpen: boolean): Failure | null {
     const denial = this.#gate(request, isOpen);
     if (denial !== null) {
@@ -194,7 +194,7 @@ export class HttpServer {
     return { ...(page.otherMethods ?? failureAnswer(failure)), headers: { allow: page.method } };
   }
 
-  /** Bytes that are no HTTP, a head too large, a request too slow. */
+  /** Input that is not HTTP, a head that is too large, a request that is too slow. */
   #broken(error: NodeJS.ErrnoException, socket: Socket): void {
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();
@@ -203,7 +203,7 @@ export class HttpServer {
     const failure = brokenByCode[error.code ?? ''];
     const answer = failureAnswer(failure ?? { status: 400, code: 'REQUEST_INVALID', message: 'Bad Request' });
     const connection = this.connections.of(socket);
-    // The answer to a request before it comes first, or it would be taken for that.
+    // The answer to the previous request goes first, or this would be taken for it.
     if (connection.isAnswering) connection.broken = answer;
     else endWith(socket, answer);
   }

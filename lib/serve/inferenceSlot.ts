@@ -1,7 +1,7 @@
 /**
- * One policy, one inference at a time. Who comes while it runs waits for a turn. Every connection has one waiting place: a
- * newer observation of the same one takes it, since an observation is worth less the older it is. Turns go in the order of
- * coming, and from client to client where there are several, so that no one of them can crowd out the others.
+ * One policy, one inference at a time. Requests that come while it runs wait for a turn. Every connection has one waiting place: a
+ * newer observation replaces the waiting one, since an observation is worth less the older it is. Turns go in the order of
+ * arrival, and from client to client where there are several, so that none of them can crowd out the others.
  */
 
 import { whenAborted } from '../support/abort.ts';
@@ -9,12 +9,12 @@ import { SemanticVlaError } from '../support/errors.ts';
 
 export type Rejection = 'superseded' | 'draining';
 
-/** Who asks. */
+/** The connection that asks. */
 export interface Asker {
   readonly client: string;
 }
 
-/** One who waits for a turn. */
+/** A request that waits for a turn. */
 interface Turn {
   start(): void;
   refuse(reason: unknown): void;
@@ -26,7 +26,7 @@ const mostRemembered = 256;
 export class InferenceSlot {
   readonly #onReject: (why: Rejection) => void;
   #running: AbortController | null = null;
-  /** By connection, in the order of coming. */
+  /** By connection, in the order of arrival. */
   readonly #waiting = new Map<Asker, Turn>();
   /** When each client had its last turn, counted in turns; the oldest first. */
   readonly #served = new Map<string, number>();
@@ -48,10 +48,10 @@ export class InferenceSlot {
   }
 
   /**
-   * Runs `work` when it is its turn. The slot is taken until `work` settles: it must heed the signal that it is given.
+   * Runs `work` when it is its turn. The slot is taken until `work` settles, so `work` must heed its signal.
    * @param asker the connection
-   * @param caller of this request alone; to be aborted when nobody waits for the result any more, and aborted here when the
-   *   time to drain is over. Whoever has no turn yet gives the place up
+   * @param caller of this request alone; the caller aborts it when nobody waits for the result any more, and this does when the
+   *   time to drain is over. A request that has no turn yet gives up its place
    * @throws (rejects) OVERLOADED a newer one of the same connection took the place; DRAINING; the signal's reason; or what
    *   `work` rejects with
    */
@@ -78,7 +78,7 @@ export class InferenceSlot {
         },
       };
       const older = this.#waiting.get(asker);
-      // The place in the order of coming stays.
+      // It keeps its place in the order of arrival.
       this.#waiting.set(asker, turn);
       const stopListening = whenAborted(caller.signal, (reason) => {
         if (this.#waiting.get(asker) === turn) this.#waiting.delete(asker);
@@ -111,7 +111,7 @@ export class InferenceSlot {
     }
   }
 
-  /** Refuses who waits and who comes; resolves when nothing runs. */
+  /** Refuses waiting and new requests; resolves when nothing runs. */
   drain(): Promise<void> {
     this.#draining = true;
     for (const turn of this.#waiting.values()) {
@@ -123,7 +123,7 @@ export class InferenceSlot {
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
-  /** Tells what runs that its time is over. */
+  /** Aborts the running inference. */
   abort(): void {
     this.#running?.abort(drainingError());
   }
@@ -138,7 +138,7 @@ export class InferenceSlot {
     } else for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
-  /** Of the client that has had no turn for longest the connection that came first. */
+  /** The first connection of the client whose last turn is longest ago. */
   #next(): Asker | null {
     let next: Asker | null = null;
     for (const asker of this.#waiting.keys()) {

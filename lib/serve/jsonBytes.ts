@@ -1,5 +1,5 @@
 /**
- * JSON (RFC 8259) from bytes, for requests that are almost nothing but two long strings of base64. `JSON.parse` would copy
+ * JSON (RFC 8259) from bytes, for requests that are mostly two long strings of base64. `JSON.parse` would copy
  * each of them three times and would build whatever a hostile body describes; here strings stay where they are until they
  * are asked for, and depth, number of values and length of keys are bounded. Duplicate keys and `__proto__` are refused.
  */
@@ -9,34 +9,34 @@ import { invalidRequest } from './ndarray.ts';
 
 export type JsonValue = null | boolean | number | JsonText | JsonValue[] | Map<string, JsonValue>;
 
-/** Deep enough for `{"images": {"camera": {"shape": [...]}}}`, with room. */
+/** Deep enough for `{"images": {"camera": {"shape": [...]}}}`, with some to spare. */
 const maxDepth = 16;
 /** A request has some 20 values; a state written as a plain list some more. */
 const maxValues = 10_000;
 const maxKeyBytes = 256;
 const maxNumberBytes = 64;
-/** Of a text that is decoded as a whole: an instruction, a type string. Longer ones can only be arrays or `encoded`. */
+/** For texts that are decoded whole: an instruction, a type string. Longer ones can only be arrays or `encoded`. */
 const maxTextBytes = 64 * 2 ** 10;
 
 /**
- * Escapes of one text: some writers escape every slash of base64, and `encoded` every quote. Looked at one by one; without
+ * Escapes of one text: some writers escape every slash of base64, and `encoded` every quote. They are handled one by one; without
  * a bound 32 MiB of them would keep everybody else waiting.
  */
 const maxEscapes = 2 ** 20;
-/** Of a whole document: 10,000 lines, indented by as much as anybody does. */
+/** White space of a whole document: 10,000 lines with deep indentation. */
 const maxBlankBytes = 2 ** 20;
 
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** Not JSON at all; other refusals of this reader are about its bounds. Code REQUEST_INVALID. */
+/** Not JSON at all; this reader's other refusals concern its bounds. Code REQUEST_INVALID. */
 export class JsonSyntaxError extends SemanticVlaError {
   constructor(expected: string, found: string) {
     super('REQUEST_INVALID', `Request: expected ${expected}, found ${found}.`);
   }
 }
 
-/** Most keys and type strings: nothing to undo, and one byte a character. */
+/** Fast path for most keys and type strings: no escapes, one byte per character. */
 const plainText = /^[ !#-[\]-~]*$/;
 
 /** A string of the document: its bytes between the quotes, still escaped. */
@@ -55,7 +55,7 @@ export class JsonText {
       if (plainText.test(text)) return text;
     }
     const text = decodeUtf8(this.raw);
-    // JSON.parse knows what a string may hold: escapes, and no control characters.
+    // JSON.parse checks the rest: escapes, no control characters.
     try {
       return JSON.parse(`"${text}"`) as string;
     } catch {
@@ -63,7 +63,7 @@ export class JsonText {
     }
   }
 
-  /** The bytes without escapes. Written over the document's own where there are any, so this document ends with it. */
+  /** The bytes without escapes. Unescaped in place where there are any, so the document cannot be read again afterwards. */
   unescapeInPlace(): Buffer {
     return unescapeOver(this.raw);
   }
@@ -77,7 +77,7 @@ function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
-/** By letter: the byte that `\\` and it stand for; 0: another. */
+/** By letter: the byte that `\\` and the letter stand for; 0: not an escape. */
 const shortEscapes = new Uint8Array(256);
 for (const [letter, byte] of Object.entries({
   '"': 0x22,
@@ -91,12 +91,12 @@ for (const [letter, byte] of Object.entries({
 }))
   shortEscapes[letter.charCodeAt(0)] = byte;
 
-/** By digit: its value; 255: none. */
+/** By digit: its value; 255: not a digit. */
 const hexDigits = new Uint8Array(256).fill(255);
 for (const [value, letters] of [...'0123456789abcdef'].entries())
   for (const letter of [letters, letters.toUpperCase()]) hexDigits[letter.charCodeAt(0)] = value;
 
-/** Of four digits; -1: not four. */
+/** Value of four digits; -1: not four digits. */
 function hexAt(bytes: Buffer, at: number): number {
   let value = 0;
   for (let i = 0; i < 4; i++) {
@@ -107,10 +107,10 @@ function hexAt(bytes: Buffer, at: number): number {
   return value;
 }
 
-/** Bytes that are looked at one by one before the next of a kind is searched for: a search costs as much as some of them. */
+/** Bytes that are examined one by one before `indexOf` is called, since a call costs as much as examining some of them. */
 const nearBytes = 32;
 
-/** The next `byte`; the length where there is none. Fast where there are many and where there are few. */
+/** Position of the next `byte`, or the length. Fast both where they are frequent and where they are rare. */
 function nextOf(bytes: Buffer, byte: number, from: number): number {
   const near = Math.min(from + nearBytes, bytes.length);
   for (let at = from; at < near; at++) if (bytes[at] === byte) return at;
@@ -259,7 +259,7 @@ class Parser {
       if (escapes > maxEscapes) throw invalidRequest(`text of at most ${maxEscapes} escapes`, 'more');
       const end = nextOf(bytes, quote, from);
       if (end === bytes.length) throw this.#unexpected('the end of a string');
-      // A quote behind an odd number of backslashes belongs to the string. Runs are looked at once: they end at quotes.
+      // A quote after an odd number of backslashes belongs to the string. Each run is counted once: it ends at the quote.
       let run = end - 1;
       while (run >= start && bytes[run] === backslash) run--;
       if ((end - 1 - run) % 2 === 0) {
@@ -289,7 +289,7 @@ class Parser {
     return value;
   }
 
-  /** Past `byte`, if it comes next. */
+  /** Skips `byte` if it comes next. */
   #next(byte: number): boolean {
     this.#space();
     if (this.#bytes[this.#at] !== byte) return false;

@@ -39,7 +39,7 @@ function parseObject(bytes: Buffer): Map<string, JsonValue> {
   throw invalidRequest('a JSON object', 'something else');
 }
 
-/** Malformed in here is another failure than a malformed body: the reference tells them apart. */
+/** Malformed content here is a different failure from a malformed body: the reference distinguishes them. */
 function parseInner(bytes: Buffer): Map<string, JsonValue> {
   try {
     return parseObject(bytes);
@@ -73,10 +73,10 @@ function decode(value: JsonValue): WireValue {
   return new NdArray(type, sizes, decodeBytes(data, arrayBytes(type, sizes)));
 }
 
-/** Strict: exactly the padded length, and every character of it base64's. Written over the text itself. */
+/** Strict: exactly the padded length and only base64 characters. Decoded in place. */
 function decodeBytes(text: JsonText, bytes: number): Uint8Array {
   const wanted = 4 * Math.ceil(bytes / 3);
-  // Some writers escape the slash; a base64 string has no other use for a backslash.
+  // Some writers escape the slash; base64 has no other use for a backslash.
   const raw = text.raw.length === wanted ? text.raw : text.unescapeInPlace();
   if (raw.length !== wanted)
     throw invalidRequest(`${wanted} characters of base64 for ${bytes} bytes`, `${raw.length}`);

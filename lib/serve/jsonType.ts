@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 export const jsonType = 'application/json';
 
-/** Why a body is not read; null: it is JSON in UTF-8, as it is. */
+/** Why a body is not read; null: it is JSON in UTF-8, without a content encoding. */
 export function typeFault({
   'content-type': type,
   'content-encoding': coding = 'identity',

@@ -1,8 +1,8 @@
-/** What a server holds or waits for at most. Every figure can be set; none can be switched off. */
+/** Upper bounds on what a server holds and how long it waits. Each can be set; none can be switched off. */
 
 import { checkOptions, expected } from '../support/options.ts';
 
-/** How often connections past their time are looked for. Node's default of 30 s would make every timeout below it a lie. */
+/** How often expired connections are looked for. Node's default of 30 s would make every shorter timeout untrue. */
 export const timeoutCheckMs = 500;
 
 /** Bounds of a server: sizes, times, connections. */
@@ -14,9 +14,9 @@ export interface ServeLimits {
   /** Bytes that may wait in one connection for a client that does not read; beyond it the connection ends. */
   readonly unsentBytes: number;
   /**
-   * Connections at once, a protocol, of those that may ask, and as many of others; beyond it the one that idles longest goes.
-   * `fetch` of Node keeps about 100 for 50 requests at once, and one that goes while the next request is on its way to it is
-   * a failed request: so there are more.
+   * Connections at once per protocol that may send requests, and as many others; beyond it the one that has idled longest is closed.
+   * Node's `fetch` keeps about 100 for 50 requests at once, and closing one while its next request is on the way is
+   * a failed request, so the default is above that.
    */
   readonly connections: number;
   /** Milliseconds for the headers of a request. */

@@ -11,7 +11,7 @@ export interface Backoff {
   readonly maxMs: number;
   /** An engine that has run this long has proven itself: the next wait is `firstMs` again. Milliseconds > 0. */
   readonly stableMs: number;
-  /** Losses in a row, without a stable run between, after which the supervisor gives up; >= 1, Infinity: never. */
+  /** Consecutive losses, without a stable run in between, after which the supervisor gives up; >= 1, Infinity: never. */
   readonly giveUpAfter: number;
 }
 
@@ -23,11 +23,11 @@ export const defaultBackoff: Backoff = {
   giveUpAfter: 20,
 };
 
-/** Longer waits are none of a timer. */
+/** A timer cannot wait longer. */
 const longestMs = 2 ** 31 - 1;
 
 /**
- * Complete and usable: an engine that does not start is never tried in a storm.
+ * Checks and completes the back-off, so that an engine that does not start is never restarted in a tight loop.
  * @throws OPTION_INVALID, OPTION_UNKNOWN
  */
 export function resolveBackoff(given: Partial<Backoff> | undefined): Backoff {

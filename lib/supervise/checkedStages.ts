@@ -10,7 +10,7 @@ const isOf: Readonly<Record<string, (value: unknown) => boolean>> = {
   U8: isUint8Array,
 };
 
-/** @throws STAGES_INVALID no map, or a tensor whose type, shape and data do not agree */
+/** @throws STAGES_INVALID not a map, or a tensor whose type, shape and data do not agree */
 export function checkedStages(stages: unknown): Map<string, StageTensor> {
   if (!(stages instanceof Map)) throw expected('STAGES_INVALID', 'a map of tensors', 'stages', stages);
   for (const [name, tensor] of stages as Map<unknown, unknown>) {

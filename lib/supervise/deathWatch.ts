@@ -1,7 +1,7 @@
 /**
- * Knows that a process is dying before its end can be waited for. The kernel first gives back its memory, and only then
+ * Notices that a process is dying before its exit is reported. The kernel first frees its memory, and only then
  * closes its sockets and tells its parent: 30 ms for each GB, longer with device memory or a core dump. For as long as
- * that takes the process's flags say that it is on its way out, and how it ends.
+ * that takes the process's flags say that it is exiting, and how it ends.
  */
 
 import { closeSync, openSync, readSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { constants } from 'node:os';
 const exiting = 0x4;
 const dying = exiting | 0x8 | 0x200;
 
-/** Reading the file takes some 10 us. A tick of 50 ms has room for several looks. */
+/** Reading the file takes about 10 us. A tick of 50 ms leaves time for several reads. */
 const lookMs = 10;
 
 /** Fields of /proc/PID/stat (proc_pid_stat(5), where they are numbered 9 and 52) behind the name in parentheses. */
@@ -37,15 +37,15 @@ export function endingOf(stat: string): Ending | null {
 }
 
 /**
- * Calls `onDying` once when the process is on its way out. Does not keep this process alive. Where /proc does not show the
- * process (a sandbox that hides it), it is never called: the end itself is then all there is to wait for.
+ * Calls `onDying` once when the process begins to exit. Does not keep this process alive. Where /proc does not show the
+ * process (a sandbox that hides it), it is never called: then only the exit itself can be waited for.
  *
  * @returns stops watching; harmless afterwards
  */
 export function watchDeath(pid: number, onDying: (ending: Ending) => void): () => void {
   let fd: number | null;
   try {
-    // kept open: it stays this process's, whoever gets the number next
+    // kept open: it goes on to describe this process, even when its id is reused
     fd = openSync(`/proc/${pid}/stat`, 'r');
   } catch {
     return () => {};
@@ -55,7 +55,7 @@ export function watchDeath(pid: number, onDying: (ending: Ending) => void): () =
     const ending = look();
     if (ending === null) return;
     stop();
-    // what it printed last is read before it is said to be lost
+    // its last output is read before it is reported as lost
     setImmediate(() => onDying(ending));
   }, lookMs).unref();
   const stop = (): void => {
@@ -67,7 +67,7 @@ export function watchDeath(pid: number, onDying: (ending: Ending) => void): () =
     try {
       return endingOf(bytes.toString('latin1', 0, readSync(fd!, bytes, 0, bytes.length, 0)));
     } catch {
-      // it was waited for already; its `exit` has been told, or is about to be
+      // it was reaped already; its `exit` event has come or is about to
       stop();
       return null;
     }

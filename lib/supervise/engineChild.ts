@@ -1,4 +1,4 @@
-/** One engine process as the supervisor sees it: started, ready, asked, lost. Knows nothing of restarts. */
+/** One engine process as the supervisor sees it: started, ready, called, lost. Knows nothing of restarts. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
@@ -42,17 +42,17 @@ interface Call {
   readonly reject: (error: SemanticVlaError) => void;
 }
 
-/** So much of what the engine printed last goes into the message of its loss. */
+/** Characters of the engine's last output that go into the message of its loss. */
 const tailLength = 600;
 /** The exit code comes with the process's end, a moment after its socket's. */
 const exitCodeMs = 20;
-/** What the engine has no use for, and what its modules must not read: who may ask the server. */
+/** Secrets of the server, which the engine does not need and its modules must not read. */
 const secrets = { SEMANTICVLA_TOKEN: undefined };
 
 export class EngineChild {
   /** Rejects with the engine's own error, or with ENGINE_LOST. */
   readonly ready: Promise<EngineFacts>;
-  /** Resolves once, when the process is of no use any more; it is killed by then. Never rejects. */
+  /** Resolves once, when the process is unusable; it has been killed by then. Never rejects. */
   readonly lost: Promise<Loss>;
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>;
@@ -77,7 +77,7 @@ export class EngineChild {
       this.#settleReady = { resolve, reject };
     });
     this.ready.catch(() => {
-      // whoever waits for it hears of it; nobody has to
+      // whoever awaits it is told; nobody has to await it
     });
     this.lost = new Promise((resolve) => {
       this.#settleLost = resolve;
@@ -92,7 +92,7 @@ export class EngineChild {
         resolve();
       };
       child.once('exit', end);
-      // without a process there is no other end; a process that could not be killed has one
+      // without a process nothing else reports the end; a process that could not be killed still exits by itself
       child.on('error', () => child.pid === undefined && end());
     });
     child.on('error', (error) => this.#lose('start', `its process did not start (${error.message})`));
@@ -107,14 +107,14 @@ export class EngineChild {
       (error) => this.#lose('protocol', `it sent what is no message: ${error.message}`),
     );
     this.#socket.on('error', () => {
-      // its end follows, and says so
+      // its exit follows and is reported
     });
     this.#socket.on('close', () => {
       setTimeout(() => this.#lose('exit', 'it closed its link'), exitCodeMs).unref();
     });
     for (const stream of [child.stdout!, child.stderr!]) {
       stream.on('error', () => {
-        // what it prints is lost, and nothing else
+        // only its output is lost
       });
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.#tail = (this.#tail + text).slice(-tailLength);
@@ -167,7 +167,7 @@ export class EngineChild {
     if (this.#loss === null) this.#link.send({ kind: 'abort', id }, []);
   }
 
-  /** Asks it to end, and kills it when it has not by then. */
+  /** Asks it to end, and kills it when it has not ended in time. */
   async close(limitMs: number): Promise<void> {
     this.hold(true);
     this.#silence?.stop();
@@ -181,7 +181,7 @@ export class EngineChild {
     this.#child.kill('SIGKILL');
   }
 
-  /** @throws what the link takes as the end of the engine: a message that is none */
+  /** @throws an invalid message, which the link treats as the end of the engine */
   #receive(message: unknown, arrays: readonly WireArray[]): void {
     if (this.#loss !== null) return;
     const heard = readMessage(message, arrays, { facts: this.#facts, call: this.#call });
@@ -253,7 +253,7 @@ function entry(): string[] {
   ];
 }
 
-/** Of a call: whether another engine comes, `whenReady` tells. */
+/** Error of a call: `whenReady` tells whether another engine follows. */
 export function lossError(loss: Loss): SemanticVlaError {
   const code: ErrorCode = loss.reason === 'deadline' ? 'ENGINE_DEADLINE' : 'ENGINE_LOST';
   return new SemanticVlaError(
@@ -262,7 +262,7 @@ export function lossError(loss: Loss): SemanticVlaError {
   );
 }
 
-/** Of the first start: nothing follows by itself. */
+/** Error of the first start: no other engine follows. */
 function startError(loss: Loss): SemanticVlaError {
   return new SemanticVlaError(
     'ENGINE_LOST',
@@ -283,7 +283,7 @@ function start(options: EngineChildOptions): { child: ChildProcess; sharedFd: nu
   } catch (error) {
     found = error;
   }
-  // out of descriptors Node gives a child without streams, and tells why a moment later
+  // when descriptors run out Node returns a child without streams, and reports why a moment later
   if (child?.stdio?.[3]) return { child, sharedFd };
   child?.on('error', () => {});
   if (sharedFd !== null) closeSync(sharedFd);

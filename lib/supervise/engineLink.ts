@@ -4,7 +4,7 @@
  *
  * A frame is: u32 length of the JSON, u32 length of the inline bytes, the JSON, the inline bytes; little endian. The JSON is
  * `[message, [[dtype, elements], ...]]`; arrays follow each other, each at a multiple of 8 bytes. A frame whose JSON is `[]`
- * is none: its message could not be sent after all.
+ * is skipped: its message could not be sent after all.
  */
 
 import type { Socket } from 'node:net';
@@ -25,7 +25,7 @@ const align = (bytes: number): number => (bytes + 7) & ~7;
 /** From here on the other side is woken before the arrays are copied, which takes as long as waking up does. */
 const wakeBytes = 64 * 2 ** 10;
 
-/** A message longer than this is no message of ours. */
+/** A longer message is not one of ours. */
 const longestJson = 64 * 2 ** 20;
 const longestBody = 2 ** 32;
 
@@ -39,7 +39,7 @@ export class EngineLink<Out, In> {
   readonly #socket: Socket;
   readonly #mine: SharedRegion | null;
   readonly #theirs: SharedRegion | null;
-  /** Memory of the arrays of the last message, to be used again; null: each message has its own. */
+  /** Memory for the arrays of a message, reused by the next; null: each message has its own. */
   #kept: Buffer | null;
   readonly #header = new Uint8Array(headerBytes);
   readonly #onMessage: (message: In, arrays: readonly WireArray[]) => void;
@@ -57,7 +57,7 @@ export class EngineLink<Out, In> {
     onBroken: (error: Error) => void,
   ) {
     const { sharedFd, side } = options;
-    // The engine has answered before the next call comes; what the supervisor delivers is the caller's.
+    // The engine answers before the next call comes, so it can reuse memory; what the supervisor delivers belongs to the caller.
     this.#kept = side === 'engine' ? Buffer.alloc(0) : null;
     const [mine, theirs] = side === 'supervisor' ? [0, engineHalf] : [engineHalf, 0];
     this.#socket = socket;
@@ -188,7 +188,7 @@ export class EngineLink<Out, In> {
     this.#onMessage(message, arrays);
   }
 
-  /** Not the shared one, which the other side writes its next message over. Fresh pages cost as much as the copy. */
+  /** Not the shared memory, which the next message overwrites. Fresh pages cost as much as the copy. */
   #memory(bytes: number): Buffer {
     if (this.#kept === null) return Buffer.allocUnsafeSlow(bytes);
     if (this.#kept.length < bytes) this.#kept = Buffer.allocUnsafeSlow(bytes);

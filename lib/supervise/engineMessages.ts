@@ -17,11 +17,11 @@ export type EngineSource =
 /** Options cross as JSON: no functions and no signals. */
 export type EngineJson = Readonly<Record<string, unknown>>;
 
-/** What a policy is known by before it predicts. */
+/** The facts of a policy, known before it predicts. */
 export type EngineFacts = PolicyFacts;
 
 export interface WireError {
-  /** Null when the engine threw something that is no SemanticVlaError. */
+  /** Null when the engine threw something other than a SemanticVlaError. */
   readonly code: string | null;
   readonly message: string;
 }
@@ -45,7 +45,7 @@ export type FromEngine =
   | { readonly kind: 'stages'; readonly id: number; readonly stages: WireStages }
   | { readonly kind: 'error'; readonly id: number; readonly error: WireError };
 
-/** An array is its place in the list that travels with the message. */
+/** An array is represented by its index in the list that travels with the message. */
 type Place = number;
 
 export interface WireObservation {
@@ -66,7 +66,7 @@ export type WireStages = readonly (Omit<StageTensor, 'data'> & {
   readonly data: Place;
 })[];
 
-/** Adds to a message's arrays and says where. */
+/** Appends to a message's arrays and returns the index. */
 function placer(arrays: WireArray[]): (array: WireArray) => Place {
   return (array) => arrays.push(array) - 1;
 }

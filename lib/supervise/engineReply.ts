@@ -1,4 +1,4 @@
-/** What comes from the engine's process is read as from a stranger: what is no message ends the engine, and hangs nobody. */
+/** Messages of the engine's process are not trusted: an invalid one ends the engine, and hangs no call. */
 
 import { checkedChunk } from '../support/checkedChunk.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -27,7 +27,7 @@ export type EngineHeard =
   | { readonly kind: 'refused'; readonly error: SemanticVlaError }
   | { readonly kind: 'beat' };
 
-/** What the engine may say now: before it is ready, in a call, or neither. */
+/** What the engine may send now: before it is ready, during a call, or otherwise. */
 export interface Expecting {
   readonly facts: EngineFacts | null;
   readonly call: { readonly id: number; readonly kind: 'predict' | 'stages' } | null;
@@ -37,7 +37,7 @@ type Loose = { readonly [name: string]: unknown };
 
 /**
  * @param message whatever was sent as JSON
- * @throws (any error) it is no message, or none that may come now: an answer to another call or of another kind, what is no
+ * @throws (any error) it is not a message, or not one that may come now: an answer to another call or of another kind, not a
  *   chunk, an error without a text
  */
 export function readMessage(
@@ -75,7 +75,7 @@ export function readMessage(
   return { kind: 'chunk', chunk: checkedChunk(chunk, facts), ms };
 }
 
-/** The engine's error as its own process threw it; what is no SemanticVlaError there is a failure of the runtime. */
+/** The engine's error as its own process threw it; anything but a SemanticVlaError becomes RUNTIME_FAILED. */
 function readError(error: unknown): SemanticVlaError {
   const { code, message } = object(error, 'an error');
   if ((code !== null && typeof code !== 'string') || typeof message !== 'string')
@@ -93,7 +93,7 @@ function list(value: unknown): readonly unknown[] {
   throw new Error(`${name(value)} in the place of a list`);
 }
 
-/** Shown, however long it is. */
+/** A value for messages, shortened. */
 function name(value: unknown): string {
   return (JSON.stringify(value) ?? 'nothing').slice(0, 60);
 }

@@ -15,8 +15,8 @@ const mostParts = 512;
 
 /**
  * Creates the file and unlinks it at once: nothing is left behind however the processes end.
- * @returns its descriptor, to be given to the child
- * @throws BACKEND_UNAVAILABLE the folder is not there or not writable
+ * @returns its descriptor, which the child inherits
+ * @throws BACKEND_UNAVAILABLE the folder is missing or not writable
  */
 export function createSharedFile(): number {
   const path = join(folder, `semanticvla-${process.pid}-${randomBytes(8).toString('hex')}`);

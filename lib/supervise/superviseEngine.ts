@@ -2,7 +2,7 @@
  * The engine in a process of its own: a crash, a hang or a device error that nothing in the process can cure costs one
  * prediction, not the robot's controller. This process loads no model, no addon and no CUDA; it can always say HOLD.
  *
- * A supervised policy is a policy. While the engine is away every call is refused at once, so that the loop above holds
+ * A supervised policy is used like any other. While its engine is down every call is refused at once, so that the loop above holds
  * within the same tick; another engine is started with back-off.
  */
 
@@ -19,7 +19,7 @@ import { type EngineEvent, type EngineSettings, SupervisedPolicy } from './super
 export interface SuperviseOptions {
   /** What the engine's process loads. `module` is a path or file URL of a module that exports `createPolicy(options)`. */
   readonly engine: EngineSource;
-  /** An engine that has not answered a prediction by then counts as hung: it is killed and replaced. Milliseconds. */
+  /** Longest time for a prediction; an engine that takes longer counts as hung and is killed and replaced. Milliseconds. */
   readonly deadlineMs: number;
   /** The same for the first prediction of each instruction in an engine's life, which also encodes it. Default `startMs`. */
   readonly firstDeadlineMs?: number;
@@ -37,7 +37,7 @@ export interface SuperviseOptions {
    * (SEMANTICVLA_TOKEN) it gets only from here.
    */
   readonly env?: Readonly<Record<string, string>>;
-  /** Takes note and returns: it is called in the middle of the work. Whatever it throws or rejects with ends nothing. */
+  /** Is informed and returns: it is called in the middle of the work. Whatever it throws or rejects with stops nothing. */
   readonly onEvent?: (event: EngineEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -133,7 +133,7 @@ function checkEngine(engine: EngineSource): void {
   checkJson(engine.options, 'engine.options');
 }
 
-/** Would arrive as something else, or not at all: functions, signals, typed arrays, NaN, what holds itself. */
+/** Values that JSON would change or drop: functions, signals, typed arrays, NaN, cycles. */
 function checkJson(value: unknown, name: string, within: readonly unknown[] = []): void {
   if (value === undefined || value === null || typeof value === 'string' || typeof value === 'boolean')
     return;

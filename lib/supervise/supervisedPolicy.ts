@@ -20,10 +20,10 @@ export type EngineEvent =
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'output'; readonly text: string };
 
-/** `ready` predicts; `starting` refuses until another engine is there; `failed` gave up; `closed` was closed. */
+/** `ready` predicts; `starting` refuses until another engine is ready; `failed` has given up; `closed` was closed. */
 export type EngineState = 'starting' | 'ready' | 'failed' | 'closed';
 
-/** What the engine's process went through. */
+/** What has happened to the engine's process. */
 export interface EngineCounters {
   readonly restarts: number;
   readonly losses: Readonly<Record<LossReason, number>>;
@@ -44,10 +44,10 @@ export interface EngineSettings {
 
 const predictOptionNames = ['instruction', 'unnormKey', 'signal'] as const;
 
-/** Long enough for a policy to close its session; then it is killed. */
+/** Time for a policy to close its session before it is killed. */
 const closeMs = 2000;
 
-/** `ms` from the question to the answer, both on this side. */
+/** `ms` from the call to the answer, measured on this side. */
 interface Answered {
   readonly answer: Exclude<EngineAnswer, { kind: 'error' }>;
   readonly ms: number;
@@ -109,7 +109,7 @@ export class SupervisedPolicy implements Policy {
   #restartTimer: NodeJS.Timeout | null = null;
   readonly #waiting = new Set<Waiter>();
   #closing: Promise<void> | null = null;
-  /** Isolated, one a call of `listen`. */
+  /** Isolated callbacks, one per call of `listen`. */
   readonly #listeners = new Set<(event: EngineEvent) => void>();
 
   /** Made by `superviseEngine`. */
@@ -147,11 +147,11 @@ export class SupervisedPolicy implements Policy {
   }
 
   /**
-   * Hears every event from now on, `lost` in the same turn as the call that was lost. A loop that must not go on with what
-   * a lost engine has planned calls its `reset` on it. What a listener throws or rejects with ends nothing: it becomes a
+   * Receives every event from now on, `lost` in the same turn as the call that was lost. A loop that must not go on with what
+   * a lost engine has planned calls its `reset` on it. What a listener throws or rejects with stops nothing: it becomes a
    * process warning, once.
    * @returns stops listening
-   * @throws OPTION_INVALID no function
+   * @throws OPTION_INVALID not a function
    */
   listen(listener: (event: EngineEvent) => void): () => void {
     if (listener === undefined) throw expected('OPTION_INVALID', 'a function', 'listener', listener);
@@ -166,7 +166,7 @@ export class SupervisedPolicy implements Policy {
    */
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const { answer, ms } = await this.#submit('predict', observation, options);
-    // what answers with another kind is lost already
+    // an engine that answers with another kind has been counted as lost
     const { chunk, ms: engineMs } = answer as Extract<EngineAnswer, { kind: 'chunk' }>;
     this.#predictions++;
     const { total = engineMs, ...stages } = chunk.timings;
@@ -237,7 +237,7 @@ export class SupervisedPolicy implements Policy {
         kind,
         instruction: options.instruction,
         message: { kind, id, observation: packed, options: rest },
-        // a call that has to wait keeps its own copy: the caller may reuse its buffers at once
+        // a waiting call has its own copy: the caller may reuse its buffers at once
         arrays: this.#current === null ? arrays : arrays.map((array) => array.slice()),
         settled: false,
         resolve: (answer) => {
@@ -350,7 +350,7 @@ export class SupervisedPolicy implements Policy {
     try {
       facts = await child.ready;
     } catch {
-      return; // `lost` says it
+      return; // `lost` reports it
     }
     if (this.#state !== 'starting') return;
     if (sameness(facts) !== this.#facts) {
@@ -380,7 +380,7 @@ export class SupervisedPolicy implements Policy {
 
   #emit(event: EngineEvent): void {
     this.#settings.emit(event);
-    // those of now: a listener may add another
+    // the listeners of this moment: one may add another
     for (const hear of [...this.#listeners]) hear(event);
   }
 
@@ -417,7 +417,7 @@ function checkPredictOptions(options: PredictOptions, kind: Job['kind']): void {
   checkSignal(signal);
 }
 
-/** What would not cross unharmed is refused here, in the words that the policy itself would use. */
+/** What could not be sent unchanged is refused here, in the words that the policy itself would use. */
 function checkObservation(observation: Observation, cameras: readonly string[]): void {
   const { images, state } = observation ?? {};
   if (typeof images !== 'object' || images === null) {

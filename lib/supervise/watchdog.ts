@@ -1,4 +1,4 @@
-/** A deadline that does not blame the other side for this side's own pause. */
+/** A deadline that does not count this process's own pauses against the other side. */
 
 /** A timer this much late shows that this process itself was stopped or busy. */
 const pauseMs = 50;
@@ -30,12 +30,12 @@ export class Watchdog {
     this.#due = Number.POSITIVE_INFINITY;
   }
 
-  /** One timer whatever the number of resets: it looks at the due time when it fires. */
+  /** One timer however often it is reset: it compares with the due time when it fires. */
   #arm(ms: number): NodeJS.Timeout {
     const expectedAt = performance.now() + ms;
     return setTimeout(() => {
       const late = performance.now() - expectedAt;
-      // what was read meanwhile moves `#due`
+      // input that is read first moves `#due`
       setImmediate(() => this.#look(late));
     }, ms).unref();
   }

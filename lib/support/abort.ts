@@ -1,4 +1,4 @@
-/** What waits ends when it is told to, and leaves no listener on a signal that lives longer. */
+/** Waiting that ends when its signal is aborted, and leaves no listener on a signal that outlives it. */
 
 /**
  * Calls `onAbort` once when `signal` is aborted; at once when it already is.
@@ -18,7 +18,7 @@ export function whenAborted(signal: AbortSignal | undefined, onAbort: (reason: u
 
 /**
  * Settles as `promise` does, or rejects with the signal's reason when that comes first. The work behind the promise goes on.
- * @param drop gets what it resolves to when nobody does any more, to give it back
+ * @param drop called with a value that comes after the abort, to release it
  */
 export function orAborted<T>(
   promise: Promise<T>,

@@ -10,23 +10,23 @@ import type { ActionChunk, Policy } from '../types.ts';
 import { type ErrorCode, SemanticVlaError } from './errors.ts';
 import { expected } from './options.ts';
 
-/** More rows than any policy of this kind gives: what has more is no chunk. */
+/** More rows than any policy of this kind returns: anything longer is not a chunk. */
 export const mostRows = 4096;
 
-/** What a chunk is held against. `patchGrid` 0 or absent: unknown, as from a server that does not say. */
+/** What a chunk is checked against. `patchGrid` 0 or absent: unknown, as from a server that does not say. */
 export type ChunkFacts = Pick<Policy, 'dimensions'> & Partial<Pick<Policy, 'patchGrid'>>;
 
 /**
  * A chunk as `policy` promises it: C actions of the policy's A dimensions, by name and in order, all of it finite.
  *
- * The result is another object. Its `actions` and `normalized` are copies, checked after they were copied, and everything
- * but the numbers in the arrays is frozen: who made the chunk may use its memory again. `keptPatches` and `similarity`,
- * which move nothing, keep their arrays. Never throws anything else than the codes below, whatever `chunk` is.
+ * The result is a new object. Its `actions` and `normalized` are copies, checked after they were copied, and everything
+ * but the numbers in the arrays is frozen, so whoever made the chunk may reuse its memory. `keptPatches` and `similarity`,
+ * which move nothing, keep their arrays. Throws nothing but the codes below, whatever `chunk` is.
  *
  * @param chunk unknown on purpose; `normalized` may be empty, as from a server that does not send it
  * @param from what the error calls it
- * @throws CHUNK_INVALID no object, an array that is missing, of another type or length, other dimensions, more than 4,096
- *   rows, indices that are none; ACTION_NOT_FINITE with row and dimension
+ * @throws CHUNK_INVALID not an object, an array missing or of another type or length, other dimensions, more than 4,096
+ *   rows, impossible indices; ACTION_NOT_FINITE with row and dimension
  */
 export function checkedChunk(chunk: unknown, policy: ChunkFacts, from = 'chunk'): ActionChunk {
   try {
@@ -104,7 +104,7 @@ function checkLength(length: number, wanted: number, name: string): void {
     throw refusal('CHUNK_INVALID', `Expected ${wanted} numbers for ${name}, found ${length}.`);
 }
 
-/** One broken value and none is used: the others come from the same computation. */
+/** One broken value rules out the whole chunk: the others come from the same computation. */
 function checkFinite(values: Float64Array | Float32Array, dimensions: readonly string[], name: string): void {
   for (let i = 0; i < values.length; i++) {
     if (Number.isFinite(values[i])) continue;
@@ -147,7 +147,7 @@ function readIndices(value: unknown, patches: number, name: string): Int32Array 
 
 function readSimilarity(value: unknown, name: string): Float32Array {
   if (!isFloat32Array(value)) throw invalid('a Float32Array', name, value);
-  // 0 times anything but a finite number is NaN, and stays in the sum; four sums do not wait for each other
+  // 0 times anything but a finite number is NaN, which stays in the sum; four sums can be computed in parallel
   let [a, b, c, d] = [0, 0, 0, 0];
   const fours = value.length & ~3;
   for (let i = 0; i < fours; i += 4) {

@@ -3,7 +3,7 @@
  * looked at, what was expected, what was found, and the next step, in that order.
  */
 
-/** Every way to be wrong, one code each. Codes are never reused or renamed. */
+/** Every kind of failure, one code each. Codes are never reused or renamed. */
 export type ErrorCode =
   // files of a checkpoint
   | 'CHECKPOINT_NOT_FOUND'

@@ -1,10 +1,10 @@
 /**
  * The one door for files that somebody else wrote: checkpoints, observations, reports, caches, tokens. Only regular files
- * are opened (a FIFO or a device would block or never end), reads are bounded, and what stands for a file that is not here
- * yet (a Git LFS pointer, a web page, nothing) is called by its name.
+ * are opened (a FIFO or a device would block or never end), reads are bounded, and what stands in for a missing file
+ * (a Git LFS pointer, a web page, nothing) is named in the error.
  *
- * Absent is only a name that is not in its folder. A link to nothing, a folder, a FIFO or a file without permission under
- * that name is there, and refused: what it should have said must not be taken from elsewhere.
+ * A file is absent only when its folder has no such name. A broken link, a folder, a FIFO or an unreadable file of
+ * that name is present, and refused: what it should have said must not be taken from elsewhere.
  */
 
 import { constants } from 'node:fs';
@@ -89,7 +89,7 @@ export async function readRegular(path: string, options: ReadOptions): Promise<B
   try {
     if (size > cap) throw refuse(String(size));
     const parts: Buffer[] = [];
-    // Whatever the size says: a file may grow while it is read, and in /proc all sizes are 0.
+    // The size is not trusted: a file may grow while it is read, and in /proc all sizes are 0.
     for (let total = 0; ; ) {
       const part = Buffer.allocUnsafe(Math.max(size - total, 0) + 4096);
       const { bytesRead } = await handle.read(part, 0, part.length, total);
@@ -166,8 +166,8 @@ export async function readInto(
 }
 
 /**
- * Whether something has this name, whatever it is. The folder it would lie in must be there and readable, so that nothing
- * counts as absent that only cannot be seen.
+ * Whether anything has this name. Its folder must exist and be readable, so that nothing
+ * counts as absent because it cannot be seen.
  *
  * @throws (rejects) `code` when that cannot be told
  */

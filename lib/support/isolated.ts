@@ -1,6 +1,6 @@
 /**
- * Callbacks of users: listeners, loggers, `onEvent`, `onOutput`, progress. They only take note, so nothing that they do ends
- * what tells them: not an exception, not a promise that rejects or never settles, not a value that they return.
+ * Callbacks of users: listeners, loggers, `onEvent`, `onOutput`, progress. They are only informed, so nothing that they do stops
+ * the caller: no exception, no promise that rejects or never settles, no return value.
  */
 
 import { expected } from './options.ts';
@@ -8,13 +8,13 @@ import { expected } from './options.ts';
 /** `code` of the process warning of a callback that failed. */
 export const callbackFailed = 'SEMANTICVLA_CALLBACK_FAILED';
 
-/** Callbacks whose failure was said; also of one that is given to several calls. */
+/** Callbacks that have failed and been warned of; one that is passed to several calls is warned of once. */
 const reported = new WeakSet<object>();
 
 /**
- * `callback` as it may be called anywhere: never throws, returns nothing, waits for nothing. The first failure becomes a
- * process warning with code SEMANTICVLA_CALLBACK_FAILED; the callback is called again all the same, further failures of it
- * are silent. It runs at once, in the middle of the work: one that blocks delays that work, and ends none.
+ * `callback`, made safe to call anywhere: it never throws, returns nothing, waits for nothing. The first failure becomes a
+ * process warning with code SEMANTICVLA_CALLBACK_FAILED; the callback is still called after that, and further failures
+ * are silent. It runs at once, in the middle of the work: a callback that blocks delays that work but does not end it.
  *
  * @param what names it in errors and in the warning, e.g. `onEvent of superviseEngine`
  * @param callback undefined: nothing is called
@@ -34,7 +34,7 @@ export function isolated<A extends readonly unknown[]>(
   return (...args) => {
     try {
       const result: unknown = callback(...args);
-      // a promise, or what says it is one: only looked at, never waited for
+      // a promise or a thenable: its failure is noticed, it is never waited for
       if (result !== undefined) Promise.resolve(result).then(undefined, failed);
     } catch (error) {
       failed(error);
@@ -49,7 +49,7 @@ function warn(what: string, error: unknown): void {
   );
 }
 
-/** Anything can be thrown, also what cannot be shown. */
+/** Anything can be thrown, even a value that cannot be printed. */
 function textOf(error: unknown): string {
   try {
     return String(error instanceof Error ? error.message : error);

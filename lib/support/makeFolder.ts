@@ -30,7 +30,7 @@ export async function makeFolder(path: string, mode = 0o777): Promise<void> {
   }
 }
 
-/** The same, on the spot. */
+/** The same, synchronously. */
 export function makeFolderSync(path: string, mode = 0o777): void {
   const full = resolve(path);
   try {

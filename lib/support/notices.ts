@@ -1,7 +1,7 @@
 /**
  * What a caller should know though nothing failed: a fallback that was taken, a file that looks left over, a cache that was
- * started anew. Said as soon as it is known (`onNotice`), and kept where it can be read later (`notices` of a checkpoint, a
- * policy, an `inspect` report). What would compute something else than was trained is an error, not a notice.
+ * started anew. Reported as soon as it is known (`onNotice`), and kept where it can be read later (`notices` of a checkpoint, a
+ * policy, an `inspect` report). Anything that would compute something other than was trained is an error, not a notice.
  */
 
 import { isolated } from './isolated.ts';
@@ -35,7 +35,7 @@ export interface Notice {
   readonly message: string;
 }
 
-/** Hears notices as soon as they are known. */
+/** Receives notices as soon as they are known. */
 export type OnNotice = (notice: Notice) => void;
 
 /** Where notices go when nobody listens: a warning of the process, on standard error unless that is switched off. */
@@ -43,7 +43,7 @@ export function warn({ code, message }: Notice): void {
   process.emitWarning(message, { type: 'SemanticVlaNotice', code });
 }
 
-/** Says each notice once, at once, and keeps it. */
+/** Reports each notice once, immediately, and keeps it. */
 export class NoticeLog {
   readonly #said: Notice[] = [];
   readonly #onNotice: OnNotice;

@@ -14,7 +14,7 @@ export interface OptionalPackages {
 }
 
 /**
- * Refuses before the work begins whose result could not be drawn. Looks, and loads nothing.
+ * Refuses before work begins whose result could not be drawn. Only looks; loads nothing.
  * @param what needs the packages, as the error begins
  * @throws PACKAGE_UNAVAILABLE one is not installed
  */

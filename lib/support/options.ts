@@ -14,7 +14,7 @@ export function expected(code: ErrorCode, what: string, name: string, value: unk
 }
 
 /**
- * Refuses options that nobody reads. A misspelling would otherwise pass silently, and its default would be used.
+ * Refuses unknown options. A misspelling would otherwise pass silently, and its default would be used.
  * @param known names of all options
  * @param what whose options they are, e.g. `loadPolicy`
  * @throws OPTION_INVALID `given` is no object
@@ -37,7 +37,7 @@ export function checkOptions(given: object, known: readonly string[], what: stri
 }
 
 /**
- * A controller passed in place of its signal, say, could never abort anything.
+ * For instance, a controller passed in place of its signal could never abort anything.
  * @throws OPTION_INVALID
  */
 export function checkSignal(signal: unknown): void {
@@ -101,7 +101,7 @@ function show(value: unknown): string {
   return text.length > longestShown ? `${text.slice(0, longestShown)}...` : text;
 }
 
-/** Never throws: values come from outside, also with a hostile `toJSON` or `toString`. */
+/** Never throws: values come from outside, perhaps with a hostile `toJSON` or `toString`. */
 function render(value: unknown): string {
   switch (typeof value) {
     case 'string':

@@ -1,14 +1,14 @@
-/** Files that this program wrote itself and reads back: who else may have put something there. */
+/** Files that this program wrote itself and reads back, and who else could have changed them. */
 
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { reason } from './fileAccess.ts';
 
-/** Why something is not taken for ours. */
+/** Why a file is not accepted as ours. */
 export interface Foreign {
   readonly expected: string;
   readonly found: string;
-  /** What to do, where that is something else than removing it. */
+  /** What to do about it, unless that is to remove it. */
   readonly next?: string;
 }
 

@@ -1,4 +1,4 @@
-/** What a policy is known by, checked: of a user's module, of an engine's process, of a server. */
+/** The facts that describe a policy, checked: those of a user's module, of an engine's process, of a server. */
 
 import type { Policy } from '../types.ts';
 import { expected } from './options.ts';
@@ -9,7 +9,7 @@ export type PolicyFacts = Pick<
 >;
 
 /**
- * The facts of `policy`, and nothing else of it.
+ * The facts of `policy`, without anything else.
  * @param policy unknown on purpose: a user's module may give anything, and so may a broken engine or server
  * @throws OPTION_INVALID with the first field that is not a policy's
  */

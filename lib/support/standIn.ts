@@ -1,18 +1,18 @@
 /**
- * What stands where a file should be, when a download went wrong, and what a file of another kind is called. Known by the
+ * What stands in for a file when a download went wrong, and the name of a file of another kind. Recognized by the
  * first bytes.
  */
 
 export interface StandIn {
   /** After "found". */
   readonly found: string;
-  /** A sentence: the way out. */
+  /** What to do about it, as a sentence. */
   readonly next: string;
 }
 
 const again = 'Download the file again.';
 
-/** Not the file but a word about it: nothing that any reader takes starts so. null: a file of its own. */
+/** A stand-in for the file: nothing that any reader accepts begins like this. null: a real file. */
 export function standIn(start: Uint8Array): StandIn | null {
   if (start.length === 0) {
     return { found: 'an empty file (truncated, or a download that did not begin)', next: again };
@@ -42,7 +42,7 @@ export function standIn(start: Uint8Array): StandIn | null {
       next: 'Download the file itself: at a hub the address with /resolve/, not /blob/, and a token where it is gated.',
     };
   }
-  // a drawing is what it is, though not what was wanted
+  // an SVG is a real file, though not the one that was wanted
   if (/^<\?xml\b|^<error>/i.test(trimmed) && !/<svg[\s>]/i.test(trimmed)) {
     return { found: 'XML, as storage services answer errors', next: again };
   }

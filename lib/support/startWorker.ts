@@ -14,7 +14,7 @@ export function startWorker(module: string, base: string, name: string): Worker 
   if (!base.endsWith('.ts')) return new Worker(new URL(`${module}.js`, base), options);
   // run from sources (tests): a thread has no module hooks of tsx, so it registers them itself
   const url = JSON.stringify(new URL(`${module}.ts`, base).href);
-  // found from here: the thread's program would look from where the process was started
+  // resolved from here: the thread would resolve it from the process's working directory
   const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'));
   const bootstrap = `import(${tsx}).then(({ register }) => { register(); return import(${url}); })`;
   return new Worker(bootstrap, { ...options, eval: true });

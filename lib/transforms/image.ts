@@ -15,13 +15,13 @@ export interface PreprocessOptions {
   readonly centerCrop: boolean;
   /** JPEG round trip before the resize, as in the training data. */
   readonly jpeg: boolean;
-  /** CPU threads at work, >= 1. */
+  /** Number of CPU threads, >= 1. */
   readonly threads: number;
   /** Names of the frames in error messages, e.g. the cameras'; default: `0`, `1`, .. */
   readonly names?: readonly string[];
 }
 
-/** One frame's way through the preprocessing. */
+/** The steps of one frame through the preprocessing. */
 export interface PreprocessSteps {
   /** [224, 224, 3] RGB after JPEG and Lanczos; absent when the frame has that size already (then neither is applied). */
   readonly resized?: Uint8Array;
@@ -61,7 +61,7 @@ export async function preprocessTimed(
 }
 
 /**
- * The same, each step kept, one entry a frame.
+ * The same with every intermediate step, one entry per frame.
  *
  * @throws (rejects) as `preprocessImages`
  */
@@ -115,7 +115,7 @@ function run(
 }
 
 function checkOptions({ imageSize, threads, centerCrop, jpeg }: PreprocessOptions): void {
-  // Caps far above any policy or machine: a bigger number is a mistake, and memory must not follow it.
+  // Limits far above any policy or machine: a bigger number is a mistake that must not allocate memory.
   const checks = [
     ['imageSize', imageSize, 4096],
     ['threads', threads, 256],

@@ -1,11 +1,11 @@
-/** Is a camera frame one? Checked before anything is computed; never reads the pixels, so the cost does not grow with them. */
+/** Checks camera frames before anything is computed. Never reads the pixels, so the cost does not grow with them. */
 
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame } from '../types.ts';
 
 /**
- * Frames beyond this many pixels are refused: an 8192 x 8192 frame is 201 MB. Cameras of robots stay far below; what
- * lies above is a wrong width or height.
+ * Frames beyond this many pixels are refused: an 8192 x 8192 frame is 201 MB. Robots' cameras stay far below; anything
+ * above is a wrong width or height.
  */
 export const maxFramePixels = 8192 * 8192;
 
@@ -57,7 +57,7 @@ function layoutInWords(shape: readonly number[]): string {
 }
 
 /**
- * For readers that know the sizes before there are pixels.
+ * For readers that know the size before they have pixels.
  * @throws IMAGE_TOO_LARGE
  */
 export function checkFrameSize(width: number, height: number, name: string): void {

@@ -88,7 +88,7 @@ export function encodePrompt(
  */
 export function encodeText(tokenizers: Tokenizers, prompt: string, limits: PromptLimits): EncodedPrompt {
   const { llama, siglip } = tokenizers;
-  // So that a sentence of megabytes costs nothing; where it matters, the count below is exact.
+  // Rejects a sentence of megabytes cheaply; the exact count follows below.
   const atLeast = Math.ceil(prompt.length / llama.longestPiece);
   if (atLeast > limits.promptTokens) {
     throw tooLong(prompt, `at least ${atLeast}`, limits.promptTokens, 'language model');

@@ -5,7 +5,7 @@ import type { PolicyConfig } from '../../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import type { Tokenizers } from './tokenizers.ts';
 
-/** What the reference's code has as numbers (docs/model.md, Input 2): `</s>` stops, and a prompt ends with the space `▁`. */
+/** Ids that the reference's code has as numbers (docs/model.md, Input 2): `</s>` stops, and a prompt ends with the space `▁`. */
 const llamaIds = { beginId: ['<s>', 1], endId: ['</s>', 2], spaceId: ['▁', 29_871] } as const;
 const siglipEndId = 1;
 

@@ -11,9 +11,9 @@ import { resolvePlatform } from '../../lib/policy/platform.ts';
 import { policySizes } from '../../lib/policy/policyParts.ts';
 import { goldenCheckpoint } from '../../test/helpers/golden.ts';
 import {
+  type GoldenName,
   type GoldenSample,
   goldenCase,
-  goldenNames,
   goldenOptions,
   goldenRoot,
   maxAbsDifference,
@@ -37,9 +37,9 @@ type NoisySample = GoldenSample & { readonly bf16_forced_selection_vs_fp32_max_a
 const noiseFactor = 3;
 const unstatedNoise = 0.05;
 
-export async function measureGoldens(): Promise<GoldenRow[]> {
+export async function measureGoldens(names: readonly GoldenName[]): Promise<GoldenRow[]> {
   const rows: GoldenRow[] = [];
-  for (const name of goldenNames) {
+  for (const name of names) {
     await using policy = await loadPolicy(await goldenCheckpoint(name), {
       ...goldenOptions[name],
       backend: 'tensorrt',

@@ -10,13 +10,15 @@ import { findMachine } from '../../lib/engine/openTensorRt.ts';
 import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
 import { twinSpec } from '../../lib/engine/twin.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
+import type { GoldenName } from '../../test/helpers/goldenCase.ts';
 import { type GoldenRow, type LatencyRow, measureGoldens, measureLatency } from './measure.ts';
 
 export type StepRequest =
-  | { readonly step: 'device' | 'goldens' }
+  | { readonly step: 'device' }
+  | { readonly step: 'goldens'; readonly names: readonly GoldenName[] }
   | { readonly step: 'checkpoint'; readonly work: string }
   | {
-      readonly step: 'latency' | 'baked';
+      readonly step: 'first' | 'latency' | 'baked';
       /** Where checkpoints are made and kept. */
       readonly work: string;
       readonly warmUps: number;
@@ -41,9 +43,16 @@ async function run(request: StepRequest): Promise<StepResult> {
       };
     }
     case 'goldens':
-      return { goldens: await measureGoldens() };
+      return { goldens: await measureGoldens(request.names) };
     case 'checkpoint':
       return { checkpoint: await synthesized('libero', request.work) };
+    case 'first': {
+      findMachine({});
+      const checkpoint = await synthesized('twin', request.work);
+      return {
+        latency: await measureLatency({ ...request, checkpoint, weights: 'bound', label: 'few layers' }),
+      };
+    }
     case 'latency': {
       findMachine({});
       const checkpoint = await synthesized('libero', request.work);

@@ -229,6 +229,8 @@ export interface NativeStepResult {
   readonly d2hMs: number;
   /** This call prepared its shapes, or captured them anew. */
   readonly isFirst: boolean;
+  /** Why the session runs without a CUDA graph that was asked for; empty but for the first such call. */
+  readonly captureFailure: string;
   readonly layers: NativeLayers;
   /** Of a call that asked: the image input as the device made it of frames. */
   readonly images?: Uint8Array;
@@ -429,7 +431,10 @@ let loaded: NativeAddon | undefined;
 export function loadAddon(): NativeAddon {
   if (loaded === undefined) {
     try {
-      loaded = createRequire(import.meta.url)(addonPath()) as NativeAddon;
+      const addon = createRequire(import.meta.url)(addonPath()) as NativeAddon;
+      const lacking = Object.keys(nativeKeys).find((name) => !(name in addon));
+      if (lacking !== undefined) throw new Error(`one of older sources, without ${lacking}`);
+      loaded = addon;
     } catch (cause) {
       throw notBuilt(cause);
     }

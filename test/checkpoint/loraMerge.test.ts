@@ -29,6 +29,7 @@ import { readSafetensors } from '../../lib/checkpoint/safetensors.ts';
 import { readTorchArchive } from '../../lib/checkpoint/torchArchive.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
 import { goldenCheckpoint, goldenCopy, scratchFolder } from '../helpers/golden.ts';
+import { externalMemoryAddon } from '../runtime/fakeTensorRt.ts';
 import { editArchive, editJson, errorOf, fileNamed, filled } from './editCheckpoint.ts';
 
 const test = suite('LoRA merge');
@@ -194,6 +195,11 @@ test('without the addon the merge is refused by its code, and a checkpoint that 
     }).stdout.trim();
   assert.is(answer(), 'ADDON_NOT_BUILT');
   assert.equal(readdirSync(cacheDir), []);
+  // built before the merge was the addon's
+  mkdirSync(join(folder, 'build/Release'), { recursive: true });
+  writeFileSync(join(folder, 'build/Release/semanticvla.node'), readFileSync(externalMemoryAddon()));
+  assert.is(answer(), 'ADDON_NOT_BUILT');
+  rmSync(join(folder, 'build'), { recursive: true });
   symlinkSync(join(root, 'build'), join(folder, 'build'));
   assert.is(answer(), 'false');
   unlinkSync(join(folder, 'build'));

@@ -38,7 +38,7 @@ import type { WeightMaking } from './weightBlocks.ts';
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
  * links. Only headers and small tensors are read; merged and rounded weights are written to the cache the first time.
  *
- * Throws SemanticVlaError with the codes under "files of a checkpoint" in ../errors.ts, or the signal's reason.
+ * Throws SemanticVlaError with the codes under "files of a checkpoint" in ../support/errors.ts, or the signal's reason.
  */
 export async function openCheckpoint(dir: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions(dir, options);

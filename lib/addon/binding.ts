@@ -229,6 +229,8 @@ export interface NativeStepResult {
   readonly d2hMs: number;
   /** This call prepared its shapes, or captured them anew. */
   readonly isFirst: boolean;
+  /** Why the session runs without a CUDA graph that was asked for; empty but for the first such call. */
+  readonly captureFailure: string;
   readonly layers: NativeLayers;
   /** Of a call that asked: the image input as the device made it of frames. */
   readonly images?: Uint8Array;

@@ -1,6 +1,7 @@
 /** What this machine has of NVIDIA's stack: card, driver, TensorRT, and CUDA, which only compiling needs. Never an error. */
 
 import { basename, join } from 'node:path';
+import { missingBuilderResource } from '../engine/builderResource.ts';
 import { type GpuFacts, readGpus } from '../profile/machine/nvidiaSmi.ts';
 import type { Parsed } from '../profile/machine/parsed.ts';
 import { packageCommand } from '../support/packageCommand.ts';
@@ -63,7 +64,21 @@ interface Card {
   readonly found: string;
   /** null: the card is there and its driver is not. */
   readonly driver: string | null;
+  /** Compute capability (87); null: not told. */
+  readonly capability: number | null;
 }
+
+/** `8.9` -> 89 */
+function capabilityOf(text: string | null | undefined): number | null {
+  const parts = /^(\d+)\.(\d)$/.exec(text ?? '');
+  return parts === null ? null : 10 * Number(parts[1]) + Number(parts[2]);
+}
+
+/** By the board's name, since a Jetson's driver does not tell. */
+const jetsonCapabilities = [
+  [/Orin/, 87],
+  [/Thor/, 110],
+] as const;
 
 /** `NVIDIA GeForce RTX 4090, 24564 MiB, SM 8.9`, without what the GPU does not tell. */
 function gpuInWords(gpu: Parsed<GpuFacts>): string {
@@ -80,7 +95,8 @@ function findCard(probe: Probe): Card | null {
   const jetson = jetsonRelease(probe);
   if (jetson !== null) {
     const model = probe.readText('/proc/device-tree/model')?.replace(/\0/g, '').trim() ?? 'Jetson';
-    return { found: model, driver: jetson };
+    const capability = jetsonCapabilities.find(([name]) => name.test(model))?.[1] ?? null;
+    return { found: model, driver: jetson, capability };
   }
   const gpus = readGpus(probe);
   if (gpus.length > 0) {
@@ -88,14 +104,18 @@ function findCard(probe: Probe): Card | null {
     return {
       found: gpus.map(gpuInWords).join('; '),
       driver: drivers.find((driver) => driver !== null) ?? 'unknown version',
+      // the one that a policy takes
+      capability: capabilityOf('value' in gpus[0]! ? gpus[0].value.computeCapability : null),
     };
   }
   const module = probe.readText('/proc/driver/nvidia/version');
   if (module !== null) {
     const driver = /Kernel Module\D*([\d.]+)/.exec(module)?.[1] ?? 'unknown version';
-    return { found: 'NVIDIA GPU (nvidia-smi does not answer)', driver };
+    return { found: 'NVIDIA GPU (nvidia-smi does not answer)', driver, capability: null };
   }
-  return hasNvidiaPciDevice(probe) ? { found: 'NVIDIA GPU on the PCI bus', driver: null } : null;
+  return hasNvidiaPciDevice(probe)
+    ? { found: 'NVIDIA GPU on the PCI bus', driver: null, capability: null }
+    : null;
 }
 
 const noGpu = 'none; the CPU runtime is used';
@@ -109,6 +129,11 @@ export function checkGpu(probe: Probe): Check[] {
     found === null
       ? { name, status: 'absent', found: missing, fix: card === null ? null : fix }
       : { name, status: 'ok', found, fix: null };
+  const state = probe.tensorRt();
+  const lacks =
+    'found' in state && card !== null && card.capability !== null
+      ? missingBuilderResource(state.found, card.capability, probe)
+      : null;
   const jetpack = 'sudo apt-get install -y nvidia-jetpack';
   return [
     check('GPU', card?.found ?? null, noGpu, null),
@@ -119,6 +144,6 @@ export function checkGpu(probe: Probe): Check[] {
       `libcudart not visible; only \`${packageCommand('npm run build:native')}\` needs a toolkit`,
       jetson ? jetpack : 'sudo apt-get install -y nvidia-cuda-toolkit',
     ),
-    ...checkTensorRt(probe.tensorRt(), card !== null, jetson),
+    ...checkTensorRt(state, card !== null, jetson, lacks),
   ];
 }

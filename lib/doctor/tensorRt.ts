@@ -35,8 +35,17 @@ function installation(code: ErrorCode, isJetson: boolean): string {
   }
 }
 
-/** `TensorRT` and `TensorRT module`. `hasCard`: without a GPU nothing is to be installed. */
-export function checkTensorRt(state: TensorRtState, hasCard: boolean, isJetson: boolean): Check[] {
+/**
+ * `TensorRT` and `TensorRT module`. `hasCard`: without a GPU nothing is to be installed.
+ *
+ * @param lacks what its builder misses to build for the card (builderResource.ts); null: nothing
+ */
+export function checkTensorRt(
+  state: TensorRtState,
+  hasCard: boolean,
+  isJetson: boolean,
+  lacks: string | null = null,
+): Check[] {
   const absent = (name: string, found: string, fix: string): Check => ({
     name,
     status: 'absent',
@@ -48,7 +57,13 @@ export function checkTensorRt(state: TensorRtState, hasCard: boolean, isJetson: 
     const { family, version, library, source, module, hasKernels } = state.found;
     const name = family === 'rtx1' ? 'TensorRT-RTX ' : '';
     return [
-      ok('TensorRT', `${name}${version}, ${library} (${source})`),
+      lacks === null
+        ? ok('TensorRT', `${name}${version}, ${library} (${source})`)
+        : absent(
+            'TensorRT',
+            `${version} builds no engine: ${lacks}`,
+            `sudo apt-get install -y --reinstall libnvinfer${version.split('.', 1)[0]}   # where apt installed it`,
+          ),
       hasKernels
         ? ok('TensorRT module', `${module}, with kernels`)
         : absent(

@@ -98,6 +98,10 @@ function failed(
 
 /** The next step for failures whose own message does not help. */
 function advice(tensorRt: FoundTensorRt, options: EngineOptions, reason: string): string {
+  const resource = /libnvinfer_builder_resource\S*\.so[.\d]*/.exec(reason)?.[0].replace(/\.$/, '');
+  if (resource !== undefined) {
+    return `${resource} is part of this version's package (apt: libnvinfer${tensorRt.version.split('.', 1)[0]}; pip: tensorrt-cu12-libs or tensorrt-cu13-libs of NVIDIA's index): put it beside ${tensorRt.library}.`;
+  }
   if (tensorRt.family !== 'rtx1' && /did not create a builder/.test(reason)) {
     return 'TensorRT builds on the GPU that will run the engine, and needs its driver: check nvidia-smi. Without a GPU, TensorRT-RTX builds: pip install tensorrt-rtx-cu13-libs, then --tensorrt with its folder and --target.';
   }

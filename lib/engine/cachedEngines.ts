@@ -7,6 +7,7 @@ import type { Progress } from '../checkpoint/checkpoint.ts';
 import { externalFiles, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
 import type { OnNotice } from '../support/notices.ts';
 import type { PlanAudit } from './auditPlan.ts';
+import { requireBuilderResource } from './builderResource.ts';
 import { buildPolicyEngines, type PolicyEngines } from './buildPolicyEngines.ts';
 import { canonicalJson, type EngineIdentity, sha256, sha256File } from './cacheKey.ts';
 import type { CachedEngine, EngineCache } from './engineCache.ts';
@@ -34,6 +35,8 @@ export interface CachedEnginesOptions {
   readonly targets: readonly number[];
   /** Capability and name of the device at hand: plans tuned on it belong to it. Empty when `targets` are named. */
   readonly device: string;
+  /** Of the device at hand (87); absent when `targets` are named. */
+  readonly capability?: number;
   readonly optimizationLevel?: number | null;
   readonly workspaceBytes?: number | null;
   /** `off`, or a file; default: in the cache folder (timings.ts). */
@@ -113,6 +116,7 @@ async function buildWithTimings(
   architecture: Architecture,
   options: CachedEnginesOptions,
 ): Promise<PolicyEngines> {
+  if (options.capability !== undefined) requireBuilderResource(options.tensorRt, options.capability);
   const timings = await Timings.open(options);
   const engines = await buildPolicyEngines(
     architecture,

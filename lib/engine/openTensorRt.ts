@@ -19,6 +19,7 @@ import { TensorRtSession, type TensorRtSessionOptions, translate } from '../runt
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { OnNotice } from '../support/notices.ts';
+import { present } from '../support/options.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import {
@@ -99,7 +100,14 @@ export function engineOptions(
   options: Pick<TensorRtOptions, 'precision' | 'weights'>,
 ): Pick<
   CachedEnginesOptions,
-  'precision' | 'weights' | 'promptLength' | 'targets' | 'device' | 'optimizationLevel' | 'workspaceBytes'
+  | 'precision'
+  | 'weights'
+  | 'promptLength'
+  | 'targets'
+  | 'device'
+  | 'capability'
+  | 'optimizationLevel'
+  | 'workspaceBytes'
 > {
   const recipes = recipeNames()
     .map(readRecipe)
@@ -117,6 +125,7 @@ export function engineOptions(
     promptLength: recipe.promptLength,
     targets: tensorRt.family === 'rtx1' ? [device.capability] : [],
     device: `sm_${device.capability} ${device.name}`,
+    capability: device.capability,
     optimizationLevel: recipe.optimizationLevel,
     workspaceBytes: recipe.workspaceBytes,
   };
@@ -176,7 +185,7 @@ async function openSession(
       device: options.device ?? 0,
       graphs: options.graphs ?? true,
       ...(kernels === null ? {} : { keepKernels: (compiled) => kernels.keep(compiled) }),
-      ...(options.onLayers === undefined ? {} : { onLayers: options.onLayers }),
+      ...present({ onLayers: options.onLayers, onNotice: build.onNotice }),
       ...hooks(options),
     });
   } finally {

@@ -26,6 +26,7 @@ import { floatTypeOf, type WeightBinding } from '../graph/onnxModel.ts';
 import { orAborted, whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
+import type { OnNotice } from '../support/notices.ts';
 import type {
   FrameInput,
   InstructionInput,
@@ -70,6 +71,8 @@ export interface TensorRtSessionOptions {
   /** Called once, while the session closes; what it throws does not disturb the closing. */
   readonly keepKernels?: (kernels: CompiledKernels) => Promise<void>;
   readonly onProgress?: (progress: Progress) => void;
+  /** What costs time and nothing else; once each. */
+  readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
 
@@ -243,6 +246,7 @@ export class TensorRtSession implements Session {
       throw error;
     });
     this.#options.onLayers?.('policy', result.layers, result.deviceMs);
+    if (result.captureFailure !== '') this.#tellNoGraph(result.captureFailure);
     const outputs = new Map(result.outputs.map((output) => [output.name, output.data]));
     const sampled = towerNames.toReversed().find((tower) => outputs.has(names.keptPatches(tower)));
     return {
@@ -252,6 +256,16 @@ export class TensorRtSession implements Session {
       timings: { policy: performance.now() - start, ...timingsOf(result) },
       ...(result.images === undefined ? {} : { images: result.images }),
     };
+  }
+
+  #tellNoGraph(reason: string): void {
+    isolated(
+      'onNotice',
+      this.#options.onNotice,
+    )({
+      code: 'GRAPH_NOT_CAPTURED',
+      message: `${this.label}: expected to capture a chunk as a CUDA graph, found: ${reason}. Chunks are the same and take longer to start, since each is put on the GPU layer by layer; graphs: false (--no-cuda-graphs) does not try.`,
+    });
   }
 
   #idOf(instruction: InstructionState): number {

@@ -19,6 +19,8 @@ export type NoticeCode =
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
   | 'FILM_ABSENT'
+  // a session: costs time and nothing else
+  | 'GRAPH_NOT_CAPTURED'
   // an engine cache: costs time and nothing else
   | 'TIMING_CACHE_RENEWED'
   | 'TIMING_CACHE_NOT_KEPT'

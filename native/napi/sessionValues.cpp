@@ -232,6 +232,7 @@ Napi::Object fromStep(Napi::Env env, const runtime::StepResult& result) {
   object.Set("computeMs", result.computeMs);
   object.Set("d2hMs", result.d2hMs);
   object.Set("isFirst", result.isFirst);
+  object.Set("captureFailure", result.captureFailure);
   object.Set("layers", fromLayers(env, result.layers));
   if (!result.images.empty()) {
     Napi::Uint8Array images = Napi::Uint8Array::New(env, result.images.size());

@@ -133,6 +133,10 @@ class CudaDevice final : public Device {
     const CUresult result = driver_.graphInstantiate(&executable, graph, 0);
     driver_.graphDestroy(graph);
     check(driver_, result, "cuGraphInstantiate");
+    // now, in the call that prepares anyway; else the first launch pays for it
+    const CUresult uploaded = driver_.graphUpload(executable, stream);
+    if (uploaded != CUDA_SUCCESS) driver_.graphExecDestroy(executable);
+    check(driver_, uploaded, "cuGraphUpload");
     return executable;
   }
   void dropCapture(Stream stream) noexcept override {

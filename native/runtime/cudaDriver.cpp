@@ -66,6 +66,7 @@ CudaDriver openDriver() {
   names.find(driver.eventSynchronize, "cuEventSynchronize");
   names.find(driver.eventElapsedTime, "cuEventElapsedTime");
   names.find(driver.graphInstantiate, "cuGraphInstantiateWithFlags");
+  names.find(driver.graphUpload, "cuGraphUpload");
   names.find(driver.graphLaunch, "cuGraphLaunch");
   names.find(driver.graphExecDestroy, "cuGraphExecDestroy");
   names.find(driver.graphDestroy, "cuGraphDestroy");

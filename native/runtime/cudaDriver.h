@@ -40,6 +40,7 @@ struct CudaDriver {
   CUresult (*eventSynchronize)(CUevent);
   CUresult (*eventElapsedTime)(float*, CUevent, CUevent);
   CUresult (*graphInstantiate)(CUgraphExec*, CUgraph, unsigned long long);
+  CUresult (*graphUpload)(CUgraphExec, CUstream);
   CUresult (*graphLaunch)(CUgraphExec, CUstream);
   CUresult (*graphExecDestroy)(CUgraphExec);
   CUresult (*graphDestroy)(CUgraph);

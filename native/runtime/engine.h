@@ -37,11 +37,14 @@ class Context {
   /// Sizes of every dynamic input; after it the sizes of outputs are known.
   virtual void setInputDims(const std::map<std::string, Dims>& dims) = 0;
   virtual Dims dims(const std::string& tensor) const = 0;
-  /// Bytes of scratch memory at these sizes.
+  /// Bytes of scratch memory at these sizes; 0 where the runtime does not tell.
   virtual size_t scratchBytes() = 0;
   virtual void setScratch(void* memory, size_t bytes) = 0;
   virtual void bind(const std::string& tensor, void* memory) = 0;
   virtual void enqueue(Stream stream) = 0;
+  /// Whether the work of `enqueue` can be captured as a graph; true where the runtime cannot be
+  /// asked.
+  virtual bool isCapturable(Stream) const { return true; }
   /// From now on every `enqueue` waits for the device and times each layer. Not within captures.
   virtual void watchLayers() = 0;
   /// Of the runs since the last call, in order.

@@ -135,18 +135,21 @@ bool Step::run(bool capture) {
     return false;
   }
   enqueue(false);
-  if (!capture) return std::exchange(isFirst_, false);
+  if (!capture || !captureFailure_.empty()) return std::exchange(isFirst_, false);
   // The first run may allocate and compile; it must be over before the capture, which allows
   // neither.
   device.synchronize(parts_.stream);
+  isFirst_ = false;
+  if (!context_->isCapturable(parts_.stream)) {
+    captureFailure_ = "TensorRT says that it cannot be captured at these sizes";
+    return true;
+  }
   try {
     captureRun();
   } catch (const Failure& failure) {
-    throw Failure(failure.kind,
-                  std::string("capturing the run as a CUDA graph (graphs: false, or "
-                              "--no-cuda-graphs, runs without): ") +
-                      failure.what(),
-                  failure.needed, failure.free);
+    captureFailure_ = failure.what();
+    // The run before it left its outputs. A broken context fails here, and the session with it.
+    device.synchronize(parts_.stream);
   }
   return true;
 }

@@ -86,12 +86,14 @@ class Step {
   /// `inputs` (pinned, laid out as in the shapes, then the frames) to the device.
   void upload(const uint8_t* inputs, size_t bytes);
   /// The first run is not captured, as TensorRT requires after a change of shapes; then, with
-  /// `capture`, it is captured and the graph is launched from then on.
+  /// `capture`, it is captured and the graph is launched from then on. Where the capture fails and
+  /// the device still answers, later runs are not captured either.
   /// @returns whether this call did one-time work: the first run or the capture
   bool run(bool capture);
   /// Of the runs since the last call; empty unless layers are watched.
   std::vector<LayerTime> takeLayers();
-  bool isCaptured() const { return graph_.get() != nullptr; }
+  /// Why there is no graph though one was asked for; empty: there is, or none was.
+  const std::string& captureFailure() const { return captureFailure_; }
   size_t inputBytes() const { return inputBytes_; }
   /// The scratch memory has moved: a graph captured with its address is void, and the next run is
   /// not captured.
@@ -118,6 +120,7 @@ class Step {
   DeviceBuffer output_;
   PinnedBuffer outputHost_;
   Owned<Graph> graph_;
+  std::string captureFailure_;
   uint64_t boundState_ = 0;
   bool isFirst_ = true;
 };

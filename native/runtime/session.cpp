@@ -12,6 +12,8 @@ namespace semanticvla::runtime {
 
 namespace {
 
+constexpr size_t kLeastScratch = 1 << 20;
+
 [[noreturn]] void refuse(const std::string& message) {
   throw Failure(FailureKind::kRequest, message);
 }
@@ -112,6 +114,17 @@ void Session::requireOpen() const {
   if (!broken_.empty()) throw Failure(FailureKind::kDevice, broken_);
 }
 
+/// What broke the CUDA context is repeated by every call after it; what was only refused is not.
+bool Session::answers() noexcept {
+  try {
+    parts_.device->makeCurrent();
+    parts_.device->synchronize(stream_.get());
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 template <typename Body>
 auto Session::guarded(Body body) -> decltype(body()) {
   requireOpen();
@@ -119,7 +132,7 @@ auto Session::guarded(Body body) -> decltype(body()) {
     parts_.device->makeCurrent();
     return body();
   } catch (const Failure& failure) {
-    if (failure.kind == FailureKind::kDevice) {
+    if (failure.kind == FailureKind::kDevice && !answers()) {
       broken_ = std::string(failure.what()) + "; the session cannot go on and must be opened again";
     }
     throw;
@@ -351,6 +364,9 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs, bool returnsImages)
     result.computeMs = device.milliseconds(uploaded_.get(), computed_.get());
     result.d2hMs = device.milliseconds(computed_.get(), end_.get());
   }
+  if (!step.captureFailure().empty() && !std::exchange(hasToldCapture_, true)) {
+    result.captureFailure = step.captureFailure();
+  }
   result.layers = step.takeLayers();
   for (const auto& [name, tensor] : step.outputs().tensors) {
     const uint8_t* bytes = step.outputBytes() + tensor.offset;
@@ -407,6 +423,8 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs) {
 }
 
 void Session::growScratch(size_t bytes) {
+  // TensorRT refuses no memory at all, and an engine that asks for none may want some when it runs
+  if (bytes == 0) bytes = kLeastScratch;
   if (scratch_.bytes() >= bytes) return;
   // free the old one first: both may not fit
   scratch_.reset();

@@ -88,6 +88,8 @@ struct StepResult {
   double enqueueMs = 0;
   /// This call prepared or captured its shapes, so its times are not typical.
   bool isFirst = false;
+  /// Of the session's first call that wanted a CUDA graph and runs without: why.
+  std::string captureFailure;
   /// With `watchesLayers`.
   std::vector<LayerTime> layers;
   /// If the call had frames and asked for it: the image input as the device made it.
@@ -113,8 +115,8 @@ struct PreparedState {
 };
 
 /// Two engines with their weights on one device. Everything but `stage` and `refusesFrames` is for
-/// one thread. Calls throw Failure; after a kDevice failure every later call repeats it, since a
-/// broken CUDA context stays broken.
+/// one thread. Calls throw Failure; after a kDevice failure that broke the CUDA context every later
+/// call repeats it, since such a context stays broken.
 class Session {
  public:
   /// Acquires everything it needs, or releases it all and throws.
@@ -154,6 +156,7 @@ class Session {
   void open(SessionRequest& request);
   void checkPlans() const;
   void requireOpen() const;
+  bool answers() noexcept;
   template <typename Body>
   auto guarded(Body body) -> decltype(body());
   PreparedState prepareState(const std::vector<HostTensor>& inputs);
@@ -194,6 +197,7 @@ class Session {
   size_t keptSteps_ = 0;
   uint64_t nextState_ = 1;
   std::string broken_;
+  bool hasToldCapture_ = false;
   std::atomic<bool> isClosed_{false};
 };
 

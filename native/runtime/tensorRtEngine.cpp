@@ -2,6 +2,7 @@
 
 #include <NvInferRuntime.h>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -106,6 +107,8 @@ struct Shared {
   std::unique_ptr<nvinfer1::IRuntime> runtime;
   std::unique_ptr<nvinfer1::ICudaEngine> engine;
 #ifdef TRT_MAJOR_RTX
+  /// Made the cache, and ends after it.
+  std::unique_ptr<nvinfer1::IRuntimeConfig> cacheConfig;
   /// Used by all contexts, and outlives them.
   std::unique_ptr<nvinfer1::IRuntimeCache> kernels;
 #endif
@@ -157,6 +160,17 @@ struct OwnedContext {
   std::unique_ptr<nvinfer1::IExecutionContext> context;
 };
 
+/// Asked of the contexts that can tell: TensorRT-RTX's.
+template <typename Executed>
+auto isCapturableBy(const Executed& context, Stream stream, int)
+    -> decltype(context.isStreamCapturable(stream)) {
+  return context.isStreamCapturable(stream);
+}
+template <typename Executed>
+bool isCapturableBy(const Executed&, Stream, long) {
+  return true;
+}
+
 class TensorRtContext final : public Context {
  public:
   TensorRtContext(std::shared_ptr<Shared> shared, OwnedContext owned)
@@ -185,7 +199,13 @@ class TensorRtContext final : public Context {
     }
     return sizes;
   }
-  size_t scratchBytes() override { return context_->updateDeviceMemorySizeForShapes(); }
+  size_t scratchBytes() override {
+    const size_t bytes = context_->updateDeviceMemorySizeForShapes();
+    // 0: "an error occurred"; then what the largest shapes of any profile need
+    return bytes > 0 ? bytes
+                     : static_cast<size_t>(
+                           std::max<int64_t>(shared_->engine->getDeviceMemorySizeV2(), 0));
+  }
   void setScratch(void* memory, size_t bytes) override {
     context_->setDeviceMemoryV2(memory, static_cast<int64_t>(bytes));
   }
@@ -198,6 +218,7 @@ class TensorRtContext final : public Context {
     if (!context_->enqueueV3(stream))
       shared_->fail(FailureKind::kDevice, "TensorRT did not run the engine");
   }
+  bool isCapturable(Stream stream) const override { return isCapturableBy(*context_, stream, 0); }
   void watchLayers() override {
     context_->setEnqueueEmitsProfile(true);
     context_->setProfiler(&profiler_);
@@ -288,7 +309,9 @@ class TensorRtEngine final : public Engine {
   /// with a cache, only once.
   void useKernels(nvinfer1::IRuntimeConfig& config) {
     if (shared_->kernels == nullptr) {
-      shared_->kernels.reset(config.createRuntimeCache());
+      shared_->cacheConfig.reset(shared_->engine->createRuntimeConfig());
+      if (shared_->cacheConfig == nullptr) return;
+      shared_->kernels.reset(shared_->cacheConfig->createRuntimeCache());
       if (shared_->kernels == nullptr) return;
       const std::vector<uint8_t> given = std::exchange(shared_->given, {});
       if (!given.empty() && !shared_->kernels->deserialize(given.data(), given.size())) {

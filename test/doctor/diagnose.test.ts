@@ -126,6 +126,35 @@ test('a desktop card with everything', () => {
   assert.match(doctorText(report), /^ok +backend tensorrt +can predict$/m);
 });
 
+test('a TensorRT whose builder has nothing for the card: what is missing, on a desktop and on an Orin', () => {
+  const split = {
+    found: { ...('found' in orin ? orin.found : assert.unreachable()), version: '10.16.2.10' },
+  } as TensorRtState;
+  const here = (names: readonly string[]) => ({ '/usr/lib': names });
+  const ptx = 'libnvinfer_builder_resource_ptx.so.10.16.2';
+  const own = (arch: number) => `libnvinfer_builder_resource_sm${arch}.so.10.16.2`;
+  const desktop = { commands: { 'nvidia-smi': smi([rtx4090]), ldconfig }, tensorRt: split };
+  const board = {
+    files: {
+      '/etc/nv_tegra_release': '# R39 (release), REVISION: 2.0, GCID: 1',
+      '/proc/device-tree/model': 'NVIDIA Jetson AGX Orin Developer Kit\0',
+    },
+    tensorRt: split,
+  };
+  for (const [one, arch] of [
+    [desktop, 89],
+    [board, 86],
+  ] as const) {
+    const lacking = diagnose({ probe: machine({ ...one, folders: here([ptx]) }) });
+    const row = lacking.checks.find(({ name }) => name === 'TensorRT')!;
+    assert.is(row.status, 'absent');
+    assert.ok(row.found.includes(`expected ${own(arch)} beside /usr/lib/libnvinfer.so.10`), row.found);
+    assert.match(row.fix!, /--reinstall libnvinfer10/);
+    const whole = diagnose({ probe: machine({ ...one, folders: here([ptx, own(arch)]) }) });
+    assert.match(found(whole, 'TensorRT'), /^10\.16\.2\.10, /);
+  }
+});
+
 test('nvidia-smi: several cards, warnings, fields that a driver does not know, cells that say nothing', () => {
   const gpu = (...gpus: Parameters<typeof smi>): [string, string] => {
     const report = diagnose({ probe: machine({ commands: { 'nvidia-smi': smi(...gpus) } }) });

@@ -13,9 +13,11 @@ import {
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { missingBuilderResource, requireBuilderResource } from '../../lib/engine/builderResource.ts';
 import { findParser, findTensorRt, locate } from '../../lib/engine/findTensorRt.ts';
 import { type PlaceOptions, tensorRtPlaces } from '../../lib/engine/tensorRtPlaces.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
+import { machineProbe } from '../../lib/support/machineProbe.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 
 const find = suite('engine/findTensorRt');
@@ -208,6 +210,57 @@ find('the parser: missing it is said; RTX gets a folder of links with the name t
   writeFileSync(join(dirname(full), 'libnvonnxparser.so.10'), '');
   assert.is(findParser({ family: 'trt10', library: full }), join(dirname(full), 'libnvonnxparser.so.10'));
   assert.not.ok(existsSync(join(dirname(full), 'libnvinfer.so')));
+});
+
+/** Of TensorRT 10.16.2, beside libraries of these names; `env`: LD_LIBRARY_PATH. */
+function lacking(capability: number, names: readonly string[], more: readonly string[] = []): string | null {
+  const place = folder();
+  const library = join(place, 'libnvinfer.so.10');
+  const elsewhere = folder();
+  for (const name of ['libnvinfer.so.10', ...names]) writeFileSync(join(place, name), '');
+  for (const name of more) writeFileSync(join(elsewhere, name), '');
+  const env = { LD_LIBRARY_PATH: elsewhere };
+  const found = { family: 'trt10', version: '10.16.2.10', library } as const;
+  return missingBuilderResource(found, capability, { ...machineProbe, env });
+}
+const resource = (part: string, release = '10.16.2'): string =>
+  `libnvinfer_builder_resource${part}.so.${release}`;
+
+find('the builder’s resource: whole, or one an architecture, also where the loader looks', () => {
+  assert.is(lacking(90, [resource('')]), null);
+  const split = ['_ptx', '_sm75', '_sm80', '_sm86', '_sm89', '_sm90', '_sm100', '_sm110', '_sm120'].map(
+    (part) => resource(part),
+  );
+  // 87 is Orin, and takes that of 86
+  for (const capability of [75, 80, 86, 87, 89, 90, 100, 110, 120])
+    assert.is(lacking(capability, split), null);
+  assert.is(lacking(87, [resource('_ptx')], [resource('_sm86')]), null);
+  // none at all: the loader may know of one
+  assert.is(lacking(87, []), null);
+});
+
+find('the builder’s resource: what is missing, what is there instead, and the package that has it', () => {
+  const onOrin = lacking(87, [resource('_ptx')])!;
+  assert.match(
+    onOrin,
+    /expected libnvinfer_builder_resource_sm86\.so\.10\.16\.2 beside .*libnvinfer\.so\.10/,
+  );
+  assert.match(onOrin, /sm_87, found libnvinfer_builder_resource_ptx\.so\.10\.16\.2 alone/);
+  assert.match(onOrin, /apt's libnvinfer10, pip's .* in version 10\.16\.2/);
+  assert.match(lacking(87, [resource('_sm80'), resource('_sm89')])!, /found .*_sm80\S*, \S*_sm89/);
+  // another version's, and the one that builds for Windows
+  assert.match(lacking(90, [resource('_ptx'), resource('_sm90', '10.15.1')])!, /_ptx\.so\.10\.16\.2 alone/);
+  assert.match(lacking(90, [resource('_ptx'), resource('_win_sm90')])!, /_ptx\.so\.10\.16\.2 alone/);
+  const place = folder();
+  for (const name of ['libnvinfer.so.11', resource('_ptx', '11.1.0')]) writeFileSync(join(place, name), '');
+  const eleven = { family: 'trt11', version: '11.1.0.5', library: join(place, 'libnvinfer.so.11') } as const;
+  throwsCode(
+    () => requireBuilderResource(eleven, 90),
+    'TENSORRT_NOT_FOUND',
+    /^TensorRT 11\.1\.0\.5: expected libnvinfer_builder_resource_sm90\.so\.11\.1\.0/,
+    /apt's libnvinfer11/,
+  );
+  assert.is(missingBuilderResource({ ...eleven, family: 'rtx1' }, 90), null);
 });
 
 find.run();

@@ -12,6 +12,7 @@ import { countTokens } from '../../lib/graph/tokenCounts.ts';
 import type { InstructionInput, PolicyInput } from '../../lib/runtime/session.ts';
 import { TensorRtSession, type TensorRtSessionOptions } from '../../lib/runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
+import type { Notice } from '../../lib/support/notices.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
 import { fakePlan, fakeTensorRt, withDevice } from './fakeTensorRt.ts';
 
@@ -182,6 +183,39 @@ test('what is missing or wrong has its own code', async () => {
   assert.is(await opened({ policy: { ...options.policy, bindings: [moved, ...rest] } }), 'RUNTIME_FAILED');
   assert.is(await withDevice('none=1', () => opened({})), 'BACKEND_UNAVAILABLE');
   assert.is(await withDevice('failAt=30', () => opened({})), 'DEVICE_FAILED');
+});
+
+test('captures that fail cost the graph: results stay, one notice, each length tried once', async () => {
+  const { options } = await fixture();
+  const dir = mkdtempSync(join(tmpdir(), 'semanticvla-device-'));
+  const log = join(dir, 'log');
+  const notices: Notice[] = [];
+  const actionsOf = async (device: string): Promise<Float32Array[]> =>
+    withDevice(device, async () => {
+      const session = await TensorRtSession.open({ ...options, onNotice: (notice) => notices.push(notice) });
+      const found = [];
+      for (const length of [31, 20, 31, 20]) {
+        const state = await session.encodeInstruction(sentence(length));
+        for (let seed = 0; seed < 3; seed++)
+          found.push((await session.run(await frame(seed), state)).actions);
+      }
+      await session.close();
+      return found;
+    });
+  try {
+    const wanted = await actionsOf('captures=1');
+    assert.equal(notices, []);
+    assert.equal(await actionsOf(`captures=0 log=${log}`), wanted);
+    assert.equal(
+      notices.map(({ code }) => code),
+      ['GRAPH_NOT_CAPTURED'],
+    );
+    assert.match(notices[0]!.message, /found: cuStreamEndCapture: made to fail.*--no-cuda-graphs/);
+    const { capturesTried, captures, faults } = JSON.parse(readFileSync(log, 'utf8'));
+    assert.equal({ capturesTried, captures, faults }, { capturesTried: 2, captures: 0, faults: 0 });
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });
 
 test('too little memory: what is needed and free, and nothing kept', async () => {

@@ -244,6 +244,7 @@ void FakeDevice::copyOnDevice(void* to, const void* from, size_t bytes, Stream s
 void FakeDevice::beginCapture(Stream handle) {
   step("beginCapture");
   FakeStream& stream = *as<FakeStream>(handle);
+  ++record_->capturesTried;
   if (!stream.work.empty()) fault("a capture began before the stream was empty");
   stream.isCapturing = true;
   stream.captured.clear();
@@ -253,6 +254,7 @@ Graph FakeDevice::endCapture(Stream handle) {
   FakeStream& stream = *as<FakeStream>(handle);
   stream.isCapturing = false;
   step("endCapture");
+  if (!options_.captures) throw Failure(FailureKind::kDevice, "cuStreamEndCapture: made to fail");
   ++record_->captures;
   ++record_->liveHandles;
   return as<CUgraphExec_st>(new FakeGraph{std::move(stream.captured)});

@@ -21,6 +21,10 @@ struct DeviceOptions {
   int failAt = 0;
   /// After a CUDA error every later call fails too, as on a real device.
   bool isSticky = true;
+  /// false: no capture succeeds, and the device goes on.
+  bool captures = true;
+  /// What engines say when they are asked whether they can be captured.
+  bool isCapturable = true;
   int capability = 89;
   int driverVersion = 13000;
 };
@@ -34,6 +38,8 @@ struct DeviceRecord {
   uint64_t peakBytes = 0;
   uint64_t copiedToDevice = 0;
   int captures = 0;
+  /// Begun, whether they came to an end or not.
+  int capturesTried = 0;
   int launches = 0;
   /// Ranges that were begun, each as its path: `policy/h2d`.
   std::vector<std::string> ranges;
@@ -78,6 +84,7 @@ class FakeDevice final : public Device {
 
   using Work = std::function<void()>;
   void countCompiled() { ++record_->compiled; }
+  bool isCapturable() const { return options_.isCapturable; }
   /// Counts a call that may fail.
   void step(const char* name, size_t allocation = 0);
   static void enqueue(Stream stream, Work work);

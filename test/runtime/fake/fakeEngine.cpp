@@ -49,6 +49,7 @@ class FakeContext final : public Context {
     refuse("no tensor " + name);
   }
   size_t scratchBytes() override {
+    if (!plan_.asksForScratch) return 0;
     size_t bytes = 1000;
     for (const auto& [name, dims] : given_) {
       for (const int64_t size : dims) bytes += 16 * static_cast<size_t>(size);
@@ -78,6 +79,7 @@ class FakeContext final : public Context {
       bound.push_back({tensor, plan_.dims(tensor, given_), static_cast<uint8_t*>(found->second)});
     }
     const size_t needed = scratchBytes();
+    if (scratch_ == nullptr) throw Failure(FailureKind::kDevice, "no device memory");
     if (scratchBytes_ < needed) refuse("too little scratch memory");
     device_.enqueue(stream, [&device = device_, bound, scratch = scratch_, needed] {
       device.use(scratch, needed, "scratch memory");
@@ -102,6 +104,7 @@ class FakeContext final : public Context {
       if (!one.tensor.isInput) layers_.push_back({one.tensor.name, 0.5F});
     }
   }
+  bool isCapturable(Stream) const override { return device_.isCapturable(); }
   void watchLayers() override { watches_ = true; }
   std::vector<LayerTime> takeLayers() override { return std::exchange(layers_, {}); }
 
@@ -182,6 +185,10 @@ FakePlan FakePlan::parse(const Blob& text) {
     std::istringstream words(line);
     std::string kind, sizes;
     Tensor tensor;
+    if (line == "scratch 0") {
+      plan.asksForScratch = false;
+      continue;
+    }
     if (!(words >> kind >> tensor.name >> tensor.type) || (kind != "in" && kind != "out"))
       refuse("line " + line);
     words >> sizes;

@@ -17,7 +17,8 @@ namespace fake {
 ///     in weight bfloat16 4,8
 ///     out tail bfloat16 prompt_ids.0+22,8
 ///
-/// -1 is dynamic; `prompt_ids.0+22` is the first size of that input and 22.
+/// -1 is dynamic; `prompt_ids.0+22` is the first size of that input and 22. A line `scratch 0`: the
+/// engine asks for no scratch memory, and as TensorRT does, refuses to run without any.
 struct FakePlan {
   struct Tensor {
     std::string name;
@@ -26,6 +27,7 @@ struct FakePlan {
     std::vector<std::string> sizes;
   };
   std::vector<Tensor> tensors;
+  bool asksForScratch = true;
 
   /// Throws Failure kPlan.
   static FakePlan parse(const Blob& text);

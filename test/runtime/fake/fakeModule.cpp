@@ -11,8 +11,8 @@
 
 /// A TensorRT module without TensorRT and without a GPU, for the tests that go through the addon.
 /// SEMANTICVLA_FAKE_DEVICE holds options of the next device, `key=value` with spaces between:
-/// capacity, failAt, capability, driver, and log, a file that gets one line of JSON for each device
-/// that ends.
+/// capacity, failAt, captures, capability, driver, and log, a file that gets one line of JSON for
+/// each device that ends.
 
 namespace {
 
@@ -36,8 +36,9 @@ struct LoggingRecord : DeviceRecord {
     std::ofstream(log, std::ios::app)
         << "{\"calls\":" << calls << ",\"liveBytes\":" << liveBytes
         << ",\"livePinnedBytes\":" << livePinnedBytes << ",\"liveHandles\":" << liveHandles
-        << ",\"captures\":" << captures << ",\"compiled\":" << compiled
-        << ",\"copiedToDevice\":" << copiedToDevice << ",\"faults\":" << faults.size() << "}\n";
+        << ",\"captures\":" << captures << ",\"capturesTried\":" << capturesTried
+        << ",\"compiled\":" << compiled << ",\"copiedToDevice\":" << copiedToDevice
+        << ",\"faults\":" << faults.size() << "}\n";
   }
 };
 
@@ -50,6 +51,7 @@ DeviceOptions deviceOptions(const std::map<std::string, std::string>& given) {
   };
   number("capacity", options.capacity);
   number("failAt", options.failAt);
+  number("captures", options.captures);
   number("capability", options.capability);
   number("driver", options.driverVersion);
   return options;

@@ -33,27 +33,33 @@ StepResult run(Session& session, const SmallPolicy& policy, uint64_t state, int 
   return session.run(state, session.stage(SmallPolicy::stepInputs(images, proprio), {}, {}));
 }
 
-void expectResult(Session& session, const SmallPolicy& policy, uint64_t state,
-                  const std::vector<int64_t>& ids, int seed) {
-  const auto found = outputsOf(run(session, policy, state, seed));
+/// Returns why this call, and no other before it, had no graph.
+std::string expectResult(Session& session, const SmallPolicy& policy, uint64_t state,
+                         const std::vector<int64_t>& ids, int seed) {
+  const StepResult result = run(session, policy, state, seed);
+  const auto found = outputsOf(result);
   const auto wanted = policy.expected(ids, policy.images(seed), policy.proprio(seed));
   for (const char* name : {"actions", "kept"}) {
     expect(found.at(name) == wanted.at(name),
            std::string(name) + " to be the twin's, seed " + std::to_string(seed));
   }
+  return result.captureFailure;
 }
 
-/// Everything that a session does; used once for each call that may fail.
-void wholeLife(const SmallPolicy& policy, const DeviceOptions& options,
-               const std::shared_ptr<DeviceRecord>& record) {
+/// Everything that a session does; used once for each call that may fail. Returns why there was no
+/// graph.
+std::string wholeLife(const SmallPolicy& policy, const DeviceOptions& options,
+                      const std::shared_ptr<DeviceRecord>& record) {
   Session session(SmallPolicy::parts(options, record), policy.request());
   const auto first = policy.ids(10, 1), second = policy.ids(10, 2), longer = policy.ids(200, 3);
   const uint64_t a = prepare(session, policy, first), b = prepare(session, policy, second);
-  for (int seed = 0; seed < 3; ++seed) expectResult(session, policy, a, first, seed);
-  expectResult(session, policy, b, second, 4);
+  std::string withoutGraph;
+  for (int seed = 0; seed < 3; ++seed)
+    withoutGraph += expectResult(session, policy, a, first, seed);
+  withoutGraph += expectResult(session, policy, b, second, 4);
   const uint64_t c = prepare(session, policy, longer);
-  expectResult(session, policy, c, longer, 5);
-  expectResult(session, policy, a, first, 6);
+  withoutGraph += expectResult(session, policy, c, longer, 5);
+  withoutGraph += expectResult(session, policy, a, first, 6);
   session.release(b);
   session.memory();
   session.kernels();
@@ -62,8 +68,10 @@ void wholeLife(const SmallPolicy& policy, const DeviceOptions& options,
   const std::vector<uint8_t> one(8 * 6 * 3, 9), two(5 * 7 * 3, 11);
   const auto proprio = policy.proprio(1);
   const auto inputs = SmallPolicy::stepInputs({}, proprio);
-  session.run(a, session.stage({inputs[1]}, images, {one.data(), two.data()}));
+  const StepResult result =
+      session.run(a, session.stage({inputs[1]}, images, {one.data(), two.data()}));
   session.close();
+  return withoutGraph + result.captureFailure;
 }
 
 }  // namespace
@@ -330,7 +338,8 @@ TEST(everyCallFailsOnce) {
       const std::string when = "with call " + std::to_string(n) + " failing";
       bool hasFailed = false;
       try {
-        wholeLife(policy, options, record);
+        // a capture that fails alone costs the graph and nothing else
+        hasFailed = wholeLife(policy, options, record).find("made to fail") != std::string::npos;
       } catch (const Failure& failure) {
         hasFailed = true;
         expect(failure.kind == FailureKind::kMemory || failure.kind == FailureKind::kDevice,
@@ -356,7 +365,7 @@ TEST(runGoesOnAfterMemoryRanOut) {
     const int first = before->calls;
     run(session, policy, 1, 0);
     const int last = before->calls;
-    int refusals = 0, captures = 0;
+    int refusals = 0, broken = 0;
     for (int n = first + 1; n <= last; ++n) {
       auto record = std::make_shared<DeviceRecord>();
       DeviceOptions options;
@@ -372,14 +381,92 @@ TEST(runGoesOnAfterMemoryRanOut) {
         expect(repeated.kind == FailureKind::kDevice, "a broken device to stay broken");
         expect(std::strstr(repeated.what(), "opened again") != nullptr,
                "the next step to be named");
-        if (std::strstr(failure.what(), "capturing the run as a CUDA graph (graphs: false") !=
-            nullptr)
-          ++captures;
+        ++broken;
       }
     }
     expect(refusals >= 3, "allocations among the calls of a first run");
-    expect(captures >= 3,
-           "captures that fail to name the way without them, found " + std::to_string(captures));
+    expect(broken >= 10, "calls that break the device, found " + std::to_string(broken));
+  }
+}
+
+TEST(aCaptureThatFailsCostsTheGraphAlone) {
+  const SmallPolicy policy;
+  for (const bool isAsked : {false, true}) {
+    auto record = std::make_shared<DeviceRecord>();
+    DeviceOptions options;
+    (isAsked ? options.isCapturable : options.captures) = false;
+    Session session(SmallPolicy::parts(options, record), policy.request());
+    const auto first = policy.ids(300, 1), second = policy.ids(20, 2);
+    const uint64_t a = prepare(session, policy, first), b = prepare(session, policy, second);
+    const std::string reason = expectResult(session, policy, a, first, 0);
+    const char* wanted = isAsked ? "cannot be captured at these sizes" : "made to fail";
+    expect(reason.find(wanted) != std::string::npos, std::string(wanted) + " in: " + reason);
+    for (int seed = 1; seed < 5; ++seed) {
+      expect(expectResult(session, policy, a, first, seed).empty(), "it to be said once");
+      expect(expectResult(session, policy, b, second, seed).empty(),
+             "it to be said once for all lengths");
+      const StepResult result = run(session, policy, a, seed);
+      expect(!result.isFirst && result.computeMs > 0, "the times of a run without a graph");
+    }
+    expect(record->capturesTried == (isAsked ? 0 : 2),
+           "a length to be tried once, found " + std::to_string(record->capturesTried));
+    expect(record->captures == 0 && record->launches == 0, "no graph");
+    session.close();
+    expectClean(*record, "after captures that failed");
+  }
+}
+
+TEST(aCallThatIsOnlyRefusedDoesNotEndTheSession) {
+  const SmallPolicy policy;
+  const auto ids = policy.ids(10, 1);
+  auto before = std::make_shared<DeviceRecord>();
+  Session whole(SmallPolicy::parts({}, before), policy.request());
+  prepare(whole, policy, ids);
+  const int first = before->calls;
+  run(whole, policy, 1, 0);
+  const int last = before->calls;
+  int refusals = 0;
+  for (int n = first + 1; n <= last; ++n) {
+    auto record = std::make_shared<DeviceRecord>();
+    DeviceOptions options;
+    options.failAt = n;
+    options.isSticky = false;
+    Session session(SmallPolicy::parts(options, record), policy.request());
+    const uint64_t state = prepare(session, policy, ids);
+    try {
+      run(session, policy, state, 0);
+    } catch (const Failure&) {
+      ++refusals;
+    }
+    for (int seed = 1; seed < 4; ++seed) expectResult(session, policy, state, ids, seed);
+    session.close();
+    expectClean(*record, "with call " + std::to_string(n) + " refused");
+  }
+  expect(refusals >= 10, "calls that are refused, found " + std::to_string(refusals));
+}
+
+TEST(enginesThatAskForNoScratchMemoryGetSome) {
+  const SmallPolicy policy;
+  const auto ids = policy.ids(10, 1);
+  const auto without = [](const Blob& plan) {
+    std::vector<uint8_t> text(plan.data, plan.data + plan.bytes);
+    for (const char letter : std::string("scratch 0\n"))
+      text.push_back(static_cast<uint8_t>(letter));
+    return Blob::of(text);
+  };
+  for (const bool both : {true, false}) {
+    auto record = std::make_shared<DeviceRecord>();
+    SessionRequest request = policy.request();
+    request.prepare.plan = without(request.prepare.plan);
+    if (both) request.step.plan = without(request.step.plan);
+    Session session(SmallPolicy::parts({}, record), std::move(request));
+    const uint64_t state = prepare(session, policy, ids);
+    for (int seed = 0; seed < 3; ++seed) expectResult(session, policy, state, ids, seed);
+    expect(session.memory().bytes[static_cast<int>(MemoryUse::kScratch)] == 1 << 20,
+           "1 MiB of scratch memory");
+    expect(record->captures == 1, "the graph");
+    session.close();
+    expectClean(*record, "after engines without scratch memory");
   }
 }
 

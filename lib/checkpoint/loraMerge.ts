@@ -3,19 +3,20 @@
  * checkpoint into one safetensors file in the cache. Its header follows from the key, the shapes and a digest of the data,
  * so a cached file is trusted only if every byte is what this code wrote (weightCache.ts).
  *
- * No lock: every process writes its own temporary file and renames it into place when it is complete and on disk.
+ * No lock: every process writes its own temporary file and puts it in place when it is complete and on disk.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, rename, stat, unlink } from 'node:fs/promises';
+import { open, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
+import { putInPlace } from '../support/ownFiles.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
 import { JsonFields } from './jsonFields.ts';
 import { fileOf, isSplit, type SplitTensor } from './logicalTensors.ts';
@@ -191,11 +192,13 @@ function layout(file: string, key: string, makings: readonly WeightMaking[]): La
 async function write(
   archives: readonly TorchArchive[],
   file: string,
-  { headerOf, headerBytes, total }: Layout,
+  made: Layout,
   makings: readonly WeightMaking[],
   scale: LoraScale | null,
-  { onProgress, signal }: OpenCheckpointOptions,
+  options: OpenCheckpointOptions,
 ): Promise<void> {
+  const { headerOf, headerBytes, total } = made;
+  const { onProgress, signal } = options;
   signal?.throwIfAborted();
   const tell = isolated('onProgress', onProgress);
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
@@ -225,7 +228,8 @@ async function write(
     await append(output, temporary, headerOf(hash.digest('hex')), 0);
     await inCache(temporary, () => stampWritten(output));
     await output.close();
-    await inCache(temporary, () => rename(temporary, file));
+    const isSound = async (): Promise<boolean> => (await checkCached(file, made, {})) === 'sound';
+    await inCache(temporary, () => putInPlace(temporary, file, isSound));
     await syncFolder(dirname(file));
   } catch (error) {
     await output.close().catch(() => undefined);

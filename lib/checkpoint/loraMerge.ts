@@ -1,9 +1,9 @@
 /**
- * Weights that are not used as they lie on disk (LoRA merged, rounded to bfloat16: weightBlocks.ts), made once per
+ * Weights that are not used as stored (LoRA merged, rounded to bfloat16: weightBlocks.ts), made once per
  * checkpoint into one safetensors file in the cache. Its header follows from the key, the shapes and a digest of the data,
  * so a cached file is trusted only if every byte is what this code wrote (weightCache.ts).
  *
- * No lock: every process writes a temporary file of its own and puts it in place when it is complete and on disk.
+ * No lock: every process writes its own temporary file and puts it in place when it is complete and on disk.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -60,7 +60,7 @@ export async function readLoraScale(dir: string): Promise<LoraScale> {
 }
 
 /**
- * Cached result, or makes it now.
+ * Returns the cached result, or makes it now.
  *
  * @param archives all that were opened  @param scale null when nothing is merged
  * @throws LORA_INVALID, TORCH_ARCHIVE_INVALID, TENSOR_NOT_FINITE, CACHE_UNWRITABLE; ADDON_NOT_BUILT where LoRA is merged;
@@ -141,7 +141,7 @@ async function cacheKey(
     const archive = archives.find((candidate) => candidate.file === file);
     const { mtimeMs, size, ino } = await stat(file);
     if (archive?.hasCrc === false) hash.update(await digestOf(file));
-    // of an archive the names, sizes and CRCs of all entries, and the time of an in-place edit; a shard tells no content
+    // for an archive the names, sizes and CRCs of all entries, and its mtime; a shard's header says nothing about its content
     hash.update(JSON.stringify(archive === undefined ? [size, mtimeMs, ino] : [size, mtimeMs]));
     for (const part of archive?.fingerprint ?? []) hash.update(part);
   }

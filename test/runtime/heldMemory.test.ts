@@ -1,4 +1,4 @@
-/** What the addon holds for a JavaScript object is told to V8: exactly, given back once, and collected when it is dropped. */
+/** Memory that the addon holds for a JavaScript object is reported to V8 exactly, released once, and collected with the object. */
 
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';

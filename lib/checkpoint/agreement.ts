@@ -1,10 +1,10 @@
-/** What files of a checkpoint say about the same thing must be equal: compared when a policy opens, before anything runs. */
+/** Facts that several files of a checkpoint state must agree: compared when a policy opens, before anything runs. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { checkBounds } from './statistics.ts';
 
-/** What of a platform decides which statistics are read. */
+/** The part of a platform that decides which statistics are read. */
 export interface StatisticsUse {
   readonly proprio: boolean;
   readonly normalization: 'q99' | 'minmax';
@@ -13,8 +13,8 @@ export interface StatisticsUse {
 type Compared = Pick<Checkpoint, 'config' | 'statistics' | 'sources'>;
 
 /**
- * The statistics that predictions read are readable, and as long as the weights say.
- * @param key the data set; null: not chosen yet, then one must do
+ * Checks that the statistics that predictions read are readable and as long as the weights require.
+ * @param key the data set; null: not chosen yet; then one must fit
  * @throws STATISTICS_INVALID with both files and both numbers
  */
 export function requireStatistics(checkpoint: Compared, key: string | null, use: StatisticsUse): void {

@@ -5,7 +5,7 @@ import type { ExpectedTensor } from './expectedTensors.ts';
 import { fileOf, isSplit, type LogicalTensor } from './logicalTensors.ts';
 import { isFloat } from './readTensor.ts';
 
-/** Buffers that older libraries save and nothing reads; they hold what can be computed. */
+/** Buffers that older libraries save although they can be computed; they are not read. */
 const ignorable = [
   /^language_model\.model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq$/,
   /^vision_backbone\..*_mm_sampler\.text_encoder\.text_model\.embeddings\.position_ids$/,

@@ -6,8 +6,8 @@ import type { HeadName, PixelNormalization, PolicyConfig } from './policyConfig.
 import type { TensorView } from './tensorView.ts';
 
 /**
- * Bounds of one quantity (action or proprio) of one dataset, float64. Of an opened checkpoint each list is read when it is
- * asked for, and refused then (STATISTICS_INVALID) where it is no list of numbers of that length, finite where the mask is true.
+ * Bounds of one quantity (action or proprio) of one dataset, float64. In an opened checkpoint each list is read when it is
+ * used, and refused then (STATISTICS_INVALID) unless it is a list of numbers of that length, finite where the mask is true.
  */
 export interface Bounds {
   readonly q01: readonly number[];
@@ -21,7 +21,7 @@ export interface Bounds {
 }
 
 export interface DatasetStatistics {
-  /** How many dimensions the lists have, whatever is in them; null: there are none. */
+  /** Length of the lists, whatever they hold; null: there are none. */
   readonly actionDim: number | null;
   readonly proprioDim: number | null;
   readonly action: Bounds;
@@ -44,12 +44,12 @@ export interface CheckpointSources {
   readonly visionBackbone: string | null;
   readonly actionHead: string | null;
   readonly proprioProjector: string | null;
-  /** Of a diffusion policy. */
+  /** Only of a diffusion policy. */
   readonly noisyActionProjector: string | null;
   readonly siglipTextFolder: string | null;
   readonly statistics: string;
   readonly rounding: WeightRounding;
-  /** The cache file of weights that are not used as they lie on disk; null when all are. */
+  /** The cache file of weights that are not used as stored; null when all are. */
   readonly madeWeights: {
     readonly file: string;
     readonly fromCache: boolean;
@@ -58,7 +58,7 @@ export interface CheckpointSources {
     /** Weights that were only rounded. */
     readonly rounded: number;
   } | null;
-  /** The file that each of them was made of, by tensor name. */
+  /** The file that each of them was made from, by tensor name. */
   readonly madeOf: ReadonlyMap<string, string>;
 }
 
@@ -75,7 +75,7 @@ export interface Checkpoint {
   /** The files of `tensors` as they were when they were opened. */
   readonly files: FileStates;
   readonly sources: CheckpointSources;
-  /** What should be known of it though it opens. */
+  /** Notices: what should be known although it opens. */
   readonly notices: readonly Notice[];
 }
 
@@ -95,9 +95,9 @@ export interface Progress {
 export const weightRoundings = ['bfloat16', 'none'] as const;
 export type WeightRounding = (typeof weightRoundings)[number];
 
-/** Where side files lie, and the hooks of long work. */
+/** Where side files are, and the hooks of long work. */
 export interface OpenCheckpointOptions {
-  /** How actions are made, where the folder cannot tell: a folder without an action head is asked for it. */
+  /** How actions are made, where the files cannot tell: it is required for a folder without an action head. */
   readonly head?: HeadName;
   /** Folder with the SigLIP tokenizer and text config, overriding `text_encoder_path`. */
   readonly siglipText?: string;
@@ -118,7 +118,7 @@ export function weightBytes(checkpoint: Pick<Checkpoint, 'tensors'>): number {
   return bytes;
 }
 
-/** Every option of `openCheckpoint`: for the misspelling check, and for what hands them on. */
+/** Every option of `openCheckpoint`: for the misspelling check, and for callers that pass them on. */
 export const openCheckpointOptionNames = [
   'head',
   'siglipText',

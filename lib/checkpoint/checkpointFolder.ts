@@ -1,4 +1,4 @@
-/** Which folder is meant: what people pass instead of a checkpoint's folder, each with its own sentence. */
+/** Finds the checkpoint's folder; for everything else that people pass there is a message of its own. */
 
 import { readdir, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';

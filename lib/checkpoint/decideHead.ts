@@ -1,6 +1,6 @@
 /**
  * Which head a folder's policy has. A config.json is the same for a policy of discrete tokens, an autoregressive OpenVLA and an
- * incomplete copy, so what the files do not tell is asked for and never assumed.
+ * incomplete copy, so what the files do not tell must be given and is never assumed.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -12,7 +12,7 @@ export interface HeadEvidence extends PolicyFiles {
   /** Absolute checkpoint folder. */
   readonly dir: string;
   readonly shapes: Shapes;
-  /** What the caller says; undefined: nothing. */
+  /** The caller's choice; undefined: none. */
   readonly statedHead: HeadName | undefined;
 }
 
@@ -24,7 +24,7 @@ const shown: Readonly<Record<HeadName, string>> = {
 };
 
 /**
- * @throws HEAD_REQUIRED nothing tells; OPTION_INVALID files and caller contradict each other; CHECKPOINT_FILE_MISSING an
+ * @throws HEAD_REQUIRED nothing decides it; OPTION_INVALID files and caller contradict each other; CHECKPOINT_FILE_MISSING an
  *   incomplete copy; CHECKPOINT_AMBIGUOUS files of two runs; CONFIG_UNSUPPORTED a head that is known and not supported
  */
 export function decideHead(evidence: HeadEvidence): 'l1' | 'discrete' {

@@ -177,7 +177,7 @@ async function requireVisionArchive(inputs: ConfigInputs, wrapped: boolean): Pro
 /** Adapter weights of towers whose blocks were wrapped, as FiLM does; null: there are none, or they were not. */
 async function wrappedAdapter(dir: string): Promise<string | null> {
   const file = join(dir, 'lora_adapter', 'adapter_model.safetensors');
-  // read by nothing else: whatever is wrong with it is no reason to refuse the policy
+  // nothing else reads it, so a fault in it is no reason to refuse the policy
   const adapter = await readSafetensors(file).catch(() => null);
   const names = [...(adapter?.tensors.keys() ?? [])];
   return names.some((name) => /\.blocks\.\d+\.block\./.test(name)) ? file : null;
@@ -242,7 +242,7 @@ function oftFilm({ shapes, visionBackbone }: ConfigInputs): boolean {
   return inDinov2 === true;
 }
 
-/** The processor resizes as its own file says; a config.json that says otherwise is another policy's. */
+/** The processor resizes as its own file says; a config.json that contradicts it belongs to another policy. */
 function checkStrategy(config: JsonFields): void {
   const strategy = config.string('image_resize_strategy', 'resize-naive');
   if (strategy !== 'resize-naive')
@@ -302,7 +302,7 @@ function readPair(config: JsonFields, value: JsonValue): [number, number] {
   throw config.error('cross_vit_target_pairs', 'a list of pairs [dinov2 block, siglip block]');
 }
 
-/** Both towers hand the same number of tokens to the fusion. */
+/** Both towers pass the same number of tokens to the fusion. */
 function checkTokenCounts(config: JsonFields, dinov2: VitConfig, siglip: VitConfig): void {
   const [a, b] = [dinov2, siglip].map(
     (vit) => vit.sampler?.visionTopk ?? (vit.queries > 0 ? vit.queries : vit.patches),

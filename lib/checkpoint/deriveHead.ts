@@ -23,7 +23,7 @@ export interface HeadInputs extends HeadEvidence {
 /** What `decideHead` throws, TENSOR_*, CONFIG_*. */
 export function deriveHead(evidence: HeadInputs): DerivedHead {
   const { config, family, llama, shapes, actionHead: file } = evidence;
-  // -1: one token a dimension of the action. OpenVLA-OFT knows nothing else.
+  // -1: one token per dimension of the action. OpenVLA-OFT has no other form.
   const stated = family === 'openvla-oft' ? -1 : config.integer('num_action_tokens', -1, 1024, -1);
   if (stated === 0) throw config.error('num_action_tokens', '-1 (the action dimension) or a positive number');
   if (file === null && stated > 0) throw needsHead(config, stated);

@@ -1,4 +1,4 @@
-/** The CRC of an archive's entry, checked where its bytes are read anyway. */
+/** The CRC of an archive's entry, checked while its bytes are read. */
 
 import { crc32 } from 'node:zlib';
 import { SemanticVlaError } from '../support/errors.ts';

@@ -8,11 +8,11 @@ import { reason } from '../support/fileAccess.ts';
 export interface FileState {
   readonly size: bigint;
   readonly mtimeNs: bigint;
-  /** Of the last change of anything, also one whose `mtimeNs` was put back. null: not compared. */
+  /** Time of the last change of any kind, even where `mtimeNs` was reset. null: not compared. */
   readonly ctimeNs: bigint | null;
   readonly dev: bigint;
   readonly ino: bigint;
-  /** What changes `ctimeNs` and nothing that is read. */
+  /** Changes of `ctimeNs` that do not concern the content. */
   readonly nlink: bigint;
   readonly mode: bigint;
   readonly uid: bigint;
@@ -22,9 +22,9 @@ export interface FileState {
 export type FileStates = ReadonlyMap<string, FileState>;
 
 /**
- * Of each file, once.
+ * The state of each file.
  *
- * @param cached one of our own cache, whose time of the last use other processes set
+ * @param cached a file of our own cache, whose time of last use other processes set
  * @throws (rejects) CHECKPOINT_FILE_MISSING
  */
 export async function statesOf(files: Iterable<string>, cached?: string): Promise<FileStates> {
@@ -51,13 +51,13 @@ export async function requireUnchanged(states: FileStates): Promise<void> {
 interface Watched {
   readonly file: string;
   readonly state: FileState;
-  /** Not a FileHandle: a policy that is dropped without `close` must not be warned about when it is collected. */
+  /** Not a FileHandle: Node would warn when a policy that was dropped without `close` is collected. */
   readonly fd: number;
 }
 
 /**
- * Files held open for as long as something maps them. What is compared are these open files: one that is replaced by a
- * rename leaves the mapping as it was, one that is written or cut in place does not.
+ * Files held open for as long as they are mapped. The open files are compared: one that is replaced by a
+ * rename leaves the mapping unchanged, one that is written or cut in place does not.
  */
 export class WatchedFiles {
   readonly #files: readonly Watched[];
@@ -80,7 +80,7 @@ export class WatchedFiles {
     }
   }
 
-  /** Microseconds a file. @throws CHECKPOINT_CHANGED */
+  /** Takes microseconds per file. @throws CHECKPOINT_CHANGED */
   check(): void {
     for (const { file, state, fd } of this.#files) compare(file, state, fstatSync(fd, { bigint: true }));
   }
@@ -91,7 +91,7 @@ export class WatchedFiles {
   }
 }
 
-/** O_NONBLOCK: a FIFO that came in its place is told by the comparison. */
+/** O_NONBLOCK: a FIFO that has taken its place is found by the comparison. */
 function openNow(file: string): number {
   try {
     return openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -126,7 +126,7 @@ function compare(file: string, then: FileState, now: FileState): void {
   );
 }
 
-/** Names, rights and owners may change; whatever else moves the time of change may be the content. */
+/** Names, permissions and owners may change; any other change of ctime may be the content. */
 function isTouched(then: FileState, now: FileState): boolean {
   if (then.ctimeNs === null || then.ctimeNs === now.ctimeNs) return false;
   return (['nlink', 'mode', 'uid', 'gid'] as const).every((field) => then[field] === now[field]);

@@ -1,6 +1,6 @@
 /**
  * Finds the `.pt` archives of a trained policy as the reference's `find_checkpoint_file` does: the one name in the folder that holds
- * both the kind and the word `checkpoint`. A name that only looks so is never loaded and never passed over: it is named.
+ * both the kind and the word `checkpoint`. A similar name is never loaded and never ignored: the error names it.
  */
 
 import { readdir } from 'node:fs/promises';
@@ -26,7 +26,7 @@ const byLetters = new Map<string, Kind>(kinds.map((kind) => [letters(kind), kind
 const note =
   /\.(json|ya?ml|txt|md|log|csv|py|html?|sha(1|256|512)(sums?)?|md5|sig|asc|lock|metadata|png|jpe?g|svg)$/i;
 const unfinished = /\.(part|partial|incomplete|crdownload|download|aria2|tmp|temp|filepart|opdownload)$/i;
-/** What weights are kept in, also with a copy's or a download's ending. */
+/** Files that weights are kept in, also with the suffix of a copy or download. */
 const weights = /\.(pt|pth|bin|ckpt|safetensors|pkl|pickle|tar|zip|gz|npz|h5)\b/i;
 
 /**
@@ -75,7 +75,7 @@ function misnamed(dir: string, kind: Kind, found: string): SemanticVlaError {
   );
 }
 
-/** Which kind a file of weights was probably meant to be; null: none. */
+/** Which kind of archive a file was probably meant to be; null: none. */
 function kindMeant(name: string): Kind | null {
   const ending = /\.[^.]+$/.exec(name)?.[0] ?? '';
   const isOther =
@@ -88,14 +88,14 @@ function kindMeant(name: string): Kind | null {
       .replace(/^\./, ''),
   );
   const inside = [...byLetters.keys()].filter((kind) => stem.includes(kind));
-  // the noisy action projector's name holds no other's
+  // no other kind's name is part of the noisy action projector's
   const [first] = inside;
   if (first !== undefined) return byLetters.get(first)!;
   const close = nearest(stem, [...byLetters.keys()]);
   return close === null ? null : byLetters.get(close)!;
 }
 
-/** The letters of a name that tell what it is. */
+/** The letters of a name that identify it. */
 function letters(name: string): string {
   return name
     .toLowerCase()
@@ -109,7 +109,7 @@ export function sayMixedSteps(dir: string, files: PolicyFiles, onNotice: OnNotic
     const step = file === null ? null : stepOf(basename(file));
     return step === null ? [] : [{ name: basename(file!), step }];
   });
-  // the reference calls the folder of a step so
+  // the reference names the folder of a step like this
   const folder = /--(\d+)_chkpt$/.exec(basename(dir))?.[1];
   if (folder !== undefined && steps.length > 0)
     steps.push({ name: `the folder ${basename(dir)}`, step: folder });

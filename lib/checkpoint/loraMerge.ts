@@ -1,21 +1,22 @@
 /**
- * Weights that are not used as they lie on disk (LoRA merged, rounded to bfloat16: weightBlocks.ts), made once per
+ * Weights that are not used as stored (LoRA merged, rounded to bfloat16: weightBlocks.ts), made once per
  * checkpoint into one safetensors file in the cache. Its header follows from the key, the shapes and a digest of the data,
  * so a cached file is trusted only if every byte is what this code wrote (weightCache.ts).
  *
- * No lock: every process writes a temporary file of its own and renames it into place when it is complete and on disk.
+ * No lock: every process writes its own temporary file and puts it in place when it is complete and on disk.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, rename, stat, unlink } from 'node:fs/promises';
+import { open, stat, unlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
+import { putInPlace } from '../support/ownFiles.ts';
 import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
 import { JsonFields } from './jsonFields.ts';
 import { fileOf, isSplit, type SplitTensor } from './logicalTensors.ts';
@@ -59,7 +60,7 @@ export async function readLoraScale(dir: string): Promise<LoraScale> {
 }
 
 /**
- * Cached result, or makes it now.
+ * Returns the cached result, or makes it now.
  *
  * @param archives all that were opened  @param scale null when nothing is merged
  * @throws LORA_INVALID, TORCH_ARCHIVE_INVALID, TENSOR_NOT_FINITE, CACHE_UNWRITABLE; ADDON_NOT_BUILT where LoRA is merged;
@@ -140,7 +141,7 @@ async function cacheKey(
     const archive = archives.find((candidate) => candidate.file === file);
     const { mtimeMs, size, ino } = await stat(file);
     if (archive?.hasCrc === false) hash.update(await digestOf(file));
-    // of an archive the names, sizes and CRCs of all entries, and the time of an in-place edit; a shard tells no content
+    // for an archive the names, sizes and CRCs of all entries, and its mtime; a shard's header says nothing about its content
     hash.update(JSON.stringify(archive === undefined ? [size, mtimeMs, ino] : [size, mtimeMs]));
     for (const part of archive?.fingerprint ?? []) hash.update(part);
   }
@@ -191,11 +192,13 @@ function layout(file: string, key: string, makings: readonly WeightMaking[]): La
 async function write(
   archives: readonly TorchArchive[],
   file: string,
-  { headerOf, headerBytes, total }: Layout,
+  made: Layout,
   makings: readonly WeightMaking[],
   scale: LoraScale | null,
-  { onProgress, signal }: OpenCheckpointOptions,
+  options: OpenCheckpointOptions,
 ): Promise<void> {
+  const { headerOf, headerBytes, total } = made;
+  const { onProgress, signal } = options;
   signal?.throwIfAborted();
   const tell = isolated('onProgress', onProgress);
   const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
@@ -225,7 +228,8 @@ async function write(
     await append(output, temporary, headerOf(hash.digest('hex')), 0);
     await inCache(temporary, () => stampWritten(output));
     await output.close();
-    await inCache(temporary, () => rename(temporary, file));
+    const isSound = async (): Promise<boolean> => (await checkCached(file, made, {})) === 'sound';
+    await inCache(temporary, () => putInPlace(temporary, file, isSound));
     await syncFolder(dirname(file));
   } catch (error) {
     await output.close().catch(() => undefined);

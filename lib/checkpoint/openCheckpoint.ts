@@ -38,7 +38,7 @@ import type { WeightMaking } from './weightBlocks.ts';
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
  * links. Only headers and small tensors are read; merged and rounded weights are written to the cache the first time.
  *
- * Throws SemanticVlaError with the codes under "files of a checkpoint" in ../errors.ts, or the signal's reason.
+ * Throws SemanticVlaError with the codes under "files of a checkpoint" in ../support/errors.ts, or the signal's reason.
  */
 export async function openCheckpoint(dir: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions(dir, options);
@@ -181,7 +181,7 @@ async function loadStatistics(
   );
 }
 
-/** Copies and misspellings of the file's name: named, never read. */
+/** Copies and misspellings of the file's name: named in the error, never read. */
 async function similarNames(dir: string): Promise<string> {
   const names = (await readdir(dir)).filter((name) =>
     /(dataset|action|norm).*stat.*json|norm_?stats/i.test(name),
@@ -191,7 +191,7 @@ async function similarNames(dir: string): Promise<string> {
     : ` (there is ${names.join(', ')}, which is not read: rename it if it is that file)`;
 }
 
-/** At least one dataset must fit the policy; those of other robots may lie in the same file. */
+/** At least one dataset must fit the policy; the file may hold those of other robots too. */
 function requireDimensions(
   file: string,
   datasets: ReadonlyMap<string, DatasetStatistics>,
@@ -225,7 +225,7 @@ function oneTextFolder(config: JsonFields, { dinov2, siglip }: PolicyConfig): st
 const blockTensor = /\.blocks\.\d+\./;
 
 /**
- * Which weights are not used as they lie, and how each is made: the split ones and, with rounding, what is not bfloat16;
+ * Which weights are not used as stored, and how each is made: the split ones and, with rounding, what is not bfloat16;
  * of the towers' blocks and all others that the policy uses.
  * @param merges whether the family's reference merges LoRA; OpenVLA-OFT's runs `W x + alpha/r * B (A x)`
  */

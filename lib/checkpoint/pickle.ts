@@ -1,5 +1,5 @@
 /**
- * An interpreter for the pickles that torch.save makes of a state dict. It builds plain data and can call nothing: a
+ * An interpreter for the pickles that torch.save writes for a state dict. It builds plain data and cannot call anything: a
  * "global" is one of a few known words, REDUCE on it builds a description, and every other opcode or global ends the
  * reading with TORCH_ARCHIVE_FORBIDDEN. Work and memory are capped, so a small file cannot become a large one.
  */
@@ -196,7 +196,7 @@ class Interpreter {
       case 0x6a:
         this.#recall(this.#take(4).readUInt32LE(0));
         return;
-      // what would run code in Python, and here only recognises
+      // opcodes that would run code in Python, and here only recognise
       case 0x63:
         this.#push(this.#global(this.#line(), this.#line()));
         return;

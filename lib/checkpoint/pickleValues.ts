@@ -1,6 +1,6 @@
 /** What a state dict's pickle can hold, and the few functions whose meaning is known. Nothing here runs anything. */
 
-/** The globals that are recognised, and what they stand for. Nothing is looked up anywhere else. */
+/** The globals that are recognised, and what they stand for. No others exist here. */
 export const knownGlobals: ReadonlyMap<string, PickleGlobal> = new Map(
   [
     'collections OrderedDict',

@@ -1,6 +1,6 @@
 /**
  * What the checkpoint itself says about the policy: config.json, the files that are there, and the shapes of the
- * weights. Nothing of the caller's (cameras, crop, normalization key) is in here; see ../platform.ts for that.
+ * weights. Nothing from the caller (cameras, crop, normalization key) is in here; for that see ../policy/platform.ts.
  */
 
 /** `semanticvla`: SemanticVLA's own mask and three heads; `openvla-oft`: fully bidirectional, one head (docs/model.md, Variants). */
@@ -73,7 +73,7 @@ export interface LlamaConfig {
   readonly maxPositions: number;
 }
 
-/** How a policy makes actions of the language model's output; only some are told by a checkpoint's files. */
+/** How a policy makes actions from the language model's output; a checkpoint's files tell only some of them. */
 export const headNames = ['l1', 'discrete', 'diffusion', 'autoregressive'] as const;
 /**
  * `l1`: an action head trained with L1 regression; `discrete`: action tokens, all decoded at once; `diffusion`: a head that

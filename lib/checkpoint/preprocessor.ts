@@ -57,8 +57,8 @@ function imageSize(fields: JsonFields): number {
 }
 
 /**
- * What the processor does to a picture besides normalizing it. It computes these from the sizes and then takes what the file
- * says over them. At 224 pixels, the size of the frames it is given, the resize does nothing.
+ * What the processor does to an image besides normalizing it. It computes these from the sizes and then lets the file
+ * override them. At 224 pixels, the size of the frames it is given, the resize does nothing.
  */
 function requireTransform(fields: JsonFields, side: number): void {
   for (const [list, key, expected] of [

@@ -1,6 +1,6 @@
 /**
  * Quantized checkpoints, refused by their name: bitsandbytes, GPTQ, AWQ, compressed-tensors, FP8 and the like hold other
- * numbers than the weights, which only their own libraries know to read back.
+ * numbers than the weights, which only their own libraries can decode.
  */
 
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ const methods: Readonly<Record<string, string>> = {
   vptq: 'VPTQ',
 };
 
-/** Files that name a method by being there. */
+/** Files whose presence shows a method. */
 const files: Readonly<Record<string, string>> = {
   'quantize_config.json': 'GPTQ',
   'quant_config.json': 'AWQ',
@@ -42,7 +42,7 @@ const files: Readonly<Record<string, string>> = {
   'quanto_qmap.json': 'Quanto',
 };
 
-/** How tensors end that only a quantized file holds. */
+/** Suffixes of tensor names that only quantized files have. */
 const endings: readonly (readonly [RegExp, string])[] = [
   [/\.(quant_state\.bitsandbytes__\w+|(nested_)?absmax|(nested_)?quant_map)$/, 'bitsandbytes (4 bit)'],
   [/\.(SCB|weight_format)$/, 'bitsandbytes (8 bit)'],
@@ -69,7 +69,7 @@ export async function refuseQuantizedConfig(dir: string, config: JsonFields): Pr
   }
 }
 
-/** null: said, and switched off. */
+/** null: named, but switched off. */
 function methodOf(fields: JsonFields): string | null {
   const four = fields.get('load_in_4bit') === true || fields.get('_load_in_4bit') === true;
   const eight = fields.get('load_in_8bit') === true || fields.get('_load_in_8bit') === true;

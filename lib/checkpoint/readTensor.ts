@@ -1,4 +1,4 @@
-/** Bytes of a tensor, read when somebody asks. Nothing is cached. */
+/** Bytes of a tensor, read on demand. Nothing is cached. */
 
 import { endianness } from 'node:os';
 import { fromBfloat16 } from '../support/bfloat16.ts';
@@ -17,7 +17,7 @@ export type TensorData =
   | { readonly dtype: 'I8'; readonly shape: readonly number[]; readonly data: Int8Array }
   | { readonly dtype: 'U8' | 'BOOL'; readonly shape: readonly number[]; readonly data: Uint8Array };
 
-/** Bytes of `view` as they lie on disk, in a buffer of their own. */
+/** Bytes of `view` as stored, in a new buffer. */
 export async function readTensorBytes(view: TensorView): Promise<Uint8Array> {
   const { handle } = await openRegular(view.file, { missing: 'CHECKPOINT_FILE_MISSING' });
   try {
@@ -70,7 +70,7 @@ export function isFloat(view: Pick<TensorView, 'dtype'>): boolean {
 /**
  * Bytes of (a part of) `view`, starting at an element boundary, as float32. `bytes` must be aligned to its elements.
  *
- * @param room for BF16, as many numbers: new memory costs as much as the widening
+ * @param room for BF16, an array of as many numbers to reuse: new memory costs as much as the conversion
  */
 export function widenToFloat32(
   view: TensorView,

@@ -92,7 +92,7 @@ function parseHeader(file: string, header: Buffer, dataLength: number): Safetens
   return { file, tensors, metadata, header };
 }
 
-/** A header that is sound says how long the file is: one that was not downloaded to its end is told with both numbers. */
+/** A valid header says how long the file is: the error for an incomplete download names both lengths. */
 function requireWhole(
   file: string,
   entries: readonly (readonly [string, JsonValue])[],

@@ -38,7 +38,7 @@ export async function readShards(dir: string): Promise<Shards> {
   return readIndexed(dir);
 }
 
-/** What downloads are called until they are whole. */
+/** Suffixes of unfinished downloads. */
 const unfinished = /\.(incomplete|part|partial|crdownload|aria2|tmp|download)$/;
 
 async function noWeights(dir: string): Promise<SemanticVlaError> {

@@ -35,7 +35,7 @@ export async function findSiglipText(
   for (const place of stated === '' ? [] : places) {
     const found = await whatIsAt(place);
     if (found === 'a folder') return resolve(place);
-    // An absolute path is one of the training machine; whatever hides it here, the copy beside the weights counts.
+    // An absolute path is that of the training machine; if it cannot be read here, the copy beside the weights is used.
     if (found !== nothing && place.startsWith(`${dir}${sep}`)) {
       throw new SemanticVlaError(
         'CHECKPOINT_FILE_MISSING',

@@ -1,8 +1,8 @@
 /**
  * Normalization statistics by dataset key: `dataset_statistics.json`, which supersedes `norm_stats` of config.json.
  *
- * A field is read, and refused with STATISTICS_INVALID, when somebody asks for it: statistics of data sets that nobody
- * chose, bounds of the other normalization, counts and deviations may be what they are. Constant dimensions (min = max,
+ * A field is read, and refused with STATISTICS_INVALID, only when it is used: statistics of other data sets, bounds of
+ * the other normalization, counts and deviations may hold anything. Constant dimensions (min = max,
  * q01 = q99) are legitimate; docs/normalization.md says what they do.
  */
 
@@ -68,7 +68,7 @@ class DatasetFields implements DatasetStatistics {
 
 const lists = ['q01', 'min', 'q99', 'max', 'mask', 'mean', 'std'];
 
-/** As the lists stand there, read or not. */
+/** The lists as stored, used or not. */
 function lengthOf(bounds: JsonValue | undefined): number | null {
   if (!isJsonObject(bounds)) return null;
   const list = lists.map((name) => bounds[name]).find(isJsonArray);
@@ -123,7 +123,7 @@ class FieldBounds implements Bounds {
     if (values.length !== this.#length()) throw fields.error(name, `a list of ${this.#length()} numbers`);
     const { mask } = this;
     const numbers = values.map((value, i) => {
-      // a dimension that is passed through has no bounds to read
+      // a dimension that is passed through needs no bounds
       if (typeof value === 'number' && (Number.isFinite(value) || mask[i] === false)) return value;
       throw new SemanticVlaError(
         'STATISTICS_INVALID',
@@ -155,7 +155,7 @@ export function boundNames(
 }
 
 /**
- * What a normalization of this kind reads: ordered, and a range that is a number. Where the mask is false nothing is read.
+ * Checks what a normalization of this kind reads: bounds in order, and a finite range. Where the mask is false nothing is read.
  * @returns how many dimensions they are
  * @throws STATISTICS_INVALID with file, data set, dimension and both values
  */

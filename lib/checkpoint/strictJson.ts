@@ -1,6 +1,6 @@
 /**
  * JSON as RFC 8259 has it, with rules JSON.parse does not keep: a repeated key in one object is an error (JSON.parse
- * silently keeps the last, other readers the first), and nesting and the number of values are capped, so that no file holds
+ * silently keeps the last, other readers the first), and nesting and the number of values are capped, so that no file blocks
  * the event loop for long. Objects come out without a prototype, so a key `__proto__` is only a key.
  */
 
@@ -9,7 +9,7 @@ export interface JsonObject {
   readonly [key: string]: JsonValue;
 }
 
-/** What is wrong and at which character; callers word it with their file and error code. */
+/** What is wrong and at which character; callers add their file and error code. */
 export class JsonSyntaxError extends Error {
   readonly position: number;
 
@@ -39,10 +39,10 @@ const escapes: Readonly<Record<string, string>> = {
   t: '\t',
 };
 
-/** `python`: NaN, Infinity and -Infinity are numbers, as Python's json writes them; whoever reads such a number refuses it. */
+/** `python`: NaN, Infinity and -Infinity are numbers, as Python's json writes them; the code that uses such a number refuses it. */
 export type JsonDialect = 'json' | 'python';
 
-/** Parses one JSON value and nothing after it; a byte order mark before it is passed over. Throws JsonSyntaxError. */
+/** Parses one JSON value and nothing after it; a byte order mark before it is skipped. Throws JsonSyntaxError. */
 export function parseStrictJson(text: string, dialect: JsonDialect = 'json'): JsonValue {
   return new Parser(text.startsWith('\ufeff') ? text.slice(1) : text, dialect).document();
 }

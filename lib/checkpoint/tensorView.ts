@@ -1,4 +1,4 @@
-/** Where a tensor lies on disk. Nothing is read until somebody asks for its bytes. */
+/** Where a tensor is on disk. Nothing is read until its bytes are requested. */
 
 export type TensorDtype = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
 

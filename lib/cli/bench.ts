@@ -293,7 +293,7 @@ export function benchCommand(program: Command, run: Run): void {
     )
     .option('--observation <dir>', 'folder with observation.json and its images; default: random frames')
     .option('--frame <size>', 'size of the random frames; default: 256x256', frameSize)
-    .option('--instruction <text>', 'what to tell the policies')
+    .option('--instruction <text>', 'instruction for the policies')
     .option('--prompt-lengths <list>', 'tokens of the prompt, e.g. 20,40', listOf(wholeNumber(1)))
     .option('--backend <list>', 'cpu, tensorrt', listOf(oneOf('cpu', 'tensorrt')))
     .option(
@@ -310,23 +310,27 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--device <n>', 'number of the GPU; default: 0', wholeNumber(0))
     .option('--no-cuda-graphs', 'TensorRT launches kernels one by one')
     .option('--threads <list>', 'CPU threads, e.g. 1,2,4', listOf(wholeNumber(1)))
-    .option('--warm-up <n>', 'chunks before them, exactly so many; default: until steady', wholeNumber(0))
-    .option('--duration <s>', 'measure at least so long', seconds)
-    .option('--iterations <n>', 'measure at least so many chunks', wholeNumber(1))
-    .option('--limit <s>', 'measure at most so long a subject; default: 60', seconds)
+    .option('--warm-up <n>', 'warm-up chunks, exactly this many; default: until steady', wholeNumber(0))
+    .option('--duration <s>', 'measure for at least this long', seconds)
+    .option('--iterations <n>', 'measure at least this many chunks', wholeNumber(1))
+    .option('--limit <s>', 'measure each subject for at most this long; default: 60', seconds)
     .option(
       '--turn <ms>',
-      'how long a subject runs before the next one does; default: 100. Energy a subject needs turns of several periods of the power sensor',
+      'how long a subject runs before the next one does; default: 100. Energy per subject needs turns of several periods of the power sensor',
       seconds,
     )
-    .option('--sample <ms>', "between two looks at the machine's sensors; default: 100", wholeNumber(10))
+    .option(
+      '--sample <ms>',
+      "interval at which the machine's sensors are read; default: 100",
+      wholeNumber(10),
+    )
     .option('--percentile <list>', 'further percentiles, e.g. 99.9', listOf(percentile));
   addPlatformFlags(command);
   addCheckpointFlags(command)
     .option('--camera-counts <list>', 'numbers of cameras, e.g. 1,2', listOf(wholeNumber(1)))
     .option(
       '--baseline <path>',
-      'what ratios are of: a report of an earlier run (several allowed), or a folder that is measured in the same run: a checkpoint, or another version of semanticvla',
+      'what ratios compare with: a report of an earlier run (several allowed), or a folder that is measured in the same run: a checkpoint, or another version of semanticvla',
       collect(String),
     )
     .option(
@@ -334,16 +338,16 @@ export function benchCommand(program: Command, run: Run): void {
       'e.g. "p50 > 1.05x", "compute.p99 > 12ms"; several allowed',
       collect(String),
     )
-    .option('--confidence <percent>', 'of the interval that decides; default: 95', confidence)
+    .option('--confidence <percent>', 'confidence of the interval that decides; default: 95', confidence)
     .option(
       '--between-runs <percent>',
-      'how far runs of the same thing lie apart; default: 1, or from 5 reports',
+      'how much runs of the same thing differ; default: 1, or from 5 reports',
       seconds,
     )
     .option('--json', 'print the whole report as JSON')
     .option('--report <file>', 'write the whole report as JSON, for --baseline and semanticvla report')
-    .option('--csv <file>', 'every chunk as a line')
-    .option('--html <file>', 'the report as one page with plots')
+    .option('--csv <file>', 'write every chunk as a line')
+    .option('--html <file>', 'write the report as one page with plots')
     .option('--layers', 'profile every subject afterwards: layers and blocks in --report and --html')
     .option(
       '--roofline [hardware]',

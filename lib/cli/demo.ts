@@ -70,7 +70,7 @@ async function demo(context: CommandContext, { out, ...flags }: DemoFlags): Prom
 export function demoCommand(program: Command, run: Run): void {
   program
     .command('demo')
-    .description('The trained policy that comes along, on recorded episodes it has not seen, as a page.')
+    .description('The trained policy in this package on recorded episodes that it has not seen, as a page.')
     .option('--out <file.html>', 'page to write', 'demo.html')
     .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
     .option('--cache <dir>', 'where the policy is unpacked; default: $SEMANTICVLA_CACHE, else the user cache')

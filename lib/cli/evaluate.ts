@@ -147,9 +147,9 @@ export function evaluateCommand(program: Command, run: Run): void {
     .description("A policy's actions beside those of recorded episodes: errors, gripper, kept patches, time.")
     .argument('<checkpoint...>', 'folders of trained policies')
     .requiredOption('--episodes <dir...>', 'folders of episodes, or folders that hold such')
-    .option('--every <n>', 'fewest steps between two observations that are taken', wholeNumber(1), 1)
-    .option('--instruction <text>', 'what the robot shall do; default: as recorded')
-    .option('--html <file.html>', 'writes a page: frames with kept patches, actions over time, figures')
+    .option('--every <n>', 'fewest steps between two observations that are used', wholeNumber(1), 1)
+    .option('--instruction <text>', 'what the robot should do; default: as recorded')
+    .option('--html <file.html>', 'write a page: frames with kept patches, actions over time, figures')
     .option('--json', 'print JSON');
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .addHelpText('after', example)

@@ -72,7 +72,7 @@ async function run(context: CommandContext, dir: string, flags: ExportFlags): Pr
 export function exportCommand(program: Command, start: Run): void {
   const command = program
     .command('export')
-    .description('The two ONNX models of a checkpoint, weights referenced where they lie.')
+    .description('The two ONNX models of a checkpoint, with references to its weights.')
     .argument('<checkpoint>', 'folder of a trained policy')
     .option('--out <dir>', 'folder to write; default: the checkpoint folder')
     .addOption(

@@ -87,7 +87,7 @@ export function addCheckpointFlags(command: Command): Command {
     .addOption(
       new Option(
         '--head <kind>',
-        'how actions are made; asked for where the folder has no action head (only l1 and discrete are supported)',
+        'how actions are made; needed where the folder has no action head (only l1 and discrete are supported)',
       ).choices(headNames),
     )
     .option(
@@ -164,7 +164,7 @@ and the images beside it: PNG or JPEG of RGB, or .npy uint8 [height, width, 3]. 
 export function addPolicyFlags(command: Command): Command {
   command
     .requiredOption('--observation <dir>', 'folder with observation.json and its images')
-    .option('--instruction <text>', 'what the robot shall do; default: the instruction in observation.json')
+    .option('--instruction <text>', 'what the robot should do; default: the instruction in observation.json')
     .addHelpText('after', observationHelp.trimEnd());
   return addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)));
 }

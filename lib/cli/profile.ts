@@ -157,10 +157,10 @@ export function profileCommand(program: Command, run: Run): void {
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .option(
       '--iterations <n>',
-      'chunks that are counted; default: 20, fewer where they would take over 20 s',
+      'chunks that are measured; default: 20, fewer where they would take over 20 s',
       wholeNumber(1),
     )
-    .option('--warm-up <n>', 'chunks before them', wholeNumber(0), 3)
+    .option('--warm-up <n>', 'warm-up chunks', wholeNumber(0), 3)
     .option('--top <n>', 'rows of the tables of blocks and layers', wholeNumber(1), 15)
     .addOption(
       new Option('--graph <name>', 'graph of the exports')

@@ -258,15 +258,19 @@ export function serveCommand(program: Command, run: Run): void {
     .option('--token-file <file>', 'file that holds the token; default: $SEMANTICVLA_TOKEN')
     .option(
       '--insecure-no-auth',
-      'no token, though others reach the address: anybody there may move the robot',
+      'serve other machines without a token: anybody on the network may move the robot',
     )
     .option('--camera <camera=key>', 'key of a request that holds a camera; may be given for each', cameraKey)
     .option('--state-key <key>', 'key that holds the joint state; default: state')
     .option('--flight-recorder <dir>', 'folder for traces of missed deadlines; default: none are written')
-    .option('--deadline <ms>', 'what a prediction may take; default: nothing is a miss', wholeNumber(1))
+    .option(
+      '--deadline <ms>',
+      'milliseconds that a prediction may take; default: no deadline',
+      wholeNumber(1),
+    )
     .option('--instruction-key <key>', 'key that holds the instruction; default: instruction, or prompt')
     .addOption(
-      new Option('--log-level <level>', 'least level of the log')
+      new Option('--log-level <level>', 'lowest level that is logged')
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
         .default('info'),
     )

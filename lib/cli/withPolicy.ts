@@ -28,7 +28,7 @@ export async function withPolicy(
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
       `Expected an instruction: ${flags.observation}/observation.json holds none, and --instruction was not given. ` +
-        'Pass --instruction "what the robot shall do".',
+        'Pass --instruction "what the robot should do".',
     );
   }
   const started = performance.now();

@@ -22,7 +22,7 @@ import { checkPromptRange, type EngineWeights, type PromptRange, precisions } fr
 
 export interface BuildPolicyOptions {
   readonly tensorRt: FoundTensorRt;
-  /** What a checkpoint does not hold (../platform.ts). */
+  /** What a checkpoint does not hold (../policy/platform.ts). */
   readonly sizes: PolicyDimensions;
   readonly precision: Precision;
   readonly weights: EngineWeights;

@@ -26,7 +26,7 @@ export function presetArchitecture(name: keyof typeof synthPresets): Architectur
   return specArchitecture(synthPresets[name]);
 }
 
-/** Sizes that no checkpoint holds, as the preset's platform has them (../platform.ts); `given` ones replace them. */
+/** Sizes that no checkpoint holds, as the preset's platform has them (../policy/platform.ts); `given` ones replace them. */
 export function presetSizes(
   name: keyof typeof synthPresets,
   given: { readonly cameras?: number; readonly chunk?: number; readonly proprio?: boolean } = {},

@@ -2,6 +2,7 @@
 
 import { readObservation } from '../observation/readObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import type { Episode } from './readEpisode.ts';
 
@@ -54,6 +55,7 @@ export async function evaluateEpisode(
         `as the policy's are, found ${width}. Give episodes of the robot that the policy was trained for.`,
     );
   }
+  const tell = isolated('onPrediction of evaluateEpisode', onPrediction);
   const predictions: EpisodePrediction[] = [];
   let told: string | undefined;
   for (const { step, folder } of episode.observations) {
@@ -73,7 +75,7 @@ export async function evaluateEpisode(
     const chunk = await policy.predict(observation, { instruction, ...(signal ? { signal } : {}) });
     const prediction = { step, folder, chunk, rows: Math.min(chunk.shape[0], steps - step) };
     predictions.push(prediction);
-    onPrediction?.(prediction);
+    tell(prediction);
   }
   return { episode, instruction: told!, predictions };
 }

@@ -4,11 +4,11 @@
  * anybody's.
  *
  * A file of the cache is used when only this user and root can have written it and its SHA-256 is the one that the package
- * states: 24 MB are read at each call. No lock: each file is renamed into place when it is whole.
+ * states: 24 MB are read at each call. No lock: each file is put in place when it is whole.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -20,7 +20,7 @@ import { readExactly, readRegular, reason } from '../support/fileAccess.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import { type OnNotice, warn } from '../support/notices.ts';
 import { checkOptions, checkSignal } from '../support/options.ts';
-import { type Foreign, openOwn } from '../support/ownFiles.ts';
+import { type Foreign, openOwn, putInPlace } from '../support/ownFiles.ts';
 
 /** Where an unpacked policy goes, and who hears of it. */
 export interface ExampleOptions {
@@ -71,7 +71,7 @@ export async function exampleCheckpoint(options: ExampleOptions = {}): Promise<s
       const message = `${file}: expected ${expected}, found ${found}. It is unpacked again.`;
       (options.onNotice ?? warn)({ code: 'EXAMPLE_RENEWED', message });
     }
-    await write(file, await unpacked(packed));
+    await write(file, packed);
   }
   return folder;
 }
@@ -131,12 +131,13 @@ function digestOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-async function write(file: string, bytes: Uint8Array): Promise<void> {
+async function write(file: string, packed: PackedFile): Promise<void> {
+  const bytes = await unpacked(packed);
   const partial = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
   try {
     await makeFolder(dirname(file), 0o700);
     await writeFile(partial, bytes, { flag: 'wx', mode: 0o600 });
-    await rename(partial, file);
+    await putInPlace(partial, file, async () => (await foundInstead(file, packed)) === null);
   } catch (cause) {
     await rm(partial, { force: true }).catch(() => undefined);
     throw new SemanticVlaError(

@@ -5,7 +5,7 @@ import type { GraphBuilder, Value } from './graphBuilder.ts';
 import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
 import type { TokenCounts } from './tokenCounts.ts';
 
-/** Sizes that the checkpoint does not hold (../platform.ts) and choices of the runtime. */
+/** Sizes that the checkpoint does not hold (../policy/platform.ts) and choices of the runtime. */
 export interface GraphOptions {
   /** Number of camera images I. */
   readonly images: number;

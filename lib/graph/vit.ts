@@ -298,7 +298,7 @@ function layerScale(ctx: GraphContext, x: Value, vit: VitConfig, prefix: string,
   return vit.hasLayerScale ? ctx.g.op('Mul', [x, ctx.g.weight(`${prefix}.scale_factor`)], {}, label) : x;
 }
 
-/** One GEMM for q, k, v: Reshape [I, N, 3, h, d], Transpose to [3, I, h, N, d], Split (design/tensorrt: fewest kernels). */
+/** One GEMM for q, k, v: Reshape [I, N, 3, h, d], Transpose to [3, I, h, N, d], Split (fewest kernels: docs/kernelsPerLayer.md). */
 function fullAttention(ctx: GraphContext, tower: Tower, normed: Value, prefix: string): Value {
   const { g, options } = ctx;
   const { vit, rows } = tower;

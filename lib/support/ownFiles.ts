@@ -1,7 +1,7 @@
 /** Files that this program wrote itself and reads back, and who else could have changed them. */
 
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
 import { reason } from './fileAccess.ts';
 
 /** Why a file is not accepted as ours. */
@@ -53,4 +53,25 @@ export async function openOwn(path: string, refuse: (foreign: Foreign) => Error)
     await handle.close();
     throw error;
   }
+}
+
+/**
+ * Puts a finished temporary file in its place. A sound one that another process put there meanwhile stays: whoever has opened it
+ * would find another in its place.
+ *
+ * @param isSound whether what has the name is what the temporary file is
+ * @throws (rejects) what the system says; the temporary file is then still there
+ */
+export async function putInPlace(
+  temporary: string,
+  file: string,
+  isSound: () => Promise<boolean>,
+): Promise<void> {
+  try {
+    await link(temporary, file);
+  } catch (cause) {
+    // what is there is not sound, or the file system has no hard links
+    if (reason(cause) !== 'EEXIST' || !(await isSound())) return rename(temporary, file);
+  }
+  await unlink(temporary);
 }

@@ -19,7 +19,7 @@ async function abortedWith(promise: Promise<unknown>, reason: unknown): Promise<
   assert.unreachable('expected the abort reason');
 }
 
-/** A prediction and the way to give it up, which says whether it was in time; if so its reason must have come back. */
+/** A prediction and a way to give it up, which tells whether that was in time; if so the reason must have come back. */
 function abortable(policy: Policy, observation: Observation, options: PredictOptions) {
   const controller = new AbortController();
   let answered = false;

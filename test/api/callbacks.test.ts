@@ -1,4 +1,4 @@
-/** Progress of long work is told to whoever asked; what the listener does ends no work. */
+/** Progress of long work is reported to its listener, and nothing that the listener does stops the work. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

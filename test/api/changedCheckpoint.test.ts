@@ -1,4 +1,4 @@
-/** A checkpoint that changes under a loaded policy: folded weights are memory, mapped ones are compared. */
+/** A checkpoint that changes under a loaded policy: folded weights are in memory, mapped ones are checked. */
 
 import { copyFileSync, linkSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { suite } from 'uvu';

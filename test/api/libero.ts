@@ -1,4 +1,4 @@
-/** What the tests of the API share: the complete golden policy, its observations, and programs in processes of their own. */
+/** What the tests of the API share: the complete golden policy, its observations, and programs in separate processes. */
 
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';

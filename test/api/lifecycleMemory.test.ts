@@ -1,4 +1,4 @@
-/** Apart from lifecycle.test.ts: it takes as long as the rest of it. */
+/** Separate from lifecycle.test.ts because it takes as long as all of that. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

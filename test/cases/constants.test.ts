@@ -1,4 +1,4 @@
-/** Dimensions that do not move, and values that nobody reads: what real training runs write. */
+/** Constant dimensions and unused values, as real training runs write them. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

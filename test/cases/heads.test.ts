@@ -1,4 +1,4 @@
-/** Folders that do not say what their policy is: copies that lack a file, files of another name, other heads. */
+/** Folders that do not show which policy they hold: incomplete copies, renamed files, other heads. */
 
 import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

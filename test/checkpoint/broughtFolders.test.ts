@@ -1,4 +1,4 @@
-/** What people bring: folders of hubs and runs, downloads that went wrong, names of wrappers, quantized weights, marks. */
+/** Checkpoints as users have them: hub and run folders, failed downloads, wrappers' names, quantized weights, byte order marks. */
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Which block runs when, against the reference's loop over Python ranges, and that what is left out changes nothing. */
+/** The order of blocks against the reference's loop over Python ranges, and that skipped blocks change nothing. */
 
 import * as fc from 'fast-check';
 import { suite } from 'uvu';

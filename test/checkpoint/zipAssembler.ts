@@ -1,4 +1,4 @@
-/** Writes ZIP archives of stored entries, with every field open to lies. Only for tests. */
+/** Writes ZIP archives of stored entries, in which any field can be wrong. Only for tests. */
 
 import { bytes, u32, u64 } from './pickleAssembler.ts';
 

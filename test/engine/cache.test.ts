@@ -1,4 +1,4 @@
-/** What the cache gives out, and everything it must not. */
+/** What the cache returns, and everything that it must refuse. */
 
 import { EventEmitter, once } from 'node:events';
 import { chmod, copyFile, readdir, readFile, rename, symlink, unlink, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** A cache in a folder of its own, and an identity whose fields are easy to change. */
+/** A cache in a temporary folder, and an identity whose fields are easy to change. */
 
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** Builders killed at random moments: the plan is the old one or a whole new one, and the next builder goes on at once. */
+/** Builders killed at random moments: the plan is always the old one or a complete new one, and the next builder need not wait. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -40,8 +40,8 @@ test(`${kills} kills`, () =>
     await readPlan(await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 })));
     const seen = new Set<number>();
     let partials = 0;
-    // four at once fight for the lock; each is killed within so many ms of its first line, more where none came through:
-    // how long a build takes here, nobody knows
+    // four at once compete for the lock; each is killed within this many ms of its first line, later where no build finished,
+    // since the time of a build is not known
     let withinMs = 30;
     const lane = async (seed: number): Promise<void> => {
       for (let n = 0; n < kills / 4; n++) {

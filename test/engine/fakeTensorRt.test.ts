@@ -1,4 +1,4 @@
-/** The loader and builder against a library that is TensorRT 10 in name only: what an absent driver looks like. */
+/** The loader and builder against a library that is TensorRT 10 in name only, as when the driver is missing. */
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';

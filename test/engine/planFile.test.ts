@@ -1,4 +1,4 @@
-/** Plans that no single read of Node's holds: verified part by part, and mapped from there by the session. */
+/** Plans that are too large for one read in Node: verified in parts, and mapped by the session. */
 
 import { existsSync } from 'node:fs';
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';

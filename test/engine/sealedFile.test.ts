@@ -1,4 +1,4 @@
-/** Native data between processes: given out only when this machine wrote it, for exactly these facts, every byte as it was. */
+/** Native data between processes: used only when this machine wrote it, for exactly these facts, with every byte unchanged. */
 
 import { createHmac } from 'node:crypto';
 import { chmod, copyFile, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** The comparison that an engine must pass before it is trusted, and the small twin that stands for a large policy. */
+/** The comparison that an engine must pass before it is trusted, and the small twin that stands in for a large policy. */
 
 import { join } from 'node:path';
 import { suite } from 'uvu';

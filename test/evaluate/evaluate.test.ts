@@ -1,4 +1,4 @@
-/** Recorded episodes against a policy that is made up, so that every figure is known beforehand. */
+/** Recorded episodes against an invented policy, so that every figure is known beforehand. */
 
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -51,6 +51,7 @@ const pages: Readonly<Record<string, Page>> = {
     after: `console.log('sent', commands.length, commands[0]!.length);`,
     prints: /sent 1[01] 7/,
   },
+  'docs/episodes.md 1': { after: '', prints: /name: 'gripper'/ },
   'docs/profiling.md 1': {
     given: `import { loadPolicy } from ${lib};
       ${robotAtHand}

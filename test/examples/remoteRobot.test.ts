@@ -1,4 +1,4 @@
-/** The remote example against a server with a policy without a model. */
+/** The remote example against a server whose policy has no model. */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

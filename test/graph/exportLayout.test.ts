@@ -1,4 +1,4 @@
-/** Where an export puts weights: plain files, which ONNX Runtime, onnx and TensorRT open; never over a file of others. */
+/** Where an export puts weights: plain files, which ONNX Runtime, onnx and TensorRT open; never over a foreign file. */
 
 import {
   cpSync,

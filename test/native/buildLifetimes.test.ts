@@ -1,4 +1,4 @@
-/** Nothing of a build is used after it is gone, whichever of job, bridge and worker ends first. */
+/** No part of a build is used after it was freed, whichever of job, bridge and worker ends first. */
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';

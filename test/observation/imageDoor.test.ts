@@ -1,4 +1,4 @@
-/** Every way a frame comes in passes the same guard: the same picture is taken, or refused by the same code, by each. */
+/** Frames pass the same checks however they come in: each way accepts the same image, or refuses it with the same code. */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** Which instructions stay encoded, and when a state that went is given back. */
+/** Which instructions stay encoded, and when a dropped state is released. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

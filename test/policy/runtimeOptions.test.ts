@@ -1,4 +1,4 @@
-/** Options that belong to one runtime: none is taken by the other, and `bench` makes its subjects of those that fit. */
+/** Options that belong to one runtime: neither takes the other's, and `bench` makes its subjects from those that fit. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -20,7 +20,7 @@ const limits = suite('profile/roofline limits');
 const libero = (): PolicyWork =>
   policyWork(presetArchitecture('libero'), { ...presetSizes('libero'), promptTokens: 30 });
 
-/** Two phases as design/performance states them: the LLM, and the ViTs with the projector. */
+/** Two phases: the LLM, and the ViTs with the projector. */
 const designWork = (): PolicyWork => {
   const phase = (stage: 'vision' | 'llm', flops: number, bytes: number) => ({
     stage,

@@ -83,7 +83,7 @@ const headsFull = times(8, headMatrices);
 /** Cosines of 256 patches and 64 text tokens; five pooled tokens over 256 patches. */
 const prunerFull = images * (2 * patches * siglip.w * 64 + 2 * 5 * patches * siglip.w);
 
-/** Rows that our graph leaves out, since nothing reads them (design: exact savings). */
+/** Rows that our graph leaves out, since nothing reads them: an exact saving. */
 const llmSaved =
   times(sequence - 24, llamaMatrices.q + llamaMatrices.o + llamaMatrices.mlp) +
   attention(sequence - 24, sequence, llama.d);

@@ -1,18 +1,22 @@
-/** What the addon holds for a JavaScript object is told to V8: exactly, given back once, and collected when it is dropped. */
+/** Memory that the addon holds for a JavaScript object is reported to V8 exactly, released once, and collected with the object. */
 
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  addonFile,
   loadAddon,
   type NativeBytes,
   type NativeMemory,
   type NativeSession,
+  type NativeSessionRequest,
 } from '../../lib/addon/binding.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
@@ -48,40 +52,40 @@ const sum = ({ weights, states, transfers, scratch, engines, pinned }: NativeMem
 const weightBytes = 32 * 2 ** 20;
 const tensor = (name: string, count: number) => ({ name, dims: [count], data: new Float32Array(count) });
 
-/** A session with a weight of 32 MiB on the fake device. */
-async function openSession(file: string): Promise<NativeSession> {
+/** Of a session with one weight on the fake device. */
+function sessionRequest(file: string, byteLength: number): NativeSessionRequest {
   const plan = (...lines: string[]) => ({
     plan: Buffer.from(`fake 1\n${lines.join('\n')}\n`),
     kernels: new Uint8Array(),
     weights: [],
   });
-  const count = weightBytes / 4;
-  const part = { file, offset: 0, byteLength: weightBytes, type: 'float32' as const };
+  const count = byteLength / 4;
+  const part = { file, offset: 0, byteLength, type: 'float32' as const };
   const { library, module } = fakeTensorRt();
-  const opening = loadAddon().openSession(
-    {
-      library,
-      module,
-      device: 0,
-      prepare: plan('in ids float32 -1', 'out tail float32 ids.0+1000'),
-      step: {
-        ...plan(
-          `in weight float32 ${count}`,
-          'in tail float32 -1',
-          'in state float32 3000',
-          'out actions float32 8',
-        ),
-        weights: [{ name: 'weight', type: 'float32', dims: [count], parts: [part] }],
-      },
-      imageInput: 'images',
-      graphs: true,
-      watchLayers: false,
-      keptSteps: 2,
-      chunkBytes: 2 ** 20,
+  return {
+    library,
+    module,
+    device: 0,
+    prepare: plan('in ids float32 -1', 'out tail float32 ids.0+1000'),
+    step: {
+      ...plan(
+        `in weight float32 ${count}`,
+        'in tail float32 -1',
+        'in state float32 3000',
+        'out actions float32 8',
+      ),
+      weights: [{ name: 'weight', type: 'float32', dims: [count], parts: [part] }],
     },
-    () => {},
-  );
-  return opening.done;
+    imageInput: 'images',
+    graphs: true,
+    watchLayers: false,
+    keptSteps: 2,
+    chunkBytes: 2 ** 20,
+  };
+}
+
+function openSession(file: string): Promise<NativeSession> {
+  return loadAddon().openSession(sessionRequest(file, weightBytes), () => {}).done;
 }
 
 async function withWeights(body: (file: string) => Promise<void>): Promise<void> {
@@ -171,6 +175,39 @@ test('memory pressure alone collects dropped sessions', async () => {
     await collect();
     assert.is(told(), before.told);
     assert.is(threads(), before.threads);
+  });
+});
+
+/** CommonJS of a worker that drops what it opens, at once, and waits for the answers alone. */
+const dropping = `
+  const { parentPort, workerData: { addon, request } } = require('node:worker_threads');
+  const { openSession } = require(addon);
+  const input = (name, count) => [{ name, dims: [count], data: new Float32Array(count) }];
+  async function life() {
+    const session = await openSession(request, () => {}).done;
+    const { state } = await session.prepare(input('ids', 5));
+    return session.run(state, session.stage(input('state', 3000), null), false);
+  }
+  (async () => {
+    for (let round = 1; ; round++) {
+      const answers = Array.from({ length: 4 }, life);
+      openSession(request, () => {});
+      gc();
+      const lengths = (await Promise.all(answers)).map(({ outputs }) => outputs[0].data.length);
+      parentPort.postMessage(lengths);
+    }
+  })();`;
+
+test('dropped sessions answer what is on its way, also in workers that are terminated meanwhile', async () => {
+  await withWeights(async (file) => {
+    truncateSync(file, 2 ** 20);
+    const request = sessionRequest(file, 2 ** 20);
+    for (let n = 0; n < 10; n++) {
+      const worker = new Worker(dropping, { eval: true, workerData: { addon: addonFile(), request } });
+      for (let round = 0; round <= n % 3; round++)
+        assert.equal((await once(worker, 'message'))[0], [32, 32, 32, 32]);
+      assert.is(await worker.terminate(), 1);
+    }
   });
 });
 

@@ -1,4 +1,4 @@
-/** The room's doors: scheduling knows policies by their interface only, and no clock of the wall. */
+/** What lib/schedule may import: it knows policies by their interface only, and no wall clock. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';

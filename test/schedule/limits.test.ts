@@ -1,4 +1,4 @@
-/** Limits: what leaves is inside all of them, or nothing leaves. */
+/** Limits: every action sent satisfies all of them, or none is sent. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

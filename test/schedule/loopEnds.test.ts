@@ -1,4 +1,4 @@
-/** Whatever ends a loop, whatever its callbacks do: the last thing sent is a HOLD, it is waited for, and its loss is told. */
+/** Whatever ends a loop and whatever its callbacks do, the last thing sent is a HOLD, it is awaited, and its loss is reported. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,4 @@
-/** Readings of the robot: what cannot be is told and not acted upon, and what leaves stays inside of range and workspace. */
+/** Readings of the robot: impossible ones are reported and not acted upon, and all that is sent stays inside range and workspace. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

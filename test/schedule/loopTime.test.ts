@@ -1,4 +1,4 @@
-/** Order of time: older observations, coarse clocks, clocks that go back, and chunks that are long or weighed steeply. */
+/** Order in time: older observations, coarse clocks, clocks that go back, and chunks that are long or steeply weighted. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

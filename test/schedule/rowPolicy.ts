@@ -1,4 +1,4 @@
-/** A policy of one dimension whose rows a test writes down, and an ear for what a loop does. */
+/** A policy of one dimension with rows from the test, and listeners that record what a loop does. */
 
 import type { ControlLoopOptions } from '../../lib/schedule/controlLoop.ts';
 import type { LoopEvent, SentAction } from '../../lib/schedule/loopEvents.ts';

@@ -1,4 +1,4 @@
-/** The package as a project gets it: packed, unpacked beside its dependencies, used by name. Nothing is fetched. */
+/** The package as a project gets it: packed, unpacked beside its dependencies, used by its name. Nothing is fetched. */
 
 import { spawnSync } from 'node:child_process';
 import {

@@ -1,5 +1,5 @@
 /**
- * Attacks that only show in a process of its own: logs that nobody takes, signals, hosts; and the whole of a hostile body at
+ * Attacks that need a separate process: unread logs, signals, hosts; and complete hostile bodies at
  * full size. The long ones run with SEMANTICVLA_LONG_TESTS=1.
  */
 

@@ -1,4 +1,4 @@
-/** A policy whose inferences end when the test says so: no test of a server depends on the clock. */
+/** A policy whose inferences end when the test says so, so that no test of a server depends on the clock. */
 
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions } from '../../lib/types.ts';

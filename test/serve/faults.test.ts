@@ -1,4 +1,4 @@
-/** Clients that leave, stall, flood or never read: the slot comes free, memory stays bounded, health answers. */
+/** Clients that leave, stall, flood or never read: the slot becomes free, memory stays bounded, health checks are answered. */
 
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';

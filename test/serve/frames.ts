@@ -1,4 +1,4 @@
-/** WebSocket frames by hand, right and wrong, and a client that is nothing but a socket. */
+/** Handmade WebSocket frames, valid and invalid, and a client that is only a socket. */
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-/** The reference's own requests to ours, and its answers beside ours. */
+/** The reference's own requests to our server, and its answers compared with ours. */
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -49,7 +49,7 @@ export async function until(met: () => boolean | Promise<boolean>, what: string)
   }
 }
 
-/** Rejects where a promise hangs; waits on for nothing when all else is done. */
+/** Rejects when a promise hangs. Its timer does not keep a finished process alive. */
 export async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -1,4 +1,4 @@
-/** A corpus of messages that lie; each must be refused with REQUEST_INVALID and cost no more memory than it has bytes. */
+/** A corpus of malicious messages; each must be refused with REQUEST_INVALID and cost no more memory than its own length. */
 
 const pixels = Buffer.alloc(12, 7).toString('base64');
 

@@ -1,4 +1,4 @@
-/** What only shows in a process of its own: signals, exit codes, memory. */
+/** What needs a separate process: signals, exit codes, memory. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

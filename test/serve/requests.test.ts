@@ -1,4 +1,4 @@
-/** What people's own clients send: keys of other servers, lists, scalars of NumPy, texts nobody reads. */
+/** Requests of users' own clients: keys of other servers, lists, NumPy scalars, unused texts. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

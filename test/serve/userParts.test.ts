@@ -1,4 +1,4 @@
-/** A policy and a logger that a user wrote: no nonsense of theirs is answered, none ends the server. */
+/** A policy and a logger that a user wrote: invalid results are never sent to clients, and none stops the server. */
 
 import type { Logger } from 'pino';
 import { suite } from 'uvu';

@@ -1,4 +1,4 @@
-/** The two readers of hostile bytes: properties, and a corpus of lies. */
+/** The two readers of untrusted bytes: properties, and a corpus of malicious messages. */
 
 import fc from 'fast-check';
 import { suite } from 'uvu';

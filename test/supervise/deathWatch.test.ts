@@ -1,4 +1,4 @@
-/** Processes that have died and that nobody has waited for yet: as the kernel shows them while it frees their memory. */
+/** Processes that have died but are not reaped yet, as the kernel shows them while it frees their memory. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
 /**
- * An engine with faults to order, for the supervisor's tests and benchmark. The instruction says what happens:
+ * An engine with faults on demand, for the supervisor's tests and benchmark. The instruction says what happens:
  * `crash` (a signal), `exit`, `hang` (the main thread spins), `silent` (never answers), `broken` (a failure of the
  * runtime), `refuse` (an error of the caller's), `slow`; anything else is answered with numbers that come from the input.
  */

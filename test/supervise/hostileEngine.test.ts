@@ -1,4 +1,4 @@
-/** Nothing that an engine says hangs a call, is given out as a chunk, or ends supervision. */
+/** No message of an engine hangs a call, is returned as a chunk unchecked, or ends supervision. */
 
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';

@@ -1,5 +1,5 @@
 /**
- * An engine that says nonsense to order, past its own process's door: the instruction names what it writes to the link. Any
+ * An engine that sends nonsense on demand, past its own process's checks: the instruction names what it writes to the link. Any
  * other instruction is answered with the first joint, as a chunk of one row; `module NAME` with a chunk that is broken in
  * that way, as a policy that a user wrote might give it.
  */

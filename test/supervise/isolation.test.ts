@@ -1,4 +1,4 @@
-/** Listeners, options and signals of users: none of them ends supervision, leaks, or starts a storm. */
+/** Listeners, options and signals of users: none of them ends supervision, leaks, or causes restarts without pause. */
 
 import { execFile } from 'node:child_process';
 import { getEventListeners } from 'node:events';

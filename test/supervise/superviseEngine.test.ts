@@ -1,4 +1,4 @@
-/** Real processes with an engine that fails to order. Limits are wide: a machine may start a process in seconds. */
+/** Real processes with an engine that fails on demand. Limits are wide: a machine may start a process in seconds. */
 
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

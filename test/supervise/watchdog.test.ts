@@ -1,4 +1,4 @@
-/** In virtual time: what a busy machine does to timers is played, not waited for. */
+/** In virtual time: the delays of a busy machine are simulated, not waited for. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,4 @@
-/** Work of every kind on one signal that outlives it: however it ends, no listener of it is left. */
+/** Many calls of every kind on one signal that outlives them: however they end, no listener is left. */
 
 import { getEventListeners } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';

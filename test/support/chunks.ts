@@ -1,4 +1,4 @@
-/** A chunk as it should be, and every kind of chunk that is none: for every door that one may come through. */
+/** A valid chunk and every kind of invalid one, for every place where chunks are checked. */
 
 import type { ActionChunk } from '../../lib/types.ts';
 

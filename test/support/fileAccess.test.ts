@@ -1,4 +1,4 @@
-/** The one door for files: what is refused, with which code and in which words. */
+/** How files are opened: what is refused, with which code and message. */
 
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';

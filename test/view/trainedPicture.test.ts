@@ -1,4 +1,4 @@
-/** The picture of a policy that has learned something: the object that the sentence names stands in the light. */
+/** The picture of a trained policy: the object that the sentence names is highlighted. */
 
 import sharp from 'sharp';
 import { suite } from 'uvu';

@@ -19,7 +19,7 @@ export interface SubjectRooflineOptions {
 const precisions = { float32: 'fp32', bfloat16: 'bf16', float16: 'fp16' } as const;
 
 /**
- * @param sizes what the checkpoint does not hold (../../policyParts.ts); the prompt's length is the subject's
+ * @param sizes what the checkpoint does not hold (../../policy/policyParts.ts); the prompt's length is the subject's
  * @throws (rejects) OPTION_INVALID unknown device; OPTION_REQUIRED the GPU at hand is in no table
  */
 export async function subjectRoofline(

@@ -43,7 +43,7 @@ if(SEMANTICVLA_NVCC AND SEMANTICVLA_CUDART_STATIC AND kernel_sources)
     add_custom_command(OUTPUT ${object}
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/kernels
       COMMAND ${SEMANTICVLA_NVCC} -std=c++17 -O3 -c ${source} -o ${object} -I${CMAKE_SOURCE_DIR}/native
-        -ccbin ${CMAKE_CXX_COMPILER} -Werror all-warnings
+        -ccbin ${CMAKE_CXX_COMPILER} -Werror all-warnings -Wno-deprecated-gpu-targets
         -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-unused-parameter,-ffp-contract=off ${gencode}
       DEPENDS ${source} ${kernel_headers}
       VERBATIM)

@@ -68,8 +68,20 @@ export interface PolicyOptions {
   readonly threads?: number;
   /** CPU runtime: microseconds that an idle worker thread spins before it sleeps; default 0 (docs/cpuThreads.md). */
   readonly spin?: number;
-  /** Instructions kept encoded (LRU); default 16. */
+  /** Instructions kept encoded (LRU); default 16, or as many as `instructions` are. */
   readonly instructionCache?: number;
+  /**
+   * What the robot will be told, where that is known: encoded at load, and each length of prompt among them prepared by one
+   * prediction, so that its first chunk takes no longer than the next ones.
+   */
+  readonly instructions?: readonly string[];
+  /** [width, height] of the frames of that preparation: TensorRT prepares for one size of frames; default [256, 256]. */
+  readonly frameSize?: readonly [number, number];
+  /**
+   * TensorRT: lengths of prompts that stay prepared (LRU, one for each size of frames); default 4, or one more than
+   * `instructions` have. Each holds a context with its buffers, and a CUDA graph.
+   */
+  readonly keptLengths?: number;
   /**
    * CPU runtime: `folded` widens weights to float32 once at load (fast, 2x the bf16 bytes in memory); `mapped` leaves
    * bf16 weights in their files and widens them as they are used. Default: `folded` below 2 GB of weights.

@@ -50,7 +50,7 @@ fi
 mkdir -p "$build"
 sources=(native/kernels/*.cu native/kernels/*.cpp native/reference/*.cpp native/support/*.cpp test/kernels/*.cpp)
 # The host code must not fuse multiplications with additions either: the twins round each result.
-flags=(-std=c++17 -O2 -Inative -Itest/kernels -Werror all-warnings
+flags=(-std=c++17 -O2 -Inative -Itest/kernels -Werror all-warnings -Wno-deprecated-gpu-targets
   -Xcompiler -Wall,-Wextra,-Werror,-ffp-contract=off "${targets[@]}")
 objects=()
 for source in "${sources[@]}"; do

@@ -76,7 +76,7 @@ function parseUsage(log: string, arch: string): Usage[] {
 
 async function compile(nvcc: string, file: string, arch: string, folder: string): Promise<Usage[]> {
   const flags = ['-std=c++17', `-arch=${arch}`, `-I${join(root, 'native')}`, '-Xptxas', '-v', '-cubin'];
-  const warnings = ['-Werror', 'all-warnings'];
+  const warnings = ['-Werror', 'all-warnings', '-Wno-deprecated-gpu-targets'];
   const output = join(folder, `${file}.${arch}.cubin`);
   const args = [...flags, ...warnings, join(kernelFolder, file), '-o', output];
   const { stderr } = await run(nvcc, args).catch((error: { stderr?: string }) => {

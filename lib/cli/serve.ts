@@ -15,6 +15,7 @@ import { servePolicy } from '../serve/servePolicy.ts';
 import { warmUp } from '../serve/warmUp.ts';
 import { whenAborted } from '../support/abort.ts';
 import { readRegular, readText } from '../support/fileAccess.ts';
+import { present } from '../support/options.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
@@ -36,6 +37,9 @@ interface ServeFlags extends Partial<PolicyFlags> {
   readonly camera?: Readonly<Record<string, string>>;
   readonly stateKey?: string;
   readonly instructionKey?: string;
+  readonly instructions?: string;
+  readonly frameSize?: readonly [number, number];
+  readonly keptLengths?: number;
   readonly flightRecorder?: string;
   readonly deadline?: number;
   readonly logLevel: Level | 'silent';
@@ -66,6 +70,25 @@ function port(text: string): number {
   const value = wholeNumber(0)(text);
   if (value > 65535) throw new InvalidArgumentError('Expected a port.');
   return value;
+}
+
+/** For commander: `640x480`. */
+function frameSize(text: string): readonly [number, number] {
+  const sides = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(text);
+  if (sides === null) throw new InvalidArgumentError('Expected WIDTHxHEIGHT.');
+  return [Number(sides[1]), Number(sides[2])];
+}
+
+/** Bytes of a file of instructions. */
+const instructionsCap = 1024 * 1024;
+
+/** One a line. */
+async function readInstructions(file: string): Promise<string[]> {
+  const text = await readText(file, { missing: 'OPTION_INVALID', cap: instructionsCap });
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
 }
 
 /** Bytes of a token file. */
@@ -194,6 +217,11 @@ async function serveUntil(
   const { signal } = context;
   const policy = await loadPolicy(checkpoint, {
     ...policyOptions(flags),
+    ...present({
+      instructions: flags.instructions === undefined ? undefined : await readInstructions(flags.instructions),
+      frameSize: flags.frameSize,
+      keptLengths: flags.keptLengths,
+    }),
     ...hooksOf(context),
     // a line of the log, unless the log holds no warnings
     onNotice: (notice) => {
@@ -262,6 +290,16 @@ export function serveCommand(program: Command, run: Run): void {
     )
     .option('--camera <camera=key>', 'key of a request that holds a camera; may be given for each', cameraKey)
     .option('--state-key <key>', 'key that holds the joint state; default: state')
+    .option(
+      '--instructions <file>',
+      'what the robot will be told, one a line: encoded and prepared before anybody can ask',
+    )
+    .option('--frame-size <WxH>', 'of the frames of that preparation; default: 256x256', frameSize)
+    .option(
+      '--kept-lengths <n>',
+      'tensorrt: lengths of prompts that stay prepared; default: 4, or one more than the instructions have',
+      wholeNumber(1),
+    )
     .option('--flight-recorder <dir>', 'folder for traces of missed deadlines; default: none are written')
     .option(
       '--deadline <ms>',

@@ -43,6 +43,8 @@ export interface TensorRtOptions {
   readonly precision?: Precision;
   readonly weights?: 'bound' | 'baked';
   readonly graphs?: boolean;
+  /** See TensorRtSessionOptions. */
+  readonly keptLengths?: number;
   readonly cacheDir?: string;
   readonly threads: number;
   /** See TensorRtSessionOptions. */
@@ -185,7 +187,11 @@ async function openSession(
       device: options.device ?? 0,
       graphs: options.graphs ?? true,
       ...(kernels === null ? {} : { keepKernels: (compiled) => kernels.keep(compiled) }),
-      ...present({ onLayers: options.onLayers, onNotice: build.onNotice }),
+      ...present({
+        onLayers: options.onLayers,
+        onNotice: build.onNotice,
+        keptLengths: options.keptLengths,
+      }),
       ...hooks(options),
     });
   } finally {

@@ -9,9 +9,10 @@ import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { openTensorRt } from '../engine/openTensorRt.ts';
 import { OnnxSession } from '../runtime/onnxRuntime.ts';
 import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
+import { drawnObservation } from '../support/drawnObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type Notice, NoticeLog } from '../support/notices.ts';
-import { checkOptions, checkSignal } from '../support/options.ts';
+import { checkOptions, checkSignal, present } from '../support/options.ts';
 import { actionDimensions, unnormalizeActions } from '../transforms/actions.ts';
 import { pickFrames } from '../transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from '../transforms/prompt.ts';
@@ -37,6 +38,7 @@ import {
 } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
+import { keptLengthsOf, type WarmUp, warmUp, warmUpOf } from './warmUp.ts';
 
 /** Every option of `loadPolicy`, for the misspelling check. */
 export const policyOptionNames = [
@@ -53,6 +55,9 @@ export const policyOptionNames = [
   'threads',
   'spin',
   'instructionCache',
+  'instructions',
+  'frameSize',
+  'keptLengths',
   'weights',
   'precision',
   'tensorRt',
@@ -87,14 +92,28 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   checkNumber('instructionCache', options.instructionCache, 1, 65536);
   checkRuntimeOptions(options);
   checkSignal(options.signal);
+  const warm = warmUpOf(options);
   const notices = new NoticeLog(options.onNotice);
   const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
   for (const notice of platformNotices(checkpoint, options, parts.platform)) notices.add(notice);
   options.signal?.throwIfAborted();
-  const session = await openSession(parts, { ...options, onNotice: notices.add });
-  const policy = new CheckpointPolicy(parts, session, options, notices);
+  const lengths = new Set(
+    warm.instructions.map((instruction) => promptOf(parts, instruction).promptIds.length),
+  );
+  const session = await openSession(parts, {
+    ...options,
+    ...(options.backend === 'tensorrt' ? { keptLengths: keptLengthsOf(options, lengths.size) } : {}),
+    onNotice: notices.add,
+  });
+  const policy = new CheckpointPolicy(parts, session, { ...options, ...warm }, notices);
   rememberParts(policy, { parts, options });
+  try {
+    await policy.warmUp(warm, options.signal);
+  } catch (error) {
+    await policy.close();
+    throw error;
+  }
   return policy;
 }
 
@@ -148,12 +167,12 @@ class CheckpointPolicy implements Policy {
   readonly #checkedKeys = new Set<string>();
   #closed = false;
 
-  constructor(parts: PolicyParts, session: Session, options: PolicyOptions, notices: NoticeLog) {
+  constructor(parts: PolicyParts, session: Session, options: PolicyOptions & WarmUp, notices: NoticeLog) {
     const { config } = parts.checkpoint;
     this.#parts = parts;
     this.#notices = notices;
     this.#session = session;
-    this.#instructions = new InstructionCache(options.instructionCache ?? 16);
+    this.#instructions = new InstructionCache(options.instructionCache);
     this.#unnormKey = options.unnormKey;
     this.platform = parts.platform;
     this.dimensions = actionDimensions(parts.platform.name, parts.sizes.actionDim);
@@ -213,6 +232,22 @@ class CheckpointPolicy implements Policy {
     return computeStages(this.#parts, { frames, proprio, prompt, unnormKey, ...(signal ? { signal } : {}) });
   }
 
+  async warmUp({ instructions, frameSize }: WarmUp, signal: AbortSignal | undefined): Promise<void> {
+    if (instructions.length === 0) return;
+    const observation = drawnObservation(this.platform.cameras, this.stateSize, frameSize);
+    await warmUp(instructions, {
+      length: (instruction) => this.#prompt(instruction).promptIds.length,
+      encode: (instruction) =>
+        this.#instructions.use(
+          instruction,
+          () => this.#encode(instruction, () => {}),
+          async () => {},
+          signal,
+        ),
+      predict: (instruction) => this.predict(observation, { instruction, ...present({ signal }) }),
+    });
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#instructions.clear();
@@ -254,7 +289,7 @@ class CheckpointPolicy implements Policy {
   }
 
   #prompt(instruction: string): EncodedPrompt {
-    return encodePrompt(this.#parts.tokenizers, instruction, this.#parts.promptLimits);
+    return promptOf(this.#parts, instruction);
   }
 
   async #encode(instruction: string, onTokenized: (ms: number) => void): Promise<InstructionState> {
@@ -294,6 +329,11 @@ class CheckpointPolicy implements Policy {
       unnormKey,
     };
   }
+}
+
+/** @throws INSTRUCTION_* */
+function promptOf({ tokenizers, promptLimits }: PolicyParts, instruction: string): EncodedPrompt {
+  return encodePrompt(tokenizers, instruction, promptLimits);
 }
 
 /** Splits [I, n] into one array per camera. */

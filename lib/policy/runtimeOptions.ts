@@ -2,7 +2,7 @@
 
 import type { TensorRtOptions } from '../engine/openTensorRt.ts';
 import { SemanticVlaError } from '../support/errors.ts';
-import { expected } from '../support/options.ts';
+import { expected, present } from '../support/options.ts';
 import type { PolicyOptions } from '../types.ts';
 
 /** How the CPU runtime holds weights. */
@@ -15,7 +15,12 @@ export type CpuWeights = (typeof cpuWeights)[number];
 export type EngineWeights = (typeof engineWeights)[number];
 
 /** What only TensorRT takes. */
-const tensorRtOnly = ['tensorRt', 'device', 'graphs'] as const satisfies readonly (keyof PolicyOptions)[];
+const tensorRtOnly = [
+  'tensorRt',
+  'device',
+  'graphs',
+  'keptLengths',
+] as const satisfies readonly (keyof PolicyOptions)[];
 
 /** What only the CPU runtime takes. */
 const cpuOnly = ['spin'] as const satisfies readonly (keyof PolicyOptions)[];
@@ -64,12 +69,16 @@ export function tensorRtOptionsOf({
   precision,
   weights,
   graphs,
-}: PolicyOptions): Pick<TensorRtOptions, 'tensorRt' | 'device' | 'precision' | 'weights' | 'graphs'> {
+  keptLengths,
+}: PolicyOptions): Pick<
+  TensorRtOptions,
+  'tensorRt' | 'device' | 'precision' | 'weights' | 'graphs' | 'keptLengths'
+> {
   return {
     ...(tensorRt === undefined ? {} : { tensorRt }),
     ...(device === undefined ? {} : { device }),
     ...(precision === undefined ? {} : { precision }),
     ...(weights === 'bound' || weights === 'baked' ? { weights } : {}),
-    ...(graphs === undefined ? {} : { graphs }),
+    ...present({ graphs, keptLengths }),
   };
 }

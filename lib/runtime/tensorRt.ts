@@ -61,6 +61,8 @@ export interface TensorRtSessionOptions {
   readonly device?: number;
   /** CUDA graphs; default true. */
   readonly graphs?: boolean;
+  /** Lengths of prompts that stay prepared, one for each size of frames; least recently used out first; default 4. */
+  readonly keptLengths?: number;
   /**
    * Given: TensorRT's profiler times every layer (slower, without CUDA graphs) and this gets them, once a run of a graph,
    * before the run's promise resolves. `ms` is the whole run by the device's clock.
@@ -78,8 +80,6 @@ export interface TensorRtSessionOptions {
 
 /** Bytes of each of the two pinned buffers; large enough to keep a PCIe link busy. */
 const chunkBytes = 32 * 2 ** 20;
-/** Prompt lengths that stay captured. */
-const keptSteps = 4;
 
 class TensorRtInstruction implements InstructionState {
   readonly promptLength: number;
@@ -313,7 +313,7 @@ function begin(options: TensorRtSessionOptions): NativeSessionOpening {
         imageInput: names.images,
         graphs,
         watchLayers,
-        keptSteps,
+        keptSteps: options.keptLengths ?? 4,
         chunkBytes,
       },
       ({ done, total }) => tell({ step: 'weights to the device', done, total, unit: 'bytes' }),

@@ -3,8 +3,9 @@
  * and what every request would be refused for, such as a normalization key that nobody chose, ends the start.
  */
 
+import { drawnObservation } from '../support/drawnObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
-import type { Observation, Policy } from '../types.ts';
+import type { Policy } from '../types.ts';
 import { clientErrors } from './failure.ts';
 
 /** Pixels of a side: what LIBERO's cameras deliver, so that the resize runs. */
@@ -24,11 +25,7 @@ export async function warmUp(policy: Policy, options: WarmUpOptions = {}): Promi
   const { unnormKey, signal } = options;
   const { stateSize } = policy;
   if (stateSize === undefined) return undefined;
-  const frame = { data: noise(side * side * 3), width: side, height: side };
-  const observation: Observation = {
-    images: Object.fromEntries(policy.platform.cameras.map((camera) => [camera, frame])),
-    ...(stateSize === 0 ? {} : { state: new Float64Array(stateSize) }),
-  };
+  const observation = drawnObservation(policy.platform.cameras, stateSize, [side, side]);
   try {
     const chunk = await policy.predict(observation, {
       instruction: 'do nothing',
@@ -41,15 +38,4 @@ export async function warmUp(policy: Policy, options: WarmUpOptions = {}): Promi
     if (error instanceof SemanticVlaError && clientErrors[error.code] !== undefined) return undefined;
     throw error;
   }
-}
-
-/** Of a fixed seed. */
-function noise(bytes: number): Uint8Array {
-  const out = new Uint8Array(bytes);
-  let state = 1;
-  for (let i = 0; i < bytes; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    out[i] = state >>> 24;
-  }
-  return out;
 }

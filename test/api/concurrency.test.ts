@@ -36,6 +36,18 @@ test('32 callers, 4 instructions, 2 observations: each gets what it would get al
   await Promise.all(calls);
 });
 
+test('instructions that are named at load are encoded by then, and change nothing', async () => {
+  const known = instructions.slice(0, 3);
+  await using warm = await openLibero({ instructions: known, frameSize: [320, 200] });
+  await using cold = await openLibero();
+  const observation = await liberoObservation();
+  for (const [i, instruction] of instructions.slice(0, 4).entries()) {
+    const chunk = await warm.predict(observation, { instruction });
+    assert.is(chunk.timings.instruction === 0, i < 3, instruction);
+    assert.equal(numbers(chunk), numbers(await cold.predict(observation, { instruction })));
+  }
+});
+
 test('two policies at once do not meet', async () => {
   await using first = await openLibero();
   await using second = await openLibero({ weights: 'mapped' });

@@ -100,6 +100,15 @@ test('misspelled, unknown and wrong options are refused by name', async () => {
   await rejects(load({ device: 0 }), 'OPTION_INVALID', /device.*tensorrt/);
   await rejects(load({ threads: 0 }), 'OPTION_INVALID', /threads/);
   await rejects(load({ instructionCache: 0 }), 'OPTION_INVALID', /instructionCache/);
+  await rejects(
+    load({ instructions: 'wave' }),
+    'OPTION_INVALID',
+    /a list of strings for option instructions/,
+  );
+  await rejects(load({ instructions: ['a', 'b'], instructionCache: 1 }), 'OPTION_INVALID', /at least 2/);
+  await rejects(load({ frameSize: [0, 4] }), 'OPTION_INVALID', /frameSize/);
+  await rejects(load({ keptLengths: 2 }), 'OPTION_INVALID', /keptLengths.*tensorrt/);
+  await rejects(load({ instructions: [''] }), 'INSTRUCTION_INVALID');
   await rejects(load({ backend: 'cuda' }), 'OPTION_INVALID', /backend/);
   await rejects(load({ weights: 'none' }), 'OPTION_INVALID', /weights/);
   await rejects(load({ unnormKey: 'libero_goal' }), 'UNNORM_KEY_UNKNOWN', /libero_spatial_no_noops/);

@@ -2,7 +2,8 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -68,6 +69,26 @@ test('semanticvla serve: another address without a token, and a token as argumen
   const argument = cli('serve', golden, '--token', 'x');
   assert.is(argument.code, 2);
   assert.match(argument.stderr, /^OPTION_UNKNOWN: /m);
+});
+
+test('semanticvla serve: what the robot will be told is prepared before it serves; a bad list ends the start', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-instructions-'));
+  try {
+    const list = join(folder, 'list.txt');
+    const flags = ['--unnorm-key', 'libero_spatial_no_noops', '--instructions', list];
+    const missing = cli('serve', golden, ...flags);
+    assert.is(missing.code, 2);
+    assert.match(missing.stderr, /^OPTION_INVALID: .*list\.txt/m);
+    writeFileSync(list, `${'very '.repeat(2000)}long\n`);
+    assert.match(cli('serve', golden, ...flags).stderr, /^INSTRUCTION_TOO_LONG: /m);
+    assert.is(cli('serve', golden, ...flags, '--frame-size', '640').code, 2);
+    writeFileSync(list, 'pick up the black bowl\n\n  open the drawer \n');
+    const ports = ['--act', '0', '--openpi', '0', '--json', '--log-level', 'silent'];
+    const running = await addresses(startCli('serve', golden, ...flags, '--frame-size', '64x48', ...ports));
+    assert.is(await end(running, 'SIGTERM'), 0);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 /** Most memory a process ever had, bytes. */

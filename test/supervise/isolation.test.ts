@@ -167,6 +167,7 @@ test('out of descriptors: said with a code, nothing left open, and well again af
     const open = () => readdirSync('/proc/self/fd').length;
     // once, so that what Node itself opens is open
     await (await start('shared')).close();
+    const idle = open();
     const codes = [];
     const fds = [];
     for (const transport of ['shared', 'pipe']) for (let left = 0; left < 4; left++) {
@@ -175,7 +176,8 @@ test('out of descriptors: said with a code, nothing left open, and well again af
       for (let i = 0; i < left; i++) closeSync(fds.pop());
       codes.push(await start(transport).then((p) => p.close(), (error) => error.code));
       for (const fd of fds) closeSync(fd);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      // what a process that did not start leaves is closed a moment later
+      for (let i = 0; i < 1000 && open() !== idle; i++) await new Promise((resolve) => setTimeout(resolve, 20));
       codes.push(open());
     }
     const before = open();
@@ -206,7 +208,7 @@ test('no program to start: said with a code, and nothing left open', async () =>
   } finally {
     process.execPath = execPath;
   }
-  await sleep(50);
+  for (let i = 0; i < 1000 && open() !== before; i++) await sleep(20);
   assert.is(open(), before);
 });
 

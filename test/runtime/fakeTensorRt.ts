@@ -92,7 +92,7 @@ export function fakeTensorRt(version: readonly [number, number] = [10, 3]): Fake
 export function sessionTests(sanitize: boolean): string {
   return compile(sanitize ? 'sessionTests-sanitized' : 'sessionTests', [
     ...(sanitize ? ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'] : []),
-    ...inFakes('fakeDevice', 'fakeEngine', 'fixture', 'main', 'sessionTests', 'refusalTests'),
+    ...inFakes('fakeDevice', 'fakeEngine', 'fixture', 'main', 'sessionTests', 'failureTests', 'refusalTests'),
     ...inRuntime('convertWeights', 'device', 'engine', 'graph', 'session', 'staging', 'weights'),
     join(native, 'support', 'regularFile.cpp'),
   ]);

@@ -1,30 +1,30 @@
-/** How far a policy's actions are from a demonstrator's: plain figures over all compared steps. */
+/** How far a policy's actions are from the demonstrator's: plain means over all steps compared. */
 
 import type { EpisodePrediction, EpisodeResult } from './evaluateEpisode.ts';
 import type { Episode } from './readEpisode.ts';
 
-/** One dimension, in the dataset's units. */
+/** The error in one dimension, in the dataset's units. */
 export interface DimensionError {
   readonly name: string;
   /** Mean of |policy - demonstrator|. */
   readonly mean: number;
   readonly max: number;
-  /** The same mean for whoever always does the demonstrator's mean action: what a policy has to be below. */
+  /** The mean error of always predicting the demonstrator's mean action; a useful policy is below it. */
   readonly constant: number;
-  /** The demonstrator's largest action less the smallest. */
+  /** The demonstrator's largest action minus the smallest. */
   readonly range: number;
 }
 
-/** Of one policy over everything that was compared. */
+/** Errors of one policy over everything that was compared. */
 export interface ActionErrors {
-  /** Pairs of a predicted and a demonstrated action. */
+  /** Number of pairs of a predicted and a demonstrated action. */
   readonly compared: number;
-  /** Mean over dimensions and steps of |policy - demonstrator|. */
+  /** Mean of |policy - demonstrator| over dimensions and steps. */
   readonly mean: number;
   readonly dimensions: readonly DimensionError[];
   /**
-   * Share of steps at which the policy's gripper is on the demonstrator's side of the middle of the demonstrator's range; null
-   * without a dimension of that name, or when the demonstrator never moved it.
+   * Share of steps at which the policy's gripper is on the same side as the demonstrator's of the middle of the demonstrator's
+   * range; null if no dimension is called gripper, or if the demonstrator never moved it.
    */
   readonly gripper: number | null;
 }
@@ -44,9 +44,9 @@ export function forEachPair(
 }
 
 /**
- * How far off the actions were, over all episodes and by dimension.
+ * The error over all episodes, in total and by dimension.
  *
- * @param results at least one, of one policy
+ * @param results at least one, all of one policy
  */
 export function actionErrors(results: readonly EpisodeResult[]): ActionErrors {
   const names = results[0]!.predictions[0]!.chunk.dimensions;
@@ -92,7 +92,7 @@ function gripperAgreement(
   let all = 0;
   for (const [d, name] of names.entries()) {
     if (!/gripper/.test(name)) continue;
-    // of whole episodes: in one chunk it may not move
+    // the range is that of whole episodes: within one chunk the gripper may not move
     const whole = results.flatMap(({ episode: { actions, shape } }) =>
       Array.from({ length: shape[0] }, (_, step) => actions[step * shape[1] + d]!),
     );

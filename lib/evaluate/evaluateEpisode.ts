@@ -1,4 +1,4 @@
-/** A policy asked about every observation of a recorded episode, beside what the demonstrator did from there. */
+/** Predicts from every observation of a recorded episode, to compare with what the demonstrator did next. */
 
 import { readObservation } from '../observation/readObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -6,41 +6,41 @@ import { isolated } from '../support/isolated.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import type { Episode } from './readEpisode.ts';
 
-/** One chunk of an episode. */
+/** One predicted chunk. */
 export interface EpisodePrediction {
   /** Step of the observation; row r of the chunk is for step + r. */
   readonly step: number;
   /** Folder of the observation. */
   readonly folder: string;
   readonly chunk: ActionChunk;
-  /** Rows that the recording has steps for, 1 to the chunk's length. */
+  /** Number of rows for which the recording has steps, from 1 to the length of the chunk. */
   readonly rows: number;
 }
 
-/** What a policy said of one episode. */
+/** A policy's predictions for one episode. */
 export interface EpisodeResult {
   readonly episode: Episode;
-  /** What the policy was told. */
+  /** The instruction the policy was given. */
   readonly instruction: string;
   readonly predictions: readonly EpisodePrediction[];
 }
 
-/** What is asked, and who hears of it. */
+/** Instruction, observations to use, and callbacks. */
 export interface EvaluateEpisodeOptions {
-  /** Default: the episode's, else the observation's. */
+  /** Default: the episode's instruction, else the observation's. */
   readonly instruction?: string;
-  /** Fewest steps between two observations that are taken, default 1: every one that was recorded. */
+  /** The least distance, in steps, between two observations used. Default 1: every recorded one. */
   readonly every?: number;
   readonly signal?: AbortSignal;
-  /** Told after each prediction. */
+  /** Called after each prediction. */
   readonly onPrediction?: (prediction: EpisodePrediction) => void;
 }
 
 /**
- * Asks a policy about every observation of an episode, one after the other.
+ * Predicts from the observations of an episode, one after the other.
  *
- * @throws (rejects) EPISODE_INVALID where the episode's actions have another width than the policy's, OPTION_REQUIRED without an
- *   instruction, and what `readObservation` and `predict` reject with
+ * @throws (rejects) EPISODE_INVALID when the episode's actions do not have the policy's width, OPTION_REQUIRED without an
+ *   instruction, and as `readObservation` and `predict` do
  */
 export async function evaluateEpisode(
   policy: Pick<Policy, 'predict' | 'dimensions'>,

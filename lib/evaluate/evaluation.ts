@@ -1,15 +1,15 @@
-/** What the page, the table and the JSON of an evaluation are made of: one policy over all episodes. */
+/** One policy over all episodes: what the page, the table and the JSON of an evaluation are made from. */
 
 import type { Policy } from '../types.ts';
 import { type ActionErrors, actionErrors } from './actionErrors.ts';
 import type { EpisodePrediction, EpisodeResult } from './evaluateEpisode.ts';
 
-/** A policy and what it said of the episodes. */
+/** A policy and its predictions for the episodes. */
 export interface Evaluation {
-  /** What the reader calls the policy, e.g. its folder. */
+  /** How the reader knows the policy, e.g. its folder. */
   readonly name: string;
   readonly policy: Pick<Policy, 'variant' | 'platform' | 'imageSize' | 'patchGrid' | 'dimensions'>;
-  /** One an episode, in the order of the episodes. */
+  /** One result per episode, in the order of the episodes. */
   readonly results: readonly EpisodeResult[];
 }
 
@@ -17,23 +17,23 @@ export interface Evaluation {
 export interface StageMedian {
   readonly stage: string;
   readonly ms: number;
-  /** How many chunks had that stage: an instruction is encoded once a sentence. */
+  /** How many chunks ran this stage: an instruction is encoded only once. */
   readonly chunks: number;
 }
 
-/** Over all chunks, in the order in which the policy names its stages. */
+/** Medians over all chunks, with the stages in the order in which the policy reports them. */
 export function stageMedians(results: readonly EpisodeResult[]): StageMedian[] {
   const byStage = new Map<string, number[]>();
   for (const { chunk } of results.flatMap(({ predictions }) => predictions)) {
     for (const [stage, ms] of Object.entries(chunk.timings)) {
-      // 0: the instruction was encoded before
+      // 0: the instruction had already been encoded
       if (ms > 0) byStage.set(stage, [...(byStage.get(stage) ?? []), ms]);
     }
   }
   return [...byStage].map(([stage, all]) => ({ stage, ms: median(all), chunks: all.length }));
 }
 
-/** Figures of one prediction alone, in the dataset's units. */
+/** The errors of a single prediction, in the dataset's units. */
 export function predictionErrors(
   { episode, instruction }: EpisodeResult,
   prediction: EpisodePrediction,
@@ -41,7 +41,7 @@ export function predictionErrors(
   return actionErrors([{ episode, instruction, predictions: [prediction] }]);
 }
 
-/** The middle value, or the lower of two. */
+/** The middle value; of an even number of values, the lower of the two in the middle. */
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[(values.length - 1) >> 1]!;
 }

@@ -1,4 +1,4 @@
-/** Folders of episodes, given one by one or by the folder that holds them. */
+/** Finds the episodes in the given folders. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,8 +6,8 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { isFolder, isThere, reason } from '../support/fileAccess.ts';
 
 /**
- * @param folders each an episode, or a folder of episodes, which are taken in the order of their names
- * @returns folders that hold an episode.json, at least one for each that was given
+ * @param folders each either an episode or a folder of episodes, which are sorted by name
+ * @returns folders that contain an episode.json, at least one for each folder given
  * @throws (rejects) EPISODE_INVALID
  */
 export async function findEpisodes(folders: readonly string[]): Promise<string[]> {

@@ -1,6 +1,6 @@
 /**
- * A recorded episode: a folder with `episode.json`, the demonstrator's actions as one `.npy`, and the observations that a policy
- * can be asked about, each a folder as `--observation` takes it (docs/episodes.md).
+ * A recorded episode: a folder with `episode.json`, the demonstrator's actions in one `.npy` file, and the observations to predict
+ * from, each a folder as `--observation` takes it (docs/episodes.md).
  */
 
 import { basename, join, resolve } from 'node:path';
@@ -9,32 +9,32 @@ import { npyNumbers, parseNpy } from '../observation/npy.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { readRegular } from '../support/fileAccess.ts';
 
-/** What an episode holds; frames are read when they are needed. */
+/** An episode without its frames, which are read when needed. */
 export interface Episode {
   /** Last part of the folder's path. */
   readonly name: string;
   readonly folder: string;
-  /** What the robot was told; absent: each observation has its own. */
+  /** What the robot was told; if absent, each observation has its own instruction. */
   readonly instruction?: string;
-  /** Steps a second. */
+  /** Steps per second. */
   readonly rate: number;
-  /** [steps, dimensions] row-major float64, what the demonstrator did at each step, in the dataset's units. */
+  /** [steps, dimensions] row-major float64: the demonstrator's action at each step, in the dataset's units. */
   readonly actions: Float64Array;
   /** [steps, dimensions] */
   readonly shape: readonly [number, number];
-  /** Ascending steps, each with the folder of what the robot saw before that step's action. */
+  /** In ascending order of steps; each folder holds what the robot saw before the action of that step. */
   readonly observations: readonly { readonly step: number; readonly folder: string }[];
 }
 
-/** Hours at 50 Hz, and 50 dimensions. */
+/** In bytes: hours of 50 dimensions at 50 Hz. */
 const actionsCap = 64 << 20;
-/** Steps a second that a controller may have. */
+/** The highest rate of a controller, in steps per second. */
 const maxRate = 10_000;
 
 /**
- * Reads the head of an episode: `episode.json` and the actions.
+ * Reads `episode.json` and the actions, but no observations.
  *
- * @param folder that holds episode.json
+ * @param folder contains episode.json
  * @throws (rejects) EPISODE_INVALID, NPY_INVALID
  */
 export async function readEpisode(folder: string): Promise<Episode> {
@@ -72,7 +72,7 @@ export async function readEpisode(folder: string): Promise<Episode> {
   };
 }
 
-/** A plain name in the folder: an episode can be moved and packed, and points nowhere else. */
+/** Only plain names inside the folder are accepted, so that an episode can be moved or packed and cannot point elsewhere. */
 function inside(fields: JsonFields, key: string, folder: string): string {
   const name = fields.string(key);
   if (!/^[\w][\w.-]*$/.test(name)) throw fields.error(key, 'the name of something in the folder');

@@ -1,4 +1,4 @@
-/** Actions over an episode as SVG, one row a dimension: the demonstrator as a line, each chunk of a policy beside it. */
+/** Actions over an episode as SVG, one row per dimension: the demonstrator as a line, and each predicted chunk over it. */
 
 import { escaped } from '../../plots/escaped.ts';
 import { figure } from '../../plots/html.ts';
@@ -16,8 +16,8 @@ interface Place {
 }
 
 /**
- * @param results of the same episode, one a policy; at least one
- * @param lastStep where the time axis ends, at least the episode's steps
+ * @param results one per policy, all of the same episode; at least one
+ * @param lastStep where the time axis ends, at least the number of steps of the episode
  */
 export function actionLines(results: readonly EpisodeResult[], lastStep: number, place: Place): Drawn {
   const { episode } = results[0]!;
@@ -25,7 +25,7 @@ export function actionLines(results: readonly EpisodeResult[], lastStep: number,
   const { dimensions } = results[0]!.predictions[0]!.chunk;
   const x = (step: number): number => place.left + (step / lastStep) * place.width;
   const extents = dimensions.map((_, d) => extentOf(results, d));
-  // a dimension that hardly moves is not blown up: its noise would look like an error
+  // a dimension that hardly moves is not magnified: its noise would look like an error
   const least = 0.25 * Math.max(...extents.map(([low, high]) => high - low));
   const parts = [timeAxis(results, lastStep, x, place, dimensions.length)];
   for (const [d, name] of dimensions.entries()) {
@@ -53,14 +53,14 @@ export function actionLines(results: readonly EpisodeResult[], lastStep: number,
           `<path d="M${points(chunk.actions, step, chunk.shape[0])}" fill="none" stroke="${ink}" stroke-width="2" stroke-linejoin="round"/>` +
           `<circle cx="${round(x(step))}" cy="${round(y(chunk.actions[d]!))}" r="3" fill="${ink}"/>`,
       );
-      // named as the marks of the other pages' plots
+      // the class names are those of the marks in the other pages' plots
       parts.push(`<g class="mark-line role-mark">${chunks.join('')}</g>`);
     }
   }
   return { svg: parts.join(''), height: dimensions.length * (rowHeight + rowGap) + 24 };
 }
 
-/** Lines where a chunk begins, and seconds below. */
+/** Vertical lines where chunks begin, and seconds below. */
 function timeAxis(
   [first]: readonly EpisodeResult[],
   lastStep: number,

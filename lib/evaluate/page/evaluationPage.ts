@@ -1,4 +1,4 @@
-/** An evaluation as one page without network or scripts: frames with kept patches, actions beside the demonstrator's, figures, times. */
+/** An evaluation as one HTML page: frames with kept patches, actions beside the demonstrator's, errors and times. */
 
 import { escaped } from '../../plots/escaped.ts';
 import { type Cell, figure, paragraph, percent, section, type Table, table } from '../../plots/html.ts';
@@ -12,7 +12,7 @@ import { type Evaluation, predictionErrors, stageMedians } from '../evaluation.t
 import { actionLines } from './actionLines.ts';
 import { type Drawn, filmStrip, momentsOf, round } from './filmStrip.ts';
 
-/** What the page says besides the figures. */
+/** Text on the page besides the figures. */
 export interface PageTexts {
   readonly title: string;
   /** Paragraphs after the figures, e.g. what the policy cannot do. */
@@ -22,11 +22,11 @@ export interface PageTexts {
 const width = 820;
 
 /**
- * Policies beside the demonstrator as one HTML page that needs no network and runs no script.
+ * Shows policies beside the demonstrator, as one HTML page that needs no network and runs no script.
  *
  * @param evaluations at least one, all of the same episodes
  * @returns HTML
- * @throws (rejects) what `readObservation` rejects with, PACKAGE_UNAVAILABLE
+ * @throws (rejects) as `readObservation` does, and PACKAGE_UNAVAILABLE
  */
 export async function evaluationPage(
   evaluations: readonly Evaluation[],
@@ -51,7 +51,7 @@ export async function evaluationPage(
   ]);
 }
 
-/** The figures that a reader takes away. */
+/** The main figures, shown large. */
 function tiles(evaluations: readonly Evaluation[]): string {
   return evaluations
     .map(({ name, policy, results }) => {
@@ -76,7 +76,7 @@ function tiles(evaluations: readonly Evaluation[]): string {
     .join('');
 }
 
-/** `8 of 64`; null without a pruner. */
+/** For example `8 of 64`; null without a pruner. */
 function keptWords({ chunk }: EpisodePrediction, patchGrid: number): string | null {
   const counts = new Set(Object.values(chunk.keptPatches).map(({ length }) => length));
   return counts.size === 0 ? null : `${[...counts].join(', ')} of ${patchGrid ** 2}`;
@@ -92,7 +92,7 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
   const last = predictions.at(-1)!;
   const lastStep = Math.max(steps, last.step + last.chunk.shape[0]);
   const moments = momentsOf(predictions);
-  // names of dimensions stand there, as wide as in the widest font that a page falls back to
+  // room for the names of dimensions, in the widest font that a browser may fall back to
   const longest = Math.max(...last.chunk.dimensions.map(({ length }) => length));
   const gutter = Math.max(96, Math.ceil(16 + 7.6 * longest));
   const place = { left: gutter, width: width - gutter - 8 };
@@ -132,14 +132,14 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
   ]);
 }
 
-/** Items from left to right, on as many lines as they need. */
+/** Entries from left to right, on as many lines as they need. */
 function legend(evaluations: readonly Evaluation[], left: number): Drawn {
   const rowHeight = 22;
   let x = left;
   let y = 14;
   let svg = '';
   const add = (swatch: (x: number, y: number) => string, words: string): void => {
-    // as wide as in the widest font that a page falls back to
+    // measured in the widest font that a browser may fall back to
     const space = 30 + 7.6 * words.length;
     if (x > left && x + space > width) {
       x = left;
@@ -171,7 +171,7 @@ function legend(evaluations: readonly Evaluation[], left: number): Drawn {
   return { svg, height: y + rowHeight - 12 };
 }
 
-/** Over each column: when it was, and how far off the chunk was. */
+/** Above each column: its time, and the error of its chunk. */
 function momentTitles(
   results: readonly Evaluation['results'][number][],
   moments: readonly EpisodePrediction[],

@@ -1,6 +1,6 @@
 /**
  * What the policy looked at, as SVG: moments of an episode from left to right, cameras from top to bottom, kept patches bright
- * inside an outline. Frames are JPEG inside the picture; what a platform crops away is not shown.
+ * and outlined. Frames are embedded as JPEG; what the platform crops away is not shown.
  */
 
 import { readObservation } from '../../observation/readObservation.ts';
@@ -12,20 +12,20 @@ import { coveredSide, patchOutline } from '../../view/patchGeometry.ts';
 import type { EpisodePrediction } from '../evaluateEpisode.ts';
 import type { Evaluation } from '../evaluation.ts';
 
-/** Most moments beside each other: more would be too small to see. */
+/** The most moments shown side by side: with more, each would be too small to see. */
 const mostMoments = 8;
-/** Longest side of an embedded frame, pixels. */
+/** Longest side of an embedded frame, in pixels. */
 const frameSide = 256;
 const gap = 4;
 const accent = '#ffd23f';
 
-/** An SVG part and its height. */
+/** A piece of SVG and its height in pixels. */
 export interface Drawn {
   readonly svg: string;
   readonly height: number;
 }
 
-/** Evenly chosen, the first and the last among them. */
+/** At most `mostMoments` evenly spaced predictions, always including the first and the last. */
 export function momentsOf(predictions: readonly EpisodePrediction[]): readonly EpisodePrediction[] {
   const count = Math.min(predictions.length, mostMoments);
   return Array.from(
@@ -35,8 +35,8 @@ export function momentsOf(predictions: readonly EpisodePrediction[]): readonly E
 }
 
 /**
- * @param left, width of the frames; camera names stand left of them
- * @throws (rejects) what `readObservation` rejects with, PACKAGE_UNAVAILABLE
+ * @param left x of the frames, in pixels, which are `width` pixels wide in all; camera names stand to their left
+ * @throws (rejects) as `readObservation` does, and PACKAGE_UNAVAILABLE
  */
 export async function filmStrip(
   { policy }: Evaluation,
@@ -61,7 +61,7 @@ export async function filmStrip(
   }
   const names = cameras.map((camera, row) => {
     const y = top + row * (side + gap) + side / 2;
-    // full_image: two lines beside a frame
+    // full_image: one line per word, beside the frame
     const words = camera.split('_');
     const lines = words.map(
       (word, i) =>
@@ -88,7 +88,7 @@ async function image(frame: ImageFrame, policy: Evaluation['policy']): Promise<s
 }
 
 function kept(indices: ArrayLike<number> | undefined, grid: number): string {
-  // a policy without a pruner uses all of them
+  // without a pruner the policy uses every patch
   if (indices === undefined) return '';
   const set = new Set(Array.from(indices));
   const holes = [...set].map((index) => `M${index % grid} ${Math.floor(index / grid)}h1v1h-1z`).join('');
@@ -99,7 +99,7 @@ function kept(indices: ArrayLike<number> | undefined, grid: number): string {
   );
 }
 
-/** Coordinates in hundredths: what a reader can see. */
+/** Rounds coordinates to hundredths, finer than anyone can see. */
 export function round(value: number): number {
   return Math.round(100 * value) / 100;
 }

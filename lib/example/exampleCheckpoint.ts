@@ -1,10 +1,10 @@
 /**
- * The trained policy that ships with the program (models/cubes): a checkpoint as training leaves it, each file compressed by
- * itself, since most rows of its vocabulary tables are zero. It is unpacked into the cache folder and opened from there, like
- * anybody's.
+ * The trained policy that ships with the program (models/cubes): a checkpoint as training leaves it. Each file is compressed
+ * separately, since most rows of its vocabulary tables are zero. It is unpacked into the cache folder and opened from there like
+ * any other checkpoint.
  *
- * A file of the cache is used when only this user and root can have written it and its SHA-256 is the one that the package
- * states: 24 MB are read at each call. No lock: each file is put in place when it is whole.
+ * A cached file is used only if no one but this user and root can have written it and its SHA-256 is the one stated in the
+ * package, so each call reads 24 MB. No lock is needed: each file is moved into place when it is complete.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -22,17 +22,17 @@ import { type OnNotice, warn } from '../support/notices.ts';
 import { checkOptions, checkSignal } from '../support/options.ts';
 import { type Foreign, openOwn, putInPlace } from '../support/ownFiles.ts';
 
-/** Where an unpacked policy goes, and who hears of it. */
+/** Where the policy is unpacked, and who is notified. */
 export interface ExampleOptions {
   /** Default: $SEMANTICVLA_CACHE, else the user's cache folder. */
   readonly cacheDir?: string;
-  /** Hears EXAMPLE_RENEWED, when a file of the cache was changed; default: a warning of the process. */
+  /** Receives EXAMPLE_RENEWED when a cached file had been changed; default: a process warning. */
   readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
 }
 
 interface PackedFile {
-  /** Path below the checkpoint, with slashes. */
+  /** Path relative to the checkpoint, with forward slashes. */
   readonly name: string;
   readonly bytes: number;
   /** Hexadecimal. */
@@ -40,25 +40,25 @@ interface PackedFile {
 }
 
 const unzip = promisify(gunzip);
-/** models/cubes of the package, from lib/ and from dist/ alike. */
+/** models/cubes of the package; the same path from lib/ and from dist/. */
 const home = fileURLToPath(new URL('../../models/cubes/', import.meta.url));
 const manifest = join(home, 'checkpoint.json');
-/** Far above the largest file, 11 MB. */
+/** In bytes; the largest file has 11 MB. */
 const fileCap = 64 << 20;
 
 /**
- * The trained policy that ships with the program, in its trained layout: for `loadPolicy`, as any other. What it was trained on
- * and what it cannot do is in models/cubes/MODEL_CARD.md.
+ * Unpacks the trained policy that ships with the program, in the layout that training leaves, for `loadPolicy`. Its training data
+ * and limitations are described in models/cubes/MODEL_CARD.md.
  *
- * @returns the folder, complete, in the cache folder
- * @throws (rejects) CHECKPOINT_FILE_MISSING, CHECKPOINT_CHANGED for an incomplete package, CACHE_UNWRITABLE, OPTION_*, or the
- *   signal's reason
+ * @returns the complete checkpoint folder, inside the cache folder
+ * @throws (rejects) CHECKPOINT_FILE_MISSING or CHECKPOINT_CHANGED if the package is incomplete, CACHE_UNWRITABLE, OPTION_*, or
+ *   the signal's reason
  */
 export async function exampleCheckpoint(options: ExampleOptions = {}): Promise<string> {
   checkOptions(options, ['cacheDir', 'onNotice', 'signal'], 'exampleCheckpoint');
   checkSignal(options.signal);
   const files = await packedFiles();
-  // another release with other weights has a folder of its own
+  // so that another release with other weights gets a folder of its own
   const digest = createHash('sha256').update(JSON.stringify(files)).digest('hex');
   const folder = join(resolve(cacheFolder(options)), 'models', `cubes-${digest.slice(0, 12)}`);
   for (const packed of files) {
@@ -85,7 +85,7 @@ async function packedFiles(): Promise<PackedFile[]> {
   });
 }
 
-/** null: it is the file that was packed. */
+/** Returns null if the cached file is the packed one. */
 async function foundInstead(file: string, { bytes, sha256 }: PackedFile): Promise<Foreign | 'absent' | null> {
   const refused: Foreign[] = [];
   try {
@@ -102,9 +102,9 @@ async function foundInstead(file: string, { bytes, sha256 }: PackedFile): Promis
       await own.handle.close();
     }
   } catch (error) {
-    // else it was cut while it was read, or the disk does not give it back
+    // otherwise the file was truncated while being read, or the disk cannot read it
     const why = refused[0] ?? { expected: 'the unpacked file', found: reason(error) };
-    // no folder can be there, and writing will say so
+    // ENOTDIR: the folder cannot exist, and the error of writing will say so
     return why.found === 'ENOTDIR' ? 'absent' : why;
   }
 }

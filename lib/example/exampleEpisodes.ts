@@ -9,11 +9,10 @@ import { reason } from '../support/fileAccess.ts';
 const folder = fileURLToPath(new URL('../../models/cubes/episodes/', import.meta.url));
 
 /**
- * What the shipped policy can be shown: episodes of a scripted demonstrator, each of its observations a folder for
- * `readObservation`.
+ * The episodes to try the shipped policy on: recordings of a scripted demonstrator, with observations for `readObservation`.
  *
  * @returns folders of episodes, as `readEpisode` takes them
- * @throws (rejects) EPISODE_INVALID for an incomplete package
+ * @throws (rejects) EPISODE_INVALID if the package is incomplete
  */
 export async function exampleEpisodes(): Promise<string[]> {
   const names = await readdir(folder).catch((cause: unknown) => {

@@ -1,7 +1,7 @@
 /**
- * `export`: both graphs as ONNX files that other tools open (viewers, trtexec, ONNX Runtime, onnx). Weights stay in the
- * checkpoint's own files where these are plain files in the models' folder; what lies elsewhere, or is a link, is copied
- * (placeWeights.ts). What was written is opened by the shipped runtime before it is called done.
+ * `export`: both graphs as ONNX files for other tools (viewers, trtexec, ONNX Runtime, onnx). Weights stay in the checkpoint's own
+ * files if these are plain files in the models' folder; files elsewhere, and links, are copied (placeWeights.ts). The shipped
+ * runtime opens what was written before the export counts as done.
  */
 
 import { open, rename, rm } from 'node:fs/promises';
@@ -21,8 +21,8 @@ export interface ExportOptions {
   /** Folder for `instruction.onnx` and `policy.onnx`; default: the checkpoint folder. */
   readonly out?: string;
   /**
-   * Links instead of copies of the weight files that lie outside `out`: `hard` ones are opened by ONNX Runtime and TensorRT
-   * and refused by `onnx`, `symbolic` ones are opened by TensorRT alone. Default: copies, which all of them open.
+   * Link to the weight files that lie outside `out` instead of copying them. ONNX Runtime and TensorRT open `hard` links, `onnx`
+   * refuses them; only TensorRT opens `symbolic` ones. Default: copies, which all of them open.
    */
   readonly link?: 'hard' | 'symbolic';
   readonly sizes: Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
@@ -39,21 +39,21 @@ export interface ExportedModel {
   readonly outputs: number;
 }
 
-/** The models that were written, and the weight files that they refer to. */
+/** The models written, and the weight files they refer to. */
 export interface ExportReport {
   readonly out: string;
   readonly instruction: ExportedModel;
   readonly policy: ExportedModel;
-  /** Weight files by the name the models use; `how` they got there. */
+  /** Weight files by the name used in the models; `how` says how each got there. */
   readonly weights: readonly WeightFile[];
   /** Whether the shipped ONNX Runtime opened both; false only with symbolic links, which it refuses. */
   readonly opened: boolean;
 }
 
 /**
- * Writes a policy as two ONNX models, `instruction.onnx` and `policy.onnx`, which refer to the weights where they lie.
+ * Writes a policy as two ONNX models, `instruction.onnx` and `policy.onnx`, that refer to separate weight files.
  *
- * @throws (rejects) OUTPUT_UNWRITABLE, OUTPUT_NO_SPACE, RUNTIME_FAILED what was written does not open, or the signal's reason
+ * @throws (rejects) OUTPUT_UNWRITABLE, OUTPUT_NO_SPACE, RUNTIME_FAILED if a written model does not open, or the signal's reason
  */
 export async function exportPolicy(checkpoint: Checkpoint, options: ExportOptions): Promise<ExportReport> {
   const { config, tensors, pixelNormalization } = checkpoint;
@@ -76,7 +76,7 @@ export async function exportPolicy(checkpoint: Checkpoint, options: ExportOption
   return { out, instruction, policy, weights: [...weights.values()], opened };
 }
 
-/** Written beside its place and renamed into it, so that no reader ever sees half a model. */
+/** Writes a temporary file and renames it, so that no reader ever sees half a model. */
 async function writeModel(
   file: string,
   model: OnnxModel,

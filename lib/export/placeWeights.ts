@@ -1,8 +1,8 @@
 /**
- * Where the weight files of an exported model lie: inside its folder, as plain files. ONNX Runtime opens no file that a link
- * leads out of the folder, `onnx.load` neither links nor hard links, TensorRT's parser anything; plain files are opened by
- * all three. A file that is already a plain one there stays in place, every other is copied: at no cost where the file
- * system shares blocks (btrfs, XFS), else byte by byte. Links are made only where they are asked for.
+ * Puts the weight files of an exported model into its folder, as plain files. ONNX Runtime refuses links that lead out of the
+ * folder, `onnx.load` refuses symbolic and hard links, TensorRT's parser accepts both; all three open plain files. Files that
+ * are already plain and in place stay; all others are copied, at no cost where the file system can share blocks (btrfs, XFS),
+ * else byte by byte. Links are made only on request.
  */
 
 import { constants } from 'node:fs';
@@ -15,9 +15,9 @@ import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 
 export interface WeightFile {
-  /** As the models name it, relative to their folder. */
+  /** The name in the models, relative to their folder. */
   readonly location: string;
-  /** Where the bytes come from. */
+  /** The file to copy or link. */
   readonly file: string;
   readonly bytes: number;
   readonly how: 'in place' | 'copy' | 'hard link' | 'symbolic link';
@@ -29,10 +29,10 @@ export interface PlaceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Folder for what has the name of a link beside the models. */
+/** Subfolder for a weight file whose name is already taken by a link beside the models. */
 const besideFolder = 'weights';
 const blockBytes = 8 * 1024 * 1024;
-/** Free bytes that a copy leaves. */
+/** Bytes that must remain free after copying. */
 const spareBytes = 64 * 1024 * 1024;
 
 /** @returns by file  @throws (rejects) OUTPUT_UNWRITABLE, OUTPUT_NO_SPACE, the signal's reason */
@@ -65,7 +65,7 @@ export async function placeWeights(
   return placed;
 }
 
-/** A file of its own: no link, and nobody else's name for it, which `onnx.load` refuses as well. */
+/** Neither a symbolic link nor a file with further hard links, which `onnx.load` refuses as well. */
 async function isPlain(file: string): Promise<boolean> {
   const info = await lstat(file);
   return info.isFile() && info.nlink === 1;
@@ -107,7 +107,7 @@ async function copyAll(copies: readonly WeightFile[], out: string, options: Plac
     } catch (cause) {
       throw unwritable(target, cause);
     }
-    // a copy that an earlier export left is not made again
+    // a copy left by an earlier export is kept
     if (await isCopy(target, copy.file)) continue;
     await requireFree(target, copy.file);
     if (!(await shareBlocks(copy.file, target))) byBytes.push(copy);
@@ -131,7 +131,7 @@ async function copyAll(copies: readonly WeightFile[], out: string, options: Plac
   }
 }
 
-/** A file of that name is replaced only where it is the same one: an earlier copy, or a link to it. */
+/** An existing file is replaced only if it is an earlier copy of `file` or a link to it. */
 async function requireFree(target: string, file: string): Promise<void> {
   const there = await lstat(target).catch(() => null);
   if (there === null || (await isCopy(target, file))) return;
@@ -156,7 +156,7 @@ async function isCopy(target: string, file: string): Promise<boolean> {
 
 const partialOf = (target: string) => `${target}.${process.pid}.partial`;
 
-/** Whether the file system could make the copy by sharing. */
+/** Returns whether the file system could copy by sharing blocks. */
 async function shareBlocks(file: string, target: string): Promise<boolean> {
   const partial = partialOf(target);
   try {
@@ -204,7 +204,7 @@ async function copyBytes(
   }
 }
 
-/** The whole copy under its name, with the time of the original, by which the next export knows it. */
+/** Renames the finished copy and gives it the original's time, by which the next export recognises it. */
 async function finish(partial: string, target: string, file: string): Promise<void> {
   const { mtimeMs } = await stat(file);
   const handle = await open(partial, 'r+');

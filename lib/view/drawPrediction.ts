@@ -1,4 +1,4 @@
-/** The picture of one prediction, from the policy's own view of its cameras. */
+/** The picture of one prediction, from the camera images as the policy sees them. */
 
 import { availableParallelism } from 'node:os';
 import { preprocessImages } from '../transforms/image.ts';
@@ -10,15 +10,15 @@ import { renderKeptPatches } from './renderKeptPatches.ts';
 /** A prediction and what it was made from. */
 export interface Prediction {
   readonly policy: Pick<Policy, 'platform' | 'variant' | 'imageSize' | 'patchGrid'>;
-  /** What `chunk` was predicted from. */
+  /** The observation that `chunk` was predicted from. */
   readonly observation: Observation;
   readonly chunk: ActionChunk;
-  /** CPU threads of preprocessing; default: as many as the machine runs at once. */
+  /** CPU threads for preprocessing; default: the machine's available parallelism. */
   readonly threads?: number;
 }
 
 /**
- * Draws what a prediction was made of: kept patches over each camera, and their similarity to the instruction.
+ * Draws what a prediction was based on: the kept patches of each camera, and their similarity to the instruction.
  *
  * @returns a PNG: frames as they enter the towers, kept patches, similarity
  * @throws (rejects) IMAGE_*, CAMERA_MISSING, PACKAGE_UNAVAILABLE

@@ -1,10 +1,10 @@
 /**
- * Text as SVG strokes. Machines with nothing but Node have no fonts installed, and an SVG `<text>` draws nothing there;
- * these letters are paths, so the picture is the same everywhere. Printable ASCII; accents fall back to the base letter.
- * Other scripts are SVG `<text>` in the machine's own fonts where it has any (`scriptFonts`), else hollow boxes.
+ * Text as SVG strokes. A machine with only Node installed has no fonts, and SVG `<text>` draws nothing there; these letters are
+ * paths, so the picture is the same everywhere. They cover printable ASCII; accented letters fall back to the base letter.
+ * Other scripts are drawn as SVG `<text>` in the machine's fonts if it has any (`scriptFonts`), else as hollow boxes.
  */
 
-/** One glyph: advance width without spacing, and its strokes. y is down: 0 = top of capitals, 3 = x-height, 8 = baseline. */
+/** One glyph: advance width without spacing, and its strokes. y points down: 0 = top of capitals, 3 = x-height, 8 = baseline. */
 type Glyph = readonly [width: number, strokes: string];
 
 const bowl = 'M0 5.5A2 2.5 0 1 1 4 5.5A2 2.5 0 1 1 0 5.5';
@@ -121,13 +121,13 @@ const glyphs: Readonly<Record<string, Glyph>> = {
 /** Space between glyphs, in glyph units; includes the width of the stroke. */
 const spacing = 1.5;
 
-/** A letter of a script that is not drawn here, as wide as most of its kind are; marks stay with what they stand on. */
+/** A letter of a script without glyphs here, with a typical width; combining marks stay with their base letter. */
 interface Foreign {
   readonly text: string;
   readonly width: number;
 }
 
-/** Chinese, Japanese, Korean and emoji fill a square of an em; an em is 11 units where capitals are 8 high. */
+/** Chinese, Japanese, Korean and emoji are one em wide: 11 units, where capitals are 8 high. */
 const wide =
   /^[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
 const em = 11;
@@ -144,7 +144,7 @@ function lettersOf(text: string): (Glyph | Foreign)[] {
 
 const isForeign = (letter: Glyph | Foreign): letter is Foreign => 'text' in letter;
 
-/** Whether a line has letters that only a font can draw. */
+/** Whether a line contains letters that only a font can draw. */
 export const needsFont = (text: string): boolean => lettersOf(text).some(isForeign);
 
 /** Width in pixels of `text` with capitals `size` pixels high. */
@@ -161,7 +161,7 @@ export interface TextStyle {
   readonly size: number;
   readonly color: string;
   readonly bold?: boolean;
-  /** Other scripts are drawn in the machine's fonts instead of as boxes; default false. */
+  /** Draw other scripts in the machine's fonts instead of as boxes; default false. */
   readonly scriptFonts?: boolean;
 }
 
@@ -192,10 +192,13 @@ export function drawText(text: string, x: number, y: number, style: TextStyle): 
 const escaped = (text: string): string =>
   text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`);
 
-/** After a letter of a script that writes without spaces a line may end. */
+/** In scripts written without spaces, a line may end after any letter. */
 const breakable = /(?<=[\u2e80-\ua4cf\uff00-\uff60])/u;
 
-/** Breaks `text` at spaces, and within words of scripts without them, into lines no wider than `width` pixels; a longer word stands alone on its line. */
+/**
+ * Breaks `text` into lines no wider than `width` pixels, at spaces or, in scripts without spaces, between letters; a longer
+ * word gets a line of its own.
+ */
 export function wrapText(text: string, size: number, width: number): string[] {
   const lines: string[] = [];
   let line = '';

@@ -1,6 +1,6 @@
-/** Where patches lie on a policy image, for whatever draws them. */
+/** Where patches lie in an image of the policy. */
 
-/** Edges between kept and other patches, as the data of one path: neighbouring kept patches share one outline. */
+/** The edges between kept and other patches, as SVG path data: neighbouring kept patches share one outline. */
 export function patchOutline(kept: ReadonlySet<number>, grid: number, cell: number): string {
   let path = '';
   for (const index of kept) {
@@ -16,9 +16,9 @@ export function patchOutline(kept: ReadonlySet<number>, grid: number, cell: numb
   return path;
 }
 
-/** Pixels that patches cover: towers leave out what is less than a patch (384 pixels are 27 patches of 14 and 6 pixels). */
+/** Side of the area that patches cover, in pixels: a remainder smaller than a patch is left out (384 = 27 * 14 + 6). */
 export function coveredSide(size: number, grid: number): number {
-  // every tower that the reference names has patches of 14
+  // every tower used by the reference has patches of 14 pixels
   const patch = Math.floor(size / 14) === grid ? 14 : Math.floor(size / grid);
   return grid * patch;
 }

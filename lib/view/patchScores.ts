@@ -1,13 +1,13 @@
-/** What the similarity map shows: one number a patch. */
+/** What the similarity map shows: one number per patch. */
 
 /**
- * Mean cosine similarity of each patch over the text positions that count.
+ * Mean cosine similarity of each patch over the text positions that are not masked.
  *
- * The ID-Pruner's own score is the mean over all positions with the masked ones at -1 (docs/model.md, ID-Pruner). Those add the
- * same to every patch, so leaving them out keeps the order and gives numbers that mean something: cosines.
+ * The ID-Pruner's own score is the mean over all positions, masked ones counting as -1 (docs/model.md, ID-Pruner). Those add the
+ * same to every patch, so leaving them out keeps the order and leaves the scores readable as cosines.
  *
- * @param similarity [patches, positions], masked columns -1
- * @returns [patches]
+ * @param similarity [patches, positions] float32, masked columns -1
+ * @returns [patches] float32
  */
 export function patchScores(similarity: Float32Array, patches: number): Float32Array {
   const positions = similarity.length / patches;

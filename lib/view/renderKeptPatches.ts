@@ -1,6 +1,6 @@
 /**
- * The picture a person wants: what the policy saw of each camera, which patches the ID-Pruner kept, and how near each
- * patch is to the instruction. Frames are raster, everything else is SVG over them; sharp makes the PNG.
+ * The picture of a prediction: what the policy saw through each camera, which patches the ID-Pruner kept, and how similar each
+ * patch is to the instruction. Frames are raster images with SVG over them; sharp writes the PNG.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -19,21 +19,21 @@ export interface KeptPatchesView {
   readonly cameras: readonly string[];
   /** Patches along one side of a frame. */
   readonly patchGrid: number;
-  /** By camera, kept patch indices, row-major in the grid; a camera that is missing kept everything. */
+  /** By camera: kept patch indices, row-major in the grid; a camera that is missing kept all its patches. */
   readonly keptPatches: Readonly<Record<string, ArrayLike<number>>>;
-  /** By camera, [patchGrid * patchGrid] mean similarity to the instruction; missing: no map is drawn. */
+  /** By camera: [patchGrid * patchGrid] mean similarity to the instruction; no map is drawn for a camera that is missing. */
   readonly scores: Readonly<Record<string, ArrayLike<number>>>;
   /** The instruction. */
   readonly title: string;
-  /** One quieter line below it, e.g. the checkpoint and the variant. */
+  /** A smaller line below the title, e.g. the checkpoint and the variant. */
   readonly subtitle?: string;
 }
 
-/** Side of a panel is about this many pixels: the grid times a whole number of pixels a patch. */
+/** Approximate side of a panel in pixels; the exact one is the grid times a whole number of pixels per patch. */
 const panelTarget = 448;
 const margin = 28;
 const gap = 28;
-/** Room right of a similarity map for its colour scale. */
+/** Pixels to the right of a similarity map for its colour scale. */
 const scaleRoom = 78;
 const ink = '#16202a';
 const quiet = '#5a6673';
@@ -46,7 +46,7 @@ interface Layer {
 }
 
 interface Layout {
-  /** Pixels along one side of a patch on the picture. */
+  /** Side of a patch in the picture, in pixels. */
   readonly cell: number;
   readonly panel: number;
 }
@@ -104,7 +104,7 @@ async function enlarge(
   return (gray ? image.grayscale().toColourspace('srgb') : image).png().toBuffer();
 }
 
-/** Kept patches as they are inside an outline, the others darkened. */
+/** Outlines the kept patches and darkens the others. */
 function keptOverlay(kept: ReadonlySet<number>, grid: number, layout: Layout): Buffer {
   let body = '';
   for (let index = 0; index < grid * grid; index++) {
@@ -136,7 +136,7 @@ function similarityOverlay(
   return svg(layout.panel, layout.panel, body);
 }
 
-/** Vertical colour bar with the values of both ends and of the middle, standing at (x, y). */
+/** Vertical colour bar at (x, y), labelled with the values at both ends and in the middle. */
 function colorBar(x: number, y: number, height: number, range: readonly [number, number]): string {
   const [low, high] = range;
   const steps = 64;
@@ -144,7 +144,7 @@ function colorBar(x: number, y: number, height: number, range: readonly [number,
   let body = '';
   for (let i = 0; i < steps; i++) {
     const top = y + height - (i + 1) * step;
-    // One pixel of overlap hides the seams between the steps.
+    // Steps overlap by one pixel to hide the seams between them.
     body += `<rect x="${x}" y="${top.toFixed(2)}" width="14" height="${(step + (i > 0 ? 1 : 0)).toFixed(2)}" fill="${scaleColor(i / (steps - 1))}"/>`;
   }
   body += `<rect x="${x}" y="${y}" width="14" height="${height}" fill="none" stroke="${quiet}" stroke-width="1"/>`;
@@ -169,7 +169,7 @@ function rangeOf(values: ArrayLike<number>): [number, number] {
   return [low, high];
 }
 
-/** Whether SVG text leaves a mark on this machine: without any font it leaves none. */
+/** Whether SVG text is visible on this machine: without fonts it is not. */
 async function hasFonts(): Promise<boolean> {
   const sharp = await loadSharp('Picture of kept patches');
   const text =
@@ -181,7 +181,7 @@ async function hasFonts(): Promise<boolean> {
   return pixels.some((value) => value < 200);
 }
 
-/** Names what the marks mean, at the foot of the picture. */
+/** Explains the marks, at the foot of the picture. */
 function legend(x: number, y: number, pruned: boolean, patches: number): string {
   const style = { size: 10, color: quiet };
   if (!pruned) {
@@ -207,11 +207,12 @@ function legend(x: number, y: number, pruned: boolean, patches: number): string 
 }
 
 /**
- * Draws the frames with the kept patches bright and outlined and the others darkened, a similarity map beside each, the
- * camera names and the instruction. Without kept patches (OpenVLA-OFT) only the frames, side by side, with a note.
+ * Draws the frames with kept patches outlined and the others darkened, a similarity map beside each, the camera names and the
+ * instruction. Without kept patches (OpenVLA-OFT) it draws only the frames, side by side, with a note.
  *
  * @returns a PNG
- * @throws SemanticVlaError OPTION_INVALID when frames, indices or scores do not fit `imageSize` and `patchGrid`; PACKAGE_UNAVAILABLE sharp
+ * @throws (rejects) OPTION_INVALID if frames, indices or scores do not fit `imageSize` and `patchGrid`, PACKAGE_UNAVAILABLE
+ *   without sharp
  */
 export async function renderKeptPatches(view: KeptPatchesView): Promise<Buffer> {
   checkView(view);

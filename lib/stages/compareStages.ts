@@ -1,29 +1,29 @@
-/** Stage-by-stage difference of two runs: where do two implementations part, and by how much? */
+/** The difference of two runs, stage by stage: where do two implementations diverge, and by how much? */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import type { StageTensor } from '../types.ts';
 import type { Stages } from './stageFile.ts';
 import { compareStageNames } from './stageOrder.ts';
 
-/** Measured on the reference outputs; test/golden/README.md and docs/model.md state the reasons. */
+/** Measured on the reference outputs; the reasons are in test/golden/README.md and docs/model.md. */
 export interface StageTolerances {
   /**
-   * Largest absolute difference of float stages. 1e-3: values reach 20 and float32 in another order of operations stays
-   * under 1e-4.
+   * Largest absolute difference of float stages. 1e-3: values reach 20, and float32 operations in another order stay
+   * within 1e-4.
    */
   readonly atol: number;
   /**
-   * Largest absolute difference of normalized actions. 5e-5: float32 in another order moves them by 2e-6, the smallest
-   * mistakes (RMSNorm eps, tanh GELU) by 1e-4. Un-normalized actions: times their largest value when that is above 1.
+   * Largest absolute difference of normalized actions. 5e-5: float32 operations in another order move them by 2e-6, the smallest
+   * mistakes (RMSNorm eps, tanh GELU) by 1e-4. For un-normalized actions it is multiplied by their largest value if above 1.
    */
   readonly actionsAtol: number;
-  /** Levels a pixel of `resized` or `cropped` may be off: a rounding tie of the resize moves one level. */
+  /** By how many levels a pixel of `resized` or `cropped` may differ: a rounding tie in the resize moves it by one. */
   readonly pixelLevels: number;
-  /** Share of an image's values that may be off by that: ties are a few in 150,000. */
+  /** Share of an image's values that may differ by that: ties are a few in 150,000. */
   readonly pixelShare: number;
 }
 
-/** What the goldens of the reference are held to. */
+/** The tolerances for the reference outputs. */
 export const defaultTolerances: StageTolerances = {
   atol: 1e-3,
   actionsAtol: 5e-5,
@@ -31,34 +31,34 @@ export const defaultTolerances: StageTolerances = {
   pixelShare: 1e-4,
 };
 
-/** How far values may lie apart. */
+/** Tolerances and strictness. */
 export interface CompareOptions {
   readonly tolerances?: Partial<StageTolerances>;
-  /** Keys on one side only are a failure. Default: they are listed. */
+  /** Whether stages found on one side only are a failure. Default: they are only listed. */
   readonly strict?: boolean;
 }
 
-/** How far one stage lies apart. */
+/** The difference of one stage. */
 export interface StageDifference {
   readonly name: string;
   readonly passed: boolean;
-  /** Why it failed; null when it passed. */
+  /** Why the stage failed; null if it passed. */
   readonly reason: string | null;
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** NaN when either side holds a NaN; null when dtypes or shapes differ. */
+  /** NaN if either side contains NaN; null if dtypes or shapes differ. */
   readonly maxAbs: number | null;
-  /** Flat index where `maxAbs` is; null without a difference. */
+  /** Flat index of the element where `maxAbs` occurs; null without a difference. */
   readonly at: number | null;
-  /** Cosine of the two as vectors; null for indices, masks and pictures, and when one side is all zero. */
+  /** Cosine of the two as vectors; null for indices, masks and images, and if one side is all zero. */
   readonly cosine: number | null;
-  /** Share of equal entries; for kept indices the share of b's set that a has too. null for floats. */
+  /** Share of equal elements; for kept indices the share of b's set that is also in a. null for floats. */
   readonly agreement: number | null;
-  /** What `maxAbs` may be; 0 means exactly equal. */
+  /** The largest `maxAbs` allowed; 0 means exactly equal. */
   readonly tolerance: number;
 }
 
-/** Two stage files, stage by stage. */
+/** The comparison of two stage files. */
 export interface StageComparison {
   readonly passed: boolean;
   /** In computation order. */
@@ -86,7 +86,7 @@ interface Difference {
   readonly maxAbs: number;
   readonly at: number | null;
   readonly cosine: number | null;
-  /** Entries that are not equal. */
+  /** Number of elements that are not equal. */
   readonly unequal: number;
 }
 
@@ -103,11 +103,11 @@ function difference(a: ArrayLike<number>, b: ArrayLike<number>): Difference {
     dot += x * y;
     squaresA += x * x;
     squaresB += y * y;
-    // Equal infinities (a mask written as a bias) differ by nothing; their subtraction would be NaN.
+    // Equal infinities (a mask written as a bias) do not differ; subtracting them would give NaN.
     if (x === y) continue;
     unequal++;
     const apart = Math.abs(x - y);
-    // A NaN stays the worst difference, whatever follows.
+    // Once NaN, the difference stays NaN.
     if (Number.isNaN(maxAbs) || apart <= maxAbs) continue;
     maxAbs = apart;
     at = i;
@@ -116,7 +116,7 @@ function difference(a: ArrayLike<number>, b: ArrayLike<number>): Difference {
   return { maxAbs, at, cosine: norm > 0 && Number.isFinite(norm) ? dot / norm : null, unequal };
 }
 
-/** Share of b's entries that a holds too, in any order. */
+/** Share of b's elements that a also contains, in any order. */
 function overlap(a: ArrayLike<number>, b: ArrayLike<number>): number {
   const has = new Set(Array.from(a));
   return Array.from(b).filter((index) => has.has(index)).length / b.length;
@@ -153,10 +153,10 @@ function compareStage(
 }
 
 /**
- * Compares two runs, `b` being the reference. Indices, ids and masks must be equal; floats, actions and images within
- * their tolerance.
+ * Compares two runs, where `b` is the reference. Indices, ids and masks must be equal; floats, actions and images may differ
+ * within their tolerance.
  *
- * @throws SemanticVlaError STAGES_INVALID when they have no stage in common: nothing compared is not a pass
+ * @throws STAGES_INVALID if they have no stage in common: comparing nothing is not a pass
  */
 export function compareStages(a: Stages, b: Stages, options: CompareOptions = {}): StageComparison {
   const tolerances = { ...defaultTolerances, ...options.tolerances };

@@ -12,8 +12,8 @@ import type { StageTensor } from '../types.ts';
 export type Stages = ReadonlyMap<string, StageTensor>;
 
 /**
- * Bytes of the 8-byte length and the header. Names are sorted, and data lie by element size, largest first, so every
- * tensor is aligned to its elements; the header is padded to 8 bytes.
+ * The 8-byte length and the header. Names are sorted. Data are ordered by element size, largest first, so that every tensor is
+ * aligned to its elements; the header is padded to 8 bytes.
  */
 function layOut(stages: Stages): { head: Buffer; inOrder: StageTensor[] } {
   const entries = [...stages].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -47,9 +47,9 @@ function checkStage(name: string, { shape, data }: StageTensor): void {
 }
 
 /**
- * Writes `stages` to `file`, whole or not at all (a temporary file beside it, renamed at the end).
+ * Writes `stages` to `file`, completely or not at all (a temporary file beside it, renamed at the end).
  *
- * @throws (rejects) OUTPUT_UNWRITABLE, STAGES_INVALID when a shape and its data disagree
+ * @throws (rejects) OUTPUT_UNWRITABLE, STAGES_INVALID if a shape and its data disagree
  */
 export async function writeStages(file: string, stages: Stages): Promise<void> {
   for (const [name, tensor] of stages) checkStage(name, tensor);
@@ -76,7 +76,7 @@ export async function writeStages(file: string, stages: Stages): Promise<void> {
   }
 }
 
-/** One tensor as float32, int32 or uint8; wider types are narrowed where the values allow it. */
+/** Reads one tensor as float32, int32 or uint8; wider types are narrowed if the values allow it. */
 async function readStage(view: TensorView): Promise<StageTensor> {
   const tensor = await readTensor(view);
   const { shape } = tensor;
@@ -109,7 +109,7 @@ async function readStage(view: TensorView): Promise<StageTensor> {
 }
 
 /**
- * Reads a stage file of this or of another implementation.
+ * Reads a stage file written by this or another implementation.
  *
  * @throws (rejects) SAFETENSORS_INVALID, TENSOR_DTYPE, STAGES_INVALID, CHECKPOINT_FILE_MISSING
  */

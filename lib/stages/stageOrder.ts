@@ -1,4 +1,4 @@
-/** Order of stages as they are computed, so that the first row that differs is where two implementations part. */
+/** The order in which stages are computed, so that the first row that differs is where two implementations diverge. */
 
 /** Patterns in computation order; names as in the reference outputs (test/golden/README.md). */
 const order: readonly RegExp[] = [
@@ -39,11 +39,11 @@ const order: readonly RegExp[] = [
 
 function rank(name: string): number {
   const place = order.findIndex((pattern) => pattern.test(name));
-  // Names of other implementations come last, in their own order.
+  // Unknown names, from other implementations, come last, sorted by name.
   return place === -1 ? order.length : place;
 }
 
-/** For `Array.sort`: computation order first, then the name with its numbers compared as numbers. */
+/** For `Array.sort`: computation order first, then by name, comparing numbers in names as numbers. */
 export function compareStageNames(a: string, b: string): number {
   return rank(a) - rank(b) || a.localeCompare(b, 'en', { numeric: true });
 }

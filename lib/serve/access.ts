@@ -1,4 +1,4 @@
-/** Who may send requests: anybody on this machine, or anybody with the token; no web page. */
+/** Who may send requests: anybody on this machine or, with a token, anybody who has it; never a web page. */
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
@@ -8,14 +8,14 @@ import { hostname } from 'node:os';
 import { SemanticVlaError } from '../support/errors.ts';
 import { expected } from '../support/options.ts';
 
-/** Shorter ones can be guessed over a network. */
+/** A shorter token could be guessed over the network. */
 const minTokenLength = 16;
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-/** A token that fits into a header. @throws OPTION_INVALID; never quotes the token */
+/** Checks that a token fits into a header. @throws OPTION_INVALID, which never quotes the token */
 export function checkToken(token: unknown): asserts token is string | undefined {
   if (token === undefined) return;
   if (typeof token !== 'string') throw expected('OPTION_INVALID', 'a string', 'token', typeof token);
@@ -31,13 +31,13 @@ export function checkToken(token: unknown): asserts token is string | undefined 
 export interface AddressOptions {
   readonly host: string;
   readonly token: string | undefined;
-  /** Other machines may ask without a token. */
+  /** Whether other machines may send requests without a token. */
   readonly insecureNoAuth: boolean;
 }
 
 /**
- * The address to listen on: the first that `host` resolves to; refused unless all of them are local or access is
- * controlled. An empty text, as from an unset variable, would mean every address.
+ * The address to listen on: the first that `host` resolves to. Refused unless all of them are local or access is controlled.
+ * An empty host, as from an unset variable, would mean every address.
  * @throws (rejects) OPTION_INVALID, OPTION_REQUIRED, ADDRESS_UNAVAILABLE
  */
 export async function checkAddress({ host, token, insecureNoAuth }: AddressOptions): Promise<string> {
@@ -75,7 +75,7 @@ function isLoopback(address: string): boolean {
   return loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
 
-/** Why a request may not come in. */
+/** Why a request is refused. */
 export interface Denial {
   readonly code: 'UNAUTHORIZED' | 'FORBIDDEN';
   readonly message: string;
@@ -87,7 +87,7 @@ export interface Asked {
   readonly rawHeaders?: readonly string[];
 }
 
-/** @param isOpen of a page that needs no token. Null: it may come in */
+/** @param isOpen whether the page needs no token. Returns null if the request is let in */
 export type Gate = (request: Asked, isOpen?: boolean) => Denial | null;
 
 const unauthorized: Denial = {
@@ -99,15 +99,15 @@ const unauthorized: Denial = {
 
 const webPage: Denial = { code: 'FORBIDDEN', message: 'Requests of web pages are refused without a token.' };
 
-/** @param host that is listened on */
+/** @param host the one that the server listens on */
 export function makeGate(token: string | undefined, host = '127.0.0.1'): Gate {
   return token === undefined ? openGate(host) : tokenGate(token);
 }
 
 /**
- * `Authorization: Bearer <token>`, openpi's `Api-Key <token>`, or Basic with the token as user or password, which
- * clients send that only know a URL. Compared by digests under a key of this process, in constant time, so that
- * neither length nor content shows in the time taken.
+ * Accepts `Authorization: Bearer <token>`, openpi's `Api-Key <token>`, or Basic with the token as user or password, which clients
+ * send that only know a URL. Digests under a key of this process are compared, in constant time, so that the time taken reveals
+ * neither length nor content.
  */
 function tokenGate(token: string): Gate {
   const key = randomBytes(32);
@@ -122,15 +122,15 @@ function tokenGate(token: string): Gate {
     const colon = pair.indexOf(':');
     const [user, password] = [isRight(pair.slice(0, Math.max(colon, 0))), isRight(pair.slice(colon + 1))];
     if (!user && !password) return unauthorized;
-    // A browser adds remembered credentials for any page that asks.
+    // A browser adds remembered credentials to requests of any page.
     return origin === undefined ? null : webPage;
   };
 }
 
 /**
- * Without a token a request with an `Origin` is refused: it comes from a web page, and every page that is open on this
- * machine could send one. A page can also be made to look like one of this server, by a name that first means its own
- * server and then this machine; so the `Host` must be no name that somebody else can own.
+ * Without a token, a request with an `Origin` is refused: it comes from a web page, and every page open on this machine could
+ * send one. A page can also pretend to belong to this server, by a name that first resolves to the page's server and then to
+ * this machine (DNS rebinding); so the `Host` must be a name that nobody else can own.
  */
 function openGate(host: string): Gate {
   const own = new Set([host.toLowerCase(), hostname().toLowerCase()]);
@@ -150,14 +150,14 @@ function openGate(host: string): Gate {
   };
 }
 
-/** Without port and brackets, in lower case; null: malformed. Browsers always send one, HTTP/1.0 need not. */
+/** The name without port and brackets, in lower case; null if malformed. Browsers always send one, HTTP/1.0 clients need not. */
 function hostName(header: string | undefined): string | null {
   if (header === undefined || header === '') return '';
   const [, six, name] = /^(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::\d{0,5})?$/i.exec(header) ?? [];
   return (six ?? name)?.toLowerCase().replace(/\.$/, '') ?? null;
 }
 
-/** Names under which no domain can be registered: without a dot, and those of home networks. */
+/** Names that nobody can register as a domain: those without a dot, and those of home networks. */
 function isOwnName(name: string | null, own: ReadonlySet<string>): boolean {
   if (name === null) return false;
   return (

@@ -1,6 +1,6 @@
 /**
- * What `POST /act` answers to a body (docs/model.md, Serving protocol of the reference): a list of C arrays. Failures have honest
- * status codes; with `compat` they are what the reference answers: status 200 and the JSON string "error".
+ * The answer of `POST /act` (docs/model.md, Serving protocol of the reference): a list of C arrays. Failures have proper status
+ * codes; with `compat` they are what the reference sends: status 200 and the JSON string "error".
  */
 
 import type { ActionChunk } from '../types.ts';
@@ -12,17 +12,17 @@ import { decodeActRequest, encodeActions } from './jsonNumpy.ts';
 import { float64Array, type NdArray } from './ndarray.ts';
 import type { PolicyService, Ticket } from './policyService.ts';
 
-/** Which policy answers, so that a client needs no second request to know. */
+/** Names the policy that answered, so that a client needs no second request to know. */
 export const policyHeader = 'x-semanticvla-policy';
 
-/** What FastAPI says to a body that is not JSON. */
+/** FastAPI's answer to a body that is not JSON. */
 const jsonInvalid =
   '{"detail":[{"type":"json_invalid","loc":["body",0],"msg":"JSON decode error","input":{},"ctx":{"error":"Expecting value"}}]}';
 
 /**
- * @param body released here
+ * Predicts from a body and releases it.
  * @param ticket its caller is aborted with ClientGone when the client leaves
- * @returns null: nobody is there to be answered
+ * @returns null if the client is gone, so that there is nobody to answer
  */
 export async function answerAct(
   body: Body,
@@ -64,12 +64,12 @@ export function failedAnswer(error: unknown, service: PolicyService, compat: boo
     const { status, headers: more, text } = failureAnswer(failure);
     return { status, headers: { ...headers, ...more }, text };
   }
-  // FastAPI refuses these before the reference's handler, which answers "error" to all the rest.
+  // FastAPI refuses these itself; the reference's own handler answers "error" to everything else.
   if (error instanceof JsonSyntaxError) return { status: 422, headers, text: jsonInvalid };
   return { status: 200, headers, text: '"error"' };
 }
 
-/** [C, A] -> C arrays [A], views. */
+/** [C, A] -> C arrays [A], which are views. */
 function actionRows({ actions, shape: [count, width] }: ActionChunk): NdArray[] {
   const rows: NdArray[] = [];
   for (let at = 0; at < count * width; at += width)

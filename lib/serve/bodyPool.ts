@@ -1,31 +1,31 @@
-/** Memory for the bodies of HTTP requests: it grows with what has arrived, and is reused by the next request. */
+/** Memory for the bodies of HTTP requests: it grows as bytes arrive, and the next request reuses it. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import type { ByteBudget, Lease } from './byteBudget.ts';
 import { invalidRequest } from './ndarray.ts';
 
-/** The first buffer of a body, and the largest that is kept for the next one: enough for two cameras of 640 x 480. */
+/** Size of a body's first buffer, and of the largest one kept for reuse: enough for two cameras of 640 x 480. */
 const keptBytes = 4 * 2 ** 20;
 
 export class BodyPool {
   readonly #bodyBytes: number;
   readonly #budget: ByteBudget;
   /**
-   * A buffer that no request uses at the moment. Fresh memory costs more than parsing the JSON: the kernel hands it
-   * out page by page, at the first touch.
+   * A buffer that no request uses now. Fresh memory would cost more than parsing the JSON, since the kernel provides it
+   * page by page at the first touch.
    */
   #spare: Buffer | null = null;
 
-  /** @param bodyBytes of one body */
+  /** @param bodyBytes largest size of one body */
   constructor(bodyBytes: number, budget: ByteBudget) {
     this.#bodyBytes = bodyBytes;
     this.#budget = budget;
   }
 
   /**
-   * A body that is yet to come.
-   * @param declared its length, if the client told
-   * @param revoke called when it must give way to others; it has been released by then
+   * Starts a body that is about to arrive.
+   * @param declared its length, if the client stated it
+   * @param revoke called when its memory is needed by others; it has already been released then
    * @throws REQUEST_TOO_LARGE
    */
   begin(declared: number | null, revoke: (error: SemanticVlaError) => void): Body {
@@ -39,18 +39,18 @@ export class BodyPool {
     return spare;
   }
 
-  /** Large buffers go back to the system at once: left to the garbage collector, two or three would exist at a time. */
+  /** Frees large buffers at once: left to the garbage collector, two or three would exist at a time. */
   giveBack(buffer: Buffer): void {
     if (buffer.length > keptBytes) (buffer.buffer as ArrayBuffer).resize(0);
     else if (this.#spare === null || this.#spare.length < buffer.length) this.#spare = buffer;
   }
 }
 
-/** Collects bytes in the order of their arrival. */
+/** Collects the bytes of one body in order of arrival. */
 export class Body {
   readonly lease: Lease;
   readonly #pool: BodyPool;
-  /** Its largest possible size. */
+  /** The largest size that it may have. */
   readonly #most: number;
   #buffer: Buffer;
   #length = 0;
@@ -66,7 +66,7 @@ export class Body {
     return this.#length;
   }
 
-  /** @throws REQUEST_TOO_LARGE, OVERLOADED */
+  /** Adds bytes. @throws REQUEST_TOO_LARGE, OVERLOADED */
   append(chunk: Uint8Array): void {
     const length = this.#length + chunk.length;
     if (length > this.#most) throw tooLarge(this.#most);
@@ -76,13 +76,13 @@ export class Body {
     this.#length = length;
   }
 
-  /** What has come; valid until `release`. @throws REQUEST_INVALID nothing has */
+  /** The bytes so far; valid until `release`. @throws REQUEST_INVALID if there are none */
   bytes(): Buffer {
     if (this.#length === 0) throw invalidRequest('a JSON body', 'none');
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** Call this when the bytes are no longer needed: another request gets them. Idempotent. */
+  /** Call this when the bytes are no longer needed: another request will reuse the memory. Idempotent. */
   release(): void {
     this.lease.release();
     this.#length = 0;
@@ -91,8 +91,8 @@ export class Body {
   }
 
   /**
-   * The largest possible size is reserved at once: the system provides pages as they are written to, so a claimed length costs
-   * addresses, not memory.
+   * Reserves the largest possible size at once: the system provides pages only as they are written, so a large declared length
+   * costs address space, not memory.
    */
   #grow(needed: number): void {
     const size = needed <= keptBytes ? Math.min(this.#most, keptBytes) : this.#most;

@@ -1,13 +1,13 @@
 /**
- * Bytes of requests in memory, over all connections and both protocols: of bodies and messages that arrive, of their
- * unfinished parts, and of those that wait for their turn. When there is no room, whoever holds the most gives way, so that
- * nobody can keep the others out by uploading slowly: an upload weighs its bytes, and after a second its bytes times
- * its seconds. What the policy is reading at the moment is kept.
+ * Limits the memory that requests take, over all connections and both protocols: bodies and messages, whether they are still
+ * arriving or wait for their turn. When the limit is reached, the request with the largest weight is dropped. The weight is the
+ * number of bytes, multiplied, for an upload that takes more than a second, by its seconds; so nobody can block others by
+ * uploading slowly. A request that the policy is reading is never dropped.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
 
-/** An upload of this age weighs more the longer it takes. */
+/** An upload older than this weighs more the longer it takes. */
 const graceMs = 1000;
 
 export class ByteBudget {
@@ -16,7 +16,7 @@ export class ByteBudget {
   readonly #leases = new Set<Lease>();
   #held = 0;
 
-  /** @param onRefused counted by the caller: somebody gave way */
+  /** @param onRefused called for each request that is dropped or refused, to count it */
   constructor(limit: number, onRefused: () => void = () => {}) {
     this.#limit = limit;
     this.#onRefused = onRefused;
@@ -26,14 +26,14 @@ export class ByteBudget {
     return this.#held;
   }
 
-  /** @param revoke called when this one gives way; its memory is to be let go at once */
+  /** @param revoke called when this request is dropped; it must free its memory at once */
   lease(revoke: (error: SemanticVlaError) => void): Lease {
     const lease = new Lease(this, revoke);
     this.#leases.add(lease);
     return lease;
   }
 
-  /** Of leases only. @throws OVERLOADED `lease` is the one to give way */
+  /** For leases only. @throws OVERLOADED if `lease` is the one to drop */
   count(lease: Lease, bytes: number): void {
     this.#held += bytes;
     if (bytes <= 0) return;
@@ -69,7 +69,7 @@ export class ByteBudget {
   }
 }
 
-/** What one request holds. */
+/** The bytes that one request holds. */
 export class Lease {
   readonly revoke: (error: SemanticVlaError) => void;
   readonly #budget: ByteBudget;
@@ -86,7 +86,7 @@ export class Lease {
     return this.#bytes;
   }
 
-  /** Milliseconds of the monotonic clock. */
+  /** When the request began, in milliseconds of the monotonic clock. */
   get begun(): number {
     return this.#begun;
   }
@@ -97,24 +97,24 @@ export class Lease {
     return this.#bytes * Math.max(1, seconds);
   }
 
-  /** @throws OVERLOADED */
+  /** Counts further bytes. @throws OVERLOADED */
   add(bytes: number): void {
     if (this.#state === 'released') return;
     this.#bytes += bytes;
     this.#budget.count(this, bytes);
   }
 
-  /** It has arrived completely. */
+  /** The request has arrived completely: its weight no longer grows with time. */
   arrived(): void {
     if (this.#state === 'arriving') this.#state = 'arrived';
   }
 
-  /** The policy reads it from now on. */
+  /** From now on the policy reads the request, so it can no longer be dropped. */
   pin(): void {
     if (this.#state !== 'released') this.#state = 'pinned';
   }
 
-  /** Idempotent. */
+  /** Gives all bytes back. Idempotent. */
   release(): void {
     if (this.#state === 'released') return;
     this.#state = 'released';

@@ -1,25 +1,25 @@
 /**
- * Memory of large messages. `ws` keeps what has arrived in many pieces that cannot be freed by hand; left to the collector,
- * which is in no hurry, those of several connections would pile up. And what it frees stays with the C library,
- * which keeps up to 64 MiB: so the heap is trimmed, too. Camera images of a robot are far below `largeBytes`.
+ * Frees the memory of large messages. `ws` keeps a message that arrives in many pieces in buffers that cannot be freed by hand,
+ * and the garbage collector is slow to free those of several connections. The C library, in turn, keeps up to 64 MiB of what was
+ * freed, so the heap is trimmed as well. Camera images of a robot are far below `largeBytes`.
  */
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { loadAddon } from '../addon/binding.ts';
 
-/** Bytes of one message; a smaller one is not worth a pause of some milliseconds. */
+/** Bytes of a message; for a smaller one a pause of some milliseconds is not worth it. */
 export const largeBytes = 8 * 2 ** 20;
-/** Messages that arrive or are cut within so many milliseconds share a collection. */
+/** Messages that arrive or are cut off within this many milliseconds share one collection. */
 const togetherMs = 100;
-/** V8 frees arrays on another thread after a collection: milliseconds until the heap is trimmed. */
+/** Milliseconds until the heap is trimmed: after a collection V8 frees arrays on another thread. */
 const sweepMs = 100;
 
 let collect: (() => void) | null = null;
 let isWanted = false;
 let isScheduled = false;
 
-/** Call this when a large message arrived, grew or was cut off: what it left is collected soon. */
+/** Call this when a large message arrived, grew or was cut off: the garbage it left is collected soon. */
 export function collectSoon(): void {
   isWanted = true;
   if (isScheduled) return;
@@ -34,7 +34,7 @@ function run(): void {
   setTimeout(() => {
     trimHeap();
     isScheduled = false;
-    // messages that came in the meantime have left garbage too
+    // messages that arrived in the meantime have left garbage too
     if (isWanted) collectSoon();
   }, sweepMs).unref();
 }
@@ -48,6 +48,6 @@ function trimHeap(): void {
   try {
     loadAddon().trimHeap();
   } catch {
-    // Without the addon the memory stays with the process: more than is needed, but bounded.
+    // Without the addon the process keeps the memory: more than it needs, but bounded.
   }
 }

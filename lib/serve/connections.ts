@@ -1,7 +1,7 @@
 /**
- * The connections of one port, and which of them gives way. There are as many places for those that have shown that they may
- * send requests (known ones) as for those that have not. When no place is free the one that has idled longest is closed; one with a
- * request under way keeps its place.
+ * The connections of one port, and which one is closed when there are too many. Connections that have shown that they may send
+ * requests ("known") have a number of places; all others together have as many. When none is free, the connection that has
+ * been idle longest is closed; a known one with a running request keeps its place.
  */
 
 import type { Socket } from 'node:net';
@@ -10,22 +10,22 @@ import { timeoutCheckMs } from './limits.ts';
 
 export class Connection {
   readonly socket: Socket;
-  /** Whose turns it takes: a network address; everything on this machine counts as one. */
+  /** Clients take turns by this name: the network address; everything on this machine counts as one client. */
   readonly client: string;
   isKnown = false;
-  /** It has been told to go. */
+  /** Whether it has been told to close. */
   isLeaving = false;
-  /** Requests under way. */
+  /** Number of running requests. */
   busy = 0;
-  /** Since when it idles, or has done its work: milliseconds of the monotonic clock. */
+  /** Start of the current idle time or of the latest request, in milliseconds of the monotonic clock. */
   since = performance.now();
-  /** Its request has arrived but has no answer yet: an error of the next one is reported after that answer. */
+  /** A request has arrived and is not answered yet: an error in the next one is reported after that answer. */
   isAnswering = false;
-  /** Sent after the answers under way; the last on this connection. */
+  /** Sent after the running answers; the last answer on this connection. */
   broken: HttpAnswer | null = null;
-  /** Gives up its place. */
+  /** Closes the connection to free its place. */
   leave: () => void;
-  /** Called periodically. */
+  /** Called periodically, to enforce time limits. */
   check: (now: number) => void = () => {};
 
   constructor(socket: Socket) {
@@ -54,7 +54,7 @@ export class Connections {
   readonly #open = new Map<Socket, Connection>();
   readonly #clock: NodeJS.Timeout;
 
-  /** @param places for known ones, and as many for others */
+  /** @param places number for known connections, and again for all others */
   constructor(places: number) {
     this.#places = places;
     this.#clock = setInterval(() => {
@@ -68,24 +68,24 @@ export class Connections {
     return this.#open.size;
   }
 
-  /** For the `connection` event of a server. */
+  /** Call this on the server's `connection` event. */
   accept(socket: Socket): Connection {
     this.#makeRoom(false);
     const connection = new Connection(socket);
     this.#open.set(socket, connection);
     socket.once('close', () => this.#open.delete(socket));
-    // Errors after an answer, or after the request was handed over, have no other listener.
+    // An error after the answer, or after the request was handed over, has no other listener.
     socket.on('error', () => {});
     return connection;
   }
 
   of(socket: Socket): Connection {
     const connection = this.#open.get(socket);
-    // The connection of this request is already gone.
+    // Undefined if the connection of this request is already gone.
     return connection ?? new Connection(socket);
   }
 
-  /** It may send requests. False: all places are taken by busy connections. */
+  /** Marks the connection as allowed to send requests. Returns false if all places are taken by busy connections. */
   admit(connection: Connection): boolean {
     if (!connection.isKnown && !this.#makeRoom(true)) return false;
     connection.isKnown = true;
@@ -95,7 +95,7 @@ export class Connections {
   #makeRoom(isKnown: boolean): boolean {
     const others = [...this.#open.values()].filter((other) => other.isKnown === isKnown && !other.isLeaving);
     if (others.length < this.#places) return true;
-    // A stranger keeps no place by being busy: all it may do is identify itself.
+    // An unknown connection keeps no place by being busy: all it may do is identify itself.
     const idle = others.filter(({ busy }) => !isKnown || busy === 0);
     if (idle.length === 0) return false;
     const first = idle.reduce((a, b) => (a.since <= b.since ? a : b));
@@ -104,7 +104,7 @@ export class Connections {
     return true;
   }
 
-  /** Ends those without a request under way; the others end with their answer. */
+  /** Closes connections without a running request; the others close after their answer. */
   drain(): void {
     for (const connection of this.#open.values()) if (connection.busy === 0) connection.leave();
   }

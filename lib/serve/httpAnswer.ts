@@ -1,4 +1,4 @@
-/** An answer of HTTP, written to a response or, where there is none, to a bare socket. */
+/** An HTTP answer, written to a response or, if there is none, to a bare socket. */
 
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
@@ -8,7 +8,7 @@ import { timeoutCheckMs } from './limits.ts';
 
 export interface HttpAnswer {
   readonly status: number;
-  /** Without type and length. */
+  /** Besides content type and length. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Default: JSON. */
   readonly type?: string;
@@ -32,7 +32,7 @@ export function send(response: ServerResponse, answer: HttpAnswer, isLast: boole
   response.writeHead(answer.status, headers).end(answer.text);
 }
 
-/** Answers and closes; further input is dropped, so that a client that is still sending gets to read the answer. */
+/** Answers and closes. Further input is discarded, so that a client that is still sending can read the answer. */
 export function endWith(socket: Socket, answer: HttpAnswer): void {
   const { status, text } = answer;
   const lines = Object.entries(allHeaders(answer)).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -42,7 +42,7 @@ export function endWith(socket: Socket, answer: HttpAnswer): void {
   linger(socket);
 }
 
-/** A peer that neither reads nor closes would hold the socket. */
+/** Gives the peer time to close; one that neither reads nor closes would hold the socket. */
 export function linger(socket: Socket): void {
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), timeoutCheckMs);

@@ -1,7 +1,4 @@
-/**
- * One port: Node's HTTP server, its pages, and who gets them. Requests of one connection are served one after the
- * other, in their order.
- */
+/** One port: Node's HTTP server, its pages, and access to them. Requests of one connection are served one at a time, in order. */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -16,17 +13,17 @@ import type { Protocol } from './serverMetrics.ts';
 
 export interface Page {
   readonly method: 'GET' | 'POST';
-  /** Needs no token: an orchestrator has none. */
+  /** No token is needed: an orchestrator that probes health has none. */
   readonly isOpen?: boolean;
-  /** To other methods; default: ours. */
+  /** The answer to other methods; default: this server's own 405. */
   readonly otherMethods?: HttpAnswer;
-  /** null: nobody is there to be answered. */
+  /** Resolves to null if the client is gone, so that there is nobody to answer. */
   answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered;
 }
 
 export type Answered = HttpAnswer | Promise<HttpAnswer | null>;
 
-/** Requests that one connection may send ahead of their answers. */
+/** How many requests one connection may send before their turn. */
 const mostAhead = 8;
 
 export const denials: Readonly<Record<Denial['code'], (denial: Denial) => Failure>> = {
@@ -52,7 +49,7 @@ export class HttpServer {
   readonly #gate: Gate;
   readonly #protocol: Protocol;
   readonly #pages: ReadonlyMap<string, Page>;
-  /** Requests that came before the answer to the one before them. */
+  /** Requests that arrived while an earlier one of the same connection was not yet answered. */
   readonly #ahead = new WeakMap<Connection, (() => void)[]>();
 
   constructor(service: PolicyService, gate: Gate, protocol: Protocol, pages: ReadonlyMap<string, Page>) {
@@ -71,7 +68,7 @@ export class HttpServer {
     });
     this.server.on('connection', (socket: Socket) => {
       const connection = this.connections.accept(socket);
-      // Node has no limit for a client that does not read its answer.
+      // Node sets no time limit on a client that does not read its answer.
       connection.check = (now) => {
         const isStuck = connection.busy === 0 && socket.writableLength > 0;
         if (isStuck && now - connection.since > limits.idleMs) socket.destroy();
@@ -79,7 +76,7 @@ export class HttpServer {
     });
     const onRequest = (request: IncomingMessage, response: ServerResponse): void =>
       this.#take(request, response);
-    // 100 Continue is said where a body is read.
+    // "100 Continue" is sent where the body is read.
     this.server.on('request', onRequest).on('checkContinue', onRequest);
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       this.#broken(error, socket as Socket),
@@ -110,7 +107,7 @@ export class HttpServer {
     return address.port;
   }
 
-  /** No new connections; those without a request under way end. Resolves when all have. */
+  /** Accepts no new connections and ends those without a running request. Resolves when all have ended. */
   close(): Promise<void> {
     const closed = new Promise<void>((resolve) => {
       if (this.server.listening) this.server.close(() => resolve());
@@ -120,7 +117,7 @@ export class HttpServer {
     return closed;
   }
 
-  /** Why a request is turned away: the access check, or no free place. */
+  /** Why a request is turned away: access denied, or no free place for the connection. null if it is let in. */
   refusal(request: IncomingMessage, connection: Connection, isOpen: boolean): Failure | null {
     const denial = this.#gate(request, isOpen);
     if (denial !== null) {
@@ -194,7 +191,7 @@ export class HttpServer {
     return { ...(page.otherMethods ?? failureAnswer(failure)), headers: { allow: page.method } };
   }
 
-  /** Input that is not HTTP, a head that is too large, a request that is too slow. */
+  /** Answers input that is not HTTP, headers that are too large, or a request that is too slow. */
   #broken(error: NodeJS.ErrnoException, socket: Socket): void {
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();
@@ -203,7 +200,7 @@ export class HttpServer {
     const failure = brokenByCode[error.code ?? ''];
     const answer = failureAnswer(failure ?? { status: 400, code: 'REQUEST_INVALID', message: 'Bad Request' });
     const connection = this.connections.of(socket);
-    // The answer to the previous request goes first, or this would be taken for it.
+    // The answer to the previous request must go first, or the client would take this one for it.
     if (connection.isAnswering) connection.broken = answer;
     else endWith(socket, answer);
   }

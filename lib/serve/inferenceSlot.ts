@@ -1,7 +1,7 @@
 /**
- * One policy, one inference at a time. Requests that come while it runs wait for a turn. Every connection has one waiting place: a
- * newer observation replaces the waiting one, since an observation is worth less the older it is. Turns go in the order of
- * arrival, and from client to client where there are several, so that none of them can crowd out the others.
+ * Lets one policy run one inference at a time. Requests that come meanwhile wait for a turn. Each connection has one waiting
+ * place: a newer observation replaces the one waiting there, since observations lose value as they age. Turns follow the order
+ * of arrival and rotate among clients, so that no client can crowd out the others.
  */
 
 import { whenAborted } from '../support/abort.ts';
@@ -20,7 +20,7 @@ interface Turn {
   refuse(reason: unknown): void;
 }
 
-/** Clients whose last turn is remembered. */
+/** For how many clients the last turn is remembered. */
 const mostRemembered = 256;
 
 export class InferenceSlot {
@@ -28,13 +28,13 @@ export class InferenceSlot {
   #running: AbortController | null = null;
   /** By connection, in the order of arrival. */
   readonly #waiting = new Map<Asker, Turn>();
-  /** When each client had its last turn, counted in turns; the oldest first. */
+  /** The number of the turn that each client had last; the oldest first. */
   readonly #served = new Map<string, number>();
   #turns = 0;
   #draining = false;
   readonly #whenIdle: (() => void)[] = [];
 
-  /** @param onReject counted by the caller */
+  /** @param onReject called for each rejected request, to count it */
   constructor(onReject: (why: Rejection) => void = () => {}) {
     this.#onReject = onReject;
   }
@@ -78,7 +78,7 @@ export class InferenceSlot {
         },
       };
       const older = this.#waiting.get(asker);
-      // It keeps its place in the order of arrival.
+      // It takes over the place in the order of arrival.
       this.#waiting.set(asker, turn);
       const stopListening = whenAborted(caller.signal, (reason) => {
         if (this.#waiting.get(asker) === turn) this.#waiting.delete(asker);

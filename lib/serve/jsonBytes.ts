@@ -1,7 +1,7 @@
 /**
- * JSON (RFC 8259) from bytes, for requests that are mostly two long strings of base64. `JSON.parse` would copy
- * each of them three times and would build whatever a hostile body describes; here strings stay where they are until they
- * are asked for, and depth, number of values and length of keys are bounded. Duplicate keys and `__proto__` are refused.
+ * Parses JSON (RFC 8259) from bytes, for requests that consist mostly of two long base64 strings. `JSON.parse` would copy
+ * each of them three times and would build whatever a hostile body describes. Here strings stay in place until they are
+ * read, and depth, number of values and length of keys are bounded. Duplicate keys and `__proto__` are refused.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -11,25 +11,25 @@ export type JsonValue = null | boolean | number | JsonText | JsonValue[] | Map<s
 
 /** Deep enough for `{"images": {"camera": {"shape": [...]}}}`, with some to spare. */
 const maxDepth = 16;
-/** A request has some 20 values; a state written as a plain list some more. */
+/** A request has about 20 values; one with the state as a plain list has a few more. */
 const maxValues = 10_000;
 const maxKeyBytes = 256;
 const maxNumberBytes = 64;
-/** For texts that are decoded whole: an instruction, a type string. Longer ones can only be arrays or `encoded`. */
+/** For strings that are decoded whole: an instruction, a type string. Longer ones can only be arrays or `encoded`. */
 const maxTextBytes = 64 * 2 ** 10;
 
 /**
- * Escapes of one text: some writers escape every slash of base64, and `encoded` every quote. They are handled one by one; without
- * a bound 32 MiB of them would keep everybody else waiting.
+ * Escapes in one string: some writers escape every slash of base64, and `encoded` every quote. They are handled one by one, so
+ * without a bound 32 MiB of them would block all other requests.
  */
 const maxEscapes = 2 ** 20;
-/** White space of a whole document: 10,000 lines with deep indentation. */
+/** White space in a whole document: enough for 10,000 lines with deep indentation. */
 const maxBlankBytes = 2 ** 20;
 
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** Not JSON at all; this reader's other refusals concern its bounds. Code REQUEST_INVALID. */
+/** The body is not JSON at all, rather than beyond this parser's bounds. Code REQUEST_INVALID. */
 export class JsonSyntaxError extends SemanticVlaError {
   constructor(expected: string, found: string) {
     super('REQUEST_INVALID', `Request: expected ${expected}, found ${found}.`);
@@ -39,7 +39,7 @@ export class JsonSyntaxError extends SemanticVlaError {
 /** Fast path for most keys and type strings: no escapes, one byte per character. */
 const plainText = /^[ !#-[\]-~]*$/;
 
-/** A string of the document: its bytes between the quotes, still escaped. */
+/** A string of the document: the bytes between its quotes, still escaped. */
 export class JsonText {
   readonly raw: Buffer;
 
@@ -47,7 +47,7 @@ export class JsonText {
     this.raw = raw;
   }
 
-  /** @throws REQUEST_INVALID not UTF-8, a bad escape, a control character, or too long */
+  /** @throws REQUEST_INVALID if it is not UTF-8, has a bad escape or a control character, or is too long */
   toString(limit = maxTextBytes): string {
     if (this.raw.length > limit) throw invalidRequest(`text of at most ${limit} bytes`, `${this.raw.length}`);
     if (this.raw.length <= maxKeyBytes) {
@@ -55,7 +55,7 @@ export class JsonText {
       if (plainText.test(text)) return text;
     }
     const text = decodeUtf8(this.raw);
-    // JSON.parse checks the rest: escapes, no control characters.
+    // JSON.parse checks the rest: escapes and control characters.
     try {
       return JSON.parse(`"${text}"`) as string;
     } catch {
@@ -63,7 +63,7 @@ export class JsonText {
     }
   }
 
-  /** The bytes without escapes. Unescaped in place where there are any, so the document cannot be read again afterwards. */
+  /** The bytes without escapes. They are unescaped in place, so the document cannot be parsed again afterwards. */
   unescapeInPlace(): Buffer {
     return unescapeOver(this.raw);
   }
@@ -77,7 +77,7 @@ function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
-/** By letter: the byte that `\\` and the letter stand for; 0: not an escape. */
+/** By letter: the byte that a backslash and this letter stand for; 0: not an escape. */
 const shortEscapes = new Uint8Array(256);
 for (const [letter, byte] of Object.entries({
   '"': 0x22,
@@ -91,12 +91,12 @@ for (const [letter, byte] of Object.entries({
 }))
   shortEscapes[letter.charCodeAt(0)] = byte;
 
-/** By digit: its value; 255: not a digit. */
+/** By character code of a digit: its value; 255: not a digit. */
 const hexDigits = new Uint8Array(256).fill(255);
 for (const [value, letters] of [...'0123456789abcdef'].entries())
   for (const letter of [letters, letters.toUpperCase()]) hexDigits[letter.charCodeAt(0)] = value;
 
-/** Value of four digits; -1: not four digits. */
+/** Value of four hexadecimal digits; -1 if they are not digits. */
 function hexAt(bytes: Buffer, at: number): number {
   let value = 0;
   for (let i = 0; i < 4; i++) {
@@ -107,10 +107,10 @@ function hexAt(bytes: Buffer, at: number): number {
   return value;
 }
 
-/** Bytes that are examined one by one before `indexOf` is called, since a call costs as much as examining some of them. */
+/** How many bytes to check one by one before calling `indexOf`, whose call costs as much as checking some of them. */
 const nearBytes = 32;
 
-/** Position of the next `byte`, or the length. Fast both where they are frequent and where they are rare. */
+/** Position of the next `byte`, or the length if there is none. Fast whether such bytes are frequent or rare. */
 function nextOf(bytes: Buffer, byte: number, from: number): number {
   const near = Math.min(from + nearBytes, bytes.length);
   for (let at = from; at < near; at++) if (bytes[at] === byte) return at;
@@ -118,7 +118,7 @@ function nextOf(bytes: Buffer, byte: number, from: number): number {
   return far < 0 ? bytes.length : far;
 }
 
-/** Never longer than what it replaces: `\\u` takes 6 bytes for at most 3 of UTF-8, a pair 12 for 4. */
+/** Unescapes in place. The result is never longer: `\\u` takes 6 bytes for at most 3 of UTF-8, a pair 12 for 4. */
 function unescapeOver(bytes: Buffer): Buffer {
   let from = 0;
   let to = 0;
@@ -143,7 +143,7 @@ function unescapeOver(bytes: Buffer): Buffer {
     const second = isFollowed ? hexAt(bytes, next + 8) : -1;
     const isPair = second >= 0xdc00 && second < 0xe000;
     const isHalf = first >= 0xd800 && first < 0xe000;
-    // Half a pair becomes U+FFFD, as Node writes it.
+    // Half of a surrogate pair becomes U+FFFD, as Node writes it.
     const single = isHalf ? 0xfffd : first;
     const point = isPair ? 0x10000 + (first - 0xd800) * 0x400 + (second - 0xdc00) : single;
     to += writeUtf8(bytes, to, point);
@@ -172,13 +172,13 @@ function writeUtf8(bytes: Buffer, at: number, point: number): number {
 
 /**
  * @param bytes a whole document
- * @throws REQUEST_INVALID not JSON, or beyond the bounds
+ * @throws REQUEST_INVALID if it is not JSON, or beyond the bounds
  */
 export function parseJsonBytes(bytes: Buffer): JsonValue {
   return new Parser(bytes).document();
 }
 
-/** What it usually is. */
+/** The usual reason. */
 const moreValues =
   'more, such as an image as a list of numbers has. Send NumPy arrays: in Python json_numpy.patch() before json.dumps or ' +
   'requests.post(json=...)';
@@ -194,7 +194,7 @@ class Parser {
   }
 
   document(): JsonValue {
-    // A byte order mark, as editors of Windows write it.
+    // A byte order mark, as some Windows editors write it.
     if (this.#bytes[0] === 0xef && this.#bytes[1] === 0xbb && this.#bytes[2] === 0xbf) this.#at = 3;
     const value = this.#value(0);
     this.#space();
@@ -259,7 +259,7 @@ class Parser {
       if (escapes > maxEscapes) throw invalidRequest(`text of at most ${maxEscapes} escapes`, 'more');
       const end = nextOf(bytes, quote, from);
       if (end === bytes.length) throw this.#unexpected('the end of a string');
-      // A quote after an odd number of backslashes belongs to the string. Each run is counted once: it ends at the quote.
+      // A quote after an odd number of backslashes is part of the string. Each run is counted once, since it ends at the quote.
       let run = end - 1;
       while (run >= start && bytes[run] === backslash) run--;
       if ((end - 1 - run) % 2 === 0) {
@@ -289,7 +289,7 @@ class Parser {
     return value;
   }
 
-  /** Skips `byte` if it comes next. */
+  /** Skips `byte` if it comes next, and returns whether it did. */
   #next(byte: number): boolean {
     this.#space();
     if (this.#bytes[this.#at] !== byte) return false;

@@ -1,31 +1,31 @@
-/** Upper bounds on what a server holds and how long it waits. Each can be set; none can be switched off. */
+/** Upper bounds on what a server holds in memory and how long it waits. Each can be set; none can be switched off. */
 
 import { checkOptions, expected } from '../support/options.ts';
 
-/** How often expired connections are looked for. Node's default of 30 s would make every shorter timeout untrue. */
+/** How often expired connections are searched for. With Node's default of 30 s every shorter timeout would come too late. */
 export const timeoutCheckMs = 500;
 
-/** Bounds of a server: sizes, times, connections. */
+/** Limits of a server: sizes, times, connections. */
 export interface ServeLimits {
   /** Bytes of one HTTP body or WebSocket message. */
   readonly bodyBytes: number;
-  /** Bytes of requests held at once, over all connections, unfinished ones too; beyond it whoever holds most gives way. */
+  /** Bytes of requests held at once over all connections, including unfinished ones; beyond it the largest is dropped. */
   readonly heldBytes: number;
-  /** Bytes that may wait in one connection for a client that does not read; beyond it the connection ends. */
+  /** Bytes that may wait in one connection for a client that does not read; beyond it the connection is closed. */
   readonly unsentBytes: number;
   /**
-   * Connections at once per protocol that may send requests, and as many others; beyond it the one that has idled longest is closed.
-   * Node's `fetch` keeps about 100 for 50 requests at once, and closing one while its next request is on the way is
-   * a failed request, so the default is above that.
+   * Connections per protocol that have shown that they may send requests, and as many others; beyond it the longest idle one is
+   * closed. Node's `fetch` opens about 100 for 50 requests at once, and closing one while its next request is on the way
+   * fails that request, so the default is higher.
    */
   readonly connections: number;
   /** Milliseconds for the headers of a request. */
   readonly headersMs: number;
-  /** Milliseconds for a whole request, headers and body, or for a whole message of a WebSocket. */
+  /** Milliseconds for a whole request (headers and body) or a whole WebSocket message. */
   readonly requestMs: number;
-  /** Milliseconds that a connection may idle: HTTP keep-alive, and a WebSocket that answers no ping. */
+  /** Milliseconds that a connection may be idle: HTTP keep-alive, and a WebSocket that answers no ping. */
   readonly idleMs: number;
-  /** Milliseconds that `close` waits for the running inference and for answers under way. */
+  /** Milliseconds that `close` waits for the running inference and unsent answers. */
   readonly drainMs: number;
 }
 

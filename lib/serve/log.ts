@@ -1,7 +1,7 @@
 /**
- * Logs that never hold the server up: lines are lost rather than answers. A full disk, a pipe that nobody reads or a
- * terminal that is stopped lets a write wait for ever, and with it everything else that this process does; so the log waits
- * for nothing, keeps a little, and says how much it lost when it is heard again.
+ * Logs that never block the server: it would rather lose lines than answers. With a full disk, a pipe that nobody reads or a
+ * stopped terminal, a write can wait for ever and block the whole process; so the log never waits, buffers a little, and
+ * reports how much it lost once writing works again.
  */
 
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
@@ -9,14 +9,14 @@ import { type Level, type Logger, pino } from 'pino';
 import { isolated } from '../support/isolated.ts';
 import { expected } from '../support/options.ts';
 
-/** What the server calls of a logger. */
+/** The methods of a logger that the server calls. */
 export type ServerLog = Pick<Logger, 'info' | 'warn' | 'error'>;
 
-/** What is kept for a reader that is slow for a moment. */
+/** Bytes buffered for a reader that is slow for a moment. */
 const keptBytes = 256 * 2 ** 10;
 const retryMs = 100;
 
-/** What takes as many bytes as it can at the moment; throws when it can take none. */
+/** Writes as many bytes as it can without waiting; throws if it can write none. */
 type Write = (bytes: Buffer) => number;
 
 /** JSON lines to standard error. */
@@ -24,7 +24,7 @@ export function makeLog(level: Level | 'silent'): Logger {
   return pino({ level }, new LossyLines(writerOf(2)));
 }
 
-/** A logger of the caller's own: when it fails, lines are lost and nothing else. @throws OPTION_INVALID no logger */
+/** Wraps the caller's logger: when it fails, lines are lost and nothing else happens. @throws OPTION_INVALID if it is none */
 export function isolatedLog(logger: ServerLog): ServerLog {
   if (typeof logger !== 'object' || logger === null)
     throw expected('OPTION_INVALID', 'a logger with info, warn and error', 'logger', logger);
@@ -73,7 +73,7 @@ export class LossyLines {
         this.write(`${JSON.stringify(line)}\n`);
       }
     } catch (error) {
-      // What takes none now may take some later; a file on a full disk too.
+      // What cannot be written now may be later, even to a file on a full disk.
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') this.#lose();
       this.#timer ??= setTimeout(() => {
         this.#timer = null;
@@ -82,7 +82,7 @@ export class LossyLines {
     }
   }
 
-  /** A line at a time, so that one that is cut off is finished before the next. */
+  /** Writes one line at a time, so that a partly written one is finished before the next. */
   #step(): void {
     const [first] = this.#kept as [Buffer];
     const written = this.#write(first);
@@ -99,9 +99,9 @@ export class LossyLines {
 }
 
 /**
- * Writes to standard error without waiting. Files do not make a writer wait. A pipe or a terminal is opened once more, since
- * not to wait is a property of what was opened, which others may share. A socket cannot be; Node makes it one that does not
- * wait as soon as it is looked at.
+ * Writes to standard error without waiting. A file never blocks. A pipe or a terminal is opened again, because non-blocking mode
+ * belongs to the open file, which other processes may share. A socket cannot be opened again; Node makes it non-blocking as
+ * soon as it is accessed.
  */
 function writerOf(fd: 2): Write {
   const stat = fstatSync(fd);
@@ -114,7 +114,7 @@ function writerOf(fd: 2): Write {
       );
       return (bytes) => writeSync(own, bytes);
     } catch {
-      // No /proc, or a terminal of another user: as it is.
+      // There is no /proc, or the terminal belongs to another user: use it as it is.
     }
   }
   return (bytes) => writeSync(fd, bytes);

@@ -1,4 +1,4 @@
-/** One WebSocket: what arrives on it is counted from the first byte, answers leave in the order of their requests. */
+/** One WebSocket: its bytes are counted as they arrive, and answers are sent in the order of the requests. */
 
 import { type RawData, WebSocket } from 'ws';
 import type { SemanticVlaError } from '../support/errors.ts';
@@ -24,14 +24,14 @@ function closeCode({ code }: Failure): number {
   return closeCodes[code] ?? 1011;
 }
 
-/** Head and key of a control frame of a client. */
+/** Length of the header and mask key of a client's control frame. */
 const controlHeadBytes = 6;
-/** What a piece of a message costs at least, however short it is. */
+/** The least that a piece of a message counts for, however short it is. */
 const leastPieceBytes = 512;
-/** Requests under way beyond which nothing more is read. */
+/** How many requests may be running before no more is read. */
 const mostUnderWay = 32;
 
-/** An answer on its way; what it says is written when it is its turn. */
+/** An answer waiting for its turn; a frame is written only then. */
 type Answer = { readonly frame: (prevTotalMs: number | null) => Buffer; readonly start: number } | Failure;
 
 export class OpenpiConnection {
@@ -39,14 +39,14 @@ export class OpenpiConnection {
   readonly #connection: Connection;
   readonly #service: PolicyService;
   readonly #callers = new Set<AbortController>();
-  /** The message on its way; null: none has begun. */
+  /** The message that is arriving; null: none has begun. */
   #arriving: Lease | null = null;
-  /** Bytes of it, without what short pieces cost more. */
+  /** Bytes of it, without the surcharge for short pieces. */
   #arrived = 0;
-  /** Settles when all answers before have been sent. */
+  /** Settles when all earlier answers have been sent. */
   #sent: Promise<void> = Promise.resolve();
   #prevTotalMs: number | null = null;
-  /** It ends with this when nothing is under way. */
+  /** The reason with which the connection closes once nothing is running. */
   #ending: Failure | null = null;
   #isHeard = true;
 
@@ -58,7 +58,7 @@ export class OpenpiConnection {
     connection.leave = () => this.#leave();
     connection.check = (now) => this.#check(now);
     const { metrics, log } = service;
-    // Before the listener of ws, so that a message that it makes of this is counted.
+    // Runs before the listener of ws, so that bytes are counted before ws makes a message of them.
     connection.socket.prependListener('data', (piece: Buffer) => this.#count(piece));
     socket.on('message', (data, isBinary) => this.#take(data, isBinary));
     socket.on('ping', (data) => this.#control(data));
@@ -66,7 +66,7 @@ export class OpenpiConnection {
       this.#isHeard = true;
       this.#control(data);
     });
-    // Also a message over maxPayload ends here; ws closes with 1009 itself.
+    // A message over maxPayload ends here too; ws itself closes with 1009.
     socket.on('error', (error) =>
       log.warn({ protocol: 'openpi', reason: error.message }, 'connection failed'),
     );
@@ -87,7 +87,7 @@ export class OpenpiConnection {
     this.#endWhenIdle(drained);
   }
 
-  /** Ends one that has answered none since the last. */
+  /** Pings the client; ends the connection if it has not answered the previous ping. */
   ping(): void {
     if (this.#isHeard || this.#connection.busy > 0) {
       this.#isHeard = false;
@@ -109,14 +109,14 @@ export class OpenpiConnection {
     }
   }
 
-  /** Not of a message, wherever it came within one. */
+  /** A control frame is not part of a message, even if it arrives within one: its bytes are subtracted. */
   #control(data: Buffer): void {
     const bytes = data.length + controlHeadBytes;
     this.#arrived = Math.max(0, this.#arrived - bytes);
     if (this.#arrived === 0) this.#whole();
   }
 
-  /** Nothing is on its way; the beginning of the next message, of one piece at most, is not counted. */
+  /** A message is complete. The beginning of the next one, if it came in the same piece, is not counted. */
   #whole(): void {
     this.#arriving?.release();
     this.#arriving = null;
@@ -136,7 +136,7 @@ export class OpenpiConnection {
     });
   }
 
-  /** What is on its way is refused; it cannot be told from what comes behind it, so the connection ends. */
+  /** Refuses the message that is arriving. What follows it cannot be told apart from it, so the connection ends. */
   #cut(failure: Failure): void {
     if (this.#socket.readyState !== WebSocket.OPEN) {
       this.#socket.terminate();
@@ -148,7 +148,7 @@ export class OpenpiConnection {
     setTimeout(() => this.#socket.terminate(), timeoutCheckMs).unref();
   }
 
-  /** Another one needs the memory now. */
+  /** Another request needs the memory. */
   #revoked(error: SemanticVlaError): void {
     this.#arriving = null;
     this.#cut(this.#service.failed('openpi', error));
@@ -179,7 +179,7 @@ export class OpenpiConnection {
     });
   }
 
-  /** Never rejects. Null: nobody is there to be answered. */
+  /** Never rejects. null: the client is gone, so that there is nobody to answer. */
   async #answer(data: RawData, isBinary: boolean, caller: AbortController): Promise<Answer | null> {
     const service = this.#service;
     const start = performance.now();
@@ -218,7 +218,7 @@ export class OpenpiConnection {
   #endIfIdle(): void {
     if (this.#ending === null && this.#service.draining) this.#ending = drained;
     if (this.#ending === null || this.#callers.size > 0) return;
-    // What was sent together with the request that failed is read first.
+    // First read what was sent together with the failed request.
     setImmediate(() => {
       const failure = this.#ending!;
       const isIdle = this.#callers.size === 0 && (this.#arriving === null || failure === drained);
@@ -226,7 +226,7 @@ export class OpenpiConnection {
     });
   }
 
-  /** False when the client reads too slowly and its connection has ended for it. */
+  /** Returns false if the client reads too slowly and was disconnected for it. */
   #send(data: Buffer | string): boolean {
     const socket = this.#socket;
     const { limits, metrics, log } = this.#service;
@@ -236,7 +236,7 @@ export class OpenpiConnection {
       socket.terminate();
       return false;
     }
-    // Errors of a send arrive as `close`.
+    // An error of a send is reported by `close`.
     socket.send(data, { binary: typeof data !== 'string' }, () => {});
     return true;
   }
@@ -250,7 +250,7 @@ function messageBytes(data: RawData, isBinary: boolean): Uint8Array {
   return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
 }
 
-/** `normalized` is ours: a client of this project needs it, others do not look for it. */
+/** `normalized` is an addition to openpi: a client of this project needs it, others ignore it. */
 function encodeAnswer(chunk: ActionChunk, inferMs: number, prevTotalMs: number | null): Buffer {
   const { normalized, shape } = chunk;
   const timing = new Map<string, WireValue>([['infer_ms', inferMs]]);

@@ -27,21 +27,21 @@ export interface ServiceOptions {
 
 export interface Inference {
   readonly chunk: ActionChunk;
-  /** Milliseconds in the policy, without waiting for a turn. */
+  /** Milliseconds in the policy, without the wait for a turn. */
   readonly inferMs: number;
 }
 
-/** Who asks, and what it holds. */
+/** Who asks, and the memory the request holds. */
 export interface Ticket {
   /** The connection. */
   readonly asker: Asker;
-  /** To be aborted when the client is gone, or must give its memory back. */
+  /** Aborted when the client is gone, or when the memory is needed by others. */
   readonly caller: AbortController;
-  /** Of the request; nobody takes it back from here on once the policy reads it. */
+  /** The request's share of the memory; nobody takes it back once the policy reads it. */
   readonly lease: Lease;
 }
 
-/** Failures of the policy in a row after which the server says that it is not ready. */
+/** After this many failures of the policy in a row the server reports that it is not ready. */
 const failuresUntilNotReady = 3;
 
 export class PolicyService {
@@ -83,7 +83,7 @@ export class PolicyService {
     this.#slot = new InferenceSlot((why) => this.metrics.rejected(why));
   }
 
-  /** Whether a request would be served: not on the way out, and the policy does not fail time after time. */
+  /** Whether a request would be served: the server is not shutting down, and the policy does not keep failing. */
   get ready(): boolean {
     return !this.#draining && this.#failures < failuresUntilNotReady;
   }
@@ -92,7 +92,7 @@ export class PolicyService {
     return this.#draining;
   }
 
-  /** Whose connections `/metrics` shows. */
+  /** `/metrics` calls `count` for the number of connections of this protocol. */
   countConnections(protocol: Protocol, count: () => number): void {
     this.#connections.set(protocol, count);
   }
@@ -132,7 +132,7 @@ export class PolicyService {
     );
   }
 
-  /** Logs and counts a request that failed. What the client is not told stands in the log. */
+  /** Logs and counts a failed request. Details that the client is not told are in the log. */
   failed(protocol: Protocol, error: unknown): Failure {
     const failure = failureOf(error);
     this.metrics.request(protocol, failure.code, null);
@@ -143,7 +143,7 @@ export class PolicyService {
     return failure;
   }
 
-  /** No new work from here on; resolves when nothing runs, for which it sees after `patienceMs` itself. */
+  /** Accepts no new work; aborts what still runs after `patienceMs`, and resolves when nothing runs. */
   async drain(patienceMs: number): Promise<void> {
     this.#draining = true;
     const timer = setTimeout(() => this.#slot.abort(), patienceMs);
@@ -152,7 +152,7 @@ export class PolicyService {
   }
 }
 
-/** Actions in other units than the client takes them for move a robot wrongly. */
+/** Refuses actions in units other than the client expects: they would move the robot wrongly. */
 function checkUnnormKey(wanted: string | null, served: string): void {
   // LIBERO's training data is named after the suite, with this suffix or without; the reference's clients leave it out.
   if (wanted === null || wanted === served || `${wanted}_no_noops` === served) return;

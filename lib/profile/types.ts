@@ -1,12 +1,12 @@
 /**
- * The result of a measurement: the contract between measuring (`bench`, `profile`), judging (the regression gate) and showing
- * (tables, exports, the HTML report). Only types of plain JSON; no behaviour. Times are milliseconds on the
- * monotonic clock, counted from the start of the run, unless a name says otherwise.
+ * The result of a measurement: the contract between measuring (`bench`, `profile`), judging (the regression gate) and presenting
+ * (tables, exports, the HTML report). Only types of plain JSON; no behaviour. Times are in milliseconds on the monotonic clock,
+ * counted from the start of the run, unless a name says otherwise.
  */
 
 import type { stageNames } from './stages.ts';
 
-/** Statistics of one series. Percentiles by trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
+/** Statistics of one series. Percentiles follow trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
 export interface Summary {
   readonly count: number;
   readonly min: number;
@@ -16,7 +16,7 @@ export interface Summary {
   readonly p90: number;
   readonly p95: number;
   readonly p99: number;
-  /** Further percentiles that were asked for, by number: `{"99.9": 12.3}`. */
+  /** Further percentiles, if any were requested, by number: `{"99.9": 12.3}`. */
   readonly percentiles?: Readonly<Record<string, number>>;
 }
 
@@ -33,16 +33,16 @@ export type StageName = (typeof stageNames)[number];
 /** Milliseconds by stage of one chunk. */
 export type StageTimes = Readonly<Partial<Record<StageName, number>>>;
 
-/** One action chunk that was measured. */
+/** One measured action chunk. */
 export interface ChunkRecord {
-  /** When it was asked for. */
+  /** When the chunk was requested. */
   readonly startMs: number;
   readonly stages: StageTimes;
-  /** The turn it was measured in; subjects of one run take turns, and chunks of one turn are neighbours in time. */
+  /** The turn in which it was measured: subjects of one run take turns, and chunks of one turn are neighbours in time. */
   readonly round?: number;
 }
 
-/** What was measured, in the words a table needs. */
+/** What was measured, in the words that a table shows. */
 export interface SubjectFacts {
   /** Unique in a report: `libero cpu float32`, or as the user named it. */
   readonly name: string;
@@ -51,69 +51,69 @@ export interface SubjectFacts {
   /** Folder as given, or `preset libero`. */
   readonly source: string;
   readonly backend: 'cpu' | 'tensorrt';
-  /** Library and version that computes: `ONNX Runtime 1.30.0`, `TensorRT 10.3.0.26`. */
+  /** Library and version that runs the graphs: `ONNX Runtime 1.30.0`, `TensorRT 10.3.0.26`. */
   readonly runtime: string;
   readonly precision: 'float32' | 'bfloat16' | 'float16';
   /** How the weights are held: folded, mapped, bound, baked. */
   readonly weights: string;
-  /** P, Llama tokens of the prompt without the stop token. */
+  /** P: Llama tokens of the prompt, without the stop token. */
   readonly promptTokens: number;
   readonly cameras: readonly string[];
   readonly chunk: number;
   readonly actionDim: number;
   readonly parameters: number;
   readonly threads: number | null;
-  /** Size of the camera frames that were given, pixels. */
+  /** Size of the camera frames, in pixels. */
   readonly frame?: { readonly width: number; readonly height: number };
-  /** The sentence that was measured. */
+  /** The instruction used. */
   readonly instruction?: string;
 }
 
-/** Everything that was measured of one subject. */
+/** Everything measured for one subject. */
 export interface SubjectResult {
   readonly subject: SubjectFacts;
-  /** The first time in this process: load, the instruction, the first chunk. */
+  /** The first times in this process: loading, encoding the instruction, the first chunk. */
   readonly cold: { readonly loadMs: number; readonly instructionMs: number; readonly firstChunkMs: number };
   readonly warmUp: {
     readonly chunks: number;
     readonly ms: number;
-    /** Whether the rule for a steady state was met before the limit. */
+    /** Whether the steady-state rule was met before the limit. */
     readonly stable: boolean;
     /** The rule and what was seen, in one sentence. */
     readonly because: string;
   };
-  /** Every chunk after warm-up in the order measured; outliers stay. */
+  /** Every chunk after warm-up, in the order measured, including outliers. */
   readonly chunks: readonly ChunkRecord[];
   /**
-   * Chunks that began a sentence of the same length that was not encoded before: the ones with `tokenize` and
-   * `instruction`. Measured between the others and apart from them, since a robot changes its task rarely.
+   * Chunks whose instruction, of the same length, had not been encoded before: those with `tokenize` and `instruction`.
+   * They are measured in between but kept apart, since a robot rarely changes its task.
    */
   readonly newInstruction?: readonly ChunkRecord[];
-  /** By stage; `tokenize` and `instruction` are of `newInstruction`, everything else of `chunks`. */
+  /** By stage; `tokenize` and `instruction` are of `newInstruction`, all others of `chunks`. */
   readonly summary: Readonly<Partial<Record<StageName, Summary>>>;
-  /** Chunks a second, one after the other, over the time this subject ran. */
+  /** Chunks per second, one after the other, over the time this subject ran. */
   readonly throughput: number;
-  /** Largest resident memory of the process while it ran, bytes; null where it is shared with other subjects. */
+  /** Largest resident memory of the process while this subject ran, in bytes; null if it was shared with other subjects. */
   readonly peakMemoryBytes: number | null;
   readonly energy?: SubjectEnergy;
 }
 
-/** Two subjects that alternated in one run. */
+/** The comparison of two subjects that alternated in one run. */
 export interface Comparison {
   readonly subject: string;
   readonly baseline: string;
-  /** baseline median / subject median: above 1, the subject is faster. */
+  /** Baseline median / subject median: above 1, the subject is faster. */
   readonly ratio: number;
-  /** Interval of the ratio, see `confidence`. */
+  /** Ends of the confidence interval of the ratio. */
   readonly low: number;
   readonly high: number;
-  /** e.g. 0.95 */
+  /** Confidence of the interval, e.g. 0.95. */
   readonly confidence: number;
-  /** Rounds in which both were measured, one after the other. */
+  /** Number of rounds in which both were measured, one after the other. */
   readonly rounds: number;
 }
 
-/** One thing the reader must know before believing a number. */
+/** Something the reader must know before believing a number. */
 export interface Warning {
   /** Stable, kebab-case: `clocks-unlocked`, `throttled`, `warm-up-short`, `background-load`, `governor-powersave`, ... */
   readonly code: string;
@@ -121,35 +121,35 @@ export interface Warning {
   readonly text: string;
 }
 
-/** A sensor that was read at a moment. */
+/** The value of one sensor at one moment. */
 export interface Reading {
   readonly name: string;
   readonly value: number;
 }
 
-/** The machine at one moment. Fields that the board does not report are null, never guessed. */
+/** The state of the machine at one moment. What the machine does not report is null, never guessed. */
 export interface MachineSnapshot {
   readonly at: string;
   /** Degrees Celsius by zone. */
   readonly temperatures: readonly Reading[];
   /** MHz by clock domain (`cpu0`, `gpu`, `emc`). */
   readonly clocks: readonly Reading[];
-  /** Watts by rail, `total` where the board reports its input. */
+  /** Watts by rail; `total` if the board reports its input. */
   readonly power: readonly Reading[];
   /** Names of throttle reasons or alarms that were active. */
   readonly throttling: readonly string[];
-  /** Load average of the last minute per core. */
+  /** Load average of the last minute, per core. */
   readonly load: number | null;
-  /** Share of the time that a part was busy, percent: `gpu`, `gpu-memory`, `emc`. As far as the board reports them. */
+  /** Percent of the time that a part was busy: `gpu`, `gpu-memory`, `emc`, as far as the machine reports them. */
   readonly loads?: readonly Reading[];
   readonly memoryFreeBytes: number | null;
-  /** Counts since boot, whose growth over a run shows what happened in it: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
+  /** Counts since boot; their growth shows what happened during a run: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
-  /** What tools of the board printed that was passed over (words that are not known) or refused (a cut line); absent: nothing. */
+  /** Output of the board's tools that was skipped (unknown words) or refused (a cut line); absent if there is none. */
   readonly unread?: readonly string[];
 }
 
-/** The range that a clock may move in, or did; equal ends: it is held. MHz. */
+/** The range in which a clock may move, or did, in MHz; equal ends: the clock is fixed. */
 export interface ClockRange {
   /** As in `MachineSnapshot.clocks`. */
   readonly name: string;
@@ -157,82 +157,82 @@ export interface ClockRange {
   readonly max: number;
 }
 
-/** What was sampled while a run went on. */
+/** How the machine was sampled during a run, and what that cost. */
 export interface MachineSampling {
   readonly samples: number;
   readonly intervalMs: number;
-  /** What one sample takes on the sampling thread, milliseconds (mean); most of it is waiting for a bus. */
+  /** Mean milliseconds that one sample takes on the sampling thread; most of it is waiting for a bus. */
   readonly costMs: number;
-  /** Share of one core that all took, percent: processor time where the kernel reports it, else the time of the samples. */
+  /** What all samples took, in percent of one core: processor time if the kernel reports it, else elapsed time. */
   readonly costPercent: number;
   readonly costIs?: 'processor time' | 'elapsed time';
-  /** Share of all cores that other processes took, percent; null where it is unknown. */
+  /** Percent of all cores used by other processes; null if unknown. */
   readonly othersPercent: number | null;
-  /** Of these, the busiest by name, percent of one core. */
+  /** The busiest of these by name, in percent of one core. */
   readonly others: readonly Reading[];
 }
 
-/** One sensor over a run. */
+/** The values of one sensor over a run. */
 export interface SensorSeries {
-  /** `load`: share of the time that it was busy. */
+  /** `load` is the share of the time that a part was busy. */
   readonly kind: 'power' | 'clock' | 'temperature' | 'load';
   /** `VDD_GPU_SOC`, `total`, `gpu`, `cpu slowest`, `cpu fastest`, `emc`, `tj`, ... */
   readonly name: string;
   /** `W`, `MHz`, `°C`, `%` */
   readonly unit: string;
-  /** At the times of `MachineSeries.atMs`; null: not read, or nothing that this sensor can have measured. */
+  /** At the times of `MachineSeries.atMs`; null: not read, or a value that such a sensor cannot have measured. */
   readonly values: readonly (number | null)[];
 }
 
-/** The sensors while a run went on, read on a thread of its own. */
+/** All sensors over a run, read on a separate thread. */
 export interface MachineSeries {
-  /** Milliseconds since the start of the run, as `ChunkRecord.startMs`; ascending. Before 0: loading and warm-up. */
+  /** Milliseconds since the start of the run, as in `ChunkRecord.startMs`; ascending. Below 0: loading and warm-up. */
   readonly atMs: readonly number[];
-  /** CLOCK_MONOTONIC at 0, milliseconds. */
+  /** CLOCK_MONOTONIC at time 0, in milliseconds. */
   readonly startMonotonicMs: number;
-  /** When the first chunk that counts began; before it there was warm-up. */
+  /** When the first counted chunk began; before it was warm-up. */
   readonly measuredFromMs?: number;
   readonly sensors: readonly SensorSeries[];
   /**
-   * The power sensor that energy is computed from, in words with what it leaves out, and how often it has a new value,
-   * milliseconds (null: unknown). null: there is no power sensor.
+   * The power sensor from which energy is computed, described with what it does not cover, and how often it has a new value,
+   * in milliseconds (null: unknown). null: there is no power sensor.
    */
   readonly energyFrom: {
     readonly sensor: string;
     readonly words: string;
     readonly periodMs: number | null;
   } | null;
-  /** Alarms and throttle reasons, from the first sample that saw one to the last. */
+  /** Alarms and throttle reasons, each from the first sample that showed it to the last. */
   readonly throttling: readonly { readonly reason: string; readonly fromMs: number; readonly toMs: number }[];
-  /** Samples that were not taken over since time had not gone on, and values that no such sensor can have. */
+  /** Number of samples refused because time had not advanced, and of values that such a sensor cannot have. */
   readonly refused: { readonly times: number; readonly values: number };
-  /** As `MachineSnapshot.unread`, each text once. */
+  /** As `MachineSnapshot.unread`, without repetition. */
   readonly unread?: readonly string[];
 }
 
-/** Energy of one subject, from the turns in which it ran alone. */
+/** Energy of one subject, from the turns in which only this subject ran. */
 export interface SubjectEnergy {
   /** null: unknown, and `because` says why. */
   readonly joulesPerChunk: number | null;
   readonly meanWatts: number | null;
-  /** The sensor, and what it leaves out. */
+  /** The sensor, and what it does not cover. */
   readonly source: string | null;
-  /** Turns that were long enough and without a gap, of how many. */
+  /** Number of usable turns (long enough and without a gap), and of all turns. */
   readonly turns: number;
   readonly ofTurns: number;
-  /** Chunks and seconds of these turns, and the samples inside them. */
+  /** Chunks and seconds in the usable turns, and the samples taken in them. */
   readonly chunks: number;
   readonly seconds: number;
   readonly samples: number;
-  /** Milliseconds between two samples (median), and of the sensor's own values. */
+  /** Median milliseconds between two samples, and between two values of the sensor. */
   readonly samplingMs: number | null;
   readonly sensorMs: number | null;
   readonly because: string | null;
 }
 
-/** What the machine is, and how it was at the start and the end of a run. */
+/** What the machine is, and its state at the start and the end of a run. */
 export interface MachineState {
-  /** `NVIDIA Jetson AGX Orin Developer Kit`, or the product name of the machine. */
+  /** `NVIDIA Jetson AGX Orin Developer Kit`, or the machine's product name. */
   readonly board: string;
   readonly cpu: { readonly model: string; readonly cores: number; readonly governor: string | null };
   readonly gpu: {
@@ -241,75 +241,75 @@ export interface MachineState {
     readonly driver: string | null;
     readonly memoryBytes: number | null;
   } | null;
-  /** `L4T 36.4.3, JetPack 6.2`; null where it is no Jetson. */
+  /** `L4T 36.4.3, JetPack 6.2`; null if it is not a Jetson. */
   readonly jetpack: string | null;
-  /** `MAXN`, `15W`; null where the board has none. */
+  /** `MAXN`, `15W`; null if the board has no power modes. */
   readonly powerMode: string | null;
-  /** null where it is unknown. */
+  /** Whether the clocks are fixed; null if unknown. */
   readonly clocksLocked: boolean | null;
   readonly clockRanges?: readonly ClockRange[];
   /** Degrees Celsius at which the machine slows down, by zone. */
   readonly temperatureLimits?: readonly Reading[];
-  /** `KVM`, `container`; null: neither is visible. */
+  /** `KVM`, `container`; null if neither is visible. */
   readonly virtual?: string | null;
-  /** Runs on its battery; null: it has none, or does not tell. */
+  /** Whether the machine runs on its battery; null if it has none or does not report it. */
   readonly onBattery?: boolean | null;
   readonly os: string;
   readonly start: MachineSnapshot;
   readonly end: MachineSnapshot | null;
-  /** Of the whole run and all its chunks, warm-up included; null where it is unknown. */
+  /** Over the whole run and all its chunks, including warm-up; null if unknown. */
   readonly energy: SubjectEnergy | null;
   readonly sampling?: MachineSampling | null;
   /** null: nothing was sampled. */
   readonly series?: MachineSeries | null;
 }
 
-/** The recorder against a known busy-wait (lib/profile/measure/selfCheck.ts). */
+/** Checks the recorder against a busy-wait of known length (lib/profile/measure/selfCheck.ts). */
 export interface SelfCheck {
   readonly expectedMs: number;
   readonly measuredMs: number;
   readonly errorPercent: number;
-  /** What recording one chunk costs, microseconds. */
+  /** What recording one chunk costs, in microseconds. */
   readonly overheadUs: number;
-  /** That as a share of a 5 ms chunk, percent. */
+  /** The same in percent of a 5 ms chunk. */
   readonly overheadPercent: number;
-  /** Event-loop delay while measuring, apart from inference. */
+  /** Delay of the event loop during the measurement, apart from inference. */
   readonly eventLoopDelay: Summary;
-  /** Within 1 % and below 1 % of a 5 ms chunk. */
+  /** Whether the error is within 1 % and the overhead below 1 % of a 5 ms chunk. */
   readonly passed?: boolean;
-  /** The clock that the busy-wait ran on: `CLOCK_MONOTONIC_RAW`, `cntvct_el0 at 1000 MHz`. */
+  /** The clock used by the busy-wait: `CLOCK_MONOTONIC_RAW`, `cntvct_el0 at 1000 MHz`. */
   readonly clock?: string;
   readonly trials?: number;
 }
 
-/** What the regression gate said about one condition. */
+/** The regression gate's verdict on one condition. */
 export interface GateVerdict {
-  /** As written: `p50 > 1.05x`. A condition says what must not be. */
+  /** As written: `p50 > 1.05x`. A condition states what must not happen. */
   readonly condition: string;
   readonly subject: string;
-  /** Name of the subject or file that it was compared with; null for a limit in milliseconds. */
+  /** The subject or file it was compared with; null for a limit in absolute units. */
   readonly baseline: string | null;
-  /** `noisy`: the interval holds the limit, so neither can be said. */
+  /** `noisy`: the limit lies inside the interval, so neither can be said. */
   readonly outcome: 'pass' | 'fail' | 'noisy';
-  /** Value of the condition's left side: a ratio, or milliseconds, or chunks a second. */
+  /** Value of the condition's left side: a ratio, milliseconds, or chunks per second. */
   readonly value: number;
   readonly low: number;
   readonly high: number;
   readonly limit: number;
   readonly confidence: number;
-  /** One sentence for people. */
+  /** The verdict in one sentence for people. */
   readonly because: string;
 }
 
 /** One layer or kernel of a profile. */
 export interface LayerTime {
-  /** As the runtime names it. */
+  /** The runtime's name for it. */
   readonly name: string;
-  /** The policy's own block: `siglip block 11`, `llama layer 3 mlp`, `pruner`, `action head`. */
+  /** The part of the policy it belongs to: `siglip block 11`, `llama layer 3 mlp`, `pruner`, `action head`. */
   readonly block: string;
-  /** Which of the two graphs. */
+  /** Which of the two graphs it is in. */
   readonly graph: 'instruction' | 'policy';
-  /** What runs: operator or kernel. */
+  /** The operator or kernel. */
   readonly kind: string;
   readonly count: number;
   readonly averageMs: number;
@@ -317,50 +317,50 @@ export interface LayerTime {
   readonly percent: number;
 }
 
-/** Work of one stage of the policy, computed from the graph, against a device's peaks. */
+/** The work of one stage of the policy, computed from the graph, compared with a device's peaks. */
 export interface RooflineRow {
   /**
-   * `instruction` (once a sentence), `vision`, `pruner`, `fuser`, `llm`, `heads`; `policy`: all of a chunk, whose limit is
+   * `instruction` (once per instruction), `vision`, `pruner`, `fuser`, `llm`, `heads`; `policy`: a whole chunk, whose limit is
    * the sum of theirs.
    */
   readonly stage: string;
-  /** Floating-point operations, a multiply-add counted as two. */
+  /** Floating-point operations; a multiply-add counts as two. */
   readonly flops: number;
-  /** Bytes of weights, and of activations that must go through memory. */
+  /** Bytes of weights, and bytes of activations that must go through memory. */
   readonly weightBytes: number;
   readonly activationBytes: number;
-  /** max(flops / peak, weight bytes / bandwidth); activations are stated only, since caches keep much of them. */
+  /** max(flops / peak, weight bytes / bandwidth). Activations are only listed, since caches hold much of them. */
   readonly limitMs: number;
   readonly boundBy: 'compute' | 'memory';
-  /** What was measured, and limit / measured; null where the stage was not measured. */
+  /** The measured time, and limit / measured; null if the stage was not measured. */
   readonly measuredMs: number | null;
   readonly fraction: number | null;
-  /** Peak that this stage's arithmetic has; absent for `policy`, whose stages may differ. */
+  /** Peak that applies to this stage's arithmetic; absent for `policy`, whose stages may differ. */
   readonly peakTflops?: number;
 }
 
-/** Whether a policy's weights are at home on a device. */
+/** Whether a policy's weights fit into a device's memory. */
 export interface RooflineMemory {
-  /** All weights of both graphs, whole embedding tables included, in this precision. */
+  /** All weights of both graphs in this precision, including whole embedding tables. */
   readonly neededBytes: number;
   readonly deviceBytes: number;
   readonly fits: boolean;
 }
 
-/** Limits by stage, with what was measured where something was. */
+/** Limits by stage, with measured times where there are any. */
 export interface Roofline {
   readonly device: string;
   readonly precision: string;
   readonly peakTflops: number;
   readonly bandwidthGBs: number;
-  /** Where the peaks were read. */
+  /** Where the peaks are published. */
   readonly source: string;
   readonly rows: readonly RooflineRow[];
   readonly limitMs: number;
   readonly memory?: RooflineMemory;
 }
 
-/** What `bench --report` and `profile --json` write, and the report and the gate read. */
+/** What `bench --report` and `profile --json` write, and what the report and the gate read. */
 export interface BenchReport {
   readonly format: 'semanticvla-bench';
   readonly version: 1;
@@ -374,23 +374,23 @@ export interface BenchReport {
   readonly comparisons: readonly Comparison[];
   /** By subject name. */
   readonly rooflines: Readonly<Record<string, Roofline>>;
-  /** By subject name; from a run of its own, since a profiler slows what it watches. */
+  /** By subject name; measured in a separate run, since a profiler slows what it watches. */
   readonly layers: Readonly<Record<string, readonly LayerTime[]>>;
   readonly warnings: readonly Warning[];
-  /** With `--fail-if`. */
+  /** Present with `--fail-if`. */
   readonly gate?: readonly GateVerdict[];
 }
 
 /**
- * All layers of one block, a run. Percentages here and of `LayerTime` are shares of the sum over all layers of the graph of
- * their medians: they add up to 100, and one interrupted run moves none of them.
+ * All layers of one block, per run. Percentages here and in `LayerTime` are shares of the sum of the medians of all layers of the
+ * graph: they add up to 100, and a single interrupted run does not change them.
  */
 export interface BlockTime {
   readonly block: string;
   /** `instruction`, `vision`, `pruner`, `fuser`, `llm`, `heads`, `other` (lib/profile/layers/blocks.ts). */
   readonly stage: string;
   readonly graph: 'instruction' | 'policy';
-  /** Layers of the runtime that belong to it. */
+  /** How many layers of the runtime belong to it. */
   readonly layers: number;
   readonly averageMs: number;
   readonly medianMs: number;
@@ -404,21 +404,21 @@ export interface StageShare {
   readonly percent: number;
 }
 
-/** One of the two graphs under the runtime's profiler, and without it in the same run of the program. */
+/** One of the two graphs, measured with the runtime's profiler and without it in the same process. */
 export interface GraphProfile {
   readonly graph: 'instruction' | 'policy';
-  /** Runs after warm-up. */
+  /** Number of runs after warm-up. */
   readonly runs: number;
-  /** Median of a run without the profiler, and with it: the runs took turns. */
+  /** Median time of a run without the profiler, and with it; the runs alternated. */
   readonly plainMs: number;
   readonly profiledMs: number;
-  /** profiledMs / plainMs: what watching costs. */
+  /** profiledMs / plainMs: what profiling costs. */
   readonly slowDown: number;
-  /** Median of the sum over all layers of a run. */
+  /** Median over runs of the sum of all layers. */
   readonly layerMs: number;
-  /** Median time of a run outside its layers: the runtime's work between them, and the profiler's. */
+  /** Median time of a run outside its layers: work of the runtime between them, and of the profiler. */
   readonly betweenMs: number;
-  /** Share of the layers' time that has a block; the rest is block `other`. */
+  /** Percent of the layers' time that belongs to a named block; the rest is block `other`. */
   readonly attributedPercent: number;
   readonly blocks: readonly BlockTime[];
   readonly stages: readonly StageShare[];
@@ -433,21 +433,21 @@ export interface ProfileReport {
   readonly variant: string;
   readonly source: string;
   readonly backend: 'cpu' | 'tensorrt';
-  /** Library and version that computes. */
+  /** Library and version that runs the graphs. */
   readonly runtime: string;
   readonly threads: number | null;
   readonly promptTokens: number;
   readonly cameras: readonly string[];
   readonly iterations: number;
-  /** Runs with and without the profiler alternated; else one kind came after the other (on a device, to hold weights once). */
+  /** Whether runs with and without the profiler alternated; if not, one kind came first (on a device, to hold weights once). */
   readonly takesTurns: boolean;
-  /** Policy first. */
+  /** The policy graph first. */
   readonly graphs: readonly GraphProfile[];
-  /** In the order in which they ran, the policy graph's first. */
+  /** In the order in which they ran, those of the policy graph first. */
   readonly layers: readonly LayerTime[];
   /** Medians of the host's stages around the graphs, without the profiler. */
   readonly stages: StageTimes;
-  /** While it ran. */
+  /** The machine during the run. */
   readonly machine: MachineState;
   readonly warnings: readonly Warning[];
 }

@@ -1,4 +1,4 @@
-/** What a run is held against: earlier reports on disk, matched subject by subject, and whether they can be compared at all. */
+/** What a run is compared with: earlier reports on disk, matched by subject, and whether they can be compared at all. */
 
 import { SemanticVlaError } from '../../support/errors.ts';
 import { machineDifferences } from '../machine/warnings.ts';
@@ -6,7 +6,7 @@ import { readReport } from '../report/readReport.ts';
 import type { BenchReport, SubjectFacts, SubjectResult, Warning } from '../types.ts';
 import type { GateBaseline } from './judge.ts';
 
-/** A report that was read, and where from. */
+/** A report and the file it was read from. */
 export interface BaselineFile {
   readonly file: string;
   readonly report: BenchReport;
@@ -21,19 +21,19 @@ export async function readBaseline(file: string): Promise<BaselineFile> {
   return { file, report: await readReport(file, 'BASELINE_INVALID') };
 }
 
-/** Differences of the machine after which a ratio says nothing about the program. */
+/** Differences between machines after which a ratio says nothing about the program. */
 const refused = ['different-board', 'different-gpu', 'different-cores', 'different-power-mode'];
 
-/** A subject of an earlier report that a subject of this run is held against. */
+/** A subject of an earlier report, with which a subject of this run is compared. */
 export interface MatchedBaseline {
   readonly baselines: readonly GateBaseline[];
   readonly warnings: readonly Warning[];
 }
 
 /**
- * The baseline of each subject: by name, or the only one there is.
+ * Finds the baseline of each subject: the one of the same name, or the only one there is.
  *
- * @throws BASELINE_REFUSED another board, GPU, number of cores or power mode; BASELINE_INVALID a subject that a file lacks
+ * @throws BASELINE_REFUSED for another board, GPU, number of cores or power mode; BASELINE_INVALID if a file lacks a subject
  */
 export function matchBaselines(
   report: Pick<BenchReport, 'machine' | 'subjects' | 'software'>,
@@ -76,10 +76,10 @@ function matching(name: string, subjects: number, { file, report }: BaselineFile
   );
 }
 
-/** Warnings of a run that was slowed by something else than the subject. */
+/** Warnings of a run that something other than the subject slowed down. */
 const disturbances = ['background-load', 'throttled'];
 
-/** Why a run was slower than its subjects are; null: nothing was seen. */
+/** Why a run was slower than its subjects are; null if nothing was seen. */
 export function disturbanceOf(
   { warnings }: Pick<BenchReport, 'warnings'>,
   whose: string,
@@ -90,7 +90,7 @@ export function disturbanceOf(
   return `the machine ${what} during ${whose}: measure again, or use --baseline FOLDER, which takes turns`;
 }
 
-/** Facts that decide how long a chunk takes. */
+/** The facts that determine how long a chunk takes. */
 const telling = [
   'variant',
   'backend',

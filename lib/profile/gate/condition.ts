@@ -1,22 +1,22 @@
-/** A condition of `--fail-if`: a statistic of a stage, and the limit that it must not pass. */
+/** A condition of `--fail-if`: a statistic of a stage, and a limit that it must not pass. */
 
 import { SemanticVlaError } from '../../support/errors.ts';
 import { nearest } from '../../support/options.ts';
 import { stageNames } from '../stages.ts';
 import type { StageName } from '../types.ts';
 
-/** A condition of `--fail-if`, taken apart. */
+/** A parsed condition of `--fail-if`. */
 export interface Condition {
   /** As written. */
   readonly text: string;
   readonly stage: StageName;
   readonly statistic: 'mean' | 'throughput' | 'percentile';
-  /** 0 < p < 100; null unless a percentile. */
+  /** 0 < p < 100; null if the statistic is not a percentile. */
   readonly percentile: number | null;
-  /** The gate fails when the value is beyond the limit on this side. */
+  /** The gate fails if the value is beyond the limit on this side. */
   readonly side: 'above' | 'below';
   readonly limit: number;
-  /** `ratio`: against a baseline, value now / value then. `absolute`: milliseconds, or chunks a second. */
+  /** `ratio`: relative to a baseline, value now / value then. `absolute`: milliseconds, or chunks per second. */
   readonly kind: 'ratio' | 'absolute';
 }
 
@@ -24,12 +24,12 @@ const grammar =
   'STATISTIC > LIMIT, where STATISTIC is p50, p90, p95, p99, mean or throughput, of a stage with its name before it ' +
   '(compute.p50), and LIMIT is a ratio to the baseline (1.05x) or a time (12ms); throughput < 0.95x or throughput < 80/s';
 
-/** Milliseconds of a unit. */
+/** Milliseconds per unit. */
 const units: Readonly<Record<string, number>> = { us: 1e-3, ms: 1, s: 1000 };
 
 /**
- * `p50 > 1.05x`, `compute.p99 > 12ms`, `throughput < 0.95x`, `throughput < 80/s`.
- * @throws OPTION_INVALID with the place, what was expected there and what was found
+ * Parses `p50 > 1.05x`, `compute.p99 > 12ms`, `throughput < 0.95x`, `throughput < 80/s`.
+ * @throws OPTION_INVALID with the position, what was expected there and what was found
  */
 export function parseCondition(text: string): Condition {
   const reader = new Reader(text);
@@ -48,7 +48,7 @@ class Reader {
     this.text = text;
   }
 
-  /** What matches after white space, and on beyond it; null and no move otherwise. */
+  /** Skips white space and returns what matches, moving past it; null, without moving, if nothing does. */
   take(pattern: RegExp): string | null {
     const before = this.#at;
     this.#space();
@@ -57,7 +57,7 @@ class Reader {
     return match;
   }
 
-  /** The same without white space between. */
+  /** The same without skipping white space. */
   takeNext(pattern: RegExp): string | null {
     const sticky = new RegExp(pattern.source, 'y');
     sticky.lastIndex = this.#at;
@@ -75,7 +75,7 @@ class Reader {
     if (this.#at < this.text.length) throw this.error('the end');
   }
 
-  /** To be thrown by the caller. */
+  /** Returns an error for the caller to throw. */
   error(expected: string): SemanticVlaError {
     this.#space();
     const rest = this.text.slice(this.#at);
@@ -94,7 +94,7 @@ class Reader {
 function readLeft(reader: Reader): Pick<Condition, 'stage' | 'statistic' | 'percentile'> {
   const word = reader.take(/[A-Za-z][A-Za-z0-9]*/);
   if (word === null) throw reader.error('a statistic or a stage');
-  // `p99.9` is one statistic, `compute.p50` a stage and one
+  // `p99.9` is a single statistic; `compute.p50` is a stage and a statistic
   const dot = /^p\d+$/.test(word) ? null : reader.takeNext(/\./);
   if (dot === null) return { stage: 'total', ...readStatistic(reader, word) };
   const stage = stageNames.find((name) => name === word);

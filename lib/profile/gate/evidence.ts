@@ -1,4 +1,4 @@
-/** What measurements say of a condition: the value with its resamples, or why nothing can be said. */
+/** What measurements say about a condition: the value with its resamples, or why nothing can be said. */
 
 import {
   Blocks,
@@ -18,10 +18,10 @@ export interface Unknown {
   readonly unknown: string;
 }
 
-/** Blocks of a run: enough for a spread, few enough that each spans many chunks. */
+/** Blocks per run: enough to estimate a spread, few enough that each spans many chunks. */
 const blockCount = 20;
 const leastBlocks = 5;
-/** Values that must lie above a percentile before it says anything. */
+/** How many values must lie above a percentile for it to be meaningful. */
 const leastAbove = 3;
 
 export function isUnknown(evidence: Resampled | Unknown): evidence is Unknown {
@@ -31,9 +31,9 @@ export function isUnknown(evidence: Resampled | Unknown): evidence is Unknown {
 const statisticOf = ({ percentile }: StatisticOf): Statistic => percentile ?? 'mean';
 
 /**
- * One run by itself.
+ * The evidence of a single run.
  * @param values in the order measured
- * @param seed another one for each run
+ * @param seed a different one for each run
  */
 export function evidenceOf(
   values: readonly number[],
@@ -48,9 +48,9 @@ export function evidenceOf(
 }
 
 /**
- * `now / then` of two subjects that took turns in one run: blocks of neighbouring rounds are drawn, both subjects' together.
+ * `now / then` of two subjects that took turns in one run. Blocks of neighbouring rounds are drawn for both subjects together.
  *
- * @param now one list of values a round; `then` likewise
+ * @param now one list of values per round; `then` likewise
  */
 export function pairedEvidence(
   now: readonly (readonly number[])[],
@@ -68,7 +68,7 @@ export function pairedEvidence(
   return condition.statistic === 'throughput' ? perSecond(times, 1) : times;
 }
 
-/** A throughput is the inverse of the mean time. */
+/** Throughput is the inverse of the mean time. */
 function perSecond({ log, draws }: Resampled, unit: number): Resampled {
   return { log: Math.log(unit) - log, draws: draws.map((draw) => Math.log(unit) - draw) };
 }

@@ -1,6 +1,6 @@
 /**
- * The regression gate: whether a condition holds, said only when the measurement can tell. The decision is by an interval and
- * not by the value: `fail` when all of the interval is beyond the limit, `pass` when none of it is, `noisy` in between.
+ * The regression gate: decides whether a condition holds, but only if the measurement is precise enough. It looks at the confidence
+ * interval rather than the value: `fail` if the whole interval is beyond the limit, `pass` if none of it is, else `noisy`.
  */
 
 import { SemanticVlaError } from '../../support/errors.ts';
@@ -13,45 +13,45 @@ import { evidenceOf, isUnknown, pairedEvidence, type Unknown } from './evidence.
 /** A subject and its baseline. */
 export interface GatePair {
   readonly subject: SubjectResult;
-  /** Why the run was slower than the subject is, e.g. other work on the machine; a `fail` is then not believed. */
+  /** Why the run was slowed by something other than the subject, e.g. other work on the machine; a `fail` is then not trusted. */
   readonly disturbed?: string;
   readonly baseline: GateBaseline | null;
 }
 
-/** What a condition's ratio is of. */
+/** What a ratio is relative to. */
 export type GateBaseline =
   /** Measured in the same run, taking turns. */
   | { readonly kind: 'paired'; readonly name: string; readonly result: SubjectResult }
-  /** Earlier runs of the same thing, one a file. */
+  /** Earlier runs of the same subject, one per file. */
   | {
       readonly kind: 'runs';
       readonly name: string;
       readonly results: readonly SubjectResult[];
-      /** Why these were slower than they should be; a `pass` is then not believed. */
+      /** Why these were slower than they should be; a `pass` is then not trusted. */
       readonly disturbed?: string;
     };
 
-/** How sure a verdict must be. */
+/** How certain a verdict must be. */
 export interface JudgeOptions {
-  /** That no verdict of all is wrong by chance; default 0.95. */
+  /** Probability that none of the verdicts is wrong by chance; default 0.95. */
   readonly confidence?: number;
   /**
-   * Standard deviation of one and the same thing from run to run, beyond what a run shows of itself, as a share: 0.01. With
-   * `runsForSpread` baseline runs and more it is estimated from them instead.
+   * Standard deviation between runs of the same program, beyond what one run shows by itself, as a share; default 0.01. With
+   * `runsForSpread` or more baseline runs it is estimated from them instead.
    */
   readonly betweenRuns?: number;
 }
 
-/** Seen for the tiny policy from process to process (bench/falseAlarms.ts). */
+/** Observed between processes running the tiny policy (bench/falseAlarms.ts). */
 export const defaultBetweenRuns = 0.01;
-/** Baseline runs from which their spread is taken instead of the default. */
+/** With this many baseline runs their spread is used instead of the default. */
 export const runsForSpread = 5;
-/** Of two subjects in one process: each lies elsewhere in memory. */
+/** Spread between two subjects in one process, since they lie elsewhere in memory. */
 const betweenLoads = 0.003;
 
 /**
- * One verdict a condition and subject.
- * @throws OPTION_REQUIRED a ratio without a baseline; OPTION_INVALID a stage that the subject does not have
+ * Returns one verdict per condition and subject.
+ * @throws OPTION_REQUIRED for a ratio without a baseline; OPTION_INVALID for a stage that the subject does not have
  */
 export function judge(
   pairs: readonly GatePair[],
@@ -59,7 +59,7 @@ export function judge(
   options: JudgeOptions = {},
 ): GateVerdict[] {
   const { confidence = 0.95, betweenRuns = defaultBetweenRuns } = options;
-  // several verdicts are several chances to be wrong: each gets its share (Bonferroni), on two sides
+  // several verdicts are several chances to be wrong: each gets its share (Bonferroni), on both sides
   const tail = (1 - confidence) / (2 * pairs.length * conditions.length);
   const draws = enoughDraws(tail);
   return pairs.flatMap((pair) =>
@@ -104,7 +104,7 @@ function valuesOf(result: SubjectResult, condition: Condition): number[] {
   return recordsOf(result, condition).flatMap(({ stages }) => stages[condition.stage] ?? []);
 }
 
-/** The same, one list a round. */
+/** The same, as one list per round. */
 function valuesByRound(result: SubjectResult, condition: Condition): number[][] {
   const rounds = new Map<number, number[]>();
   for (const [i, { round = i, stages }] of recordsOf(result, condition).entries()) {
@@ -144,7 +144,7 @@ function ratioOf(
   return scattered(ratio, between * Math.sqrt(1 + 1 / count), count < runsForSpread ? null : count - 1);
 }
 
-/** From run to run, beyond what each run shows of itself. */
+/** Spread between runs, beyond what each run shows by itself. */
 function spreadOf(runs: readonly Resampled[]): number {
   const mean = average(runs.map(({ log }) => log));
   const total = (average(runs.map(({ log }) => (log - mean) ** 2)) * runs.length) / (runs.length - 1);
@@ -157,10 +157,10 @@ function average(values: readonly number[]): number {
 }
 
 /**
- * Started again, the same program is faster or slower by more than the chunks of one run show: its memory lies elsewhere, the
- * machine does something else.
- * @param spread standard deviation of that, as a share
- * @param degrees of freedom behind the spread where it was estimated from runs; null: it is given
+ * Adds the spread between runs: started again, the same program is faster or slower by more than the chunks of one run show, since
+ * its memory lies elsewhere and the machine does other things.
+ * @param spread its standard deviation, as a share
+ * @param degrees of freedom of the spread if it was estimated from runs; null if it is given
  */
 function scattered(
   evidence: Resampled | Unknown,
@@ -211,8 +211,8 @@ function verdict(
 }
 
 /**
- * Why a verdict about two separate runs is doubtful. A disturbance can only slow a run down: one that passes in spite of it
- * has passed, and one that is slower than even a disturbed baseline is slower.
+ * Why a verdict about two separate runs is doubtful. A disturbance can only slow a run down: a disturbed run that passes has truly
+ * passed, and a run slower than even a disturbed baseline is truly slower.
  */
 function doubtOf(
   seen: 'pass' | 'fail' | 'noisy',

@@ -1,4 +1,4 @@
-/** What a report shows beyond times, on request: layers, from runs of their own, and rooflines. */
+/** What a report shows besides times, on request: layers, from separate runs, and rooflines. */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { partsOf } from '../../policy/policyParts.ts';
@@ -9,17 +9,17 @@ import type { BenchReport, LayerTime, Roofline } from '../types.ts';
 import { firstKey, type LoadedSubject } from './subjects.ts';
 
 export interface ExtraOptions {
-  /** Profile every subject after it was measured; the profiler's session takes memory of its own. */
+  /** Profile every subject after it was measured; the profiler's session needs additional memory. */
   readonly layers?: boolean;
-  /** Limits of every subject on the device that it ran on, or on a device of the table by name. */
+  /** Compute the limits of every subject on the device it ran on, or on a device named in the table. */
   readonly roofline?: boolean | string;
-  /** Chunks to measure; the profiler takes no more of them, and 20 at most. */
+  /** Chunks to measure; the profiler runs no more than these, and 20 at most. */
   readonly iterations?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
 
-/** @param loaded in the order of the report's subjects; one that another version loaded has no parts and gets no extras */
+/** @param loaded in the order of the report's subjects; one loaded by another version has no parts and gets no extras */
 export async function addExtras(
   report: BenchReport,
   loaded: readonly LoadedSubject[],

@@ -1,4 +1,4 @@
-/** `bench` as a function: policies measured side by side in one run, with everything that a reader needs to believe it. */
+/** `bench` as a function: measures policies side by side in one run, with everything a reader needs to trust the result. */
 
 import { createRequire } from 'node:module';
 import { SemanticVlaError } from '../../support/errors.ts';
@@ -24,22 +24,22 @@ import { packageVersion } from './subjectFacts.ts';
 import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
 
-/** What is measured, for how long, and what is added to the report. */
+/** What to measure, for how long, and what to add to the report. */
 export interface BenchOptions
   extends Partial<RunLimits>,
     Pick<LoadOptions, 'observation' | 'cacheDir' | 'onProgress' | 'signal'>,
     Pick<ExtraOptions, 'layers' | 'roofline'> {
-  /** What to tell policies that are given no sentence. */
+  /** The instruction for policies that have none of their own. */
   readonly instruction?: string;
   /** Size of the random frames; default 256 x 256, LIBERO's. */
   readonly frame?: LoadOptions['frame'];
-  /** Percentiles beyond 90, 95 and 99. */
+  /** Percentiles to report besides 90, 95 and 99. */
   readonly percentiles?: readonly number[];
-  /** Milliseconds between two looks at the machine's sensors, >= 10; default 100. */
+  /** Milliseconds between two readings of the machine's sensors, >= 10; default 100. */
   readonly sampleMs?: number;
-  /** Of the intervals; default 0.95. */
+  /** Confidence of the intervals; default 0.95. */
   readonly confidence?: number;
-  /** What the report says it was made by; default: the process's arguments. */
+  /** The command that the report names; default: the process's arguments. */
   readonly command?: readonly string[];
 }
 
@@ -68,8 +68,8 @@ export const benchOptionNames = [
 ] as const satisfies readonly (keyof BenchOptions)[];
 
 /**
- * Enough for a claim about a GPU (1000 chunks after 300), in a minute and a half at most a subject: a slow policy on a CPU
- * ends earlier, and the report says so.
+ * Enough for a claim about a GPU (1000 chunks after 300), in at most a minute and a half per subject: a slow policy on a CPU stops
+ * earlier, and the report says so.
  */
 export const defaultLimits: RunLimits = {
   warmUpMs: 200,
@@ -84,8 +84,7 @@ export const defaultLimits: RunLimits = {
 };
 
 /**
- * Loads the subjects, warms them up until steady, and lets them take turns. The first subject is what the others are
- * compared with.
+ * Loads the subjects, warms them up until they are steady, and measures them in turns. All others are compared with the first.
  *
  * @throws (rejects) OPTION_*, the codes of loadPolicy and synthesizeCheckpoint, OUTPUT_NO_SPACE, the signal's reason
  */
@@ -119,7 +118,7 @@ export async function benchPolicies(
         sum + warmUp.chunks + chunks.length + newInstruction.length + uncounted,
       0,
     );
-    // the runner's clock and that of the samples are one, counted from two moments
+    // the clocks of the runner and of the samples run alike, but count from different moments
     const startMonotonicMs = results[0]!.originMs + monotonicMs() - performance.now();
     const turns = turnsOf(results.map((result) => result.chunks));
     const firstTurns = turns.flatMap(([first]) => first?.fromMs ?? []);
@@ -208,12 +207,12 @@ function resultOf(
     newInstruction: run.newInstruction,
     summary: summaryOf(run.chunks, run.newInstruction, percentiles),
     throughput: (1000 * run.chunks.length) / run.ranMs,
-    // of the whole process since its start: only one subject can claim it
+    // this is of the whole process since its start, so only a single subject can claim it
     peakMemoryBytes: subjects === 1 ? process.resourceUsage().maxRSS * 1024 : null,
   };
 }
 
-/** Statistics by stage. `tokenize` and `instruction` are of the chunks with a new sentence; all else is of the others. */
+/** Statistics by stage. `tokenize` and `instruction` are of the chunks with a new instruction; the rest is of the others. */
 export function summaryOf(
   chunks: readonly ChunkRecord[],
   newInstruction: readonly ChunkRecord[],
@@ -228,7 +227,7 @@ export function summaryOf(
   return summary;
 }
 
-/** Every other subject against the first, round by round. */
+/** Compares every other subject with the first, round by round. */
 function comparisonsOf(
   results: readonly SubjectResult[],
   runs: readonly RunResult[],
@@ -245,7 +244,7 @@ function comparisonsOf(
   });
 }
 
-/** Totals by round. */
+/** Total times by round. */
 export function byRound(chunks: readonly ChunkRecord[], rounds: number): number[][] {
   const values: number[][] = Array.from({ length: rounds }, () => []);
   for (const { round, stages } of chunks) values[round!]!.push(stages.total!);

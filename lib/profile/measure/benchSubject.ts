@@ -5,21 +5,21 @@ import type { Policy, PolicyOptions } from '../../types.ts';
 
 /** One thing to measure. */
 export interface BenchSubject {
-  /** Folder of a trained policy; or `preset`, whose random weights are made in the cache folder. */
+  /** Folder of a trained policy. Alternatively `preset`, whose random weights are made in the cache folder. */
   readonly checkpoint?: string;
   readonly preset?: SynthPreset;
-  /** Unique among the subjects; default: made of what distinguishes them. */
+  /** Unique among the subjects; default: built from what distinguishes them. */
   readonly name?: string;
   /** As for `loadPolicy`. */
   readonly options?: Omit<PolicyOptions, 'onProgress' | 'signal' | 'instructionCache'>;
-  /** The first n cameras of the platform, or more of them under further names. */
+  /** Use only the first n cameras of the platform, or add further ones under new names. */
   readonly cameraCount?: number;
-  /** What to tell the policy; default: `instruction` of the options of `benchPolicies`. */
+  /** The instruction; default: that of the options of `benchPolicies`. */
   readonly instruction?: string;
-  /** P, tokens of the prompt; a sentence of that length is made. Not with `instruction`. */
+  /** P: number of prompt tokens; an instruction of that length is generated. Not with `instruction`. */
   readonly promptTokens?: number;
-  /** Another version's `loadPolicy`. */
+  /** The `loadPolicy` of another version of the package. */
   readonly load?: (dir: string, options: PolicyOptions) => Promise<Policy>;
-  /** What to write for `load` in the report: `semanticvla 0.0.9`. */
+  /** How the report names the version of `load`, e.g. `semanticvla 0.0.9`. */
   readonly version?: string;
 }

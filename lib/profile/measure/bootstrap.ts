@@ -1,8 +1,8 @@
 /**
- * Intervals of a statistic of latencies. Latencies follow each other: a busy moment slows a run of neighbours, so chunks are
- * drawn in blocks of neighbours (block bootstrap), and subjects that took turns are drawn together (paired), so that
- * disturbances of the machine cancel out of their ratio. All on a logarithmic scale: latencies and their ratios spread in
- * proportion.
+ * Confidence intervals for statistics of latencies. Neighbouring latencies depend on each other, since a busy moment slows several
+ * in a row; so chunks are drawn in blocks of neighbours (block bootstrap). Subjects that took turns are drawn together (paired),
+ * so that disturbances of the machine cancel in their ratio. All of it is on a logarithmic scale, since latencies and their
+ * ratios vary in proportion to their size.
  */
 
 import { Random } from '../../support/random.ts';
@@ -11,7 +11,7 @@ import { excludedAbove } from './percentiles.ts';
 /** A percentile in 0..100, or the mean. */
 export type Statistic = number | 'mean';
 
-/** Values sorted once, with the block of each: then a resample costs one pass and no sort. */
+/** Values sorted once, each with its block, so that a resample takes one pass and no sort. */
 export class Blocks {
   readonly values: Float64Array;
   readonly block: Int32Array;
@@ -19,7 +19,7 @@ export class Blocks {
   readonly #sizes: Int32Array;
   readonly #sums: Float64Array;
 
-  /** @param blocks at least one, each at least one value */
+  /** @param blocks at least one, each with at least one value */
   constructor(blocks: readonly ArrayLike<number>[]) {
     this.count = blocks.length;
     this.#sizes = Int32Array.from(blocks, ({ length }) => length);
@@ -50,7 +50,7 @@ export class Blocks {
       sum += weights[b]! * this.#sums[b]!;
     }
     if (statistic === 'mean') return sum / total;
-    // a median of an even count is the mean of the two middle values, as in `medianOf`
+    // the median of an even number of values is the mean of the middle two, as in `medianOf`
     if (statistic === 50 && total % 2 === 0) {
       return (this.#rank(weights, total / 2 - 1) + this.#rank(weights, total / 2)) / 2;
     }
@@ -58,7 +58,7 @@ export class Blocks {
     return this.#rank(weights, Math.max(rank, 0));
   }
 
-  /** The value that `rank` others lie below. */
+  /** The value with `rank` others below it. */
   #rank(weights: ArrayLike<number>, rank: number): number {
     let seen = 0;
     for (let i = 0; i < this.values.length; i++) {
@@ -69,7 +69,7 @@ export class Blocks {
   }
 }
 
-/** Neighbours in time, cut into `count` blocks of (nearly) one length. */
+/** Cuts values into `count` blocks of neighbours in time, of (nearly) equal length. */
 export function cutBlocks<T>(values: readonly T[], count: number): T[][] {
   const blocks = Math.max(1, Math.min(count, values.length));
   return Array.from({ length: blocks }, (_, i) =>
@@ -84,8 +84,8 @@ export interface Resampled {
 }
 
 /**
- * One block fewer is drawn than there are, since n drawn from n spread too little by (n - 1) / n; and each draw's distance
- * is scaled as Student's distribution is, since a spread that few blocks show is itself not well known.
+ * Draws one block fewer than there are, since n drawn from n spread too little by (n - 1) / n. Each draw's distance is scaled as
+ * in Student's distribution, since the spread of a few blocks is itself uncertain.
  */
 function resample(
   count: number,
@@ -105,10 +105,10 @@ function resample(
   return { log, draws: drawn };
 }
 
-/** What a normal number is multiplied by to become one of Student's: sqrt(degrees / a chi-squared number). */
+/** The factor that turns a normal number into one of Student's distribution: sqrt(degrees / a chi-squared number). */
 export function studentScale(random: Random, degrees: number): number {
   let squares = degrees % 2 === 1 ? random.normal() ** 2 : 0;
-  // two squared normal numbers are one exponential number
+  // two squared normal numbers add up to one exponential number
   for (let i = 1; i < degrees; i += 2) squares -= 2 * Math.log(1 - random.next());
   return Math.sqrt(degrees / squares);
 }
@@ -118,7 +118,7 @@ export function resampled(blocks: Blocks, statistic: Statistic, draws: number, s
   return resample(blocks.count, draws, seed, (weights) => blocks.statistic(statistic, weights));
 }
 
-/** The ratio of a statistic of two subjects that took turns, block by block; both have as many blocks. */
+/** The ratio of a statistic of two subjects that took turns, block by block; both must have the same number of blocks. */
 export function resampledRatio(
   numerator: Blocks,
   denominator: Blocks,
@@ -142,7 +142,7 @@ export interface Interval {
 /**
  * `statistic(numerator) / statistic(denominator)` of two subjects that took turns, with its interval.
  *
- * @param numerator one list of values a turn; `denominator` likewise, as many turns
+ * @param numerator one list of values per turn; `denominator` likewise, with as many turns
  */
 export function pairedRatio(
   numerator: readonly ArrayLike<number>[],
@@ -155,14 +155,14 @@ export function pairedRatio(
   return intervalOf(resampledRatio(top, bottom, statistic, enoughDraws(tail)), tail);
 }
 
-/** @param tail share of the draws that lie beyond the interval, on each side */
+/** @param tail share of the draws beyond the interval, on each side */
 export function intervalOf({ log, draws }: Resampled, tail: number): Interval {
   const sorted = draws.toSorted();
   const last = sorted.length - 1;
   const [low, high] = [sorted[Math.floor(tail * last)]!, sorted[Math.ceil((1 - tail) * last)]!];
-  // of few blocks all draws may lie on one side of the value
+  // with few blocks all draws may lie on one side of the value
   return { value: Math.exp(log), low: Math.exp(Math.min(low, log)), high: Math.exp(Math.max(high, log)) };
 }
 
-/** Draws after which an interval's ends no longer move by more than a few percent of its width. */
+/** Number of draws after which the interval's ends move by no more than a few percent of its width. */
 export const enoughDraws = (tail: number): number => Math.min(20_000, Math.ceil(25 / tail));

@@ -1,14 +1,14 @@
 /**
- * Statistics of a series, as trtexec computes them (TensorRT, samples/common/sampleReporting.cpp), so that figures of both
- * can stand side by side. Every value counts: none is an outlier that could be left out.
+ * Statistics of a series, computed as trtexec does (TensorRT, samples/common/sampleReporting.cpp), so that figures of both can be
+ * compared. Every value counts: none is discarded as an outlier.
  */
 
 import { SemanticVlaError } from '../../support/errors.ts';
 import type { Summary } from '../types.ts';
 
 /**
- * How many of the largest values lie above a percentile: trtexec drops the fraction of `(1 - p / 100) * count` and counts in
- * single precision, which matters: of 1000 values it leaves 9 above the 99th percentile, not 10.
+ * How many of the largest values lie above a percentile. trtexec truncates `(1 - p / 100) * count` and computes it in single
+ * precision, which matters: of 1000 values it leaves 9 above the 99th percentile, not 10.
  *
  * @param percentile 0..100
  */
@@ -33,7 +33,7 @@ export function percentileOf(ascending: ArrayLike<number>, percentile: number): 
   return ascending[Math.max(count - 1 - excludedAbove(percentile, count), 0)]!;
 }
 
-/** The middle value; the mean of the two middle ones of an even count. */
+/** The middle value; for an even number of values, the mean of the middle two. */
 export function medianOf(ascending: ArrayLike<number>): number {
   const count = ascending.length;
   if (count === 0) throw new RangeError('a median of no values');

@@ -1,4 +1,4 @@
-/** Random weights of a preset, made once in the cache folder: for measuring without a checkpoint. */
+/** Random weights of a preset, made once in the cache folder, for measuring without a checkpoint. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,11 +15,11 @@ export interface PresetFolderOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Part of the folder's name, to be raised when `synth` writes something else. */
+/** Part of the folder's name; raise it when `synth` writes something else. */
 const formatVersion = 1;
 
 /**
- * @returns the folder of the checkpoint, complete: it appears in one step when all is written
+ * @returns the complete checkpoint folder; it appears in one step once everything is written
  * @throws (rejects) OPTION_INVALID, OUTPUT_NO_SPACE before anything is written, OUTPUT_UNWRITABLE, the signal's reason
  */
 export async function presetFolder(preset: SynthPreset, options: PresetFolderOptions): Promise<string> {
@@ -36,14 +36,14 @@ export async function presetFolder(preset: SynthPreset, options: PresetFolderOpt
   try {
     await synthesizeCheckpoint(preset, dir, present({ onProgress, signal }));
   } catch (error) {
-    // another process made it meanwhile, and ours cannot take its place
+    // another process has made it in the meantime, so ours cannot be renamed to its place
     if (isComplete(dir) && !signal?.aborted) return dir;
     throw error;
   }
   return dir;
 }
 
-/** `synth` renames a finished folder into place, so a folder that is there is whole. */
+/** `synth` renames a finished folder into place, so any folder that exists is complete. */
 function isComplete(dir: string): boolean {
   return existsSync(join(dir, 'synth.json'));
 }

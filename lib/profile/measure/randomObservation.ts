@@ -1,4 +1,4 @@
-/** What a robot might see, for measuring: the work of a chunk does not depend on the values. */
+/** A made-up observation for measuring: the work for a chunk does not depend on the values. */
 
 import type { PolicyParts } from '../../policy/policyParts.ts';
 import { Random } from '../../support/random.ts';
@@ -9,13 +9,13 @@ export interface FrameSize {
   readonly height: number;
 }
 
-/** What LIBERO's cameras deliver, so that the resize runs. */
+/** The size of LIBERO's frames, so that they have to be resized. */
 export const usualFrame: FrameSize = { width: 256, height: 256 };
 
-/** A sentence of the length that LIBERO's have. */
+/** As long as LIBERO's instructions. */
 export const usualInstruction = 'pick up the black bowl on the stove and place it on the plate';
 
-/** What a policy takes. */
+/** An observation that this policy accepts. */
 export function observationFor(
   { platform, checkpoint }: PolicyParts,
   unnormKey: string,
@@ -25,7 +25,7 @@ export function observationFor(
   return randomObservation(platform.cameras, frame, proprio?.min.length ?? 0);
 }
 
-/** Frames with slopes and grain, one a camera, and a joint state of small numbers. The same at every call. */
+/** Frames with gradients and grain, one per camera, and a joint state of small numbers. The same on every call. */
 export function randomObservation(
   cameras: readonly string[],
   frame: FrameSize,

@@ -1,7 +1,7 @@
 /**
- * Measures subjects in turns: each runs a few chunks, then the next one does, round after round, so that whatever the machine
- * does meanwhile affects all of them alike. It knows nothing of policies; the clock is passed in, so that tests run it in
- * virtual time.
+ * Measures subjects in turns: each runs a few chunks, then the next one does, round after round, so that whatever the machine does
+ * in the meantime affects all of them alike. It knows nothing about policies, and the clock is passed in, so that tests can run
+ * it in virtual time.
  */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
@@ -14,29 +14,29 @@ import { steadyState } from './steadyState.ts';
 /** Something that makes action chunks. */
 export interface Runner {
   readonly name: string;
-  /** One chunk; resolves to the times of its stages, without `total`. */
+  /** Computes one chunk; resolves to the times of its stages, without `total`. */
   chunk(signal: AbortSignal | undefined): Promise<StageTimes>;
-  /** One chunk with a sentence that was not encoded before; absent where there is none. */
+  /** Computes one chunk with an instruction that is not yet encoded; absent if there is none. */
   newInstruction?(signal: AbortSignal | undefined): Promise<StageTimes>;
 }
 
 export interface RunLimits {
-  /** Warm-up lasts at least this long and this many chunks, then until steady, at most `warmUpLimitMs`. */
+  /** Warm-up lasts at least this long and this many chunks, then until times are steady, and at most `warmUpLimitMs`. */
   readonly warmUpMs: number;
   readonly warmUpChunks: number;
   readonly warmUpLimitMs: number;
   /** Warm-up ends after this many chunks, steady or not; default: no limit. */
   readonly warmUpLimitChunks?: number;
-  /** Measuring lasts at least this many chunks and this long a subject, at most `limitMs`. */
+  /** Each subject is measured for at least this many chunks and this long, and for at most `limitMs`. */
   readonly iterations: number;
   readonly durationMs: number;
   readonly limitMs: number;
   /**
-   * A turn of a subject lasts about this long; default 100, with 25 chunks at most and 20 turns at least. A longer one is
-   * taken at its word: energy needs turns of several periods of the power sensor.
+   * About how long a turn of a subject lasts; default 100, with at most 25 chunks per turn and at least 20 turns. A value above the
+   * default is followed exactly: measuring energy needs turns of several periods of the power sensor.
    */
   readonly turnMs?: number;
-  /** Chunks with a new instruction a subject at most, and the time for them. */
+  /** Most chunks with a new instruction per subject, and the time limit for them. */
   readonly newInstructions: number;
 }
 
@@ -58,24 +58,24 @@ export interface RunResult {
   /** Milliseconds that its counted chunks took, one after the other. */
   readonly ranMs: number;
   readonly rounds: number;
-  /** Chunks at the start of its turns that were not counted: another subject had the caches. */
+  /** Chunks at the start of its turns that are not counted, because another subject had filled the caches. */
   readonly uncounted: number;
-  /** What the clock said when the times of the chunks were 0. */
+  /** The clock's reading at time 0 of the chunk records. */
   readonly originMs: number;
 }
 
-/** Usual length of a turn, and the most chunks in one. */
+/** Usual length of a turn, and the largest number of chunks in one. */
 export const usualTurnMs = 100;
 const mostPerTurn = 25;
-/** Turns that the intervals need, at least. */
+/** The least number of turns that the intervals need. */
 const wantedRounds = 20;
-/** Above this a chunk is far longer than it takes to get the caches back. */
+/** A longer chunk takes far longer than refilling the caches, so nothing needs to settle. */
 const settleBelowMs = 100;
 const newInstructionMs = 3000;
 
 class Subject {
   readonly runner: Runner;
-  /** Grows between turns and so keeps every chunk. */
+  /** Grows between turns, so it keeps every chunk. */
   readonly chunks = new ChunkRing(2 * mostPerTurn);
   readonly newInstruction: ChunkRecord[] = [];
   readonly warmUpTimes: number[] = [];
@@ -90,7 +90,7 @@ class Subject {
   }
 }
 
-/** One chunk, timed from its call to its result. This is the recorder that the self-check checks. */
+/** Computes one chunk and times it from call to result. This is the recorder that the self-check tests. */
 export async function recordChunk(
   chunk: (signal: AbortSignal | undefined) => Promise<StageTimes>,
   ring: ChunkRing,
@@ -107,7 +107,7 @@ export async function recordChunk(
   return total;
 }
 
-/** Measures all runners in turns. Rejects with the signal's reason, or with what a runner rejected with. */
+/** Measures all runners in turns. Rejects with the signal's reason, or as a runner did. */
 export async function runInTurns(
   runners: readonly Runner[],
   options: RunOptions,
@@ -182,10 +182,10 @@ async function measure(
   const { signal } = options;
   const tell = isolated('onProgress', options.onProgress);
   let round = 0;
-  // all go on until the last one is done: a round without one of them would compare nothing
+  // all continue until the last one is done: a round without one of them would compare nothing
   while (subjects.some((subject) => !isDone(subject, options))) {
     for (let turn = 0; turn < subjects.length; turn++) {
-      // the first one changes, so that no subject always follows the same other
+      // the first one rotates, so that no subject always follows the same other
       const subject = subjects[(turn + round) % subjects.length]!;
       if (subject.settles) {
         signal?.throwIfAborted();
@@ -222,7 +222,7 @@ function share({ chunks, ranMs }: Subject, { iterations, limitMs }: RunOptions):
   return Math.max(chunks.count / iterations, ranMs / limitMs);
 }
 
-/** The share that is done, by the limit that will end the run: above 0, at most 1. */
+/** Share of the run that is done, by whichever limit will end it: above 0, at most 1. */
 function doneShare(subject: Subject, { iterations, durationMs, limitMs }: RunOptions): number {
   const { chunks, ranMs } = subject;
   const wanted = Math.min(chunks.count / iterations, durationMs > 0 ? ranMs / durationMs : 1);
@@ -240,7 +240,7 @@ async function measureNewInstructions(
     if (newInstruction === undefined) continue;
     const ring = new ChunkRing(options.newInstructions + 2);
     const end = now() + newInstructionMs;
-    // before it ran another subject, or the same sentence again and again: the first chunk does not count
+    // the first chunk does not count: before it another subject ran, or the same sentence again and again
     for (let i = 0; i <= options.newInstructions && (i < 2 || now() < end); i++) {
       options.signal?.throwIfAborted();
       await recordChunk(newInstruction, ring, i, origin, now, options.signal);

@@ -1,7 +1,7 @@
 /**
- * Whether the recorder can be believed: it times a busy-wait of known length through the very path that times chunks, and
- * says what recording costs. "Known" means by another clock than the one that is checked: the processor's own counter at the
- * frequency that the processor states, or CLOCK_MONOTONIC_RAW, which no time server bends (native/support/busyWait.h).
+ * Whether the recorder can be trusted: it times a busy-wait of known length exactly as it times chunks, and reports what recording
+ * costs. The length is known from another clock than the one being checked: the processor's own counter at the frequency that
+ * the processor states, or CLOCK_MONOTONIC_RAW, which no time server adjusts (native/support/busyWait.h).
  */
 
 import { loadAddon } from '../../addon/binding.ts';
@@ -10,27 +10,27 @@ import type { SelfCheck, StageTimes, Warning } from '../types.ts';
 import { median } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
 
-/** The overhead is given as a share of a chunk this long. */
+/** The overhead is reported as a share of a chunk of this length. */
 const chunkMs = 5;
-/** Short, so that on a busy machine some of the waits are not interrupted. */
+/** Short, so that even on a busy machine some waits are not interrupted. */
 const waitMs = 2;
-/** A wait that took longer than asked was interrupted: what comes between the two clocks then is not the recorder's. */
+/** A wait longer than requested by this factor was interrupted, and the time between the two clocks is not the recorder's. */
 const interrupted = 1.02;
-/** Uninterrupted waits that are wanted, and waits at most. */
+/** Number of uninterrupted waits wanted, and the most waits made. */
 const wantedTrials = 11;
 const mostTrials = 300;
-/** Largest error and overhead that pass, percent. */
+/** Largest error and largest overhead allowed, in percent. */
 const allowedPercent = 1;
-/** Recordings of nothing, in batches whose median counts: a batch during which the thread was taken away says nothing. */
+/** Recordings of an empty chunk, in batches of which the median counts, since the thread may lose its core during a batch. */
 const overheadBatches = 21;
 const overheadBatch = 200;
 
 export type RecorderCheck = Omit<SelfCheck, 'eventLoopDelay'> & Required<Pick<SelfCheck, 'passed'>>;
 
-/** What is checked; tests pass wrong ones. */
+/** The parts being checked; tests pass faulty ones. */
 export interface CheckedParts {
   readonly now?: () => number;
-  /** Keeps the thread busy; returns for how many milliseconds, by its own clock. */
+  /** Keeps the thread busy; returns for how many milliseconds by its own clock. */
   readonly wait?: (microseconds: number) => {
     readonly ms: number;
     readonly clock: string;
@@ -62,7 +62,7 @@ export async function checkRecorder({
     trials.push({ waited, measured });
     calm = trials.filter((trial) => trial.waited <= interrupted * waitMs);
   }
-  // without a calm wait the interrupted ones have to do; the report then says how far they are off
+  // if every wait was interrupted, those have to do; the report then shows the error
   const middle = (calm.length > 0 ? calm : trials)
     .map(({ waited, measured }) => ({ waited, measured, error: measured / waited - 1 }))
     .sort((a, b) => a.error - b.error);
@@ -82,7 +82,7 @@ export async function checkRecorder({
   };
 }
 
-/** Microseconds that a recorded chunk takes beyond one that is only awaited. */
+/** Microseconds that recording adds to a chunk that is merely awaited. */
 async function recordingCost(now: () => number): Promise<number> {
   const chunk = async (): Promise<StageTimes> => stages;
   const stages: StageTimes = { preprocess: 1, policy: 3, unnormalize: 0.01 };
@@ -99,7 +99,7 @@ async function recordingCost(now: () => number): Promise<number> {
   return Math.max(0, median(costs));
 }
 
-/** A recorder that is wrong makes every other number worthless. */
+/** If the recorder is wrong, every other number is worthless. */
 export function selfCheckWarning(check: RecorderCheck): Warning | null {
   if (check.passed) return null;
   const error = `a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed as ${check.measuredMs.toFixed(3)} ms, ${check.errorPercent.toFixed(2)} % off`;

@@ -1,17 +1,17 @@
-/** Sentences with a given number of tokens, and others of the same length, for measuring prompt lengths. */
+/** Makes sentences with a given number of tokens, and others of the same length, to measure prompt lengths. */
 
 import { SemanticVlaError } from '../../support/errors.ts';
 import { words } from '../../synth/words.ts';
 
-/** Tokens of the prompt that a sentence becomes (P). */
+/** Number of tokens (P) of the prompt made from a sentence. */
 export type CountTokens = (sentence: string) => number;
 
-/** Words that a sentence is filled up with. */
+/** Words used to lengthen a sentence. */
 const fillers = words.slice(0, 120);
 
 /**
  * A sentence whose prompt has exactly `target` tokens.
- * @throws OPTION_INVALID when there is none: shorter than the prompt's own words, or longer than the policy takes
+ * @throws OPTION_INVALID if there is none: shorter than the prompt's fixed words, or longer than the policy accepts
  */
 export function sentenceOf(target: number, count: CountTokens): string {
   let sentence = 'pick';
@@ -23,7 +23,7 @@ export function sentenceOf(target: number, count: CountTokens): string {
     );
   }
   for (let next = 0; length < target; next++) {
-    // the words in turn, and the whole list once more before giving up
+    // try the words in turn, and the whole list once more before giving up
     const found = fillers
       .map((_, i) => fillers[(next + i) % fillers.length]!)
       .find((word) => {
@@ -42,7 +42,7 @@ export function sentenceOf(target: number, count: CountTokens): string {
   return sentence;
 }
 
-/** Up to `most` other sentences with as many tokens: one word of the given one is exchanged. */
+/** Up to `most` other sentences with the same number of tokens: each replaces one word of the given one. */
 export function othersLike(sentence: string, most: number, count: CountTokens): string[] {
   const length = count(sentence);
   const parts = sentence.split(' ');

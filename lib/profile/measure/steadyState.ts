@@ -1,26 +1,26 @@
 /**
- * When warm-up is over. Caches fill, clocks rise, the just-in-time compiler replaces code: the first chunks say little about
- * the next thousand. The rule looks at medians of windows, so that single outliers neither end nor prolong it.
+ * Decides when warm-up is over. Caches fill, clocks rise and the just-in-time compiler replaces code, so the first chunks say
+ * little about the next thousand. The rule compares medians of windows, so that single outliers neither end nor prolong warm-up.
  */
 
 import { median } from './percentiles.ts';
 
-/** Windows whose medians must agree. */
+/** Number of windows whose medians must agree. */
 const windows = 3;
-/** Largest of them over the smallest, less one. */
+/** Allowed (largest median / smallest median) - 1. */
 const tolerance = 0.03;
-/** Time that a window should span, and its least and most chunks. */
+/** Time that a window should span, and its smallest and largest number of chunks. */
 const windowMs = 400;
 const leastChunks = 3;
 const mostChunks = 50;
 
 export interface SteadyState {
   readonly stable: boolean;
-  /** Rule and what was seen, in one sentence. */
+  /** The rule and what was seen, in one sentence. */
   readonly because: string;
 }
 
-/** Chunks a window holds at this speed. */
+/** Number of chunks per window at this speed. */
 function windowSize(times: readonly number[]): number {
   const recent = median(times.slice(-leastChunks));
   return Math.min(mostChunks, Math.max(leastChunks, Math.round(windowMs / Math.max(recent, 1e-6))));

@@ -1,4 +1,4 @@
-/** What a report says about a subject, and what it is called. */
+/** What a report says about a subject, and how it names it. */
 
 import { createRequire } from 'node:module';
 import { engineOptions, findMachine, labelOf } from '../../engine/openTensorRt.ts';
@@ -53,7 +53,7 @@ export function subjectFacts(
   };
 }
 
-/** As the engines of the device at hand are built. */
+/** As the engines for this device are built. */
 function tensorRtFacts(options: PolicyOptions): Pick<SubjectFacts, 'runtime' | 'precision' | 'weights'> {
   const chosen = tensorRtOptionsOf(options);
   const machine = findMachine(chosen);
@@ -66,7 +66,7 @@ export function packageVersion(name: string): string {
   return version;
 }
 
-/** Words that tell subjects apart: only what differs among them is named. */
+/** Names that distinguish the subjects: they contain only what differs. */
 export function subjectNames(subjects: readonly BenchSubject[]): string[] {
   const parts = subjects.map((subject) => ({
     source: subject.preset ?? (subject.checkpoint ?? '').replace(/\/+$/, '').split('/').slice(-2).join('/'),
@@ -94,7 +94,7 @@ export function subjectNames(subjects: readonly BenchSubject[]): string[] {
   );
   const seen = new Set<string>();
   return names.map((name, i) => {
-    // the same twice is a way to see the noise: A against A
+    // measuring the same subject twice (A against A) shows the noise
     let unique = name;
     for (let again = 2; seen.has(unique); again++) unique = `${name} (${again})`;
     if (unique !== name && subjects[i]!.name !== undefined) {
@@ -105,7 +105,7 @@ export function subjectNames(subjects: readonly BenchSubject[]): string[] {
   });
 }
 
-/** `2 threads`; empty where they are not said. */
+/** `2 threads`; empty if the number is not given. */
 export function threadsText(threads: number | null): string {
   if (threads === null) return '';
   return threads === 1 ? '1 thread' : `${threads} threads`;

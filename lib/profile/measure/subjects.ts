@@ -1,4 +1,4 @@
-/** Loads the policies that a caller wants measured, with everything that a chunk needs. */
+/** Loads the policies to be measured, with everything that a chunk needs. */
 
 import { statisticsProblem } from '../../checkpoint/agreement.ts';
 import type { Checkpoint, OpenCheckpointOptions, Progress } from '../../checkpoint/checkpoint.ts';
@@ -20,17 +20,17 @@ import { othersLike, sentenceOf } from './sentences.ts';
 import { subjectFacts, subjectNames } from './subjectFacts.ts';
 
 export interface LoadOptions {
-  /** Default sentence. */
+  /** The default instruction. */
   readonly instruction: string;
   readonly frame: FrameSize;
-  /** Instead of random frames; only for subjects whose cameras it has. */
+  /** Used instead of random frames, for subjects whose cameras it has. */
   readonly observation?: Observation;
   readonly cacheDir?: string;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
 
-/** A subject that is loaded and has made its first chunk. */
+/** A subject that is loaded and has computed its first chunk. */
 export interface LoadedSubject {
   readonly facts: SubjectFacts;
   readonly cold: { readonly loadMs: number; readonly instructionMs: number; readonly firstChunkMs: number };
@@ -38,7 +38,7 @@ export interface LoadedSubject {
   readonly policy: Policy;
 }
 
-/** One policy in memory; subjects that differ in the sentence alone share it. */
+/** One policy in memory, shared by subjects that differ only in the instruction. */
 interface Loaded {
   readonly policy: Policy;
   readonly parts: PolicyParts;
@@ -46,12 +46,12 @@ interface Loaded {
   readonly unnormKey: string;
 }
 
-/** Sentences that take turns as the new one: more than are kept encoded (see `load`), so that each is new in its turn. */
+/** Sentences that take turns as the new one: more than are kept encoded (see `load`), so that each is new when its turn comes. */
 const otherSentences = (subjects: number): number => subjects + 3;
 
 /**
  * Loads all subjects, one after the other, and runs each once.
- * @param policies receives every loaded policy at once, so that the caller can close them whatever happens
+ * @param policies each loaded policy is added at once, so that the caller can close it whatever happens
  */
 export async function loadSubjects(
   subjects: readonly BenchSubject[],
@@ -99,11 +99,11 @@ async function load(
   const cameras = await camerasOf(subject, dir, { ...policyOptions, ...shared });
   const all: PolicyOptions = { ...policyOptions, ...shared, ...(cameras === null ? {} : { cameras }) };
   const start = performance.now();
-  // every subject's own sentence stays encoded while the others have their turns; of the new ones, which are more, none does
+  // every subject's own sentence stays encoded during the turns of the others; the new sentences, being more, do not
   const policy = await (subject.load ?? loadPolicy)(dir, { ...all, instructionCache: subjects + 1 });
   const loadMs = performance.now() - start;
   policies.push(policy);
-  // opened after loading: before it, it would have warmed what the cold start is about
+  // opened only after loading, since it would have warmed what the cold start measures
   const checkpoint = await openCheckpoint(dir, quietly(all));
   const unnormKey = all.unnormKey ?? firstKey(checkpoint, resolvePlatform(checkpoint, all));
   const parts = await gatherParts(checkpoint, { ...all, unnormKey });
@@ -121,12 +121,12 @@ async function folderOf(subject: BenchSubject, options: LoadOptions): Promise<st
   return checkpoint ?? presetFolder(preset!, options);
 }
 
-/** What a random checkpoint does not say and its preset does. */
+/** What the preset says and a random checkpoint does not. */
 function presetOptions({ preset }: BenchSubject): Pick<PolicyOptions, 'platform'> {
   return preset === undefined ? {} : { platform: synthPresets[preset].platform.name };
 }
 
-/** Its notices were given when the policy was loaded. */
+/** Its notices were already given when the policy was loaded. */
 function quietly(options: PolicyOptions): OpenCheckpointOptions {
   return { ...checkpointOptions(options), onNotice: () => {} };
 }
@@ -142,7 +142,7 @@ async function camerasOf(
   return Array.from({ length: cameraCount }, (_, i) => cameras[i] ?? `camera_${i}`);
 }
 
-/** Which dataset's bounds unnormalize makes no difference to the time, and the actions are thrown away. */
+/** The dataset used for un-normalization does not affect the time, and the actions are discarded. */
 export function firstKey(checkpoint: Checkpoint, platform: Platform): string {
   const keys = [...checkpoint.statistics.keys()].toSorted();
   return keys.find((key) => statisticsProblem(checkpoint, key, platform) === null) ?? keys[0]!;

@@ -1,4 +1,4 @@
-/** What to know before believing a number, as seen in the numbers themselves. */
+/** Warnings derived from the numbers themselves: what to know before believing them. */
 
 import type { StageName, SubjectResult, Summary, Warning } from '../types.ts';
 import { median, percentileOf, sorted } from './percentiles.ts';
@@ -8,7 +8,7 @@ const enqueueShare = 0.8;
 /** What a claim about a GPU needs: 1000 runs after 300 warm-ups. */
 export const claimChunks = 1000;
 export const claimWarmUps = 300;
-/** Change of the median from the first to the last third of a run that is more than noise. */
+/** Change of the median from the first to the last third of a run beyond which it is not noise. */
 const driftLimit = 0.05;
 const leastForDrift = 30;
 
@@ -54,7 +54,7 @@ export function subjectWarnings(result: SubjectResult): Warning[] {
   return warnings;
 }
 
-/** trtexec's own remarks, by medians. */
+/** trtexec's own warnings, applied to medians. */
 export function gpuWarnings(summary: Readonly<Partial<Record<StageName, Summary>>>): Warning[] {
   const { enqueue, compute, h2d, d2h } = summary;
   if (compute === undefined) return [];
@@ -78,13 +78,13 @@ export function gpuWarnings(summary: Readonly<Partial<Record<StageName, Summary>
   return warnings;
 }
 
-/** Median of the last third over that of the first, less one; null for too few chunks. */
+/** Median of the last third / median of the first - 1; null if there are too few chunks. */
 export function driftOf(times: readonly number[]): number | null {
   if (times.length < leastForDrift) return null;
   const third = Math.floor(times.length / 3);
   const first = sorted(times.slice(0, third));
   const last = sorted(times.slice(-third));
-  // ranges that overlap by quartiles are noise
+  // if the quartile ranges overlap, it is noise
   const apart =
     percentileOf(first, 75) < percentileOf(last, 25) || percentileOf(last, 75) < percentileOf(first, 25);
   return apart ? median(last) / median(first) - 1 : 0;

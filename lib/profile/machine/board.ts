@@ -5,7 +5,7 @@ import { type MachineProbe, readNumber, readWord } from '../../support/machinePr
 
 const cpuRoot = '/sys/devices/system/cpu';
 
-/** `NVIDIA Jetson AGX Orin Developer Kit`; elsewhere what the firmware says; `unknown` where nothing does. */
+/** `NVIDIA Jetson AGX Orin Developer Kit`; on other machines what the firmware says, or `unknown`. */
 export function readBoard(probe: MachineProbe): string {
   const model = readWord(probe, '/proc/device-tree/model');
   if (model !== null) return model;
@@ -13,7 +13,7 @@ export function readBoard(probe: MachineProbe): string {
   return dmi.filter((word) => word !== null).join(' ') || 'unknown';
 }
 
-/** Cores that are switched on. */
+/** Number of cores that are switched on. */
 export function countCores(probe: MachineProbe): number {
   const cores = probe
     .list(cpuRoot)
@@ -31,7 +31,7 @@ export function readOs(probe: MachineProbe): string {
   );
 }
 
-/** `virtual machine`, `container`, both; null: neither is visible. */
+/** `virtual machine`, `container`, or both; null if neither is visible. */
 export function readVirtual(probe: MachineProbe): string | null {
   const flags = /^flags\s*:(.*)$/m.exec(probe.readText('/proc/cpuinfo') ?? '')?.[1] ?? '';
   const kinds = [
@@ -45,7 +45,7 @@ export function readVirtual(probe: MachineProbe): string | null {
   return kinds.length === 0 ? null : kinds.join(', ');
 }
 
-/** Whether it runs on its battery; null: it has none. Batteries of mice and the like do not count. */
+/** Whether the machine runs on its battery; null if it has none. Batteries of mice and other devices do not count. */
 export function readOnBattery(probe: MachineProbe): boolean | null {
   const root = '/sys/class/power_supply';
   const batteries = probe
@@ -59,7 +59,7 @@ export function readOnBattery(probe: MachineProbe): boolean | null {
     : batteries.some((dir) => readWord(probe, `${dir}/status`) === 'Discharging');
 }
 
-/** GPUs inside a Jetson's chip, by what the device tree is compatible with. Thor's is 11.0 since CUDA 13. */
+/** GPUs in a Jetson's chip, by the device tree's `compatible`. Thor's compute capability is 11.0 since CUDA 13. */
 const tegraGpus: Readonly<Record<string, { readonly name: string; readonly computeCapability: string }>> = {
   'nvidia,tegra234': { name: 'Orin (integrated)', computeCapability: '8.7' },
   'nvidia,tegra264': { name: 'Thor (integrated)', computeCapability: '11.0' },

@@ -1,4 +1,4 @@
-/** Clocks and their ranges from sysfs, MHz, and how busy the GPU is: cores by cpufreq, GPU and memory by devfreq. Readable without root. */
+/** Clocks and their ranges from sysfs, in MHz, and GPU load: cores by cpufreq, GPU and memory by devfreq. No root needed. */
 
 import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { ClockRange, Reading } from '../types.ts';
@@ -6,7 +6,7 @@ import type { ClockRange, Reading } from '../types.ts';
 const cpuRoot = '/sys/devices/system/cpu';
 const devfreqRoot = '/sys/class/devfreq';
 
-/** devfreq names by board: Orin `17000000.gpu` (before it `...ga10b`), Thor `gpu-gpc-0` and `bwmgr` for the memory. */
+/** devfreq names by board: Orin `17000000.gpu` (earlier `...ga10b`), Thor `gpu-gpc-0`, and `bwmgr` for the memory. */
 function domainOf(entry: string): string | null {
   if (/\.(gpu|ga10b|gv11b)$/.test(entry)) return 'gpu';
   if (/^gpu-[a-z]+-\d+$/.test(entry)) return entry;
@@ -65,7 +65,7 @@ export function readClockRanges(probe: MachineProbe): ClockRange[] {
   });
 }
 
-/** Percent. A Jetson's GPU reports thousandths beside its clock; other machines report nothing here. */
+/** In percent. A Jetson's GPU reports thousandths next to its clock; other machines report nothing here. */
 export function readLoads(probe: MachineProbe): Reading[] {
   return probe.list(devfreqRoot).flatMap((entry) => {
     const name = domainOf(entry);
@@ -75,7 +75,7 @@ export function readLoads(probe: MachineProbe): Reading[] {
   });
 }
 
-/** `performance`; several, if cores differ, with a comma; null where the kernel has no cpufreq (most virtual machines). */
+/** For example `performance`; several, separated by commas, if cores differ; null without cpufreq (most virtual machines). */
 export function readGovernor(probe: MachineProbe): string | null {
   const names = new Set<string>();
   for (const entry of probe.list(cpuRoot)) {
@@ -86,7 +86,7 @@ export function readGovernor(probe: MachineProbe): string | null {
   return names.size === 0 ? null : [...names].sort().join(',');
 }
 
-/** Whether cores and GPU can move; null where either is unknown. */
+/** Whether the clocks of cores and GPU are fixed; null if either is unknown. */
 export function areClocksHeld(ranges: readonly ClockRange[]): boolean | null {
   const cores = ranges.filter(({ name }) => name.startsWith('cpu'));
   const gpus = ranges.filter(({ name }) => name.startsWith('gpu'));

@@ -1,4 +1,4 @@
-/** Counters since boot whose growth over a run shows what happened in it. */
+/** Counters since boot whose growth over a run shows what happened during it. */
 
 import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
@@ -39,7 +39,7 @@ function overCurrentEvents(probe: MachineProbe): Reading[] {
   });
 }
 
-/** How often each core was slowed for its temperature (x86). Cores share a package: the largest counts. */
+/** How often each core was slowed because of its temperature (x86). Cores share a package, so the largest count is used. */
 function thermalThrottles(probe: MachineProbe): Reading[] {
   const root = '/sys/devices/system/cpu';
   let most: number | null = null;
@@ -63,7 +63,7 @@ const meanings: Readonly<Record<string, string>> = {
   core_throttle_count: 'cores slowed for their temperature',
 };
 
-/** Throttling counters that grew: `instantaneous over-current (179 times)`. */
+/** Throttling counters that increased: `instantaneous over-current (179 times)`. */
 export function grownCounters(before: readonly Reading[], after: readonly Reading[]): string[] {
   return after.flatMap(({ name, value }) => {
     const meaning = meanings[name];

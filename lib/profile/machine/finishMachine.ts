@@ -1,4 +1,4 @@
-/** The end of a run: how the machine is now, what it drew, and who else was busy. */
+/** The end of a run: the machine's state now, the energy it used, and which other processes were busy. */
 
 import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
 import type { MachineSampling, MachineSeries, MachineState } from '../types.ts';
@@ -10,20 +10,20 @@ import { subjectEnergy } from './subjectEnergy.ts';
 
 /** How the times of a run are counted. */
 export interface RunTimes {
-  /** CLOCK_MONOTONIC at which the times of its chunks begin; default: the first sample. */
+  /** CLOCK_MONOTONIC at time 0 of its chunks; default: the first sample. */
   readonly startMonotonicMs?: number;
-  /** When the first chunk that counts began, from there. */
+  /** When the first counted chunk began, relative to that. */
   readonly measuredFromMs?: number;
 }
 
 export interface FinishMachineOptions extends RunTimes {
-  /** Chunks that were computed between the sampler's start and its end, of all subjects together. */
+  /** Chunks computed between the start and the end of sampling, by all subjects together. */
   readonly chunks: number;
   readonly probe?: MachineProbe;
 }
 
 /**
- * `start` with everything that is known only afterwards.
+ * Completes `start` with what is known only afterwards.
  * @param run null: nothing was sampled, so there is no energy
  */
 export function finishMachine(
@@ -45,7 +45,7 @@ export function finishMachine(
   };
 }
 
-/** Of the whole run, warm-up included; null where it cannot be told. */
+/** Over the whole run, including warm-up; null if it cannot be determined. */
 function energyOf(series: MachineSeries, chunks: number): MachineState['energy'] {
   const { atMs } = series;
   const energy = subjectEnergy(series, [{ fromMs: atMs[0]!, toMs: atMs.at(-1)!, chunks }]);

@@ -1,18 +1,18 @@
-/** What `jetson_clocks --show` prints; it needs root. */
+/** Parses the output of `jetson_clocks --show`, which needs root. */
 
 import type { ClockRange } from '../types.ts';
 import { powerModeIn } from './nvpmodel.ts';
 import { malformed, type Parsed } from './parsed.ts';
 
 export interface JetsonClocks {
-  /** MHz: `cpu0` ..., `gpu` (Orin) or `gpu-gpc-0`, `gpu-nvd-0` (Thor), `emc`. Powered-off cores are left out. */
+  /** MHz: `cpu0` ..., `gpu` (Orin) or `gpu-gpc-0`, `gpu-nvd-0` (Thor), `emc`. Cores that are switched off are left out. */
   readonly ranges: readonly ClockRange[];
-  /** The clocks of all cores and of the GPU are fixed; the memory clock counts where the board says whether it is overridden. */
+  /** Whether the clocks of all cores and the GPU are fixed; that of memory counts if the board says whether it is overridden. */
   readonly locked: boolean;
   readonly powerMode: string | null;
 }
 
-/** CPU clocks are in kHz, the others in Hz. Lines and words that are not known are passed over. */
+/** CPU clocks are in kHz, the others in Hz. Unknown lines and words are skipped. */
 export function parseJetsonClocks(text: string): Parsed<JetsonClocks> {
   const ranges: ClockRange[] = [];
   let locked = true;
@@ -26,7 +26,7 @@ export function parseJetsonClocks(text: string): Parsed<JetsonClocks> {
     const [min, max] = [figure('MinFreq') / scale, figure('MaxFreq') / scale];
     if (!Number.isFinite(min) || !Number.isFinite(max)) continue;
     ranges.push({ name: name.toLowerCase(), min, max });
-    // jetson_clocks holds the memory clock by an override and leaves its range as it is
+    // jetson_clocks fixes the memory clock by an override and leaves its range as it is
     if (name === 'EMC') locked &&= !/\bFreqOverride=0\b/.test(line);
     else locked &&= min === max;
   }

@@ -1,15 +1,15 @@
-/** The newest line of a command that prints one every so often, as `tegrastats` and `nvidia-smi --loop-ms` do. */
+/** The newest line of a command that prints lines periodically, as `tegrastats` and `nvidia-smi --loop-ms` do. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { monotonicMs } from '../trace/timeline.ts';
 
 export interface TimedLine {
   readonly line: string;
-  /** When it came, milliseconds of process.hrtime. */
+  /** When it arrived, in milliseconds of process.hrtime. */
   readonly atMs: number;
 }
 
-/** Lines of sensors are shorter; one that never ends is dropped. */
+/** Bytes; lines of sensors are shorter, and a longer one is dropped. */
 const longestLine = 1 << 16;
 
 export class LineStream {
@@ -17,25 +17,25 @@ export class LineStream {
   #rest = '';
   #latest: TimedLine | null = null;
 
-  /** Of a command that is missing, or has ended, no newer line comes: `latest` grows too old. */
+  /** If the command is missing or has ended, no newer line arrives, and `latest` returns null after a while. */
   constructor(command: string, args: readonly string[]) {
     this.#child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child.on('error', () => {});
     this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => this.#take(text));
-    // never what keeps a program alive
+    // so that it never keeps the program alive
     this.#child.unref();
   }
 
   #take(text: string): void {
     const lines = (this.#rest + text).split('\n');
-    // without its end a line may be cut in the middle of a number
+    // an unfinished line may be cut in the middle of a number
     const rest = lines.pop()!;
     this.#rest = rest.length > longestLine ? '' : rest;
     const line = lines.findLast((one) => one.trim() !== '');
     if (line !== undefined) this.#latest = { line, atMs: monotonicMs() };
   }
 
-  /** null: none yet, or none in `maxAgeMs`. */
+  /** null: no line yet, or none within `maxAgeMs`. */
   latest(maxAgeMs: number): string | null {
     return this.#latest === null || monotonicMs() - this.#latest.atMs > maxAgeMs ? null : this.#latest.line;
   }
@@ -46,7 +46,7 @@ export class LineStream {
 
   /** Ends the command. Idempotent. */
   close(): void {
-    // of a command that could not be started Node 20 signals process 0, which is this one and its whole group
+    // if the command could not be started, Node 20 would signal process 0: this process and its whole group
     if (this.#child.pid !== undefined) this.#child.kill();
   }
 }

@@ -1,4 +1,4 @@
-/** The machine in rows for people: `doctor`, `bench` and the report print the same. */
+/** Describes the machine in rows for people: `doctor`, `bench` and the report print the same. */
 
 import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
 import { rangesOf, throttlingOf } from './seenInRun.ts';
@@ -9,7 +9,7 @@ export type MachineRow = readonly [label: string, value: string];
 const list = (readings: readonly Reading[], unit: string, digits: number): string =>
   readings.map(({ name, value }) => `${name} ${value.toFixed(digits)} ${unit}`).join(', ');
 
-/** What it is and how it is set. What the machine does not report has no row. */
+/** What the machine is and how it is set. What it does not report has no row. */
 export function settingRows(machine: MachineState): MachineRow[] {
   const { board, cpu, gpu, jetpack, powerMode, clocksLocked, clockRanges = [], os, virtual } = machine;
   const gpuFacts = gpu && [
@@ -37,7 +37,7 @@ export function settingRows(machine: MachineState): MachineRow[] {
 
 function momentRows(label: string, snapshot: MachineSnapshot): MachineRow[] {
   const { temperatures, clocks, power, load, memoryFreeBytes } = snapshot;
-  // one core stands for all
+  // one core represents all
   const shown = clocks.filter(({ name }) => !/^cpu[1-9]/.test(name));
   const parts = [
     list(temperatures, '°C', 1),
@@ -49,13 +49,13 @@ function momentRows(label: string, snapshot: MachineSnapshot): MachineRow[] {
   return parts.length === 0 ? [] : [[label, parts.join('; ')]];
 }
 
-/** Whether throttling would have been visible: alarms of rails, counters, or a GPU's reasons. */
+/** Whether throttling would have been visible: through alarms of rails, counters, or a GPU's reasons. */
 function tellsThrottling({ start, gpu }: MachineState): boolean {
   const counts = (start.counters ?? []).some(({ name }) => !name.startsWith('cpu-'));
   return counts || start.power.length > 0 || gpu !== null;
 }
 
-/** Settings, start, end, throttling, energy and what watching cost. */
+/** Settings, start, end, throttling, energy and the cost of sampling. */
 export function machineRows(machine: MachineState): MachineRow[] {
   const { start, end, energy, sampling } = machine;
   const throttling = throttlingOf(machine);

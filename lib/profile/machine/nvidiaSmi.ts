@@ -1,7 +1,7 @@
 /**
- * NVIDIA's GPU through the text of `nvidia-smi`: it is there with every driver, desktop and Thor, and needs no native code.
- * Asked once for what it is, and many times a second, by one process that stays, for how it is now, since starting it takes
- * longer than the time between two samples. What a GPU does not tell (`[N/A]`, `[Not Supported]`) is null.
+ * Reads NVIDIA's GPU from the text of `nvidia-smi`, which comes with every driver, on desktops and Thor, and needs no native code.
+ * Fixed facts are asked for once. Changing values are read many times a second from one process that keeps running, since starting
+ * it takes longer than the time between two samples. What a GPU does not report (`[N/A]`, `[Not Supported]`) is null.
  */
 
 import type { MachineProbe } from '../../support/machineProbe.ts';
@@ -11,7 +11,7 @@ import { malformed, type Parsed, wholeNumberText } from './parsed.ts';
 
 const factFields = ['name', 'driver_version', 'compute_cap', 'memory.total'] as const;
 
-/** `power.draw` is a mean over a second from Ampere on; newer drivers also tell the newest value. */
+/** From Ampere on `power.draw` is a mean over a second; newer drivers also report the latest value. */
 const powerFields = ['power.draw.instant', 'power.draw'] as const;
 /** The mask has two names: drivers before 535 know only the second. */
 const maskFields = ['clocks_event_reasons.active', 'clocks_throttle_reasons.active'] as const;
@@ -26,25 +26,25 @@ const momentFields = [
 ] as const;
 type Field = (typeof factFields)[number] | (typeof momentFields)[number];
 
-/** What the first GPU answered, by field; null: it does not tell. A field that the driver does not know is absent. */
+/** The first GPU's answers by field; null: not reported. A field that the driver does not know is absent. */
 export type GpuCells = ReadonlyMap<Field, string | null>;
 
-/** What moves while a policy runs. */
+/** What changes while a policy runs. */
 export interface GpuMoment {
   /** MHz. */
   readonly clock: number | null;
   readonly memoryClock: number | null;
   /** Degrees Celsius. */
   readonly temperature: number | null;
-  /** Watts that the board draws. */
+  /** Watts drawn by the board. */
   readonly watts: number | null;
-  /** Why the clocks are lower than they could be; an idle GPU is no reason. null: it does not tell. */
+  /** Why the clocks are lower than they could be, except that the GPU is idle. null: not reported. */
   readonly reasons: readonly string[] | null;
-  /** Percent of the time that it was busy: `gpu`, `gpu-memory`. */
+  /** Percent of the time that a part was busy: `gpu`, `gpu-memory`. */
   readonly loads: readonly Reading[];
 }
 
-/** Bits of the mask, as NVML defines them. Bit 0, an idle GPU, is not listed: it slows nothing that runs. */
+/** Bits of the mask as NVML defines them. Bit 0, an idle GPU, is not listed: it slows nothing that runs. */
 const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
   [0x2n, 'applications_clocks_setting'],
   [0x4n, 'sw_power_cap'],
@@ -68,9 +68,9 @@ function ask(probe: MachineProbe, fields: readonly Field[], index: number): Pars
 }
 
 /**
- * All fields at once where the driver knows them; else one by one, since one that it does not know loses the answer.
+ * Asks for all fields at once; if the driver does not know one of them, which loses the whole answer, asks one by one.
  * @param index of the GPU
- * @returns null: no nvidia-smi that answers, or no such GPU
+ * @returns null if nvidia-smi does not answer, or there is no such GPU
  */
 export function readGpuCells(
   probe: MachineProbe,
@@ -88,8 +88,8 @@ export function readGpuCells(
 }
 
 /**
- * @param text one line of comma-separated values, in the order of `fields`; other lines (a warning of the driver's), and one
- *   without its end, are passed over
+ * @param text one line of comma-separated values, in the order of `fields`; other lines (e.g. a warning of the driver) and an
+ *   incomplete line are skipped
  */
 export function parseGpuCells(text: string, fields: readonly Field[]): Parsed<GpuCells> {
   const cells = text
@@ -99,12 +99,12 @@ export function parseGpuCells(text: string, fields: readonly Field[]): Parsed<Gp
     .find((line) => line.length === fields.length && line[0] !== '');
   if (cells === undefined)
     return malformed('nvidia-smi', `${fields.length} values and the end of the line`, text);
-  // a cell that says why it holds nothing
+  // a cell that says why it is empty
   const readable = cells.map((cell) => (/^(?:\[.*\]|N\/A|ERR!)$/.test(cell) ? null : cell));
   return { value: new Map(fields.map((field, i) => [field, readable[i]!])) };
 }
 
-/** What a GPU is; what it does not tell is null. */
+/** What a GPU is; what it does not report is null. */
 export interface GpuFacts {
   readonly name: string;
   readonly driver: string | null;
@@ -112,7 +112,7 @@ export interface GpuFacts {
   readonly memoryBytes: number | null;
 }
 
-/** Every GPU of the machine, in nvidia-smi's order; empty: no nvidia-smi that answers. */
+/** Every GPU of the machine, in nvidia-smi's order; empty if nvidia-smi does not answer. */
 export function readGpus(probe: MachineProbe): readonly Parsed<GpuFacts>[] {
   const text = probe.run('nvidia-smi', ['--query-gpu=index', '--format=csv,noheader']) ?? '';
   const indices = text.split('\n').filter((line) => /^\d+$/.test(line.trim()));
@@ -151,9 +151,9 @@ export function gpuMoment(cells: GpuCells): GpuMoment {
 }
 
 /**
- * The newest power where it is told, and how often it changes, milliseconds. Of the mean over a second NVML says so
- * (nvmlDeviceGetPowerUsage); how often the newest value is renewed NVIDIA does not say: 100 ms is taken, as often as it is
- * asked. On A100 and H100 it covers a quarter of the time (arXiv 2312.02741).
+ * The latest power if it is reported, and how often it changes, in milliseconds. For the mean over a second NVML documents it
+ * (nvmlDeviceGetPowerUsage); how often the latest value is updated NVIDIA does not say, so 100 ms, the polling interval, is
+ * assumed. On A100 and H100 the sensor covers a quarter of the time (arXiv 2312.02741).
  */
 export function powerOf(cells: GpuCells): { readonly watts: number; readonly periodMs: number } | null {
   for (const field of powerFields) {
@@ -163,7 +163,7 @@ export function powerOf(cells: GpuCells): { readonly watts: number; readonly per
   return null;
 }
 
-/** `0x0000000000000004` -> `sw_power_cap`. A bit that is not known here is told by its number. */
+/** `0x0000000000000004` -> `sw_power_cap`. An unknown bit is named by its number. */
 function reasonsOf(mask: string): readonly string[] | null {
   if (!/^0x[0-9a-f]{1,16}$/i.test(mask)) return null;
   let rest = BigInt(mask) & ~1n;
@@ -177,17 +177,17 @@ function reasonsOf(mask: string): readonly string[] | null {
   return names;
 }
 
-/** The GPU now, again and again, from one process that stays. */
+/** The current state of the GPU, for repeated reading from one process. */
 export interface GpuStream {
   readonly pid: number | undefined;
-  /** Between two values of the power sensor, milliseconds; null: it tells no power. */
+  /** Milliseconds between two values of the power sensor; null: it reports no power. */
   readonly powerPeriodMs: number | null;
-  /** null: nothing came in `maxAgeMs`. */
+  /** null: nothing arrived within `maxAgeMs`. */
   read(maxAgeMs: number): Parsed<GpuMoment> | null;
   close(): void;
 }
 
-/** null: no such GPU. */
+/** Returns null if there is no such GPU. */
 export function streamGpu(probe: MachineProbe, intervalMs: number): GpuStream | null {
   const first = readGpuCells(probe, momentFields);
   if (first === null || !('value' in first) || first.value.size === 0) return null;

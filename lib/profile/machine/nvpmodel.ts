@@ -12,7 +12,7 @@ export function parseNvpmodel(text: string): Parsed<string> {
   return mode === null ? malformed('nvpmodel -q', 'a line `NV Power Mode: <name>`', text) : { value: mode };
 }
 
-/** The name behind the first `NV Power Mode:`, wherever in its line that stands; null: none, or its line has no end. */
+/** The name after the first `NV Power Mode:`, wherever in a line it stands; null if there is none, or its line is incomplete. */
 export function powerModeIn(text: string): string | null {
   return /\bNV Power Mode: *(\S+)[ \t]*\r?\n/.exec(text)?.[1] ?? null;
 }

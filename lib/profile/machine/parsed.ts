@@ -1,4 +1,4 @@
-/** The result of parsing a text: a value, or why there is none. The parsers here never throw and never guess. */
+/** The result of parsing a text: a value, or why there is none. The parsers in this folder never throw and never guess. */
 
 export type Parsed<T> = { readonly value: T } | { readonly malformed: string };
 
@@ -8,8 +8,8 @@ export function malformed(what: string, expected: string, found: string): { read
 }
 
 /**
- * Texts that differ only in their numbers are kept once, since a tool repeats its words in every line. At most eight: more
- * would be the output of another tool.
+ * Texts that differ only in their numbers are kept once, since a tool repeats its words in every line. At most eight are kept: more
+ * would be the output of some other tool.
  */
 export class UnreadText {
   readonly #texts = new Map<string, string>();
@@ -19,7 +19,7 @@ export class UnreadText {
     if (this.#texts.size < 8 && !this.#texts.has(words)) this.#texts.set(words, text);
   }
 
-  /** The value, or null; the reason is kept when there was a text that could not be parsed. */
+  /** The value, or null; if there was a text that could not be parsed, the reason is kept. */
   valueIn<T>(parsed: Parsed<T> | null): T | null {
     if (parsed !== null && 'malformed' in parsed) this.add(parsed.malformed);
     return valueIn(parsed);
@@ -30,12 +30,12 @@ export class UnreadText {
   }
 }
 
-/** The value, or null where there is no text or it is malformed. */
+/** The value, or null if there is no text or it is malformed. */
 export function valueIn<T>(parsed: Parsed<T> | null): T | null {
   return parsed !== null && 'value' in parsed ? parsed.value : null;
 }
 
-/** A decimal number that is the whole text; null for everything else (`[N/A]`, ``, `1e`). */
+/** The number if the whole text is one decimal number; null for everything else (`[N/A]`, ``, `1e`). */
 export function wholeNumberText(text: string | null): number | null {
   const trimmed = text?.trim() ?? '';
   return /^-?\d+(\.\d+)?$/.test(trimmed) ? Number(trimmed) : null;

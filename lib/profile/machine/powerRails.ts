@@ -18,7 +18,7 @@ export interface PowerRails {
   readonly alarms: readonly string[];
 }
 
-/** @returns null where the machine has no such monitor */
+/** @returns null if the machine has no such monitor */
 export function readPowerRails(probe: MachineProbe): PowerRails | null {
   const rails: Reading[] = [];
   const alarms: string[] = [];
@@ -38,7 +38,7 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
     const millivolts = readNumber(probe, `${dir}/in${channel}_input`);
     const milliamperes = readNumber(probe, `${dir}/curr${channel}_input`);
     if (millivolts === null || milliamperes === null) continue;
-    // at the end of its range a reading is a lower bound, not the power
+    // at the end of its range a reading is only a lower bound of the power
     const largest = ina3221.fullScale / (readNumber(probe, `${dir}/shunt${channel}_resistor`) ?? 0);
     if (millivolts >= ina3221.largestVolts || Math.abs(milliamperes) >= largest * 1000) continue;
     rails.push({ name: label, value: (millivolts * milliamperes) / 1e6 });
@@ -50,8 +50,8 @@ function readIna3221(probe: MachineProbe, dir: string, rails: Reading[], alarms:
 }
 
 /**
- * Time in which the monitors of the input measure all their channels once, with their averaging, milliseconds; the slowest
- * counts. null where one of them does not say (docs.kernel.org/hwmon/ina3221.html).
+ * Milliseconds that the input's monitors take to measure all their channels once, including averaging; the slowest counts.
+ * null if one of them does not report it (docs.kernel.org/hwmon/ina3221.html).
  */
 export function readPowerPeriod(probe: MachineProbe): number | null {
   const input = inputPower(readPowerRails(probe)?.rails ?? []);
@@ -77,7 +77,7 @@ function readIna238(probe: MachineProbe, dir: string, rails: Reading[], alarms: 
   if (readNumber(probe, `${dir}/power1_max_alarm`) === 1) alarms.push(`${label} over its max power`);
 }
 
-/** Rails that together are the module's input, where no single rail is; the first set that is there counts. */
+/** Rails that together are the module's input, for boards without a single rail for it; the first set present is used. */
 const inputs: readonly (readonly string[])[] = [
   ['VDD_IN'], // Orin NX, Orin Nano: the module
   ['VIN'], // Thor: the developer kit's input
@@ -85,7 +85,7 @@ const inputs: readonly (readonly string[])[] = [
   ['VDD_GPU', 'VDD_CPU_SOC_MSS', 'VIN_SYS_5V0'], // Thor without the kit's monitor
 ];
 
-/** Watts that go in, and from which rails; null where the board has no such set. */
+/** Watts going in, and from which rails; null if the board has no such set. */
 export function inputPower(
   rails: readonly Reading[],
 ): { readonly watts: number; readonly from: string } | null {
@@ -97,7 +97,7 @@ export function inputPower(
   return null;
 }
 
-/** The power that energy is computed from: the input, else the GPU card alone; null: no power sensor. */
+/** The power from which energy is computed: the input, else the GPU card alone; null: no power sensor. */
 export function energySource(
   power: readonly Reading[],
 ): { readonly sensor: string; readonly words: string } | null {

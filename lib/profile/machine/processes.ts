@@ -1,4 +1,4 @@
-/** Who else computes: CPU seconds by process, to compare the start of a run with its end. */
+/** Which other processes use the CPU: CPU seconds by process, to compare the start of a run with its end. */
 
 import type { MachineProbe } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
@@ -7,13 +7,13 @@ export interface ProcessTime {
   readonly pid: number;
   readonly parent: number;
   readonly name: string;
-  /** CPU seconds since it began. */
+  /** CPU seconds since the process began. */
   readonly seconds: number;
 }
 
 const ticksPerSecond = 100;
 
-/** @param text of /proc/PID/stat; the name is in parentheses and may hold anything, parentheses and spaces too */
+/** @param text of /proc/PID/stat; the name is in parentheses and may itself contain parentheses and spaces */
 export function parseProcessStat(text: string): ProcessTime | null {
   const match = /^(\d+) \((.*)\) (\S) (.*)$/s.exec(text.trimEnd());
   if (match === null) return null;
@@ -32,13 +32,13 @@ export function readProcesses(probe: MachineProbe): ProcessTime[] {
 }
 
 export interface ProcessShares {
-  /** CPU seconds of this process and of what it started. */
+  /** CPU seconds of this process and its descendants. */
   readonly ownSeconds: number;
-  /** The busiest others by name, percent of one core, largest first. */
+  /** The busiest others by name, in percent of one core, largest first. */
   readonly others: readonly Reading[];
 }
 
-/** Shares below this, percent of one core, are not worth a name. */
+/** Processes below this percentage of one core are not named. */
 const leastPercent = 5;
 
 /**

@@ -1,4 +1,4 @@
-/** The machine at one moment: what it is, and how warm, fast, loaded and throttled. Nothing here throws or guesses. */
+/** The machine at one moment: what it is, and its temperatures, clocks, load and throttling. Nothing here throws or guesses. */
 
 import { readCpuModel } from '../../support/cpuModel.ts';
 import { type MachineProbe, machineProbe as thisMachine } from '../../support/machineProbe.ts';
@@ -16,17 +16,17 @@ import { parseTegrastatsLog, type TegraSample } from './tegrastats.ts';
 import { readTemperatureLimits, readTemperatures } from './thermalZones.ts';
 
 export interface ReadMachineOptions {
-  /** For tests: another machine to look at. */
+  /** For tests: another machine to read. */
   readonly probe?: MachineProbe;
 }
 
-/** `end`, `energy` and `sampling` are null: finishMachine.ts fills them in. Takes up to some seconds where tools are slow. */
+/** Leaves `end`, `energy` and `sampling` null for finishMachine.ts to fill in. May take some seconds if tools are slow. */
 export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): MachineState {
   const unread = new UnreadText();
   const smi = unread.valueIn(readGpuCells(probe));
   const releaseText = probe.readText('/etc/nv_tegra_release');
   const release = unread.valueIn(parse(releaseText, parseTegraRelease));
-  // both are Jetson's; asking elsewhere would only cost time
+  // both exist only on a Jetson; asking elsewhere would just cost time
   const ask = (command: string, option: string): string | null =>
     releaseText === null ? null : probe.run(command, [option]);
   const mode = unread.valueIn(parse(ask('nvpmodel', '-q'), parseNvpmodel));
@@ -66,7 +66,7 @@ function parse<T>(text: string | null, parser: (text: string) => T): T | null {
   return text === null ? null : parser(text);
 }
 
-/** The machine now. `nvidia-smi` (tens of milliseconds) is asked only where sysfs shows no GPU clock. */
+/** The machine now. `nvidia-smi` (tens of milliseconds) is asked only if sysfs shows no GPU clock. */
 export function readSnapshot(probe: MachineProbe): MachineSnapshot {
   const clocks = readClocks(probe);
   const unread = new UnreadText();
@@ -83,17 +83,17 @@ function snapshot(
   clocks: readonly Reading[] | undefined,
   unread: UnreadText,
 ): MachineSnapshot {
-  // a container may see the command and not the sensors
+  // a container may have the command but not the sensors
   const tegra = hidesSensors(probe) ? unread.valueIn(readTegrastats(probe)) : null;
   return momentOf(probe, smi, tegra, unread, clocks);
 }
 
-/** No rails and no temperatures in sysfs: `tegrastats`, if it is there, is the only source. */
+/** Whether sysfs has neither rails nor temperatures, so that `tegrastats`, if present, is the only source. */
 export function hidesSensors(probe: MachineProbe): boolean {
   return readPowerRails(probe) === null && readTemperatures(probe).length === 0;
 }
 
-/** Readings of sysfs, completed by those of nvidia-smi and tegrastats. */
+/** Readings from sysfs, completed by those from nvidia-smi and tegrastats. */
 export function momentOf(
   probe: MachineProbe,
   smi: GpuMoment | null,
@@ -132,7 +132,7 @@ export function momentOf(
   };
 }
 
-/** With further readings whose names are not taken. */
+/** Adds further readings whose names are not taken. */
 function withMore(
   readings: readonly Reading[],
   more: readonly (readonly [name: string, value: number | null | undefined])[],
@@ -145,7 +145,7 @@ function withMore(
   return all;
 }
 
-/** Rails, and `total` where they tell what goes in; `gpu-board` is what an add-in card draws. */
+/** The rails, and `total` if they show what goes in; `gpu-board` is what an add-in card draws. */
 function powerOf(rails: readonly Reading[], card: number | null): Reading[] {
   const input = inputPower(rails);
   return [
@@ -155,7 +155,7 @@ function powerOf(rails: readonly Reading[], card: number | null): Reading[] {
   ];
 }
 
-/** One line; `head` ends the command, which never ends by itself. null where there is none. */
+/** Reads one line; `head` ends the command, which never ends by itself. null if there is none. */
 function readTegrastats(probe: MachineProbe): Parsed<TegraSample> | null {
   if (probe.readText('/etc/nv_tegra_release') === null) return null;
   const text = probe.run('sh', ['-c', 'tegrastats --interval 100 | head -n 1']);

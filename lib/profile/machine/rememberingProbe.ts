@@ -1,13 +1,13 @@
-/** A machine whose fixed facts are read once: what sensors there are and what they are called does not change in a run. */
+/** A machine whose fixed facts are read only once: which sensors exist and their names do not change during a run. */
 
 import type { MachineProbe } from '../../support/machineProbe.ts';
 
-/** Names, labels, kinds and resistors; `online` and `enable`, since a core is not switched in the middle of a measurement. */
+/** Names, labels, kinds and resistors; also `online` and `enable`, since cores are not switched during a measurement. */
 const fixed = /\/(name|label|type|online|in\d_label|in\d_enable|shunt\d_resistor|update_interval)$/;
 
 /**
- * Reads what changes each time, everything else once. A folder that is gone keeps its names: its values are then null,
- * and a series has a gap instead of a sensor less.
+ * Reads changing values each time, everything else once. A folder that disappears keeps its names: its values are then null,
+ * so that a series has a gap rather than one sensor fewer.
  */
 export function rememberingProbe(probe: MachineProbe): MachineProbe {
   const texts = new Map<string, string | null>();

@@ -1,7 +1,7 @@
 /**
- * Watches the machine while something is measured. Reading sensors takes up to milliseconds (each is a bus transfer), so a
- * separate thread reads them and reports only at the end: the measuring thread is left alone.
- * What the sampling costs is measured and reported with it.
+ * Samples the machine while something is measured. Reading sensors can take milliseconds (each is a bus transfer), so a separate
+ * thread reads them and reports only at the end, leaving the measuring thread alone. The cost of sampling is measured and
+ * reported too.
  */
 
 import type { Worker } from 'node:worker_threads';
@@ -12,15 +12,15 @@ import { readCounters } from './counters.ts';
 import { type ProcessTime, readProcesses } from './processes.ts';
 import type { SampledSeries } from './seriesBuilder.ts';
 
-/** What finishMachine.ts needs of a run. */
+/** What finishMachine.ts needs from a run. */
 export interface SampledRun {
   readonly samples: number;
   readonly intervalMs: number;
-  /** Of one sample, mean. */
+  /** Mean time of one sample. */
   readonly costMs: number;
-  /** On the monotonic clock; null: no sensor reported anything. */
+  /** Times are on the monotonic clock; null: no sensor reported anything. */
   readonly series?: SampledSeries | null;
-  /** Of the sampling thread and of the commands that it started; null where the kernel does not report it. */
+  /** Processor time of the sampling thread and the commands it started; null if the kernel does not report it. */
   readonly processorMs?: number | null;
   readonly seconds: number;
   readonly before: ProcessTimes;
@@ -29,26 +29,26 @@ export interface SampledRun {
 
 export interface ProcessTimes {
   readonly processes: readonly ProcessTime[];
-  /** Of all cores since boot, seconds; null where the kernel does not report it. */
+  /** Busy time of all cores since boot, in seconds; null if the kernel does not report it. */
   readonly busySeconds: number | null;
 }
 
 export interface MachineSampler extends AsyncDisposable {
-  /** Ends the thread. Idempotent: the second call gives the same. */
+  /** Ends the thread. Idempotent: a second call returns the same. */
   stop(): Promise<SampledRun>;
-  /** For measuring what sampling does to others: no sample until `resume`, which takes one at once. */
+  /** To measure how sampling affects others: no samples are taken until `resume`, which takes one at once. */
   pause(): void;
   resume(): void;
 }
 
 export interface SampleMachineOptions {
-  /** For who is busy besides; default: this machine. The thread always reads this machine. */
+  /** The machine whose other processes are counted; default: this one. The thread always samples this machine. */
   readonly probe?: MachineProbe;
 }
 
 /**
  * Resolves when the thread has taken its first sample.
- * @param intervalMs between samples, >= 10; stretched where a sample takes more than a tenth of it
+ * @param intervalMs between samples, >= 10; extended if a sample takes more than a tenth of it
  * @throws (rejects) OPTION_INVALID
  */
 export async function sampleMachine(

@@ -1,4 +1,4 @@
-/** The thread of sampleMachine.ts. */
+/** The thread started by sampleMachine.ts. */
 
 import { parentPort } from 'node:worker_threads';
 import { machineProbe } from '../../support/machineProbe.ts';
@@ -10,9 +10,9 @@ import { SeriesBuilder } from './seriesBuilder.ts';
 const port = parentPort;
 if (port === null) throw new Error('samplerWorker.ts runs only as a worker thread');
 
-/** Of the thread's time, at most this share goes into sampling. */
+/** The largest share of the thread's time that may go into sampling. */
 const largestShare = 0.1;
-/** Commands that print lines need a moment before the first sample has them. */
+/** Commands that print lines need a moment before the first sample can read them. */
 const settleMs = 20;
 
 port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
@@ -30,7 +30,7 @@ port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
     const start = monotonicMs();
     const snapshot = sensors.read();
     const costMs = monotonicMs() - start;
-    // in the middle of reading is when it was
+    // the sample belongs to the middle of the time that reading it took
     series.add(snapshot, start + costMs / 2);
     samples += 1;
     totalMs += costMs;
@@ -39,7 +39,7 @@ port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
   const sample = (): void => {
     const costMs = take();
     const every = Math.max(intervalMs, costMs / largestShare);
-    // from when it was due, so that the cost and a late timer do not add up; what is overdue is left out
+    // counted from when it was due, so that the cost of sampling and a late timer do not add up; overdue samples are skipped
     due = Math.max(due + every, monotonicMs());
     timer = setTimeout(sample, due - monotonicMs());
   };
@@ -61,7 +61,7 @@ port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
     isPaused = message === 'pause';
     if (message !== 'stop') return;
     halt();
-    // the last one closes the integral
+    // the last sample completes the integral
     take();
     const after = processorMs();
     sensors.close();

@@ -1,9 +1,9 @@
-/** What a run showed of the machine: how far its sensors went, and what slowed it. */
+/** What a run showed about the machine: the ranges of its sensors, and what slowed it. */
 
 import type { ClockRange, MachineState, SensorSeries } from '../types.ts';
 import { grownCounters } from './counters.ts';
 
-/** Lowest and highest of each sensor of a kind; empty where nothing was sampled. */
+/** Lowest and highest value of each sensor of a kind; empty if nothing was sampled. */
 export function rangesOf({ series }: MachineState, kind: SensorSeries['kind']): ClockRange[] {
   return (series?.sensors ?? []).flatMap((sensor) => {
     const known = sensor.values.filter((value) => value !== null);
@@ -13,7 +13,7 @@ export function rangesOf({ series }: MachineState, kind: SensorSeries['kind']): 
   });
 }
 
-/** Every reason for which the machine was slowed during the run, by alarms, reasons and counters. */
+/** Everything that slowed the machine during the run, according to alarms, reasons and counters. */
 export function throttlingOf({ start, end, series }: MachineState): string[] {
   const grown = end === null ? [] : grownCounters(start.counters ?? [], end.counters ?? []);
   const sampled = (series?.throttling ?? []).map(({ reason }) => reason);

@@ -1,4 +1,4 @@
-/** All sensors of a machine, for many readings: fixed facts are read once, slow commands are started once. */
+/** All sensors of a machine, for repeated reading: fixed facts are read once, slow commands are started once. */
 
 import type { MachineProbe } from '../../support/machineProbe.ts';
 import type { MachineSnapshot } from '../types.ts';
@@ -14,15 +14,15 @@ import { parseTegrastats } from './tegrastats.ts';
 
 export interface Sensors {
   readonly cores: number;
-  /** Between two values of the sensor that energy is made of, milliseconds; null: unknown. */
+  /** Milliseconds between two values of the sensor from which energy is computed; null: unknown. */
   readonly powerPeriodMs: number | null;
-  /** Of the commands that were started. */
+  /** Process ids of the commands that were started. */
   readonly pids: readonly number[];
   read(): MachineSnapshot;
   close(): void;
 }
 
-/** A command's newest line counts as current for this many intervals; after that the sensor is gone. */
+/** A command's newest line counts as current for this many intervals; after that the sensor counts as gone. */
 const staleAfter = 3;
 const leastStaleMs = 1000;
 

@@ -1,4 +1,4 @@
-/** Samples as one column per sensor. A value that was not read is a gap, and so is one that no such sensor can measure. */
+/** Collects samples into one column per sensor. A value that was not read, or that such a sensor cannot measure, becomes a gap. */
 
 import type { MachineSeries, MachineSnapshot, Reading, SensorSeries } from '../types.ts';
 import { grownCounters } from './counters.ts';
@@ -7,10 +7,10 @@ import { energySource } from './powerRails.ts';
 
 type Kind = SensorSeries['kind'];
 
-/** What a reading of a kind may be: beyond it the text was garbage, or the sensor is off. */
+/** The possible values of a kind: anything beyond is garbage text, or a sensor that is off. */
 const ranges: Readonly<Record<Kind, { readonly unit: string; readonly min: number; readonly max: number }>> =
   {
-    // channels of INA3221 have an offset and tell a little below 0 when nothing flows
+    // INA3221 channels have an offset and read slightly below 0 when no current flows
     power: { unit: 'W', min: -1, max: 20_000 },
     clock: { unit: 'MHz', min: 0, max: 50_000 },
     temperature: { unit: '°C', min: -55, max: 250 },
@@ -23,13 +23,13 @@ interface Column {
   values: (number | null)[];
 }
 
-/** `throttling` and times on the clock of the samples; MachineSeries counts from the start of the run. */
+/** Times and `throttling` are on the clock of the samples; MachineSeries counts from the start of the run. */
 export type SampledSeries = Omit<MachineSeries, 'startMonotonicMs'>;
 
 export interface SeriesBuilderOptions {
   readonly cores: number;
   readonly powerPeriodMs: number | null;
-  /** Samples that are kept, even; when there are as many, every second one is dropped, and from then on not taken over. */
+  /** Most samples kept, an even number; when there are as many, every second one is dropped, and half as many are taken over. */
   readonly most?: number;
 }
 
@@ -39,7 +39,7 @@ export class SeriesBuilder {
   readonly #columns = new Map<string, Column>();
   readonly #throttling = new Map<string, { fromMs: number; toMs: number }>();
   #atMs: number[] = [];
-  /** One sample in this many is kept. */
+  /** One sample out of this many is kept. */
   #every = 1;
   #seen = 0;
   readonly #unread = new UnreadText();
@@ -53,7 +53,7 @@ export class SeriesBuilder {
     this.#most = options.most ?? 4096;
   }
 
-  /** @param atMs monotonic; a sample that is not later than the one before is refused and counted */
+  /** @param atMs monotonic; a sample no later than the previous one is refused and counted */
   add(snapshot: MachineSnapshot, atMs: number): void {
     const last = this.#last;
     if (!Number.isFinite(atMs) || (last !== null && atMs <= last.atMs)) {
@@ -104,7 +104,7 @@ export class SeriesBuilder {
     return row;
   }
 
-  /** `total` is one sum: where a part of it is missing once, and another set of rails is there, that is not it. */
+  /** `total` is the sum of one set of rails: if one of them is missing once, and another set is present, that sum is not used. */
   #powerOf({ power }: MachineSnapshot): readonly Reading[] {
     const source = energySource(power);
     if (source !== null) this.#energyFrom ??= { ...source, periodMs: this.#options.powerPeriodMs };
@@ -112,7 +112,7 @@ export class SeriesBuilder {
     return isSame ? power : power.filter(({ name }) => name !== 'total');
   }
 
-  /** From the processor time of all cores since the sample before. */
+  /** Computed from the processor time of all cores since the previous sample. */
   #cpuLoad(snapshot: MachineSnapshot, atMs: number): Reading[] {
     if (this.#last === null) return [];
     const busy = (one: MachineSnapshot): number | undefined =>
@@ -120,7 +120,7 @@ export class SeriesBuilder {
     const [before, after] = [busy(this.#last.snapshot), busy(snapshot)];
     const seconds = ((atMs - this.#last.atMs) / 1000) * this.#options.cores;
     if (before === undefined || after === undefined || after < before || !(seconds > 0)) return [];
-    // the kernel counts ticks of 10 ms: a short interval may seem to be more than fully busy
+    // the kernel counts ticks of 10 ms, so a short interval may appear more than fully busy
     return [{ name: 'cpu', value: Math.min(100, (100 * (after - before)) / seconds) }];
   }
 
@@ -138,7 +138,7 @@ export class SeriesBuilder {
     }
   }
 
-  /** Half the samples; those that come are taken over half as often. */
+  /** Drops every second sample; from then on half as many are kept. */
   #thin(): void {
     const isKept = (_: unknown, i: number): boolean => i % 2 === 0;
     this.#atMs = this.#atMs.filter(isKept);
@@ -148,7 +148,7 @@ export class SeriesBuilder {
     this.#every *= 2;
   }
 
-  /** null where no sensor reported anything. */
+  /** null if no sensor reported anything. */
   result(): SampledSeries | null {
     if (this.#columns.size === 0) return null;
     return {
@@ -168,7 +168,7 @@ export class SeriesBuilder {
   }
 }
 
-/** Cores that always had one clock are one sensor. */
+/** Cores that always had the same clock are joined into one sensor. */
 function joinedCores(columns: readonly Column[]): readonly Column[] {
   const [slowest, fastest] = ['cpu slowest', 'cpu fastest'].map((name) =>
     columns.find((column) => column.name === name),
@@ -180,7 +180,7 @@ function joinedCores(columns: readonly Column[]): readonly Column[] {
   );
 }
 
-/** Times counted from the start of the run. */
+/** Converts times so that they count from the start of the run. */
 export function fromStart(series: SampledSeries, startMonotonicMs: number): MachineSeries {
   const since = (ms: number): number => Math.round((ms - startMonotonicMs) * 1000) / 1000;
   return {

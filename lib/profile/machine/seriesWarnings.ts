@@ -1,8 +1,8 @@
-/** What the sensors show over a run and its two ends do not: when something changed, and at which chunk. */
+/** What the sensors show over a run but not at its ends: when something changed, and at which chunk. */
 
 import type { MachineSeries, MachineState, SensorSeries, Warning } from '../types.ts';
 
-/** Chunks of one subject, by the moments at which they were asked for, on the clock of the series. */
+/** When the chunks of one subject were requested, on the clock of the series. */
 export interface SubjectStarts {
   readonly name: string;
   readonly startsMs: readonly number[];
@@ -10,26 +10,26 @@ export interface SubjectStarts {
 
 const limits = {
   /**
-   * Share by which a clock fell. The last step of an AGX Orin's GPU clock goes from 1224 to 1300.5 MHz (JetPack 6), 5.9 %:
-   * less than that is no step, but a clock that is measured and wavers.
+   * By which share a clock must have fallen. The top step of an AGX Orin's GPU clock is from 1224 to 1300.5 MHz (JetPack 6), 5.9 %:
+   * less than that is not a step but noise of a measured clock.
    */
   clockFall: 0.05,
-  /** Degrees that are no noise: from one second to the next zones of an Orin waver by 0.2 (recorded text of tegrastats). */
+  /** Degrees that exceed noise: zones of an Orin vary by 0.2 from one second to the next (recorded output of tegrastats). */
   degrees: 3,
-  /** Samples that a quarter of the run needs, so that a median stands against a single odd reading. */
+  /** Samples that a quarter of the run needs, so that its median is robust against a single odd value. */
   quarter: 3,
 };
 
-/** Sensors with enough values while chunks ran; what came before is loading. */
+/** A sensor's first and last quarter of the run; needs enough values while chunks ran. Earlier ones are of loading. */
 interface Quarters {
   readonly first: number;
   readonly last: number;
-  /** When the second half of the change was reached. */
+  /** When half of the change was reached. */
   readonly atMs: number;
 }
 
 /**
- * @param subjects of the run; the first chunk begins it
+ * @param subjects of the run, which begins with the first chunk
  * @returns `clock-fell`, `temperature-rising`, `throttled-from`
  */
 export function seriesWarnings(machine: MachineState, subjects: readonly SubjectStarts[]): Warning[] {
@@ -66,7 +66,7 @@ const clockFell: Rule = ({ clocksLocked, jetpack }, series, subjects, beginMs) =
   ];
 };
 
-/** At this rate a run twice as long would reach the limit; the rise slows down, so this is the earliest moment. */
+/** At this rate a run twice as long would reach the limit; since the rise slows down, that is the earliest moment. */
 const temperatureRising: Rule = ({ temperatureLimits = [], jetpack }, series, _subjects, beginMs) => {
   const rising = temperatureLimits.flatMap(({ name, value: limit }) => {
     const sensor = series.sensors.find((one) => one.kind === 'temperature' && one.name === name);
@@ -113,7 +113,7 @@ function moment(atMs: number, subjects: readonly SubjectStarts[]): string {
   return `at ${seconds(atMs)}${current === undefined ? '' : `, chunk ${current.index + 1} of ${current.name}`}`;
 }
 
-/** Medians of the first and the last quarter of the values since `beginMs`; null for too few. */
+/** Medians of the first and the last quarter of the values since `beginMs`; null if there are too few. */
 function quartersOf({ atMs }: MachineSeries, { values }: SensorSeries, beginMs: number): Quarters | null {
   const known = values.flatMap((value, i) =>
     value === null || atMs[i]! < beginMs ? [] : [{ value, atMs: atMs[i]! }],
@@ -125,7 +125,7 @@ function quartersOf({ atMs }: MachineSeries, { values }: SensorSeries, beginMs: 
   const [first, last] = [medianOf(known.slice(0, size)), medianOf(known.slice(-size))];
   const middle = (first + last) / 2;
   const isPast = (value: number): boolean => (last < first ? value <= middle : value >= middle);
-  // the last crossing, so that a single odd reading does not set the moment
+  // the last crossing, so that a single odd value does not determine the moment
   const crossed = known.findLastIndex(({ value }) => !isPast(value)) + 1;
   return { first, last, atMs: known[Math.min(crossed, known.length - 1)]!.atMs };
 }

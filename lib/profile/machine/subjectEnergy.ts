@@ -1,17 +1,17 @@
-/** Energy per chunk of one subject: power over the turns in which it had the machine for itself. */
+/** Energy per chunk of one subject: power over the turns in which it had the machine to itself. */
 
 import type { MachineSeries, SubjectEnergy } from '../types.ts';
 import type { Turn } from './turns.ts';
 
 /**
- * A turn counts when it holds this many periods, of the sampling or of the sensor, whichever is longer: what its two edges
- * can be wrong by is then a fifth of what the subjects differ by.
+ * A turn counts if it spans this many periods of the sampling or of the sensor, whichever is longer: the error from its two ends
+ * is then at most a fifth of the difference between the subjects.
  */
 const leastPeriods = 5;
-/** One sample that is late or lost is read across; more are a gap. */
+/** One late or lost sample is interpolated; more are a gap. */
 const longestGap = 3;
 
-/** Trapezoids over [fromMs, toMs], with the power at its ends read off the lines between the samples around them. */
+/** Integrates by trapezoids over [fromMs, toMs], with the power at both ends interpolated between the surrounding samples. */
 export function integratePower(
   atMs: readonly number[],
   watts: readonly (number | null)[],
@@ -96,7 +96,7 @@ export function subjectEnergy(series: MachineSeries | null, turns: readonly Turn
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(ms < 100 ? 3 : 2)} s`;
 
-/** In one sentence, with what it rests on. */
+/** In one sentence, with what it is based on. */
 export function energyText(energy: SubjectEnergy): string {
   const { joulesPerChunk, meanWatts, because, source, turns, ofTurns, samples } = energy;
   if (joulesPerChunk === null || meanWatts === null) return `not told: ${because}`;

@@ -1,12 +1,12 @@
 /**
- * Lines of `tegrastats`. There is no standard of them: rails, engines and zones come and go with each board and JetPack.
+ * Parses lines of `tegrastats`. Their format is not standardized: rails, engines and zones vary with board and JetPack.
  *
  *   Orin   ... EMC_FREQ 3%@2133 GR3D_FREQ 0%@[0,0] ... cpu@52.562C VDD_GPU_SOC 2412mW/2412mW
  *   Thor   ... EMC_FREQ 7%@3200 GR3D_FREQ @[314,314,314] ... gpu@35.9C/36.1C VDD_GPU -392mW/-392mW/0mW VIN 19780mW/19780mW
  *   Xavier ... GR3D_FREQ 0%@114 APE 150 MTS fg 0% bg 3% AO@31C GPU@31.5C VDD_IN 3528/3569 (milliwatts)
  *
- * Known words are read wherever they appear; unknown ones are skipped and listed in `unknown`. A line is complete when its last
- * word is a temperature, a rail, or, after these, something that cannot be the beginning of one. Any other line was cut and is
+ * Known words are read wherever they appear; unknown ones are skipped and listed in `unknown`. A line is complete if its last word
+ * is a temperature, a rail, or, after these, something that cannot be the beginning of one. Any other line was cut and is
  * refused, since `470` may have been `4707mW`. Without root the EMC, GPU and engine fields are not printed.
  */
 
@@ -17,23 +17,23 @@ export interface TegraSample {
   /** Megabytes. */
   readonly ramUsed: number;
   readonly ramTotal: number;
-  /** Percent and MHz by core; null: off. `mhz` is null on boards that do not tell it by core. */
+  /** Percent and MHz by core; null: the core is off. `mhz` is null on boards that do not report it by core. */
   readonly cpus: readonly ({ readonly percent: number; readonly mhz: number | null } | null)[];
   readonly emc: { readonly percent: number | null; readonly mhz: number | null } | null;
-  /** `percent` is null on Thor, which does not tell it; one clock a GPC. */
+  /** `percent` is null on Thor, which does not report it; one clock per GPC. */
   readonly gpu: { readonly percent: number | null; readonly mhz: readonly number[] } | null;
-  /** Degrees Celsius now; zones that are switched off (-256) are left out. */
+  /** Current degrees Celsius; zones that are switched off (-256) are left out. */
   readonly temperatures: readonly Reading[];
   /**
-   * Watts now (the first of the figures), by rail; `NC` is left out. A little below 0 where nothing flows: the monitor's
+   * Current watts by rail (the first of the figures); `NC` is left out. Slightly below 0 when no current flows: the monitor's
    * offset.
    */
   readonly power: readonly Reading[];
-  /** What was passed over, as it stood there. */
+  /** What was skipped, verbatim. */
   readonly unknown: readonly string[];
 }
 
-/** Reads off the zone at absolute zero and below. */
+/** A zone that reads about absolute zero or below is switched off. */
 const switchedOff = -250;
 
 const fields = {
@@ -46,7 +46,7 @@ const fields = {
   gpu: /^GR3D(?:_FREQ)? (?:(\d+)%)?(?:@(?:(\d+)|\[(\d+(?:,\d+)*)\]))?(?= |$)/,
   temperature: /^([A-Za-z][\w.-]*)@(-?\d+(?:\.\d+)?)C(?:\/-?\d+(?:\.\d+)?C)*(?= |$)/,
   rail: /^([A-Z]\w*) (-?\d+)mW(?:\/-?\d+mW)*(?= |$)/,
-  /** Before JetPack 5: milliwatts now and their mean, without the unit. */
+  /** Before JetPack 5: current milliwatts and their mean, without the unit. */
   plainRail: /^([A-Z]\w*) (-?\d+)\/-?\d+(?= |$)/,
   /** Engines: `NVENC 79%@166`, `VIC off`, `APE 174`, `OFA_FREQ @1556`, `GR3D2_FREQ 0%@114`. */
   engine: /^[A-Z]\w* (?:off|\d+|(?:\d+%)?@\d+|\d+%(?:@\[\d+(?:,\d+)*\])?)(?= |$)/,
@@ -55,7 +55,7 @@ const fields = {
 /** Ends of a line that may be the beginning of a temperature or of a rail. */
 const cutWord = /(?:^| )(?:[A-Za-z][\w.-]*(?:@[-\d.C/]*)?|[A-Z]\w* -?[\dmW/-]*)$/;
 
-/** @param line without its end */
+/** @param line without its line break */
 export function parseTegrastats(line: string): Parsed<TegraSample> {
   let rest = line.trim();
   const take = (pattern: RegExp): RegExpExecArray | null => {
@@ -123,7 +123,7 @@ export function parseTegrastats(line: string): Parsed<TegraSample> {
     const before = rest;
     if (takeKnown()) {
       endPassed();
-      // not of the memory's and the GPU's figures: `0%` may have been `0%@114`
+      // but not of the figures of memory and GPU: `0%` may have been `0%@114`
       const isFigure = /^(?:EMC|GR3D)\S* [^\]]*$/.test(before);
       ends ||= temperatures.length + power.length > 0 && !isFigure && /(?:[%)\]]|off)$/.test(before);
       continue;
@@ -162,7 +162,7 @@ function coresOf(text: string): { readonly cpus: TegraSample['cpus']; readonly u
   return { cpus, unknown };
 }
 
-/** A recorded log. A last line without its end may be cut off at a field's end, where nobody can see it: refused. */
+/** Parses a recorded log. A last line without a line break is refused: it may have been cut at the end of a field, unnoticeably. */
 export function parseTegrastatsLog(text: string): readonly Parsed<TegraSample>[] {
   const lines = text.split('\n');
   const last = lines.pop()!;

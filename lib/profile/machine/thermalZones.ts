@@ -1,11 +1,11 @@
-/** Temperatures, and the temperature from which the kernel slows the machine down. */
+/** Temperatures, and the temperatures at which the kernel slows the machine down. */
 
 import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
 
 const root = '/sys/class/thermal';
 
-/** `cpu-thermal` -> `cpu`, as tegrastats calls it. */
+/** `cpu-thermal` -> `cpu`, the name that tegrastats uses. */
 const zoneName = (type: string): string => type.replace(/[-_]thermal$/i, '').toLowerCase();
 
 function zones(probe: MachineProbe): { readonly dir: string; readonly name: string }[] {
@@ -16,7 +16,7 @@ function zones(probe: MachineProbe): { readonly dir: string; readonly name: stri
   });
 }
 
-/** Degrees Celsius by zone. The zone of a part that is switched off cannot be read, and is left out. */
+/** Degrees Celsius by zone. The zone of a part that is switched off cannot be read and is left out. */
 export function readTemperatures(probe: MachineProbe): Reading[] {
   return zones(probe).flatMap(({ dir, name }) => {
     const value = readNumber(probe, `${dir}/temp`);
@@ -24,7 +24,7 @@ export function readTemperatures(probe: MachineProbe): Reading[] {
   });
 }
 
-/** By zone, the lowest trip at which something is slowed (`passive`, `hot`) or switched off (`critical`); fans do not count. */
+/** By zone: the lowest trip point that slows something (`passive`, `hot`) or switches it off (`critical`); fans do not count. */
 export function readTemperatureLimits(probe: MachineProbe): Reading[] {
   return zones(probe).flatMap(({ dir, name }) => {
     const limits = probe.list(dir).flatMap((file) => {
@@ -32,7 +32,7 @@ export function readTemperatureLimits(probe: MachineProbe): Reading[] {
       if (trip === undefined) return [];
       const kind = readWord(probe, `${dir}/${file}`);
       const value = readNumber(probe, `${dir}/${trip}_temp`);
-      // an unset trip reads as 0 or below
+      // an unset trip point reads as 0 or below
       return value !== null && value > 0 && ['passive', 'hot', 'critical'].includes(kind ?? '')
         ? [value]
         : [];

@@ -1,4 +1,4 @@
-/** When each subject of a run had the machine for itself. */
+/** When each subject of a run had the machine to itself. */
 
 import type { ChunkRecord } from '../types.ts';
 
@@ -10,14 +10,14 @@ export interface Turn {
 }
 
 /**
- * A subject that runs alone all the time is cut into stretches of this length: a sensor that fails once then costs one of
- * them. Long enough for the slowest sensor, a mean over a second.
+ * If only one subject runs, its run is cut into stretches of this length, so that a sensor failing once costs only one of them.
+ * Long enough for the slowest sensor, which averages over a second.
  */
 const aloneMs = 6000;
 
 /**
- * Where several take turns, each round is one: between two turns of the same subject there may be chunks that were not
- * counted. One subject alone has the stretches of its run.
+ * With several subjects, each round is a turn: chunks that were not counted may lie between two turns of a subject. A single
+ * subject has the stretches of its run.
  */
 export function turnsOf(subjects: readonly (readonly ChunkRecord[])[]): readonly (readonly Turn[])[] {
   return subjects.map((chunks) => {
@@ -36,7 +36,7 @@ export function turnsOf(subjects: readonly (readonly ChunkRecord[])[]): readonly
       }
     }
     const [before, rest] = turns.slice(-2);
-    // a short rest at the end belongs to the stretch before it
+    // a short remainder at the end belongs to the stretch before it
     if (subjects.length === 1 && before && rest && rest.toMs - rest.fromMs < aloneMs) {
       turns.splice(-2, 2, { ...before, toMs: rest.toMs, chunks: before.chunks + rest.chunks });
     }

@@ -1,10 +1,10 @@
-/** What to know about the machine before believing a number: what was seen, its effect, and how to change it. */
+/** Warnings about the machine: what was seen, how it affects the numbers, and how to change it. */
 
 import type { MachineState, Reading, Warning } from '../types.ts';
 import { UnreadText } from './parsed.ts';
 import { rangesOf, throttlingOf } from './seenInRun.ts';
 
-/** Above these a figure is no longer the program's own. */
+/** Beyond these limits a figure no longer shows the program alone. */
 const limits = {
   /** Percent of all cores. */
   othersPercent: 5,
@@ -41,7 +41,7 @@ const rules: Readonly<Record<string, Rule>> = {
     const moved = rangesOf(machine, 'clock').filter(
       (range) => isMain(range) && range.min > 0 && range.max > range.min * limits.clockMove,
     );
-    // a desktop does not tell whether its clocks are held, but shows it when they are not
+    // a desktop does not report whether its clocks are held, but shows it if they moved
     if (clocksLocked === null && moved.length === 0) return null;
     const shown = (clocksLocked === false ? free : moved)
       .map(({ name, min, max }) => `${name} ${Math.round(min)}..${Math.round(max)} MHz`)
@@ -138,7 +138,7 @@ function growth(
   return first === undefined || last === undefined ? null : last - first;
 }
 
-/** In the order of `rules`, the machine's own first. */
+/** In the order of `rules`, those about the machine itself first. */
 export function machineWarnings(machine: MachineState): Warning[] {
   return Object.entries(rules).flatMap(([code, rule]) => {
     const text = rule(machine);
@@ -146,7 +146,7 @@ export function machineWarnings(machine: MachineState): Warning[] {
   });
 }
 
-/** What differs between the machines of two reports: their figures then compare machines, not programs. */
+/** Differences between the machines of two reports: their figures then compare machines, not programs. */
 export function machineDifferences(machine: MachineState, baseline: MachineState): Warning[] {
   const compared: readonly (readonly [
     code: string,
@@ -170,7 +170,7 @@ export function machineDifferences(machine: MachineState, baseline: MachineState
   });
 }
 
-/** Held or not, and how high they may go: what decides the speed. */
+/** Whether the clocks are held, and how high they may go: this determines the speed. */
 function clocksOf({ clocksLocked, clockRanges = [] }: MachineState): string | null {
   if (clocksLocked === null && clockRanges.length === 0) return null;
   const tops = clockRanges

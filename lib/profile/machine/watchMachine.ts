@@ -7,11 +7,11 @@ import { readMachine } from './readMachine.ts';
 import { sampleMachine } from './sampleMachine.ts';
 import { machineWarnings } from './warnings.ts';
 
-/** The machine's sensors while something runs. */
+/** Watches the machine's sensors while something runs. */
 export interface MachineWatch extends AsyncDisposable {
   /**
-   * Once, when the run is over.
-   * @param chunks computed during the run, of all subjects together
+   * Call this once, when the run is over.
+   * @param chunks computed during the run by all subjects together
    * @param times the origin of the samples' times; default: the first sample
    */
   finish(
@@ -21,13 +21,13 @@ export interface MachineWatch extends AsyncDisposable {
 }
 
 export interface WatchMachineOptions {
-  /** Between samples; default 100, as often as the fastest GPU updates its power reading. */
+  /** Milliseconds between samples; default 100, as often as the fastest GPU updates its power reading. */
   readonly intervalMs?: number;
-  /** For tests: another machine to look at before and after; the samples are of this one. */
+  /** For tests: another machine to read before and after; the samples are always of this one. */
   readonly probe?: MachineProbe;
 }
 
-/** Resolves when the first sample is taken. Disposing without `finish` only ends the sampling. */
+/** Resolves when the first sample has been taken. Disposing without `finish` just ends the sampling. */
 export async function watchMachine({
   intervalMs = 100,
   probe = machineProbe,

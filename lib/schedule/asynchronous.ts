@@ -1,6 +1,6 @@
 /**
- * Asynchronous: the next chunk is asked for while this one is executed. When it comes, the rows that were executed since
- * its observation are dropped, counted and not estimated, and it replaces the plan.
+ * Asynchronous: the next chunk is requested while this one is executed. When it arrives, it replaces the plan, without the rows
+ * that were executed since its observation; these are counted, not estimated.
  */
 
 import { checkOptions, expected } from '../support/options.ts';
@@ -10,12 +10,12 @@ import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
 /** Options of the asynchronous scheduler; all may be left out. */
 export interface AsynchronousOptions extends ScheduleOptions {
-  /** Asks when this share of the chunk, or less, is left; 0..1, default 0.5. 1 asks all the time. */
+  /** Requests the next chunk when this share of the current one, or less, is left; 0..1, default 0.5. 1: all the time. */
   readonly threshold?: number;
 }
 
 /**
- * A scheduler that asks for the next chunk while the last one is executed, and takes it over as soon as it is there.
+ * A scheduler that requests the next chunk while the last one is executed, and uses it as soon as it arrives.
  *
  * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
  */

@@ -1,6 +1,6 @@
 /**
- * Time for schedulers and loops: monotonic milliseconds, and a call at a time. Injected everywhere, so that the same code
- * runs on a robot and in virtual time. The wall clock is never read: it jumps.
+ * Time for schedulers and loops: monotonic milliseconds, and calls at a given time. It is injected everywhere, so that the same
+ * code runs on a robot and in virtual time. The wall clock is never used, since it jumps.
  */
 
 import { expected } from '../support/options.ts';
@@ -10,8 +10,8 @@ export interface Clock {
   /** Milliseconds, monotonic; only differences mean something. */
   now(): number;
   /**
-   * Calls back once at `time`, never before it, at the earliest on the next turn of the event loop.
-   * @returns cancels; harmless after the call
+   * Calls back once at `time`, never earlier, and at the earliest on the next turn of the event loop.
+   * @returns a function that cancels the call; harmless after it
    */
   at(time: number, callback: () => void): () => void;
 }
@@ -20,11 +20,11 @@ export interface Clock {
 const longestDelay = 2 ** 31 - 1;
 
 /**
- * The process's monotonic clock. Node's timers count whole milliseconds and may fire up to one early or late, so the
- * timer is set to end before the deadline, and the event loop turns idly (other callbacks run) for the rest.
+ * The process's monotonic clock. Node's timers count whole milliseconds and may fire up to one early or late; so the timer is set
+ * to end before the deadline, and the event loop spins (other callbacks run) for the rest.
  *
- * @param spinMs how long before the deadline the timer ends: the price of precision is a core that is busy for about this
- *   long at every call. 0: a plain timer, late by about a millisecond, no busy waiting
+ * @param spinMs how long before the deadline the timer ends. Precision costs a core that is busy for about this long at every
+ *   call. 0: a plain timer, about a millisecond late, without busy waiting
  */
 export function monotonicClock(spinMs = 0): Clock {
   const now = (): number => performance.now();
@@ -52,13 +52,13 @@ export function monotonicClock(spinMs = 0): Clock {
   };
 }
 
-/** @throws OPTION_INVALID it is not a clock */
+/** @throws OPTION_INVALID if it is not a clock */
 export function checkClock(clock: Clock): void {
   const isClock = typeof clock?.now === 'function' && typeof clock.at === 'function';
   if (!isClock) throw expected('OPTION_INVALID', 'a clock with now() and at(time, callback)', 'clock', clock);
 }
 
-/** @throws OPTION_INVALID the clock returns no time */
+/** @throws OPTION_INVALID if the clock does not return a time */
 export function readClock(clock: Clock): number {
   const now = clock.now();
   if (Number.isFinite(now)) return now;
@@ -69,8 +69,8 @@ const double = new Float64Array(1);
 const bits = new BigInt64Array(double.buffer);
 
 /**
- * The smallest number above `time`. Instants that share one reading of a coarse clock are ordered in this way: a small number
- * added to a large one would vanish.
+ * The smallest number above `time`. It orders instants with the same reading of a coarse clock; adding a small number to a large
+ * one could have no effect.
  */
 export function instantAfter(time: number): number {
   if (!Number.isFinite(time)) return time;

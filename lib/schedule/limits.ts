@@ -1,6 +1,6 @@
 /**
- * The last thing between a prediction and the robot: every value stays inside its range, its workspace, its largest step,
- * velocity and acceleration, or nothing is sent.
+ * The last step between a prediction and the robot: every value stays within its range, workspace, largest step, velocity and
+ * acceleration, or nothing is sent.
  */
 
 import type { Observation } from '../types.ts';
@@ -27,7 +27,7 @@ type Refusal = Extract<
   'notFinite' | 'outOfRange' | 'infeasible' | 'positionUnknown' | 'readingImpossible' | 'outsideWorkspace'
 >;
 
-/** `values`: [A] that may be sent, and which dimensions were changed. Else why nothing may be sent. */
+/** `values`: [A] that may be sent, and which dimensions were changed. Otherwise why nothing may be sent. */
 export type Limited =
   | { readonly values: Float64Array; readonly changed: readonly string[] }
   | { readonly refused: Refusal; readonly dimension: string };
@@ -35,16 +35,16 @@ export type Limited =
 export class Limiter {
   readonly rules: readonly LimitRule[];
   readonly #executed: ExecutedRows;
-  /** [A] The action that was sent last; null before the first one of an episode. */
+  /** [A] The action sent last; null before the first one of an episode. */
   #last: Float64Array | null = null;
-  /** [A] The change that it made. */
+  /** [A] How far that action moved each dimension. */
   #lastStep: Float64Array;
-  /** [A] Where the robot was when the action was limited; 0 where it is not needed. */
+  /** [A] Where the robot was when the action was limited; 0 if that is not needed. */
   #from: Float64Array;
 
   /**
-   * @param period of the loop, ms: steps are per tick, velocities per second
-   * @throws OPTION_INVALID, OPTION_UNKNOWN a limit is malformed, or names a dimension that cannot have it
+   * @param period of the loop in ms: steps are per tick, velocities per second
+   * @throws OPTION_INVALID, OPTION_UNKNOWN if a limit is malformed, or names a dimension that cannot have it
    */
   constructor(space: ActionSpace, options: LimitOptions, period: number) {
     this.rules = limitRules(space, options, period / 1000);
@@ -53,7 +53,7 @@ export class Limiter {
     this.#from = new Float64Array(space.dimensions.length);
   }
 
-  /** [A] Where the last `apply` took the robot to be: deltas in state units, else in units of the action; 0 where it is not needed. */
+  /** [A] Where the last `apply` assumed the robot to be: deltas in state units, others in units of the action; 0 if not needed. */
   get positions(): Float64Array {
     return this.#from;
   }
@@ -83,7 +83,7 @@ export class Limiter {
     return { values: out, changed };
   }
 
-  /** The last result of `apply` was sent. */
+  /** Reports that the last result of `apply` was sent. */
   executed(values: Float64Array, at: number): void {
     this.#lastStep = values.map((value, d) => {
       const { dimension, circle } = this.rules[d]!;
@@ -95,18 +95,18 @@ export class Limiter {
     this.#executed.add(values, at);
   }
 
-  /** The robot stands still. */
+  /** Reports that the robot holds still. */
   held(): void {
     this.#lastStep = new Float64Array(this.rules.length);
   }
 
-  /** The robot's position must be read again: a new episode, or somebody has moved it. */
+  /** The robot's position must be read again: a new episode begins, or somebody has moved it. */
   reset(): void {
     this.#last = null;
     this.held();
   }
 
-  /** The clock went back to `now`: everything sent so far counts as sent before it. */
+  /** The clock went back to `now`: everything sent so far counts as sent before that. */
   settle(now: number): void {
     this.#executed.settle(now);
   }
@@ -125,7 +125,7 @@ export class Limiter {
     if (dimension.kind === 'delta') {
       const count = this.#executed.countBefore(observedAt);
       if (count === null) return 'positionUnknown';
-      // farther outside than the workspace is wide, the robot is not there on purpose
+      // if it is farther outside than the workspace is wide, the robot is not there on purpose
       if (!isWithin(measured, workspace, workspace[1] - workspace[0])) return 'outsideWorkspace';
       return measured + scale * this.#executed.movedSince(count)[d]!;
     }
@@ -150,14 +150,14 @@ function limitOne(rule: LimitRule, value: number, position: number, lastStep: nu
     const [low, high] = rule.workspace;
     const a = (low - position) / scale;
     const b = (high - position) / scale;
-    // outside of the workspace it may only move back
+    // outside the workspace it may only move back
     const room: Bounds = [Math.min(0, a, b), Math.max(0, a, b)];
     const [lowest, highest] = stepBounds({ room, step, change, lastStep });
     const both: Bounds = [Math.max(lowest, bounds[0]), Math.min(highest, bounds[1])];
     return both[0] > both[1] ? null : clamp(value, both);
   }
   if (!rule.needsPosition) return clamp(value, bounds);
-  // beyond what the policy ever saw it may only move back
+  // beyond the training data it may only move back
   const wide: Bounds = [Math.min(bounds[0], position), Math.max(bounds[1], position)];
   const room: Bounds = [wide[0] - position, wide[1] - position];
   const steps = stepBounds({ room, step, change, lastStep });

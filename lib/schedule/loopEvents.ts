@@ -9,13 +9,13 @@ export interface TimedObservation {
   readonly at: number;
 }
 
-/** Why a tick held instead of executing. */
+/** Why a tick held instead of executing an action. */
 export type HoldReason =
   /** Nothing is planned: the policy has not answered yet. */
   | 'idle'
-  /** The same, and there is no observation young enough to ask about. */
+  /** Nothing is planned, and no observation is recent enough to ask about. */
   | 'observationLate'
-  /** The scheduler proposed what the loop must not let through; a defect of the scheduler. */
+  /** The scheduler proposed an action that the loop must not send, which is a bug in the scheduler. */
   | 'stale'
   | 'otherEpoch'
   | 'notFinite'
@@ -23,15 +23,15 @@ export type HoldReason =
   | 'outOfRange'
   /** No value satisfies all limits. */
   | 'infeasible'
-  /** Limits need to know where the robot is, and the observation does not say. */
+  /** Limits need to know where the robot is, and the observation does not contain it. */
   | 'positionUnknown'
-  /** The joint state is impossible for this space: not finite, far outside of its range, or a jump that no joint can make. */
+  /** The joint state is impossible in this space: not finite, far out of range, or a jump that no joint can make. */
   | 'readingImpossible'
-  /** Motion would begin outside of the workspace, or far from all that the policy ever saw; bring the robot back by hand. */
+  /** Motion would start outside the workspace, or far from everything in the training data; bring the robot back by hand. */
   | 'outsideWorkspace'
-  /** The clock shows an earlier time than before. */
+  /** The clock went back. */
   | 'clockBack'
-  /** The loop ends. */
+  /** The loop is ending. */
   | 'stopped';
 
 export const holdReasons: readonly HoldReason[] = [
@@ -49,40 +49,40 @@ export const holdReasons: readonly HoldReason[] = [
   'stopped',
 ];
 
-/** What goes to the robot. */
+/** What is sent to the robot. */
 export interface SentAction {
   /** [A] in the dataset's units. */
   readonly values: Float64Array;
-  /** null: an action of the policy; else the reason for repeating the last position and moving by zero. */
+  /** null: an action of the policy; else why the last position is repeated, with zero motion. */
   readonly held: HoldReason | null;
   readonly at: number;
   readonly instruction: string;
   readonly epoch: number;
-  /** When the oldest observation was taken that the action rests on; null when held. */
+  /** When the oldest observation behind the action was taken; null if held. */
   readonly observedAt: number | null;
-  /** The same of the newest. */
+  /** When the newest was taken; null if held. */
   readonly newestObservedAt: number | null;
 }
 
-/** What a loop did, counted. */
+/** Counts of what a loop did. */
 export interface LoopCounters {
   ticks: number;
   executed: number;
   /** Ticks that held, by reason. */
   held: Record<HoldReason, number>;
-  /** Of these, ticks at which nothing was sent, since nothing had been sent before. */
+  /** How many of these sent nothing, because nothing had been sent before. */
   silent: number;
-  /** Executed actions that a limit changed. */
+  /** Executed actions that were changed by a limit. */
   limited: number;
-  /** Deadlines that passed while the process did something else; they are skipped, not made up for. */
+  /** Deadlines that passed while the process was busy; they are skipped, not caught up. */
   missedTicks: number;
-  /** Observations that could not be read, came from the future, or had an impossible joint state. */
+  /** Observations that could not be read, were from the future, or had an impossible joint state. */
   refusedObservations: number;
   /** Milliseconds from a tick's deadline to its start. */
   lateness: { mean: number; max: number };
 }
 
-/** What happens in a loop. */
+/** What a loop reports. */
 export type LoopEvent =
   | {
       readonly type: 'hold';
@@ -93,9 +93,9 @@ export type LoopEvent =
   | { readonly type: 'limited'; readonly at: number; readonly dimensions: readonly string[] }
   | { readonly type: 'missed'; readonly at: number; readonly ticks: number }
   | { readonly type: 'observation'; readonly at: number; readonly error: unknown }
-  /** The clock went back by this many milliseconds. Plans are dropped, ticks go on from now. */
+  /** The clock went back by this many milliseconds. Plans are dropped, and ticks continue from now. */
   | { readonly type: 'clock'; readonly at: number; readonly back: number }
-  /** The loop has ended and its last HOLD is not known to have reached the robot. */
+  /** The loop has ended, and its last HOLD may not have reached the robot. */
   | { readonly type: 'holdLost'; readonly at: number; readonly error: unknown }
   | { readonly type: 'reset'; readonly at: number }
   | { readonly type: 'instruction'; readonly at: number; readonly instruction: string };

@@ -10,31 +10,31 @@ export interface ControlLoopOptions {
   readonly scheduler: ActionScheduler;
   /** Ticks per second. */
   readonly rate: number;
-  /** Milliseconds; an action must rest on observations no older than this when it leaves. */
+  /** Milliseconds; when an action is sent, the observations behind it must not be older than this. */
   readonly maxAge: number;
   readonly instruction: string;
   readonly unnormKey?: string;
   /**
-   * The newest observation there is, at once; null when there is none. Throwing, or any other answer, means that there is none
-   * to trust.
+   * Returns the newest observation at once, or null if there is none. If it throws or returns anything else, there is none that can
+   * be trusted.
    */
   readonly observe: () => TimedObservation | null;
   /**
-   * Sends to the robot. When it throws, or answers with a promise that rejects, the loop ends with that error; other answers
-   * mean nothing. Ticks do not wait for a promise, the end does.
+   * Sends an action to the robot. If it throws or returns a promise that rejects, the loop ends with that error; other return
+   * values are ignored. Ticks do not wait for the promise, but the end of the loop does.
    */
   readonly act: (action: SentAction) => unknown;
   readonly limits?: LimitOptions;
   /**
-   * false: a tick without an action sends nothing. Default true: it repeats the last position and moves by zero. The end is
-   * a HOLD in any case.
+   * false: a tick without an action sends nothing. Default true: it repeats the last position, with zero motion. The loop
+   * ends with a HOLD in either case.
    */
   readonly hold?: boolean;
-  /** Default: the process's monotonic clock, busy for the last 1.5 ms before each tick. */
+  /** Default: the process's monotonic clock, which spins for the last 1.5 ms before each tick. */
   readonly clock?: Clock;
-  /** Aborting ends the loop in order, as `stop` does. */
+  /** Aborting it ends the loop properly, as `stop` does. */
   readonly signal?: AbortSignal;
-  /** Called synchronously, in the middle of a tick: it must return quickly. What it throws does not end the loop. */
+  /** Called synchronously during a tick, so it must return quickly. What it throws does not end the loop. */
   readonly onEvent?: (event: LoopEvent) => void;
 }
 
@@ -53,7 +53,7 @@ const optionNames = [
   'onEvent',
 ] as const satisfies readonly (keyof ControlLoopOptions)[];
 
-/** Ticks per second; a slower loop would control nothing. */
+/** Lowest rate in ticks per second; a slower loop would control nothing. */
 const slowest = 0.001;
 
 /** @throws OPTION_INVALID, OPTION_UNKNOWN, INSTRUCTION_INVALID */

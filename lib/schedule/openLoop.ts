@@ -1,4 +1,4 @@
-/** Open loop: execute a chunk, or its first rows, then look again; the reference's way (LIBERO 8 rows, ALOHA 25). */
+/** Open loop: execute a chunk, or its first rows, then observe again; as the reference does (LIBERO 8 rows, ALOHA 25). */
 
 import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
@@ -12,7 +12,7 @@ export interface OpenLoopOptions extends ScheduleOptions {
 }
 
 /**
- * Rows leave exactly as predicted. The robot waits while the policy computes.
+ * Rows are sent exactly as predicted. The robot waits while the policy computes.
  * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
  */
 export function openLoop(policy: Policy, options: OpenLoopOptions = {}): ActionScheduler {

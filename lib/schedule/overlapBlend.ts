@@ -1,5 +1,5 @@
 /**
- * Overlap blend: asynchronous, but where the old plan still has rows, its tail and the new chunk's head are mixed, so that
+ * Overlap blend: asynchronous, but where the old plan still has rows, they are mixed with the first rows of the new chunk, so that
  * the robot does not jump at the seam.
  */
 
@@ -26,9 +26,9 @@ export type BlendRule =
 /** How rows of two chunks that overlap are mixed. */
 export interface OverlapBlendOptions extends ScheduleOptions {
   readonly rule: BlendRule;
-  /** Asks when this share of the chunk, or less, is left; default 0.5. */
+  /** Requests the next chunk when this share of the current one, or less, is left; default 0.5. */
   readonly threshold?: number;
-  /** Rows at the head of the overlap that stay as planned, e.g. because the robot's controller has them already; default 0. */
+  /** Rows at the beginning of the overlap that stay as planned, e.g. because the controller already has them; default 0. */
   readonly frozen?: number;
 }
 
@@ -83,8 +83,8 @@ export function overlapBlend(policy: Policy, options: OverlapBlendOptions): Acti
 }
 
 /**
- * The old plan may itself be a blend: shares of the older chunks shrink by what each newer one takes. A chunk that has left
- * (its observation is too old) leaves its share to those that remain.
+ * The old plan may itself be a blend: each newer chunk reduces the shares of the older ones by what it takes. The share of a chunk
+ * that is dropped (its observation is too old) goes to the remaining ones.
  */
 function blend(current: readonly PlacedChunk[], shareOf: (placed: PlacedChunk) => number): Share[] {
   let shares: Share[] = [];

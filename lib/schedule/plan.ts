@@ -1,4 +1,4 @@
-/** The chunks that still have something to say, placed on the count of executed actions. */
+/** The chunks that still have rows to contribute, aligned with the count of executed actions. */
 
 import type { ActionChunk } from '../types.ts';
 import type { ExecutedRows } from './executedRows.ts';
@@ -8,11 +8,11 @@ export interface PlacedChunk {
   readonly observedAt: number;
   /** Row r is executed action `first + r`. */
   readonly first: number;
-  /** One past the last executed action that it speaks for. */
+  /** One past the last executed action that it has a row for. */
   readonly end: number;
-  /** Actions executed when it came. */
+  /** Number of actions executed when it arrived. */
   readonly start: number;
-  /** Rows, from `start`, that an older plan spoke for when it came. */
+  /** Number of rows, from `start`, that an older plan also had when it arrived. */
   readonly overlap: number;
 }
 
@@ -20,7 +20,7 @@ export class Plan {
   readonly executed: ExecutedRows;
   /** Oldest observation first. */
   #chunks: PlacedChunk[] = [];
-  /** Sums of a chunk's rows before `until`, carried on from tick to tick: a long chunk is not added up anew each time. */
+  /** Running sums of a chunk's rows before `until`, so that a long chunk is not summed anew at each tick. */
   readonly #targets = new WeakMap<PlacedChunk, { readonly sums: Float64Array; until: number }>();
 
   constructor(executed: ExecutedRows) {
@@ -41,7 +41,7 @@ export class Plan {
     return this.#chunks.filter(({ first, end }) => first <= now && now < end);
   }
 
-  /** Rows left of the newest chunk, over its length. */
+  /** Share of the newest chunk's rows that are left. */
   get remaining(): number {
     const newest = this.newest;
     if (newest === undefined) return 0;
@@ -50,7 +50,7 @@ export class Plan {
 
   /**
    * @param first executed action of row 0
-   * @param rows rows of it to be used at most, counted from the first that is still ahead
+   * @param rows most rows of it to use, counted from the first that is still ahead
    */
   add(chunk: ActionChunk, observedAt: number, first: number, rows = Number.POSITIVE_INFINITY): void {
     const start = Math.max(this.executed.total, first);
@@ -74,7 +74,7 @@ export class Plan {
     return chunk.actions.subarray(row * width, (row + 1) * width);
   }
 
-  /** From where the robot has been sent to, to where the chunk would have it after the action of now, [A]; deltas only. */
+  /** Deltas only, [A]: from where the robot has been sent to, to where the chunk would have it after the current action. */
   anchored(placed: PlacedChunk): Float64Array {
     const now = this.executed.total;
     const moved = this.executed.movedSince(placed.first);

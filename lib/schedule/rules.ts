@@ -1,10 +1,10 @@
-/** What one mode decides; everything else (asking, counting, epochs, ages) is the same for all. */
+/** What is specific to one mode; everything else (requests, counting, epochs, ages) is the same for all. */
 
 import type { Observation } from '../types.ts';
 import type { ActionSpace } from './actionSpace.ts';
 import type { PlacedChunk, Plan } from './plan.ts';
 
-/** A chunk's share in the action of now. */
+/** A chunk's share in the current action. */
 export interface Share {
   readonly placed: PlacedChunk;
   /** > 0; all shares of one action sum to 1. */
@@ -13,23 +13,23 @@ export interface Share {
 
 export interface Rules {
   readonly mode: string;
-  /** Rows of a chunk to be executed at most; absent: all. */
+  /** Most rows of a chunk to execute; absent: all. */
   readonly rows?: number;
-  /** Only the newest chunk counts, and replaces what was there. */
+  /** Whether the newest chunk replaces all others. */
   readonly replaces: boolean;
-  /** Rows leave exactly as predicted, grippers too. */
+  /** Whether rows are sent exactly as predicted, including grippers. */
   readonly verbatim?: boolean;
-  /** Deltas are re-anchored, since chunks of several poses are mixed. */
+  /** Whether deltas are re-anchored, since chunks from several poses are mixed. */
   readonly anchors?: boolean;
-  /** Whether to ask for a prediction, when none is under way. */
+  /** Whether to request a prediction now; called when none is running. */
   wants(plan: Plan): boolean;
   /**
-   * The chunks that make the action of now.
+   * Which chunks make up the current action.
    * @param current chunks with a row for this tick, oldest observation first, at least one
    */
   shares(current: readonly PlacedChunk[], plan: Plan): Share[];
   /**
-   * Changes what is asked: the observation as it will be when `ahead` more of the planned actions have been executed.
+   * Changes the observation that the policy is given to that expected after `ahead` more of the planned actions.
    * @throws STATE_INVALID
    */
   ahead?(

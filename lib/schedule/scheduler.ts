@@ -5,55 +5,55 @@ import type { ActionChunk, Observation, Policy } from '../types.ts';
 import type { ActionSpace } from './actionSpace.ts';
 import type { Clock } from './clock.ts';
 
-/** One tick. All times are of one monotonic clock, in milliseconds. */
+/** One tick. All times are in milliseconds of one monotonic clock. */
 export interface Tick {
-  /** The newest observation; null when there is none. */
+  /** The newest observation; null if there is none. */
   readonly observation: Observation | null;
   /** When it was taken. */
   readonly observedAt: number;
   readonly now: number;
   readonly instruction: string;
   readonly unnormKey?: string;
-  /** Observations before this time must no longer move the robot (`now - maxAge`). */
+  /** Observations older than this must no longer move the robot (`now - maxAge`). */
   readonly oldest: number;
 }
 
-/** What a scheduler wants to be executed now. */
+/** The action that a scheduler wants executed now. */
 export interface ScheduledAction {
   /** [A] in the dataset's units, before limits. */
   readonly values: Float64Array;
-  /** When the oldest observation was taken that this action rests on. */
+  /** When the oldest observation behind this action was taken. */
   readonly observedAt: number;
-  /** The same of the newest. */
+  /** When the newest was taken. */
   readonly newestObservedAt: number;
   readonly epoch: number;
   readonly instruction: string;
-  /** The newest chunk it rests on, and the row of it. */
+  /** The newest chunk behind it, and the row of that chunk. */
   readonly chunk: ActionChunk;
   readonly row: number;
 }
 
-/** What a scheduler did, counted. */
+/** Counts of what a scheduler did. */
 export interface ScheduleCounters {
-  /** Predictions asked for. */
+  /** Predictions requested. */
   requests: number;
-  /** Chunks taken over. */
+  /** Chunks accepted. */
   chunks: number;
   /** Predictions that failed. */
   failures: number;
-  /** Predictions given up because their observation had become too old. */
+  /** Predictions abandoned because their observation had become too old. */
   abandoned: number;
-  /** Predictions and chunks thrown away by a reset or a change of instruction. */
+  /** Predictions and chunks discarded by a reset or a change of instruction. */
   superseded: number;
-  /** Chunks that were not finite or not of the policy's shape. */
+  /** Chunks refused because they were not finite or did not have the policy's shape. */
   refusedChunks: number;
-  /** Chunks of which no row was left when they came. */
+  /** Chunks of which no row was left when they arrived. */
   lateChunks: number;
-  /** Rows dropped from the head of chunks: executed since their observation. */
+  /** Rows dropped from the beginning of chunks, because their ticks had been executed since the observation. */
   droppedRows: number;
 }
 
-/** Milliseconds from asking to answer. The first of a scheduler is kept apart: it warms up. */
+/** Milliseconds from request to answer. The first one of a scheduler is kept apart, since it includes warm-up. */
 export interface LatencyCounters {
   first: number | null;
   count: number;
@@ -61,7 +61,7 @@ export interface LatencyCounters {
   max: number;
 }
 
-/** What happens in a scheduler. */
+/** What a scheduler reports. */
 export type ScheduleEvent =
   | { readonly type: 'request'; readonly at: number; readonly observedAt: number; readonly epoch: number }
   | { readonly type: 'chunk'; readonly at: number; readonly latency: number; readonly dropped: number }
@@ -73,30 +73,30 @@ export type ScheduleEvent =
 
 /** Options of every scheduler. */
 export interface ScheduleOptions {
-  /** What the action's dimensions mean; default: the preset of the policy's platform. */
+  /** What the action's dimensions mean; default: the preset for the policy's platform. */
   readonly space?: ActionSpace;
   /** Default: the process's monotonic clock. */
   readonly clock?: Clock;
-  /** Called synchronously, in the middle of scheduling: it must return quickly. */
+  /** Called synchronously while scheduling, so it must return quickly. */
   readonly onEvent?: (event: ScheduleEvent) => void;
 }
 
 /**
- * A policy whose chunks are one row long. `predict` waits for the current row; a loop calls `tick`, which never waits, and
- * then `executed` with what it has sent. One or the other, not both. `close` closes the wrapped policy.
+ * A policy whose chunks are one row long. Either call `predict`, which waits for the current row, or, as a loop does, `tick`, which
+ * never waits, followed by `executed` with what was sent; not both. `close` also closes the wrapped policy.
  */
 export interface ActionScheduler extends Policy {
-  /** Name of the rule, e.g. `asynchronous`. */
+  /** Name of the mode, e.g. `asynchronous`. */
   readonly mode: string;
   readonly space: ActionSpace;
   /** Counts resets and changes of instruction. Nothing predicted in an earlier epoch is ever proposed. */
   readonly epoch: number;
   readonly counters: Readonly<ScheduleCounters>;
   readonly latency: Readonly<LatencyCounters>;
-  /** The current action, or null: hold. Asks for predictions as needed; asking again without `executed` gives the same row. */
+  /** The current action; null: hold. Requests predictions as needed; calling again without `executed` returns the same row. */
   tick(tick: Tick): ScheduledAction | null;
-  /** The action was sent at `at`, with these values (limits applied). Holding is not executing. */
+  /** Reports that the action was sent at `at` with these values (limits applied). Holding is not executing. */
   executed(values: ArrayLike<number>, at: number): void;
-  /** Forgets everything planned and under way: a new episode. */
+  /** Forgets all plans and running predictions: a new episode begins. */
   reset(): void;
 }

@@ -1,22 +1,22 @@
-/** Passes actions to the robot's `act`, which may answer with nothing, anything, a promise or a thenable. */
+/** Passes actions to the robot's `act`, which may return nothing, anything, a promise or a thenable. */
 
 import type { SentAction } from './loopEvents.ts';
 
 export class Sender {
   readonly #act: (action: SentAction) => unknown;
   readonly #failed: (cause: unknown, action: SentAction) => void;
-  /** Sent, and not yet settled. */
+  /** Number of actions sent but not yet settled. */
   #open = 0;
   #sending = 0;
   #wake: () => void = () => {};
 
-  /** @param failed told when `act` throws or its promise rejects */
+  /** @param failed called if `act` throws or its promise rejects */
   constructor(act: (action: SentAction) => unknown, failed: (cause: unknown, action: SentAction) => void) {
     this.#act = act;
     this.#failed = failed;
   }
 
-  /** In the middle of `act`: what it sends itself is still to come. */
+  /** Whether `act` is running, so that what it sends is still to come. */
   get isSending(): boolean {
     return this.#sending > 0;
   }
@@ -45,7 +45,7 @@ export class Sender {
       .then(
         () => this.#open--,
         (cause: unknown) => {
-          // before it is told: a HOLD that follows is sent on its own
+          // before `failed` is called: a HOLD that it causes counts separately
           this.#open--;
           this.#failed(cause, action);
         },
@@ -55,7 +55,7 @@ export class Sender {
       });
   }
 
-  /** Whether all that was sent has settled within `ms` of real time: a virtual clock stands still while somebody waits. */
+  /** Whether everything sent has settled within `ms` of real time: a virtual clock would stand still during the wait. */
   async settled(ms: number): Promise<boolean> {
     if (this.#open === 0) return true;
     let timer: NodeJS.Timeout | undefined;

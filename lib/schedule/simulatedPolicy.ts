@@ -1,6 +1,6 @@
 /**
- * A policy without a model: it answers after a drawn or recorded latency, with rows that a function makes. It takes
- * the place of a GPU, in real or in virtual time.
+ * A policy without a model: it answers after a random or recorded latency, with rows computed by a function. It stands in for a
+ * GPU, in real or in virtual time.
  */
 
 import { whenAborted } from '../support/abort.ts';
@@ -11,29 +11,29 @@ import type { ActionChunk, Observation, Policy, PredictOptions, StageTensor } fr
 import { type Clock, monotonicClock } from './clock.ts';
 import type { Latency } from './latency.ts';
 
-/** One call as the row function sees it. */
+/** One call, as seen by the row function. */
 export interface SimulatedCall {
   readonly observation: Observation;
   readonly instruction: string;
-  /** Calls before this one. */
+  /** Number of earlier calls. */
   readonly index: number;
   readonly random: Random;
 }
 
-/** What the simulated policy sees and how late it answers. */
+/** What the simulated policy returns, and how late. */
 export interface SimulatedPolicyOptions {
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
   /** Rows C of a chunk. */
   readonly chunk: number;
   readonly latency: Latency;
-  /** [C, A] row-major, made when the call arrives; default: zeros. */
+  /** [C, A] row-major, computed when the call arrives; default: zeros. */
   readonly rows?: (call: SimulatedCall) => Float64Array;
-  /** Share of calls that fail; they reject with RUNTIME_FAILED after their latency. Default 0. */
+  /** Share of calls that fail: they reject with RUNTIME_FAILED after their latency. Default 0. */
   readonly failing?: number;
-  /** Share of calls that are never answered, as on a network; abort them. Default 0. */
+  /** Share of calls that are never answered, as on a lossy network; abort them. Default 0. */
   readonly lost?: number;
-  /** Default 1. */
+  /** Seed of the random numbers; default 1. */
   readonly seed?: number;
   /** Default: the process's monotonic clock. */
   readonly clock?: Clock;
@@ -89,7 +89,7 @@ class SimulatedPolicy implements Policy {
   readonly #clock: Clock;
   readonly #random: Random;
   #calls = 0;
-  /** Calls run one after the other, as on one device. An aborted one that has begun is computed to its end, and its result dropped. */
+  /** Calls run one after the other, as on one device. An aborted call that is running continues, and its result is dropped. */
   readonly #waiting: Job[] = [];
   #busy = false;
   #closed = false;
@@ -119,7 +119,7 @@ class SimulatedPolicy implements Policy {
       signal?.throwIfAborted();
       const { chunk, failing = 0, lost = 0, rows, latency } = this.#options;
       const shape = [chunk, this.dimensions.length] as const;
-      // drawn when the call arrives, so that a seed always gives the same run
+      // drawn when the call arrives, so that the same seed always gives the same run
       const isLost = this.#random.chance(lost);
       const fails = this.#random.chance(failing);
       const ms = latency.draw(this.#random);

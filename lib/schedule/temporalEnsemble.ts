@@ -1,6 +1,6 @@
 /**
- * Temporal ensembling (ACT, arXiv 2304.13705): ask every tick; everything that was predicted for this tick is averaged. With a
- * policy slower than a tick it asks as often as the policy answers.
+ * Temporal ensembling (ACT, arXiv 2304.13705): requests at every tick and averages everything predicted for the current tick. If
+ * the policy is slower than a tick, it requests as often as the policy answers.
  */
 
 import { checkOptions, expected } from '../support/options.ts';
@@ -10,7 +10,7 @@ import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 
 /** How fast old predictions lose weight. */
 export interface TemporalEnsembleOptions extends ScheduleOptions {
-  /** m of the weights exp(-m i), i = 0 for the oldest prediction; larger gives old predictions more. Default 0.01. */
+  /** m in the weights exp(-m i), where i = 0 is the oldest prediction; larger values favour old predictions. Default 0.01. */
   readonly m?: number;
 }
 
@@ -18,14 +18,14 @@ export interface TemporalEnsembleOptions extends ScheduleOptions {
 const steepest = 1000;
 
 /**
- * A row counts because it was predicted, not because it holds a value: rows of zeros are rows.
+ * A row counts because it was predicted, whatever its values: rows of zeros count too.
  * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
  */
 export function temporalEnsemble(policy: Policy, options: TemporalEnsembleOptions = {}): ActionScheduler {
   checkOptions(options, [...scheduleOptionNames, 'm'], 'temporalEnsemble');
   const { m: given = 0.01 } = options;
   if (!Number.isFinite(given)) throw expected('OPTION_INVALID', 'a number', 'm', given);
-  // beyond this one prediction has all the weight, and larger exponents would overflow
+  // beyond this a single prediction has all the weight, and larger exponents would overflow
   const m = Math.max(-steepest, Math.min(steepest, given));
   return new ScheduledPolicy(
     policy,
@@ -35,7 +35,7 @@ export function temporalEnsemble(policy: Policy, options: TemporalEnsembleOption
       anchors: true,
       wants: () => true,
       shares: (current) => {
-        // relative to the largest, so that no m overflows
+        // relative to the largest weight, so that no m overflows
         const largest = Math.max(0, -m * (current.length - 1));
         const weights = current.map((_, i) => Math.exp(-m * i - largest));
         const total = weights.reduce((sum, weight) => sum + weight, 0);

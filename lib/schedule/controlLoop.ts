@@ -1,8 +1,8 @@
 /**
- * The loop at the robot's rate: look, take the action of now, check it, send it; or hold. Nothing in a tick waits.
+ * The loop at the robot's rate: observe, take the current action, check it and send it; or hold. Nothing in a tick waits.
  *
- * No action leaves unless it is finite, inside its limits, from an observation not older than `maxAge`, and of the current
- * episode and instruction. The scheduler must ensure that itself; the loop checks it again. Whatever ends it, the last
+ * No action is sent unless it is finite, inside its limits, from an observation not older than `maxAge`, and of the current
+ * episode and instruction. The scheduler must ensure that itself; the loop checks it again. However the loop ends, the last
  * thing sent is a HOLD (docs/safety.md).
  */
 
@@ -32,7 +32,7 @@ export type { ControlLoopOptions } from './loopOptions.ts';
 /** How long the end waits for `act` to confirm the last HOLD, in milliseconds of real time. */
 const lastHoldMs = 500;
 
-/** How often the clock is checked, ms: otherwise one that went back would be noticed at its next deadline, perhaps hours later. */
+/** How often the clock is checked, ms: else one that went back might be noticed hours later, at its next deadline. */
 const watchMs = 250;
 
 /** Schedulers whose rows a loop is sending. */
@@ -63,9 +63,9 @@ export class ControlLoop implements AsyncDisposable {
     lateness: { mean: 0, max: 0 },
   };
   /**
-   * Settles when the loop has ended and the last HOLD was taken by `act`, or half a second later. Rejects with what ended the
-   * loop if it did not end in order: the error of `act`, CLOSED of the scheduler; else with what `act` made of the last HOLD:
-   * its error, or HOLD_UNCONFIRMED when it has not settled in that time.
+   * Settles when the loop has ended and `act` has taken the last HOLD, or half a second later. If the loop did not end properly, it
+   * rejects with the cause: the error of `act`, or the scheduler's CLOSED. Otherwise, if the last HOLD failed, it rejects with the
+   * error of `act`, or with HOLD_UNCONFIRMED if `act` has not settled in that time.
    */
   readonly done: Promise<void>;
   readonly #options: ControlLoopOptions;
@@ -79,7 +79,7 @@ export class ControlLoop implements AsyncDisposable {
   #start: number;
   /** The newest reading of the clock. */
   #now: number;
-  /** The instant of the last reset: what was seen up to it says nothing about where the robot is. */
+  /** The time of the last reset: observations up to it say nothing about where the robot is. */
   #resetAt = Number.NEGATIVE_INFINITY;
   /** Tick k is due at start + k * period: errors of single ticks do not add up. */
   #next = 0;
@@ -90,7 +90,7 @@ export class ControlLoop implements AsyncDisposable {
   #stopListening: () => void = () => {};
   #watch: NodeJS.Timeout | undefined;
   #isFinishing = false;
-  /** Why the loop ends, and what became of the last HOLD, where that is an error. */
+  /** Why the loop ends, and what happened to the last HOLD, if that is an error. */
   #failure: { readonly cause: unknown } | null = null;
   #holdLost: { readonly cause: unknown } | null = null;
   readonly #settle: { resolve: () => void; reject: (cause: unknown) => void };
@@ -116,7 +116,7 @@ export class ControlLoop implements AsyncDisposable {
       settle = { resolve, reject };
     });
     this.#settle = settle;
-    // whoever does not look at `done` is told by `stop`
+    // if nobody awaits `done`, `stop` reports the error
     this.done.catch(() => {});
     this.#stopListening = whenAborted(options.signal, () => this.#end(null));
     if (!this.#running) return;
@@ -136,7 +136,7 @@ export class ControlLoop implements AsyncDisposable {
     return this.#instruction;
   }
 
-  /** From the next tick on, nothing predicted for another instruction leaves. The robot holds until a chunk has come. */
+  /** From the next tick on, nothing predicted for another instruction is sent. The robot holds until a new chunk arrives. */
   setInstruction(instruction: string): void {
     if (typeof instruction !== 'string' || instruction === '') {
       throw expected('INSTRUCTION_INVALID', 'a sentence', 'instruction', instruction);
@@ -147,7 +147,7 @@ export class ControlLoop implements AsyncDisposable {
     this.#tell({ type: 'instruction', at: this.#clock.now(), instruction });
   }
 
-  /** A new episode: nothing predicted, sent or seen before counts any more. */
+  /** Starts a new episode: whatever was predicted, sent or observed before no longer counts. */
   reset(): void {
     this.#checkRunning();
     this.#options.scheduler.reset();
@@ -164,7 +164,7 @@ export class ControlLoop implements AsyncDisposable {
     await this.done;
   }
 
-  /** As `stop`: what is opened in this package is closed by that name. */
+  /** Same as `stop`: everything opened by this package is closed by this name. */
   close(): Promise<void> {
     return this.stop();
   }
@@ -178,7 +178,7 @@ export class ControlLoop implements AsyncDisposable {
     throw new SemanticVlaError('CLOSED', 'This control loop has ended. Start another with startControlLoop.');
   }
 
-  /** What ended it first is what is told. */
+  /** The first cause of the end is the one that is reported. */
   #end(failure: { readonly cause: unknown } | null): void {
     this.#failure ??= failure;
     if (!this.#running) return;
@@ -186,7 +186,7 @@ export class ControlLoop implements AsyncDisposable {
     this.#cancel();
     clearInterval(this.#watch);
     this.#stopListening();
-    // an `act` that ends the loop has yet to send what it was called with: the HOLD comes after that
+    // an `act` that ends the loop has yet to send its own action: the HOLD comes after that
     if (!this.#sender.isSending) this.#finish();
   }
 
@@ -194,7 +194,7 @@ export class ControlLoop implements AsyncDisposable {
     if (this.#isFinishing) return;
     this.#isFinishing = true;
     const before = this.#sender.open;
-    // what is sent last may be repeated by the robot for as long as it hears nothing else
+    // the robot may repeat what it received last for as long as it hears nothing else
     try {
       if (this.#last !== null) this.#hold('stopped', null, this.#now);
     } catch (cause) {
@@ -204,7 +204,7 @@ export class ControlLoop implements AsyncDisposable {
     else void this.#confirm(before > 0).then(() => this.#settled());
   }
 
-  /** @param overtaken actions sent earlier were still on their way: they may have arrived after the HOLD, so it is repeated */
+  /** @param overtaken whether earlier actions were still on their way: they may have arrived after the HOLD, so it is repeated */
   async #confirm(overtaken: boolean): Promise<void> {
     let isTaken = await this.#sender.settled(lastHoldMs);
     if (isTaken && overtaken && this.#last !== null) {
@@ -230,7 +230,7 @@ export class ControlLoop implements AsyncDisposable {
   #loseHold(cause: unknown): void {
     this.#holdLost ??= { cause };
     this.#tell({ type: 'holdLost', at: this.#now, error: cause });
-    // `done` tells of another error, and nobody listens
+    // `done` reports another error, and there is no listener
     if (this.#failure === null || this.#options.onEvent !== undefined) return;
     process.emitWarning(
       'A control loop ended with an error, and its last HOLD was lost as well: stop the robot.',
@@ -260,7 +260,7 @@ export class ControlLoop implements AsyncDisposable {
     this.#cancel = typeof cancel === 'function' ? (cancel as () => void) : () => {};
   }
 
-  /** @returns whether it went back; then this tick is a HOLD, and nothing that was seen or planned before counts */
+  /** @returns whether the clock went back; if so, this tick is a HOLD, and nothing observed or planned before counts */
   #isBack(now: number): boolean {
     const back = this.#now - now;
     this.#now = now;
@@ -305,11 +305,11 @@ export class ControlLoop implements AsyncDisposable {
     }
     const seen = this.#observe();
     if (!this.#running) return;
-    // read after observing: an observation taken this very moment is not from the future
+    // read after observing, so that an observation taken at this moment is not from the future
     const now = readClock(this.#clock);
     if (this.#isBack(now)) return;
     const usable = seen !== null && this.#isPast(seen, now) ? seen : null;
-    // the robot may have been put elsewhere since
+    // the robot may have been moved since
     const place = usable !== null && usable.at > this.#resetAt ? usable : null;
     const verdict = place === null ? 'good' : this.#readings.check(place.observation, place.at);
     if (verdict === 'moved') this.#limiter.reset();
@@ -363,7 +363,7 @@ export class ControlLoop implements AsyncDisposable {
     this.#tell({ type: 'observation', at: this.#clock.now(), error });
   }
 
-  /** Why a proposed action must not leave, whatever its values are; null: it may. */
+  /** Why a proposed action must not be sent, whatever its values; null: it may. */
   #leak(action: ScheduledAction, now: number): HoldReason | null {
     const { scheduler, maxAge } = this.#options;
     if (!(now - action.observedAt <= maxAge)) return 'stale';
@@ -393,7 +393,7 @@ export class ControlLoop implements AsyncDisposable {
       return;
     }
     this.counters.executed++;
-    // counted before it is sent: a send that fails half way may have moved the robot
+    // counted before it is sent: a send that fails halfway may have moved the robot
     this.#limiter.executed(values, now);
     this.#readings.executed(values);
     scheduler.executed(values.slice(), now);

@@ -1,12 +1,12 @@
 /**
- * The actions that were sent to the robot, in order. Every chunk is placed on this count: row r of a chunk belongs to executed action
+ * The actions sent to the robot, in order. Every chunk is aligned with this count: row r of a chunk belongs to executed action
  * `first + r`, where `first` is how many had been executed when its observation was taken. So the rows to drop are counted,
  * never estimated from a latency.
  */
 
 import type { ActionSpace } from './actionSpace.ts';
 
-/** Actions remembered at least: more than any chunk and any latency in ticks that still allows control. */
+/** Least number of actions remembered: more than any chunk, and than any latency in ticks that still allows control. */
 export const rowsKept = 4096;
 
 export class ExecutedRows {
@@ -31,7 +31,7 @@ export class ExecutedRows {
     return this.#total;
   }
 
-  /** @param values [A] as they were sent, limits applied */
+  /** @param values [A] as sent, with limits applied */
   add(values: ArrayLike<number>, at: number): void {
     this.settle(at);
     const previous = this.#sums.at(-1) ?? this.#before;
@@ -46,19 +46,19 @@ export class ExecutedRows {
     this.#forgotten += rowsKept;
   }
 
-  /** The clock shows `now`: what was executed at a later time, before it went back, was executed by now. */
+  /** The clock went back to `now`: what was executed at a later time counts as executed by now. */
   settle(now: number): void {
     for (let i = this.#times.length - 1; i >= 0 && this.#times[i]! > now; i--) this.#times[i] = now;
   }
 
-  /** Sums that have overflowed are useless: nothing is planned from them. */
+  /** Sums that have overflowed are useless: nothing may be planned from them. */
   restart(): void {
     if ((this.#sums.at(-1) ?? this.#before).every(Number.isFinite)) return;
     for (const sum of this.#sums) sum.fill(0);
     this.#before = this.#before.map(() => 0);
   }
 
-  /** Actions executed before `time` (one at the same instant came after the observation); null: too long ago to know. */
+  /** Actions executed before `time` (an action at the same instant came after the observation); null: too long ago to know. */
   countBefore(time: number): number | null {
     let low = 0;
     let high = this.#times.length;
@@ -75,7 +75,7 @@ export class ExecutedRows {
     return this.#total > count ? this.#last : null;
   }
 
-  /** Sum of the deltas executed since the first `count` actions, [A]; zero in dimensions that are no deltas. */
+  /** Sum of the deltas executed since the first `count` actions, [A]; zero in dimensions that are not deltas. */
   movedSince(count: number): Float64Array {
     const now = this.#sums.at(-1) ?? this.#before;
     const then = count <= this.#forgotten ? this.#before : this.#sums[count - this.#forgotten - 1]!;

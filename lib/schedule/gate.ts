@@ -1,7 +1,7 @@
 /**
- * The last check. Whatever was computed before, it sees exactly the numbers that are about to be sent, the last HOLD included:
- * as many as the robot has dimensions, each finite, inside its range, and inside its workspace. It changes nothing; what fails
- * is held.
+ * The last check. It sees exactly the numbers about to be sent, the last HOLD included, whatever was computed before: there
+ * must be as many as the robot has dimensions, each finite, inside its range, and inside its workspace. It changes nothing; what
+ * fails is held.
  */
 
 import { isWithin, type LimitRule } from './limitRules.ts';
@@ -21,8 +21,8 @@ export class Gate {
 
   /**
    * @param values [A] about to be sent
-   * @param positions [A] where the robot is, in state units; read for deltas with a workspace only
-   * @returns why they must not; null: they may
+   * @param positions [A] where the robot is, in state units; used only for deltas with a workspace
+   * @returns why the values must not be sent; null: they may
    */
   refuses(values: ArrayLike<number>, positions: ArrayLike<number>): Refused | null {
     if (values.length !== this.#rules.length)
@@ -38,7 +38,7 @@ export class Gate {
   }
 }
 
-/** A delta ends in the workspace, or no farther out than the robot is; standing still is always allowed. */
+/** A delta must end in the workspace, or no farther out than the robot is now; standing still is always allowed. */
 function staysInside(value: number, position: number, rule: LimitRule): boolean {
   const { dimension, workspace, needsPosition } = rule;
   if (dimension.kind !== 'delta' || !needsPosition || value === 0) return true;

@@ -1,11 +1,11 @@
 /**
- * Several predictions for one tick -> one action. Pure. By kind: positions are averaged, angles the short way round the
- * circle, deltas after re-anchoring, grippers are decided.
+ * Combines several predictions for one tick into one action. Pure. By kind: positions are averaged, angles the short way round the
+ * circle, deltas after re-anchoring; for grippers one state is chosen.
  */
 
 import { type ActionDimension, type ActionSpace, periodOf, wrapped } from './actionSpace.ts';
 
-/** What one chunk says about this tick. */
+/** What one chunk predicts for this tick. */
 export interface Contribution {
   /** [A] the chunk's row as predicted. */
   readonly row: ArrayLike<number>;
@@ -21,7 +21,7 @@ export interface Contribution {
 
 /**
  * @param contributions oldest observation first, at least one
- * @param last [A] the action executed before, null at the start: what a gripper's hysteresis compares with
+ * @param last [A] the previously executed action, with which a gripper's hysteresis compares; null at the start
  * @returns [A]
  */
 export function mix(
@@ -80,7 +80,7 @@ export function decideGripper(
   return isHigh ? high : low;
 }
 
-/** A turn may leave the range that the robot writes its angles in (-pi..pi, 0..2 pi): the same place within it. */
+/** Averaging may leave the range in which the robot writes its angles (-pi..pi, 0..2 pi): returns the same place within it. */
 function intoRange(angle: number, range: readonly [number, number] | undefined, period: number): number {
   if (range === undefined || (angle >= range[0] && angle <= range[1])) return angle;
   const middle = (range[0] + range[1]) / 2;

@@ -1,7 +1,7 @@
 /**
- * Whether what the joints say can be. A reading that no robot of this space can give - not finite, outside of the range by
- * more than a sensor is off, a jump that no joint can make - is an error of a cable or an encoder: nothing is asked, nothing
- * moves, and it is forgotten when a good one comes.
+ * Whether a joint reading is possible. One that no robot of this space can produce (not finite, farther out of range than sensor
+ * errors explain, or a jump that no joint can make) is an error of a cable or an encoder: nothing is predicted from it, nothing
+ * moves, and it is forgotten when a good reading arrives.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -9,7 +9,7 @@ import type { Observation } from '../types.ts';
 import { wrapped } from './actionSpace.ts';
 import { type LimitRule, placeOf, readingSlack } from './limitRules.ts';
 
-/** `moved`: the robot is elsewhere, as several readings in a row have said by now. */
+/** `moved`: the robot is elsewhere, as several readings in a row have confirmed. */
 export type Verdict =
   | 'good'
   | 'moved'
@@ -20,30 +20,30 @@ interface Reading {
   readonly state: ArrayLike<number>;
 }
 
-/** How many times as fast as its limits a joint may be read to move: pushed by hand, or swinging on. */
+/** How many times faster than its limits a joint may appear to move: pushed by hand, or still swinging. */
 const pushed = 4;
 
-/** So many new readings in a row that agree about a new place are believed: no glitch lasts so long. */
+/** This many new readings in a row that agree on a new place are believed: no glitch lasts that long. */
 const believed = 3;
 
 export class Readings {
   readonly #rules: readonly LimitRule[];
   readonly #period: number;
   #good: Reading | null = null;
-  /** The newest reading that is too far from the good one, and how many before it say the same. */
+  /** The newest reading that is too far from the last good one, and how many before it agree with it. */
   #other: Reading | null = null;
   #agreeing = 0;
-  /** [A] The largest deltas of this episode: what nothing bounds moves no faster than it was told to. */
+  /** [A] The largest deltas of this episode: a joint without limits moves no faster than it was told to. */
   readonly #told: Float64Array;
 
-  /** @param period of the loop, ms */
+  /** @param period of the loop in ms */
   constructor(rules: readonly LimitRule[], period: number) {
     this.#rules = rules;
     this.#period = period;
     this.#told = new Float64Array(rules.length);
   }
 
-  /** @param values [A] as they left */
+  /** @param values [A] as sent */
   executed(values: ArrayLike<number>): void {
     for (let d = 0; d < this.#told.length; d++) {
       if (this.#rules[d]!.dimension.kind === 'delta')
@@ -59,7 +59,7 @@ export class Readings {
     this.#agreeing = 0;
   }
 
-  /** @param at when it was taken; the same time again is the same reading again */
+  /** @param at when it was taken; the same time again means the same reading again */
   check({ state }: Observation, at: number): Verdict {
     if (state === undefined || state === null) return 'good';
     const broken = this.#brokenIn(state);
@@ -131,7 +131,7 @@ export class Readings {
   }
 }
 
-/** In units of the action, by the limits that need to know where the robot is; infinite where nothing says how fast it can be. */
+/** In units of the action, by the limits that need to know where the robot is; infinite if nothing limits its speed. */
 function farthestInTick({ dimension, step, needsPosition }: LimitRule, told: number): number {
   const { kind, range } = dimension;
   if (!needsPosition || kind !== 'delta') return needsPosition ? step : Number.POSITIVE_INFINITY;

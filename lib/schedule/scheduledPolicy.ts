@@ -1,4 +1,4 @@
-/** What all modes share: asks the policy, counts rows, and drops everything at the end of an epoch. */
+/** What all modes share: requests to the policy, counting of rows, and dropping everything at the end of an epoch. */
 
 import { orAborted } from '../support/abort.ts';
 import { checkedChunk } from '../support/checkedChunk.ts';
@@ -21,7 +21,7 @@ import type {
   Tick,
 } from './scheduler.ts';
 
-/** A prediction under way. At most one: answers to older questions are worth less than the newest observation. */
+/** The running prediction. There is at most one, since answers to older observations are worth less than the newest observation. */
 interface Request {
   readonly observedAt: number;
   /** Executed action that its row 0 is for. */
@@ -62,30 +62,30 @@ export class ScheduledPolicy implements ActionScheduler {
   readonly #rules: Rules;
   readonly #clock: Clock;
   readonly #onEvent: (event: ScheduleEvent) => void;
-  /** Only deltas count from where a chunk was placed. */
+  /** Only for deltas does it matter where a chunk was placed. */
   readonly #anchors: boolean;
   readonly #executed: ExecutedRows;
   readonly #plan: Plan;
   #epoch = 0;
-  /** The instant of the last reset: observations up to it show another episode. */
+  /** The time of the last reset: observations up to it belong to another episode. */
   #resetAt = Number.NEGATIVE_INFINITY;
-  /** The newest time that a tick has shown. */
+  /** The latest time that a tick has had. */
   #now = Number.NEGATIVE_INFINITY;
   #task: { readonly instruction: string; readonly unnormKey: string | undefined } | null = null;
   #request: Request | null = null;
   /**
-   * An observation is asked about once, unless its answer did not come: null then. An older one is never asked about, so that
-   * its chunk cannot take over from a newer one.
+   * The observation that was asked about last; null if its answer did not come, so that it may be asked about again. An older
+   * observation is never asked about, so that its chunk cannot replace a newer one.
    */
   #asked: { readonly observation: Observation | null; readonly observedAt: number } | null = null;
   #last: Float64Array | null = null;
   #closed = false;
   #queue: Promise<unknown> = Promise.resolve();
   #stamp = Number.NEGATIVE_INFINITY;
-  /** What went wrong with the answer that the last tick took. */
+  /** What was wrong with the answer that the last tick took. */
   #fault: unknown = null;
 
-  /** @throws OPTION_INVALID, OPTION_REQUIRED the action space, the clock or the listener */
+  /** @throws OPTION_INVALID, OPTION_REQUIRED about the action space, the clock or the listener */
   constructor(policy: Policy, rulesFor: RulesFor, options: ScheduleOptions) {
     this.space = resolveActionSpace(policy, options.space);
     this.#policy = policy;
@@ -114,7 +114,7 @@ export class ScheduledPolicy implements ActionScheduler {
     this.#checkOpen();
     const isBack = tick.now < this.#now;
     this.#now = tick.now;
-    // all that is planned and under way counts from times that are still to come
+    // everything planned or running is stamped with times that are still to come
     if (isBack) this.#restart(tick.now);
     return this.#advance(tick);
   }
@@ -135,11 +135,11 @@ export class ScheduledPolicy implements ActionScheduler {
     }
     this.#plan.keep(({ observedAt, end }) => observedAt >= oldest && end > this.#executed.total);
     const current = this.#plan.current();
-    // Rows of the future wait for rows that will not come any more: holding does not count as executing.
+    // Rows for later ticks would never be reached: holding does not count as executing.
     if (current.length === 0) this.#plan.clear();
     const epoch = this.#epoch;
     this.#ask(tick);
-    // a listener may have reset
+    // a listener may have reset it
     return current.length === 0 || this.#epoch !== epoch ? null : this.#propose(current, instruction);
   }
 
@@ -156,16 +156,16 @@ export class ScheduledPolicy implements ActionScheduler {
     this.#last = null;
   }
 
-  /** Nothing counts any more but what is observed after `now`. */
+  /** From now on only observations taken after `now` count. */
   #restart(now: number): void {
-    // whether one of this very instant was taken before or after, nobody can tell
+    // nobody can tell whether an observation of exactly this time was taken before or after
     this.#resetAt = now;
     this.#executed.settle(now);
     this.#executed.restart();
     this.#newEpoch(now);
   }
 
-  /** One row; waits for it. Calls run one after the other, and what is returned counts as executed. */
+  /** Waits for one row. Calls run one after the other, and what is returned counts as executed. */
   predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const next = this.#queue.then(() => this.#predictNow(observation, options));
     this.#queue = next.catch(() => {});
@@ -203,12 +203,12 @@ export class ScheduledPolicy implements ActionScheduler {
     this.#onEvent({ type: 'epoch', at, epoch: this.#epoch });
   }
 
-  /** No answer came about the newest observation: it, or one as new, may be asked about again. */
+  /** The newest observation was not answered: it, or one as recent, may be asked about again. */
   #askAgain(): void {
     if (this.#asked !== null) this.#asked = { observation: null, observedAt: this.#asked.observedAt };
   }
 
-  /** Forgets the prediction under way; whatever it answers reaches nobody. */
+  /** Forgets the running prediction, whose answer is then ignored. */
   #drop(): void {
     const request = this.#request;
     this.#request = null;
@@ -241,7 +241,7 @@ export class ScheduledPolicy implements ActionScheduler {
         signal: controller.signal,
         ...(unnormKey === undefined ? {} : { unnormKey }),
       };
-      // also a value that is no promise: the check of chunks says what is wrong with it
+      // the value may not even be a promise: the check of chunks will say what is wrong with it
       prediction = Promise.resolve(this.#policy.predict(question.observation, options));
     } catch (error) {
       prediction = Promise.reject(error);
@@ -270,7 +270,7 @@ export class ScheduledPolicy implements ActionScheduler {
     this.#onEvent({ type: 'request', at: now, observedAt, epoch: this.#epoch });
   }
 
-  /** Puts an answer that has come into the plan. */
+  /** Puts an answer that has arrived into the plan. */
   #takeAnswer(now: number): void {
     this.#fault = null;
     const request = this.#request;
@@ -348,7 +348,7 @@ export class ScheduledPolicy implements ActionScheduler {
   async #predictNow(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const { instruction, unnormKey, signal } = options;
     const start = this.#clock.now();
-    // an observation given later is later, also at one reading of the clock
+    // an observation given later counts as later, even if the clock reads the same
     this.#stamp = Math.max(start, instantAfter(Math.max(this.#stamp, this.#resetAt)));
     const observedAt = this.#stamp;
     try {
@@ -381,7 +381,7 @@ function superseded(): SemanticVlaError {
   return new SemanticVlaError('SUPERSEDED', 'A newer observation or task replaced this one.');
 }
 
-/** Rows are finite; what was mixed of them may have overflowed. */
+/** Rows are finite, but mixing them may have overflowed. */
 function checkFinite(values: Float64Array, dimensions: readonly string[]): void {
   const d = values.findIndex((value) => !Number.isFinite(value));
   if (d < 0) return;
@@ -392,7 +392,7 @@ function checkFinite(values: Float64Array, dimensions: readonly string[]): void 
   );
 }
 
-/** `normalized` is the newest chunk's row: where several are mixed, no head has given the mixture. */
+/** `normalized` is the newest chunk's row: where several are mixed, no head has produced the mixture. */
 function oneRow({ values, chunk, row }: ScheduledAction, total: number): ActionChunk {
   const width = values.length;
   return {

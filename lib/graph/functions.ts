@@ -101,7 +101,7 @@ export const textGuidedPooling = define(
     const scores = b.op('ReduceMean', ['similarity', axes], { keepdims: 0 }, 'scores');
     ascendingTopK(b, scores, 'topk', 'indices');
     const byText = b.op('Transpose', ['similarity'], { perm: [0, 2, 1] }, 'by_text');
-    // only the kept rows are softened: a softmax over patches does not look at other text tokens
+    // only the kept rows go through the softmax: a softmax over patches does not depend on other text tokens
     const rows = gatherRows(b, byText, 'indices', 'rows');
     const temperature = b.op(
       'Constant',

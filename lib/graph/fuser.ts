@@ -26,7 +26,7 @@ export function fuse(ctx: GraphContext, dinov2: Pruned, siglip: Pruned): Value {
         ? mixture(ctx, dinov2, siglip, kept)
         : concatenated(ctx, dinov2, siglip, kept);
     const shaped = g.op('Reshape', [fused, g.ints([options.images, kept, d])], {}, 'fused');
-    // OpenVLA-OFT's reference has one tensor for all images instead: policyGraph.ts publishes it
+    // OpenVLA-OFT's reference has one tensor for all images instead, which policyGraph.ts publishes
     if (config.family === 'semanticvla') ctx.stage('fused_tokens', shaped, [options.images, kept, d]);
     parts.push(shaped);
     const all = parts.length === 1 ? shaped : g.op('Concat', parts, { axis: 1 }, 'tokens');

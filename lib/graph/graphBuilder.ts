@@ -139,7 +139,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** The same without conversion: for Gather, where only the gathered rows are then cast. */
+  /** The same without conversion, for Gather: only the gathered rows are then cast. */
   rawWeight(tensor: string, dims?: readonly number[]): Value {
     const view = this.#view(tensor);
     if (this.bindsWeights) return this.#bind(tensor, dims ?? view.shape, [view]);
@@ -256,8 +256,8 @@ export class GraphBuilder {
       name: this.#options.name,
       doc: this.#options.doc,
       opset,
-      // ONNX Runtime walks back from the outputs and takes the input with the highest node number first. With the Casts in
-      // front each runs right before its use; behind their users' other inputs, all weights would be widened at the start.
+      // ONNX Runtime walks back from the outputs and takes the input with the highest node number first. With the Casts in front,
+      // each runs right before its use; if they came after other inputs of their users, all weights would be widened at the start.
       nodes: [...this.#casts, ...this.#nodes],
       initializers: this.#initializers,
       inputs: this.#inputs,
@@ -279,7 +279,7 @@ export class GraphBuilder {
     return view;
   }
 
-  /** Vectors become [1, n]: a bound one of rank 1 would cost a copy kernel. */
+  /** Vectors become [1, n]: binding one of rank 1 would cost a copy kernel. */
   #bind(name: string, shape: readonly number[], parts: readonly TensorView[]): Value {
     const dims = shape.length === 1 ? [1, ...shape] : shape;
     const bound =

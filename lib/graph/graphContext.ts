@@ -5,7 +5,7 @@ import type { GraphBuilder, Value } from './graphBuilder.ts';
 import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
 import type { TokenCounts } from './tokenCounts.ts';
 
-/** Sizes that the checkpoint does not hold (../policy/platform.ts) and choices of the runtime. */
+/** Sizes that are not in the checkpoint (../policy/platform.ts), and choices of the runtime. */
 export interface GraphOptions {
   /** Number of camera images I. */
   readonly images: number;
@@ -15,13 +15,13 @@ export interface GraphOptions {
   readonly actionDim: number;
   readonly proprio: boolean;
   /**
-   * true: every row of every block is computed and every named intermediate is an output. false: rows that nothing
-   * reads are not computed (exact savings).
+   * true: every row of every block is computed and every named intermediate is an output. false: rows that nothing reads are
+   * not computed; the result is exactly the same.
    */
   readonly stages: boolean;
   /**
-   * true: weights that share an input are joined inside the graph (one GEMM for q, k, v; one for gate and up). Pays
-   * where the runtime folds the join at load; costs a copy of the weights where it does not.
+   * true: weights that share an input are joined inside the graph (one GEMM for q, k, v; one for gate and up). This helps if the
+   * runtime folds the join at load; otherwise it costs a copy of the weights.
    */
   readonly mergeWeights: boolean;
   /** Type of activations and weights; default float32. */
@@ -31,7 +31,7 @@ export interface GraphOptions {
    * (`OnnxModel.bindings`), so the model belongs to the architecture alone; `mergeWeights` then costs nothing.
    */
   readonly weights?: 'initializers' | 'inputs';
-  /** Whose peculiarities the graph is spelled for; default `onnxruntime`. */
+  /** The runtime whose peculiarities the graph is written for; default `onnxruntime`. */
   readonly runtime?: 'onnxruntime' | 'tensorrt';
 }
 
@@ -43,7 +43,7 @@ export interface GraphContext {
   readonly config: PolicyConfig;
   readonly options: GraphOptions;
   readonly tokens: TokenCounts;
-  /** Publishes an intermediate under its reference name when `options.stages`; else does nothing. */
+  /** Publishes an intermediate under its reference name if `options.stages`; otherwise does nothing. */
   readonly stage: (
     name: string,
     value: Value,

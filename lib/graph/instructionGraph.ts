@@ -55,7 +55,7 @@ export function buildInstructionGraph(
   return g.build();
 }
 
-/** E [P + 1, D]; the BOS row and the rest (with the placeholders' zero rows before the stop row) leave separately. */
+/** E [P + 1, D]; the BOS row and the rest (with the placeholders' zero rows before the stop row) are separate outputs. */
 function promptEmbeddings(ctx: GraphContext, ids: Value): Value {
   const { g, config, tokens } = ctx;
   const d = config.llama.width;
@@ -78,7 +78,7 @@ function promptEmbeddings(ctx: GraphContext, ids: Value): Value {
   });
 }
 
-/** e_avg over the P + 1 rows, and what follows from it: FiLM and the router. */
+/** e_avg over the P + 1 rows, and what is computed from it: FiLM and the router. */
 function languageConditions(ctx: GraphContext, embeddings: Value): void {
   const { g, config } = ctx;
   const wide = g.widen(embeddings, 'embeddings_float');

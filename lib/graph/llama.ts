@@ -34,7 +34,7 @@ export function runLlama(ctx: GraphContext, embeddings: Value): Value {
   return rows;
 }
 
-/** With `trim`, queries, output projection and MLP only for the rows that the head reads. */
+/** With `trim`, queries, output projection and MLP are computed only for the rows that the head reads. */
 function layer(ctx: GraphContext, x: Value, n: number, trim: boolean): Value {
   const { g, config } = ctx;
   const { rmsNormEps } = config.llama;
@@ -82,7 +82,7 @@ function selfAttention(ctx: GraphContext, x: Value, name: string, trim: boolean)
   return linear(g, merged, `${name}.o_proj`, 'o_proj', { bias: false });
 }
 
-/** All rows of the bias, or the window's (one slice, only made in the last layer). */
+/** The bias for all rows, or for those of the window (one slice, made only in the last layer). */
 function attentionBias(ctx: GraphContext, trim: boolean): Value {
   return trim ? window(ctx, names.attentionBias, 'bias_window') : names.attentionBias;
 }
@@ -118,7 +118,7 @@ function stackedHeads(ctx: GraphContext, x: Value, name: string): Heads {
   return { q: squeeze(q!, 'q'), k: squeeze(k!, 'k'), v: squeeze(v!, 'v') };
 }
 
-/** q for some rows only, or fewer key heads than query heads. */
+/** q for only some rows, or fewer key heads than query heads. */
 function separateHeads(ctx: GraphContext, x: Value, name: string, trim: boolean): Heads {
   const { g, config } = ctx;
   const { heads, kvHeads, headDim: d } = config.llama;

@@ -59,8 +59,8 @@ export interface ValueInfo {
 }
 
 /**
- * A weight that is a graph input: whoever runs the graph puts `parts` there, one below the other (axis 0), converted to
- * `type`. Weights that share an input are joined this way, since no builder can join them.
+ * A weight that is a graph input: whoever runs the graph puts `parts` there, stacked along axis 0 and converted to `type`. Weights
+ * that share an input are joined this way, since no builder can join them.
  */
 export interface WeightBinding {
   readonly name: string;
@@ -172,9 +172,9 @@ function valueInfoProto(value: ValueInfo): object {
 }
 
 /**
- * Serializes the model. IR version 10 carries functions, bfloat16 and opset 21; older readers refuse it by number.
- * `functions: 'calls'` leaves the bodies of local functions out: only a reader that has each as a plugin takes it, and
- * none can fall back to the bodies (TensorRT before 10.7 always would).
+ * Serializes the model. IR version 10 has functions, bfloat16 and opset 21; older readers refuse it by number.
+ * `functions: 'calls'` omits the bodies of local functions: such a model can be read only where each is a plugin, and no reader
+ * can fall back to the bodies (TensorRT before 10.7 always would).
  */
 export function encodeModel(
   model: OnnxModel,

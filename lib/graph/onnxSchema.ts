@@ -1,6 +1,6 @@
 /**
- * The part of ONNX's protobuf schema that we write (field numbers from onnx.proto, IR version 10), for protobufjs'
- * reflection. No generated code, no second copy of the schema.
+ * The part of ONNX's protobuf schema that we write (field numbers from onnx.proto, IR version 10), for protobufjs' reflection. No
+ * generated code, no second copy of the schema.
  */
 
 import protobuf from 'protobufjs';

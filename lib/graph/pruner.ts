@@ -8,7 +8,7 @@ import { FloatAttribute } from './onnxModel.ts';
 import { towerTokens } from './tokenCounts.ts';
 
 export interface Pruned {
-  /** [I, K, width]: tokens that go on. */
+  /** [I, K, width]: the tokens that are kept. */
   readonly tokens: Value;
   /** [I, textTopk, width], or null without pooled tokens. */
   readonly pooled: Value | null;
@@ -62,7 +62,7 @@ export function prune(ctx: GraphContext, name: TowerName, tokens: Value): Pruned
   });
 }
 
-/** The reference's names say nothing of the tower for SigLIP; DINOv2's sampler, where there is one, is marked. */
+/** The reference's stage names do not mention the tower for SigLIP; those of a sampler on DINOv2 are marked. */
 function stageName(ctx: GraphContext, name: TowerName, stage: string): string {
   return name === 'dinov2' && ctx.config.siglip.sampler !== null ? `dinov2.${stage}` : stage;
 }

@@ -1,4 +1,4 @@
-/** How many tokens a policy's sequence has: the one place that counts them, for the graphs, the prompt's limit and `inspect`. */
+/** Counts the tokens of a policy's sequence, in one place for the graphs, the prompt's limit and `inspect`. */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 
@@ -8,7 +8,7 @@ export interface SequenceSizes {
   readonly images: number;
   /** Chunk length C. */
   readonly chunk: number;
-  /** Used as H where config.json says "as many as the action dim"; null: unknown. */
+  /** Used as H if config.json says "as many as the action dim"; null: unknown. */
   readonly actionDim: number | null;
   readonly proprio: boolean;
 }
@@ -23,7 +23,7 @@ export interface ImageTokens {
   readonly perImage: number;
 }
 
-/** Derived token counts, in letters of docs/model.md. */
+/** Derived token counts, with the letters of docs/model.md. */
 export interface TokenCounts extends ImageTokens {
   /** Vision tokens of all images plus the proprio token. */
   readonly nVis: number;
@@ -35,7 +35,7 @@ export interface TokenCounts extends ImageTokens {
   readonly besidePrompt: number;
 }
 
-/** Tokens that leave one tower before its sampler: the queries if it has some, else all patches. */
+/** Tokens that leave one tower before its sampler: the queries if it has any, else all patches. */
 export function towerTokens(vit: PolicyConfig['dinov2']): number {
   return vit.queries > 0 ? vit.queries : vit.patches;
 }
@@ -48,7 +48,7 @@ export function countImageTokens({ dinov2, siglip }: ImageConfig): ImageTokens {
   return { fused, pooled, perImage: fused + pooled };
 }
 
-/** @returns null when neither the checkpoint nor `sizes` tells H */
+/** @returns null if neither the checkpoint nor `sizes` gives H */
 export function countTokens(
   config: ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep'>,
   sizes: SequenceSizes & { readonly actionDim: number },

@@ -1,5 +1,5 @@
 /**
- * Both towers side by side with the dense exchange of the SH-Fuser (docs/model.md, "Dense exchange"), and which rows leave them:
+ * Both towers in parallel with the dense exchange of the SH-Fuser (docs/model.md, "Dense exchange"), and which rows they output:
  * the SA-Pruner's query rows, or all patches.
  */
 
@@ -15,7 +15,7 @@ import { lastRows, runBlock, runLastBlockForRows, type Tower } from './vit.ts';
 export function runTowers(ctx: GraphContext, dinov2: Tower, siglip: Tower): Record<TowerName, Value> {
   const { options, config } = ctx;
   const whole = towerSchedule(config);
-  // `stages` shows what nothing reads, too
+  // `stages` also shows what nothing reads
   const { steps, leaves } = options.stages ? whole : neededSteps(whole);
   const towers: Record<TowerName, Tower> = { dinov2, siglip };
   const out: Partial<Record<TowerName, Value>> = {};
@@ -38,13 +38,13 @@ export function runTowers(ctx: GraphContext, dinov2: Tower, siglip: Tower): Reco
   return { dinov2: out.dinov2!, siglip: out.siglip! };
 }
 
-/** Whether the last block is computed for the queries alone: nothing reads its other rows. */
+/** Whether the last block is computed only for the queries, because nothing reads its other rows. */
 function trims({ options }: GraphContext, { vit, name }: Tower, later: readonly TowerStep[]): boolean {
-  // patches are never the last rows of a tower that has queries, so only queries can be cut this way
+  // in a tower with queries the patches are never the last rows, so only queries can be cut out this way
   return !options.stages && vit.queries > 0 && later.every((step) => 'tower' in step && step.tower !== name);
 }
 
-/** The rows that are used afterwards. @param rows already cut, or null */
+/** The rows used afterwards. @param rows already cut out, or null */
 function leave(ctx: GraphContext, tower: Tower, rows: Value | null): Value {
   const { g, options } = ctx;
   const { vit, name } = tower;
@@ -55,7 +55,7 @@ function leave(ctx: GraphContext, tower: Tower, rows: Value | null): Value {
   return tokens;
 }
 
-/** The reference also computes the blocks after the one whose output it takes; only `stages` shows them. */
+/** The reference also computes the blocks after the one whose output it uses; only `stages` shows them. */
 function runRest(ctx: GraphContext, tower: Tower): void {
   const { vit, prefix } = tower;
   for (let block = vit.outputBlock + 1; block < vit.depth; block++) {
@@ -63,7 +63,7 @@ function runRest(ctx: GraphContext, tower: Tower): void {
   }
 }
 
-/** Patches follow the prefix and queries follow the patches, so both are the last rows of what a tower has. */
+/** Patches follow the prefix and queries follow the patches, so either kind is at the end of a tower that has it. */
 function lastPatchesOrQueries(ctx: GraphContext, tower: Tower, keep: number): Value {
   return ctx.g.scope(tower.name, () =>
     lastRows(ctx, tower.x, tower.rows, keep, tower.vit.width, 'output_rows'),

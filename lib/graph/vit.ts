@@ -17,14 +17,14 @@ export interface Tower {
   x: Value;
   /** Rows per image: prefix + patches + queries. */
   readonly rows: number;
-  /** How often each block ran: the reference's exchange may begin again at an earlier one. */
+  /** How often each block has run: the reference's exchange may restart at an earlier one. */
   readonly ran: Map<number, number>;
 }
 
 /**
- * Raw pixels as patches: uint8 [I, S, S, 3] -> float32 [I * patches, p * p * 3], levels 0..255, shared by the towers. The
- * pixels of a patch stay in the image's own order (row, column, channel), so that whole rows of bytes are moved. On
- * TensorRT they are brought into the weights' order instead, [I * patches, 3, p * p] (see embedBound).
+ * Cuts raw pixels into patches: uint8 [I, S, S, 3] -> float32 [I * patches, p * p * 3], levels 0..255, shared by the towers. Pixels
+ * of a patch keep the image's order (row, column, channel), so that whole rows of bytes are moved. For TensorRT they are put
+ * into the weights' order instead, [I * patches, 3, p * p] (see embedBound).
  */
 export function cutPatches(ctx: GraphContext, images: Value): Value {
   const { g, config, options } = ctx;
@@ -32,7 +32,7 @@ export function cutPatches(ctx: GraphContext, images: Value): Value {
   const grid = Math.sqrt(config.dinov2.patches);
   return g.scope('patches', () => {
     if (options.runtime === 'tensorrt') {
-      // its uint8 can do nothing but be cast
+      // TensorRT can do nothing with uint8 but cast it
       const levels = wholePatches(ctx, g.op('Cast', [images], { to: onnxType.float32 }, 'levels'), grid * p);
       const cells = g.op('Reshape', [levels, g.ints([options.images, grid, p, grid, p, 3])], {}, 'cells');
       const ordered = g.op('Transpose', [cells], { perm: [0, 1, 3, 5, 2, 4] }, 'ordered');
@@ -46,7 +46,7 @@ export function cutPatches(ctx: GraphContext, images: Value): Value {
   });
 }
 
-/** [I, S, S, 3] -> [I, side, side, 3]: where S is no multiple of the patch, the patch convolution leaves the rest out. */
+/** [I, S, S, 3] -> [I, side, side, 3]: if S is not a multiple of the patch size, the patch convolution ignores the remainder. */
 function wholePatches({ g, config }: GraphContext, images: Value, side: number): Value {
   if (side === config.imageSize) return images;
   return g.op('Slice', [images, g.ints([0, 0]), g.ints([side, side]), g.ints([1, 2])], {}, 'whole');
@@ -168,8 +168,8 @@ function embedLevels(
 }
 
 /**
- * For weights that cannot be changed inside the graph for nothing, since they are its inputs: pixels normalized in float32,
- * then rounded as the reference does, in the order of the checkpoint's kernel. One kernel before the GEMM.
+ * For weights that are graph inputs, so that changing them inside the graph would cost time: pixels are normalized in float32, then
+ * rounded as in the reference, in the order of the checkpoint's kernel. One kernel before the GEMM.
  */
 function embedBound(
   ctx: GraphContext,
@@ -357,7 +357,7 @@ function mergeHeads(ctx: GraphContext, context: Value, rows: number, vit: VitCon
   return linear(g, merged, `${prefix}.proj`, 'proj');
 }
 
-/** Stage `pixel_values`: [I, 3, S, S], the whole image, also what no patch covers. */
+/** Stage `pixel_values`: [I, 3, S, S], the whole image, including what no patch covers. */
 function publishPixels(ctx: GraphContext, name: TowerName, scale: PixelScale): void {
   const { g, config, options } = ctx;
   g.scope('stage_pixels', () => {

@@ -1,7 +1,7 @@
 /**
- * The random tensors of one layer. Weights have standard deviation gain / sqrt(fan in), so that a normalized input gives
- * outputs near one; norms are near one, biases small; LoRA moves a weight by about a tenth. So activations stay finite
- * at any depth and the policy's output depends on images, text and state, as a trained one's does.
+ * The random tensors of one layer. Weights have standard deviation gain / sqrt(fan in), so that a normalized input gives outputs
+ * near one; norms are near one, biases small; LoRA changes a weight by about a tenth. So activations stay finite at any depth,
+ * and the policy's output depends on images, text and state, as that of a trained one does.
  */
 
 import type { SynthSpec } from './presets.ts';

@@ -4,7 +4,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import type { SynthSpec } from './presets.ts';
 import { unigramPieceCount } from './sentencePieceModel.ts';
 
-/** Each is a positive integer unless said otherwise; what is absent stays as the preset has it. */
+/** Each is a positive integer unless stated otherwise; absent ones stay as in the preset. */
 export interface SynthOverrides {
   readonly llamaLayers?: number;
   readonly llamaWidth?: number;

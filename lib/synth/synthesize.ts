@@ -30,7 +30,7 @@ import { elementCount, type PlannedTensor, tensorFiller, totalBytes } from './te
 import { jsonFile, llamaTokenizerFiles, type SmallFile, siglipTokenizerFiles } from './tokenizerFiles.ts';
 import { writeTorchArchive } from './torchArchiveWriter.ts';
 
-/** Seed, sizes, and the hooks of long work. */
+/** Seed, sizes, and callbacks for long work. */
 export interface SynthOptions {
   /** 32-bit integer; the same seed and sizes give the same bytes. Default 0. */
   readonly seed?: number;

@@ -1,4 +1,4 @@
-/** One random tensor to be written: where it goes is the writer's business. */
+/** A random tensor to be written; the writer decides where it goes. */
 
 import { fillBfloat16, fillFloat32, type Normal, type NormalTables, type RandomKey } from './random.ts';
 

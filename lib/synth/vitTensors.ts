@@ -25,7 +25,7 @@ export function vitTensors(
   const patches = Math.floor(spec.imageSize / spec.patchSize) ** 2;
   const dense = (name: string, layer: Linear) =>
     wrapped === null ? linear(name, layer) : linearLora(name, layer, wrapped.lora);
-  // Towers are as deep as their sum of block outputs stays near one.
+  // Residuals are scaled with the depth, so that the sum of block outputs stays near one.
   const residual = 1 / Math.sqrt(depth);
   const out: PlannedTensor[] = [];
   if (vit.hasClsToken) out.push(normal(`${prefix}.cls_token`, [1, 1, width], 0.5));

@@ -1,4 +1,4 @@
-/** The records of a zip archive as torch writes them: stored, sizes in data descriptors, a zip64 end record always. */
+/** The records of a zip archive as torch writes them: stored, sizes in data descriptors, always a zip64 end record. */
 
 export const uint32Max = 0xffffffff;
 const alignment = 64;

@@ -145,7 +145,9 @@ export class OpenpiConnection {
     this.#socket.pause();
     this.#send(`${failure.code}: ${failure.message}`);
     this.#socket.close(closeCode(failure), failure.code);
-    setTimeout(() => this.#socket.terminate(), timeoutCheckMs).unref();
+    // A timer left behind would hold the socket, and with it all that came of the message.
+    const timer = setTimeout(() => this.#socket.terminate(), timeoutCheckMs).unref();
+    this.#socket.once('close', () => clearTimeout(timer));
   }
 
   /** Another request needs the memory. */

@@ -4,6 +4,7 @@
  */
 
 import { requireStatistics } from '../checkpoint/agreement.ts';
+import { openCheckpointOptionNames } from '../checkpoint/checkpoint.ts';
 import { requireUnchanged } from '../checkpoint/fileStates.ts';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { openTensorRt } from '../engine/openTensorRt.ts';
@@ -42,7 +43,7 @@ import { keptLengthsOf, type WarmUp, warmUp, warmUpOf } from './warmUp.ts';
 
 /** Every option of `loadPolicy`, for the misspelling check. */
 export const policyOptionNames = [
-  'head',
+  ...openCheckpointOptionNames,
   'platform',
   'cameras',
   'proprio',
@@ -63,12 +64,6 @@ export const policyOptionNames = [
   'tensorRt',
   'device',
   'graphs',
-  'siglipText',
-  'rounding',
-  'cacheDir',
-  'onProgress',
-  'onNotice',
-  'signal',
 ] as const satisfies readonly (keyof PolicyOptions)[];
 
 const predictOptionNames = [

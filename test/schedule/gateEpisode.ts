@@ -14,6 +14,7 @@ import type { SemanticVlaError } from '../../lib/support/errors.ts';
 import { Random } from '../../lib/support/random.ts';
 import type { Policy } from '../../lib/types.ts';
 import { makers } from './episode.ts';
+import { testPolicy } from './testPolicy.ts';
 
 export interface GateReport {
   readonly problems: readonly string[];
@@ -334,37 +335,18 @@ class Robot {
 
 function policyOf(space: ActionSpace, rows: () => number[][]): Policy {
   const dimensions = space.dimensions.map(({ name }) => name);
-  return {
-    platform: {
-      name: 'custom',
-      cameras: [],
-      proprio: true,
-      centerCrop: false,
-      jpeg: false,
-      chunk: 8,
-      normalization: 'minmax',
-    },
-    dimensions,
-    variant: 'drawn',
-    imageSize: 224,
-    patchGrid: 16,
-    notices: [],
-    predict: async (_, { instruction }) => {
-      const actions = rows();
-      return {
-        actions: Float64Array.from(actions.flat()),
-        normalized: new Float32Array(actions.length * dimensions.length),
-        shape: [actions.length, dimensions.length],
-        dimensions,
-        keptPatches: {},
-        similarity: {},
-        timings: { total: 1 },
-        instruction,
-        unnormKey: 'drawn',
-      };
-    },
-    stages: async () => new Map(),
-    close: async () => {},
-    [Symbol.asyncDispose]: async () => {},
-  };
+  return testPolicy(dimensions, async (_, { instruction }) => {
+    const actions = rows();
+    return {
+      actions: Float64Array.from(actions.flat()),
+      normalized: new Float32Array(actions.length * dimensions.length),
+      shape: [actions.length, dimensions.length],
+      dimensions,
+      keptPatches: {},
+      similarity: {},
+      timings: { total: 1 },
+      instruction,
+      unnormKey: 'drawn',
+    };
+  });
 }

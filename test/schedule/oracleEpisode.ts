@@ -17,6 +17,7 @@ import { VirtualClock } from '../../lib/schedule/virtualClock.ts';
 import { Random } from '../../lib/support/random.ts';
 import type { ActionChunk, Observation, Policy } from '../../lib/types.ts';
 import { type Expected, type Kind, type Mode, Oracle, type Question, type Seen } from './oracle.ts';
+import { testPolicy } from './testPolicy.ts';
 
 const kinds: readonly Kind[] = ['position', 'delta', 'angle', 'gripper', 'binaryGripper'];
 const dimensions = ['p', 'd', 'a', 'g', 'b'];
@@ -71,22 +72,9 @@ export async function runOracleEpisode(name: Mode['name'], seed: number): Promis
   let key: object = {};
   let questions = 0;
 
-  const policy: Policy = {
-    platform: {
-      name: 'custom',
-      cameras: [],
-      proprio: true,
-      centerCrop: false,
-      jpeg: false,
-      chunk: longest,
-      normalization: 'minmax',
-    },
+  const policy: Policy = testPolicy(
     dimensions,
-    variant: 'oracle',
-    imageSize: 224,
-    patchGrid: 16,
-    notices: [],
-    predict: (observation, { instruction }) => {
+    (observation, { instruction }) => {
       questions++;
       const mine = key;
       checkQuestion(observation);
@@ -115,10 +103,8 @@ export async function runOracleEpisode(name: Mode['name'], seed: number): Promis
         });
       });
     },
-    stages: async () => new Map(),
-    close: async () => {},
-    [Symbol.asyncDispose]: async () => {},
-  };
+    longest,
+  );
   function checkQuestion(observation: Observation): void {
     if (asked === null) report('asked, and was not to ask');
     else if (!isNear(observation.state!, asked.state))

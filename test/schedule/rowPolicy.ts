@@ -3,43 +3,25 @@
 import type { ControlLoopOptions } from '../../lib/schedule/controlLoop.ts';
 import type { LoopEvent, SentAction } from '../../lib/schedule/loopEvents.ts';
 import type { ActionChunk, Observation, Policy } from '../../lib/types.ts';
+import { testPolicy } from './testPolicy.ts';
 
 /** `rows(call, observation)`: [C]. */
 export function policyOf(rows: (call: number, observation: Observation) => readonly number[]): Policy {
   let calls = 0;
-  return {
-    platform: {
-      name: 'custom',
-      cameras: [],
-      proprio: true,
-      centerCrop: false,
-      jpeg: false,
-      chunk: 8,
-      normalization: 'minmax',
-    },
-    dimensions: ['p'],
-    variant: 'test',
-    imageSize: 224,
-    patchGrid: 16,
-    notices: [],
-    predict: async (observation, { instruction }): Promise<ActionChunk> => {
-      const actions = Float64Array.from(rows(calls++, observation));
-      return {
-        actions,
-        normalized: new Float32Array(actions.length),
-        shape: [actions.length, 1],
-        dimensions: ['p'],
-        keptPatches: {},
-        similarity: {},
-        timings: { total: 1 },
-        instruction,
-        unnormKey: 'k',
-      };
-    },
-    stages: async () => new Map(),
-    close: async () => {},
-    [Symbol.asyncDispose]: async () => {},
-  };
+  return testPolicy(['p'], async (observation, { instruction }): Promise<ActionChunk> => {
+    const actions = Float64Array.from(rows(calls++, observation));
+    return {
+      actions,
+      normalized: new Float32Array(actions.length),
+      shape: [actions.length, 1],
+      dimensions: ['p'],
+      keptPatches: {},
+      similarity: {},
+      timings: { total: 1 },
+      instruction,
+      unnormKey: 'k',
+    };
+  });
 }
 
 export interface Told {

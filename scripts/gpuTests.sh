@@ -11,7 +11,7 @@
 #                                                                 a tool of compute-sanitizer
 #   ... -- FILTER...                                              only kernel tests whose name contains a FILTER
 #
-# nvcc: $NVCC, else the one in PATH, else scripts/fetchNvcc.sh. compute-sanitizer: $COMPUTE_SANITIZER, else in PATH, else
+# nvcc: $NVCC, else in PATH, else /usr/local/cuda/bin, else scripts/fetchNvcc.sh. compute-sanitizer: $COMPUTE_SANITIZER, else in PATH, else
 # beside nvcc; it comes with the CUDA toolkit (on JetPack: apt install cuda-sanitizer-12-6). SESSION_HARNESS: its arguments,
 # mebibytes of weights and runs (4096 1000).
 # Exit codes: 0 passed, 1 failed, 2 bad option, 3 nothing to compile or run with (no nvcc, no GPU, no compute-sanitizer).
@@ -36,19 +36,21 @@ case " kernels session ${tools[*]} " in *" ${parts[0]} "*) ;; *)
   echo "Expected --only kernels, session, ${tools[*]} but received ${parts[0]}." >&2; exit 2 ;;
 esac
 
-if $compile && $run && ! ls /dev/nvidia[0-9]* /dev/nvgpu /dev/nvhost-gpu >/dev/null 2>&1; then
+has_gpu() { ls /dev/nvidia[0-9]* /dev/nvgpu /dev/nvhost-gpu >/dev/null 2>&1; }
+if $compile && $run && ! has_gpu; then
   echo 'Expected a GPU but this machine has no NVIDIA device file. Run npm test, which needs none;' >&2
   echo 'scripts/gpuTests.sh --compile-only --arch sm_87 shows that the tests build.' >&2
   exit 3
 fi
-nvcc=${NVCC:-$(command -v nvcc || true)}
+# a Jetson's is not in its PATH
+nvcc=${NVCC:-$(PATH=$PATH:/usr/local/cuda/bin command -v nvcc || true)}
 
 compile_all() {
   if [ -z "$nvcc" ]; then nvcc=$(scripts/fetchNvcc.sh | tail -n 1) || exit 3; fi
   # -arch=native asks the driver. Several names make one program for all of them.
   local targets=() name
   if [ "$arch" = native ]; then
-    if ! $run; then echo 'Expected --arch with --compile-only: there is no GPU to ask.' >&2; exit 2; fi
+    if ! has_gpu; then echo 'Expected --arch with --compile-only: there is no GPU to ask.' >&2; exit 2; fi
     targets=(-arch=native)
   else
     for name in ${arch//,/ }; do targets+=("-gencode=arch=compute_${name#sm_},code=$name"); done

@@ -5,7 +5,7 @@
  */
 
 import { loadAddon } from '../../addon/binding.ts';
-import { ChunkRing } from '../recorder/chunkRing.ts';
+import { ChunkRing } from '../recorder/rings.ts';
 import type { SelfCheck, StageTimes, Warning } from '../types.ts';
 import { median } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
@@ -58,7 +58,7 @@ export async function checkRecorder({
       waited = ms;
       return {};
     };
-    const measured = await recordChunk(chunk, ring, 0, 0, now);
+    const measured = await recordChunk(chunk, ring, 0, now);
     trials.push({ waited, measured });
     calm = trials.filter((trial) => trial.waited <= interrupted * waitMs);
   }
@@ -92,7 +92,7 @@ async function recordingCost(now: () => number): Promise<number> {
     const start = performance.now();
     for (let i = 0; i < overheadBatch; i++) await chunk();
     const between = performance.now();
-    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, ring, 0, 0, now);
+    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, ring, 0, now);
     const end = performance.now();
     costs.push((1000 * (end - between - (between - start))) / overheadBatch);
   }

@@ -109,3 +109,13 @@ export function selfCheckWarning(check: RecorderCheck): Warning | null {
     text: `The recorder failed its self-check: ${error}; ${cost}; at most ${allowedPercent} % is allowed for each. Do not believe the times below: end what else runs on this machine and measure again.`,
   };
 }
+
+/** In one sentence; the event loop's delay beside it. */
+export function selfCheckText(check: SelfCheck): string {
+  const { eventLoopDelay: delay } = check;
+  return (
+    `self-check ${check.passed === false ? 'FAILED' : 'passed'}: a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed ${Math.abs(check.errorPercent).toFixed(3)} % off; ` +
+    `recording a chunk costs ${check.overheadUs.toFixed(2)} us (${check.overheadPercent.toFixed(3)} % of a ${chunkMs} ms chunk); ` +
+    `event-loop delay median ${delay.median.toFixed(2)} ms, p99 ${delay.p99.toFixed(2)} ms, max ${delay.max.toFixed(2)} ms`
+  );
+}

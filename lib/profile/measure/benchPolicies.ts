@@ -93,7 +93,7 @@ export async function benchPolicies(
 ): Promise<BenchReport> {
   checkOptions(options, benchOptionNames, 'benchPolicies');
   checkSignal(options.signal);
-  if (typeof options.roofline === 'string') findDevice(options.roofline);
+  checkRoofline(options.roofline, subjects);
   const limits = checkLimits(options);
   const check = await checkRecorder();
   const policies: Policy[] = [];
@@ -159,6 +159,16 @@ export async function benchPolicies(
   } finally {
     for (const policy of policies) await policy.close();
   }
+}
+
+/** Before anything is measured. */
+function checkRoofline(roofline: BenchOptions['roofline'], subjects: readonly BenchSubject[]): void {
+  if (typeof roofline === 'string') findDevice(roofline);
+  if (roofline !== true || subjects.every(({ options }) => options?.backend === 'tensorrt')) return;
+  throw new SemanticVlaError(
+    'OPTION_REQUIRED',
+    'Roofline of a CPU: expected the name of a device, since the table has none, found no name. Use bench --roofline NAME (semanticvla roofline lists them), or --backend tensorrt.',
+  );
 }
 
 function loadOptions(options: BenchOptions): LoadOptions {

@@ -2,6 +2,7 @@
 
 import { SemanticVlaError } from '../../support/errors.ts';
 import { checkOptions, checkSignal, present } from '../../support/options.ts';
+import { usualFrame, usualInstruction } from '../../synth/randomObservation.ts';
 import type { Policy } from '../../types.ts';
 import { seriesWarnings } from '../machine/seriesWarnings.ts';
 import { subjectEnergy, turnsOf } from '../machine/subjectEnergy.ts';
@@ -15,7 +16,6 @@ import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
-import { usualFrame, usualInstruction } from './randomObservation.ts';
 import { type RunLimits, type RunResult, runInTurns, usualTurnMs } from './runner.ts';
 import { checkRecorder, selfCheckWarnings } from './selfCheck.ts';
 import { packageVersion } from './subjectFacts.ts';

@@ -1,4 +1,4 @@
-/** The exported models in ONNX's own Python packages, fetched from PyPI: with SEMANTICVLA_LONG_TESTS=1. */
+/** The exported models in ONNX's own Python packages. */
 
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -53,12 +53,7 @@ function ask(python: string, jobs: readonly string[]): Answer[] {
     .map((line) => JSON.parse(line) as Answer);
 }
 
-const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
-const found = isLong
-  ? onnxPython()
-  : {
-      missing: "it needs ONNX's Python packages from PyPI; SEMANTICVLA_LONG_TESTS=1 fetches them and runs it",
-    };
+const found = onnxPython();
 const python = 'python' in found ? found.python : '';
 const missing = 'missing' in found ? found.missing : '';
 

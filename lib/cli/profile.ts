@@ -152,7 +152,7 @@ export function profileCommand(program: Command, run: Run): void {
     .option('--observation <dir>', 'folder with observation.json and its images; default: noise')
     .option(
       '--instruction <text>',
-      "what the robot shall do; default: the observation's, else a usual sentence",
+      "what the robot should do; default: the observation's, else a typical sentence",
     );
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .option(

@@ -68,9 +68,9 @@ class Task:
 def read_task(file: Path | str) -> Task:
     """`file`: a path, or the name of a file of tasks/ without its ending."""
     path = Path(file)
-    if not path.exists():
+    if not path.is_file():
         path = HERE / "tasks" / f"{file}.json"
-    if not path.exists():
+    if not path.is_file():
         known = ", ".join(sorted(one.stem for one in (HERE / "tasks").glob("*.json")))
         raise SystemExit(f"task: expected a JSON file or one of {known}, found {file}")
     return Task(path, json.loads(path.read_text(encoding="utf-8")))

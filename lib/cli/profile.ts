@@ -135,7 +135,7 @@ export function profileCommand(program: Command, run: Run): void {
   const command = program
     .command('profile')
     .description('Where the time of a chunk goes: layers, blocks, stages.')
-    .argument('[checkpoint]', 'folder of a trained policy')
+    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
     .addOption(
       new Option('--preset <name>', 'random weights of a preset instead, made once in the cache').choices(
         Object.keys(synthPresets),
@@ -144,7 +144,7 @@ export function profileCommand(program: Command, run: Run): void {
     .option('--observation <dir>', 'folder with observation.json and its images; default: noise')
     .option(
       '--instruction <text>',
-      "what the robot shall do; default: the observation's, else a usual sentence",
+      "what the robot should do; default: the observation's, else a typical sentence",
     );
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .option(

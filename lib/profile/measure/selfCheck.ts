@@ -5,7 +5,7 @@
  */
 
 import { loadAddon } from '../../addon/binding.ts';
-import { ChunkRing } from '../recorder/chunkRing.ts';
+import { ChunkRing } from '../recorder/rings.ts';
 import type { SelfCheck, StageTimes, Warning } from '../types.ts';
 import { median } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
@@ -43,7 +43,7 @@ export async function checkRecorder({
   now = () => performance.now(),
   wait = (microseconds) => loadAddon().busyWait(microseconds),
 }: CheckedParts = {}): Promise<RecorderCheck> {
-  const trials: { readonly waited: number; readonly measured: number }[] = [];
+  const trials: { readonly waited: number; readonly measured: number; readonly error: number }[] = [];
   const ring = new ChunkRing(mostTrials);
   let clock = '';
   let calm = trials;
@@ -51,21 +51,17 @@ export async function checkRecorder({
     let waited = 0;
     const chunk = async (): Promise<StageTimes> => {
       const { ms, clock: name, frequencyMHz } = wait(1000 * waitMs);
-      clock =
-        name === 'hardware'
-          ? `the processor's counter at ${frequencyMHz.toFixed(0)} MHz`
-          : 'CLOCK_MONOTONIC_RAW';
+      const counter = `the processor's counter at ${frequencyMHz.toFixed(0)} MHz`;
+      clock = name === 'hardware' ? counter : 'CLOCK_MONOTONIC_RAW';
       waited = ms;
       return {};
     };
-    const measured = await recordChunk(chunk, ring, 0, 0, now);
-    trials.push({ waited, measured });
+    const measured = await recordChunk(chunk, ring, 0, now);
+    trials.push({ waited, measured, error: measured / waited - 1 });
     calm = trials.filter((trial) => trial.waited <= interrupted * waitMs);
   }
   // if every wait was interrupted, those have to do; the report then shows the error
-  const middle = (calm.length > 0 ? calm : trials)
-    .map(({ waited, measured }) => ({ waited, measured, error: measured / waited - 1 }))
-    .sort((a, b) => a.error - b.error);
+  const middle = (calm.length > 0 ? calm : trials).toSorted((a, b) => a.error - b.error);
   const { waited, measured, error } = middle[middle.length >> 1]!;
   const overheadUs = await recordingCost(now);
   const errorPercent = 100 * error;
@@ -92,7 +88,7 @@ async function recordingCost(now: () => number): Promise<number> {
     const start = performance.now();
     for (let i = 0; i < overheadBatch; i++) await chunk();
     const between = performance.now();
-    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, ring, 0, 0, now);
+    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, ring, 0, now);
     const end = performance.now();
     costs.push((1000 * (end - between - (between - start))) / overheadBatch);
   }
@@ -100,12 +96,20 @@ async function recordingCost(now: () => number): Promise<number> {
 }
 
 /** If the recorder is wrong, every other number is worthless. */
-export function selfCheckWarning(check: RecorderCheck): Warning | null {
-  if (check.passed) return null;
+export function selfCheckWarnings(check: RecorderCheck): Warning[] {
+  if (check.passed) return [];
   const error = `a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed as ${check.measuredMs.toFixed(3)} ms, ${check.errorPercent.toFixed(2)} % off`;
   const cost = `recording a chunk costs ${check.overheadUs.toFixed(1)} us, ${check.overheadPercent.toFixed(2)} % of a ${chunkMs} ms chunk`;
-  return {
-    code: 'self-check-failed',
-    text: `The recorder failed its self-check: ${error}; ${cost}; at most ${allowedPercent} % is allowed for each. Do not believe the times below: end what else runs on this machine and measure again.`,
-  };
+  const text = `The recorder failed its self-check: ${error}; ${cost}; at most ${allowedPercent} % is allowed for each. Do not believe the times below: end what else runs on this machine and measure again.`;
+  return [{ code: 'self-check-failed', text }];
+}
+
+/** In one sentence; the event loop's delay beside it. */
+export function selfCheckText(check: SelfCheck): string {
+  const { eventLoopDelay: delay } = check;
+  return (
+    `self-check ${check.passed === false ? 'FAILED' : 'passed'}: a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed ${Math.abs(check.errorPercent).toFixed(3)} % off; ` +
+    `recording a chunk costs ${check.overheadUs.toFixed(2)} us (${check.overheadPercent.toFixed(3)} % of a ${chunkMs} ms chunk); ` +
+    `event-loop delay median ${delay.median.toFixed(2)} ms, p99 ${delay.p99.toFixed(2)} ms, max ${delay.max.toFixed(2)} ms`
+  );
 }

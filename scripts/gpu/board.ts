@@ -3,9 +3,9 @@
 import { statfsSync } from 'node:fs';
 import { findLibrary } from '../../lib/doctor/gpu.ts';
 import { doctorProbe, type Probe } from '../../lib/doctor/probe.ts';
+import { parseTegraRelease } from '../../lib/profile/machine/jetson.ts';
 import { settingRows } from '../../lib/profile/machine/machineRows.ts';
 import { readMachine } from '../../lib/profile/machine/readMachine.ts';
-import { parseTegraRelease, releaseName } from '../../lib/profile/machine/tegraRelease.ts';
 import { machineWarnings } from '../../lib/profile/machine/warnings.ts';
 
 export interface BoardProbe extends Probe {
@@ -97,11 +97,11 @@ function refusalOf(
   const release = parseTegraRelease(text);
   if (!('value' in release))
     return '/etc/nv_tegra_release: expected the release of Jetson Linux, found another text; please report its first line';
-  const { jetpack } = release.value;
-  if (jetpack !== null && !family.supports.test(jetpack))
-    return `${releaseName(release.value)}: expected JetPack ${family.wanted} on ${family.name}, which has TensorRT 10; install it with NVIDIA's SDK Manager`;
+  const jetpack = /JetPack (\S+)/.exec(release.value)?.[1];
+  if (jetpack !== undefined && !family.supports.test(jetpack))
+    return `${release.value}: expected JetPack ${family.wanted} on ${family.name}, which has TensorRT 10; install it with NVIDIA's SDK Manager`;
   if (findLibrary(probe, 'libnvinfer.so') === null)
-    return `TensorRT: expected libnvinfer.so.10 of ${releaseName(release.value)}, found none; install it with: ${stackPackages}`;
+    return `TensorRT: expected libnvinfer.so.10 of ${release.value}, found none; install it with: ${stackPackages}`;
   const headers = ['/usr/include/aarch64-linux-gnu', '/usr/include'].some((folder) =>
     probe.list(folder).includes('NvInfer.h'),
   );

@@ -3,7 +3,8 @@
  * unpacks them, starts what was packed in an empty root, runs every stage with the CPU in the GPU's place, kills a run in the
  * middle of a stage and goes on, and prints what each call will take: measured here, or estimated.
  *
- * Full TensorRT builds no engine without a GPU (its builder ends with CUDA error 35), so its stages run on ONNX Runtime.
+ * Full TensorRT builds no engine without a GPU (its builder ends with CUDA error 35), so its stages run through TensorRT's stand-in
+ * (test/standin), which computes the same graphs with ONNX Runtime.
  */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -60,7 +61,7 @@ export async function rehearse(context: Context): Promise<number> {
     const home = join(work, 'home');
     const unpacked = unpack(packed, join(root, 'packed'), home, check);
     emptyRoot(home, join(work, 'root'), check);
-    await killAndGoOn({ ...context, backend: 'cpu', out: join(work, 'figures') }, check);
+    await killAndGoOn({ ...context, out: join(work, 'figures') }, check);
     timeTable(packed, unpacked);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -192,7 +193,7 @@ function librariesOf(file: string): string[] {
 
 /** A run that is killed in the middle of a stage, and the run after it. */
 async function killAndGoOn(context: Context, check: Check): Promise<void> {
-  const args = ['--on-cpu', '--out', context.out, '--runs', '5', '--warm-ups', '2'];
+  const args = ['--on-stand-in', '--out', context.out, '--runs', '5', '--warm-ups', '2'];
   const start = (): ChildProcess =>
     spawn(process.execPath, ['--import', 'tsx', 'scripts/gpu.ts', ...args], {
       cwd: context.root,
@@ -216,7 +217,7 @@ async function killAndGoOn(context: Context, check: Check): Promise<void> {
     const record = stages[name];
     const text = `${record?.status ?? 'not run'} in ${record?.seconds ?? 0} s`;
     check(
-      `stage ${name} on the CPU, ${text}`,
+      `stage ${name} in rehearsal, ${text}`,
       record !== undefined && record.status !== 'failed',
       record?.reason,
     );

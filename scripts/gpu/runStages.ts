@@ -30,7 +30,7 @@ export const figuresFile = (context: Pick<Context, 'out'>): string => join(conte
 /** @returns all figures, of earlier runs too */
 export async function runStages(context: Context, options: RunOptions): Promise<Figures> {
   const file = figuresFile(context);
-  let figures = readFigures(file, context.backend === 'cpu');
+  let figures = readFigures(file, context.rehearsal);
   const started = performance.now();
   const note = (name: StageName, told: StageRecord): void => {
     const record = withoutNames(context, told);

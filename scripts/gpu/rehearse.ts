@@ -16,6 +16,7 @@ import {
   readdirSync,
   realpathSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -81,8 +82,17 @@ async function timed<T>(what: string, body: () => Promise<T>): Promise<T> {
   return value;
 }
 
-/** What is packed, compiled once. */
+/** What is packed, compiled where a source is newer. */
 function build(root: string): void {
+  const sources = spawnSync('git', ['ls-files', 'native', 'test/kernels', 'test/runtime/harness'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  const changed = sources.stdout
+    .split('\n')
+    .filter((file) => /\.(cpp|h|cu|cuh)$/.test(file) && existsSync(join(root, file)))
+    .map((file) => statSync(join(root, file)).mtimeMs);
+  const newest = Math.max(...changed);
   const made: [string, string, string[]][] = [
     ['build-kernels/gpu/sessionHarness', 'scripts/gpuTests.sh', ['--compile-only', '--arch', 'sm_90']],
     [
@@ -92,7 +102,8 @@ function build(root: string): void {
     ],
   ];
   for (const [file, program, args] of made) {
-    if (existsSync(join(root, file))) continue;
+    if (existsSync(join(root, file)) && statSync(join(root, file)).mtimeMs > newest) continue;
+    console.log(`       ${basename(program)} ${args.join(' ')}`);
     const { status } = spawnSync(program, args, { cwd: root, stdio: 'inherit' });
     if (status !== 0) throw new Error(`${file}: it did not build; the output above says why`);
   }

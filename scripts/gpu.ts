@@ -9,7 +9,7 @@
  *   --budget S      seconds for all; what does not fit is left for the next run
  *   --limit S       seconds that each stage may take, below its own limit
  *   --out DIR       figures, logs and report.md (gpu-figures)
- *   --work DIR      where random-weight policies (16 GB) and engines go (default: below --out)
+ *   --work DIR      where random-weight policies (20 GB) and engines go (default: below --out)
  *   --runs N        timed runs (1000)                  --warm-ups N   before them (300)
  *   --golden NAME   that golden case alone (libero-tiny, aloha-tiny, oft-tiny)
  *   --prepared      programs, addon and TensorRT were brought along: compile and fetch nothing

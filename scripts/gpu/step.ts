@@ -38,6 +38,8 @@ const steps: Partial<Record<StageName, Step>> = {
   async checkpoint(context, write) {
     const start = performance.now();
     const folder = await presetFolder(preset(context), { cacheDir: context.work });
+    // merges what training left unmerged, once, into the cache
+    await openCheckpoint(folder);
     write({ facts: { folder, seconds: ((performance.now() - start) / 1000).toFixed(1) } });
   },
   async goldens(context, write) {

@@ -127,7 +127,7 @@ function unpack({ parts }: Packed, folder: string, home: string, check: Check): 
 }
 
 /** Only the C library, the compiler's libraries and what was packed; no variable of this machine's. */
-function emptyRoot(home: string, root: string, check: Check): void {
+export function emptyRoot(home: string, root: string, check: Check): void {
   if (process.getuid?.() !== 0) {
     console.log('       not root: an empty root (chroot) is not tried');
     return;
@@ -145,6 +145,7 @@ function emptyRoot(home: string, root: string, check: Check): void {
     copyFileSync(realpathSync(library), join(root, library));
   }
   for (const folder of ['tmp', 'proc', 'dev']) mkdirSync(join(root, folder), { recursive: true });
+  spawnSync('mknod', ['-m', '666', join(root, 'dev/null'), 'c', '1', '3']);
   spawnSync('cp', ['-rl', home, join(root, 'home')]);
   const inside = (what: string, args: readonly string[], pattern: RegExp): void => {
     const run = spawnSync(

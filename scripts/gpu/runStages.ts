@@ -163,13 +163,12 @@ async function runOne(
 
 /** Figures are shown to others: folders, host and user say whose machine it is, and nothing else. */
 function withoutNames({ root, out, work }: Context, record: StageRecord): StageRecord {
-  const { username } = userInfo();
   const names: [string, string][] = [
     [work, 'WORK'],
     [out, 'OUT'],
     [root, '.'],
     [homedir(), '~'],
-    [`/${username}`, '/USER'],
+    [`/${userName()}`, '/USER'],
     [hostname(), 'HOST'],
   ];
   const text = names.reduce(
@@ -182,6 +181,15 @@ function withoutNames({ root, out, work }: Context, record: StageRecord): StageR
     JSON.stringify(record),
   );
   return JSON.parse(text) as StageRecord;
+}
+
+/** A container may have a user without a name. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return 'root';
+  }
 }
 
 function killGroup(pid: number | undefined): void {

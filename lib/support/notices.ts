@@ -19,6 +19,7 @@ export type NoticeCode =
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
   | 'FILM_ABSENT'
+  | 'STAGES_ON_CPU'
   // no GPU: a library for tests was named
   | 'TENSORRT_STAND_IN'
   // a session: costs time and nothing else

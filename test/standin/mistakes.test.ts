@@ -14,7 +14,7 @@ import type { PolicyOptions } from '../../lib/types.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { maxAbsDifference } from '../helpers/goldenCase.ts';
 import { withDevice } from '../runtime/fakeTensorRt.ts';
-import { cubes, type KnownSample } from './cases.ts';
+import { cubes, type KnownSample, variants } from './cases.ts';
 import { openOnStandIn, predictSample } from './compare.ts';
 import { longStandInTest, standInTest } from './standIn.ts';
 
@@ -80,5 +80,18 @@ for (const wrong of ['swapWeights', 'rowOffset:images', 'rowOffset:tail_embeddin
     assert.is(await noticed(wrong, otherFrames, { cacheDir }), 'ENGINE_CHECK_FAILED');
   });
 }
+
+longStandInTest(test, 'a discrete head in bfloat16: its own check still refuses what is wrong', async () => {
+  const discrete = variants().find(({ name }) => name === 'discrete')!;
+  for (const wrong of ['none', 'rowOffset:tail_embeddings', 'rowOffset:images']) {
+    const cacheDir = mkdtempSync(join(scratchFolder(), 'fresh-'));
+    const opened = withDevice(`wrong=${wrong}`, async () => {
+      await (await openOnStandIn(discrete, { cacheDir, precision: 'bfloat16' })).close();
+      return 'opened';
+    });
+    const code = await opened.catch((error: SemanticVlaError) => error.code);
+    assert.is(code, wrong === 'none' ? 'opened' : 'ENGINE_CHECK_FAILED', wrong);
+  }
+});
 
 test.run();

@@ -48,7 +48,7 @@ testWhen(
       const steps = hasTensorRt
         ? ['device', 'first latency', 'goldens', 'latency', 'bound against baked']
         : [''];
-      // a card that tells nothing gets nothing
+      // for a card that does not answer, nothing is fetched
       if (!hasTensorRt)
         assert.match(
           report,

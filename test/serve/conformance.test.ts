@@ -18,7 +18,7 @@ const test = suite('conformance with clients from PyPI');
 const { python, reason } = peersOfTest();
 const token = 'correct-horse-battery-staple-0451';
 
-/** Runs a script of test/serve/peers; what it prints behind RESULT. */
+/** Runs a script of test/serve/peers; returns what it prints after RESULT. */
 async function run<T>(script: string, ...args: string[]): Promise<T> {
   const child = spawn(python!, [join(import.meta.dirname, 'peers', script), ...args]);
   let output = '';
@@ -79,7 +79,7 @@ testWhen(python !== null, reason, test, 'json-numpy and requests, simulated poli
       assert.is(result.failed[0], failed[0]);
       const answer = result.failed[1] as string | { error: { code: string } };
       const code = typeof answer === 'string' ? answer : answer.error.code;
-      // Cameras are looked for before the instruction.
+      // Cameras are checked before the instruction.
       assert.ok(code === failed[1] || code === 'CAMERA_MISSING', code);
     });
   }

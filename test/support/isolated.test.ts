@@ -12,7 +12,7 @@ interface CodedWarning extends Error {
   readonly detail?: string;
 }
 
-/** Warnings of callbacks while `work` runs. */
+/** Warnings about callbacks while `work` runs. */
 async function warningsOf(work: () => unknown): Promise<readonly CodedWarning[]> {
   const seen: CodedWarning[] = [];
   const hear = (warning: CodedWarning): void => {
@@ -107,7 +107,7 @@ test('no callback is fine; what is none is refused at once', () => {
   }
 });
 
-/** Called bare on purpose: from one of our files to another, never from a user. */
+/** Deliberately called without isolation: from one of our files to another, never from a user. */
 const own: readonly string[] = [
   // a notice log, which isolates
   'checkpoint/loraMerge.ts onNotice',

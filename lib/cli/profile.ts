@@ -143,7 +143,7 @@ export function profileCommand(program: Command, run: Run): void {
   const command = program
     .command('profile')
     .description('Where the time of a chunk goes: layers, blocks, stages.')
-    .argument('[checkpoint]', 'folder of a trained policy')
+    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
     .addOption(
       new Option('--preset <name>', 'random weights of a preset instead, made once in the cache').choices(
         Object.keys(synthPresets),

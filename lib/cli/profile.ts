@@ -8,7 +8,7 @@ import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
 import { presetFolder } from '../profile/measure/presetFolder.ts';
-import { writeProfile } from '../profile/report/writeProfile.ts';
+import { writeProfile } from '../profile/report/writeReport.ts';
 import { encodeTrace } from '../profile/trace/perfettoTrace.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';

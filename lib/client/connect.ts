@@ -46,8 +46,11 @@ function checkUrl(url: string, protocols: readonly string[], given: string | und
     parsed.pathname !== '/' ||
     parsed.search !== ''
   ) {
-    // Never quotes the password.
-    const shown = parsed === null ? url.replace(/^.*@/, '') : parsed.host;
+    // Never quotes the password, nor a query, which may hold a token.
+    const shown =
+      parsed === null
+        ? url.replace(/^.*@/, '')
+        : `${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search === '' ? '' : '?...'}`;
     throw expected('OPTION_INVALID', `an address like ${protocols[0]}//host:port`, 'url', shown);
   }
   const inside = decodeURIComponent(parsed.password || parsed.username);

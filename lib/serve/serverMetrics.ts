@@ -15,7 +15,7 @@ export type Rejection = 'superseded' | 'draining' | 'memory' | 'places' | 'token
 /** Records what happens inside the server and its policy; lib/profile/recorder has one. */
 export interface ServeRecorder {
   /** Further metrics, whole lines of Prometheus's text format, of names that are not used here. */
-  metricsText(): string;
+  metricsText(): Promise<string>;
   /** @param at milliseconds of `performance.now()` */
   event(kind: 'rejected', at: number, value: number, reason: Rejection): void;
 }
@@ -142,6 +142,6 @@ export class ServerMetrics {
 
   async text(): Promise<string> {
     this.#count();
-    return (await this.#registry.metrics()) + (this.#recorder?.metricsText() ?? '');
+    return (await this.#registry.metrics()) + ((await this.#recorder?.metricsText()) ?? '');
   }
 }

@@ -1,16 +1,18 @@
-/** The page's texts and tables: warnings, verdicts, the summary, the machine, how it was measured. */
+/** The page's texts and tables: warnings, verdicts, the summary, rooflines, the machine, how it was measured. */
 
 import { escaped } from '../../plots/escaped.ts';
-import { type Cell, figure, table } from '../../plots/html.ts';
+import { type Cell, figure, percent, table } from '../../plots/html.ts';
 import { machineRows } from '../machine/machineRows.ts';
 import { energyText } from '../machine/subjectEnergy.ts';
+import { verdictOf } from '../measure/bootstrap.ts';
+import { tflopsOf, weightRateOf } from '../roofline/roofline.ts';
 import type {
   BenchReport,
   Comparison,
   GateVerdict,
   LayerTime,
   MachineState,
-  SelfCheck,
+  Roofline,
   SubjectResult,
   Warning,
 } from '../types.ts';
@@ -26,24 +28,10 @@ export function gateTable(verdicts: readonly GateVerdict[]): string {
     caption: 'regression gate; a condition says what must not be',
     head: ['condition', 'subject', 'against', 'outcome', 'value', 'low', 'high', 'limit', 'because'],
     rows: verdicts.map(({ condition, subject, baseline, outcome, value, low, high, limit, because }) => [
-      condition,
-      subject,
-      baseline ?? 'a fixed limit',
-      outcome,
-      value,
-      low,
-      high,
-      limit,
-      because,
+      ...[condition, subject, baseline ?? 'a fixed limit', outcome],
+      ...[value, low, high, limit, because],
     ]),
   });
-}
-
-/** What an interval lets one say. */
-function verdictOf({ low, high }: Comparison): string {
-  if (low > 1) return 'faster';
-  if (high < 1) return 'slower';
-  return 'no difference seen';
 }
 
 /** Every subject against its baseline: above 1 it is faster. */
@@ -53,11 +41,7 @@ export function comparisonTable(comparisons: readonly Comparison[]): string {
       'ratios of medians; an interval that holds 1 says that no difference was seen, not that there is none',
     head: ['subject', 'baseline', 'times as fast', 'low', 'high', 'confidence', 'rounds', 'verdict'],
     rows: comparisons.map((comparison) => [
-      comparison.subject,
-      comparison.baseline,
-      comparison.ratio,
-      comparison.low,
-      comparison.high,
+      ...[comparison.subject, comparison.baseline, comparison.ratio, comparison.low, comparison.high],
       `${figure(100 * comparison.confidence)} %`,
       comparison.rounds === 0 ? 'separate runs' : comparison.rounds,
       verdictOf(comparison),
@@ -70,13 +54,13 @@ const topLayers = 20;
 /** The layers that take most of a chunk, longest first. */
 export function layersTable(subject: string, layers: readonly LayerTime[]): string {
   const top = layers.toSorted((a, b) => b.medianMs - a.medianMs).slice(0, topLayers);
-  const share = top.reduce((sum, { percent }) => sum + percent, 0);
+  const share = top.reduce((sum, { percent: own }) => sum + own, 0);
   return table({
     caption: `top layers of ${subject}: the ${top.length} of ${layers.length} that take most, ${figure(share)} % of all. From a run of its own: a profiler slows what it watches, so compare layers with each other, not with a latency that nothing watched`,
     head: ['layer', 'block', 'kind', 'runs', 'average ms', 'median ms', 'share %'],
-    rows: top.map(({ name, block, kind, count, averageMs, medianMs, percent }) => [
-      ...[name, block, kind],
-      ...[count, averageMs, medianMs, percent],
+    rows: top.map((layer) => [
+      ...[layer.name, layer.block, layer.kind],
+      ...[layer.count, layer.averageMs, layer.medianMs, layer.percent],
     ]),
   });
 }
@@ -88,11 +72,32 @@ export function summaryTable(subjects: readonly SubjectResult[]): string {
     head: ['subject', 'median', 'p90', 'p95', 'p99', 'mean', 'min', 'max', 'chunks', 'a second'],
     rows: subjects.map(({ subject, summary: { total }, throughput }): Cell[] => [
       subject.name,
-      ...(total === undefined
-        ? new Array<Cell>(7).fill(null)
-        : [total.median, total.p90, total.p95, total.p99, total.mean, total.min, total.max]),
+      ...(['median', 'p90', 'p95', 'p99', 'mean', 'min', 'max'] as const).map((key) => total?.[key] ?? null),
       total?.count ?? 0,
       throughput,
+    ]),
+  });
+}
+
+/** What each stage could take at best, and what it took. */
+export function rooflineTable(subject: string, roofline: Roofline): string {
+  const { rows, limitMs, device, precision, source } = roofline;
+  const names: Readonly<Record<string, string>> = {
+    policy: 'a chunk',
+    instruction: 'instruction, once',
+  };
+  return table({
+    caption: `roofline of ${subject} on ${device}, ${precision}; the limit of a chunk is ${figure(limitMs)} ms. Peaks: ${source}`,
+    head: [
+      ...['stage', 'GFLOP', 'weights GB', 'limit ms', 'bound by'],
+      ...['measured ms', 'of the limit', 'reached TFLOPS', 'reached GB/s'],
+    ],
+    rows: rows.map((row): Cell[] => [
+      names[row.stage] ?? row.stage,
+      ...[row.flops / 1e9, row.weightBytes / 1e9, row.limitMs, row.boundBy],
+      ...(row.measuredMs === null
+        ? ['', '', '', '']
+        : [row.measuredMs, percent(row.fraction!), tflopsOf(row), weightRateOf(row)]),
     ]),
   });
 }
@@ -104,7 +109,7 @@ const columns = 4;
 function sideBySide(
   caption: string,
   subjects: readonly SubjectResult[],
-  rows: readonly (readonly [string, (result: SubjectResult) => string])[],
+  rows: Readonly<Record<string, (result: SubjectResult) => string>>,
 ): string {
   const tables: string[] = [];
   for (let i = 0; i < subjects.length; i += columns) {
@@ -113,7 +118,7 @@ function sideBySide(
       table({
         caption: subjects.length > columns ? `${caption}: ${i + 1} to ${i + group.length}` : caption,
         head: ['', ...group.map(({ subject }) => subject.name)],
-        rows: rows.map(([label, of]) => [label, ...group.map(of)]),
+        rows: Object.entries(rows).map(([label, of]) => [label, ...group.map(of)]),
       }),
     );
   }
@@ -121,45 +126,32 @@ function sideBySide(
 }
 
 export function subjectTable(subjects: readonly SubjectResult[]): string {
-  return sideBySide('what was measured', subjects, [
-    ['policy', ({ subject }) => `${subject.variant}, ${subject.source}`],
-    ['parameters', ({ subject }) => `${figure(subject.parameters / 1e6)} M`],
-    ['runtime', ({ subject }) => `${subject.runtime} (${subject.backend})`],
-    ['precision', ({ subject }) => `${subject.precision}, weights ${subject.weights}`],
-    ['prompt', ({ subject }) => `${subject.promptTokens} tokens`],
-    ['cameras', ({ subject }) => subject.cameras.join(', ')],
-    [
-      'actions',
-      ({ subject, throughput }) =>
-        `${subject.chunk} a chunk, of ${subject.actionDim} numbers each, ${figure(throughput * subject.chunk)} a second`,
-    ],
-    ['threads', ({ subject }) => (subject.threads === null ? 'on the device' : String(subject.threads))],
-    ...(subjects.some(({ energy }) => energy !== undefined)
-      ? [
-          [
-            'energy',
-            ({ energy }: SubjectResult) => (energy === undefined ? 'not told' : energyText(energy)),
-          ] as const,
-        ]
-      : []),
-  ]);
+  return sideBySide('what was measured', subjects, {
+    policy: ({ subject }) => `${subject.variant}, ${subject.source}`,
+    parameters: ({ subject }) => `${figure(subject.parameters / 1e6)} M`,
+    runtime: ({ subject }) => `${subject.runtime} (${subject.backend})`,
+    precision: ({ subject }) => `${subject.precision}, weights ${subject.weights}`,
+    prompt: ({ subject }) => `${subject.promptTokens} tokens`,
+    cameras: ({ subject }) => subject.cameras.join(', '),
+    actions: ({ subject: { chunk, actionDim }, throughput }) =>
+      `${chunk} a chunk, of ${actionDim} numbers each, ${figure(throughput * chunk)} a second`,
+    threads: ({ subject }) => (subject.threads === null ? 'on the device' : String(subject.threads)),
+    energy: ({ energy }) => (energy === undefined ? 'not told' : energyText(energy)),
+  });
 }
 
 /** Cold start and warm-up: what a robot waits for at boot, and whether the run was steady before it was measured. */
 export function startTable(subjects: readonly SubjectResult[]): string {
   const ms = (value: number): string => `${figure(value)} ms`;
-  return sideBySide('cold start and warm-up', subjects, [
-    ['load', ({ cold }) => ms(cold.loadMs)],
-    ['first sentence', ({ cold }) => ms(cold.instructionMs)],
-    ['first chunk', ({ cold }) => ms(cold.firstChunkMs)],
-    ['warm-up', ({ warmUp }) => `${warmUp.chunks} chunks, ${ms(warmUp.ms)}`],
-    ['steady', ({ warmUp }) => `${warmUp.stable ? 'yes' : 'NO'}: ${warmUp.because}`],
-    [
-      'peak memory',
-      ({ peakMemoryBytes }) =>
-        peakMemoryBytes === null ? 'shared with the others' : `${figure(peakMemoryBytes / 1e9)} GB`,
-    ],
-  ]);
+  return sideBySide('cold start and warm-up', subjects, {
+    load: ({ cold }) => ms(cold.loadMs),
+    'first sentence': ({ cold }) => ms(cold.instructionMs),
+    'first chunk': ({ cold }) => ms(cold.firstChunkMs),
+    'warm-up': ({ warmUp }) => `${warmUp.chunks} chunks, ${ms(warmUp.ms)}`,
+    steady: ({ warmUp }) => `${warmUp.stable ? 'yes' : 'NO'}: ${warmUp.because}`,
+    'peak memory': ({ peakMemoryBytes: bytes }) =>
+      bytes === null ? 'shared with the others' : `${figure(bytes / 1e9)} GB`,
+  });
 }
 
 /** Label and text, one a row, wrapped. */
@@ -170,23 +162,8 @@ function facts(caption: string, rows: readonly (readonly [string, string])[]): s
   return `<div class="table"><table class="facts"><caption>${escaped(caption)}</caption><tbody>${body.join('')}</tbody></table></div>`;
 }
 
-export function machineTable(machine: MachineState): string {
-  return facts('', machineRows(machine));
-}
-
-export function selfCheckText(check: SelfCheck): string {
-  const { expectedMs, measuredMs, errorPercent, overheadUs, overheadPercent, eventLoopDelay } = check;
-  return (
-    `The recorder timed a known busy-wait of ${expectedMs.toFixed(3)} ms as ${measuredMs.toFixed(3)} ms (${figure(errorPercent)} % off). ` +
-    `Recording a chunk costs ${figure(overheadUs)} µs, ${figure(overheadPercent)} % of a chunk of 5 ms. ` +
-    `Event-loop delay beside inference: median ${figure(eventLoopDelay.median)} ms, p99 ${figure(eventLoopDelay.p99)} ms, max ${figure(eventLoopDelay.max)} ms.`
-  );
-}
+export const machineTable = (machine: MachineState): string => facts('', machineRows(machine));
 
 export function softwareTable({ software, command, createdAt }: BenchReport): string {
-  return facts('', [
-    ['command', command.join(' ')],
-    ['at', createdAt],
-    ...Object.entries(software).map(([name, version]) => [name, version] as const),
-  ]);
+  return facts('', [['command', command.join(' ')], ['at', createdAt], ...Object.entries(software)]);
 }

@@ -71,27 +71,32 @@ testWhen(python !== null, reason, test, 'inspect-robots: its evaluation, its ope
 });
 
 testWhen(python !== null, reason, test, 'gym-aloha: three cameras, two arms', async () => {
-  await watched(goldenCheckpoint('aloha-tiny'), {}, {}, async (seen, host, port) => {
-    const steps = 50;
-    const result = await runPeer<{ states: number[][]; actions: number[][]; spreads: number[][] }>(
-      python!,
-      'gymAloha.py',
-      [host, port, String(steps)],
-    );
-    assert.is(seen.length, steps / 25);
-    assert.equal(
-      result.actions,
-      seen.flatMap(({ actions }) => actions),
-    );
-    for (const [turn, { images, state }] of seen.entries()) {
-      assert.equal(state, result.states[25 * turn]);
-      assert.equal(Object.keys(images), ['full_image', 'left_wrist_image', 'right_wrist_image']);
-    }
-    // Pictures, not one colour; and the arms moved.
-    for (const spread of result.spreads.flat()) assert.ok(spread > 5, `a frame's deviation is ${spread}`);
-    const moved = result.states.at(-1)!.map((value, joint) => Math.abs(value - result.states[0]![joint]!));
-    assert.ok(Math.max(...moved) > 0.1, `the joints moved by ${moved}`);
-  });
+  await watched(
+    goldenCheckpoint('aloha-tiny'),
+    { unnormKey: 'aloha_fold_the_tshirt_dataset' },
+    {},
+    async (seen, host, port) => {
+      const steps = 50;
+      const result = await runPeer<{ states: number[][]; actions: number[][]; spreads: number[][] }>(
+        python!,
+        'gymAloha.py',
+        [host, port, String(steps)],
+      );
+      assert.is(seen.length, steps / 25);
+      assert.equal(
+        result.actions,
+        seen.flatMap(({ actions }) => actions),
+      );
+      for (const [turn, { images, state }] of seen.entries()) {
+        assert.equal(state, result.states[25 * turn]);
+        assert.equal(Object.keys(images), ['full_image', 'left_wrist_image', 'right_wrist_image']);
+      }
+      // Pictures, not one colour; and the arms moved.
+      for (const spread of result.spreads.flat()) assert.ok(spread > 5, `a frame's deviation is ${spread}`);
+      const moved = result.states.at(-1)!.map((value, joint) => Math.abs(value - result.states[0]![joint]!));
+      assert.ok(Math.max(...moved) > 0.1, `the joints moved by ${moved}`);
+    },
+  );
 });
 
 test.run();

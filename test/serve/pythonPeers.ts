@@ -66,16 +66,23 @@ export function pythonPeers(): Peers {
 
 /** Runs a script of test/serve/peers; what it prints behind RESULT. */
 export async function runPeer<T>(python: string, script: string, args: readonly string[]): Promise<T> {
-  const child = spawn(python, [join(import.meta.dirname, 'peers', script), ...args]);
+  const output = await runPython(python, [join(import.meta.dirname, 'peers', script), ...args]);
+  const line = /^RESULT (.*)$/m.exec(output)?.[1];
+  if (line === undefined) throw new Error(`${script} printed no result: ${output}`);
+  return JSON.parse(line) as T;
+}
+
+/** What it prints on either stream. Throws when it does not end with 0. */
+export async function runPython(python: string, args: readonly string[]): Promise<string> {
+  const child = spawn(python, args);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (data: Buffer) => (output += data.toString()));
   const timer = setTimeout(() => child.kill('SIGKILL'), patienceMs);
   const code = await new Promise((resolve) => child.on('close', resolve));
   clearTimeout(timer);
-  const line = /^RESULT (.*)$/m.exec(output)?.[1];
-  if (code !== 0 || line === undefined) throw new Error(`${script} ended with ${code}: ${output}`);
-  return JSON.parse(line) as T;
+  if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}: ${output}`);
+  return output;
 }
 
 /** Null when it is neither free nor done in time. */

@@ -19,6 +19,8 @@ export type NoticeCode =
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
   | 'FILM_ABSENT'
+  // no GPU: a library for tests was named
+  | 'TENSORRT_STAND_IN'
   // a session: costs time and nothing else
   | 'GRAPH_NOT_CAPTURED'
   // an engine cache: costs time and nothing else

@@ -144,7 +144,7 @@ class Arena:
         other = int(rng.choice([at for at in range(len(names)) if at != named]))
         place = scene.positions()
         said, wrong = (str(rng.choice(fitting(names, place, at, {}, templates)[family])) for at in (named, other))
-        notes = {"task": task, "held out": names[named] == HELD_OUT[task]}
+        notes = {"task": task, "kind": "held out" if names[named] == HELD_OUT[task] else "named in training"}
         return Trial(said, names[named], (names[other], wrong), notes)
 
     def frames(self) -> dict[str, np.ndarray]:

@@ -74,7 +74,7 @@ class Scene:
         self._stepping = False
         self._observe_once_a_step()
         self._wrapper.seed(0)
-        self._wrapper.reset()
+        self._reset()
         goal = list(self.env.parsed_problem["goal_state"][0])
         self.target, self.destination = goal[1], goal[2]
         self.named = self.target
@@ -150,23 +150,28 @@ class Scene:
         goal = self.env.parsed_problem["goal_state"][0]
         goal[1] = self.named = body
 
+    def _reset(self) -> None:
+        """LIBERO's own, from the scene as it was parsed: the gripper forgets what it was told last."""
+        self.env.robots[0].gripper.current_action = np.zeros_like(self.env.robots[0].gripper.current_action)
+        self._wrapper.reset()
+
     def start_official(self, index: int) -> None:
         """One of LIBERO's initial states."""
-        self._wrapper.reset()
+        self._reset()
         self._observation = self._wrapper.set_init_state(self.states[index])
         self._rest()
 
     def start_reset(self, seed: int) -> bool:
         """As LIBERO's own reset lays it out. False: something rolled away."""
         np.random.seed(seed % 2**32)
-        self._observation = self._wrapper.reset()
+        self._reset()
         return self._rest()
 
     def start_wide(self, seed: int) -> bool:
         """All objects anywhere within reach, turned about the vertical. False: something rolled away or fell over."""
         rng = np.random.default_rng([seed, 1])
         np.random.seed(seed % 2**32)
-        self._wrapper.reset()
+        self._reset()
         for body, place in zip(self.objects, _places(rng, len(self.objects)), strict=True):
             self._place(body, place, rng.uniform(-0.5, 0.5))
         home = self.data.xpos[self.body(self.basket)][:2]

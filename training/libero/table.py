@@ -1,23 +1,19 @@
-"""Success of the episodes in results of evaluate.py, with 95 % intervals (Wilson): table.py RESULTS... [--by task]"""
+"""Success in results of evaluateSuite.py, with 95 % intervals (Wilson): table.py RESULTS... [--by task]"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from evaluate import wilson
+
 COLUMNS = ("suite", "scenes", "sentences", "policy", "control", "replan", "full")
-
-
-def wilson(successes: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    share = successes / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def row(lines: list[dict[str, Any]]) -> str:

@@ -6,42 +6,23 @@ LIBERO's data sets (gripper 0 closed .. 1 open).
 
 from __future__ import annotations
 
-import base64
-import json
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import msgpack
 import numpy as np
+import policies
 from websockets.sync.client import connect
 
 Policy = Callable[[dict[str, np.ndarray], np.ndarray, str], np.ndarray]
 
 
 def served(url: str) -> Policy:
-    """`http://HOST:PORT/act` or `ws://HOST:PORT`."""
-    return _openpi(url) if url.startswith(("ws://", "wss://")) else _act(url)
-
-
-def _act(url: str) -> Policy:
-    def encoded(array: np.ndarray) -> dict[str, Any]:
-        data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-        return {"__numpy__": data, "dtype": array.dtype.str, "shape": list(array.shape)}
-
-    def decoded(value: dict[str, Any]) -> Any:  # noqa: ANN401
-        if "__numpy__" not in value:
-            return value
-        return np.frombuffer(base64.b64decode(value["__numpy__"]), np.dtype(value["dtype"])).reshape(value["shape"])
-
-    def ask(frames: dict[str, np.ndarray], state: np.ndarray, sentence: str) -> np.ndarray:
-        body = {name: encoded(frame) for name, frame in frames.items()}
-        body |= {"state": encoded(state.astype(np.float64)), "instruction": sentence}
-        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return np.stack(json.loads(answer.read(), object_hook=decoded))
-
-    return ask
+    """`http://HOST:PORT` (`POST /act`) or `ws://HOST:PORT` (openpi)."""
+    if url.startswith(("ws://", "wss://")):
+        return _openpi(url)
+    base = url.rstrip("/").removesuffix("/act")
+    return lambda frames, state, sentence: np.stack(policies.ask(base, frames, state, sentence))
 
 
 def _openpi(url: str) -> Policy:

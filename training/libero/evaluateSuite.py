@@ -1,4 +1,4 @@
-"""Drives a policy through LIBERO: evaluate.py RESULTS --policy http://127.0.0.1:8777/act [--scenes official]
+"""LIBERO as its authors evaluate: evaluateSuite.py RESULTS --policy http://127.0.0.1:8777 [--scenes official]
 
 RESULTS gets one line of JSON an episode; episodes that are in it are not driven again, so that a run can be stopped at
 any moment and started again. `table.py RESULTS...` prints success with 95 % intervals.
@@ -24,9 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind this folder: `sentences` is the one here
+
 from demonstrator import Demonstrator, demonstrated
 from layouts import begin_wide, to_environment
-from policies import Policy, served
+from protocols import Policy, served
 from scene import Scene, limit, plain_name
 from sentences import FAMILIES, OFFICIAL, TEMPLATES
 

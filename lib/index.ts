@@ -1,6 +1,7 @@
 /** The public API. Each command of the `semanticvla` command line is one of these functions. */
 
 export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
+export { type PullOptions, type PullReport, pullCheckpoint } from './checkpoint/hubCheckpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
@@ -49,8 +50,8 @@ export {
   type JudgeOptions,
   judge as judgeBench,
 } from './profile/gate/judge.ts';
-export type { ProfileOptions } from './profile/layers/profileOptions.ts';
-export { type PolicyProfile, profilePolicy } from './profile/layers/profilePolicy.ts';
+
+export { type PolicyProfile, type ProfileOptions, profilePolicy } from './profile/layers/profilePolicy.ts';
 export { machineRows, settingRows } from './profile/machine/machineRows.ts';
 export { readMachine } from './profile/machine/readMachine.ts';
 export { machineDifferences, machineWarnings } from './profile/machine/warnings.ts';

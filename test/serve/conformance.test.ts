@@ -11,14 +11,13 @@ import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { defaultActions, FakePolicy } from './fakePolicy.ts';
 import { type Served, served } from './harness.ts';
-import { pythonPeers, runPeer } from './pythonPeers.ts';
+import { peersOfTest, runPeer } from './pythonPeers.ts';
 
 const test = suite('conformance with clients from PyPI');
-const peers = pythonPeers();
-const reason = `${peers.reason} (needs python3 with venv, and PyPI once)`;
+const { python, reason } = peersOfTest();
 const token = 'correct-horse-battery-staple-0451';
 
-const run = <T>(script: string, ...args: string[]): Promise<T> => runPeer(peers.python!, script, args);
+const run = <T>(script: string, ...args: string[]): Promise<T> => runPeer(python!, script, args);
 
 interface ActResult {
   readonly actions: number[][];
@@ -55,7 +54,7 @@ const simulated = (): Policy => new FakePolicy({ immediate: true });
 const wanted = rowsOf(defaultActions([2, 3], 0.5), 3);
 const state = [0.5, 1, 2];
 
-testWhen(peers.python !== null, reason, test, 'json-numpy and requests, simulated policy', async () => {
+testWhen(python !== null, reason, test, 'json-numpy and requests, simulated policy', async () => {
   const compat: Partial<ServeOptions> = { act: { port: 0, compat: true } };
   for (const [options, failed] of [
     [{}, [422, 'INSTRUCTION_INVALID']],
@@ -73,7 +72,7 @@ testWhen(peers.python !== null, reason, test, 'json-numpy and requests, simulate
   }
 });
 
-testWhen(peers.python !== null, reason, test, 'openpi-client, simulated policy', async () => {
+testWhen(python !== null, reason, test, 'openpi-client, simulated policy', async () => {
   for (const key of ['', token]) {
     const options: Partial<ServeOptions> = key === '' ? {} : { token: key };
     await served(simulated(), options, async (server) => {
@@ -90,7 +89,7 @@ testWhen(peers.python !== null, reason, test, 'openpi-client, simulated policy',
   }
 });
 
-testWhen(peers.python !== null, reason, test, 'both, with libero-tiny', async () => {
+testWhen(python !== null, reason, test, 'both, with libero-tiny', async () => {
   const unnormKey = 'libero_spatial_no_noops';
   const policy = await loadPolicy(goldenCheckpoint('libero-tiny'), { unnormKey });
   try {

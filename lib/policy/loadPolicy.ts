@@ -27,12 +27,12 @@ import type {
   PredictOptions,
   StageTensor,
 } from '../types.ts';
+import { cpuSessionOptions } from './cpuModels.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
 import {
   checkpointOptions,
-  cpuSessionOptions,
   gatherParts,
   type PolicyParts,
   rememberParts,
@@ -142,7 +142,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
     }
   }
   return OnnxSession.open({
-    ...cpuSessionOptions(parts, options),
+    ...(await cpuSessionOptions(parts, options)),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
 }

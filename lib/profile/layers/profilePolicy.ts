@@ -5,10 +5,10 @@
 
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { openTensorRt, type TensorRtOptions } from '../../engine/openTensorRt.ts';
+import { cpuSessionOptions } from '../../policy/cpuModels.ts';
 import { resolveUnnormKey } from '../../policy/platform.ts';
 import {
   checkpointOptions,
-  cpuSessionOptions,
   gatherParts,
   type OpenedPolicy,
   partsOf,
@@ -151,8 +151,9 @@ function watching({ parts, options: policyOptions }: OpenedPolicy, options: Prof
       });
     return { open: (isProfiled) => watchTensorRt(open, isProfiled), takesTurns: false };
   }
-  const session = { ...cpuSessionOptions(parts, policyOptions), ...hooks };
-  return { open: (isProfiled) => watchCpu(session, isProfiled), takesTurns: true };
+  const open = async (isProfiled: boolean) =>
+    watchCpu({ ...(await cpuSessionOptions(parts, { ...policyOptions, ...hooks })), ...hooks }, isProfiled);
+  return { open, takesTurns: true };
 }
 
 interface Measured {

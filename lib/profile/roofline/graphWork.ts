@@ -54,7 +54,7 @@ class Walk {
         known.set(name, {
           shape: dims,
           isConstant: true,
-          ...(type === 'int64' ? { ints: int64s(source.bytes) } : {}),
+          ...(type === 'int64' && 'bytes' in source ? { ints: int64s(source.bytes) } : {}),
         });
       }
     }

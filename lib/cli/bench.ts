@@ -3,7 +3,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
 import { checkVega } from '../plots/drawPlot.ts';
-import { cpuPrecisions, cpuWeights, enginePrecisions, engineWeights, precisions } from '../policy/runtimeOptions.ts';
+import {
+  cpuPrecisions,
+  cpuWeights,
+  enginePrecisions,
+  engineWeights,
+  precisions,
+} from '../policy/runtimeOptions.ts';
 import { chunksCsv } from '../profile/export/csv.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';

@@ -7,7 +7,7 @@ import { levelsOf, type QuantizedWeight, scalesOf } from '../checkpoint/int8Weig
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { scalarBytes } from './halfFloats.ts';
-import { type Int8Options, isInt8 } from './int8.ts';
+import { type Int8Options, isInt8 } from './int8Layers.ts';
 import {
   type AttributeValue,
   attributeProto,

@@ -2,7 +2,7 @@
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
-import type { Int8Options } from './int8.ts';
+import type { Int8Options } from './int8Layers.ts';
 import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
 import type { TokenCounts } from './tokenCounts.ts';
 

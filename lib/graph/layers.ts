@@ -41,7 +41,11 @@ export function joinedLinear(
 function product(
   g: GraphBuilder,
   x: Value,
-  weight: { readonly name: string; readonly tensors: readonly string[]; readonly dims?: readonly number[] | undefined },
+  weight: {
+    readonly name: string;
+    readonly tensors: readonly string[];
+    readonly dims?: readonly number[] | undefined;
+  },
   bias: Value | null,
   label: string,
 ): Value {
@@ -49,7 +53,8 @@ function product(
   const eighth = (as: string) => int8Linear(g, g.int8!, x, weight, bias, as);
   const inInt8 = dims === undefined && g.isInt8(tensors);
   if (inInt8 && !g.int8!.compares) return eighth(label);
-  const value = tensors.length === 1 ? g.weight(name, dims) : g.joinedWeight(tensors, name, `${label}_weight`);
+  const value =
+    tensors.length === 1 ? g.weight(name, dims) : g.joinedWeight(tensors, name, `${label}_weight`);
   const exact = g.op('Gemm', bias === null ? [x, value] : [x, value, bias], { transB: 1 }, label);
   if (inInt8) publishError(g, name, exact, eighth(`${label}_int8`));
   return exact;

@@ -4,7 +4,7 @@
  * .npy file instead.
  */
 
-import { isAbsolute, join, normalize, sep } from 'node:path';
+import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { readJsonFile } from '../checkpoint/jsonFile.ts';
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from '../checkpoint/strictJson.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -24,8 +24,8 @@ export interface FolderObservation {
 
 const fileName = 'observation.json';
 const knownKeys = ['instruction', 'state', 'images'];
-/** A state of a few numbers, a few file names and a sentence. */
-const maxJsonBytes = 1 << 20;
+/** States of a few numbers, a few file names and a sentence, of many observations. */
+const maxJsonBytes = 1 << 24;
 const maxStateBytes = 1 << 20;
 /** Far more cameras than a policy takes; a longer list is not an observation. */
 const maxImages = 16;
@@ -38,7 +38,29 @@ const maxImages = 16;
  */
 export async function readObservation(folder: string): Promise<FolderObservation> {
   const file = join(folder, fileName);
-  const json = await readJson(file);
+  return fromJson(await readJson(file), folder, file);
+}
+
+/**
+ * Reads many observations from one file, `{"observations": [...]}`, each an object as in observation.json with its images beside
+ * the file.
+ *
+ * @throws as readObservation
+ */
+export async function readObservations(file: string): Promise<FolderObservation[]> {
+  const { observations } = await readJson(file);
+  if (observations === undefined || !isJsonArray(observations))
+    throw invalid(file, '"observations" to be a list', describe(observations));
+  const read: FolderObservation[] = [];
+  for (const [i, json] of observations.entries()) {
+    const place = `${file}, observation ${i}`;
+    if (!isJsonObject(json)) throw invalid(place, 'an object with "images"', describe(json));
+    read.push(await fromJson(json, dirname(file), place));
+  }
+  return read;
+}
+
+async function fromJson(json: JsonObject, folder: string, file: string): Promise<FolderObservation> {
   for (const key of Object.keys(json)) {
     const meant = knownKeys.includes(key) ? null : nearest(key, knownKeys);
     // Other keys are the recorder's notes; one that looks like a misspelling would be lost silently.

@@ -1,22 +1,29 @@
 /** Both graphs of a policy as the CPU runtime runs them, quantized where that was asked for. */
 
 import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from '../checkpoint/checkpoint.ts';
-import { type Int8Weights, makeInt8Weights } from '../checkpoint/int8Weights.ts';
+import { type Int8Weights, int8Key, makeInt8Weights } from '../checkpoint/int8Weights.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
-import type { Int8Options } from '../graph/int8.ts';
+import type { Int8Options } from '../graph/int8Layers.ts';
 import { type OnnxModel, placeQuantized } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { activationBits } from '../runtime/int8Kernels.ts';
 import type { OnnxSessionOptions } from '../runtime/onnxRuntime.ts';
 import type { PolicyOptions } from '../types.ts';
 import type { PolicyParts } from './policyParts.ts';
-import { type CpuPrecision, type CpuWeights, cpuPrecisionOf, cpuWeightsOf } from './runtimeOptions.ts';
+import { gateNotice, type PrecisionGate, readGate } from './precisionGate.ts';
+import {
+  type CpuPrecision,
+  type CpuWeights,
+  cpuPrecisionOf,
+  cpuPrecisions,
+  cpuWeightsOf,
+} from './runtimeOptions.ts';
 
 /** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
 const foldedWeightsLimit = 2 * 2 ** 30;
 
-type Parts = Pick<PolicyParts, 'checkpoint' | 'sizes' | 'threads' | 'spinUs'>;
+type Parts = Pick<PolicyParts, 'checkpoint' | 'sizes'>;
 type Hooks = Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'onNotice' | 'signal'>;
 
 /** How the CPU runtime holds the weights that are not quantized, by default. */
@@ -39,6 +46,30 @@ export function int8Of(precision: CpuPrecision, compares = false): Int8Options |
   return { layers: precision === 'int8' ? 'all' : 'llm', activationBits: activationBits(), compares };
 }
 
+/** Quantized, and said what is known of it. */
+async function judged(
+  models: Models,
+  checkpoint: Checkpoint,
+  precision: CpuPrecision,
+  { activationBits }: Int8Options,
+  options: Hooks,
+): Promise<Models> {
+  const placed = await quantizeModels(models, checkpoint, options);
+  if (activationBits === 7) {
+    options.onNotice?.({
+      code: 'PRECISION_SEVEN_BITS',
+      message: `precision ${precision}: expected a processor with VNNI, found none: activations have 7 bits instead of 8, since sums of 8 would saturate. Compare on this machine: semanticvla compare-precision`,
+    });
+  }
+  const notice = gateNotice(
+    checkpoint.dir,
+    precision,
+    await readGate(placed.made.key, activationBits, options),
+  );
+  if (notice !== null) options.onNotice?.(notice);
+  return placed;
+}
+
 interface Models {
   readonly instruction: OnnxModel;
   readonly policy: OnnxModel;
@@ -56,6 +87,21 @@ export function buildModels({ checkpoint, sizes }: Parts, options: Partial<Graph
 /** The weights of both that are quantized, each once. */
 export function quantizedOf({ instruction, policy }: Models): OnnxModel['quantized'] {
   return [...instruction.quantized, ...policy.quantized];
+}
+
+/** What is known of each precision on this checkpoint; null: nothing. Reads no weights. */
+export async function keptGates(
+  parts: Parts,
+  options: Pick<Hooks, 'cacheDir'>,
+): Promise<{ readonly precision: CpuPrecision; readonly gate: PrecisionGate | null }[]> {
+  const rounded = cpuPrecisions.filter((name) => name !== 'float32');
+  return Promise.all(
+    rounded.map(async (precision) => {
+      const int8 = int8Of(precision)!;
+      const key = int8Key(parts.checkpoint, quantizedOf(buildModels(parts, { int8 })));
+      return { precision, gate: await readGate(key, int8.activationBits, options) };
+    }),
+  );
 }
 
 /** Models whose quantized weights are in the cache; made now if they are not. */
@@ -79,7 +125,7 @@ export async function quantizeModels<T extends Models>(
  * @throws (rejects) what makeInt8Weights throws
  */
 export async function cpuSessionOptions(
-  parts: Parts,
+  parts: Parts & Pick<PolicyParts, 'threads' | 'spinUs'>,
   options: Pick<PolicyOptions, 'weights' | 'precision'> & Hooks,
 ): Promise<OnnxSessionOptions> {
   const { checkpoint, threads, spinUs } = parts;
@@ -88,7 +134,8 @@ export async function cpuSessionOptions(
   const int8 = int8Of(precision);
   const mergeWeights = weights === 'folded';
   const plain = buildModels(parts, { mergeWeights, ...(int8 === undefined ? {} : { int8 }) });
-  const { instruction, policy } = int8 === undefined ? plain : await quantizeModels(plain, checkpoint, options);
+  const { instruction, policy } =
+    int8 === undefined ? plain : await judged(plain, checkpoint, precision, int8, options);
   return {
     instruction,
     policy,

@@ -31,12 +31,7 @@ import { cpuSessionOptions } from './cpuModels.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
-import {
-  checkpointOptions,
-  gatherParts,
-  type PolicyParts,
-  rememberParts,
-} from './policyParts.ts';
+import { checkpointOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
 import { keptLengthsOf, type WarmUp, warmUp, warmUpOf } from './warmUp.ts';

@@ -80,7 +80,9 @@ export function cpuPrecisionOf({ precision }: Pick<PolicyOptions, 'precision'>):
 }
 
 /** `precision` as an engine takes it; undefined when it was not given. @param options checked */
-export function enginePrecisionOf({ precision }: Pick<PolicyOptions, 'precision'>): EnginePrecision | undefined {
+export function enginePrecisionOf({
+  precision,
+}: Pick<PolicyOptions, 'precision'>): EnginePrecision | undefined {
   return enginePrecisions.find((name) => name === precision);
 }
 

@@ -19,6 +19,10 @@ export type NoticeCode =
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
   | 'FILM_ABSENT'
+  // a policy in 8 bits
+  | 'PRECISION_NOT_COMPARED'
+  | 'PRECISION_FAILED'
+  | 'PRECISION_SEVEN_BITS'
   // a session: costs time and nothing else
   | 'GRAPH_NOT_CAPTURED'
   // an engine cache: costs time and nothing else

@@ -7,12 +7,7 @@ import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { openTensorRt, type TensorRtOptions } from '../../engine/openTensorRt.ts';
 import { cpuSessionOptions } from '../../policy/cpuModels.ts';
 import { resolveUnnormKey } from '../../policy/platform.ts';
-import {
-  checkpointOptions,
-  gatherParts,
-  type OpenedPolicy,
-  partsOf,
-} from '../../policy/policyParts.ts';
+import { checkpointOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policy/policyParts.ts';
 import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';

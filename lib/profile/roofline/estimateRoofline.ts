@@ -5,7 +5,7 @@ import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
 import { type PlatformOptions, resolvePlatform } from '../../policy/platform.ts';
 import { checkpointOptions, policySizes } from '../../policy/policyParts.ts';
-import { precisions } from '../../policy/runtimeOptions.ts';
+import { cpuPrecisions, enginePrecisions } from '../../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { checkOptions, expected, present } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
@@ -96,7 +96,7 @@ export async function estimateRoofline(options: EstimateRooflineOptions): Promis
       rooflines.push({
         deviceName: device.name,
         precisionName: name,
-        runs: runsHere(name),
+        runs: runsHere(device, name),
         ...rooflineOf(work, device, { precision: name }),
       });
     }
@@ -104,8 +104,12 @@ export async function estimateRoofline(options: EstimateRooflineOptions): Promis
   return { work, rooflines };
 }
 
-const runsHere = (name: RooflinePrecision): boolean =>
-  (precisions as readonly string[]).includes(rooflinePrecisions[name].text);
+/** The runtime of a GPU and that of a processor compute in different ones. */
+function runsHere({ name: device }: Device, name: RooflinePrecision): boolean {
+  if (device === thisCpu && cpuPrecisions.some((own) => own === name)) return true;
+  const own: readonly string[] = device === thisCpu ? cpuPrecisions : enginePrecisions;
+  return own.includes(rooflinePrecisions[name].text);
+}
 
 async function chooseDevices(names: readonly string[] | undefined): Promise<readonly Device[]> {
   if (names === undefined) return devices;

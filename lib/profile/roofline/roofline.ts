@@ -60,10 +60,17 @@ export const rooflinePrecisions = {
 export type RooflinePrecision = keyof typeof rooflinePrecisions;
 export const rooflinePrecisionNames = Object.keys(rooflinePrecisions) as readonly RooflinePrecision[];
 
+/** A processor has no float16 products: what is not quantized stays float32. */
+function planOf(name: RooflinePrecision, { peaks }: Pick<Device, 'peaks'>): PrecisionPlan {
+  const plan: PrecisionPlan = rooflinePrecisions[name];
+  if (name !== 'int8-llm' || peaks.fp16 !== undefined) return plan;
+  return { ...plan, text: 'INT8 language model, float32 rest', rest: plain('fp32', 32) };
+}
+
 /** Those that a device computes in. */
 export function precisionsOf({ peaks }: Device): RooflinePrecision[] {
   return rooflinePrecisionNames.filter((name) => {
-    const { llm, rest } = rooflinePrecisions[name];
+    const { llm, rest } = planOf(name, { peaks });
     return peaks[llm.peak] !== undefined && peaks[rest.peak] !== undefined;
   });
 }
@@ -84,7 +91,7 @@ const usable = 0.85;
  * @throws OPTION_INVALID the device does not compute in this precision
  */
 export function rooflineOf(work: PolicyWork, device: Device, options: RooflineOptions): Roofline {
-  const plan = rooflinePrecisions[options.precision];
+  const plan = planOf(options.precision, device);
   if (!precisionsOf(device).includes(options.precision)) {
     throw new SemanticVlaError(
       'OPTION_INVALID',

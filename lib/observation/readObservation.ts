@@ -24,8 +24,10 @@ export interface FolderObservation {
 
 const fileName = 'observation.json';
 const knownKeys = ['instruction', 'state', 'images'];
-/** States of a few numbers, a few file names and a sentence, of many observations. */
-const maxJsonBytes = 1 << 24;
+/** A state of a few numbers, a few file names and a sentence. */
+const maxJsonBytes = 1 << 20;
+/** The same for many observations. */
+const maxListBytes = 1 << 26;
 const maxStateBytes = 1 << 20;
 /** Far more cameras than a policy takes; a longer list is not an observation. */
 const maxImages = 16;
@@ -38,7 +40,7 @@ const maxImages = 16;
  */
 export async function readObservation(folder: string): Promise<FolderObservation> {
   const file = join(folder, fileName);
-  return fromJson(await readJson(file), folder, file);
+  return fromJson(await readJson(file, maxJsonBytes), folder, file);
 }
 
 /**
@@ -48,7 +50,7 @@ export async function readObservation(folder: string): Promise<FolderObservation
  * @throws as readObservation
  */
 export async function readObservations(file: string): Promise<FolderObservation[]> {
-  const { observations } = await readJson(file);
+  const { observations } = await readJson(file, maxListBytes);
   if (observations === undefined || !isJsonArray(observations))
     throw invalid(file, '"observations" to be a list', describe(observations));
   const read: FolderObservation[] = [];
@@ -77,10 +79,10 @@ async function fromJson(json: JsonObject, folder: string, file: string): Promise
   return { observation, instruction };
 }
 
-async function readJson(file: string): Promise<JsonObject> {
+async function readJson(file: string, cap: number): Promise<JsonObject> {
   if (!(await isThere(file, 'OBSERVATION_INVALID')))
     throw invalid(file, 'a readable file', 'none; an observation is a folder with that file');
-  const json = await readJsonFile(file, { missing: 'OBSERVATION_INVALID', cap: maxJsonBytes });
+  const json = await readJsonFile(file, { missing: 'OBSERVATION_INVALID', cap });
   if (!isJsonObject(json)) throw invalid(file, 'an object with "images"', describe(json));
   return json;
 }

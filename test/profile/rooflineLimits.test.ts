@@ -172,7 +172,14 @@ limits("this machine's processor is measured, and says so", async () => {
   // any processor that runs this: between 0.1 GFLOPS and 100 TFLOPS, 0.1 GB/s and 10 TB/s
   assert.ok(cpu.peaks.fp32! > 1e-4 && cpu.peaks.fp32! < 100);
   assert.ok(cpu.bandwidthGBs > 0.1 && cpu.bandwidthGBs < 1e4);
-  assert.equal(precisionsOf(cpu), ['fp32']);
+  assert.ok(cpu.peaks.int8! > 1e-4 && cpu.peaks.int8! < 400);
+  assert.equal(precisionsOf(cpu), ['fp32', 'int8', 'int8-llm']);
+  const { precision, rows } = rooflineOf(libero(), cpu, { precision: 'int8-llm' });
+  assert.is(precision, 'INT8 language model, float32 rest');
+  const bytesOf = (name: string, kind: RooflinePrecision) =>
+    rooflineOf(libero(), cpu, { precision: kind }).rows.find(({ stage }) => stage === name)!.weightBytes;
+  assert.is(rows.find(({ stage }) => stage === 'llm')!.weightBytes, bytesOf('llm', 'int8'));
+  assert.is(rows.find(({ stage }) => stage === 'vision')!.weightBytes, bytesOf('vision', 'fp32'));
 });
 
 limits('the command: a table, the sources, JSON with the same figures', () => {
@@ -182,7 +189,10 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
   assert.match(stdout, /^orin-agx-64 +fp16 +8\d\.\d .* 64\.0 GB +yes$/m);
   assert.match(stdout, /^thor +nvfp4 .* no +\d.* yes$/m);
   assert.match(stdout, /^orin-agx-64 +bf16 .* M +yes +16\.8 GB/m);
-  assert.match(stdout, /^runs here: .*--precision float32, bfloat16, float16\)/m);
+  assert.match(
+    stdout,
+    /^runs here: .*--precision float32, bfloat16, float16 on a GPU, float32, int8, int8-llm on a processor\)/m,
+  );
   assert.not.match(stdout, /none both runs here and fits/);
   assert.match(
     cli('roofline', '--preset', 'libero', '--hardware', 'orin-nx-16,thor').stdout,

@@ -1,18 +1,15 @@
 /**
- * What the recorder costs a chunk and a tick, in microseconds, beside the same call without it and beside the usual way (an
- * object a chunk in a list, prom-client's histogram a stage). All alternate in one run; the median of the batches counts.
+ * What the recorder costs a chunk and a tick, in microseconds, beside the same call without it. All alternate in one run; the
+ * median of the batches counts.
  *
  *   node --expose-gc --import tsx bench/recorder.ts [--batches 60] [--json]
  */
 
 import { parseArgs } from 'node:util';
-import { Histogram, Registry } from 'prom-client';
 import { Recorder } from '../lib/profile/recorder/recorder.ts';
 import { recordLoop } from '../lib/profile/recorder/recordLoop.ts';
 import { recordPolicy } from '../lib/profile/recorder/recordPolicy.ts';
-import { stageBuckets } from '../lib/profile/recorder/stageHistograms.ts';
-import { stageNames } from '../lib/profile/stages.ts';
-import type { ChunkRecord, StageTimes } from '../lib/profile/types.ts';
+import type { StageTimes } from '../lib/profile/types.ts';
 import type { ControlLoopOptions } from '../lib/schedule/controlLoop.ts';
 import type { SentAction } from '../lib/schedule/loopEvents.ts';
 import type { ActionChunk, Policy } from '../lib/types.ts';
@@ -37,31 +34,6 @@ const timings: StageTimes = {
 };
 const chunk = { timings } as unknown as ActionChunk;
 const bare = { predict: () => Promise.resolve(chunk) } as unknown as Policy;
-
-const registry = new Registry();
-const histogram = new Histogram({
-  name: 'stage_seconds',
-  help: 'as a metrics library counts them',
-  labelNames: ['stage'],
-  buckets: [...stageBuckets],
-  registers: [registry],
-});
-let list: ChunkRecord[] = [];
-const usual = {
-  predict: async () => {
-    const startMs = performance.now();
-    const answer = await bare.predict(null as never, null as never);
-    const stages: Record<string, number> = { total: performance.now() - startMs };
-    for (const name of stageNames) {
-      const ms = answer.timings[name];
-      if (ms === undefined || ms === 0 || name === 'total') continue;
-      stages[name] = ms;
-      histogram.observe({ stage: name }, ms / 1000);
-    }
-    list.push({ startMs, stages });
-    return answer;
-  },
-} as unknown as Policy;
 
 const recorder = new Recorder();
 const recorded = recordPolicy(bare, recorder);
@@ -101,7 +73,6 @@ const direct = recorder.begin(0);
 const subjects = [
   subject('chunk, bare', () => chunks(bare)),
   subject('chunk, recorded', () => chunks(recorded)),
-  subject('chunk, the usual way', () => chunks(usual)),
   subject('recorder alone', () => {
     for (let i = 0; i < batch; i++) recorder.end(direct, 0, 8.4, 'done', timings);
   }),
@@ -113,7 +84,6 @@ const subjects = [
 const { gc } = globalThis as { gc?: () => void };
 for (let round = 0; round < batches + 5; round++) {
   for (const { run, times, bytes } of subjects) {
-    list = [];
     gc?.();
     const heap = process.memoryUsage().heapUsed;
     const start = performance.now();
@@ -140,7 +110,6 @@ const rows = subjects.map(({ name, times, bytes }) => ({
 const us = (name: string): number => rows.find((row) => row.name === name)!.us;
 const summary = {
   chunkUs: us('chunk, recorded') - us('chunk, bare'),
-  usualUs: us('chunk, the usual way') - us('chunk, bare'),
   tickUs: us('tick, recorded') - us('tick, bare'),
   recorderUs: us('recorder alone'),
   copyUs: us('copy for a dump, 1/1000') * batch,
@@ -153,7 +122,7 @@ else {
       `${name.padEnd(24)} ${time.toFixed(3).padStart(8)} us, worst batch ${worstUs.toFixed(3).padStart(8)}, ${bytes.toFixed(0).padStart(5)} bytes of heap`,
     );
   console.log(
-    `recording adds ${summary.chunkUs.toFixed(2)} us a chunk (goal: below ${summary.goalUs}), the usual way ${summary.usualUs.toFixed(2)}; ` +
+    `recording adds ${summary.chunkUs.toFixed(2)} us a chunk (goal: below ${summary.goalUs}); ` +
       `a tick ${summary.tickUs.toFixed(2)}; copying everything for a dump ${summary.copyUs.toFixed(0)} us`,
   );
 }

@@ -6,7 +6,7 @@
  */
 
 import { parseArgs } from 'node:util';
-import { sampleMachine } from '../lib/profile/machine/sampleMachine.ts';
+import { type MachineSampler, type SampledRun, sampleMachine } from '../lib/profile/machine/sampleMachine.ts';
 import { byRound } from '../lib/profile/measure/benchPolicies.ts';
 import { pairedRatio } from '../lib/profile/measure/bootstrap.ts';
 import { summarize } from '../lib/profile/measure/percentiles.ts';
@@ -32,21 +32,18 @@ const [loaded] = await loadSubjects(
   policies,
 );
 const { runner } = loaded!;
-await using usual = await sampleMachine(100);
-await using often = await sampleMachine(10);
-const samplers = [usual, often] as const;
-for (const sampler of samplers) sampler.pause();
-
-let current: (typeof samplers)[number] | null = null;
-/** The chunk that is not counted at the start of a turn changes it over. */
-function watchedBy(sampler: typeof current, name: string): Runner {
+let sampler: MachineSampler | null = null;
+let current: string | null = null;
+const runs: SampledRun[] = [];
+/** The chunk that is not counted at the start of a turn changes over. */
+function watched(name: string, intervalMs: number | null): Runner {
   return {
     name,
-    chunk: (signal) => {
-      if (current !== sampler) {
-        current?.pause();
-        sampler?.resume();
-        current = sampler;
+    chunk: async (signal) => {
+      if (current !== name) {
+        if (sampler !== null) runs.push(await sampler.stop());
+        sampler = intervalMs === null ? null : await sampleMachine(intervalMs);
+        current = name;
       }
       return runner.chunk(signal);
     },
@@ -54,10 +51,10 @@ function watchedBy(sampler: typeof current, name: string): Runner {
 }
 
 const runners = [
-  watchedBy(null, 'not watched'),
-  watchedBy(usual, 'watched every 100 ms, as bench does'),
-  watchedBy(often, 'watched every 10 ms'),
-  watchedBy(null, 'not watched, again'),
+  watched('not watched', null),
+  watched('watched every 100 ms, as bench does', 100),
+  watched('watched every 10 ms', 10),
+  watched('not watched, again', null),
 ];
 const results = await runInTurns(runners, {
   warmUpMs: 500,
@@ -78,19 +75,28 @@ const rows = results.map(({ chunks, rounds }, i) => ({
   // above 1: faster than without
   ...pairedRatio(byRound(base!.chunks, rounds), byRound(chunks, rounds), 50),
 }));
-const runs = [await usual.stop(), await often.stop()];
+await (sampler as MachineSampler | null)?.stop();
+const costs = [100, 10].map((intervalMs) => {
+  const own = runs.filter((run) => run.intervalMs === intervalMs);
+  const samples = own.reduce((sum, run) => sum + run.samples, 0);
+  const mean = (of: (run: SampledRun) => number): number =>
+    own.reduce((sum, run) => sum + of(run), 0) / samples;
+  return {
+    intervalMs,
+    samples,
+    costMs: mean((run) => run.costMs * run.samples),
+    processorMs: mean((run) => run.processorMs ?? Number.NaN),
+  };
+});
 for (const policy of policies) await policy.close();
-if (values.json)
-  console.log(JSON.stringify({ rows, samples: runs.map(({ samples, costMs }) => ({ samples, costMs })) }));
+if (values.json) console.log(JSON.stringify({ rows, costs }));
 else {
   for (const { name, chunks, medianMs, value, low, high } of rows)
     console.log(
       `${name.padEnd(36)}  ${String(chunks).padStart(5)} chunks  median ${medianMs.toFixed(2)} ms  ${value.toFixed(4)}x  ${low.toFixed(4)} .. ${high.toFixed(4)}`,
     );
-  for (const [i, { samples, costMs, processorMs }] of runs.entries())
+  for (const { intervalMs, samples, costMs, processorMs } of costs)
     console.log(
-      `${['every 100 ms', 'every 10 ms'][i]}: ${samples} samples, ${costMs.toFixed(2)} ms each${
-        processorMs ? `, ${(processorMs / samples).toFixed(2)} ms of them on a processor` : ''
-      }`,
+      `every ${intervalMs} ms: ${samples} samples, ${costMs.toFixed(2)} ms each, ${processorMs.toFixed(2)} ms of them on a processor`,
     );
 }

@@ -1,6 +1,7 @@
 /** The public API. Each command of the `semanticvla` command line is one of these functions. */
 
 export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
+export { type PullOptions, type PullReport, pullCheckpoint } from './checkpoint/hubCheckpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';

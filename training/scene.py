@@ -203,15 +203,19 @@ class Scene:
         up = (name for name in self.layout.names if self.cube(name)[2] - self._start[name] > LIFTED)
         return next(up, None)
 
-    def project(self, camera: str, point: np.ndarray) -> list[float] | None:
-        """(x, y) of a point in `frames()[camera]` as fractions of the side; None outside of it."""
+    def pixel(self, camera: str, point: np.ndarray) -> np.ndarray:
+        """(x, y) of a point in `frames()[camera]` as fractions of the side; NaN behind the camera."""
         sim = self.env.sim
         index = sim.model.camera_name2id(CAMERAS[camera])
         local = sim.data.cam_xmat[index].reshape(3, 3).T @ (point - sim.data.cam_xpos[index])
         if local[2] >= 0:
-            return None
+            return np.full(2, np.nan)
         focal = 0.5 / np.tan(np.deg2rad(sim.model.cam_fovy[index]) / 2)
-        x, y = 0.5 - focal * local[0] / -local[2], 0.5 - focal * local[1] / -local[2]
+        return np.array([0.5 - focal * local[0] / -local[2], 0.5 - focal * local[1] / -local[2]])
+
+    def project(self, camera: str, point: np.ndarray) -> list[float] | None:
+        """`pixel`, rounded; None outside of the frame."""
+        x, y = self.pixel(camera, point)
         return [round(float(x), 4), round(float(y), 4)] if 0 <= x <= 1 and 0 <= y <= 1 else None
 
     def task(self, seed: int, family: str, templates: str = "test") -> tuple[str, str] | None:
@@ -220,15 +224,15 @@ class Scene:
         names = self.layout.names
         xy = np.stack([self.cube(name)[:2] for name in names])
         fitting = [
-            (name, word)
+            (name, words)
             for slot, name in enumerate(names)
             if name in COLORS
-            for word in words_for(xy, names, slot)[family]
+            for words in words_for(xy, names, slot)[family]
         ]
         if not fitting:
             return None
-        named, word = fitting[rng.integers(len(fitting))]
-        return named, str(rng.choice(TEMPLATES[templates][family])).format(word)
+        named, words = fitting[rng.integers(len(fitting))]
+        return named, str(rng.choice(TEMPLATES[templates][family])).format(*words)
 
     def _body(self, name: str) -> int:
         return self.env.bodies[self.layout.names.index(name)]
@@ -246,6 +250,9 @@ class Demonstrator:
         self._scene = scene
         self._color = color
 
+    is_grasping = False
+    """At the last action: the fingers close on the cube or hold it."""
+
     def act(self) -> np.ndarray:
         """[7] float64"""
         scene = self._scene
@@ -256,6 +263,7 @@ class Demonstrator:
         aside = np.linalg.norm(away[:2])
         holding = opening < HALF + 0.0025 and aside < 0.02 and abs(away[2]) < 0.025
         closing = opening < 0.037 and aside < 0.02 and abs(away[2]) < 0.02
+        self.is_grasping = bool(holding or closing)
         turn = _quarter(scene.cube_yaw(self._color) - scene.gripper_yaw())
         gripper = -1.0
         if holding:

@@ -2,16 +2,11 @@
 
 import { machineRows } from '../profile/machine/machineRows.ts';
 import { energyText } from '../profile/machine/subjectEnergy.ts';
+import { verdictOf } from '../profile/measure/bootstrap.ts';
+import { selfCheckText } from '../profile/measure/selfCheck.ts';
 import { threadsText } from '../profile/measure/subjectFacts.ts';
 import { stageNames } from '../profile/stages.ts';
-import type {
-  BenchReport,
-  GateVerdict,
-  SelfCheck,
-  StageName,
-  SubjectResult,
-  Summary,
-} from '../profile/types.ts';
+import type { BenchReport, GateVerdict, StageName, SubjectResult, Summary } from '../profile/types.ts';
 import { formatCount, formatMs, formatTable } from './format.ts';
 
 /** What a stage is called in the table, in the words of trtexec where it has one. */
@@ -138,12 +133,12 @@ function further({ percentiles = {} }: Summary, asked: readonly string[]): strin
 
 function comparisonText({ comparisons }: BenchReport): string {
   const [first] = comparisons;
-  const rows = comparisons.map(({ subject, ratio, low, high, rounds }) => [
-    subject,
-    `${ratio.toFixed(3)}x`,
-    `${low.toFixed(3)} .. ${high.toFixed(3)}`,
-    String(rounds),
-    low > 1 ? 'faster' : high < 1 ? 'slower' : 'no difference seen',
+  const rows = comparisons.map((comparison) => [
+    comparison.subject,
+    `${comparison.ratio.toFixed(3)}x`,
+    `${comparison.low.toFixed(3)} .. ${comparison.high.toFixed(3)}`,
+    String(comparison.rounds),
+    verdictOf(comparison),
   ]);
   const columns = [
     `against ${first!.baseline}`,
@@ -155,15 +150,6 @@ function comparisonText({ comparisons }: BenchReport): string {
   return (
     `${formatTable([columns, ...rows], ['left', 'right', 'right', 'right', 'left'])}\n` +
     'ratio: its median over the subject’s; they took turns, and rounds are drawn together (paired bootstrap)'
-  );
-}
-
-export function selfCheckText(check: SelfCheck): string {
-  const { eventLoopDelay: delay } = check;
-  return (
-    `self-check ${check.passed === false ? 'FAILED' : 'passed'}: a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed ${Math.abs(check.errorPercent).toFixed(3)} % off; ` +
-    `recording a chunk costs ${check.overheadUs.toFixed(2)} us (${check.overheadPercent.toFixed(3)} % of a 5 ms chunk); ` +
-    `event-loop delay median ${delay.median.toFixed(2)} ms, p99 ${delay.p99.toFixed(2)} ms, max ${delay.max.toFixed(2)} ms`
   );
 }
 

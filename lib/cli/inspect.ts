@@ -207,7 +207,7 @@ export function inspectCommand(program: Command, run: Run): void {
   const command = program
     .command('inspect')
     .description('What a checkpoint is: variant, token budget, normalization keys, parameters, memory.')
-    .argument('<checkpoint>', 'folder of a trained policy');
+    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
   addPlatformFlags(command);
   addCheckpointFlags(command)
     .option('--verify', 'read every weight and look for NaN and Infinity')

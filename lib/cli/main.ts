@@ -18,6 +18,7 @@ import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { profileCommand } from './profile.ts';
 import { ProgressLine } from './progressLine.ts';
+import { pullCommand } from './pull.ts';
 import { reportCommand } from './report.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
@@ -28,6 +29,7 @@ import { viewCommand } from './view.ts';
 const commands = [
   demoCommand,
   doctorCommand,
+  pullCommand,
   inspectCommand,
   synthCommand,
   exportCommand,

@@ -8,7 +8,7 @@ import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
 import { presetFolder } from '../profile/measure/presetFolder.ts';
-import { writeProfile } from '../profile/report/writeProfile.ts';
+import { writeProfile } from '../profile/report/writeReport.ts';
 import { encodeTrace } from '../profile/trace/perfettoTrace.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
@@ -143,7 +143,7 @@ export function profileCommand(program: Command, run: Run): void {
   const command = program
     .command('profile')
     .description('Where the time of a chunk goes: layers, blocks, stages.')
-    .argument('[checkpoint]', 'folder of a trained policy')
+    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
     .addOption(
       new Option('--preset <name>', 'random weights of a preset instead, made once in the cache').choices(
         Object.keys(synthPresets),
@@ -152,7 +152,7 @@ export function profileCommand(program: Command, run: Run): void {
     .option('--observation <dir>', 'folder with observation.json and its images; default: noise')
     .option(
       '--instruction <text>',
-      "what the robot shall do; default: the observation's, else a usual sentence",
+      "what the robot should do; default: the observation's, else a typical sentence",
     );
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .option(

@@ -164,7 +164,7 @@ export function rooflineCommand(program: Command, run: Run): void {
   const command = program
     .command('roofline')
     .description('What a policy could do on a device at best, and whether it fits there; runs nothing.')
-    .argument('[checkpoint]', 'folder of a trained policy')
+    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
     .addOption(
       new Option('--preset <name>', 'an architecture instead of a checkpoint').choices(
         Object.keys(synthPresets),

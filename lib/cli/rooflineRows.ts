@@ -1,5 +1,6 @@
 /** Rooflines of what was measured, as `bench` prints them. */
 
+import { tflopsOf, weightRateOf } from '../profile/roofline/roofline.ts';
 import type { Roofline } from '../profile/types.ts';
 import { formatTable } from './format.ts';
 
@@ -24,19 +25,17 @@ export function rooflineRowsText(
   const table = formatTable(
     [
       head,
-      ...rows.map(({ stage, flops, weightBytes, limitMs, boundBy, measuredMs, fraction }) => [
-        stage,
-        number(flops / 1e9),
-        number(weightBytes / 1e9),
-        number(limitMs),
-        boundBy,
-        ...(measuredMs === null || fraction === null
+      ...rows.map((row) => [
+        row.stage,
+        ...[row.flops / 1e9, row.weightBytes / 1e9, row.limitMs].map(number),
+        row.boundBy,
+        ...(row.measuredMs === null
           ? ['', '', '', '']
           : [
-              number(measuredMs),
-              `${number(100 * fraction)} %`,
-              number(flops / (measuredMs * 1e9)),
-              number(weightBytes / (measuredMs * 1e6)),
+              number(row.measuredMs),
+              `${number(100 * row.fraction!)} %`,
+              number(tflopsOf(row)),
+              number(weightRateOf(row)),
             ]),
       ]),
     ],

@@ -276,7 +276,7 @@ export function serveCommand(program: Command, run: Run): void {
   const command = program
     .command('serve')
     .description('Serves the policy: POST /act and the openpi WebSocket.')
-    .argument('<checkpoint>', 'folder of a trained policy')
+    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--act <port>', 'port of POST /act; default: 8777, for ALOHA 20101', port)
     .option('--no-act', 'no POST /act')

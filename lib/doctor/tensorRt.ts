@@ -55,6 +55,13 @@ export function checkTensorRt(
   const ok = (name: string, found: string): Check => ({ name, status: 'ok', found, fix: null });
   if ('found' in state) {
     const { family, version, library, source, module, hasKernels } = state.found;
+    if (family === 'standin') {
+      const found = `${library} (${source}) is its stand-in for tests, which computes on the CPU`;
+      return [
+        { name: 'TensorRT', status: 'absent', found, fix: 'unset SEMANTICVLA_TENSORRT' },
+        absent('TensorRT module', 'not looked for without TensorRT', build),
+      ];
+    }
     const name = family === 'rtx1' ? 'TensorRT-RTX ' : '';
     return [
       lacks === null

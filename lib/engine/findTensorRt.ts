@@ -24,7 +24,8 @@ import {
 } from './tensorRtPlaces.ts';
 
 export interface FoundTensorRt {
-  readonly family: TensorRtFamily;
+  /** `standin`: the tests' library, which computes on the CPU; found only where it is named. */
+  readonly family: TensorRtFamily | 'standin';
   /** `1.7.1.116` */
   readonly version: string;
   readonly library: string;
@@ -119,7 +120,7 @@ const howToInstall =
   'elsewhere with "pip install tensorrt-cu13-libs". Where it is installed already, name it with --tensorrt PATH or SEMANTICVLA_TENSORRT.';
 
 /** Compiling a module needs the C++ headers, which NVIDIA's Python packages do not hold. */
-function howToGetHeaders(family: TensorRtFamily): string {
+function howToGetHeaders(family: FoundTensorRt['family']): string {
   return family === 'rtx1'
     ? `Get its headers with: ${packageCommand('scripts/fetchTensorRtRtx.sh')} (or name those of NVIDIA's SDK: TENSORRT_ROOT=FOLDER)`
     : "Get its headers, in the library's version, from JetPack's or NVIDIA's apt repository: sudo apt-get install -y libnvinfer-headers-dev libnvonnxparsers-dev (or name those of NVIDIA's archive: TENSORRT_ROOT=FOLDER)";
@@ -134,7 +135,7 @@ function open({ library, source }: LocatedTensorRt): FoundTensorRt {
       `${library} (${source}): expected TensorRT 10 or 11, or TensorRT-RTX 1, found version ${text}. Install one of those, or name another with --tensorrt PATH.`,
     );
   }
-  const module = modulePath(family);
+  const module = family === 'standin' ? library : modulePath(family);
   if (module === null) {
     throw new SemanticVlaError(
       'TENSORRT_MODULE_MISSING',
@@ -164,8 +165,8 @@ function inspect(library: string, module: string): NativeTensorRt {
   }
 }
 
-function isFamily(family: string): family is TensorRtFamily {
-  return (tensorRtFamilies as readonly string[]).includes(family);
+function isFamily(family: string): family is FoundTensorRt['family'] {
+  return family === 'standin' || (tensorRtFamilies as readonly string[]).includes(family);
 }
 
 function isOlder(version: NativeVersion, than: NativeVersion): boolean {
@@ -184,6 +185,7 @@ function versionText({ major, minor, patch, build }: NativeVersion): string {
  * @throws TENSORRT_NOT_FOUND
  */
 export function findParser({ family, library }: Pick<FoundTensorRt, 'family' | 'library'>): string {
+  if (family === 'standin') return library;
   const { parser: name } = libraryNames[family];
   const folders = [dirname(library), dirname(realpathSync(library))];
   const parser = folders.map((folder) => join(folder, name)).find((path) => existsSync(path));

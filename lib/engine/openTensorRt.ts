@@ -93,6 +93,7 @@ function devicesOf(tensorRt: FoundTensorRt, label: string): readonly NativeDevic
 }
 
 export function labelOf({ family, version }: Pick<FoundTensorRt, 'family' | 'version'>): string {
+  if (family === 'standin') return `TensorRT's stand-in ${version}, which computes on the CPU`;
   return `${family === 'rtx1' ? 'TensorRT-RTX' : 'TensorRT'} ${version}`;
 }
 
@@ -140,6 +141,7 @@ export async function openTensorRt(
   options: TensorRtOptions,
 ): Promise<TensorRtSession> {
   const machine = findMachine(options);
+  tellStandIn(machine.tensorRt, options.onNotice);
   const cache = await EngineCache.open(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
   const build: CachedEnginesOptions = {
     ...engineOptions(machine, options),
@@ -158,6 +160,15 @@ export async function openTensorRt(
     throw error;
   }
   return session;
+}
+
+/** Tests alone name one; whoever comes to it by accident must not take its times for a GPU's. */
+function tellStandIn({ family, library, source }: FoundTensorRt, onNotice: OnNotice | undefined): void {
+  if (family !== 'standin') return;
+  onNotice?.({
+    code: 'TENSORRT_STAND_IN',
+    message: `${library} (${source}): expected TensorRT, found its stand-in for tests, which computes on the CPU. Its actions are right and its times say nothing about a GPU. Name another library with --tensorrt PATH or SEMANTICVLA_TENSORRT.`,
+  });
 }
 
 /** Closes the engines' files, whether it opens or not. */

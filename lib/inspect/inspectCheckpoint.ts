@@ -1,4 +1,4 @@
-/** What a checkpoint is, in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
+/** Describes a checkpoint in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -26,17 +26,17 @@ import { estimateMemory, type MemoryEstimate } from './memory.ts';
 import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
 
 export interface TokenBudget {
-  /** Projected patches an image. */
+  /** Projected patches per image. */
   readonly patches: number;
-  /** Instruction-weighted pooled tokens an image. */
+  /** Instruction-weighted pooled tokens per image. */
   readonly pooled: number;
-  /** Tokens an image in the language model. */
+  /** Tokens per image in the language model. */
   readonly perImage: number;
-  /** H; null: as many as the action has dimensions. */
+  /** H; null: one per action dimension. */
   readonly actionTokensPerStep: number | null;
   /** Language model sequence length, in words. */
   readonly formula: string;
-  /** The formula without the prompt, for the platform at hand; null without a platform. */
+  /** The formula without the prompt, for the given platform; null without one. */
   readonly besidePrompt: number | null;
 }
 
@@ -61,26 +61,26 @@ export interface InspectReport {
   readonly actionDim: number | null;
   readonly proprioDim: number | null;
   readonly tokens: TokenBudget;
-  /** null with the reason in `platformProblem`: which options a caller must pass. */
+  /** null if it cannot be told; `platformProblem` then says which options a caller must pass. */
   readonly platform: Platform | null;
   readonly platformProblem: string | null;
   readonly normalizationKeys: readonly {
     readonly key: string;
-    /** null: no lists. */
+    /** null: the lists are missing. */
     readonly actionDim: number | null;
     /** null: no proprio statistics. */
     readonly proprioDim: number | null;
-    /** Why it cannot be chosen; null: it can, or the platform is not known. */
+    /** Why the key cannot be chosen; null if it can, or if the platform is not known. */
     readonly problem: string | null;
   }[];
   readonly parts: readonly PartSize[];
   readonly parameters: number;
-  /** Bytes of every file that feeds the policy. */
+  /** Total bytes of the files that the policy reads. */
   readonly bytesOnDisk: number;
   readonly memory: readonly MemoryEstimate[];
   /** How precisions of the CPU runtime compared with float32 on this machine (compare-precision); empty without a platform. */
   readonly precisions: readonly { readonly precision: string; readonly gate: PrecisionGate | null }[];
-  /** Paths relative to the folder where they lie inside it. */
+  /** Paths; relative to the folder for files inside it. */
   readonly sources: {
     readonly weights: readonly { readonly file: string; readonly bytes: number; readonly tensors: number }[];
     readonly statistics: string;
@@ -91,7 +91,7 @@ export interface InspectReport {
   };
   /** Weights and statistics in the folder that are not used. */
   readonly ignored: readonly IgnoredFile[];
-  /** What should be known of the checkpoint though it opens. */
+  /** Warnings about a checkpoint that opens nevertheless. */
   readonly notices: readonly Notice[];
   /** Tensors of the shards that a `.pt` archive supersedes or that are not read. */
   readonly supersededTensors: number;
@@ -101,7 +101,7 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, dim) => product * dim, 1);
 }
 
-/** Tokens an image and the sequence length (docs/model.md, Variants and LLM). */
+/** Tokens per image and the sequence length (docs/model.md, Variants and LLM). */
 function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBudget {
   const { actionTokensPerStep, actionDim } = config;
   const { fused, pooled, perImage } = countImageTokens(config);
@@ -121,7 +121,7 @@ function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBu
     perImage,
     actionTokensPerStep,
     formula: `1 + ${perImage}*I + proprio + (P - 1) + ${h}*C + 1`,
-    // BOS, the prompt's first token, stands before the vision tokens and is counted here
+    // BOS, the prompt's first token, comes before the vision tokens and is counted here
     besidePrompt: counts && counts.besidePrompt + 1,
   };
 }
@@ -133,7 +133,7 @@ function inferPlatform(
   try {
     return { platform: resolvePlatform(checkpoint, options), platformProblem: null };
   } catch (error) {
-    // A checkpoint without a platform can still be looked at; wrong options are the caller's.
+    // A checkpoint can be inspected without a platform; wrong options are still an error of the caller.
     if (error instanceof SemanticVlaError && error.code === 'PLATFORM_REQUIRED') {
       return { platform: null, platformProblem: error.message };
     }
@@ -153,7 +153,7 @@ function partSizes({ config, tensors }: Checkpoint): PartSize[] {
   return partNames.flatMap((part) => (sums.has(part) ? [{ part, ...sums.get(part)! }] : []));
 }
 
-/** Every regular file below `dir`, and their sizes. */
+/** Every regular file below `dir`, with its size. */
 async function listFiles(dir: string): Promise<Map<string, number>> {
   const files = new Map<string, number>();
   for (const entry of await readdir(dir, { recursive: true })) {
@@ -173,7 +173,7 @@ function reasonIgnored(file: string): string {
   return 'no part of the policy';
 }
 
-/** `norm_stats` of config.json, when the statistics come from elsewhere: values that look right but are not used. */
+/** `norm_stats` of config.json if the statistics come from elsewhere: they look valid but are not used. */
 async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
   const file = join(dir, 'config.json');
   if (sources.statistics === file) return [];
@@ -213,11 +213,11 @@ async function precisionsOf(
 }
 
 /**
- * Reads headers only; nothing of the weights.
+ * Reads only headers, no weights.
  *
  * @param options what is known of the platform, as for `loadPolicy`
- * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint, UNNORM_KEY_UNKNOWN, STATISTICS_INVALID the data
- *   set that predictions would read does not fit the weights
+ * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint, UNNORM_KEY_UNKNOWN, STATISTICS_INVALID if the
+ *   dataset that predictions would use does not fit the weights
  */
 export async function inspectCheckpoint(
   checkpoint: Checkpoint,

@@ -145,7 +145,7 @@ export interface MachineSnapshot {
   readonly memoryFreeBytes: number | null;
   /** Counts since boot; their growth shows what happened during a run: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
-  /** Output of the board's tools that was skipped (unknown words) or refused (a cut line); absent if there is none. */
+  /** Output of the board's tools that could not be parsed; absent if there is none. */
   readonly unread?: readonly string[];
 }
 
@@ -165,7 +165,6 @@ export interface MachineSampling {
   readonly costMs: number;
   /** What all samples took, in percent of one core: processor time if the kernel reports it, else elapsed time. */
   readonly costPercent: number;
-  readonly costIs?: 'processor time' | 'elapsed time';
   /** Percent of all cores used by other processes; null if unknown. */
   readonly othersPercent: number | null;
   /** The busiest of these by name, in percent of one core. */
@@ -204,8 +203,6 @@ export interface MachineSeries {
   } | null;
   /** Alarms and throttle reasons, each from the first sample that showed it to the last. */
   readonly throttling: readonly { readonly reason: string; readonly fromMs: number; readonly toMs: number }[];
-  /** Number of samples refused because time had not advanced, and of values that such a sensor cannot have. */
-  readonly refused: { readonly times: number; readonly values: number };
   /** As `MachineSnapshot.unread`, without repetition. */
   readonly unread?: readonly string[];
 }
@@ -252,8 +249,6 @@ export interface MachineState {
   readonly temperatureLimits?: readonly Reading[];
   /** `KVM`, `container`; null if neither is visible. */
   readonly virtual?: string | null;
-  /** Whether the machine runs on its battery; null if it has none or does not report it. */
-  readonly onBattery?: boolean | null;
   readonly os: string;
   readonly start: MachineSnapshot;
   readonly end: MachineSnapshot | null;

@@ -29,6 +29,8 @@ Function symbol(void* handle, const std::string& path, const char* name) {
 
 std::string familyOf(const Version& version) {
   switch (version.major) {
+    case 0:
+      return "standin";
     case 1:
       return "rtx1";
     case 10:

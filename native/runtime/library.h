@@ -13,7 +13,8 @@ namespace semanticvla::runtime {
 
 struct LibraryInfo {
   Version version;
-  /// Module family that fits: `trt10`, `trt11`, `rtx1`; empty when none does.
+  /// Module family that fits: `trt10`, `trt11`, `rtx1`, or `standin`, the tests' own library, which
+  /// computes on the CPU and is its own module; empty when none does.
   std::string family;
 };
 

@@ -96,7 +96,7 @@ struct BuildResult {
 /// The one symbol of a module.
 struct Module {
   uint32_t abi;
-  /// `trt10`, `trt11` or `rtx1`.
+  /// `trt10`, `trt11`, `rtx1` or `standin`.
   const char* family;
   /// Of the headers it was compiled against: the oldest library that it works with.
   Version headers;

@@ -238,7 +238,6 @@ export function madeUpSeries(seconds: number, samples = 400): MachineSeries {
         toMs: 1000 * (0.8 * (seconds + 5) - 5),
       },
     ],
-    refused: { times: 0, values: 0 },
   };
 }
 

@@ -12,8 +12,7 @@ import { evaluateEpisode } from '../../lib/evaluate/evaluateEpisode.ts';
 import { evaluationPage } from '../../lib/evaluate/page/evaluationPage.ts';
 import { readEpisode } from '../../lib/evaluate/readEpisode.ts';
 import { exampleEpisodes } from '../../lib/example/exampleEpisodes.ts';
-import { writeProfile } from '../../lib/profile/report/writeProfile.ts';
-import { writeReport } from '../../lib/profile/report/writeReport.ts';
+import { writeProfile, writeReport } from '../../lib/profile/report/writeReport.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { madeUpProfile, madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
@@ -30,7 +29,6 @@ const plots: readonly (readonly [id: string, name: string])[] = [
   ['timeline', 'Latency over time'],
   ['waterfall', 'Stage waterfall'],
   ['blocks-0', 'Blocks of libero tensorrt bfloat16'],
-  ['roofline-0', 'Roofline of libero tensorrt bfloat16 on NVIDIA Jetson AGX Orin 64GB'],
 ];
 
 interface Box {
@@ -205,7 +203,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       assert.equal(events, []);
       // each picture has its numbers, and those that matter most stand open
       assert.is(await page.locator('figure details table').count(), plots.length);
-      assert.ok(await page.locator('#roofline-0 details table').isVisible());
+      assert.ok(await page.locator('#percentiles details table').isVisible());
       const { backgroundColor, scrolledTables } = await layoutOf(page);
       assert.equal(scrolledTables, []);
       assert.is(backgroundColor, colorScheme === 'light' ? 'rgb(244, 246, 248)' : 'rgb(14, 18, 22)');

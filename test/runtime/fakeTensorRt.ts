@@ -81,7 +81,7 @@ export function fakeTensorRt(version: readonly [number, number] = [10, 3]): Fake
       '-fvisibility=hidden',
       '-ffp-contract=off',
       '-pthread',
-      ...inFakes('fakeDevice', 'fakeEngine', 'fakeModule'),
+      ...inFakes('environment', 'fakeDevice', 'fakeEngine', 'fakeModule'),
       ...inRuntime('device', 'engine'),
       ...sources(/^native\/(reference|support)\//),
     ]),

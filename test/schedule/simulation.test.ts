@@ -1,4 +1,4 @@
-/** Random episodes in virtual time through every scheduler (the full run is `npm run simulate`). */
+/** Random episodes in virtual time through every scheduler (more with SEMANTICVLA_LONG_TESTS=1; the full run is `npm run simulate`). */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -8,7 +8,7 @@ import { makers, runEpisode } from './episode.ts';
 const test = suite('simulation');
 /** The blend rules differ in one number; one of them stands for all. */
 const few = 100;
-const many = 1000;
+const many = process.env.SEMANTICVLA_LONG_TESTS === '1' ? 1000 : 250;
 
 for (const mode of Object.keys(makers)) {
   const episodes = mode.startsWith('overlapBlend') && mode !== 'overlapBlend linear' ? few : many;

@@ -12,16 +12,15 @@ import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { defaultActions, FakePolicy } from './fakePolicy.ts';
 import { type Served, served } from './harness.ts';
-import { pythonPeers } from './pythonPeers.ts';
+import { peersOfTest } from './pythonPeers.ts';
 
 const test = suite('conformance with clients from PyPI');
-const peers = pythonPeers();
-const reason = `${peers.reason} (needs python3 with venv, and PyPI once)`;
+const { python, reason } = peersOfTest();
 const token = 'correct-horse-battery-staple-0451';
 
 /** Runs a script of test/serve/peers; what it prints behind RESULT. */
 async function run<T>(script: string, ...args: string[]): Promise<T> {
-  const child = spawn(peers.python!, [join(import.meta.dirname, 'peers', script), ...args]);
+  const child = spawn(python!, [join(import.meta.dirname, 'peers', script), ...args]);
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (data: Buffer) => (output += data.toString()));
@@ -68,7 +67,7 @@ const simulated = (): Policy => new FakePolicy({ immediate: true });
 const wanted = rowsOf(defaultActions([2, 3], 0.5), 3);
 const state = [0.5, 1, 2];
 
-testWhen(peers.python !== null, reason, test, 'json-numpy and requests, simulated policy', async () => {
+testWhen(python !== null, reason, test, 'json-numpy and requests, simulated policy', async () => {
   const compat: Partial<ServeOptions> = { act: { port: 0, compat: true } };
   for (const [options, failed] of [
     [{}, [422, 'INSTRUCTION_INVALID']],
@@ -86,7 +85,7 @@ testWhen(peers.python !== null, reason, test, 'json-numpy and requests, simulate
   }
 });
 
-testWhen(peers.python !== null, reason, test, 'openpi-client, simulated policy', async () => {
+testWhen(python !== null, reason, test, 'openpi-client, simulated policy', async () => {
   for (const key of ['', token]) {
     const options: Partial<ServeOptions> = key === '' ? {} : { token: key };
     await served(simulated(), options, async (server) => {
@@ -103,7 +102,7 @@ testWhen(peers.python !== null, reason, test, 'openpi-client, simulated policy',
   }
 });
 
-testWhen(peers.python !== null, reason, test, 'both, with libero-tiny', async () => {
+testWhen(python !== null, reason, test, 'both, with libero-tiny', async () => {
   const unnormKey = 'libero_spatial_no_noops';
   const policy = await loadPolicy(goldenCheckpoint('libero-tiny'), { unnormKey });
   try {

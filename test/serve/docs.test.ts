@@ -13,11 +13,11 @@ import { goldenCheckpoint } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { FakePolicy } from './fakePolicy.ts';
 import { post, type Served, served } from './harness.ts';
-import { pythonPeers } from './pythonPeers.ts';
+import { peersOfTest } from './pythonPeers.ts';
 
 const test = suite('docs/serving.md');
 const page = readFileSync(join(root, 'docs/serving.md'), 'utf8');
-const peers = pythonPeers();
+const peers = peersOfTest();
 
 function blocks(language: string): string[] {
   return [...page.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map((found) => found[1]!);
@@ -57,8 +57,7 @@ async function inFolder(body: (folder: string) => Promise<void>): Promise<void> 
   }
 }
 
-const reason = `${peers.reason} (needs python3 with venv, and PyPI once)`;
-testWhen(peers.python !== null, reason, test, 'the Python clients', async () => {
+testWhen(peers.python !== null, peers.reason, test, 'the Python clients', async () => {
   const [act, openpi, ...more] = blocks('python');
   assert.equal(more, []);
   await served(new FakePolicy({ immediate: true }), {}, async (server) => {

@@ -11,6 +11,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { noFetching } from '../helpers/pythonVenv.ts';
 
 export interface Peers {
   /** Path of the interpreter; null when the venv cannot be had. */
@@ -23,6 +24,13 @@ const requirements = join(import.meta.dirname, 'peers', 'requirements.txt');
 const installSeconds = 150;
 /** A lock this old is of a process that died. */
 const staleMs = 2 * installSeconds * 1000;
+
+/** For a test: only where tests may fetch. */
+export function peersOfTest(): Peers {
+  if (noFetching !== null) return { python: null, reason: noFetching };
+  const { python, reason } = pythonPeers();
+  return { python, reason: `${reason} (needs python3 with venv, and PyPI once)` };
+}
 
 export function pythonPeers(): Peers {
   const root = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'semanticvla');

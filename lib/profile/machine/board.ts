@@ -13,50 +13,40 @@ export function readBoard(probe: MachineProbe): string {
   return dmi.filter((word) => word !== null).join(' ') || 'unknown';
 }
 
-/** Number of cores that are switched on. */
-export function countCores(probe: MachineProbe): number {
-  const cores = probe
+/** Name and folder of every core that is switched on, in order. */
+export function onlineCores(probe: MachineProbe): { readonly name: string; readonly dir: string }[] {
+  return probe
     .list(cpuRoot)
-    .filter((entry) => /^cpu\d+$/.test(entry) && readNumber(probe, `${cpuRoot}/${entry}/online`) !== 0);
-  return cores.length === 0 ? availableParallelism() : cores.length;
+    .filter((entry) => /^cpu\d+$/.test(entry) && readNumber(probe, `${cpuRoot}/${entry}/online`) !== 0)
+    .sort((a, b) => Number(a.slice(3)) - Number(b.slice(3)))
+    .map((name) => ({ name, dir: `${cpuRoot}/${name}` }));
+}
+
+export const countCores = (probe: MachineProbe): number =>
+  onlineCores(probe).length || availableParallelism();
+
+/** For example `performance`; several, separated by commas, if cores differ; null without cpufreq (most virtual machines). */
+export function readGovernor(probe: MachineProbe): string | null {
+  const names = onlineCores(probe).map(({ dir }) => readWord(probe, `${dir}/cpufreq/scaling_governor`));
+  return [...new Set(names.filter((name) => name !== null))].sort().join(',') || null;
 }
 
 /** `Ubuntu 22.04.5 LTS, Linux 5.15.148-tegra` */
 export function readOs(probe: MachineProbe): string {
   const name = /^PRETTY_NAME="?([^"\n]*)/m.exec(probe.readText('/etc/os-release') ?? '')?.[1];
   const kernel = readWord(probe, '/proc/sys/kernel/osrelease');
-  return (
-    [name, kernel === null ? undefined : `Linux ${kernel}`].filter((part) => part).join(', ') ||
-    process.platform
-  );
+  return [name, kernel && `Linux ${kernel}`].filter(Boolean).join(', ') || process.platform;
 }
 
 /** `virtual machine`, `container`, or both; null if neither is visible. */
 export function readVirtual(probe: MachineProbe): string | null {
   const flags = /^flags\s*:(.*)$/m.exec(probe.readText('/proc/cpuinfo') ?? '')?.[1] ?? '';
+  const marks = ['/.dockerenv', '/run/.containerenv', '/run/systemd/container'];
   const kinds = [
-    /\bhypervisor\b/.test(flags) ? 'virtual machine' : null,
-    ['/.dockerenv', '/run/.containerenv', '/run/systemd/container'].some(
-      (path) => probe.readText(path) !== null,
-    )
-      ? 'container'
-      : null,
-  ].filter((kind) => kind !== null);
-  return kinds.length === 0 ? null : kinds.join(', ');
-}
-
-/** Whether the machine runs on its battery; null if it has none. Batteries of mice and other devices do not count. */
-export function readOnBattery(probe: MachineProbe): boolean | null {
-  const root = '/sys/class/power_supply';
-  const batteries = probe
-    .list(root)
-    .map((entry) => `${root}/${entry}`)
-    .filter(
-      (dir) => readWord(probe, `${dir}/type`) === 'Battery' && readWord(probe, `${dir}/scope`) !== 'Device',
-    );
-  return batteries.length === 0
-    ? null
-    : batteries.some((dir) => readWord(probe, `${dir}/status`) === 'Discharging');
+    ...(/\bhypervisor\b/.test(flags) ? ['virtual machine'] : []),
+    ...(marks.some((path) => probe.readText(path) !== null) ? ['container'] : []),
+  ];
+  return kinds.join(', ') || null;
 }
 
 /** GPUs in a Jetson's chip, by the device tree's `compatible`. Thor's compute capability is 11.0 since CUDA 13. */
@@ -65,10 +55,7 @@ const tegraGpus: Readonly<Record<string, { readonly name: string; readonly compu
   'nvidia,tegra264': { name: 'Thor (integrated)', computeCapability: '11.0' },
 };
 
-export function readTegraGpu(
-  probe: MachineProbe,
-): { readonly name: string; readonly computeCapability: string } | null {
+export function readTegraGpu(probe: MachineProbe): (typeof tegraGpus)[string] | null {
   const compatible = (probe.readText('/proc/device-tree/compatible') ?? '').split('\0');
-  const chip = compatible.find((name) => name in tegraGpus);
-  return chip === undefined ? null : tegraGpus[chip]!;
+  return tegraGpus[compatible.find((name) => name in tegraGpus) ?? ''] ?? null;
 }

@@ -1,51 +1,37 @@
 /** Clocks and their ranges from sysfs, in MHz, and GPU load: cores by cpufreq, GPU and memory by devfreq. No root needed. */
 
-import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
+import { type MachineProbe, readNumber } from '../../support/machineProbe.ts';
 import type { ClockRange, Reading } from '../types.ts';
+import { onlineCores } from './board.ts';
 
-const cpuRoot = '/sys/devices/system/cpu';
 const devfreqRoot = '/sys/class/devfreq';
 
 /** devfreq names by board: Orin `17000000.gpu` (earlier `...ga10b`), Thor `gpu-gpc-0`, and `bwmgr` for the memory. */
-function domainOf(entry: string): string | null {
-  if (/\.(gpu|ga10b|gv11b)$/.test(entry)) return 'gpu';
-  if (/^gpu-[a-z]+-\d+$/.test(entry)) return entry;
-  return entry === 'bwmgr' || /(^|\.)emc$/.test(entry) ? 'emc' : null;
-}
-
-interface Source {
-  readonly name: string;
-  readonly current: readonly string[];
-  readonly min: string;
-  readonly max: string;
-  /** File value per MHz. */
-  readonly scale: number;
-}
-
-function sources(probe: MachineProbe): Source[] {
-  const cores = probe
-    .list(cpuRoot)
-    .filter((entry) => /^cpu\d+$/.test(entry) && readNumber(probe, `${cpuRoot}/${entry}/online`) !== 0)
-    .sort((a, b) => Number(a.slice(3)) - Number(b.slice(3)))
-    .map((entry) => {
-      const dir = `${cpuRoot}/${entry}/cpufreq`;
-      const current = [`${dir}/scaling_cur_freq`, `${dir}/cpuinfo_cur_freq`];
-      return {
-        name: entry,
-        current,
-        min: `${dir}/scaling_min_freq`,
-        max: `${dir}/scaling_max_freq`,
-        scale: 1e3,
-      };
-    });
-  const devices = probe.list(devfreqRoot).flatMap((entry) => {
-    const name = domainOf(entry);
+function devfreqDomains(probe: MachineProbe): { readonly name: string; readonly dir: string }[] {
+  return probe.list(devfreqRoot).flatMap((entry) => {
     const dir = `${devfreqRoot}/${entry}`;
-    return name === null
-      ? []
-      : [{ name, current: [`${dir}/cur_freq`], min: `${dir}/min_freq`, max: `${dir}/max_freq`, scale: 1e6 }];
+    if (/\.(gpu|ga10b|gv11b)$/.test(entry)) return [{ name: 'gpu', dir }];
+    if (/^gpu-[a-z]+-\d+$/.test(entry)) return [{ name: entry, dir }];
+    return entry === 'bwmgr' || /(^|\.)emc$/.test(entry) ? [{ name: 'emc', dir }] : [];
   });
-  return [...cores, ...devices];
+}
+
+/** By clock domain the files of its current value, minimum and maximum, and the file's value per MHz. */
+function sources(probe: MachineProbe) {
+  return [
+    ...onlineCores(probe).map(({ name, dir }) => ({
+      name,
+      current: [`${dir}/cpufreq/scaling_cur_freq`, `${dir}/cpufreq/cpuinfo_cur_freq`],
+      ends: [`${dir}/cpufreq/scaling_min_freq`, `${dir}/cpufreq/scaling_max_freq`],
+      scale: 1e3,
+    })),
+    ...devfreqDomains(probe).map(({ name, dir }) => ({
+      name,
+      current: [`${dir}/cur_freq`],
+      ends: [`${dir}/min_freq`, `${dir}/max_freq`],
+      scale: 1e6,
+    })),
+  ];
 }
 
 export function readClocks(probe: MachineProbe): Reading[] {
@@ -59,37 +45,23 @@ export function readClocks(probe: MachineProbe): Reading[] {
 }
 
 export function readClockRanges(probe: MachineProbe): ClockRange[] {
-  return sources(probe).flatMap(({ name, min, max, scale }) => {
-    const [low, high] = [readNumber(probe, min), readNumber(probe, max)];
-    return low === null || high === null ? [] : [{ name, min: low / scale, max: high / scale }];
+  return sources(probe).flatMap(({ name, ends, scale }) => {
+    const [min, max] = ends.map((path) => readNumber(probe, path));
+    return min == null || max == null ? [] : [{ name, min: min / scale, max: max / scale }];
   });
 }
 
 /** In percent. A Jetson's GPU reports thousandths next to its clock; other machines report nothing here. */
 export function readLoads(probe: MachineProbe): Reading[] {
-  return probe.list(devfreqRoot).flatMap((entry) => {
-    const name = domainOf(entry);
-    if (name === null || !name.startsWith('gpu')) return [];
-    const thousandths = readNumber(probe, `${devfreqRoot}/${entry}/device/load`);
+  return devfreqDomains(probe).flatMap(({ name, dir }) => {
+    const thousandths = name.startsWith('gpu') ? readNumber(probe, `${dir}/device/load`) : null;
     return thousandths === null ? [] : [{ name, value: thousandths / 10 }];
   });
 }
 
-/** For example `performance`; several, separated by commas, if cores differ; null without cpufreq (most virtual machines). */
-export function readGovernor(probe: MachineProbe): string | null {
-  const names = new Set<string>();
-  for (const entry of probe.list(cpuRoot)) {
-    if (!/^cpu\d+$/.test(entry)) continue;
-    const governor = readWord(probe, `${cpuRoot}/${entry}/cpufreq/scaling_governor`);
-    if (governor !== null) names.add(governor);
-  }
-  return names.size === 0 ? null : [...names].sort().join(',');
-}
-
 /** Whether the clocks of cores and GPU are fixed; null if either is unknown. */
 export function areClocksHeld(ranges: readonly ClockRange[]): boolean | null {
-  const cores = ranges.filter(({ name }) => name.startsWith('cpu'));
-  const gpus = ranges.filter(({ name }) => name.startsWith('gpu'));
-  if (cores.length === 0 || gpus.length === 0) return null;
-  return [...cores, ...gpus].every(({ min, max }) => min === max);
+  const parts = ['cpu', 'gpu'].map((kind) => ranges.filter(({ name }) => name.startsWith(kind)));
+  if (parts.some((some) => some.length === 0)) return null;
+  return parts.flat().every(({ min, max }) => min === max);
 }

@@ -1,7 +1,9 @@
-/** Counters since boot whose growth over a run shows what happened during it. */
+/** Counters since boot whose growth over a run shows what happened during it: throttling, and who used the processor. */
 
-import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
+import { type MachineProbe, readNumber } from '../../support/machineProbe.ts';
 import type { Reading } from '../types.ts';
+import { onlineCores } from './board.ts';
+import { overCurrentEvents } from './hwmon.ts';
 
 /** /proc counts in ticks of USER_HZ, which is 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;
@@ -11,49 +13,23 @@ export function parseProcStat(text: string): Reading[] | null {
   const match = /^cpu +((?:\d+ ?){8,})/m.exec(text);
   if (match === null) return null;
   const ticks = match[1]!.trim().split(' ').map(Number);
-  const [user, nice, system, , , irq, softirq, steal] = ticks as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = ticks;
   return [
     { name: 'cpu-busy', value: (user + nice + system + irq + softirq) / ticksPerSecond },
     { name: 'cpu-steal', value: steal / ticksPerSecond },
   ];
 }
 
-/** Over-current events of a Jetson: oc1 under-voltage, oc2 average and oc3 instantaneous over-current. */
-function overCurrentEvents(probe: MachineProbe): Reading[] {
-  const root = '/sys/class/hwmon';
-  return probe.list(root).flatMap((entry) => {
-    if (readWord(probe, `${root}/${entry}/name`) !== 'soctherm_oc') return [];
-    return [1, 2, 3].flatMap((n) => {
-      const value = readNumber(probe, `${root}/${entry}/oc${n}_event_cnt`);
-      return value === null ? [] : [{ name: `oc${n}_event_cnt`, value }];
-    });
-  });
-}
-
-/** How often each core was slowed because of its temperature (x86). Cores share a package, so the largest count is used. */
-function thermalThrottles(probe: MachineProbe): Reading[] {
-  const root = '/sys/devices/system/cpu';
-  let most: number | null = null;
-  for (const entry of probe.list(root)) {
-    if (!/^cpu\d+$/.test(entry)) continue;
-    const count = readNumber(probe, `${root}/${entry}/thermal_throttle/core_throttle_count`);
-    if (count !== null) most = Math.max(most ?? 0, count);
-  }
-  return most === null ? [] : [{ name: 'core_throttle_count', value: most }];
-}
-
 export function readCounters(probe: MachineProbe): Reading[] {
-  const stat = parseProcStat(probe.readText('/proc/stat') ?? '');
-  return [...(stat ?? []), ...overCurrentEvents(probe), ...thermalThrottles(probe)];
+  // x86 counts how often each core was slowed for its temperature; cores share a package, so the largest count is used
+  const throttles = onlineCores(probe).flatMap(
+    ({ dir }) => readNumber(probe, `${dir}/thermal_throttle/core_throttle_count`) ?? [],
+  );
+  return [
+    ...(parseProcStat(probe.readText('/proc/stat') ?? '') ?? []),
+    ...overCurrentEvents(probe),
+    ...(throttles.length === 0 ? [] : [{ name: 'core_throttle_count', value: Math.max(...throttles) }]),
+  ];
 }
 
 const meanings: Readonly<Record<string, string>> = {
@@ -63,13 +39,83 @@ const meanings: Readonly<Record<string, string>> = {
   core_throttle_count: 'cores slowed for their temperature',
 };
 
+/** By how much a counter grew; null if it was not read at both times. */
+export function growth(
+  before: readonly Reading[] | undefined,
+  after: readonly Reading[] | undefined,
+  name: string,
+): number | null {
+  const [first, last] = [before, after].map((some) => some?.find((reading) => reading.name === name)?.value);
+  return first === undefined || last === undefined ? null : last - first;
+}
+
 /** Throttling counters that increased: `instantaneous over-current (179 times)`. */
 export function grownCounters(before: readonly Reading[], after: readonly Reading[]): string[] {
-  return after.flatMap(({ name, value }) => {
-    const meaning = meanings[name];
-    const first = before.find((reading) => reading.name === name)?.value;
-    return meaning === undefined || first === undefined || value <= first
-      ? []
-      : [`${meaning} (${value - first} times)`];
+  return Object.entries(meanings).flatMap(([name, meaning]) => {
+    const times = growth(before, after, name) ?? 0;
+    return times > 0 ? [`${meaning} (${times} times)`] : [];
   });
+}
+
+export interface ProcessTime {
+  readonly pid: number;
+  readonly parent: number;
+  readonly name: string;
+  /** CPU seconds since the process began. */
+  readonly seconds: number;
+}
+
+/** @param text of /proc/PID/stat; the name is in parentheses and may itself contain parentheses and spaces */
+export function parseProcessStat(text: string): ProcessTime | null {
+  const match = /^(\d+) \((.*)\) (\S) (.*)$/s.exec(text.trimEnd());
+  if (match === null) return null;
+  const rest = match[4]!.split(' ').map(Number);
+  const [parent, user, system] = [rest[0], rest[10], rest[11]];
+  if (parent === undefined || user === undefined || system === undefined) return null;
+  return { pid: Number(match[1]), parent, name: match[2]!, seconds: (user + system) / ticksPerSecond };
+}
+
+/** @param pids default: all processes. One that has ended is left out */
+export function readProcesses(probe: MachineProbe, pids?: readonly number[]): ProcessTime[] {
+  const names = pids?.map(String) ?? probe.list('/proc').filter((entry) => /^\d+$/.test(entry));
+  return names.flatMap((pid) => parseProcessStat(probe.readText(`/proc/${pid}/stat`) ?? '') ?? []);
+}
+
+/** Processes below this percentage of one core are not named. */
+const leastPercent = 5;
+
+/**
+ * @param own pid of this process
+ * @param seconds between the two readings
+ * @returns CPU seconds of this process and its descendants, and the busiest others by name, in percent of one core
+ */
+export function processShares(
+  before: readonly ProcessTime[],
+  after: readonly ProcessTime[],
+  own: number,
+  seconds: number,
+): { readonly ownSeconds: number; readonly others: readonly Reading[] } {
+  const parents = new Map(after.map(({ pid, parent }) => [pid, parent]));
+  const isOwn = (pid: number): boolean => {
+    const seen = new Set<number>();
+    for (let at: number | undefined = pid; at !== undefined && !seen.has(at); at = parents.get(at)) {
+      if (at === own) return true;
+      seen.add(at);
+    }
+    return false;
+  };
+  const earlier = new Map(before.map(({ pid, seconds: used }) => [pid, used]));
+  const byName = new Map<string, number>();
+  let ownSeconds = 0;
+  for (const { pid, name, seconds: used } of after) {
+    const spent = used - (earlier.get(pid) ?? 0);
+    if (isOwn(pid)) ownSeconds += spent;
+    else byName.set(name, (byName.get(name) ?? 0) + (100 * spent) / seconds);
+  }
+  const others = [...byName]
+    .filter(([, percent]) => percent >= leastPercent)
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 5)
+    .map(([name, value]) => ({ name, value: Math.round(value) }));
+  return { ownSeconds, others };
 }

@@ -3,19 +3,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { monotonicMs } from '../trace/timeline.ts';
 
-export interface TimedLine {
-  readonly line: string;
-  /** When it arrived, in milliseconds of process.hrtime. */
-  readonly atMs: number;
-}
-
 /** Bytes; lines of sensors are shorter, and a longer one is dropped. */
 const longestLine = 1 << 16;
 
 export class LineStream {
   readonly #child: ChildProcess;
   #rest = '';
-  #latest: TimedLine | null = null;
+  #latest = '';
+  #atMs = Number.NEGATIVE_INFINITY;
 
   /** If the command is missing or has ended, no newer line arrives, and `latest` returns null after a while. */
   constructor(command: string, args: readonly string[]) {
@@ -32,12 +27,14 @@ export class LineStream {
     const rest = lines.pop()!;
     this.#rest = rest.length > longestLine ? '' : rest;
     const line = lines.findLast((one) => one.trim() !== '');
-    if (line !== undefined) this.#latest = { line, atMs: monotonicMs() };
+    if (line === undefined) return;
+    this.#latest = line;
+    this.#atMs = monotonicMs();
   }
 
-  /** null: no line yet, or none within `maxAgeMs`. */
+  /** With its line break; null: no line yet, or none within `maxAgeMs`. */
   latest(maxAgeMs: number): string | null {
-    return this.#latest === null || monotonicMs() - this.#latest.atMs > maxAgeMs ? null : this.#latest.line;
+    return monotonicMs() - this.#atMs > maxAgeMs ? null : `${this.#latest}\n`;
   }
 
   get pid(): number | undefined {

@@ -10,23 +10,19 @@ import { LineStream } from './lineStream.ts';
 import { malformed, type Parsed, wholeNumberText } from './parsed.ts';
 
 const factFields = ['name', 'driver_version', 'compute_cap', 'memory.total'] as const;
-
 /** From Ampere on `power.draw` is a mean over a second; newer drivers also report the latest value. */
 const powerFields = ['power.draw.instant', 'power.draw'] as const;
 /** The mask has two names: drivers before 535 know only the second. */
 const maskFields = ['clocks_event_reasons.active', 'clocks_throttle_reasons.active'] as const;
 const momentFields = [
-  'clocks.current.graphics',
-  'clocks.current.memory',
-  'temperature.gpu',
-  'utilization.gpu',
-  'utilization.memory',
+  ...(['clocks.current.graphics', 'clocks.current.memory', 'temperature.gpu'] as const),
+  ...(['utilization.gpu', 'utilization.memory'] as const),
   ...powerFields,
   ...maskFields,
-] as const;
+];
 type Field = (typeof factFields)[number] | (typeof momentFields)[number];
 
-/** The first GPU's answers by field; null: not reported. A field that the driver does not know is absent. */
+/** A GPU's answers by field; null: not reported. A field that the driver does not know is absent. */
 export type GpuCells = ReadonlyMap<Field, string | null>;
 
 /** What changes while a policy runs. */
@@ -44,28 +40,11 @@ export interface GpuMoment {
   readonly loads: readonly Reading[];
 }
 
-/** Bits of the mask as NVML defines them. Bit 0, an idle GPU, is not listed: it slows nothing that runs. */
-const reasonBits: readonly (readonly [bit: bigint, name: string])[] = [
-  [0x2n, 'applications_clocks_setting'],
-  [0x4n, 'sw_power_cap'],
-  [0x8n, 'hw_slowdown'],
-  [0x10n, 'sync_boost'],
-  [0x20n, 'sw_thermal_slowdown'],
-  [0x40n, 'hw_thermal_slowdown'],
-  [0x80n, 'hw_power_brake_slowdown'],
-  [0x100n, 'display_clock_setting'],
-];
-
-const query = (fields: readonly Field[], index = 0): string[] => [
+const query = (fields: readonly Field[], index: number): string[] => [
   `--query-gpu=${fields.join(',')}`,
   '--format=csv,noheader,nounits',
   `--id=${index}`,
 ];
-
-function ask(probe: MachineProbe, fields: readonly Field[], index: number): Parsed<GpuCells> | null {
-  const text = probe.run('nvidia-smi', query(fields, index));
-  return text === null || text.trim() === '' ? null : parseGpuCells(text, fields);
-}
 
 /**
  * Asks for all fields at once; if the driver does not know one of them, which loses the whole answer, asks one by one.
@@ -77,11 +56,14 @@ export function readGpuCells(
   fields: readonly Field[] = [...factFields, ...momentFields],
   index = 0,
 ): Parsed<GpuCells> | null {
-  const all = ask(probe, fields, index);
-  if (all !== null) return all;
-  if (ask(probe, ['name'], index) === null) return null;
+  const ask = (some: readonly Field[]): Parsed<GpuCells> | null => {
+    const text = probe.run('nvidia-smi', query(some, index)) ?? '';
+    return text.trim() === '' ? null : parseGpuCells(text, some);
+  };
+  const all = ask(fields);
+  if (all !== null || ask(['name']) === null) return all;
   const told = fields.flatMap((field) => {
-    const one = ask(probe, [field], index);
+    const one = ask([field]);
     return one !== null && 'value' in one ? [...one.value] : [];
   });
   return { value: new Map(told) };
@@ -99,7 +81,7 @@ export function parseGpuCells(text: string, fields: readonly Field[]): Parsed<Gp
     .find((line) => line.length === fields.length && line[0] !== '');
   if (cells === undefined)
     return malformed('nvidia-smi', `${fields.length} values and the end of the line`, text);
-  // a cell that says why it is empty
+  // a cell in brackets says why it is empty
   const readable = cells.map((cell) => (/^(?:\[.*\]|N\/A|ERR!)$/.test(cell) ? null : cell));
   return { value: new Map(fields.map((field, i) => [field, readable[i]!])) };
 }
@@ -124,7 +106,7 @@ export function readGpus(probe: MachineProbe): readonly Parsed<GpuFacts>[] {
 }
 
 export function gpuFacts(cells: GpuCells): GpuFacts {
-  const memory = wholeNumberText(cells.get('memory.total') ?? null);
+  const memory = wholeNumberText(cells.get('memory.total'));
   return {
     name: cells.get('name') ?? 'unknown',
     driver: cells.get('driver_version') ?? null,
@@ -134,19 +116,17 @@ export function gpuFacts(cells: GpuCells): GpuFacts {
 }
 
 export function gpuMoment(cells: GpuCells): GpuMoment {
-  const number = (field: Field): number | null => wholeNumberText(cells.get(field) ?? null);
-  const [gpu, memory] = [number('utilization.gpu'), number('utilization.memory')];
-  const mask = maskFields.map((field) => cells.get(field) ?? null).find((text) => text !== null);
+  const load = (name: string, field: Field): Reading[] => {
+    const value = wholeNumberText(cells.get(field));
+    return value === null ? [] : [{ name, value }];
+  };
   return {
-    clock: number('clocks.current.graphics'),
-    memoryClock: number('clocks.current.memory'),
-    temperature: number('temperature.gpu'),
+    clock: wholeNumberText(cells.get('clocks.current.graphics')),
+    memoryClock: wholeNumberText(cells.get('clocks.current.memory')),
+    temperature: wholeNumberText(cells.get('temperature.gpu')),
     watts: powerOf(cells)?.watts ?? null,
-    reasons: reasonsOf(mask ?? ''),
-    loads: [
-      ...(gpu === null ? [] : [{ name: 'gpu', value: gpu }]),
-      ...(memory === null ? [] : [{ name: 'gpu-memory', value: memory }]),
-    ],
+    reasons: reasonsOf(maskFields.map((field) => cells.get(field)).find(Boolean) ?? ''),
+    loads: [...load('gpu', 'utilization.gpu'), ...load('gpu-memory', 'utilization.memory')],
   };
 }
 
@@ -157,24 +137,25 @@ export function gpuMoment(cells: GpuCells): GpuMoment {
  */
 export function powerOf(cells: GpuCells): { readonly watts: number; readonly periodMs: number } | null {
   for (const field of powerFields) {
-    const watts = wholeNumberText(cells.get(field) ?? null);
+    const watts = wholeNumberText(cells.get(field));
     if (watts !== null) return { watts, periodMs: field === 'power.draw' ? 1000 : 100 };
   }
   return null;
 }
 
+/** NVML's names of the mask's bits from 0x2 on. Bit 0, an idle GPU, slows nothing that runs. */
+const reasonNames = [
+  ...['applications_clocks_setting', 'sw_power_cap', 'hw_slowdown', 'sync_boost', 'sw_thermal_slowdown'],
+  ...['hw_thermal_slowdown', 'hw_power_brake_slowdown', 'display_clock_setting'],
+];
+
 /** `0x0000000000000004` -> `sw_power_cap`. An unknown bit is named by its number. */
 function reasonsOf(mask: string): readonly string[] | null {
   if (!/^0x[0-9a-f]{1,16}$/i.test(mask)) return null;
-  let rest = BigInt(mask) & ~1n;
-  const names: string[] = [];
-  for (const [bit, name] of reasonBits) {
-    if ((rest & bit) === 0n) continue;
-    names.push(name);
-    rest &= ~bit;
-  }
-  if (rest !== 0n) names.push(`reason 0x${rest.toString(16)}`);
-  return names;
+  const bits = BigInt(mask) >> 1n;
+  const names = reasonNames.filter((_, i) => ((bits >> BigInt(i)) & 1n) === 1n);
+  const rest = (bits >> BigInt(reasonNames.length)) << BigInt(reasonNames.length + 1);
+  return rest === 0n ? names : [...names, `reason 0x${rest.toString(16)}`];
 }
 
 /** The current state of the GPU, for repeated reading from one process. */
@@ -192,13 +173,13 @@ export function streamGpu(probe: MachineProbe, intervalMs: number): GpuStream | 
   const first = readGpuCells(probe, momentFields);
   if (first === null || !('value' in first) || first.value.size === 0) return null;
   const fields = [...first.value.keys()];
-  const lines = new LineStream('nvidia-smi', [...query(fields), `--loop-ms=${Math.round(intervalMs)}`]);
+  const lines = new LineStream('nvidia-smi', [...query(fields, 0), `--loop-ms=${Math.round(intervalMs)}`]);
   return {
     pid: lines.pid,
     powerPeriodMs: powerOf(first.value)?.periodMs ?? null,
     read: (maxAgeMs) => {
       const line = lines.latest(maxAgeMs);
-      const cells = line === null ? null : parseGpuCells(`${line}\n`, fields);
+      const cells = line === null ? null : parseGpuCells(line, fields);
       return cells === null || !('value' in cells) ? cells : { value: gpuMoment(cells.value) };
     },
     close: () => lines.close(),

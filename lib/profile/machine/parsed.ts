@@ -8,8 +8,8 @@ export function malformed(what: string, expected: string, found: string): { read
 }
 
 /**
- * Texts that differ only in their numbers are kept once, since a tool repeats its words in every line. At most eight are kept: more
- * would be the output of some other tool.
+ * Texts that could not be parsed. Those that differ only in their numbers are kept once, since a tool repeats its words in
+ * every line; at most eight are kept: more would be the output of some other tool.
  */
 export class UnreadText {
   readonly #texts = new Map<string, string>();
@@ -19,10 +19,11 @@ export class UnreadText {
     if (this.#texts.size < 8 && !this.#texts.has(words)) this.#texts.set(words, text);
   }
 
-  /** The value, or null; if there was a text that could not be parsed, the reason is kept. */
+  /** The value, or null; the reason why there is none is kept. */
   valueIn<T>(parsed: Parsed<T> | null): T | null {
-    if (parsed !== null && 'malformed' in parsed) this.add(parsed.malformed);
-    return valueIn(parsed);
+    if (parsed === null || 'value' in parsed) return parsed?.value ?? null;
+    this.add(parsed.malformed);
+    return null;
   }
 
   get texts(): readonly string[] {
@@ -30,13 +31,8 @@ export class UnreadText {
   }
 }
 
-/** The value, or null if there is no text or it is malformed. */
-export function valueIn<T>(parsed: Parsed<T> | null): T | null {
-  return parsed !== null && 'value' in parsed ? parsed.value : null;
-}
-
 /** The number if the whole text is one decimal number; null for everything else (`[N/A]`, ``, `1e`). */
-export function wholeNumberText(text: string | null): number | null {
+export function wholeNumberText(text: string | null | undefined): number | null {
   const trimmed = text?.trim() ?? '';
   return /^-?\d+(\.\d+)?$/.test(trimmed) ? Number(trimmed) : null;
 }

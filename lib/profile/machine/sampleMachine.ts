@@ -4,16 +4,15 @@
  * reported too.
  */
 
-import type { Worker } from 'node:worker_threads';
+import { once } from 'node:events';
 import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
 import { expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
-import { readCounters } from './counters.ts';
-import { type ProcessTime, readProcesses } from './processes.ts';
+import { type ProcessTime, readCounters, readProcesses } from './counters.ts';
 import type { SampledSeries } from './seriesBuilder.ts';
 
-/** What finishMachine.ts needs from a run. */
-export interface SampledRun {
+/** What the sampling thread reports. */
+export interface Sampled {
   readonly samples: number;
   readonly intervalMs: number;
   /** Mean time of one sample. */
@@ -22,6 +21,10 @@ export interface SampledRun {
   readonly series?: SampledSeries | null;
   /** Processor time of the sampling thread and the commands it started; null if the kernel does not report it. */
   readonly processorMs?: number | null;
+}
+
+/** The same, and what all processes did during it. */
+export interface SampledRun extends Sampled {
   readonly seconds: number;
   readonly before: ProcessTimes;
   readonly after: ProcessTimes;
@@ -36,9 +39,6 @@ export interface ProcessTimes {
 export interface MachineSampler extends AsyncDisposable {
   /** Ends the thread. Idempotent: a second call returns the same. */
   stop(): Promise<SampledRun>;
-  /** To measure how sampling affects others: no samples are taken until `resume`, which takes one at once. */
-  pause(): void;
-  resume(): void;
 }
 
 export interface SampleMachineOptions {
@@ -58,7 +58,8 @@ export async function sampleMachine(
   if (!Number.isFinite(intervalMs) || intervalMs < 10)
     throw expected('OPTION_INVALID', 'milliseconds >= 10', 'intervalMs', intervalMs);
   const worker = startWorker('./samplerWorker', import.meta.url, 'machine sampler');
-  const first = nextMessage(worker);
+  // `once` rejects if the thread ends with an error
+  const first = once(worker, 'message');
   worker.postMessage({ intervalMs });
   await first;
   worker.unref();
@@ -69,31 +70,20 @@ export async function sampleMachine(
     const seconds = (performance.now() - start) / 1000;
     const after = processTimes(probe);
     worker.ref();
-    const sampled = nextMessage(worker) as Promise<Omit<SampledRun, 'seconds' | 'before' | 'after'>>;
+    const message = once(worker, 'message');
     worker.postMessage('stop');
-    const run = { ...(await sampled), seconds, before, after };
+    const [sampled] = (await message) as [Sampled];
     await worker.terminate();
-    return run;
+    return { ...sampled, seconds, before, after };
   };
-  const sampler = {
+  const sampler: MachineSampler = {
     stop: () => {
       done ??= stop();
       return done;
     },
-    pause: () => worker.postMessage('pause'),
-    resume: () => worker.postMessage('resume'),
-    [Symbol.asyncDispose]: async () => {
-      await sampler.stop();
-    },
+    [Symbol.asyncDispose]: async () => void (await sampler.stop()),
   };
   return sampler;
-}
-
-function nextMessage(worker: Worker): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    worker.once('message', resolve);
-    worker.once('error', reject);
-  });
 }
 
 function processTimes(probe: MachineProbe): ProcessTimes {

@@ -3,7 +3,8 @@
 import { parentPort } from 'node:worker_threads';
 import { machineProbe } from '../../support/machineProbe.ts';
 import { monotonicMs } from '../trace/timeline.ts';
-import { childProcessorMs, threadProcessorMs } from './processorTime.ts';
+import { readProcesses } from './counters.ts';
+import type { Sampled } from './sampleMachine.ts';
 import { openSensors } from './sensors.ts';
 import { SeriesBuilder } from './seriesBuilder.ts';
 
@@ -18,13 +19,16 @@ const settleMs = 20;
 port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
   const sensors = openSensors(machineProbe, intervalMs);
   const series = new SeriesBuilder(sensors);
-  let timer: NodeJS.Timeout | null = null;
+  let timer: NodeJS.Timeout;
   let due = 0;
-  let isPaused = false;
   let [samples, totalMs] = [0, 0];
+  /** The first number is nanoseconds on a processor (Documentation/scheduler/sched-stats.rst). */
   const processorMs = (): number | null => {
-    const own = threadProcessorMs(machineProbe);
-    return own === null ? null : own + childProcessorMs(machineProbe, sensors.pids);
+    const own = /^\d+/.exec(machineProbe.readText('/proc/thread-self/schedstat') ?? '')?.[0];
+    const commands = readProcesses(machineProbe, sensors.pids);
+    return own === undefined
+      ? null
+      : Number(own) / 1e6 + commands.reduce((sum, { seconds }) => sum + 1000 * seconds, 0);
   };
   const take = (): number => {
     const start = monotonicMs();
@@ -37,40 +41,31 @@ port.once('message', ({ intervalMs }: { readonly intervalMs: number }) => {
     return costMs;
   };
   const sample = (): void => {
-    const costMs = take();
-    const every = Math.max(intervalMs, costMs / largestShare);
+    const every = Math.max(intervalMs, take() / largestShare);
     // counted from when it was due, so that the cost of sampling and a late timer do not add up; overdue samples are skipped
     due = Math.max(due + every, monotonicMs());
     timer = setTimeout(sample, due - monotonicMs());
   };
-  const halt = (): void => {
-    if (timer !== null) clearTimeout(timer);
-    timer = null;
-  };
   let before: number | null = null;
-  const begin = (): void => {
+  timer = setTimeout(() => {
     before = processorMs();
     due = monotonicMs();
     sample();
     port.postMessage('ready');
-  };
-  setTimeout(begin, settleMs);
-  port.on('message', (message: 'stop' | 'pause' | 'resume') => {
-    if (message === 'pause') halt();
-    if (message === 'resume' && isPaused) sample();
-    isPaused = message === 'pause';
-    if (message !== 'stop') return;
-    halt();
+  }, settleMs);
+  port.once('message', () => {
+    clearTimeout(timer);
     // the last sample completes the integral
     take();
     const after = processorMs();
     sensors.close();
-    port.postMessage({
+    const sampled: Sampled = {
       samples,
       intervalMs,
       costMs: totalMs / samples,
       series: series.result(),
       processorMs: before === null || after === null ? null : after - before,
-    });
+    };
+    port.postMessage(sampled);
   });
 });

@@ -4,12 +4,11 @@ import type { MachineProbe } from '../../support/machineProbe.ts';
 import type { MachineSnapshot } from '../types.ts';
 import { countCores } from './board.ts';
 import { readClocks } from './clocks.ts';
+import { readPowerPeriod } from './hwmon.ts';
 import { LineStream } from './lineStream.ts';
 import { streamGpu } from './nvidiaSmi.ts';
 import { UnreadText } from './parsed.ts';
-import { readPowerPeriod } from './powerRails.ts';
-import { hasGpuClock, hidesSensors, momentOf } from './readMachine.ts';
-import { rememberingProbe } from './rememberingProbe.ts';
+import { hasGpuClock, momentOf, needsTegrastats } from './readMachine.ts';
 import { parseTegrastats } from './tegrastats.ts';
 
 export interface Sensors {
@@ -27,13 +26,11 @@ const staleAfter = 3;
 const leastStaleMs = 1000;
 
 export function openSensors(thisMachine: MachineProbe, intervalMs: number): Sensors {
-  const probe = rememberingProbe(thisMachine);
+  const probe = remembering(thisMachine);
   const gpu = hasGpuClock(readClocks(probe)) ? null : streamGpu(probe, intervalMs);
-  const isTegra = probe.readText('/etc/nv_tegra_release') !== null;
-  const board =
-    isTegra && hidesSensors(probe)
-      ? new LineStream('tegrastats', ['--interval', String(Math.round(intervalMs))])
-      : null;
+  const board = needsTegrastats(probe)
+    ? new LineStream('tegrastats', ['--interval', String(Math.round(intervalMs))])
+    : null;
   const maxAgeMs = Math.max(staleAfter * intervalMs, leastStaleMs);
   return {
     cores: countCores(probe),
@@ -42,16 +39,35 @@ export function openSensors(thisMachine: MachineProbe, intervalMs: number): Sens
     read: () => {
       const unread = new UnreadText();
       const line = board?.latest(maxAgeMs) ?? null;
-      return momentOf(
-        probe,
-        unread.valueIn(gpu?.read(maxAgeMs) ?? null),
-        unread.valueIn(line === null ? null : parseTegrastats(line)),
-        unread,
-      );
+      const tegra = line === null ? null : unread.valueIn(parseTegrastats(line));
+      return momentOf(probe, unread.valueIn(gpu?.read(maxAgeMs) ?? null), tegra, unread);
     },
     close: () => {
       gpu?.close();
       board?.close();
     },
+  };
+}
+
+/** Names, labels, kinds and resistors; also `online` and `enable`, since cores are not switched during a measurement. */
+const fixed = /\/(name|label|type|online|in\d_label|in\d_enable|shunt\d_resistor|update_interval)$/;
+
+/**
+ * Reads changing values each time, everything else once. A folder that disappears keeps its names: its values are then null,
+ * so that a series has a gap rather than one sensor fewer.
+ */
+function remembering(probe: MachineProbe): MachineProbe {
+  const once = <T>(read: (path: string) => T): ((path: string) => T) => {
+    const known = new Map<string, T>();
+    return (path) => {
+      if (!known.has(path)) known.set(path, read(path));
+      return known.get(path)!;
+    };
+  };
+  const fixedText = once((path) => probe.readText(path));
+  return {
+    readText: (path) => (fixed.test(path) ? fixedText(path) : probe.readText(path)),
+    list: once((path) => probe.list(path)),
+    run: (command, args) => probe.run(command, args),
   };
 }

@@ -1,9 +1,9 @@
 /** Collects samples into one column per sensor. A value that was not read, or that such a sensor cannot measure, becomes a gap. */
 
 import type { MachineSeries, MachineSnapshot, Reading, SensorSeries } from '../types.ts';
-import { grownCounters } from './counters.ts';
+import { grownCounters, growth } from './counters.ts';
+import { energySource } from './hwmon.ts';
 import { UnreadText } from './parsed.ts';
-import { energySource } from './powerRails.ts';
 
 type Kind = SensorSeries['kind'];
 
@@ -35,73 +35,56 @@ export interface SeriesBuilderOptions {
 
 export class SeriesBuilder {
   readonly #options: SeriesBuilderOptions;
-  readonly #most: number;
   readonly #columns = new Map<string, Column>();
   readonly #throttling = new Map<string, { fromMs: number; toMs: number }>();
+  readonly #unread = new UnreadText();
   #atMs: number[] = [];
   /** One sample out of this many is kept. */
   #every = 1;
   #seen = 0;
-  readonly #unread = new UnreadText();
-  #refusedTimes = 0;
-  #refusedValues = 0;
   #last: { readonly atMs: number; readonly snapshot: MachineSnapshot } | null = null;
   #energyFrom: MachineSeries['energyFrom'] = null;
 
   constructor(options: SeriesBuilderOptions) {
     this.#options = options;
-    this.#most = options.most ?? 4096;
   }
 
-  /** @param atMs monotonic; a sample no later than the previous one is refused and counted */
+  /** @param atMs monotonic; a sample no later than the previous one is refused */
   add(snapshot: MachineSnapshot, atMs: number): void {
-    const last = this.#last;
-    if (!Number.isFinite(atMs) || (last !== null && atMs <= last.atMs)) {
-      this.#refusedTimes++;
-      return;
-    }
+    if (!(atMs > (this.#last?.atMs ?? Number.NEGATIVE_INFINITY))) return;
     this.#noteThrottling(snapshot, atMs);
     for (const text of snapshot.unread ?? []) this.#unread.add(text);
     if (this.#seen++ % this.#every !== 0) return;
-    const row = this.#row(snapshot, atMs);
+    const before = this.#atMs.length;
+    for (const [kind, readings] of Object.entries(this.#sensorsOf(snapshot, atMs)) as [Kind, Reading[]][]) {
+      const { min, max } = ranges[kind];
+      for (const { name, value } of readings) {
+        const key = `${kind} ${name}`;
+        if (!this.#columns.has(key))
+          this.#columns.set(key, { kind, name, values: new Array<null>(before).fill(null) });
+        this.#columns.get(key)!.values[before] = value >= min && value <= max ? value : null;
+      }
+    }
     this.#last = { atMs, snapshot };
-    const count = this.#atMs.push(atMs);
-    for (const [key, { kind, name, value }] of row) {
-      if (!this.#columns.has(key))
-        this.#columns.set(key, { kind, name, values: new Array<null>(count - 1).fill(null) });
-      this.#columns.get(key)!.values.push(this.#checked(kind, value));
-    }
-    for (const { values } of this.#columns.values()) if (values.length < count) values.push(null);
-    if (count >= this.#most) this.#thin();
+    this.#atMs.push(atMs);
+    for (const { values } of this.#columns.values()) if (values.length === before) values.push(null);
+    if (this.#atMs.length >= (this.#options.most ?? 4096)) this.#thin();
   }
 
-  #checked(kind: Kind, value: number): number | null {
-    const { min, max } = ranges[kind];
-    if (value >= min && value <= max) return value;
-    this.#refusedValues++;
-    return null;
-  }
-
-  #row(snapshot: MachineSnapshot, atMs: number): Map<string, { kind: Kind } & Reading> {
-    const row = new Map<string, { kind: Kind } & Reading>();
-    const add = (kind: Kind, readings: readonly Reading[]): void => {
-      for (const { name, value } of readings) row.set(`${kind} ${name}`, { kind, name, value });
+  #sensorsOf(snapshot: MachineSnapshot, atMs: number): Record<Kind, readonly Reading[]> {
+    const { clocks, temperatures, loads = [] } = snapshot;
+    const isCore = ({ name }: Reading): boolean => /^cpu\d+$/.test(name);
+    const cores = clocks.filter(isCore).map(({ value }) => value);
+    const ends = [
+      { name: 'cpu slowest', value: Math.min(...cores) },
+      { name: 'cpu fastest', value: Math.max(...cores) },
+    ];
+    return {
+      power: this.#powerOf(snapshot),
+      temperature: temperatures,
+      clock: [...clocks.filter((clock) => !isCore(clock)), ...(cores.length > 0 ? ends : [])],
+      load: [...loads, ...this.#cpuLoad(snapshot, atMs)],
     };
-    add('power', this.#powerOf(snapshot));
-    add('temperature', snapshot.temperatures);
-    const cores = snapshot.clocks.filter(({ name }) => /^cpu\d+$/.test(name)).map(({ value }) => value);
-    add(
-      'clock',
-      snapshot.clocks.filter(({ name }) => !/^cpu\d+$/.test(name)),
-    );
-    if (cores.length > 0) {
-      add('clock', [
-        { name: 'cpu slowest', value: Math.min(...cores) },
-        { name: 'cpu fastest', value: Math.max(...cores) },
-      ]);
-    }
-    add('load', [...(snapshot.loads ?? []), ...this.#cpuLoad(snapshot, atMs)]);
-    return row;
   }
 
   /** `total` is the sum of one set of rails: if one of them is missing once, and another set is present, that sum is not used. */
@@ -113,24 +96,17 @@ export class SeriesBuilder {
   }
 
   /** Computed from the processor time of all cores since the previous sample. */
-  #cpuLoad(snapshot: MachineSnapshot, atMs: number): Reading[] {
+  #cpuLoad({ counters }: MachineSnapshot, atMs: number): Reading[] {
     if (this.#last === null) return [];
-    const busy = (one: MachineSnapshot): number | undefined =>
-      one.counters?.find(({ name }) => name === 'cpu-busy')?.value;
-    const [before, after] = [busy(this.#last.snapshot), busy(snapshot)];
+    const busy = growth(this.#last.snapshot.counters, counters, 'cpu-busy');
     const seconds = ((atMs - this.#last.atMs) / 1000) * this.#options.cores;
-    if (before === undefined || after === undefined || after < before || !(seconds > 0)) return [];
     // the kernel counts ticks of 10 ms, so a short interval may appear more than fully busy
-    return [{ name: 'cpu', value: Math.min(100, (100 * (after - before)) / seconds) }];
+    return busy === null || busy < 0 ? [] : [{ name: 'cpu', value: Math.min(100, (100 * busy) / seconds) }];
   }
 
   #noteThrottling(snapshot: MachineSnapshot, atMs: number): void {
-    const grown =
-      this.#last === null
-        ? []
-        : grownCounters(this.#last.snapshot.counters ?? [], snapshot.counters ?? []).map((words) =>
-            words.replace(/ \(\d+ times\)$/, ''),
-          );
+    const before = this.#last?.snapshot.counters ?? [];
+    const grown = grownCounters(before, snapshot.counters ?? []).map((words) => words.replace(/ \(.*/, ''));
     for (const reason of [...snapshot.throttling, ...grown]) {
       const known = this.#throttling.get(reason);
       if (known === undefined) this.#throttling.set(reason, { fromMs: atMs, toMs: atMs });
@@ -162,7 +138,6 @@ export class SeriesBuilder {
       })),
       energyFrom: this.#energyFrom,
       throttling: [...this.#throttling].map(([reason, span]) => ({ reason, ...span })),
-      refused: { times: this.#refusedTimes, values: this.#refusedValues },
       ...(this.#unread.texts.length === 0 ? {} : { unread: this.#unread.texts }),
     };
   }
@@ -173,24 +148,18 @@ function joinedCores(columns: readonly Column[]): readonly Column[] {
   const [slowest, fastest] = ['cpu slowest', 'cpu fastest'].map((name) =>
     columns.find((column) => column.name === name),
   );
-  if (slowest === undefined || fastest === undefined) return columns;
-  if (slowest.values.some((value, i) => value !== fastest.values[i])) return columns;
-  return columns.flatMap((column) =>
-    column === fastest ? [] : column === slowest ? [{ ...column, name: 'cpu' }] : [column],
-  );
+  if (slowest?.values.some((value, i) => value !== fastest!.values[i]) !== false) return columns;
+  const others = columns.filter((column) => column !== fastest);
+  return others.map((column) => (column === slowest ? { ...column, name: 'cpu' } : column));
 }
 
 /** Converts times so that they count from the start of the run. */
 export function fromStart(series: SampledSeries, startMonotonicMs: number): MachineSeries {
   const since = (ms: number): number => Math.round((ms - startMonotonicMs) * 1000) / 1000;
-  return {
-    ...series,
-    atMs: series.atMs.map(since),
-    startMonotonicMs,
-    throttling: series.throttling.map(({ reason, fromMs, toMs }) => ({
-      reason,
-      fromMs: since(fromMs),
-      toMs: since(toMs),
-    })),
-  };
+  const throttling = series.throttling.map(({ reason, fromMs, toMs }) => ({
+    reason,
+    fromMs: since(fromMs),
+    toMs: since(toMs),
+  }));
+  return { ...series, atMs: series.atMs.map(since), startMonotonicMs, throttling };
 }

@@ -1,7 +1,52 @@
 /** Energy per chunk of one subject: power over the turns in which it had the machine to itself. */
 
-import type { MachineSeries, SubjectEnergy } from '../types.ts';
-import type { Turn } from './turns.ts';
+import { median } from '../measure/percentiles.ts';
+import type { ChunkRecord, MachineSeries, SubjectEnergy } from '../types.ts';
+
+/** From the first chunk of a turn to the end of its last. */
+export interface Turn {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly chunks: number;
+}
+
+/**
+ * If only one subject runs, its run is cut into stretches of this length, so that a sensor failing once costs only one of them.
+ * Long enough for the slowest sensor, which averages over a second.
+ */
+const aloneMs = 6000;
+
+/**
+ * With several subjects, each round is a turn: chunks that were not counted may lie between two turns of a subject. A single
+ * subject has the stretches of its run.
+ */
+export function turnsOf(subjects: readonly (readonly ChunkRecord[])[]): readonly (readonly Turn[])[] {
+  const isAlone = subjects.length === 1;
+  return subjects.map((chunks) => {
+    const turns: Turn[] = [];
+    let lastRound: number | undefined;
+    for (const { startMs, stages, round } of chunks) {
+      if (stages.total === undefined) continue;
+      const toMs = startMs + stages.total;
+      const last = turns.at(-1);
+      const isSame = last && (isAlone ? last.toMs - last.fromMs < aloneMs : lastRound === round);
+      if (isSame) turns[turns.length - 1] = joined(last, { fromMs: startMs, toMs, chunks: 1 });
+      else turns.push({ fromMs: startMs, toMs, chunks: 1 });
+      lastRound = round;
+    }
+    const [before, rest] = turns.slice(-2);
+    // a short remainder at the end belongs to the stretch before it
+    if (isAlone && before && rest && rest.toMs - rest.fromMs < aloneMs)
+      turns.splice(-2, 2, joined(before, rest));
+    return turns;
+  });
+}
+
+const joined = (a: Turn, b: Turn): Turn => ({
+  fromMs: a.fromMs,
+  toMs: Math.max(a.toMs, b.toMs),
+  chunks: a.chunks + b.chunks,
+});
 
 /**
  * A turn counts if it spans this many periods of the sampling or of the sensor, whichever is longer: the error from its two ends
@@ -36,32 +81,25 @@ export function integratePower(
 /** @param series null: nothing was sampled */
 export function subjectEnergy(series: MachineSeries | null, turns: readonly Turn[]): SubjectEnergy {
   const from = series?.energyFrom ?? null;
-  const none = (because: string, known: Partial<SubjectEnergy> = {}): SubjectEnergy => ({
+  const none = (because: string, samplingMs: number | null = null): SubjectEnergy => ({
     ...{ joulesPerChunk: null, meanWatts: null, source: from?.words ?? null },
     ...{ turns: 0, ofTurns: turns.length, chunks: 0, seconds: 0, samples: 0 },
-    ...{ samplingMs: null, sensorMs: from?.periodMs ?? null },
-    ...known,
-    because,
+    ...{ samplingMs, sensorMs: from?.periodMs ?? null, because },
   });
   if (series === null || from === null) return none('this machine has no power sensor that can be read here');
   const { atMs, sensors } = series;
   const sensor = sensors.find(({ kind, name }) => kind === 'power' && name === from.sensor);
   if (sensor === undefined) return none(`its power sensor told nothing: ${from.words}`);
-  const gaps = atMs.slice(1).map((at, i) => at - atMs[i]!);
-  const samplingMs = gaps.sort((a, b) => a - b)[gaps.length >> 1];
-  if (samplingMs === undefined) return none('the sensors were read once only');
-  const sensorMs = from.periodMs;
-  const periodMs = Math.max(samplingMs, sensorMs ?? 0);
+  if (atMs.length < 2) return none('the sensors were read once only');
+  const samplingMs = median(atMs.slice(1).map((at, i) => at - atMs[i]!));
+  const periodMs = Math.max(samplingMs, from.periodMs ?? 0);
   const long = turns.filter(({ fromMs, toMs }) => toMs - fromMs >= leastPeriods * periodMs);
   if (long.length === 0) {
     const longest = Math.max(0, ...turns.map(({ fromMs, toMs }) => toMs - fromMs));
-    const which =
-      periodMs > samplingMs
-        ? `the sensor has a new value every ${seconds(periodMs)}`
-        : `the sensor is read every ${seconds(samplingMs)}`;
+    const which = periodMs > samplingMs ? 'the sensor has a new value every' : 'the sensor is read every';
     return none(
-      `its turns last ${seconds(longest)} at most and ${which}: a turn must hold ${leastPeriods} of them. --turn ${Math.ceil((leastPeriods + 1) * periodMs)} makes turns that are long enough`,
-      { samplingMs },
+      `its turns last ${seconds(longest)} at most and ${which} ${seconds(periodMs)}: a turn must hold ${leastPeriods} of them. --turn ${Math.ceil((leastPeriods + 1) * periodMs)} makes turns that are long enough`,
+      samplingMs,
     );
   }
   const used = long.flatMap((turn) => {
@@ -71,7 +109,7 @@ export function subjectEnergy(series: MachineSeries | null, turns: readonly Turn
   if (used.length === 0) {
     return none(
       `the sensor was not there, or had gaps, in all of its ${long.length} turns that are long enough`,
-      { samplingMs },
+      samplingMs,
     );
   }
   const total = (of: (one: (typeof used)[number]) => number): number =>
@@ -80,17 +118,9 @@ export function subjectEnergy(series: MachineSeries | null, turns: readonly Turn
   const time = total(({ fromMs, toMs }) => toMs - fromMs) / 1000;
   const joules = total((turn) => turn.joules);
   return {
-    joulesPerChunk: joules / chunks,
-    meanWatts: joules / time,
-    source: from.words,
-    turns: used.length,
-    ofTurns: turns.length,
-    chunks,
-    seconds: time,
-    samples: total(({ samples }) => samples),
-    samplingMs,
-    sensorMs,
-    because: null,
+    ...{ joulesPerChunk: joules / chunks, meanWatts: joules / time, source: from.words },
+    ...{ turns: used.length, ofTurns: turns.length, chunks, seconds: time },
+    ...{ samples: total(({ samples }) => samples), samplingMs, sensorMs: from.periodMs, because: null },
   };
 }
 

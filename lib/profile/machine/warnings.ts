@@ -1,8 +1,9 @@
 /** Warnings about the machine: what was seen, how it affects the numbers, and how to change it. */
 
-import type { MachineState, Reading, Warning } from '../types.ts';
+import type { MachineState, Warning } from '../types.ts';
+import { growth } from './counters.ts';
+import { isShownClock, rangesOf, rangesText, throttlingOf } from './machineRows.ts';
 import { UnreadText } from './parsed.ts';
-import { rangesOf, throttlingOf } from './seenInRun.ts';
 
 /** Beyond these limits a figure no longer shows the program alone. */
 const limits = {
@@ -23,18 +24,10 @@ const limits = {
 type Rule = (machine: MachineState) => string | null;
 
 const percent = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} %`;
-const isJetson = ({ jetpack }: MachineState): boolean => jetpack !== null;
-
-function holdCommand(machine: MachineState): string {
-  return isJetson(machine)
-    ? 'sudo jetson_clocks   (a restart undoes it)'
-    : 'sudo nvidia-smi -lgc MHZ,MHZ   (undone by sudo nvidia-smi -rgc)';
-}
 
 const rules: Readonly<Record<string, Rule>> = {
   'clocks-unlocked': (machine) => {
-    const { clocksLocked, clockRanges = [] } = machine;
-    if (clocksLocked === true) return null;
+    const { clocksLocked, clockRanges = [], jetpack } = machine;
     const isMain = ({ name }: { readonly name: string }): boolean =>
       /^(cpu0|cpu|cpu fastest|gpu|gpu-gpc-0|emc)$/.test(name);
     const free = clockRanges.filter((range) => isMain(range) && range.min < range.max);
@@ -42,24 +35,28 @@ const rules: Readonly<Record<string, Rule>> = {
       (range) => isMain(range) && range.min > 0 && range.max > range.min * limits.clockMove,
     );
     // a desktop does not report whether its clocks are held, but shows it if they moved
-    if (clocksLocked === null && moved.length === 0) return null;
-    const shown = (clocksLocked === false ? free : moved)
-      .map(({ name, min, max }) => `${name} ${Math.round(min)}..${Math.round(max)} MHz`)
-      .join(', ');
+    if (clocksLocked === true || (clocksLocked === null && moved.length === 0)) return null;
+    const shown = rangesText(clocksLocked === false ? free : moved);
     const seen = clocksLocked === false ? 'The clocks are free to move' : 'The clocks moved during the run';
-    return `${seen}${shown === '' ? '' : ` (${shown})`}: the same program is slower after a pause than under load, short runs look slow and the spread grows. ${holdCommand(machine)}`;
+    const hold =
+      jetpack === null
+        ? 'sudo nvidia-smi -lgc MHZ,MHZ   (undone by sudo nvidia-smi -rgc)'
+        : 'sudo jetson_clocks   (a restart undoes it)';
+    return `${seen}${shown === '' ? '' : ` (${shown})`}: the same program is slower after a pause than under load, short runs look slow and the spread grows. ${hold}`;
   },
   throttled: (machine) => {
-    const reasons = throttlingOf(machine);
-    if (reasons.length === 0) return null;
-    return `The machine was slowed down: ${reasons.join(', ')}. The figures are those of the slowed machine and change with cooling and supply. Cool it, use the supply that came with it, or take a lower power mode${isJetson(machine) ? ': sudo nvpmodel -m ID' : ''}; then measure again`;
+    const reasons = throttlingOf(machine).join(', ');
+    const mode = machine.jetpack === null ? '' : ': sudo nvpmodel -m ID';
+    return reasons === ''
+      ? null
+      : `The machine was slowed down: ${reasons}. The figures are those of the slowed machine and change with cooling and supply. Cool it, use the supply that came with it, or take a lower power mode${mode}; then measure again`;
   },
   'board-text': ({ start, end, series }) => {
     const unread = new UnreadText();
     for (const part of [start, end, series]) for (const text of part?.unread ?? []) unread.add(text);
     return unread.texts.length === 0
       ? null
-      : `Tools of this board printed what is not known here (${unread.texts.join('; ')}). It was passed over, and everything else of it counts; if a figure is missing for it, please report the whole line`;
+      : `Tools of this board printed what cannot be read here (${unread.texts.join('; ')}). It was passed over, and everything else of it counts; if a figure is missing for it, please report the whole line`;
   },
   'power-mode': ({ powerMode }) =>
     powerMode === null || powerMode.startsWith('MAXN')
@@ -103,18 +100,11 @@ const rules: Readonly<Record<string, Rule>> = {
       ? null
       : `A temperature came near its limit (${near.join('; ')}): a longer run, or a warmer room, is slower than this one. Fan at full speed: sudo jetson_clocks --fan, or set its profile in /etc/nvfancontrol.conf`;
   },
-  'on-battery': ({ onBattery }) =>
-    onBattery === true
-      ? 'The machine runs on its battery: clocks and power are capped. Connect its supply and measure again'
-      : null,
   'shared-machine': ({ virtual, cpu, start, end, sampling }) => {
     if (virtual?.includes('virtual machine') !== true) return null;
     const steal = growth(start.counters, end?.counters, 'cpu-steal');
     const busy = growth(start.counters, end?.counters, 'cpu-busy');
-    const stolen =
-      steal !== null && busy !== null && steal > 0 && steal + busy > 0 && sampling
-        ? (100 * steal) / Math.max(steal + busy, 1e-9)
-        : 0;
+    const stolen = steal === null || busy === null || !sampling ? 0 : (100 * steal) / (steal + busy || 1);
     const seen =
       stolen > limits.stealPercent
         ? `A virtual machine whose host took ${percent(stolen)} of its computing time for others`
@@ -127,17 +117,6 @@ const rules: Readonly<Record<string, Rule>> = {
       : null,
 };
 
-function growth(
-  before: readonly Reading[] | undefined,
-  after: readonly Reading[] | undefined,
-  name: string,
-): number | null {
-  const [first, last] = [before, after].map(
-    (readings) => readings?.find((reading) => reading.name === name)?.value,
-  );
-  return first === undefined || last === undefined ? null : last - first;
-}
-
 /** In the order of `rules`, those about the machine itself first. */
 export function machineWarnings(machine: MachineState): Warning[] {
   return Object.entries(rules).flatMap(([code, rule]) => {
@@ -148,25 +127,20 @@ export function machineWarnings(machine: MachineState): Warning[] {
 
 /** Differences between the machines of two reports: their figures then compare machines, not programs. */
 export function machineDifferences(machine: MachineState, baseline: MachineState): Warning[] {
-  const compared: readonly (readonly [
-    code: string,
-    what: string,
-    of: (state: MachineState) => string | null,
-  ])[] = [
-    ['different-board', 'board', ({ board, cpu }) => `${board}, ${cpu.model}`],
-    ['different-gpu', 'GPU', ({ gpu }) => gpu?.name ?? null],
-    ['different-driver', 'driver', ({ gpu, jetpack }) => jetpack ?? gpu?.driver ?? null],
-    ['different-power-mode', 'power mode', ({ powerMode }) => powerMode],
-    ['different-cores', 'number of cores', ({ cpu }) => String(cpu.cores)],
-    ['different-governor', 'CPU governor', ({ cpu }) => cpu.governor],
-    ['different-clocks', 'clocks', clocksOf],
-  ];
-  return compared.flatMap(([code, what, of]) => {
-    const [now, then] = [of(machine), of(baseline)];
-    if (now === then) return [];
-    const shown = (value: string | null): string => value ?? 'not told';
-    const text = `The ${what} differs: ${shown(now)} here, ${shown(then)} in the baseline. The ratio compares the machines as well; measure both in the same state.`;
-    return [{ code, text }];
+  const facts = (state: MachineState): Readonly<Record<string, readonly [string, string | null]>> => ({
+    'different-board': ['board', `${state.board}, ${state.cpu.model}`],
+    'different-gpu': ['GPU', state.gpu?.name ?? null],
+    'different-driver': ['driver', state.jetpack ?? state.gpu?.driver ?? null],
+    'different-power-mode': ['power mode', state.powerMode],
+    'different-cores': ['number of cores', String(state.cpu.cores)],
+    'different-governor': ['CPU governor', state.cpu.governor],
+    'different-clocks': ['clocks', clocksOf(state)],
+  });
+  const others = facts(baseline);
+  return Object.entries(facts(machine)).flatMap(([code, [what, now]]) => {
+    const [, then] = others[code]!;
+    const text = `The ${what} differs: ${now ?? 'not told'} here, ${then ?? 'not told'} in the baseline. The ratio compares the machines as well; measure both in the same state.`;
+    return now === then ? [] : [{ code, text }];
   });
 }
 
@@ -174,8 +148,7 @@ export function machineDifferences(machine: MachineState, baseline: MachineState
 function clocksOf({ clocksLocked, clockRanges = [] }: MachineState): string | null {
   if (clocksLocked === null && clockRanges.length === 0) return null;
   const tops = clockRanges
-    .filter(({ name }) => !/^cpu[1-9]/.test(name))
+    .filter(isShownClock)
     .map(({ name, max }) => `${name} up to ${Math.round(max)} MHz`);
-  const held = clocksLocked === null ? [] : [clocksLocked ? 'held' : 'free'];
-  return [...held, ...tops].join(', ');
+  return [...(clocksLocked === null ? [] : [clocksLocked ? 'held' : 'free']), ...tops].join(', ');
 }

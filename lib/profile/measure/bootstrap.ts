@@ -164,5 +164,10 @@ export function intervalOf({ log, draws }: Resampled, tail: number): Interval {
   return { value: Math.exp(log), low: Math.exp(Math.min(low, log)), high: Math.exp(Math.max(high, log)) };
 }
 
+/** What the interval of a ratio (above 1: faster) lets one say. */
+export function verdictOf({ low, high }: Pick<Interval, 'low' | 'high'>): string {
+  return low > 1 ? 'faster' : high < 1 ? 'slower' : 'no difference seen';
+}
+
 /** Number of draws after which the interval's ends move by no more than a few percent of its width. */
 export const enoughDraws = (tail: number): number => Math.min(20_000, Math.ceil(25 / tail));

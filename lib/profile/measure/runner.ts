@@ -6,8 +6,8 @@
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { isolated } from '../../support/isolated.ts';
-import { ChunkRing } from '../recorder/chunkRing.ts';
-import type { ChunkRecord, StageTimes } from '../types.ts';
+import { ChunkRing } from '../recorder/rings.ts';
+import type { ChunkRecord, StageTimes, SubjectResult } from '../types.ts';
 import { median } from './percentiles.ts';
 import { steadyState } from './steadyState.ts';
 
@@ -47,12 +47,7 @@ export interface RunOptions extends RunLimits {
 }
 
 export interface RunResult {
-  readonly warmUp: {
-    readonly chunks: number;
-    readonly ms: number;
-    readonly stable: boolean;
-    readonly because: string;
-  };
+  readonly warmUp: SubjectResult['warmUp'];
   readonly chunks: readonly ChunkRecord[];
   readonly newInstruction: readonly ChunkRecord[];
   /** Milliseconds that its counted chunks took, one after the other. */
@@ -73,34 +68,28 @@ const wantedRounds = 20;
 const settleBelowMs = 100;
 const newInstructionMs = 3000;
 
-class Subject {
+interface Subject {
   readonly runner: Runner;
-  /** Grows between turns, so it keeps every chunk. */
-  readonly chunks = new ChunkRing(2 * mostPerTurn);
-  readonly newInstruction: ChunkRecord[] = [];
-  readonly warmUpTimes: number[] = [];
-  ranMs = 0;
-  uncounted = 0;
-  perTurn = 1;
-  settles = false;
-  warmUpMs = 0;
-
-  constructor(runner: Runner) {
-    this.runner = runner;
-  }
+  readonly chunks: ChunkRecord[];
+  newInstruction: readonly ChunkRecord[];
+  readonly warmUpTimes: number[];
+  ranMs: number;
+  uncounted: number;
+  perTurn: number;
+  settles: boolean;
+  warmUpMs: number;
 }
 
 /** Computes one chunk and times it from call to result. This is the recorder that the self-check tests. */
 export async function recordChunk(
-  chunk: (signal: AbortSignal | undefined) => Promise<StageTimes>,
+  chunk: Runner['chunk'],
   ring: ChunkRing,
-  round: number,
   origin: number,
   now: () => number,
   signal?: AbortSignal,
 ): Promise<number> {
   const start = now();
-  const number = ring.begin(start - origin, round);
+  const number = ring.begin(start - origin);
   const stages = await chunk(signal);
   const total = now() - start;
   ring.end(number, total, 'done', stages);
@@ -114,49 +103,39 @@ export async function runInTurns(
 ): Promise<readonly RunResult[]> {
   const now = options.now ?? (() => performance.now());
   const origin = now();
-  const subjects = runners.map((runner) => new Subject(runner));
+  const subjects = runners.map((runner): Subject => {
+    const lists = { chunks: [], newInstruction: [], warmUpTimes: [] };
+    return { runner, ...lists, ranMs: 0, uncounted: 0, perTurn: 1, settles: false, warmUpMs: 0 };
+  });
   for (const subject of subjects) {
     await warmUp(subject, options, now);
     plan(subject, options, subjects.length);
   }
   const rounds = await measure(subjects, options, origin, now);
-  await measureNewInstructions(subjects, options, origin, now);
-  return subjects.map((subject) => ({
-    warmUp: {
-      chunks: subject.warmUpTimes.length,
-      ms: subject.warmUpMs,
-      ...steadyState(subject.warmUpTimes),
-    },
-    chunks: subject.chunks.records(),
-    newInstruction: subject.newInstruction,
-    ranMs: subject.ranMs,
-    rounds,
-    uncounted: subject.uncounted,
-    originMs: origin,
+  for (const subject of subjects) await measureNewInstructions(subject, options, origin, now);
+  return subjects.map(({ warmUpTimes, warmUpMs, chunks, newInstruction, ranMs, uncounted }) => ({
+    warmUp: { chunks: warmUpTimes.length, ms: warmUpMs, ...steadyState(warmUpTimes) },
+    ...{ chunks, newInstruction, ranMs, rounds, uncounted, originMs: origin },
   }));
 }
 
 async function warmUp(subject: Subject, options: RunOptions, now: () => number): Promise<void> {
   const start = now();
+  const { runner, warmUpTimes } = subject;
   const { warmUpMs, warmUpChunks, warmUpLimitMs, signal } = options;
   const { warmUpLimitChunks = Number.POSITIVE_INFINITY } = options;
   const tell = isolated('onProgress', options.onProgress);
   for (;;) {
     const ms = now() - start;
     subject.warmUpMs = ms;
-    const count = subject.warmUpTimes.length;
+    const count = warmUpTimes.length;
     if (ms >= warmUpLimitMs || count >= warmUpLimitChunks) return;
-    if (ms >= warmUpMs && count >= warmUpChunks && steadyState(subject.warmUpTimes).stable) return;
+    if (ms >= warmUpMs && count >= warmUpChunks && steadyState(warmUpTimes).stable) return;
     signal?.throwIfAborted();
     const before = now();
-    await subject.runner.chunk(signal);
-    subject.warmUpTimes.push(now() - before);
-    tell({
-      step: `${subject.runner.name}: warm-up`,
-      done: count + 1,
-      total: Math.max(warmUpChunks, count + 1),
-      unit: 'steps',
-    });
+    await runner.chunk(signal);
+    const done = warmUpTimes.push(now() - before);
+    tell({ step: `${runner.name}: warm-up`, done, total: Math.max(warmUpChunks, done), unit: 'steps' });
   }
 }
 
@@ -169,82 +148,63 @@ function plan(subject: Subject, { iterations, turnMs = usualTurnMs }: RunOptions
   subject.settles = subjects > 1 && typical < settleBelowMs;
 }
 
-function isDone({ chunks, ranMs }: Subject, { iterations, durationMs, limitMs }: RunOptions): boolean {
-  return ranMs >= limitMs || (chunks.count >= iterations && ranMs >= durationMs);
-}
-
 async function measure(
   subjects: readonly Subject[],
   options: RunOptions,
   origin: number,
   now: () => number,
 ): Promise<number> {
-  const { signal } = options;
+  const { signal, iterations, durationMs, limitMs } = options;
   const tell = isolated('onProgress', options.onProgress);
+  /** Share of the run that is done, by whichever limit will end it; 1: all. */
+  const done = ({ chunks, ranMs }: Subject): number => {
+    const wanted = Math.min(chunks.length / iterations, durationMs > 0 ? ranMs / durationMs : 1);
+    return Math.min(1, Math.max(wanted, ranMs / limitMs));
+  };
   let round = 0;
   // all continue until the last one is done: a round without one of them would compare nothing
-  while (subjects.some((subject) => !isDone(subject, options))) {
+  while (subjects.some((subject) => done(subject) < 1)) {
     for (let turn = 0; turn < subjects.length; turn++) {
       // the first one rotates, so that no subject always follows the same other
       const subject = subjects[(turn + round) % subjects.length]!;
+      const chunk = subject.runner.chunk.bind(subject.runner);
       if (subject.settles) {
         signal?.throwIfAborted();
-        await subject.runner.chunk(signal);
+        await chunk(signal);
         subject.uncounted += 1;
       }
-      subject.chunks.reserve(subject.perTurn);
+      const ring = new ChunkRing(subject.perTurn);
       for (let i = 0; i < subject.perTurn; i++) {
         signal?.throwIfAborted();
-        const { chunk } = subject.runner;
-        subject.ranMs += await recordChunk(
-          chunk.bind(subject.runner),
-          subject.chunks,
-          round,
-          origin,
-          now,
-          signal,
-        );
+        subject.ranMs += await recordChunk(chunk, ring, origin, now, signal);
       }
+      for (const record of ring.records()) subject.chunks.push({ ...record, round });
     }
     round += 1;
-    const slowest = subjects.reduce((a, b) => (share(a, options) <= share(b, options) ? a : b));
-    tell({
-      step: 'measuring',
-      done: slowest.chunks.count,
-      total: Math.round(slowest.chunks.count / doneShare(slowest, options)),
-      unit: 'steps',
-    });
+    const slowest = subjects.reduce((a, b) => (done(a) <= done(b) ? a : b));
+    const count = slowest.chunks.length;
+    tell({ step: 'measuring', done: count, total: Math.round(count / done(slowest)), unit: 'steps' });
   }
   return round;
 }
 
-function share({ chunks, ranMs }: Subject, { iterations, limitMs }: RunOptions): number {
-  return Math.max(chunks.count / iterations, ranMs / limitMs);
-}
-
-/** Share of the run that is done, by whichever limit will end it: above 0, at most 1. */
-function doneShare(subject: Subject, { iterations, durationMs, limitMs }: RunOptions): number {
-  const { chunks, ranMs } = subject;
-  const wanted = Math.min(chunks.count / iterations, durationMs > 0 ? ranMs / durationMs : 1);
-  return Math.min(1, Math.max(wanted, ranMs / limitMs));
-}
-
 async function measureNewInstructions(
-  subjects: readonly Subject[],
-  options: RunOptions,
+  subject: Subject,
+  { newInstructions, signal }: RunOptions,
   origin: number,
   now: () => number,
 ): Promise<void> {
-  for (const subject of subjects) {
-    const newInstruction = subject.runner.newInstruction?.bind(subject.runner);
-    if (newInstruction === undefined) continue;
-    const ring = new ChunkRing(options.newInstructions + 2);
-    const end = now() + newInstructionMs;
-    // the first chunk does not count: before it another subject ran, or the same sentence again and again
-    for (let i = 0; i <= options.newInstructions && (i < 2 || now() < end); i++) {
-      options.signal?.throwIfAborted();
-      await recordChunk(newInstruction, ring, i, origin, now, options.signal);
-    }
-    subject.newInstruction.push(...ring.records().slice(1));
+  const chunk = subject.runner.newInstruction?.bind(subject.runner);
+  if (chunk === undefined) return;
+  const ring = new ChunkRing(newInstructions + 2);
+  const end = now() + newInstructionMs;
+  // the first chunk does not count: before it another subject ran, or the same sentence again and again
+  for (let i = 0; i <= newInstructions && (i < 2 || now() < end); i++) {
+    signal?.throwIfAborted();
+    await recordChunk(chunk, ring, origin, now, signal);
   }
+  subject.newInstruction = ring
+    .records()
+    .map((record, round) => ({ ...record, round }))
+    .slice(1);
 }

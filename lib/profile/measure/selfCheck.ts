@@ -5,7 +5,7 @@
  */
 
 import { loadAddon } from '../../addon/binding.ts';
-import { ChunkRing } from '../recorder/chunkRing.ts';
+import { ChunkRing } from '../recorder/rings.ts';
 import type { SelfCheck, StageTimes, Warning } from '../types.ts';
 import { median } from './percentiles.ts';
 import { recordChunk } from './runner.ts';
@@ -58,7 +58,7 @@ export async function checkRecorder({
       waited = ms;
       return {};
     };
-    const measured = await recordChunk(chunk, ring, 0, 0, now);
+    const measured = await recordChunk(chunk, ring, 0, now);
     trials.push({ waited, measured });
     calm = trials.filter((trial) => trial.waited <= interrupted * waitMs);
   }
@@ -92,7 +92,7 @@ async function recordingCost(now: () => number): Promise<number> {
     const start = performance.now();
     for (let i = 0; i < overheadBatch; i++) await chunk();
     const between = performance.now();
-    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, ring, 0, 0, now);
+    for (let i = 0; i < overheadBatch; i++) await recordChunk(chunk, ring, 0, now);
     const end = performance.now();
     costs.push((1000 * (end - between - (between - start))) / overheadBatch);
   }
@@ -108,4 +108,14 @@ export function selfCheckWarning(check: RecorderCheck): Warning | null {
     code: 'self-check-failed',
     text: `The recorder failed its self-check: ${error}; ${cost}; at most ${allowedPercent} % is allowed for each. Do not believe the times below: end what else runs on this machine and measure again.`,
   };
+}
+
+/** In one sentence; the event loop's delay beside it. */
+export function selfCheckText(check: SelfCheck): string {
+  const { eventLoopDelay: delay } = check;
+  return (
+    `self-check ${check.passed === false ? 'FAILED' : 'passed'}: a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed ${Math.abs(check.errorPercent).toFixed(3)} % off; ` +
+    `recording a chunk costs ${check.overheadUs.toFixed(2)} us (${check.overheadPercent.toFixed(3)} % of a ${chunkMs} ms chunk); ` +
+    `event-loop delay median ${delay.median.toFixed(2)} ms, p99 ${delay.p99.toFixed(2)} ms, max ${delay.max.toFixed(2)} ms`
+  );
 }

@@ -160,50 +160,34 @@ class Flights implements FlightRecorder {
   /** Copies at once; one file after the other. Never rejects. */
   #write(why: string): Promise<string | null> {
     const { dir, files, title = 'semanticvla' } = this.#options;
-    const recording = this.#recorder.copy();
     const nowMs = performance.now();
-    const facts = {
-      title,
-      pid: process.pid,
-      why,
-      nowMs,
-      toMonotonicMs: monotonicMs() - nowMs,
-      realtimeMs: Date.now(),
-    };
-    const job: FlightJob = { recording, facts, dir, files };
+    const toMonotonicMs = monotonicMs() - nowMs;
+    const facts = { title, pid: process.pid, why, nowMs, toMonotonicMs, realtimeMs: Date.now() };
+    const job: FlightJob = { recording: this.#recorder.copy(), facts, dir, files };
     const written = this.#jobs.then(() => this.#send(job));
     this.#jobs = written;
     return written;
   }
 
   async #send(job: FlightJob): Promise<string | null> {
-    const { chunks, events } = job.recording;
-    const arrays = [...Object.values(chunks), ...Object.values(events)].filter(
-      (value) => typeof value !== 'number',
-    );
     const worker = this.#worker;
     const { why } = job.facts;
     const reply = await new Promise<FlightReply>((resolve) => {
-      if (this.#ended !== null) {
-        resolve({ code: 'DEFECT', message: this.#ended });
-        return;
-      }
       const settle = (answer: FlightReply): void => {
         worker.off('message', settle).off('error', onError).unref();
         resolve(answer);
       };
-      const onError = (error: Error): void => settle({ code: 'DEFECT', message: error.message });
+      const onError = ({ message }: Error): void => settle({ code: 'DEFECT', message });
+      if (this.#ended !== null) return resolve({ code: 'DEFECT', message: this.#ended });
       worker.on('message', settle).on('error', onError).ref();
+      const arrays = Object.values(job.recording).flatMap((rows) => Object.values(rows as object));
       worker.postMessage(
         job,
-        arrays.map(({ buffer }) => buffer as ArrayBuffer),
+        arrays.filter(ArrayBuffer.isView).map(({ buffer }) => buffer as ArrayBuffer),
       );
     });
-    if ('file' in reply) {
-      this.#tell({ type: 'written', file: reply.file, why });
-      return reply.file;
-    }
-    this.#tell({ type: 'failed', why, ...reply });
-    return null;
+    if ('file' in reply) this.#tell({ type: 'written', file: reply.file, why });
+    else this.#tell({ type: 'failed', why, ...reply });
+    return 'file' in reply ? reply.file : null;
   }
 }

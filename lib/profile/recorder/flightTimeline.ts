@@ -5,19 +5,17 @@
  * beginning, `unnormalize` at the end, the runtime's before it.
  */
 
-import type { CounterTrack, Slice, SliceTrack, Timeline } from '../trace/timeline.ts';
-import { dated, nested } from '../trace/timeline.ts';
+import { dated, nested, type Slice, type SliceTrack, type Timeline } from '../trace/timeline.ts';
 import type { StageName, StageTimes } from '../types.ts';
-import { outcomes, stagesOf } from './chunkRing.ts';
-import { type EventKind, type EventRows, eventKinds, eventReasons } from './eventRing.ts';
 import type { Recording } from './recorder.ts';
+import { type EventKind, eventKinds, eventReasons, outcomes, stagesOf } from './rings.ts';
 
 export interface FlightFacts {
   readonly title: string;
   readonly pid: number;
   /** Why it was written: `hold`, `deadline`, `request`. */
   readonly why: string;
-  /** The moment of the copy, ms of `performance.now()`: what still runs ends here. */
+  /** The moment of the copy, ms of `performance.now()`: whatever is still running ends here. */
   readonly nowMs: number;
   /** To be added for the clock of a timeline. */
   readonly toMonotonicMs: number;
@@ -31,11 +29,7 @@ interface FlightEvent {
   readonly value: number;
 }
 
-/** An event without a length is drawn as a mark of the same width at any zoom. */
-const markMs = 0;
 const ticks: ReadonlySet<EventKind> = new Set(['executed', 'hold']);
-/** Slices that a person looks up in a log. */
-const datedCategories: ReadonlySet<string> = new Set(['chunk', 'hold', 'miss']);
 const misses: ReadonlySet<EventKind> = new Set([
   'missed',
   'deadline missed',
@@ -43,94 +37,85 @@ const misses: ReadonlySet<EventKind> = new Set([
   'abandoned',
   'rejected',
 ]);
+/** Slices that a person looks up in a log. */
+const datedCategories: ReadonlySet<string> = new Set(['chunk', 'hold', 'miss']);
 
 export function flightTimeline(recording: Recording, facts: FlightFacts): Timeline {
-  const shift = facts.toMonotonicMs;
-  const events = readEvents(recording.events);
-  const tracks: (SliceTrack | CounterTrack)[] = [
-    track('control loop', tickSlices(events, facts.nowMs, shift)),
-    track('deadlines', missSlices(events, shift)),
-    track('decisions', decisionSlices(events, shift)),
-    ...policyTracks(recording, facts),
-    ageTrack(events, shift),
-  ];
-  const clock = { monotonicMs: facts.nowMs + shift, realtimeMs: facts.realtimeMs };
+  const { nowMs, toMonotonicMs } = facts;
+  const { at, value, kind, reason } = recording.events;
+  const events = [...at].map(
+    (time, i): FlightEvent => ({
+      kind: eventKinds[kind[i]!]!,
+      reason: eventReasons[reason[i]!]!,
+      at: time + toMonotonicMs,
+      value: value[i]!,
+    }),
+  );
+  const clock = { monotonicMs: nowMs + toMonotonicMs, realtimeMs: facts.realtimeMs };
+  const track = (name: string, slices: readonly Slice[], side: SliceTrack['side'] = 'host'): SliceTrack => ({
+    kind: 'slices',
+    name,
+    side,
+    slices: nested(slices).map((slice) =>
+      datedCategories.has(slice.category) ? dated(slice, clock) : slice,
+    ),
+  });
+  const { lanes, host, instruction, runtime, device } = policySlices(recording, facts);
+  const tracks = [
+    track('control loop', tickSlices(events, clock.monotonicMs)),
+    track('deadlines', events.flatMap(missSlice)),
+    track('decisions', events.flatMap(decisionSlice)),
+    ...lanes.map((slices, i) => track(i === 0 ? 'policy' : `policy (${i + 1})`, slices)),
+    track('preprocessing', host),
+    track('instruction', instruction),
+    track('runtime', runtime),
+    track('stream', device, 'device'),
+  ].filter(({ slices }) => slices.length > 0);
+  const executed = events.filter((event) => event.kind === 'executed');
+  const ages = executed.map((event) => ({ atMs: event.at, value: event.value }));
+  const age = {
+    kind: 'counter',
+    name: 'age of the observation acted upon',
+    unit: 'ms',
+    samples: ages,
+  } as const;
   return {
     title: `${facts.title} (${facts.why})`,
     pid: facts.pid,
     clock,
-    tracks: tracks
-      .filter((one) => (one.kind === 'slices' ? one.slices : one.samples).length > 0)
-      .map((one) =>
-        one.kind === 'counter'
-          ? one
-          : {
-              ...one,
-              slices: one.slices.map((slice) =>
-                datedCategories.has(slice.category) ? dated(slice, clock) : slice,
-              ),
-            },
-      ),
+    tracks: ages.length === 0 ? tracks : [...tracks, age],
   };
 }
 
-const track = (name: string, slices: readonly Slice[], side: SliceTrack['side'] = 'host'): SliceTrack => ({
-  kind: 'slices',
-  name,
-  side,
-  slices: nested(slices),
-});
-
-function readEvents({ at, value, kind, reason }: EventRows): FlightEvent[] {
-  return Array.from(at, (time, i) => ({
-    kind: eventKinds[kind[i]!]!,
-    reason: eventReasons[reason[i]!]!,
-    at: time,
-    value: value[i]!,
-  }));
-}
-
 /** From each tick to the next one: an action is in force until then, a HOLD lasts until then. */
-function tickSlices(events: readonly FlightEvent[], nowMs: number, shift: number): Slice[] {
+function tickSlices(events: readonly FlightEvent[], now: number): Slice[] {
   const own = events.filter(({ kind }) => ticks.has(kind));
-  const period = medianGap(own) ?? markMs;
+  const gaps = own.slice(1).map(({ at }, i) => at - own[i]!.at);
+  const period = gaps.sort((a, b) => a - b)[gaps.length >> 1] ?? 0;
   return own.map(({ kind, reason, at, value }, i) => {
     // a loop that stood still is not drawn as one long action
-    const next = Math.min(own[i + 1]?.at ?? nowMs, at + 2 * period);
-    return {
-      name: kind === 'hold' ? `HOLD ${reason}` : 'action',
-      category: kind === 'hold' ? 'hold' : 'tick',
-      startMs: at + shift,
-      ms: Math.max(0, next - at),
-      ...(kind === 'executed' ? { args: { 'observation age ms': value } } : {}),
-    };
+    const ms = Math.max(0, Math.min(own[i + 1]?.at ?? now, at + 2 * period) - at);
+    return kind === 'hold'
+      ? { name: `HOLD ${reason}`, category: 'hold', startMs: at, ms }
+      : { name: 'action', category: 'tick', startMs: at, ms, args: { 'observation age ms': value } };
   });
 }
 
-function medianGap(own: readonly FlightEvent[]): number | null {
-  const gaps = own.slice(1).map(({ at }, i) => at - own[i]!.at);
-  return gaps.length === 0 ? null : gaps.sort((a, b) => a - b)[gaps.length >> 1]!;
+/** An event has no length: the viewer draws a mark of the same width at any zoom. */
+function missSlice({ kind, reason, at, value }: FlightEvent): Slice[] {
+  if (!misses.has(kind)) return [];
+  const args: Record<string, number> =
+    kind === 'missed' ? { ticks: value } : kind === 'deadline missed' ? { 'took ms': value } : {};
+  const name = kind === 'rejected' ? `request refused: ${reason}` : kind;
+  return [{ name, category: 'miss', startMs: at, ms: 0, args }];
 }
 
-function missSlices(events: readonly FlightEvent[], shift: number): Slice[] {
-  return events.flatMap(({ kind, reason, at, value }) => {
-    if (!misses.has(kind)) return [];
-    const args: Record<string, number> =
-      kind === 'missed' ? { ticks: value } : kind === 'deadline missed' ? { 'took ms': value } : {};
-    const name = kind === 'rejected' ? `request refused: ${reason}` : kind;
-    return [{ name, category: 'miss', startMs: at + shift, ms: markMs, args }];
-  });
+function decisionSlice({ kind, at, value }: FlightEvent): Slice[] {
+  if (ticks.has(kind) || misses.has(kind)) return [];
+  const args: Record<string, number> = kind === 'chunk' ? { 'rows dropped': value } : {};
+  return [{ name: kind, category: 'decision', startMs: at, ms: 0, args }];
 }
 
-function decisionSlices(events: readonly FlightEvent[], shift: number): Slice[] {
-  return events.flatMap(({ kind, at, value }) => {
-    if (ticks.has(kind) || misses.has(kind)) return [];
-    const args: Record<string, number> = kind === 'chunk' ? { 'rows dropped': value } : {};
-    return [{ name: kind, category: 'decision', startMs: at + shift, ms: markMs, args }];
-  });
-}
-
-const hostStages: readonly StageName[] = ['decode', 'resize', 'crop'];
 /** Stages that a prediction's arrows connect. */
 const joined: ReadonlySet<string> = new Set([
   'preprocess',
@@ -138,93 +123,72 @@ const joined: ReadonlySet<string> = new Set([
   'policy graph',
   'compute',
 ]);
-const deviceStages: readonly StageName[] = ['h2d', 'compute', 'd2h'];
 
-/** Predictions that wait for one another overlap: each in the first lane that is free. */
-function policyTracks({ chunks }: Recording, { nowMs, toMonotonicMs }: FlightFacts): SliceTrack[] {
-  const lanes: { end: number; readonly slices: Slice[] }[] = [];
-  const host: Slice[] = [];
-  const instruction: Slice[] = [];
-  const runtime: Slice[] = [];
-  const device: Slice[] = [];
+/** Predictions that wait for one another overlap: each goes to the first lane that is free. */
+function policySlices({ chunks }: Recording, { nowMs, toMonotonicMs }: FlightFacts) {
+  const lanes: Slice[][] = [];
+  const ends: number[] = [];
+  const tracks = {
+    host: [] as Slice[],
+    instruction: [] as Slice[],
+    runtime: [] as Slice[],
+    device: [] as Slice[],
+  };
   for (const [row, start] of chunks.start.entries()) {
     const stages = stagesOf(chunks.stages, row);
     const outcome = outcomes[chunks.outcome[row]!]!;
-    const total = stages.total ?? Math.max(0, nowMs - start);
-    const lane = lanes.find(({ end }) => end <= start) ?? { end: 0, slices: [] };
-    if (!lanes.includes(lane)) lanes.push(lane);
-    lane.end = start + total;
+    const end = start + (stages.total ?? Math.max(0, nowMs - start));
+    const free = ends.findIndex((busyUntil) => busyUntil <= start);
+    const lane = free < 0 ? lanes.push([]) - 1 : free;
+    ends[lane] = end;
+    const number = chunks.first + row;
     const name =
       outcome === 'running'
         ? 'prediction, still running'
         : outcome === 'done'
           ? 'prediction'
           : `prediction ${outcome}`;
-    const put = (slices: Slice[], what: string, at: number, ms: number, category = 'stage'): void => {
-      const number = chunks.first + row;
-      const args = category === 'chunk' ? { number } : {};
-      const isJoined = category === 'chunk' || joined.has(what);
-      slices.push({
-        name: what,
-        category,
-        startMs: at + toMonotonicMs,
-        ms,
-        args,
-        ...(isJoined ? { flow: number } : {}),
-      });
-    };
-    put(lane.slices, name, start, total, 'chunk');
-    placeStages(stages, start, start + total, (kind, what, at, ms) =>
-      put({ host, instruction, runtime, device }[kind], what, at, ms),
-    );
+    const startMs = start + toMonotonicMs;
+    lanes[lane]!.push({ name, category: 'chunk', startMs, ms: end - start, args: { number }, flow: number });
+    for (const [track, what, at, ms] of placed(stages, start, end)) {
+      const slice = { name: what, category: 'stage', startMs: at + toMonotonicMs, ms, args: {} };
+      tracks[track].push(joined.has(what) ? { ...slice, flow: number } : slice);
+    }
   }
-  return [
-    ...lanes.map(({ slices }, i) => track(i === 0 ? 'policy' : `policy (${i + 1})`, slices)),
-    track('preprocessing', host),
-    track('instruction', instruction),
-    track('runtime', runtime),
-    track('stream', device, 'device'),
-  ];
+  return { lanes, ...tracks };
 }
 
-type Put = (
-  kind: 'host' | 'instruction' | 'runtime' | 'device',
+type Placed = readonly [
+  track: 'host' | 'instruction' | 'runtime' | 'device',
   name: string,
   at: number,
   ms: number,
-) => void;
+];
 
-function placeStages(stages: StageTimes, start: number, end: number, put: Put): void {
-  const { preprocess, preprocessOnDevice, tokenize, instruction, policy, unnormalize = 0, enqueue } = stages;
-  if (preprocess !== undefined) put('host', 'preprocess', start, preprocess);
-  if (preprocessOnDevice !== undefined) put('host', 'frames to the device', start, preprocessOnDevice);
-  let at = start;
-  for (const name of hostStages) {
-    const ms = stages[name];
-    if (ms === undefined) continue;
-    put('host', name, at, ms);
-    at += ms;
-  }
-  if (tokenize !== undefined) put('instruction', 'tokenize', start, tokenize);
-  if (instruction !== undefined)
-    put('instruction', 'instruction graph', start + (tokenize ?? 0), instruction);
-  if (unnormalize > 0) put('runtime', 'unnormalize', end - unnormalize, unnormalize);
-  if (policy === undefined) return;
+/** Where each stage of a prediction from `start` to `end` is drawn. */
+function placed(stages: StageTimes, start: number, end: number): Placed[] {
+  const { unnormalize = 0, policy = 0, tokenize = 0 } = stages;
   const begin = end - unnormalize - policy;
-  put('runtime', 'policy graph', begin, policy);
-  if (enqueue !== undefined) put('runtime', 'enqueue', begin, enqueue);
-  at = begin;
-  for (const name of deviceStages) {
-    const ms = stages[name];
-    if (ms === undefined) continue;
-    put('device', name, at, ms);
-    at += ms;
-  }
-}
-
-function ageTrack(events: readonly FlightEvent[], shift: number): CounterTrack {
-  const samples = events.flatMap(({ kind, at, value }) =>
-    kind === 'executed' ? [{ atMs: at + shift, value }] : [],
-  );
-  return { kind: 'counter', name: 'age of the observation acted upon', unit: 'ms', samples };
+  const inRow = (track: Placed[0], names: readonly StageName[], from: number): Placed[] => {
+    let at = from;
+    return names.flatMap((name) => {
+      const ms = stages[name];
+      if (ms === undefined) return [];
+      at += ms;
+      return [[track, name, at - ms, ms] as const];
+    });
+  };
+  const one = (track: Placed[0], stage: StageName, name: string, at: number): Placed[] =>
+    stages[stage] === undefined ? [] : [[track, name, at, stages[stage]]];
+  return [
+    ...one('host', 'preprocess', 'preprocess', start),
+    ...one('host', 'preprocessOnDevice', 'frames to the device', start),
+    ...inRow('host', ['decode', 'resize', 'crop'], start),
+    ...one('instruction', 'tokenize', 'tokenize', start),
+    ...one('instruction', 'instruction', 'instruction graph', start + tokenize),
+    ...(unnormalize > 0 ? one('runtime', 'unnormalize', 'unnormalize', end - unnormalize) : []),
+    ...one('runtime', 'policy', 'policy graph', begin),
+    ...one('runtime', 'enqueue', 'enqueue', begin),
+    ...inRow('device', ['h2d', 'compute', 'd2h'], begin),
+  ];
 }

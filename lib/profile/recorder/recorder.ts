@@ -1,15 +1,21 @@
 /**
- * The recorder of `bench`, of a served policy and of a control loop. bench/recorder.ts measures what it costs per chunk. Times are milliseconds of `performance.now()`.
+ * The recorder of a served policy and of a control loop; bench/recorder.ts measures what it costs per chunk. Times are
+ * milliseconds of `performance.now()`.
  */
 
+import { Counter, Histogram, Registry } from 'prom-client';
 import { isolated } from '../../support/isolated.ts';
 import { expected } from '../../support/options.ts';
 import { stageNames } from '../stages.ts';
 import type { StageTimes } from '../types.ts';
-import { ChunkRing, type ChunkRows, type Outcome } from './chunkRing.ts';
-import { type EventKind, EventRing, type EventRows } from './eventRing.ts';
-import { prometheusText } from './prometheusText.ts';
-import { StageHistograms } from './stageHistograms.ts';
+import {
+  ChunkRing,
+  type ChunkRows,
+  type EventKind,
+  EventRing,
+  type EventRows,
+  type Outcome,
+} from './rings.ts';
 
 /** How much a recorder keeps. */
 export interface RecorderOptions {
@@ -23,18 +29,42 @@ export interface RecorderOptions {
   readonly onMiss?: (why: string) => void;
 }
 
-/** Everything that is kept, copied; typed arrays only, so it moves to another thread. */
+/** Everything that is kept, copied; typed arrays only, so it can be moved to another thread. */
 export interface Recording {
   readonly chunks: ChunkRows;
   readonly events: EventRows;
 }
 
+/** Seconds. Dense from 1 ms to 1 s, where chunks and their stages are; neighbours differ by at most two thirds. */
+export const stageBuckets = [
+  0.001, 0.0015, 0.0025, 0.004, 0.006, 0.008, 0.01, 0.0125, 0.016, 0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1,
+  0.125, 0.16, 0.2, 0.25, 0.35, 0.5, 0.7, 1,
+];
+
+/** Counters of a control loop; a server counts its refusals itself. */
+const loopCounters: readonly (readonly [kind: EventKind, name: string, help: string])[] = [
+  ['executed', 'semanticvla_loop_executed_total', 'Actions of the policy that were sent.'],
+  ['hold', 'semanticvla_loop_holds_total', 'Ticks without an action of the policy, by reason.'],
+  [
+    'deadline missed',
+    'semanticvla_deadline_misses_total',
+    'Predictions that took longer than their deadline.',
+  ],
+];
+
 /** Times of the chunks of a running policy, in memory of a fixed size. */
 export class Recorder {
   readonly chunks: ChunkRing;
   readonly events: EventRing;
-  /** `total` is not counted here: a server and a loop count it themselves, and a time must not be counted twice. */
-  readonly histograms = new StageHistograms();
+  readonly #registry = new Registry();
+  /** Without `total`: a server and a loop count whole predictions themselves, and a time must not be counted twice. */
+  readonly #stageSeconds = new Histogram({
+    name: 'semanticvla_stage_seconds',
+    help: 'Time of each stage of a prediction; stages may overlap and do not add up to the whole.',
+    labelNames: ['stage'],
+    buckets: stageBuckets,
+    registers: [this.#registry],
+  });
   readonly #deadlineMs: number;
   #onMiss: (why: string) => void;
 
@@ -51,9 +81,22 @@ export class Recorder {
     }
     if (!(deadlineMs > 0)) throw expected('OPTION_INVALID', 'milliseconds > 0', 'deadlineMs', deadlineMs);
     this.chunks = new ChunkRing(chunks);
-    this.events = new EventRing(events);
+    const ring = new EventRing(events);
+    this.events = ring;
     this.#deadlineMs = deadlineMs;
     this.#onMiss = isolated('onMiss of a recorder', onMiss);
+    for (const [kind, name, help] of loopCounters) {
+      new Counter({
+        name,
+        help,
+        labelNames: ['reason'],
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          for (const [reason, count] of ring.totals(kind)) this.inc(reason === '' ? {} : { reason }, count);
+        },
+      });
+    }
   }
 
   /** @returns the prediction's number, for `end` */
@@ -65,11 +108,10 @@ export class Recorder {
   end(number: number, startMs: number, endMs: number, outcome: Outcome, timings: StageTimes | null): void {
     const ms = endMs - startMs;
     this.chunks.end(number, ms, outcome, timings);
-    if (timings !== null) {
-      for (let i = 1; i < stageNames.length; i++) {
-        const stage = timings[stageNames[i]!];
-        if (stage !== undefined && stage > 0) this.histograms.observe(i, stage);
-      }
+    for (const stage of timings === null ? [] : stageNames) {
+      const took = timings![stage];
+      if (stage !== 'total' && took !== undefined && took > 0)
+        this.#stageSeconds.observe({ stage }, took / 1000);
     }
     if (ms > this.#deadlineMs && outcome !== 'aborted') {
       this.events.add('deadline missed', endMs, ms);
@@ -90,9 +132,9 @@ export class Recorder {
     this.#onMiss = isolated('onMiss of a recorder', listener);
   }
 
-  /** For `GET /metrics` of a server. */
-  metricsText(): string {
-    return prometheusText(this);
+  /** Stages and the loop's counters in Prometheus's text format, for `GET /metrics` of a server. */
+  metricsText(): Promise<string> {
+    return this.#registry.metrics();
   }
 
   copy(): Recording {

@@ -20,56 +20,54 @@ export function joinReports(named: readonly NamedReport[]): BenchReport {
   const [first, ...others] = named;
   if (first === undefined) throw new RangeError('no report to join');
   if (others.length === 0) return first.report;
-  const taken = new Map<string, number>();
-  for (const { report } of named)
-    for (const { subject } of report.subjects) taken.set(subject.name, (taken.get(subject.name) ?? 0) + 1);
-  const nameOf = (name: string, run: string): string => (taken.get(name)! > 1 ? `${name} (${run})` : name);
-  const subjects: SubjectResult[] = [];
-  const rooflines: Record<string, BenchReport['rooflines'][string]> = {};
-  const layers: Record<string, BenchReport['layers'][string]> = {};
-  const comparisons: Comparison[] = [];
-  for (const { name: run, report } of named) {
-    const rename = (name: string): string => nameOf(name, run);
-    for (const result of report.subjects)
-      subjects.push({ ...result, subject: { ...result.subject, name: rename(result.subject.name) } });
-    for (const [name, roofline] of Object.entries(report.rooflines)) rooflines[rename(name)] = roofline;
-    for (const [name, list] of Object.entries(report.layers)) layers[rename(name)] = list;
-    for (const comparison of report.comparisons)
-      comparisons.push({
-        ...comparison,
-        subject: rename(comparison.subject),
-        baseline: rename(comparison.baseline),
-      });
-  }
-  const [baseline] = subjects;
+  const names = named.flatMap(({ report }) => report.subjects.map(({ subject }) => subject.name));
+  const renamed = named.map(({ name: run, report }): BenchReport => {
+    const rename = (name: string): string =>
+      names.indexOf(name) === names.lastIndexOf(name) ? name : `${name} (${run})`;
+    const byName = <T>(of: Readonly<Record<string, T>>): Record<string, T> =>
+      Object.fromEntries(Object.entries(of).map(([name, value]) => [rename(name), value]));
+    return {
+      ...report,
+      subjects: report.subjects.map((one) => ({
+        ...one,
+        subject: { ...one.subject, name: rename(one.subject.name) },
+      })),
+      rooflines: byName(report.rooflines),
+      layers: byName(report.layers),
+      comparisons: report.comparisons.map((one) => ({
+        ...one,
+        subject: rename(one.subject),
+        baseline: rename(one.baseline),
+      })),
+      warnings: report.warnings.map((warning) => ({ ...warning, text: `${run}: ${warning.text}` })),
+    };
+  });
+  const subjects = renamed.flatMap((report) => report.subjects);
   const fromOthers = subjects.slice(first.report.subjects.length);
   return {
     ...first.report,
     subjects,
-    rooflines,
-    layers,
-    comparisons: [...comparisons, ...fromOthers.map((result) => separateRuns(result, baseline!))],
-    warnings: [
-      ...joinWarnings(named),
-      ...named.flatMap(({ name, report }) =>
-        report.warnings.map((warning) => ({ ...warning, text: `${name}: ${warning.text}` })),
-      ),
+    rooflines: Object.assign({}, ...renamed.map(({ rooflines }) => rooflines)),
+    layers: Object.assign({}, ...renamed.map(({ layers }) => layers)),
+    comparisons: [
+      ...renamed.flatMap(({ comparisons }) => comparisons),
+      ...fromOthers.map((result) => separateRuns(result, subjects[0]!)),
     ],
+    warnings: [...joinWarnings(first, others), ...renamed.flatMap(({ warnings }) => warnings)],
   };
 }
 
-function joinWarnings(named: readonly NamedReport[]): Warning[] {
-  const runs = named.map(({ name, report }) => `${name} (${report.createdAt})`).join(', ');
-  const [first, ...others] = named;
+function joinWarnings(first: NamedReport, others: readonly NamedReport[]): Warning[] {
+  const runs = [first, ...others].map(({ name, report }) => `${name} (${report.createdAt})`).join(', ');
   return [
     {
       code: 'separate-runs',
       text: `${runs} are runs of their own: temperature, clocks and other load may differ between them, and no interval covers that. For a ratio to rely on, measure the subjects side by side in one bench.`,
     },
     ...others.flatMap(({ name, report }) =>
-      machineDifferences(report.machine, first!.report.machine).map(({ code, text }) => ({
+      machineDifferences(report.machine, first.report.machine).map(({ code, text }) => ({
         code,
-        text: `${name} against ${first!.name}: ${text}`,
+        text: `${name} against ${first.name}: ${text}`,
       })),
     ),
   ];
@@ -82,11 +80,11 @@ const blockCount = 20;
 /** Both drawn by themselves: they took no turns. */
 function separateRuns(result: SubjectResult, baseline: SubjectResult): Comparison {
   const tail = (1 - confidence) / 2;
-  const [ours, theirs] = [result, baseline].map(({ chunks }, i) =>
-    resampled(new Blocks(cutBlocks(totals(chunks), blockCount)), 50, enoughDraws(tail), i + 1),
-  );
+  const draw = ({ chunks }: SubjectResult, seed: number) =>
+    resampled(new Blocks(cutBlocks(totals(chunks), blockCount)), 50, enoughDraws(tail), seed);
+  const [ours, theirs] = [draw(result, 1), draw(baseline, 2)];
   const { value, low, high } = intervalOf(
-    { log: theirs!.log - ours!.log, draws: theirs!.draws.map((draw, i) => draw - ours!.draws[i]!) },
+    { log: theirs.log - ours.log, draws: theirs.draws.map((log, i) => log - ours.draws[i]!) },
     tail,
   );
   const names = { subject: result.subject.name, baseline: baseline.subject.name };

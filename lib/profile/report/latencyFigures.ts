@@ -1,10 +1,11 @@
-/** How long chunks took: histogram with every outlier, percentile curve, and the run over time. */
+/** How long chunks took: histogram, percentile curve, and the run over time. */
 
 import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
+import { sorted } from '../measure/percentiles.ts';
 import type { SubjectResult } from '../types.ts';
-import { byLine, colorOf, plotWidth, titleLines } from './plotStyle.ts';
+import { byLine, colorOf, plotWidth, quantity, stacked, titleLines } from './plotStyle.ts';
 import {
   bodyRange,
   histogram,
@@ -13,8 +14,6 @@ import {
   quantile,
   quarters,
   runningMedian,
-  sorted,
-  thinned,
   totals,
 } from './seriesData.ts';
 
@@ -24,22 +23,17 @@ const nameList = (subjects: readonly SubjectResult[]): string =>
 export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
   const all = subjects.map(({ chunks }) => sorted(totals(chunks)));
   const [low, high] = bodyRange(all);
-  const most = Math.max(...all.map((values) => quantile(values, 1)));
-  const isWide = most / low > 3;
-  const rows = subjects.flatMap(({ subject }, i): PlotSpec[] => {
+  const isWide = high / low > 3;
+  const x = {
+    scale: { type: isWide ? 'log' : 'linear', domain: [low * 0.98, high * 1.02], nice: false },
+    axis: { tickCount: isWide ? 5 : 8, labelOverlap: 'greedy', ...plainLabels },
+  };
+  const rows = subjects.map(({ subject }, i) => {
     const values = all[i]!;
     const [middle, late] = [quantile(values, 0.5), quantile(values, 0.99)];
-    // one scale for the histogram and the strip below it, so that a value stands at one place in both
-    const x = {
-      type: 'quantitative',
-      scale: { type: isWide ? 'log' : 'linear', domain: [low * 0.98, most * 1.02], nice: false },
-      axis: { tickCount: isWide ? 5 : 8, labelOverlap: 'greedy', ...plainLabels },
-    };
-    const body = {
-      title: {
-        text: titleLines(subject.name),
-        subtitle: `${figure(values.length)} chunks; dashed: median ${figure(middle)} ms and p99 ${figure(late)} ms`,
-      },
+    const subtitle = `${figure(values.length)} chunks; dashed: median ${figure(middle)} ms and p99 ${figure(late)} ms`;
+    return {
+      title: { text: titleLines(subject.name), subtitle },
       width: plotWidth,
       height: 120,
       layer: [
@@ -47,46 +41,30 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
           data: { values: histogram(values, low, high) },
           mark: { type: 'rect', color: colorOf(i), stroke: color.paper, strokeWidth: 0.5 },
           encoding: {
-            x: { field: 'from', ...x, title: `latency, ms${isWide ? ', logarithmic' : ''}` },
+            x: quantity('from', `latency, ms${isWide ? ', logarithmic' : ''}`, x),
             x2: { field: 'to' },
-            y: { field: 'count', type: 'quantitative', title: 'chunks' },
+            y: quantity('count', 'chunks'),
             y2: { datum: 0 },
           },
         },
         {
           data: { values: [{ ms: middle }, { ms: late }] },
           mark: { type: 'rule', color: color.ink, strokeDash: [4, 3] },
-          encoding: { x: { field: 'ms', ...x } },
+          encoding: { x: quantity('ms', undefined, x) },
         },
       ],
     };
-    const strip = {
-      width: plotWidth,
-      height: 24,
-      data: { values: thinned(values, isWide ? Math.log : (ms) => ms).map((ms) => ({ ms })) },
-      mark: { type: 'tick', color: colorOf(i), thickness: 1.5, opacity: 0.65 },
-      encoding: {
-        x: {
-          field: 'ms',
-          ...x,
-          axis: { ...x.axis, grid: false },
-          title: `every chunk, ms${isWide ? ', logarithmic' : ''}`,
-        },
-      },
-    };
-    return [body, strip] as unknown as PlotSpec[];
   });
   const beyond = all.map((values) => values.filter((value) => value > high).length);
+  const lost = beyond.reduce((sum, count) => sum + count, 0);
   return {
     id: 'histogram',
     title: 'Latency histogram',
-    description: `How many chunks took how long, for ${nameList(subjects)}; below each, one mark for every chunk.`,
-    spec: { vconcat: rows, spacing: 14 } as unknown as PlotSpec,
+    description: `How many chunks took how long, for ${nameList(subjects)}.`,
+    spec: stacked(rows),
     caption:
-      'How many chunks took how long. The strip below has a mark for every chunk: nothing is left out' +
-      (beyond.some((count) => count > 0)
-        ? `; ${beyond.reduce((sum, count) => sum + count, 0)} lie right of the last bar and are seen there alone.`
-        : '.'),
+      'How many chunks took how long.' +
+      (lost > 0 ? ` ${lost} lie right of the last bar; the two plots below show them.` : ''),
     table: {
       caption: 'latency histogram',
       head: ['subject', 'fastest ms', 'in the histogram up to ms', 'chunks in it', 'beyond it', 'slowest ms'],
@@ -104,16 +82,15 @@ const marked = [0.5, 0.9, 0.99, 0.999, 0.9999];
 
 export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
   const all = subjects.map(({ chunks }) => sorted(totals(chunks)));
-  const points = subjects.flatMap(({ subject }, i) =>
-    percentileCurve(all[i]!).map((point) => ({ ...point, subject: subject.name })),
+  const names = subjects.map(({ subject }) => subject.name);
+  const points = all.flatMap((values, i) =>
+    percentileCurve(values).map((at) => ({ ...at, subject: names[i] })),
   );
   const nines = Math.max(...points.map((point) => point.nines));
   const ticks = marked.map((p) => -Math.log10(1 - p)).filter((tick) => tick <= nines + 1e-9);
   const labels = marked.map((p) => `'p${figure(100 * p)}'`);
-  const lows = all.map((values) => values[0]!);
-  const highs = all.map((values) => values.at(-1)!);
-  const isWide = Math.max(...highs) / Math.min(...lows) > 8;
-  const names = subjects.map(({ subject }) => subject.name);
+  const [low, high] = [Math.min(...all.map((values) => values[0]!)), Math.max(...all.map((v) => v.at(-1)!))];
+  const isWide = high / low > 8;
   const line = byLine('subject', names);
   const spec = {
     width: plotWidth,
@@ -121,31 +98,24 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
     data: { values: points },
     mark: { type: 'line', interpolate: 'step-after', strokeWidth: 2 },
     encoding: {
-      x: {
-        field: 'nines',
-        type: 'quantitative',
-        title: 'percentile',
+      x: quantity('nines', 'percentile', {
         scale: { domain: [0, nines], nice: false },
         axis: {
           values: [0, ...ticks],
           labelOverlap: false,
           labelExpr: `['min', ${labels.join(', ')}][indexof([0, ${ticks.join(', ')}], datum.value)]`,
         },
-      },
-      y: {
-        field: 'ms',
-        type: 'quantitative',
-        title: `latency, ms${isWide ? ', logarithmic' : ''}`,
+      }),
+      y: quantity('ms', `latency, ms${isWide ? ', logarithmic' : ''}`, {
         scale: isWide
-          ? { type: 'log', domain: [0.95 * Math.min(...lows), 1.05 * Math.max(...highs)], nice: false }
+          ? { type: 'log', domain: [0.95 * low, 1.05 * high], nice: false }
           : { type: 'linear', zero: false, nice: true },
         axis: { tickCount: 6, labelOverlap: 'greedy', ...plainLabels },
-      },
+      }),
       ...(subjects.length === 1 ? { color: { ...line.color, legend: null } } : line),
     },
   };
-  const rare = Math.max(...all.map((values) => values.length)) >= 1000;
-  const columns = rare ? shares : shares.slice(0, -1);
+  const columns = all.some(({ length }) => length >= 1000) ? shares : shares.slice(0, -1);
   return {
     id: 'percentiles',
     title: 'Percentile curve',
@@ -157,11 +127,7 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
     table: {
       caption: 'percentiles, ms',
       head: ['subject', ...columns.map((p) => `p${figure(100 * p)}`), 'slowest'],
-      rows: subjects.map(({ subject }, i) => [
-        subject.name,
-        ...columns.map((p) => quantile(all[i]!, p)),
-        all[i]!.at(-1)!,
-      ]),
+      rows: all.map((values, i) => [names[i]!, ...columns.map((p) => quantile(values, p)), values.at(-1)!]),
     },
   };
 }
@@ -169,52 +135,40 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
 export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
   const starts = subjects.flatMap(({ chunks }) => chunks.map(({ startMs }) => startMs / 1000));
   // warm-up came before the first and is not drawn
-  const [first, last] = [Math.min(...starts), Math.max(...starts)];
+  const domain = [Math.min(...starts), Math.max(...starts)];
   const rows = subjects.map(({ subject, chunks }, i) => {
     const values = sorted(totals(chunks));
     const [low, high] = bodyRange([values]);
-    const points = overTime(chunks);
-    const inside = points.filter(({ ms }) => ms <= high);
-    const beyond = points.filter(({ ms }) => ms > high).map((point) => ({ ...point, ms: high }));
+    const points = overTime(chunks).map(({ seconds, value }) => ({
+      seconds,
+      ms: Math.min(value!, high),
+      value,
+    }));
+    const beyond = points.filter(({ value }) => value! > high);
     const encoding = {
-      x: {
-        field: 'seconds',
-        type: 'quantitative',
-        title: 'since the start of the run, s',
-        scale: { domain: [first, last], nice: false, zero: false },
-      },
-      y: {
-        field: 'ms',
-        type: 'quantitative',
-        title: 'latency, ms',
+      x: quantity('seconds', 'since the start of the run, s', {
+        scale: { domain, nice: false, zero: false },
+      }),
+      y: quantity('ms', 'latency, ms', {
         scale: { domain: [low, high], zero: false, nice: false },
         axis: { tickCount: 5 },
-      },
+      }),
     };
-    const point = { type: 'point', filled: true, color: colorOf(i) };
+    const mark = { type: 'point', filled: true, color: colorOf(i), size: 9, opacity: 0.45 };
+    const triangle = { ...mark, shape: 'triangle-up', size: 70, opacity: 1 };
+    const above = `; triangles: ${values.filter((value) => value > high).length} chunks above the frame, up to ${figure(values.at(-1)!)} ms`;
     return {
       title: {
         text: titleLines(subject.name),
-        subtitle:
-          beyond.length === 0
-            ? 'line: running median'
-            : `line: running median; triangles: ${values.filter((value) => value > high).length} chunks above the frame, up to ${figure(values.at(-1)!)} ms`,
+        subtitle: `line: running median${beyond.length === 0 ? '' : above}`,
       },
       width: plotWidth,
       height: 130,
       layer: [
-        { data: { values: inside }, mark: { ...point, size: 9, opacity: 0.45 }, encoding },
-        ...(beyond.length === 0
-          ? []
-          : [
-              {
-                data: { values: beyond },
-                mark: { ...point, shape: 'triangle-up', size: 70, opacity: 1 },
-                encoding,
-              },
-            ]),
+        { data: { values: points.filter(({ value }) => value! <= high) }, mark, encoding },
+        ...(beyond.length === 0 ? [] : [{ data: { values: beyond }, mark: triangle, encoding }]),
         {
-          data: { values: runningMedian(chunks) },
+          data: { values: runningMedian(chunks).map(({ seconds, value }) => ({ seconds, ms: value })) },
           mark: { type: 'line', color: color.ink, strokeWidth: 1.8, clip: true },
           encoding,
         },
@@ -225,7 +179,7 @@ export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
     id: 'timeline',
     title: 'Latency over time',
     description: `Latency of each chunk in the order measured, with the running median, for ${nameList(subjects)}.`,
-    spec: { vconcat: rows, spacing: 14 } as unknown as PlotSpec,
+    spec: stacked(rows),
     caption:
       'Each chunk in the order measured, from the first after warm-up on, and the running median. A median that climbs is a board that warms and throttles, or memory that fills; single high dots are other work on the machine.',
     table: {

@@ -5,11 +5,14 @@ import { SemanticVlaError } from '../../support/errors.ts';
 import { brief, readText } from '../../support/fileAccess.ts';
 import type { BenchReport } from '../types.ts';
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 const needed: readonly (readonly [keyof BenchReport, (value: unknown) => boolean, string])[] = [
   ['createdAt', (value) => typeof value === 'string', 'a date'],
   ['command', Array.isArray, 'a list'],
   ['software', isObject, 'an object'],
-  ['machine', (value) => isObject(value) && isObject((value as { cpu?: unknown }).cpu), 'an object with cpu'],
+  ['machine', (value) => isObject(value) && isObject(value.cpu), 'an object with cpu'],
   ['selfCheck', isObject, 'an object'],
   ['subjects', (value) => Array.isArray(value) && value.length > 0, 'a list of at least one'],
   ['comparisons', Array.isArray, 'a list'],
@@ -18,14 +21,10 @@ const needed: readonly (readonly [keyof BenchReport, (value: unknown) => boolean
   ['warnings', (value) => Array.isArray(value) && value.every(isObject), 'a list of objects'],
 ];
 
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function isChunk(value: unknown): boolean {
-  const { stages } = (value ?? {}) as { stages?: Readonly<Record<string, unknown>> };
+  const stages = isObject(value) ? value.stages : undefined;
   const isTime = (ms: unknown): boolean => typeof ms === 'number' && Number.isFinite(ms) && ms >= 0;
-  return isObject(stages) && stages!.total !== 0 && Object.values(stages!).every(isTime);
+  return isObject(stages) && stages.total !== 0 && Object.values(stages).every(isTime);
 }
 
 /** Bytes of a report at most: one of 10,000 chunks with its series has 10 MB. */
@@ -54,7 +53,10 @@ export async function readReport(
     throw invalid('the JSON of a measurement', (cause as Error).message);
   }
   if (!isObject(report) || report.format !== 'semanticvla-bench')
-    throw invalid('format "semanticvla-bench"', brief(report?.format ?? null));
+    throw invalid(
+      'format "semanticvla-bench"',
+      brief((report as Partial<BenchReport> | null)?.format ?? null),
+    );
   if (report.version !== 1) throw invalid('version 1', brief(report.version));
   for (const [field, fits, what] of needed) {
     if (!fits(report[field])) throw invalid(`${field}: ${what}`, brief(report[field]));

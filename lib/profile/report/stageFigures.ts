@@ -1,15 +1,14 @@
 /** Where the time of a chunk goes: the stages end to end, the model's blocks. */
 
-import type { PlotSpec } from '../../plots/drawPlot.ts';
 import { type Figure, figure, percent } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import { policyStages, stageOfBlock, wholeBlock } from '../layers/blocks.ts';
 import { stageNames } from '../stages.ts';
-import type { LayerTime, SubjectResult } from '../types.ts';
-import { colorOf, plotWidth, titleLines } from './plotStyle.ts';
+import type { LayerTime, StageName, SubjectResult } from '../types.ts';
+import { colorOf, plotWidth, quantity, stacked, titleLines } from './plotStyle.ts';
 import { waterfall } from './seriesData.ts';
 
-const meaning: Readonly<Record<string, string>> = {
+const meaning: Readonly<Record<StageName, string>> = {
   total: 'frames in host memory to actions in host memory',
   preprocess: 'decode, resize and crop together',
   preprocessOnDevice: 'frames handed over; what is done to them is part of compute',
@@ -25,45 +24,41 @@ const meaning: Readonly<Record<string, string>> = {
   compute: 'on the device',
   d2h: 'device to host copies',
   unnormalize: "to the robot's units",
-  rest: 'what no stage accounts for: waiting, copying, events',
 };
 
 export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
   // one scale for all, so that bars of two subjects can be compared by eye
   const end = Math.max(...subjects.flatMap((result) => waterfall(result).map(({ to }) => to)));
+  // room for the label of the bar that ends last
+  const scale = { domain: [0, 1.16 * end], nice: false };
   const rows = subjects.map((result, i) => {
-    const steps = waterfall(result).map((step) => ({ ...step, label: `${figure(step.to - step.from)} ms` }));
-    const y = { field: 'stage', type: 'ordinal', sort: null, title: null };
+    // the stroke shows a stage that is too short for a bar
+    const bar = {
+      type: 'bar',
+      color: colorOf(i),
+      stroke: colorOf(i),
+      strokeWidth: 1,
+      height: { band: 0.72 },
+    };
     return {
       title: titleLines(result.subject.name),
       width: plotWidth - 60,
       height: { step: 22 },
-      data: { values: steps },
-      encoding: { y },
+      data: {
+        values: waterfall(result).map((step) => ({ ...step, label: `${figure(step.to - step.from)} ms` })),
+      },
+      encoding: { y: { field: 'stage', type: 'ordinal', sort: null, title: null } },
       layer: [
         {
-          // the stroke shows a stage that is too short for a bar
-          mark: {
-            type: 'bar',
-            color: colorOf(i),
-            stroke: colorOf(i),
-            strokeWidth: 1,
-            height: { band: 0.72 },
-          },
+          mark: bar,
           encoding: {
-            x: {
-              field: 'from',
-              type: 'quantitative',
-              title: 'ms since the frames arrived (medians)',
-              // room for the label of the bar that ends last
-              scale: { domain: [0, 1.16 * end], nice: false },
-            },
+            x: quantity('from', 'ms since the frames arrived (medians)', { scale }),
             x2: { field: 'to' },
           },
         },
         {
           mark: { type: 'text', align: 'left', dx: 5, baseline: 'middle', color: color.ink },
-          encoding: { x: { field: 'to', type: 'quantitative' }, text: { field: 'label' } },
+          encoding: { x: quantity('to'), text: { field: 'label' } },
         },
       ],
     };
@@ -72,9 +67,9 @@ export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
     id: 'waterfall',
     title: 'Stage waterfall',
     description: `Median time of each stage of a chunk, laid end to end in the order in which they run, for ${subjects.map(({ subject }) => subject.name).join(', ')}.`,
-    spec: { vconcat: rows, spacing: 16 } as unknown as PlotSpec,
+    spec: stacked(rows, 16),
     caption:
-      'Medians of the stages end to end, in the order in which they run. Some overlap in truth (tokenizing runs while images are resized), so the end need not be the median of the whole; what is missing from it is the rest.',
+      'Medians of the stages end to end, in the order in which they run. Some overlap in truth (tokenizing runs while images are resized), so the end need not be the median of the whole; rest is what no stage accounts for: waiting, copying, events.',
     isTableOpen: true,
     table: {
       caption: 'stages, ms',
@@ -83,12 +78,11 @@ export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
         stageNames.flatMap((stage) => {
           const found = summary[stage];
           if (found === undefined) return [];
-          const name = subjects.length === 1 ? stage : `${subject.name}: ${stage}`;
-          const share = summary.total === undefined ? null : found.median / summary.total.median;
-          const once = stage === 'tokenize' || stage === 'instruction';
           const { min, median, p90, p99, max } = found;
-          const part = share === null || once ? 'once a sentence' : percent(share);
-          return [[name, meaning[stage]!, min, median, p90, p99, max, part]];
+          const name = subjects.length === 1 ? stage : `${subject.name}: ${stage}`;
+          const isOnce = summary.total === undefined || stage === 'tokenize' || stage === 'instruction';
+          const part = isOnce ? 'once a sentence' : percent(median / summary.total!.median);
+          return [[name, meaning[stage], min, median, p90, p99, max, part]];
         }),
       ),
     },
@@ -96,65 +90,38 @@ export function waterfallFigure(subjects: readonly SubjectResult[]): Figure {
 }
 
 /** The colour of each stage. */
-const stageColor = {
-  title: null,
+const colorBy = {
+  ...{ field: 'stage', type: 'nominal', title: null, legend: null },
   scale: { domain: [...policyStages], range: [5, 0, 3, 4, 1, 2, 6].map((i) => series[i]!) },
 };
-
-interface BlockTime {
-  readonly block: string;
-  readonly ms: number;
-}
-
-/** Milliseconds by whole block, in the order in which the blocks first run. */
-function blockTimes(layers: readonly LayerTime[]): BlockTime[] {
-  const times = new Map<string, number>();
-  for (const { block, medianMs } of layers) {
-    const name = wholeBlock(block);
-    times.set(name, (times.get(name) ?? 0) + medianMs);
-  }
-  return [...times].map(([block, ms]) => ({ block, ms }));
-}
 
 /** `llama layer 3` -> llama and 3. */
 const numbered = /^(.*?) (?:block|layer) (\d+)$/;
 
 export function blocksFigure(subject: string, index: number, layers: readonly LayerTime[]): Figure {
-  const blocks = blockTimes(layers.filter(({ graph }) => graph === 'policy'));
-  const rows = blocks.flatMap(({ block, ms }) => {
-    const match = numbered.exec(block);
-    return match === null
-      ? []
-      : [{ tower: match[1]!, number: Number(match[2]), ms, stage: stageOfBlock(block) }];
+  // in the order in which the blocks first run
+  const times = new Map<string, number>();
+  for (const { graph, block, medianMs } of layers) {
+    const name = wholeBlock(block);
+    if (graph === 'policy') times.set(name, (times.get(name) ?? 0) + medianMs);
+  }
+  const blocks = [...times].map(([block, ms]) => {
+    const [, tower, number] = numbered.exec(block) ?? [];
+    return { block, ms, stage: stageOfBlock(block), tower, number: Number(number), label: figure(ms) };
   });
-  const towers = [...new Set(rows.map(({ tower }) => tower))];
-  const others = blocks
-    .filter(({ block }) => !numbered.test(block))
-    .sort((a, b) => b.ms - a.ms)
-    .slice(0, 12)
-    .map(({ block, ms }) => ({ block, ms, stage: stageOfBlock(block), label: figure(ms) }));
-  const most = Math.max(...rows.map(({ ms }) => ms), 0);
-  const colorBy = { field: 'stage', type: 'nominal', ...stageColor, legend: null };
-  const panels = towers.map((tower) => ({
+  const inTowers = blocks.filter(({ tower }) => tower !== undefined);
+  const others = blocks.filter(({ tower }) => tower === undefined).sort((a, b) => b.ms - a.ms);
+  const most = Math.max(...inTowers.map(({ ms }) => ms), 0);
+  const axis = { labelAngle: 0, labelOverlap: 'greedy', ticks: false };
+  const panels = [...new Set(inTowers.map(({ tower }) => tower!))].map((tower) => ({
     title: tower === 'llama' ? 'llama, by layer' : `${tower}, by block`,
     width: plotWidth,
     height: 70,
-    data: { values: rows.filter((row) => row.tower === tower) },
+    data: { values: inTowers.filter((block) => block.tower === tower) },
     mark: { type: 'bar', width: { band: 0.8 } },
     encoding: {
-      x: {
-        field: 'number',
-        type: 'ordinal',
-        title: null,
-        axis: { labelAngle: 0, labelOverlap: 'greedy', ticks: false },
-      },
-      y: {
-        field: 'ms',
-        type: 'quantitative',
-        title: 'ms',
-        scale: { domain: [0, most] },
-        axis: { tickCount: 3 },
-      },
+      x: { field: 'number', type: 'ordinal', title: null, axis },
+      y: quantity('ms', 'ms', { scale: { domain: [0, most] }, axis: { tickCount: 3 } }),
       color: colorBy,
     },
   }));
@@ -162,16 +129,13 @@ export function blocksFigure(subject: string, index: number, layers: readonly La
     title: 'everything else',
     width: plotWidth - 140,
     height: { step: 18 },
-    data: { values: others },
+    data: { values: others.slice(0, 12) },
     encoding: { y: { field: 'block', type: 'ordinal', sort: null, title: null } },
     layer: [
-      {
-        mark: { type: 'bar' },
-        encoding: { x: { field: 'ms', type: 'quantitative', title: 'median ms a chunk' }, color: colorBy },
-      },
+      { mark: { type: 'bar' }, encoding: { x: quantity('ms', 'median ms a chunk'), color: colorBy } },
       {
         mark: { type: 'text', align: 'left', dx: 4, color: color.ink },
-        encoding: { x: { field: 'ms', type: 'quantitative' }, text: { field: 'label' } },
+        encoding: { x: quantity('ms'), text: { field: 'label' } },
       },
     ],
   };
@@ -180,13 +144,13 @@ export function blocksFigure(subject: string, index: number, layers: readonly La
     title: `Blocks of ${subject}`,
     description:
       "Time of each block of the vision towers and each layer of the language model, and of everything else, in the policy's own words.",
-    spec: { vconcat: [...panels, ...(others.length > 0 ? [rest] : [])], spacing: 12 } as unknown as PlotSpec,
+    spec: stacked([...panels, ...(others.length > 0 ? [rest] : [])], 12),
     caption:
       "The same layers gathered into the policy's own blocks, all panels of blocks on one scale. Blocks of a tower do equal work, so one that stands out is worth a look.",
     table: {
       caption: `blocks of ${subject}, ms a chunk`,
       head: ['block', 'ms', 'stage'],
-      rows: blocks.map(({ block, ms }) => [block, ms, stageOfBlock(block)]),
+      rows: blocks.map(({ block, ms, stage }) => [block, ms, stage]),
     },
   };
 }

@@ -174,6 +174,11 @@ function memoryOf(work: PolicyWork, device: Device, { llm, rest }: PrecisionPlan
   };
 }
 
+/** What a measured stage reached: TFLOPS, and GB/s of its weights. */
+export const tflopsOf = ({ flops, measuredMs }: RooflineRow): number => flops / (measuredMs! * 1e9);
+export const weightRateOf = ({ weightBytes, measuredMs }: RooflineRow): number =>
+  weightBytes / (measuredMs! * 1e6);
+
 function sum(
   rows: readonly RooflineRow[],
   key: 'flops' | 'weightBytes' | 'activationBytes' | 'limitMs',

@@ -128,7 +128,8 @@ void runThreads() {
   }
 }
 
-/// This thread's copies of all shared variables of the program: its thread-local segment.
+/// This thread's copies of all shared variables: the thread-local segment of the program or library
+/// that holds the kernels.
 struct Segment {
   unsigned char* begin = nullptr;
   size_t bytes = 0;
@@ -138,14 +139,18 @@ Segment sharedSegment() {
   Segment found;
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void* data) {
-        // The first entry is the program itself.
-        auto* segment = static_cast<Segment*>(data);
         for (int i = 0; i < info->dlpi_phnum; ++i) {
           if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
-          segment->begin = static_cast<unsigned char*>(info->dlpi_tls_data);
-          segment->bytes = info->dlpi_phdr[i].p_memsz;
+          auto* begin = static_cast<unsigned char*>(info->dlpi_tls_data);
+          const size_t bytes = info->dlpi_phdr[i].p_memsz;
+          const std::less_equal<const unsigned char*> isUpTo;
+          if (!isUpTo(begin, semanticvlaDynamicShared) ||
+              isUpTo(begin + bytes, semanticvlaDynamicShared))
+            continue;
+          *static_cast<Segment*>(data) = {begin, bytes};
+          return 1;
         }
-        return 1;
+        return 0;
       },
       &found);
   return found;

@@ -5,6 +5,8 @@
 #include <functional>
 #include <string>
 
+struct CUstream_st;
+
 namespace shim {
 
 struct dim3 {
@@ -39,6 +41,9 @@ uint64_t switchCount();
 
 /// Runs `body` once for each thread of each block. Returns 0 or a cudaError_t.
 int launch(const std::function<void()>& body, dim3 grid, dim3 block, size_t sharedBytes);
+
+/// What a launch does: runs it at once, unless the program has streams and defines another one.
+int put(CUstream_st* stream, std::function<int()> launch);
 
 /// Waits until every thread of the block is here, at this `line`.
 void blockBarrier(int line);

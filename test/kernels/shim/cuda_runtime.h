@@ -111,11 +111,12 @@ inline int __float2int_rz(float x) { return static_cast<int>(x); }
 
 template <typename... Arguments>
 cudaError_t cudaLaunchKernel(void (*kernel)(Arguments...), dim3 grid, dim3 block, void** arguments,
-                             size_t sharedBytes, cudaStream_t) {
+                             size_t sharedBytes, cudaStream_t stream) {
   static_assert(sizeof...(Arguments) == 1, "kernels take one struct");
   using Params = std::remove_const_t<std::tuple_element_t<0, std::tuple<Arguments...>>>;
   const Params params = *static_cast<const Params*>(arguments[0]);
-  return shim::launch([&] { kernel(params); }, grid, block, sharedBytes);
+  return shim::put(stream,
+                   [=] { return shim::launch([&] { kernel(params); }, grid, block, sharedBytes); });
 }
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes);

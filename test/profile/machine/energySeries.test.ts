@@ -2,8 +2,13 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { energyText, integratePower, subjectEnergy } from '../../../lib/profile/machine/subjectEnergy.ts';
-import { type Turn, turnsOf } from '../../../lib/profile/machine/turns.ts';
+import {
+  energyText,
+  integratePower,
+  subjectEnergy,
+  type Turn,
+  turnsOf,
+} from '../../../lib/profile/machine/subjectEnergy.ts';
 import type { ChunkRecord, MachineSeries, SubjectEnergy } from '../../../lib/profile/types.ts';
 
 const test = suite('energy by subject');
@@ -21,7 +26,6 @@ function seriesOf({ atMs, values, periodMs = null }: Sampled): MachineSeries {
     sensors: [{ kind: 'power', name: 'total', unit: 'W', values }],
     energyFrom: { sensor: 'total', words: 'VDD_IN', periodMs },
     throttling: [],
-    refused: { times: 0, values: 0 },
   };
 }
 

@@ -193,10 +193,6 @@ export const fakeDesktop: FakeMachine = {
     ),
     [`${cpu}/cpu0/thermal_throttle/core_throttle_count`]: '7\n',
     [`${cpu}/cpu1/thermal_throttle/core_throttle_count`]: '9\n',
-    '/sys/class/power_supply/AC/type': 'Mains\n',
-    '/sys/class/power_supply/hidpp_battery_0/type': 'Battery\n',
-    '/sys/class/power_supply/hidpp_battery_0/scope': 'Device\n',
-    '/sys/class/power_supply/hidpp_battery_0/status': 'Discharging\n',
   },
   gpu: {
     ...{ name: 'NVIDIA GeForce RTX 4090', driver_version: '525.147.05', compute_cap: '8.9' },

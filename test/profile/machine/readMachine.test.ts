@@ -3,11 +3,10 @@ import * as assert from 'uvu/assert';
 import { doctorText } from '../../../lib/cli/doctor.ts';
 import { diagnose } from '../../../lib/doctor/diagnose.ts';
 import { doctorProbe } from '../../../lib/doctor/probe.ts';
-import { finishMachine } from '../../../lib/profile/machine/finishMachine.ts';
-import { machineRows } from '../../../lib/profile/machine/machineRows.ts';
+import { machineRows, throttlingOf } from '../../../lib/profile/machine/machineRows.ts';
 import { readMachine, readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
-import { throttlingOf } from '../../../lib/profile/machine/seenInRun.ts';
 import { machineDifferences, machineWarnings } from '../../../lib/profile/machine/warnings.ts';
+import { finishMachine } from '../../../lib/profile/machine/watchMachine.ts';
 import type { MachineState, Reading } from '../../../lib/profile/types.ts';
 import { type FakeMachine, fakeDesktop, fakeNothing, fakeOrin, fakeThor, probeOf } from './fakeMachines.ts';
 import { orin, thor } from './recorded.ts';
@@ -42,7 +41,6 @@ test('an AGX Orin, JetPack 6', () => {
   assert.is(machine.clocksLocked, false);
   assert.is(machine.os, 'Ubuntu 22.04.5 LTS, Linux 5.15.148-tegra');
   assert.is(machine.virtual, null);
-  assert.is(machine.onBattery, null);
   assert.equal(machine.temperatureLimits, [{ name: 'cpu', value: 99 }], 'the fan trip does not count');
   assert.equal(
     named(machine.start.temperatures),
@@ -86,7 +84,6 @@ test('a desktop: nvidia-smi under the old name of the reasons', () => {
   assert.is(machine.jetpack, null);
   assert.is(machine.powerMode, null);
   assert.is(machine.clocksLocked, null, 'a desktop card does not tell');
-  assert.is(machine.onBattery, null, 'the battery of a mouse is not that of the machine');
   assert.equal(named(machine.start.power), { 'gpu-board': 412.5 });
   assert.is(named(machine.start.temperatures).gpu, 71);
   assert.equal(throttlingOf(machine), ['sw_power_cap', 'sw_thermal_slowdown']);
@@ -97,7 +94,7 @@ test('a container that shows nothing: nulls, no warnings, no energy', () => {
   const machine = finishMachine(read(fakeNothing), null, { chunks: 3, probe: probeOf(fakeNothing) });
   assert.is(machine.board, 'unknown');
   assert.is(machine.cpu.model, 'unknown');
-  for (const key of ['gpu', 'jetpack', 'powerMode', 'clocksLocked', 'energy', 'onBattery'] as const)
+  for (const key of ['gpu', 'jetpack', 'powerMode', 'clocksLocked', 'energy'] as const)
     assert.is(machine[key], null, key);
   assert.is(machine.cpu.governor, null);
   assert.is(machine.start.load, null);
@@ -125,7 +122,6 @@ test('where sysfs shows no sensors, a line of tegrastats stands in; a malformed 
   assert.ok(Math.abs(named(snapshot.power).total! - 8.726) < 1e-9);
   assert.is(named(snapshot.clocks).emc, 2133);
   assert.equal(with_(orin.tegrastats[0]!).power, [], 'no end of line: it may be cut');
-  assert.equal(with_(`${thor.tegrastats39.slice(0, -6)}\n`).power, []);
 });
 
 test('what happens in a run: alarms, counters, heat, others, steal', () => {
@@ -145,7 +141,6 @@ test('what happens in a run: alarms, counters, heat, others, steal', () => {
     sensors: [{ kind: 'power' as const, name: 'total', unit: 'W', values: atMs.map(() => 20) }],
     energyFrom: { sensor: 'total', words: 'VDD_IN', periodMs: null },
     throttling: [],
-    refused: { times: 0, values: 0 },
   };
   const process = { pid: 77, parent: 1, name: 'ffmpeg', seconds: 1 };
   const run = {
@@ -175,19 +170,12 @@ test('what happens in a run: alarms, counters, heat, others, steal', () => {
   );
 });
 
-test('power mode, battery, shared machine: each says what changes it', () => {
+test('power mode, shared machine: each says what changes it', () => {
   const slow = read({ ...fakeOrin, commands: { 'nvpmodel -q': thor.nvpmodel120W } });
   assert.match(
     machineWarnings(slow).find(({ code }) => code === 'power-mode')!.text,
     /120W.*sudo nvpmodel -m 0/,
   );
-  const laptop = read(
-    changed(fakeDesktop, {
-      '/sys/class/power_supply/BAT0/type': 'Battery\n',
-      '/sys/class/power_supply/BAT0/status': 'Discharging\n',
-    }),
-  );
-  assert.ok(codes(laptop).includes('on-battery'));
   const guest = changed(fakeNothing, {
     '/proc/cpuinfo': 'flags\t: fpu hypervisor\n',
     '/proc/stat': 'cpu  100 0 0 0 0 0 0 0 0 0\n',

@@ -29,7 +29,6 @@ function machineWith(
     })),
     energyFrom: null,
     throttling,
-    refused: { times: 0, values: 0 },
   };
   return { ...board, series, ...rest };
 }

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { chunksCsv } from '../../../lib/profile/export/csv.ts';
 import { summarize } from '../../../lib/profile/measure/percentiles.ts';
 import { driftOf, gpuWarnings } from '../../../lib/profile/measure/warnings.ts';
-import { ChunkRing } from '../../../lib/profile/recorder/chunkRing.ts';
+import { ChunkRing } from '../../../lib/profile/recorder/rings.ts';
 import type { BenchReport, StageTimes, SubjectResult } from '../../../lib/profile/types.ts';
 
 const test = suite('profile/measure/warnings');

@@ -1,11 +1,15 @@
 #pragma once
 
+#include <condition_variable>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runtime/device.h"
@@ -27,6 +31,15 @@ struct DeviceOptions {
   bool isCapturable = true;
   int capability = 89;
   int driverVersion = 13000;
+  std::string name = "Fake GPU";
+  /// Each stream has a thread that works while the host goes on, and events have times; else work
+  /// waits until somebody waits for it.
+  bool hasThreads = false;
+  /// A mistake that is made on purpose; empty: none. Of the device: `noWait` (waiting for a stream
+  /// returns at once), `lateCopies` (once a graph was captured, what is copied to the device comes
+  /// after the work that reads it, as on another stream that nobody waits for), `staleState` (what
+  /// was copied on the device once is not copied there again).
+  std::string wrong;
 };
 
 /// What is left of a device after it is gone.
@@ -52,8 +65,8 @@ struct DeviceRecord {
 };
 
 /// A GPU of ordinary memory. What is put on a stream runs only when somebody waits for it, so that
-/// a missing wait shows; every address is checked when it is used. Memory is filled with a pattern
-/// when it is given out.
+/// a missing wait shows, or on the stream's own thread; every address is checked when it is used.
+/// Memory is filled with a pattern when it is given out.
 class FakeDevice final : public Device {
  public:
   FakeDevice(const DeviceOptions& options, std::shared_ptr<DeviceRecord> record);
@@ -83,6 +96,7 @@ class FakeDevice final : public Device {
   void endRange() noexcept override;
 
   using Work = std::function<void()>;
+  const DeviceOptions& options() const { return options_; }
   void countCompiled() { ++record_->compiled; }
   bool isCapturable() const { return options_.isCapturable; }
   /// Counts a call that may fail.
@@ -102,18 +116,36 @@ class FakeDevice final : public Device {
     std::deque<Work> work;
     bool isCapturing = false;
     std::vector<Work> captured;
+    /// Of a stream that works by itself.
+    std::thread thread;
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool isWorking = false;
+    bool isEnding = false;
+    std::exception_ptr failure;
   };
   struct FakeEvent {
     FakeStream* stream = nullptr;
-    bool isOver = false;
-    int time = 0;
+    /// How often it was recorded, and up to which of them the stream has come.
+    int recorded = 0;
+    int passed = 0;
+    double ms = 0;
   };
   struct FakeGraph {
     std::vector<Work> work;
   };
   void put(FakeEvent* event, FakeStream* stream);
   void usePinned(const void* memory, size_t bytes);
-  void fault(const std::string& text) { record_->faults.push_back(text); }
+  void fault(const std::string& text) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    record_->faults.push_back(text);
+  }
+  bool isOver(const FakeEvent& event);
+  static bool isIdle(FakeStream& stream);
+  void workAlone(FakeStream& stream);
+  void waitFor(FakeStream& stream);
+  void copyLate();
+  double now();
   static bool covers(const std::map<uint8_t*, size_t>& regions, const void* memory, size_t bytes);
 
   DeviceOptions options_;
@@ -123,6 +155,11 @@ class FakeDevice final : public Device {
   std::map<uint8_t*, size_t> pinned_;
   bool isBroken_ = false;
   int clock_ = 0;
+  /// Copies that come too late, and where something was copied on the device.
+  std::vector<Work> late_;
+  std::set<void*> copied_;
+  /// Streams' threads look at memory, events and faults too.
+  std::mutex mutex_;
 };
 
 }  // namespace fake

@@ -1,76 +1,17 @@
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <thread>
 
+#include "environment.h"
 #include "fakeEngine.h"
 #include "reference/preprocessor.h"
 #include "runtime/module.h"
 
 /// A TensorRT module without TensorRT and without a GPU, for the tests that go through the addon.
-/// SEMANTICVLA_FAKE_DEVICE holds options of the next device, `key=value` with spaces between:
-/// capacity, failAt, captures, capability, driver, and log, a file that gets one line of JSON for
-/// each device that ends.
 
 namespace {
 
 using namespace fake;
-
-std::map<std::string, std::string> readOptions() {
-  std::map<std::string, std::string> options;
-  const char* text = std::getenv("SEMANTICVLA_FAKE_DEVICE");
-  std::istringstream words(text == nullptr ? "" : text);
-  for (std::string word; words >> word;) {
-    const size_t equals = word.find('=');
-    if (equals != std::string::npos) options[word.substr(0, equals)] = word.substr(equals + 1);
-  }
-  return options;
-}
-
-struct LoggingRecord : DeviceRecord {
-  std::string log;
-  ~LoggingRecord() {
-    if (log.empty()) return;
-    std::ofstream(log, std::ios::app)
-        << "{\"calls\":" << calls << ",\"liveBytes\":" << liveBytes
-        << ",\"livePinnedBytes\":" << livePinnedBytes << ",\"liveHandles\":" << liveHandles
-        << ",\"captures\":" << captures << ",\"capturesTried\":" << capturesTried
-        << ",\"compiled\":" << compiled << ",\"copiedToDevice\":" << copiedToDevice
-        << ",\"faults\":" << faults.size() << "}\n";
-  }
-};
-
-DeviceOptions deviceOptions(const std::map<std::string, std::string>& given) {
-  DeviceOptions options;
-  const auto number = [&](const char* name, auto& value) {
-    const auto found = given.find(name);
-    if (found != given.end())
-      value = static_cast<std::decay_t<decltype(value)>>(std::stoull(found->second));
-  };
-  number("capacity", options.capacity);
-  number("failAt", options.failAt);
-  number("captures", options.captures);
-  number("capability", options.capability);
-  number("driver", options.driverVersion);
-  return options;
-}
-
-std::vector<DeviceInfo> listDevices() {
-  if (readOptions().count("none") > 0)
-    throw Failure(FailureKind::kDriver, "GPU driver: expected libcuda.so.1, found none");
-  return {FakeDevice(deviceOptions(readOptions()), std::make_shared<DeviceRecord>()).info()};
-}
-
-std::unique_ptr<Device> openDevice(int) {
-  listDevices();
-  const auto options = readOptions();
-  auto record = std::make_shared<LoggingRecord>();
-  const auto log = options.find("log");
-  if (log != options.end()) record->log = log->second;
-  return std::make_unique<FakeDevice>(deviceOptions(options), record);
-}
 
 std::unique_ptr<Engine> loadEngine(const EntryPoints&, Device& device, const Blob& plan,
                                    const std::vector<uint8_t>& kernels) {
@@ -174,8 +115,12 @@ std::vector<uint8_t> combine(const EntryPoints&, const std::vector<uint8_t>& fir
   return timingCacheOf(all);
 }
 
-const Module kModule{kModuleAbi, "trt10",     {10, 3, 0, 0}, true,       build,
-                     combine,    listDevices, openDevice,    loadEngine, imagePipeline};
+std::vector<DeviceInfo> listAll() { return listDevices({}); }
+
+std::unique_ptr<Device> openOne(int) { return openDevice({}); }
+
+const Module kModule{kModuleAbi, "trt10", {10, 3, 0, 0}, true,       build,
+                     combine,    listAll, openOne,       loadEngine, imagePipeline};
 
 }  // namespace
 

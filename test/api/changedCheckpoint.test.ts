@@ -4,8 +4,8 @@ import { copyFileSync, linkSync, renameSync, rmSync, truncateSync, utimesSync, w
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
+import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { gatherParts } from '../../lib/policy/policyParts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';

@@ -5,7 +5,6 @@ import * as assert from 'uvu/assert';
 import { presetArchitecture, presetSizes } from '../../lib/engine/presetArchitecture.ts';
 import { devices, findDevice, recogniseDevice } from '../../lib/profile/roofline/devices.ts';
 import { estimateRoofline } from '../../lib/profile/roofline/estimateRoofline.ts';
-import { measureCpu } from '../../lib/profile/roofline/measureCpu.ts';
 import { type PolicyWork, policyWork } from '../../lib/profile/roofline/policyWork.ts';
 import {
   precisionsOf,
@@ -166,22 +165,6 @@ limits('products as drivers and boards name them', () => {
   }
 });
 
-limits("this machine's processor is measured, and says so", async () => {
-  const cpu = await measureCpu({ threads: 1 });
-  assert.match(cpu.source, /measured just now on 1 thread/);
-  // any processor that runs this: between 0.1 GFLOPS and 100 TFLOPS, 0.1 GB/s and 10 TB/s
-  assert.ok(cpu.peaks.fp32! > 1e-4 && cpu.peaks.fp32! < 100);
-  assert.ok(cpu.bandwidthGBs > 0.1 && cpu.bandwidthGBs < 1e4);
-  assert.ok(cpu.peaks.int8! > 1e-4 && cpu.peaks.int8! < 400);
-  assert.equal(precisionsOf(cpu), ['fp32', 'int8', 'int8-llm']);
-  const { precision, rows } = rooflineOf(libero(), cpu, { precision: 'int8-llm' });
-  assert.is(precision, 'INT8 language model, float32 rest');
-  const bytesOf = (name: string, kind: RooflinePrecision) =>
-    rooflineOf(libero(), cpu, { precision: kind }).rows.find(({ stage }) => stage === name)!.weightBytes;
-  assert.is(rows.find(({ stage }) => stage === 'llm')!.weightBytes, bytesOf('llm', 'int8'));
-  assert.is(rows.find(({ stage }) => stage === 'vision')!.weightBytes, bytesOf('vision', 'fp32'));
-});
-
 limits('the command: a table, the sources, JSON with the same figures', () => {
   const args = ['roofline', '--preset', 'libero', '--hardware', 'orin-agx-64,thor'];
   const { code, stdout } = cli(...args);
@@ -189,10 +172,7 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
   assert.match(stdout, /^orin-agx-64 +fp16 +8\d\.\d .* 64\.0 GB +yes$/m);
   assert.match(stdout, /^thor +nvfp4 .* no +\d.* yes$/m);
   assert.match(stdout, /^orin-agx-64 +bf16 .* M +yes +16\.8 GB/m);
-  assert.match(
-    stdout,
-    /^runs here: .*--precision float32, bfloat16, float16 on a GPU, float32, int8, int8-llm on a processor\)/m,
-  );
+  assert.match(stdout, /^runs here: .*--precision float32, bfloat16, float16\)/m);
   assert.not.match(stdout, /none both runs here and fits/);
   assert.match(
     cli('roofline', '--preset', 'libero', '--hardware', 'orin-nx-16,thor').stdout,

@@ -1,7 +1,7 @@
 /** `semanticvla compare-precision`: a policy in 8 bits beside itself in float32, and whether it may be used. */
 
 import { type Command, Option } from 'commander';
-import { storedObservations } from '../evaluate/storedObservations.ts';
+import { storedObservations } from '../observation/storedObservations.ts';
 import { comparePrecision, type PrecisionComparison } from '../policy/comparePrecision.ts';
 import { precisionLimits } from '../policy/precisionGate.ts';
 import { type CpuPrecision, cpuPrecisions } from '../policy/runtimeOptions.ts';

@@ -3,10 +3,10 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { JsonFields } from '../checkpoint/jsonFields.ts';
-import { type FolderObservation, readObservation, readObservations } from '../observation/readObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isFolder, isThere } from '../support/fileAccess.ts';
 import type { Observation } from '../types.ts';
+import { type FolderObservation, readObservation, readObservations } from './readObservation.ts';
 
 /**
  * Every observation.json at or below the folders, and every entry of each observations.json, in the order of their paths.

@@ -4,8 +4,9 @@ import { copyFileSync, linkSync, renameSync, rmSync, truncateSync, utimesSync, w
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
-import { cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
+import { gatherParts } from '../../lib/policy/policyParts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Policy } from '../../lib/types.ts';
@@ -96,11 +97,11 @@ test('a file that changed between opening and loading is refused, whoever reads 
     const parts = await gatherParts(checkpoint, platform);
     utimesSync(shard, 1, 1);
     for (const weights of ['folded', 'mapped'] as const) {
-      const opening = OnnxSession.open(cpuSessionOptions(parts, { weights }));
+      const opening = OnnxSession.open(await cpuSessionOptions(parts, { weights }));
       assert.match(await refused(opening), /^CHECKPOINT_CHANGED .*model-00001/);
     }
     rmSync(shard);
-    const opening = OnnxSession.open(cpuSessionOptions(parts, {}));
+    const opening = OnnxSession.open(await cpuSessionOptions(parts, {}));
     assert.match(await refused(opening), /^CHECKPOINT_FILE_MISSING /);
   });
 });

@@ -1,10 +1,11 @@
 /** Finds the checkpoint's folder; for everything else that people pass there is a message of its own. */
 
 import { readdir, realpath } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { isHubName } from '../hub/hubName.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isFolder, isThere, readText, whatIsAt } from '../support/fileAccess.ts';
+import { checkpointOfHub, type PullOptions } from './hubCheckpoint.ts';
 
 const configName = 'config.json';
 /** Paths that a message lists. */
@@ -15,12 +16,13 @@ const repository =
 const hubFolder = /^models--(.+?)--(.+)$/;
 
 /**
- * The absolute folder of the checkpoint at `dir`, links followed.
+ * The absolute folder of the checkpoint at `dir`, links followed; `hf:owner/name` is fetched where it is not in the hub's cache.
  *
  * @throws (rejects) CHECKPOINT_NOT_FOUND there is no folder; CHECKPOINT_NOT_A_POLICY there is one without config.json, with
  *   the folder that was meant where that can be told
  */
-export async function checkpointFolder(dir: string): Promise<string> {
+export async function checkpointFolder(given: string, options: PullOptions = {}): Promise<string> {
+  const dir = isHubName(given) ? await checkpointOfHub(given, options) : given;
   const found = await whatIsAt(dir);
   if (found !== 'a folder') {
     throw new SemanticVlaError(
@@ -46,18 +48,7 @@ async function fileInWords(file: string): Promise<string> {
 async function absentInWords(dir: string, found: string): Promise<string> {
   const name = dir.startsWith('/') || dir.startsWith('.') ? undefined : repository.exec(dir)?.[1];
   if (name === undefined) return `${found}. Pass the folder that holds ${configName} and the weights.`;
-  const cached = await snapshotOf(join(hubCache(), `models--${name.replace('/', '--')}`));
-  const way =
-    cached === null
-      ? `Download it first: hf download ${name} --local-dir ${basename(name)}, then pass ${basename(name)}`
-      : `It was downloaded before: pass ${cached}`;
-  return `no folder of that name. ${name} looks like a repository at a hub; nothing is downloaded from here. ${way}`;
-}
-
-/** As huggingface_hub finds it. */
-function hubCache(): string {
-  const { HF_HUB_CACHE: cache, HF_HOME: home, XDG_CACHE_HOME: xdg } = process.env;
-  return cache || join(home || join(xdg || join(homedir(), '.cache'), 'huggingface'), 'hub');
+  return `no folder of that name. If the repository ${name} at the hub is meant, pass hf:${name}`;
 }
 
 async function folderInWords(folder: string): Promise<string> {

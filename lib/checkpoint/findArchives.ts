@@ -29,6 +29,15 @@ const unfinished = /\.(part|partial|incomplete|crdownload|download|aria2|tmp|tem
 /** Files that weights are kept in, also with the suffix of a copy or download. */
 const weights = /\.(pt|pth|bin|ckpt|safetensors|pkl|pickle|tar|zip|gz|npz|h5)\b/i;
 
+/** Whether a file of this name is one of a policy's archives, as their finder sees it. */
+export function isArchiveName(name: string): boolean {
+  return !note.test(name) && isNamed(name);
+}
+
+function isNamed(name: string): boolean {
+  return !name.startsWith('.') && /checkpoint/.test(name) && kinds.some((kind) => name.includes(kind));
+}
+
 /**
  * @throws (rejects) CHECKPOINT_AMBIGUOUS two of a kind; CHECKPOINT_FILE_MISSING none, but a name that was probably meant
  */
@@ -36,9 +45,7 @@ export async function findArchives(dir: string, onNotice: OnNotice): Promise<Pol
   const names = (await readdir(dir)).filter((name) => !note.test(name)).sort();
   const meant = new Map(names.map((name) => [name, kindMeant(name)]));
   const find = (kind: Kind): string | null => {
-    const found = names.filter(
-      (name) => !name.startsWith('.') && name.includes(kind) && /checkpoint/.test(name),
-    );
+    const found = names.filter((name) => isNamed(name) && name.includes(kind));
     if (found.length > 1) {
       throw new SemanticVlaError(
         'CHECKPOINT_AMBIGUOUS',

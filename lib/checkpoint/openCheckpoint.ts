@@ -44,7 +44,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   checkOptions(dir, options);
   options.signal?.throwIfAborted();
   const notices = new NoticeLog(options.onNotice);
-  const folder = await checkpointFolder(dir);
+  const folder = await checkpointFolder(dir, options);
   const config = await JsonFields.read(
     join(folder, 'config.json'),
     'CHECKPOINT_NOT_A_POLICY',
@@ -123,7 +123,7 @@ function checkOptions(dir: string, options: OpenCheckpointOptions): void {
   if (typeof dir !== 'string' || dir === '' || dir.includes('\0')) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `Expected the path of a checkpoint folder, found ${JSON.stringify(dir)}.`,
+      `Expected the path of a checkpoint folder, or hf:owner/name, found ${JSON.stringify(dir)}.`,
     );
   }
   const { head, rounding } = options;

@@ -9,8 +9,8 @@ import { readSafetensors } from './safetensors.ts';
 import { isJsonObject, type JsonObject } from './strictJson.ts';
 import type { TensorView } from './tensorView.ts';
 
-const indexName = 'model.safetensors.index.json';
-const singleName = 'model.safetensors';
+export const indexName = 'model.safetensors.index.json';
+export const singleName = 'model.safetensors';
 /** More shards than any checkpoint of this family has (a 7 B policy has 3 or 4). */
 const maxShards = 1024;
 
@@ -68,9 +68,12 @@ async function unfinishedInWords(dir: string): Promise<string> {
   return names.length === 0 ? '' : ` (but a download that is not finished: ${names.slice(0, 3).join(', ')})`;
 }
 
-async function readIndexed(dir: string): Promise<Shards> {
-  const path = join(dir, indexName);
-  const weightMap = await readWeightMap(path);
+/** Names of the shards that an index lists, sorted. @throws (rejects) as readShards */
+export async function indexedShards(path: string): Promise<string[]> {
+  return shardNames(path, await readWeightMap(path));
+}
+
+function shardNames(path: string, weightMap: JsonObject): string[] {
   const names = new Set<string>();
   for (const [tensor, shard] of Object.entries(weightMap)) {
     if (typeof shard !== 'string')
@@ -87,10 +90,17 @@ async function readIndexed(dir: string): Promise<Shards> {
   if (names.size === 0) throw invalid(path, 'weight_map is empty');
   if (names.size > maxShards)
     throw invalid(path, `expected at most ${maxShards} shards, found ${names.size}`);
+  return [...names].sort();
+}
+
+async function readIndexed(dir: string): Promise<Shards> {
+  const path = join(dir, indexName);
+  const weightMap = await readWeightMap(path);
+  const names = shardNames(path, weightMap);
 
   const tensors = new Map<string, TensorView>();
   const files: string[] = [];
-  for (const shard of [...names].sort()) {
+  for (const shard of names) {
     const file = join(dir, shard);
     if (!(await isThere(file, 'CHECKPOINT_FILE_MISSING'))) {
       throw new SemanticVlaError(

@@ -3,7 +3,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
 import { checkVega } from '../plots/drawPlot.ts';
-import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
+import {
+  cpuPrecisions,
+  cpuWeights,
+  enginePrecisions,
+  engineWeights,
+  precisions,
+} from '../policy/runtimeOptions.ts';
 import { chunksCsv } from '../profile/export/csv.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
@@ -181,7 +187,7 @@ function runtimesOf(flags: BenchFlags): Runtime[] {
   };
   const weightsOf = chosen('weights', flags.weights, (backend) => fits(backend, cpuWeights, engineWeights));
   const precisionsOf = chosen('precision', flags.precision, (backend) =>
-    fits(backend, ['float32'], precisions),
+    fits(backend, cpuPrecisions, enginePrecisions),
   );
   return backends.flatMap((backend) =>
     weightsOf(backend).flatMap((weights) =>
@@ -351,7 +357,7 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--layers', 'profile every subject afterwards: layers and blocks in --report and --html')
     .option(
       '--roofline [hardware]',
-      'limits on the device at hand or a named one, and the share reached; by stage with --layers',
+      'limits on a named device, or on the GPU at hand, and the share reached; by stage with --layers',
     )
     .addHelpText('after', observationHelp.trimEnd())
     .addHelpText('after', example);

@@ -212,7 +212,7 @@ export function buildCommand(program: Command, start: Run): void {
   const command = program
     .command('build')
     .description('TensorRT engines of a policy, into the cache.')
-    .argument('[checkpoint]', 'folder of a trained policy')
+    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
     .addOption(
       new Option('--preset <name>', 'an architecture instead of a checkpoint').choices(
         Object.keys(synthPresets),

@@ -73,7 +73,7 @@ export function exportCommand(program: Command, start: Run): void {
   const command = program
     .command('export')
     .description('The two ONNX models of a checkpoint, with references to its weights.')
-    .argument('<checkpoint>', 'folder of a trained policy')
+    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name')
     .option('--out <dir>', 'folder to write; default: the checkpoint folder')
     .addOption(
       new Option('--link <how>', 'links to weight files outside the folder instead of copies').choices([

@@ -7,6 +7,7 @@ import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
+import { comparePrecisionCommand } from './comparePrecision.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
@@ -17,6 +18,7 @@ import { inspectCommand } from './inspect.ts';
 import { predictCommand } from './predict.ts';
 import { profileCommand } from './profile.ts';
 import { ProgressLine } from './progressLine.ts';
+import { pullCommand } from './pull.ts';
 import { reportCommand } from './report.ts';
 import { rooflineCommand } from './roofline.ts';
 import { serveCommand } from './serve.ts';
@@ -27,6 +29,7 @@ import { viewCommand } from './view.ts';
 const commands = [
   demoCommand,
   doctorCommand,
+  pullCommand,
   inspectCommand,
   synthCommand,
   exportCommand,
@@ -35,6 +38,7 @@ const commands = [
   serveCommand,
   stagesCommand,
   compareCommand,
+  comparePrecisionCommand,
   viewCommand,
   evaluateCommand,
   rooflineCommand,

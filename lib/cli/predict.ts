@@ -129,7 +129,7 @@ export function predictCommand(program: Command, run: Run): void {
   const command = program
     .command('predict')
     .description('One action chunk from one observation.')
-    .argument('<checkpoint>', 'folder of a trained policy');
+    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
   addPolicyFlags(command)
     .option('--out <file.npy>', 'write the actions, float64 [chunk, dimensions]')
     .option('--view <file.png>', 'draw the kept patches over the camera images')

@@ -1,14 +1,13 @@
 /** `semanticvla roofline`: what a policy could do on a device, from the graph and the device's peaks alone. */
 
 import { type Command, Option } from 'commander';
-import { precisions } from '../policy/runtimeOptions.ts';
+import { enginePrecisions } from '../policy/runtimeOptions.ts';
 import { devices } from '../profile/roofline/devices.ts';
 import {
   type EstimatedRoofline,
   type EstimateRooflineOptions,
   estimateRoofline,
   type RooflineEstimate,
-  thisCpu,
   usualPromptTokens,
 } from '../profile/roofline/estimateRoofline.ts';
 import { type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
@@ -36,7 +35,7 @@ interface RooflineFlags extends Omit<Partial<PolicyFlags>, 'device' | 'precision
 
 const example = `
 A limit is max(operations / peak, bytes of weights / bandwidth) of each stage, summed: nobody is faster, and good
-implementations reach 50 to 80 % of it. Nothing is run; --hardware ${thisCpu} measures this machine's processor.
+implementations reach 50 to 80 % of it. Nothing is run.
 Hardware: ${devices.map(({ name }) => name).join(', ')}.
 
 Example:
@@ -123,7 +122,7 @@ export function rooflineText(estimate: RooflineEstimate): string {
     limitTable(rooflines),
     '',
     'Stages in ms, C: bound by compute, M: by memory bandwidth. limit: all but the instruction, which runs once a sentence.',
-    `runs here: this program computes in it (--precision ${precisions.join(', ')}); the other rows say what the hardware could do.`,
+    `runs here: this program computes in it (--precision ${enginePrecisions.join(', ')}); the other rows say what the hardware could do.`,
     'fits: weights within 85 % of the memory. Peaks are dense, as sold; activations are in no limit.',
     ...tooSmall(rooflines),
     ...sources.values(),
@@ -164,13 +163,13 @@ export function rooflineCommand(program: Command, run: Run): void {
   const command = program
     .command('roofline')
     .description('What a policy could do on a device at best, and whether it fits there; runs nothing.')
-    .argument('[checkpoint]', 'folder of a trained policy')
+    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
     .addOption(
       new Option('--preset <name>', 'an architecture instead of a checkpoint').choices(
         Object.keys(synthPresets),
       ),
     )
-    .option('--hardware <names>', `e.g. orin-agx-64,thor, or ${thisCpu}; default: all of the table`, nameList)
+    .option('--hardware <names>', 'e.g. orin-agx-64,thor; default: all of the table', nameList)
     .addOption(
       new Option(
         '--precision <name>',

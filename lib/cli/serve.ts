@@ -21,6 +21,7 @@ import {
   addCheckpointFlags,
   addPlatformFlags,
   addRuntimeFlags,
+  cameraKey,
   type PolicyFlags,
   policyOptions,
   wholeNumber,
@@ -58,13 +59,6 @@ SIGTERM and SIGINT: no new requests, the running one is answered, and all is clo
 
 Example:
   $ semanticvla serve policy --unnorm-key libero_spatial_no_noops --camera full_image=observation/image`;
-
-/** For commander: `camera=key`, several times. */
-function cameraKey(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf('=');
-  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('Expected CAMERA=KEY.');
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-}
 
 function port(text: string): number {
   const value = wholeNumber(0)(text);
@@ -276,7 +270,7 @@ export function serveCommand(program: Command, run: Run): void {
   const command = program
     .command('serve')
     .description('Serves the policy: POST /act and the openpi WebSocket.')
-    .argument('<checkpoint>', 'folder of a trained policy')
+    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--act <port>', 'port of POST /act; default: 8777, for ALOHA 20101', port)
     .option('--no-act', 'no POST /act')

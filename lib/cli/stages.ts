@@ -42,7 +42,7 @@ export function stagesCommand(program: Command, run: Run): void {
   const command = program
     .command('stages')
     .description('Every named intermediate tensor of one prediction, for comparing implementations.')
-    .argument('<checkpoint>', 'folder of a trained policy');
+    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
   addPolicyFlags(command)
     .requiredOption('--out <file.safetensors>', 'file to write')
     .option('--json', 'print JSON')

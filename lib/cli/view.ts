@@ -45,7 +45,7 @@ export function viewCommand(program: Command, run: Run): void {
   const command = program
     .command('view')
     .description('Picture of what the policy kept of each camera image.')
-    .argument('<checkpoint>', 'folder of a trained policy');
+    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
   addPolicyFlags(command)
     .requiredOption('--out <file.png>', 'picture to write')
     .option('--json', 'print JSON')

@@ -19,13 +19,13 @@ import {
 interface Reply {
   readonly status: number;
   readonly body: Buffer;
-  /** Which policy answered; null from other servers than ours. */
+  /** Which policy answered; null if the server is not one of ours. */
   readonly policy: string | null;
 }
 
 export class ActTransport implements Transport {
   onLost: ((error: SemanticVlaError) => void) | null = null;
-  /** Nothing can be lost between two requests. */
+  /** Always true: between two requests there is no connection to lose. */
   readonly connected = true;
   readonly #url: URL;
   readonly #headers: Readonly<Record<string, string>>;
@@ -42,7 +42,7 @@ export class ActTransport implements Transport {
   async connect(signal: AbortSignal): Promise<WireMap | null> {
     const reply = await this.#send('GET', '/metadata', null, signal);
     this.#policy = null;
-    // The reference's server has no such page; it is reachable all the same.
+    // The reference's server has no such page, but a 404 shows that it can be reached.
     if (reply.status === 404 || reply.status === 405) return null;
     if (reply.status !== 200) throw this.#refusal(reply);
     const value = this.#decode(reply.body);
@@ -61,7 +61,7 @@ export class ActTransport implements Transport {
       );
     }
     const value = this.#decode(reply.body);
-    // How the reference's server, and ours with --compat, reports every failure.
+    // The reference's server, and ours with --compat, report every failure like this.
     if (value === 'error') throw remoteFailed(this.#url, 'actions', '"error"; its log tells why');
     return answerOfRows(this.#url, value);
   }
@@ -78,7 +78,7 @@ export class ActTransport implements Transport {
     }
   }
 
-  /** Our form of an error, or the bare status. */
+  /** The error in our own form, or the bare status. */
   #refusal({ status, body }: Reply): SemanticVlaError {
     try {
       const { error } = JSON.parse(body.toString()) as { error?: { code?: unknown; message?: unknown } };
@@ -97,7 +97,7 @@ export class ActTransport implements Transport {
   ): Promise<Reply> {
     for (;;) {
       const reply = await this.#sendOnce(method, path, body, signal);
-      // The server closed the keep-alive connection just as this request went out on it: a new one settles it.
+      // The server closed the keep-alive connection just as this request was sent on it: send it again on a new one.
       if (reply !== 'stale') return reply;
     }
   }
@@ -116,7 +116,7 @@ export class ActTransport implements Transport {
       signal,
       headers: {
         ...this.#headers,
-        // asked once a connection, so this one is not kept
+        // asked once per connection, so it is not kept alive
         ...(body === null
           ? { connection: 'close' }
           : { 'content-type': 'application/json', 'content-length': body.length }),

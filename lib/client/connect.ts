@@ -1,4 +1,4 @@
-/** Policies on other machines, by protocol. Loaded at the first connection: local predictions need none of it. */
+/** Policies on other machines, by protocol. Loaded at the first connection, since local predictions need none of it. */
 
 import { checkToken } from '../serve/access.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -32,12 +32,15 @@ export async function connectOpenpi(url: string, options: RemoteOptions): Promis
 }
 
 interface Target {
-  /** The URL without any token that it holds, for messages. */
+  /** The URL without its token, for messages. */
   readonly parsed: URL;
   readonly token: string | undefined;
 }
 
-/** A path would be dropped or doubled. A token may be given as the URL's user or password: `http://x:TOKEN@gpu:8777`. */
+/**
+ * A path is refused, since it would be dropped or doubled. A token may be given as the URL's user or password:
+ * `http://x:TOKEN@gpu:8777`.
+ */
 function checkUrl(url: string, protocols: readonly string[], given: string | undefined): Target {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (

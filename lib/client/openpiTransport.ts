@@ -1,6 +1,6 @@
 /**
- * Client of openpi's WebSocket. The protocol has no request numbers: answers come in the order of requests. An abandoned
- * request's answer is therefore awaited and dropped; when two of them are pending the connection is given up.
+ * Client of openpi's WebSocket. The protocol has no request numbers: answers come in the order of the requests. The answer to
+ * an abandoned request is therefore awaited and dropped; if two of them are pending, the connection is given up.
  */
 
 import { type RawData, WebSocket } from 'ws';
@@ -82,7 +82,7 @@ export class OpenpiTransport implements Transport {
     if (socket === null || !this.connected) throw unreachable(this.#url, 'none');
     signal.throwIfAborted();
     const answer = this.#wait(socket, signal);
-    // Errors of a send arrive as `close`.
+    // Send errors are reported by `close`.
     socket.send(encodeMsgpackNumpy(fields), () => {});
     return answerOfMap(this.#url, await answer);
   }
@@ -125,7 +125,7 @@ export class OpenpiTransport implements Transport {
     if (socket !== this.#socket) return;
     const waiter = this.#waiters.shift();
     if (waiter === undefined) {
-      // An unrequested message: what follows could not be told from an answer.
+      // An unrequested message: later ones could not be told from answers.
       socket.terminate();
       return;
     }

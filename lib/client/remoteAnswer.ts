@@ -1,4 +1,4 @@
-/** Answers of both protocols -> actions. Servers are checked like any other input. */
+/** Turns answers of both protocols into actions. Servers are checked like any other input. */
 
 import { NdArray, type WireMap, type WireValue } from '../serve/ndarray.ts';
 import { type RemoteAnswer, remoteFailed } from './transport.ts';

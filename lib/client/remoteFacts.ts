@@ -1,4 +1,4 @@
-/** The facts of a remote policy: from the server's metadata, or from the caller where the server does not give them. */
+/** The facts of a remote policy: from the server's metadata or, where the server does not give them, from the caller. */
 
 import type { WireMap } from '../serve/ndarray.ts';
 import { metadataVersion } from '../serve/serverMetadata.ts';
@@ -8,15 +8,16 @@ import { type PolicyFacts, policyFacts } from '../support/policyFacts.ts';
 import { remoteFailed } from './transport.ts';
 
 export interface RemoteFacts extends PolicyFacts {
-  /** The dataset in whose units actions come; null when the server does not say. */
+  /** The dataset in whose units the actions are; null if the server does not say. */
   readonly unnormKey: string | null;
 }
 
-/** What the caller knows of a server that does not describe its policy, such as the reference's or openpi's own. */
+/** What the caller knows about a server that does not describe its policy, such as the reference's or openpi's own. */
 export type GivenFacts = Pick<RemoteFacts, 'platform' | 'dimensions'>;
 
 /**
- * @throws OPTION_REQUIRED neither the server nor the caller says; OPTION_INVALID both do; REMOTE_FAILED malformed metadata
+ * @throws OPTION_REQUIRED if neither the server nor the caller says; OPTION_INVALID if both do; REMOTE_FAILED for malformed
+ *   metadata
  */
 export function remoteFacts(url: URL, metadata: WireMap | null, given: GivenFacts | undefined): RemoteFacts {
   const describes = metadata?.get('server') === 'semanticvla';
@@ -50,7 +51,7 @@ function read(url: URL, metadata: WireMap): RemoteFacts {
     if (unnormKey !== null && typeof unnormKey !== 'string')
       throw expected('OPTION_INVALID', 'a name or null', 'unnorm_key', unnormKey);
     const facts = {
-      // passed on as the server wrote it; the fields that a scheduler needs are checked
+      // passed on as the server wrote it; only the fields that a scheduler needs are checked
       platform: platform instanceof Map ? Object.fromEntries(platform) : platform,
       dimensions: metadata.get('dimensions'),
       variant: metadata.get('variant'),

@@ -1,7 +1,7 @@
 /**
- * A policy on another machine, used like a local one. While it cannot be reached every call is refused at once, so that the loop
- * above holds within the same tick, and reconnecting goes on in the background. It resumes only with the same policy:
- * a server that comes back with other metadata has other units, cameras or limits, and is refused for good.
+ * A policy on another machine, used like a local one. While it cannot be reached, every call is refused at once, so that the
+ * loop above holds within the same tick; reconnecting goes on in the background. It resumes only with the same policy: a server
+ * that comes back with other metadata has other units, cameras or limits, and is refused for good.
  */
 
 import { encodeMsgpackNumpy } from '../serve/msgpackNumpy.ts';
@@ -21,7 +21,7 @@ import type { RemoteAnswer, Transport } from './transport.ts';
 
 /** What happens to the connection. */
 export type RemoteEvent =
-  /** The server is out of reach: hold. */
+  /** The server cannot be reached: hold. */
   | { readonly kind: 'hold'; readonly error: SemanticVlaError }
   /** It is back with the same policy. */
   | { readonly kind: 'resume'; readonly downMs: number; readonly attempts: number }
@@ -30,16 +30,16 @@ export type RemoteEvent =
 
 /** Options of a remote policy; all may be left out. */
 export interface RemoteOptions {
-  /** Longest time from a call of `predict` to its answer, waiting for earlier calls included. Milliseconds. */
+  /** Longest time from a call of `predict` to its answer, including the wait for earlier calls. Milliseconds. */
   readonly deadlineMs: number;
-  /** Longest time for a connection. Default: `deadlineMs`. */
+  /** Longest time for connecting. Default: `deadlineMs`. */
   readonly connectMs?: number;
   readonly token?: string;
-  /** Keys that the server reads cameras, state and instruction from. */
+  /** Keys under which the server looks for cameras, state and instruction. */
   readonly keys?: ObservationKeys;
   /** For a server that does not describe its policy: the reference's, or openpi's own. */
   readonly policy?: GivenFacts;
-  /** Is informed and returns. Whatever it throws or rejects with stops nothing. */
+  /** Must return quickly. What it throws or rejects with stops nothing. */
   readonly onEvent?: (event: RemoteEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -67,7 +67,7 @@ export function checkRemoteOptions(options: RemoteOptions, what: string): void {
 }
 
 /**
- * Reaches the server once and learns what it serves.
+ * Connects to the server once and learns what it serves.
  * @throws (rejects) REMOTE_UNREACHABLE, DEADLINE_EXCEEDED, UNAUTHORIZED, REMOTE_FAILED, OPTION_REQUIRED, the signal's reason
  */
 export async function openRemote(
@@ -107,7 +107,7 @@ export class RemotePolicy implements Policy {
   readonly #tell: (event: RemoteEvent) => void;
   /** Settles when the previous call has ended. */
   #turn: Promise<void> = Promise.resolve();
-  /** Why calls are refused; null while the server is in reach. */
+  /** Why calls are refused; null while the server can be reached. */
   #refusal: SemanticVlaError | null = null;
 
   constructor(parts: Parts) {
@@ -129,17 +129,17 @@ export class RemotePolicy implements Policy {
     return this.#parts.facts.variant;
   }
 
-  /** 0 from a server that does not say. */
+  /** 0 if the server does not say. */
   get imageSize(): number {
     return this.#parts.facts.imageSize;
   }
 
-  /** 0 from a server that does not say. */
+  /** 0 if the server does not say. */
   get patchGrid(): number {
     return this.#parts.facts.patchGrid;
   }
 
-  /** Empty: the notices of the policy are in the server's log. */
+  /** Empty: the notices of the policy are in the log of the server. */
   get notices(): readonly Notice[] {
     return [];
   }
@@ -150,8 +150,8 @@ export class RemotePolicy implements Policy {
   }
 
   /**
-   * `keptPatches` and `similarity` are empty: no protocol carries them; `normalized` is empty where the server sends none.
-   * @throws (rejects) REMOTE_UNREACHABLE at once while the server is out of reach; REMOTE_CHANGED; DEADLINE_EXCEEDED;
+   * `keptPatches` and `similarity` are empty, since no protocol carries them; `normalized` is empty if the server sends none.
+   * @throws (rejects) REMOTE_UNREACHABLE at once while the server cannot be reached; REMOTE_CHANGED; DEADLINE_EXCEEDED;
    *   OVERLOADED and codes about the observation from the server; REMOTE_FAILED; CLOSED; the signal's reason
    */
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
@@ -160,7 +160,7 @@ export class RemotePolicy implements Policy {
     checkSignal(options.signal);
     const unnormKey = this.#unnormKey(options.unnormKey);
     const { facts, options: remote, instructionKey } = this.#parts;
-    // Copied now: the caller may reuse its buffers once this call has returned its promise.
+    // Copied now, since the caller may reuse its buffers as soon as this call has returned its promise.
     const fields = requestFields(observation, options.instruction, {
       platform: facts.platform,
       keys: remote.keys ?? {},
@@ -180,7 +180,7 @@ export class RemotePolicy implements Policy {
     }
   }
 
-  /** @throws (rejects) BACKEND_UNAVAILABLE, always: no protocol carries them */
+  /** @throws (rejects) always with BACKEND_UNAVAILABLE: no protocol carries stages */
   stages(): Promise<Map<string, StageTensor>> {
     return Promise.reject(
       new SemanticVlaError(
@@ -209,7 +209,7 @@ export class RemotePolicy implements Policy {
     );
   }
 
-  /** One after the other: the protocols do not number their requests. */
+  /** Requests run one after the other: the protocols do not number them. */
   async #inTurn(fields: WireMap, signal: AbortSignal): Promise<RemoteAnswer> {
     const before = this.#turn;
     let done: () => void = () => {};
@@ -289,7 +289,7 @@ export class RemotePolicy implements Policy {
     this.#tell({ kind: 'changed', error });
   }
 
-  /** Until it is back, changed, or this is closed. Never rejects. */
+  /** Tries until the server is back, has changed, or this is closed. Never rejects. */
   async #reconnect(since: number): Promise<void> {
     const { transport, url, options } = this.#parts;
     for (let attempt = 0; !this.#closed.signal.aborted; attempt++) {
@@ -310,7 +310,7 @@ export class RemotePolicy implements Policy {
         this.#tell({ kind: 'resume', downMs: performance.now() - since, attempts: attempt + 1 });
         return;
       } catch {
-        // Still out of reach; the next attempt will tell.
+        // Still unreachable; the next attempt will tell.
       } finally {
         late.clear();
       }
@@ -323,7 +323,7 @@ interface Deadline {
   clear(): void;
 }
 
-/** Unlike `AbortSignal.timeout` it can be cleared, and its reason has a code. */
+/** Unlike `AbortSignal.timeout`, it can be cleared, and its reason has a code. */
 function deadline(ms: number, what: string): Deadline {
   const controller = new AbortController();
   const timer = setTimeout(() => {

@@ -1,4 +1,4 @@
-/** An observation as the fields of a request: the other side of `lib/serve/observationMap.ts`. */
+/** Turns an observation into the fields of a request: the counterpart of `lib/serve/observationMap.ts`. */
 
 import { float64Array, NdArray, type WireMap, type WireValue } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
@@ -6,7 +6,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame, Observation, Platform } from '../types.ts';
 
-/** What a protocol calls the instruction by default. */
+/** The default name of the instruction in a protocol. */
 export type InstructionKey = 'instruction' | 'prompt';
 
 export interface RequestForm {
@@ -51,7 +51,7 @@ function stateArray(state: ArrayLike<number>): NdArray {
   throw new SemanticVlaError('STATE_INVALID', 'observation.state: expected finite numbers, found others.');
 }
 
-/** The protocols know RGB only. */
+/** Both protocols carry only RGB. */
 function imageArray(frame: ImageFrame, camera: string): NdArray {
   checkFrame(frame, camera);
   const { data, width, height, order } = frame;

@@ -4,8 +4,8 @@ const shortestMs = 100;
 const longestMs = 2000;
 
 /**
- * 100 ms to 2 s: the upper end doubles with each attempt and the wait is drawn below it, so that robots that lost one
- * server together do not come back together.
+ * 100 ms to 2 s: the upper limit doubles with each attempt, and the wait is drawn below it, so that robots that lost the same
+ * server do not all come back at once.
  * @param attempt from 0
  * @param random in [0, 1)
  */

@@ -1,4 +1,4 @@
-/** What the two protocols have in common for a client: one connection, one request at a time. */
+/** What the clients of both protocols have in common: one connection, one request at a time. */
 
 import type { WireMap } from '../serve/ndarray.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -8,27 +8,27 @@ export interface RemoteAnswer {
   /** [C, A] row-major. */
   readonly actions: Float64Array;
   readonly shape: readonly [number, number];
-  /** [C, A]; null from servers that do not send them. */
+  /** [C, A]; null if the server does not send it. */
   readonly normalized: Float32Array | null;
-  /** Milliseconds in the policy; null from servers that do not tell. */
+  /** Milliseconds spent in the policy; null if the server does not say. */
   readonly inferMs: number | null;
 }
 
 export interface Transport {
   /**
-   * Reaches the server, anew each time.
-   * @returns what it says of its policy; null when it does not say
+   * Connects to the server anew at each call.
+   * @returns how the server describes its policy; null if it does not
    * @throws (rejects) REMOTE_UNREACHABLE, UNAUTHORIZED, REMOTE_FAILED, or the signal's reason
    */
   connect(signal: AbortSignal): Promise<WireMap | null>;
   /**
-   * @throws (rejects) REMOTE_UNREACHABLE the connection is lost; REMOTE_CHANGED another policy answered; REMOTE_FAILED or
-   *   a code about the request: the server refused; the signal's reason
+   * @throws (rejects) REMOTE_UNREACHABLE if the connection is lost; REMOTE_CHANGED if another policy answered; REMOTE_FAILED or
+   *   a code about the request if the server refused; the signal's reason
    */
   request(fields: WireMap, signal: AbortSignal): Promise<RemoteAnswer>;
-  /** Called when the connection ends while no request is under way. */
+  /** Called when the connection ends while no request is running. */
   onLost: ((error: SemanticVlaError) => void) | null;
-  /** False when a connection has ended and `connect` must come first. */
+  /** false if the connection has ended and `connect` must be called first. */
   readonly connected: boolean;
   close(): void;
 }
@@ -38,7 +38,7 @@ export interface TransportOptions {
   readonly token: string | undefined;
 }
 
-/** Larger answers cannot be actions. */
+/** An answer larger than this cannot be actions. */
 export const maxAnswerBytes = 32 * 2 ** 20;
 
 export function unreachable(url: URL, why: string, cause?: unknown): SemanticVlaError {
@@ -71,7 +71,7 @@ const passedOn: ReadonlySet<string> = new Set<ErrorCode>([
   'INSTRUCTION_TOO_LONG',
 ]);
 
-/** An error that a server reported, as ours. */
+/** Turns an error reported by a server into one of ours. */
 export function reported(url: URL, code: string, message: string): SemanticVlaError {
   const known = passedOn.has(code) ? (code as ErrorCode) : 'REMOTE_FAILED';
   const detail = known === code ? message : `${code}: ${message}`;

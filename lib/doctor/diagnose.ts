@@ -1,4 +1,4 @@
-/** What this machine can run, one line each, and the command that installs what is missing. */
+/** What this machine can run, one line per check, and the command that installs what is missing. */
 
 import { existsSync, mkdtempSync, readFileSync, rmdirSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -22,14 +22,14 @@ export interface DoctorReport {
   readonly version: string;
   readonly checks: readonly Check[];
   readonly backends: {
-    /** Everything for `--backend cpu` is there. */
+    /** Whether everything for `--backend cpu` is there. */
     readonly cpu: boolean;
-    /** Names of the checks that `--backend tensorrt` lacks; empty: it can predict. */
+    /** Names of the checks that `--backend tensorrt` fails; if empty, it can predict. */
     readonly tensorrtLacks: readonly string[];
   };
 }
 
-/** What must work, and where the cache is. */
+/** The cache, and the machine to look at. */
 export interface DoctorOptions {
   readonly cacheDir?: string;
   /** For tests: another machine to look at. */
@@ -38,7 +38,7 @@ export interface DoctorOptions {
 
 const require = createRequire(import.meta.url);
 
-/** CPU features that decide how fast matrices multiply, x86 and Arm. */
+/** CPU features that determine how fast matrices are multiplied, on x86 and Arm. */
 const telling = [
   'avx2',
   'fma',
@@ -92,11 +92,11 @@ function cacheFolder(options: DoctorOptions, { env }: Probe): string {
 }
 
 function checkCache(folder: string): Check {
-  // It is made when first used, so what counts is the nearest folder that exists.
+  // It is made when first used, so the nearest existing folder counts.
   let existing = folder;
   while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
   try {
-    // Permissions do not tell everything (read-only mounts, root); making and removing a folder does.
+    // Permissions do not tell everything (read-only mounts, root), but making and removing a folder does.
     rmdirSync(mkdtempSync(join(existing, '.semanticvla-doctor-')));
     const { bavail, bsize } = statfsSync(existing);
     return {
@@ -125,7 +125,9 @@ function checkAddon(): Check {
   }
 }
 
-/** From the nearest package.json above `file` that has this name: entry points may lie deep, and packages within packages. */
+/**
+ * From the nearest package.json above `file` with this name: entry points may be nested deeply, and packages inside packages.
+ */
 export function installedVersion(name: string, file: string): string | null {
   for (let folder = dirname(file); dirname(folder) !== folder; folder = dirname(folder)) {
     const manifest = join(folder, 'package.json');
@@ -160,10 +162,18 @@ function optionalChecks(): Check[] {
     isInstalled('sharp')
       ? { ...sharp, status: sharp.status === 'ok' ? 'ok' : 'absent' }
       : notInstalled('sharp (optional)', ['sharp'], 'decodes PNG and JPEG, draws kept patches'),
-    isInstalled('vega') && isInstalled('vega-lite')
-      ? { name: 'vega (optional)', status: 'ok', found: `${resolvedVersion('vega')} installed`, fix: null }
-      : notInstalled('vega (optional)', ['vega', 'vega-lite'], 'draws the plots of pages'),
+    onlyLookedAt(['vega', 'vega-lite'], 'draws the plots of pages'),
+    onlyLookedAt(['hyparquet'], 'reads LeRobot datasets'),
+    onlyLookedAt(['h5wasm'], "reads LIBERO's HDF5 files"),
   ];
+}
+
+/** By the first package's name; none is loaded. */
+function onlyLookedAt(packages: readonly string[], use: string): Check {
+  const name = `${packages[0]} (optional)`;
+  return packages.every(isInstalled)
+    ? { name, status: 'ok', found: `${resolvedVersion(packages[0]!)} installed`, fix: null }
+    : notInstalled(name, packages, use);
 }
 
 const notInstalled = (name: string, packages: readonly string[], use: string): Check => ({
@@ -177,7 +187,7 @@ const notInstalled = (name: string, packages: readonly string[], use: string): C
 const resolvedVersion = (name: string): string =>
   installedVersion(name, fileURLToPath(import.meta.resolve(name))) ?? 'unknown version';
 
-/** Settings that decide how fast it is: board, power mode, clocks. What the machine does not tell has no row. */
+/** Settings that determine the speed: board, power mode, clocks. What the machine does not report has no row. */
 function boardChecks(probe: Probe): Check[] {
   const rows = settingRows(readMachine({ probe }));
   return rows
@@ -185,7 +195,7 @@ function boardChecks(probe: Probe): Check[] {
     .map(([name, found]) => ({ name, status: 'ok', found, fix: null }));
 }
 
-/** Looks at everything, installs nothing, leaves nothing behind, and never throws because of what it finds. */
+/** Checks everything, installs nothing, leaves nothing behind, and never throws because of what it finds. */
 export function diagnose(options: DoctorOptions = {}): DoctorReport {
   const probe = options.probe ?? doctorProbe;
   const { version } = require('../../package.json') as { version: string };

@@ -1,4 +1,7 @@
-/** What this machine has of NVIDIA's stack: card, driver, TensorRT, and CUDA, which only compiling needs. Never an error. */
+/**
+ * What this machine has of NVIDIA's stack: card, driver, TensorRT, and CUDA, which is only needed for compiling. Never an
+ * error.
+ */
 
 import { basename, join } from 'node:path';
 import { missingBuilderResource } from '../engine/builderResource.ts';

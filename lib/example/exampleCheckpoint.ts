@@ -4,7 +4,8 @@
  * any other checkpoint.
  *
  * A cached file is used only if no one but this user and root can have written it and its SHA-256 is the one stated in the
- * package, so each call reads 24 MB. No lock is needed: each file is moved into place when it is complete.
+ * package, so each call reads 24 MB. No lock is needed: each file is written beside the folder and moved into place when it is
+ * complete, so another process that opens the folder meanwhile finds nothing unfinished in it.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -71,7 +72,7 @@ export async function exampleCheckpoint(options: ExampleOptions = {}): Promise<s
       const message = `${file}: expected ${expected}, found ${found}. It is unpacked again.`;
       (options.onNotice ?? warn)({ code: 'EXAMPLE_RENEWED', message });
     }
-    await write(file, packed);
+    await write(folder, packed);
   }
   return folder;
 }
@@ -131,9 +132,10 @@ function digestOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-async function write(file: string, packed: PackedFile): Promise<void> {
+async function write(folder: string, packed: PackedFile): Promise<void> {
+  const file = join(folder, packed.name);
   const bytes = await unpacked(packed);
-  const partial = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
+  const partial = `${folder}.${process.pid}.${randomBytes(4).toString('hex')}.tmp`;
   try {
     await makeFolder(dirname(file), 0o700);
     await writeFile(partial, bytes, { flag: 'wx', mode: 0o600 });

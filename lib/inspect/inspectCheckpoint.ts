@@ -1,4 +1,4 @@
-/** What a checkpoint is, in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
+/** Describes a checkpoint in numbers: variant, token budget, normalization keys, parameters, bytes, memory. */
 
 import { readdir, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -9,30 +9,34 @@ import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyCon
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { countImageTokens, countTokens } from '../graph/tokenCounts.ts';
+import { keptGates } from '../policy/cpuModels.ts';
 import {
   type PlatformOptions,
   platformNotices,
   resolvePlatform,
   resolveUnnormKey,
 } from '../policy/platform.ts';
+import { policySizes } from '../policy/policyParts.ts';
+import type { PrecisionGate } from '../policy/precisionGate.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import type { Notice } from '../support/notices.ts';
+import { present } from '../support/options.ts';
 import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
 import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
 
 export interface TokenBudget {
-  /** Projected patches an image. */
+  /** Projected patches per image. */
   readonly patches: number;
-  /** Instruction-weighted pooled tokens an image. */
+  /** Instruction-weighted pooled tokens per image. */
   readonly pooled: number;
-  /** Tokens an image in the language model. */
+  /** Tokens per image in the language model. */
   readonly perImage: number;
-  /** H; null: as many as the action has dimensions. */
+  /** H; null: one per action dimension. */
   readonly actionTokensPerStep: number | null;
   /** Language model sequence length, in words. */
   readonly formula: string;
-  /** The formula without the prompt, for the platform at hand; null without a platform. */
+  /** The formula without the prompt, for the given platform; null without one. */
   readonly besidePrompt: number | null;
 }
 
@@ -57,24 +61,26 @@ export interface InspectReport {
   readonly actionDim: number | null;
   readonly proprioDim: number | null;
   readonly tokens: TokenBudget;
-  /** null with the reason in `platformProblem`: which options a caller must pass. */
+  /** null if it cannot be told; `platformProblem` then says which options a caller must pass. */
   readonly platform: Platform | null;
   readonly platformProblem: string | null;
   readonly normalizationKeys: readonly {
     readonly key: string;
-    /** null: no lists. */
+    /** null: the lists are missing. */
     readonly actionDim: number | null;
     /** null: no proprio statistics. */
     readonly proprioDim: number | null;
-    /** Why it cannot be chosen; null: it can, or the platform is not known. */
+    /** Why the key cannot be chosen; null if it can, or if the platform is not known. */
     readonly problem: string | null;
   }[];
   readonly parts: readonly PartSize[];
   readonly parameters: number;
-  /** Bytes of every file that feeds the policy. */
+  /** Total bytes of the files that the policy reads. */
   readonly bytesOnDisk: number;
   readonly memory: readonly MemoryEstimate[];
-  /** Paths relative to the folder where they lie inside it. */
+  /** How precisions of the CPU runtime compared with float32 on this machine (compare-precision); empty without a platform. */
+  readonly precisions: readonly { readonly precision: string; readonly gate: PrecisionGate | null }[];
+  /** Paths; relative to the folder for files inside it. */
   readonly sources: {
     readonly weights: readonly { readonly file: string; readonly bytes: number; readonly tensors: number }[];
     readonly statistics: string;
@@ -85,7 +91,7 @@ export interface InspectReport {
   };
   /** Weights and statistics in the folder that are not used. */
   readonly ignored: readonly IgnoredFile[];
-  /** What should be known of the checkpoint though it opens. */
+  /** Warnings about a checkpoint that opens nevertheless. */
   readonly notices: readonly Notice[];
   /** Tensors of the shards that a `.pt` archive supersedes or that are not read. */
   readonly supersededTensors: number;
@@ -95,7 +101,7 @@ function elements(shape: readonly number[]): number {
   return shape.reduce((product, dim) => product * dim, 1);
 }
 
-/** Tokens an image and the sequence length (docs/model.md, Variants and LLM). */
+/** Tokens per image and the sequence length (docs/model.md, Variants and LLM). */
 function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBudget {
   const { actionTokensPerStep, actionDim } = config;
   const { fused, pooled, perImage } = countImageTokens(config);
@@ -115,7 +121,7 @@ function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBu
     perImage,
     actionTokensPerStep,
     formula: `1 + ${perImage}*I + proprio + (P - 1) + ${h}*C + 1`,
-    // BOS, the prompt's first token, stands before the vision tokens and is counted here
+    // BOS, the prompt's first token, comes before the vision tokens and is counted here
     besidePrompt: counts && counts.besidePrompt + 1,
   };
 }
@@ -127,7 +133,7 @@ function inferPlatform(
   try {
     return { platform: resolvePlatform(checkpoint, options), platformProblem: null };
   } catch (error) {
-    // A checkpoint without a platform can still be looked at; wrong options are the caller's.
+    // A checkpoint can be inspected without a platform; wrong options are still an error of the caller.
     if (error instanceof SemanticVlaError && error.code === 'PLATFORM_REQUIRED') {
       return { platform: null, platformProblem: error.message };
     }
@@ -147,7 +153,7 @@ function partSizes({ config, tensors }: Checkpoint): PartSize[] {
   return partNames.flatMap((part) => (sums.has(part) ? [{ part, ...sums.get(part)! }] : []));
 }
 
-/** Every regular file below `dir`, and their sizes. */
+/** Every regular file below `dir`, with its size. */
 async function listFiles(dir: string): Promise<Map<string, number>> {
   const files = new Map<string, number>();
   for (const entry of await readdir(dir, { recursive: true })) {
@@ -167,7 +173,7 @@ function reasonIgnored(file: string): string {
   return 'no part of the policy';
 }
 
-/** `norm_stats` of config.json, when the statistics come from elsewhere: values that look right but are not used. */
+/** `norm_stats` of config.json if the statistics come from elsewhere: they look valid but are not used. */
 async function ignoredStatistics({ dir, sources }: Checkpoint): Promise<IgnoredFile[]> {
   const file = join(dir, 'config.json');
   if (sources.statistics === file) return [];
@@ -194,16 +200,28 @@ async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number
   return count;
 }
 
+/** None where a discrete policy's data set was not chosen: the graph's sizes are not known then. */
+async function precisionsOf(
+  checkpoint: Checkpoint,
+  platform: Platform,
+  options: PlatformOptions & { readonly cacheDir?: string },
+): Promise<InspectReport['precisions']> {
+  const isKnown = checkpoint.config.actionDim !== null || checkpoint.statistics.size === 1;
+  if (!isKnown && options.unnormKey === undefined) return [];
+  const sizes = policySizes(checkpoint, platform, options.unnormKey);
+  return keptGates({ checkpoint, sizes }, present({ cacheDir: options.cacheDir }));
+}
+
 /**
- * Reads headers only; nothing of the weights.
+ * Reads only headers, no weights.
  *
  * @param options what is known of the platform, as for `loadPolicy`
- * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint, UNNORM_KEY_UNKNOWN, STATISTICS_INVALID the data
- *   set that predictions would read does not fit the weights
+ * @throws (rejects) OPTION_INVALID for options that contradict the checkpoint, UNNORM_KEY_UNKNOWN, STATISTICS_INVALID if the
+ *   dataset that predictions would use does not fit the weights
  */
 export async function inspectCheckpoint(
   checkpoint: Checkpoint,
-  options: PlatformOptions = {},
+  options: PlatformOptions & { readonly cacheDir?: string } = {},
 ): Promise<InspectReport> {
   const { dir, config, tensors, statistics, sources, tokenizers } = checkpoint;
   const inside = (file: string): string => {
@@ -263,6 +281,7 @@ export async function inspectCheckpoint(
     parameters: parts.reduce((sum, { parameters }) => sum + parameters, 0),
     bytesOnDisk: sized.reduce((sum, { bytes }) => sum + bytes, 0),
     memory: estimateMemory(parts),
+    precisions: platform === null ? [] : await precisionsOf(checkpoint, platform, options),
     sources: {
       weights: sized,
       statistics: inside(sources.statistics),

@@ -1,4 +1,4 @@
-/** Memory that the weights take on a device, by precision. */
+/** Memory taken by the weights on a device, by precision. */
 
 import type { PartSize } from './parts.ts';
 
@@ -9,7 +9,7 @@ export interface MemoryEstimate {
   readonly bytes: number;
 }
 
-/** Scales of a group-wise quantized matrix: one 16-bit scale for so many weights. */
+/** Group size of a quantized matrix: one 16-bit scale for this many weights. */
 const int4Group = 128;
 
 /** [label, bytes per weight of the LLM's layers, bytes per other weight] */

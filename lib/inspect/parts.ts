@@ -42,7 +42,7 @@ const patterns: readonly (readonly [RegExp, PartName])[] = [
   [/^(projector|featurizer_proj|fused_featurizer_proj|moe_router|\w+_sampler_proj)\./, 'projectors'],
 ];
 
-/** In every checkpoint and read by no policy: pooling heads, final norms of the ViTs, blocks after the output. */
+/** Present in every checkpoint, but read by no policy: pooling heads, final norms of the ViTs, blocks after the output. */
 function isUnused(name: string, config: PolicyConfig): boolean {
   if (/^vision_backbone\.(fused_)?featurizer\.(norm|attn_pool|fc_norm)\./.test(name)) return true;
   if (/\.text_encoder\.(text_model\.)?head\./.test(name)) return true;

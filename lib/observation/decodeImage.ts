@@ -1,11 +1,12 @@
 /**
- * The door for encoded images, wherever they come from (a file, a ROS message): bytes -> an RGB frame, or a refusal by name.
+ * The one entrance for encoded images from any source (a file, a ROS message): bytes -> an RGB frame, or a refusal that names
+ * the reason.
  *
- * Taken are PNG and JPEG of three channels of 8 bits, known by their first bytes; a PNG palette without transparency stores
- * exactly RGB bytes and is taken too. Pixels come out as stored, as NumPy users get them from Pillow: an embedded color
- * profile is not applied, nor an EXIF orientation (a warning says that there is one), and JPEG is decoded with the accurate
- * inverse DCT. Gray, CMYK, 16 bits, alpha, animations and every other kind are refused: the reference refuses such arrays,
- * and turning them into RGB would be a guess. Bytes and pixels are bounded before anything is decoded.
+ * Accepted are PNG and JPEG with three channels of 8 bits, recognized by their first bytes; also PNG palettes without
+ * transparency, which store exact RGB bytes. Pixels come out as stored, as NumPy users get them from Pillow: an embedded color
+ * profile is not applied, nor is an EXIF orientation (a warning mentions it), and JPEG is decoded with the accurate inverse
+ * DCT. Gray, CMYK, 16 bits, alpha, animations and all other kinds are refused: the reference refuses such arrays, and turning
+ * them into RGB would be a guess. Bytes and pixels are bounded before anything is decoded.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -13,21 +14,21 @@ import { loadSharp } from '../support/sharp.ts';
 import { checkFrame, checkFrameSize, maxFramePixels } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 
-/** A larger image holds a larger frame than is accepted, or something else. */
+/** A larger file contains a larger frame than is accepted, or something else. */
 export const maxImageBytes = maxFramePixels * 3 + 65_536;
 
 export type ImageKind = 'png' | 'jpeg';
 
 /**
  * @param bytes of a PNG or JPEG; not kept
- * @param name what the image is called in messages
+ * @param name what to call the image in messages
  * @param kind what it should be; default: either
  * @throws (rejects) IMAGE_INVALID, IMAGE_TOO_LARGE, PACKAGE_UNAVAILABLE
  */
 export async function decodeImage(bytes: Uint8Array, name: string, kind?: ImageKind): Promise<ImageFrame> {
   if (!(bytes instanceof Uint8Array)) throw imageInvalid(name, 'the bytes of an image', `a ${typeof bytes}`);
   checkImageBytes(bytes.length, name);
-  // Looked at before the decoder sees it: libvips would also open formats that read other files or run scripts.
+  // Checked before the decoder sees it: libvips would also open formats that read other files or run scripts.
   const found = kindOf(bytes);
   if (!(found === kind || (kind === undefined && (found === 'png' || found === 'jpeg')))) {
     const wanted = kind === undefined ? 'a PNG or JPEG image' : `a ${kind.toUpperCase()} file`;
@@ -97,7 +98,7 @@ const colors: Readonly<Record<string, string>> = {
 const bitsOf: Readonly<Record<string, string>> = { uchar: '8 bits', ushort: '16 bits', float: '32 bits' };
 const kindWords: Readonly<Record<string, string>> = { png: 'a PNG image', jpeg: 'a JPEG image' };
 
-/** Where the bytes stand that tell a kind, as Latin-1, and the kind. */
+/** Offsets and bytes (as Latin-1) that identify a kind. */
 const signatures: readonly (readonly [at: number, bytes: string, kind: string])[] = [
   [0, '\x89PNG\r\n\x1a\n', 'png'],
   [0, '\xff\xd8\xff', 'jpeg'],
@@ -131,7 +132,7 @@ const signatures: readonly (readonly [at: number, bytes: string, kind: string])[
   [12, '\x89PNG', 'a depth image (compressedDepth)'],
 ];
 
-/** What the first bytes say; null: nothing that is known here. */
+/** The kind according to the first bytes; null if it is not known here. */
 function kindOf(bytes: Uint8Array): string | null {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 1024)).toString('latin1');
   const known = signatures.find(([at, signature]) => start.startsWith(signature, at));
@@ -146,7 +147,7 @@ function bytesInWords(bytes: Uint8Array, kind: string | null): string {
   return kind === null ? start : `${start}: ${kindWords[kind] ?? kind}`;
 }
 
-/** Animated PNG: its control chunk stands before the first picture's data (PNG, third edition, 11.3.6). */
+/** Animated PNG: its control chunk comes before the data of the first image (PNG, third edition, 11.3.6). */
 function isAnimated(png: Uint8Array): boolean {
   const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
   for (let at = 8; at + 12 <= png.length; ) {

@@ -2,16 +2,16 @@
 
 import type { ImageFrame } from '../types.ts';
 
-/** Frames up to this many bytes are compared whole, larger ones in evenly spaced blocks, so that the cost is bounded. */
+/** Frames up to this many bytes are compared completely, larger ones in evenly spaced blocks, which bounds the cost. */
 const comparedBytes = 2 ** 18;
 const blocks = 64;
 
-/** Samples a side of the grid that the brightness is read on; a thumbnail has a quarter as many cells a side. */
+/** Samples per side of the grid on which brightness is measured; a thumbnail has a quarter as many cells per side. */
 const grid = 64;
 const cells = 16;
 const samplesPerCell = (grid / cells) ** 2;
 
-/** One look at a frame. */
+/** A brief look at a frame. */
 export interface FrameGlance {
   /** Largest channel value of the sampled pixels, 0..255. */
   readonly brightest: number;
@@ -47,7 +47,7 @@ export function difference(a: Float32Array, b: Float32Array): number {
 }
 
 export class FrameHistory {
-  /** [16, 16] of the last frame that was this camera's own; null before the first. */
+  /** [16, 16] thumbnail of the last frame known to be this camera's own; null before the first. */
   thumbnail: Float32Array | null = null;
   width = 0;
   height = 0;
@@ -79,7 +79,7 @@ export class FrameHistory {
   }
 }
 
-/** [from in the frame, to in the copy, bytes] of what is compared. */
+/** [start in the frame, start in the copy, bytes] of each part that is compared. */
 function spans(length: number): (readonly [number, number, number])[] {
   if (length <= comparedBytes) return [[0, 0, length]];
   const n = comparedBytes / blocks;

@@ -1,13 +1,13 @@
-/** A policy that refuses observations that it should not act upon, and actions that no robot should get. */
+/** A policy that refuses observations that should not be acted upon, and chunks that no robot should get. */
 
 import { checkedChunk } from '../support/checkedChunk.ts';
 import { checkOptions } from '../support/options.ts';
 import type { ActionChunk, Observation, Policy, PredictOptions } from '../types.ts';
 import { ObservationGuard, type ObservationGuardOptions } from './observationGuard.ts';
 
-/** As `ObservationGuardOptions`, whose cameras the policy names. */
+/** Options of the guard, except `cameras`, which the policy provides. */
 export interface GuardPolicyOptions extends Omit<ObservationGuardOptions, 'cameras'> {
-  /** When an observation was taken, monotonic milliseconds. Default: when it is passed to `predict`. */
+  /** When an observation was taken, in monotonic milliseconds. Default: when it is passed to `predict`. */
   readonly takenAt?: (observation: Observation) => number;
 }
 

@@ -1,4 +1,4 @@
-/** Camera frames from files: PNG, JPEG (decodeImage.ts says which), or .npy uint8 [height, width, 3]. */
+/** Camera frames from files: PNG, JPEG (see decodeImage.ts), or .npy uint8 [height, width, 3]. */
 
 import { extname } from 'node:path';
 import { readRegular } from '../support/fileAccess.ts';

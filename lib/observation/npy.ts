@@ -19,7 +19,7 @@ const readers = {
   '<f8': { bytes: 8, make: (b: ArrayBuffer) => new Float64Array(b) },
 } as const;
 
-/** NumPy's `descr` of the types that are read. */
+/** NumPy's `descr` of the supported types. */
 export type NpyDtype = keyof typeof readers;
 
 export interface NpyArray {
@@ -29,13 +29,13 @@ export interface NpyArray {
   readonly data: ReturnType<(typeof readers)[NpyDtype]['make']>;
 }
 
-/** NumPy refuses longer headers itself unless told to trust the file (max_header_size). */
+/** NumPy itself refuses longer headers unless told to trust the file (max_header_size). */
 const maxHeaderBytes = 10_000;
-/** NumPy's own limit of dimensions (NPY_MAXDIMS). */
+/** NumPy's limit on dimensions (NPY_MAXDIMS). */
 const maxDimensions = 64;
 
 /**
- * @param file what the bytes are called in messages
+ * @param file what to call the bytes in messages
  * @throws NPY_INVALID
  */
 export function parseNpy(bytes: Uint8Array, file: string): NpyArray {
@@ -79,7 +79,7 @@ export function parseNpy(bytes: Uint8Array, file: string): NpyArray {
   let items = 1;
   for (const size of header.shape) {
     items *= size;
-    // Every size is an exact integer and so is a product below 2^53; beyond it no file can hold the data anyway.
+    // Every size is an exact integer, and so is any product below 2^53; no file can hold more anyway.
     if (!Number.isSafeInteger(items * itemBytes))
       return fail('a shape that fits a file', `(${header.shape})`);
   }
@@ -87,13 +87,13 @@ export function parseNpy(bytes: Uint8Array, file: string): NpyArray {
   if (items * itemBytes !== length) {
     return fail(`${items * itemBytes} bytes of ${dtype} for shape (${header.shape})`, `${length}`);
   }
-  // Its own buffer: aligned for every type, and the caller may change the file's bytes. (Buffer's slice would not copy.)
+  // A buffer of its own: aligned for every type, and the caller may change the file's bytes. (Buffer's slice would not copy.)
   const stored = make(new Uint8Array(bytes.subarray(dataStart)).buffer);
   if (!header.fortranOrder || header.shape.length < 2) return { dtype, shape: header.shape, data: stored };
   return { dtype, shape: header.shape, data: toRowMajor(stored, make, header.shape) };
 }
 
-/** Numbers of an array of any type, for small ones such as a joint state. */
+/** The elements of an array of any type as numbers, for small ones such as a joint state. */
 export function npyNumbers(array: NpyArray): Float64Array {
   return Float64Array.from(array.data as ArrayLike<number | bigint>, Number);
 }
@@ -105,8 +105,8 @@ interface Header {
 }
 
 /**
- * The dict literal, exactly three keys in any order. A string says what is wrong. Structured types (a list as `descr`) do
- * not match and are refused with it.
+ * Parses the dict literal: exactly three keys, in any order. A returned string says what is wrong. Structured types (a list as
+ * `descr`) do not match and are refused this way.
  */
 function parseHeader(text: string): Header | string {
   const shown = JSON.stringify(text.trimEnd().slice(0, 80));
@@ -145,7 +145,7 @@ function parseTuple(text: string): number[] | null {
   return sizes.every(Number.isSafeInteger) ? sizes : null;
 }
 
-/** First index fastest to last index fastest. */
+/** Converts from Fortran order (first index fastest) to C order. */
 function toRowMajor(
   stored: NpyArray['data'],
   make: (buffer: ArrayBuffer) => NpyArray['data'],

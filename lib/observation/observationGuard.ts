@@ -1,12 +1,12 @@
 /**
- * Is an observation fit to act upon? Checked before anything is computed: a refusal has a code, and no action
- * comes of it. The checks read a bounded number of bytes (bench/observationGuard.ts has the time).
+ * Checks whether an observation is fit to act upon, before anything is computed: a refusal has a code and leads to no action.
+ * The checks read a bounded number of bytes (bench/observationGuard.ts measures the time).
  *
- * Detected: wrong types and sizes, NaN and wrong lengths in the state, missing cameras, black frames, frozen frames, one
- * camera's frame under two names, cameras exchanged between two observations, repeated and backward timestamps.
- * Not detected: cameras that were exchanged from the start (give `reference`) or that show much the same, mirrored or rotated
- * frames, swapped red and blue, a lens that is dirty, out of focus or half covered, a camera that moved, a frame that
- * froze except for a clock drawn into it, joints in another order or unit.
+ * Detected: wrong types and sizes, NaN and wrong lengths in the state, missing cameras, black frames, frozen frames, the same
+ * frame under two names, cameras exchanged between two observations, repeated timestamps and timestamps that go back. Not
+ * detected: cameras that were exchanged from the start (give `reference`) or that show much the same, mirrored or rotated
+ * frames, swapped red and blue, a lens that is dirty, out of focus or half covered, a camera that moved, a frame that froze
+ * except for a clock drawn into it, joints in another order or unit.
  */
 
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -17,18 +17,18 @@ import { difference, FrameHistory, glance } from './frameHistory.ts';
 
 /** What the guard checks observations against. */
 export interface ObservationGuardOptions {
-  /** Names of the cameras that every observation must hold, e.g. `policy.platform.cameras`. */
+  /** Names of the cameras that every observation must contain, e.g. `policy.platform.cameras`. */
   readonly cameras: readonly string[];
   /** Length of the joint state; default: that of the first observation. `none`: the policy takes no state. */
   readonly stateLength?: number | 'none';
   /**
-   * A frame that is byte for byte the same for this long, in three observations or more, is a camera that froze. Default
-   * 500 ms: sensors are never without noise for longer. Number.POSITIVE_INFINITY for a simulator that draws none.
+   * A camera counts as frozen when its frame has been identical, byte for byte, for this long in three or more observations.
+   * Default 500 ms, since no sensor is without noise for longer. Number.POSITIVE_INFINITY for a simulator that draws no noise.
    */
   readonly frozenMs?: number;
-  /** A frame without a sampled pixel above this level (0..255) in any channel is black. Default 16, black of video. */
+  /** A frame is black if no sampled pixel exceeds this level (0..255) in any channel. Default 16, the black of video. */
   readonly blackLevel?: number;
-  /** An observation known to be right: cameras that are exchanged from the start show against it. */
+  /** An observation known to be right; cameras that were exchanged from the start are noticed by comparing with it. */
   readonly reference?: Observation;
 }
 
@@ -40,25 +40,25 @@ const optionNames = [
   'reference',
 ] as const satisfies readonly (keyof ObservationGuardOptions)[];
 
-/** Fewer observations than this do not prove a freeze: a loop may pass a slow camera's frame twice. */
+/** Fewer observations than this do not prove a freeze: a loop may pass the frame of a slow camera twice. */
 const frozenCount = 3;
 
 /** Two views that differ by less (mean levels of 0..255) cannot be told apart. */
 const leastDifference = 8;
 
-/** Exchanged: each frame is this much nearer to the other camera's last one than to its own. */
+/** Cameras count as exchanged if each frame is this many times closer to the other camera's last one than to its own. */
 const exchangedRatio = 3;
 
 /**
  * A guard for one robot.
  *
- * @throws OPTION_INVALID, OPTION_UNKNOWN, and what `check` throws on a reference that is not right itself
+ * @throws OPTION_INVALID, OPTION_UNKNOWN, and what `check` throws if the reference itself is not right
  */
 export function observationGuard(options: ObservationGuardOptions): ObservationGuard {
   return new ObservationGuard(options);
 }
 
-/** Refuses observations that no robot should act upon; it remembers what the cameras showed last. */
+/** Refuses observations that no robot should act upon. Remembers what the cameras showed last. */
 export class ObservationGuard {
   readonly #cameras: readonly string[];
   readonly #frozenMs: number;
@@ -96,7 +96,7 @@ export class ObservationGuard {
     this.reset();
   }
 
-  /** Forgets what was seen: for a new episode, or after the cameras were corrected. */
+  /** Forgets what was seen: for a new episode, or after cameras were corrected. */
   reset(): void {
     this.#histories = new Map(this.#cameras.map((camera) => [camera, new FrameHistory()]));
     this.#stateLength = this.#givenLength;
@@ -105,12 +105,12 @@ export class ObservationGuard {
     if (this.#reference === undefined) return;
     const problem = this.#look(this.#reference, 0);
     if (problem !== null) throw problem;
-    // its pixels are from another time: only its thumbnails are kept
+    // the pixels are from another time, so only the thumbnails are kept
     for (const history of this.#histories.values()) history.sameCount = 0;
   }
 
   /**
-   * Passes the observation or says what is wrong with it. The same observation again gets the same answer.
+   * Accepts the observation, or throws what is wrong with it. The same observation again gets the same answer.
    *
    * @param at when the sensors were read, milliseconds of a monotonic clock (`performance.now()`)
    * @throws OBSERVATION_INVALID, OBSERVATION_REPEATED, CAMERA_MISSING, CAMERA_EXCHANGED, CAMERA_DUPLICATE, IMAGE_INVALID,
@@ -155,7 +155,7 @@ export class ObservationGuard {
     }
   }
 
-  /** The cameras' frames in order, of the right type and the size they had. */
+  /** The cameras' frames in order, checked for type and unchanged size. */
   #frames(observation: Observation): ImageFrame[] {
     const { images } = observation ?? {};
     if (typeof images !== 'object' || images === null) {
@@ -282,7 +282,7 @@ export class ObservationGuard {
     }
   }
 
-  /** Two cameras were exchanged when each frame looks like the other's last one, and unlike its own. */
+  /** Two cameras were exchanged if each frame looks like the other's last one and unlike its own. */
   #checkExchange(now: readonly Float32Array[]): void {
     const before = this.#cameras.map((camera) => this.#histories.get(camera)!.thumbnail);
     for (let i = 0; i < now.length; i++) {

@@ -4,7 +4,7 @@
  * .npy file instead.
  */
 
-import { isAbsolute, join, normalize, sep } from 'node:path';
+import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { readJsonFile } from '../checkpoint/jsonFile.ts';
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from '../checkpoint/strictJson.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -14,18 +14,20 @@ import type { ImageFrame, Observation } from '../types.ts';
 import { readImageFile } from './imageFile.ts';
 import { npyNumbers, parseNpy } from './npy.ts';
 
-/** An observation and, where its folder has one, the instruction. */
+/** An observation and, if its folder contains one, the instruction. */
 export interface FolderObservation {
-  /** Images in the order of the file's keys. */
+  /** Images are in the order of the keys in the file. */
   readonly observation: Observation;
-  /** Absent when the folder names none. */
+  /** Absent if the folder has none. */
   readonly instruction?: string;
 }
 
 const fileName = 'observation.json';
 const knownKeys = ['instruction', 'state', 'images'];
-/** A state of a few numbers, a few file names and a sentence. */
+/** Enough for a state of a few numbers, a few file names and a sentence. */
 const maxJsonBytes = 1 << 20;
+/** The same for many observations. */
+const maxListBytes = 1 << 26;
 const maxStateBytes = 1 << 20;
 /** Far more cameras than a policy takes; a longer list is not an observation. */
 const maxImages = 16;
@@ -38,10 +40,32 @@ const maxImages = 16;
  */
 export async function readObservation(folder: string): Promise<FolderObservation> {
   const file = join(folder, fileName);
-  const json = await readJson(file);
+  return fromJson(await readJson(file, maxJsonBytes), folder, file);
+}
+
+/**
+ * Reads many observations from one file, `{"observations": [...]}`, each an object as in observation.json with its images beside
+ * the file.
+ *
+ * @throws as readObservation
+ */
+export async function readObservations(file: string): Promise<FolderObservation[]> {
+  const { observations } = await readJson(file, maxListBytes);
+  if (observations === undefined || !isJsonArray(observations))
+    throw invalid(file, '"observations" to be a list', describe(observations));
+  const read: FolderObservation[] = [];
+  for (const [i, json] of observations.entries()) {
+    const place = `${file}, observation ${i}`;
+    if (!isJsonObject(json)) throw invalid(place, 'an object with "images"', describe(json));
+    read.push(await fromJson(json, dirname(file), place));
+  }
+  return read;
+}
+
+async function fromJson(json: JsonObject, folder: string, file: string): Promise<FolderObservation> {
   for (const key of Object.keys(json)) {
     const meant = knownKeys.includes(key) ? null : nearest(key, knownKeys);
-    // Other keys are the recorder's notes; one that looks like a misspelling would be lost silently.
+    // Other keys are the recorder's notes, but a misspelled one would silently be lost.
     if (meant !== null && !Object.hasOwn(json, meant)) throw invalid(file, `the key "${meant}"`, `"${key}"`);
   }
   const images = await readImages(json.images, folder, file);
@@ -55,10 +79,10 @@ export async function readObservation(folder: string): Promise<FolderObservation
   return { observation, instruction };
 }
 
-async function readJson(file: string): Promise<JsonObject> {
+async function readJson(file: string, cap: number): Promise<JsonObject> {
   if (!(await isThere(file, 'OBSERVATION_INVALID')))
     throw invalid(file, 'a readable file', 'none; an observation is a folder with that file');
-  const json = await readJsonFile(file, { missing: 'OBSERVATION_INVALID', cap: maxJsonBytes });
+  const json = await readJsonFile(file, { missing: 'OBSERVATION_INVALID', cap });
   if (!isJsonObject(json)) throw invalid(file, 'an object with "images"', describe(json));
   return json;
 }
@@ -76,13 +100,13 @@ async function readImages(
     throw invalid(file, `1 to ${maxImages} images`, String(entries.length));
   }
   const frames = entries.map(async ([camera, path]) => {
-    // JavaScript sorts such keys before all others, and the order of the cameras is part of the input.
+    // JavaScript sorts integer keys before all others, but the order of the cameras is part of the input.
     if (camera === '' || /^\d+$/.test(camera)) {
       throw invalid(file, 'camera names that are words', `"${camera}"`);
     }
     return [camera, await readImageFile(inside(path, folder, `image "${camera}"`, file))] as const;
   });
-  // fromEntries defines keys and assigns none, so a camera named __proto__ is only a key.
+  // fromEntries defines keys instead of assigning them, so a camera named __proto__ is just a key.
   return Object.fromEntries(await Promise.all(frames));
 }
 
@@ -125,7 +149,7 @@ async function readStateFile(name: string, folder: string, file: string): Promis
   const path = inside(name, folder, '"state"', file);
   const bytes = await readRegular(path, { missing: 'STATE_INVALID', cap: maxStateBytes });
   const array = parseNpy(bytes, path);
-  // [1, n] is how a batch of one is often saved.
+  // A batch of one is often saved as [1, n].
   if (
     array.data.length === 0 ||
     !(array.shape.length === 1 || (array.shape.length === 2 && array.shape[0] === 1))
@@ -135,7 +159,10 @@ async function readStateFile(name: string, folder: string, file: string): Promis
   return npyNumbers(array);
 }
 
-/** A path that stays in the folder as written. A symbolic link there is followed: its owner could read the target anyway. */
+/**
+ * A path that, as written, stays inside the folder. Symbolic links are followed: whoever can make one could read the target
+ * anyway.
+ */
 function inside(path: JsonValue, folder: string, what: string, file: string): string {
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
     throw invalid(file, `${what} to be a file name`, describe(path));

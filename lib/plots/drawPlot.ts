@@ -1,6 +1,6 @@
 /**
- * Plots as SVG text: Vega-Lite describes, Vega lays out and draws, in Node, without a browser and without a canvas. Both are
- * optional packages and loaded when the first plot is drawn: they take a second, and a robot draws none.
+ * Plots as SVG text: described in Vega-Lite, laid out and drawn by Vega in Node, without a browser or a canvas. Both are
+ * optional packages, loaded when the first plot is drawn: that takes a second, and a robot draws none.
  */
 
 import type { TopLevelSpec } from 'vega-lite';
@@ -12,11 +12,11 @@ export type PlotSpec = Omit<TopLevelSpec, '$schema' | 'config' | 'background'> &
   Readonly<Record<string, unknown>>;
 
 export interface Plot {
-  /** Unique in a page; letters, digits and dashes. */
+  /** Unique within a page; letters, digits and dashes. */
   readonly id: string;
-  /** What a reader hears first: the name of the picture. */
+  /** Name of the picture, which a screen reader reads first. */
   readonly title: string;
-  /** What it shows, in a sentence, for readers who cannot see it. */
+  /** What it shows, in one sentence, for people who cannot see it. */
   readonly description: string;
   readonly spec: PlotSpec;
 }
@@ -75,10 +75,10 @@ const config = {
   range: { category: [...series] },
 };
 
-/** Labels of an axis as people write numbers: no exponents, thousands apart. */
+/** Axis labels as people write numbers: no exponents, thousands separated. */
 export const plainLabels = { labelExpr: "format(datum.value, ',.6~r')" } as const;
 
-/** Widths of characters in ems, those of the widest font that a page may fall back to (DejaVu Sans). */
+/** Character widths in ems, from the widest font that a page may fall back to (DejaVu Sans). */
 function textWidth(text: string, size: number): number {
   let ems = 0;
   for (const character of text) {
@@ -95,7 +95,7 @@ interface Measure {
   width(item: { readonly fontSize?: number; readonly fontWeight?: unknown }, text: unknown): number;
 }
 
-/** Without a canvas Vega takes every character for 0.8 em, a third too wide: labels would be cut that have room. */
+/** Without a canvas, Vega assumes 0.8 em for every character, a third too wide, and would truncate labels that fit. */
 function measureText(vega: object): void {
   const { textMetrics } = vega as { readonly textMetrics: Measure };
   textMetrics.width = ({ fontSize = 11, fontWeight }, text) => {
@@ -106,10 +106,13 @@ function measureText(vega: object): void {
 
 const optional = { names: ['vega', 'vega-lite'] } as const;
 
-/** Before what takes long and ends in a plot. @param what is to be drawn @throws PACKAGE_UNAVAILABLE */
+/** Call this before long work that ends in a plot. @param what is to be drawn @throws PACKAGE_UNAVAILABLE */
 export const checkVega = (what: string): void => checkPackages(what, optional);
 
-/** One picture with a name and a description of its own: `role="img"`, `<title>`, `<desc>`. @throws (rejects) PACKAGE_UNAVAILABLE */
+/**
+ * Draws one picture with its own name and description: `role="img"`, `<title>`, `<desc>`.
+ * @throws (rejects) PACKAGE_UNAVAILABLE
+ */
 export async function drawPlot({ id, title, description, spec }: Plot): Promise<string> {
   const [vega, vegaLite] = await loadPackages(`Plot "${title}"`, optional, () =>
     Promise.all([import('vega'), import('vega-lite')]),
@@ -125,7 +128,7 @@ export async function drawPlot({ id, title, description, spec }: Plot): Promise<
   }
 }
 
-/** Vega counts clip paths through the process: in a page of several plots each needs ids of its own. */
+/** Vega numbers clip paths per process, but in a page with several plots each needs ids of its own. */
 function named(svg: string, id: string, title: string, description: string): string {
   const size = /^<svg[^>]*? width="([\d.]+)" height="([\d.]+)"/.exec(svg);
   if (size === null) throw new Error('vega drew something without a size');
@@ -143,14 +146,14 @@ function named(svg: string, id: string, title: string, description: string): str
   );
 }
 
-/** Coordinates in hundredths of a pixel: a third of the file is digits that nobody sees. */
+/** Rounds coordinates to hundredths of a pixel: a third of the file is digits that nobody sees. */
 function rounded(svg: string): string {
   return svg.replace(/ (?:d|transform)="[^"]*"/g, (attribute) =>
     attribute.replace(/\d+\.\d{3,}/g, (digits) => String(Math.round(100 * Number(digits)) / 100)),
   );
 }
 
-/** Roles of the parts say nothing where the whole is one picture with a name. */
+/** Removes the roles of the parts, which say nothing in a picture that has a name as a whole. */
 function plain(svg: string): string {
   return svg.replace(/<(?:g|path|text)\b[^>]*>/g, (tag) => tag.replace(/ (?:role|aria-[a-z]+)="[^"]*"/g, ''));
 }

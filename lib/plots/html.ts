@@ -1,9 +1,9 @@
-/** The few pieces that pages of plots are made of. All text is escaped here. */
+/** The few building blocks of pages with plots. All text is escaped here. */
 
 import { drawPlot, type PlotSpec } from './drawPlot.ts';
 import { escaped } from './escaped.ts';
 
-/** Cells of a row: text, or a number that is shown with `digits`. */
+/** A cell: text, or a number shown with `digits`. */
 export type Cell = string | number | null;
 
 export interface Table {
@@ -13,14 +13,14 @@ export interface Table {
   readonly rows: readonly (readonly Cell[])[];
 }
 
-/** Three digits that matter, thousands apart: `12.3`, `0.0123`, `28,600`. */
+/** Three significant digits, thousands separated: `12.3`, `0.0123`, `28,600`. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return 'none';
   const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return value.toLocaleString('en-US', { maximumFractionDigits: Math.min(digits, 4) });
 }
 
-/** The sign stays beside its number where a cell wraps. */
+/** The percent sign stays beside its number if a cell wraps. */
 export function percent(share: number): string {
   return `${figure(100 * share)}\u00a0%`;
 }
@@ -30,11 +30,11 @@ function cellText(cell: Cell): string {
   return escaped(typeof cell === 'number' ? figure(cell) : cell);
 }
 
-/** A cell that is aligned with numbers: `46.2 %`, `1.3x`, or nothing where there is none. */
+/** A cell aligned like numbers: `46.2 %`, `1.3x`, or an empty one. */
 const isQuantity = (cell: Cell | undefined): boolean =>
   typeof cell !== 'string' || /^([+-]?[\d.,]+(\s?%|x)?)?$/.test(cell);
 
-/** Worth a line break rather than a column as wide as the page. */
+/** Long enough that a line break is better than a column as wide as the page. */
 const isLong = (cell: Cell | undefined, most = 20): boolean => typeof cell === 'string' && cell.length > most;
 
 export function table({ caption, head, rows }: Table): string {
@@ -67,13 +67,13 @@ export interface Figure {
   readonly description: string;
   readonly spec: PlotSpec;
   readonly caption: string;
-  /** What the picture shows, as numbers; left out where another table of the page has them. */
+  /** The numbers of the picture; left out if another table of the page has them. */
   readonly table?: Table;
-  /** true: the numbers stand open, and on paper too. */
+  /** Whether the numbers are unfolded from the start, and so on paper too. */
   readonly isTableOpen?: boolean;
 }
 
-/** A picture with its caption, and its numbers to be unfolded. */
+/** A picture with its caption and its numbers, which can be unfolded. */
 export async function plotFigure({
   table: numbers,
   isTableOpen = false,

@@ -1,13 +1,16 @@
-/** The frame of a page of plots: one file that needs nothing else, no network, no script, no other file. */
+/** The frame of a page of plots: a single file that needs no network, no script and no other file. */
 
 import { escaped } from './escaped.ts';
 import { pageStyle } from './pageStyle.ts';
 
-/** No request can leave, whatever a name in the page holds. */
+/** No request can leave the page, whatever a name in it contains. */
 const policy =
   "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
-/** @param line below the title, in a quiet colour @param parts HTML */
+/**
+ * @param line below the title, in a muted colour
+ * @param parts HTML
+ */
 export function page(title: string, line: string, parts: readonly string[]): string {
   return `<!doctype html>
 <html lang="en">

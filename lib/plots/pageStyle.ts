@@ -1,4 +1,4 @@
-/** Style of pages of plots: light and dark by the reader's scheme, light on paper, readable on a phone. */
+/** Style of pages with plots: light or dark as the reader's system is, light on paper, readable on a phone. */
 
 import { colorVariables } from './palette.ts';
 

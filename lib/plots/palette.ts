@@ -1,7 +1,7 @@
 /**
- * Colours of plots, light and dark. Each is a CSS variable with the light value as its fallback, so that one SVG follows the
- * page that it is part of, and keeps its colours outside of one. Series are Okabe and Ito's set for colour-blind readers, darkened
- * on white and lightened on black to a contrast of 3:1 at least.
+ * Colours of plots, light and dark. Each is a CSS variable with the light value as its fallback, so that one SVG adapts to the
+ * page that contains it, and keeps its colours without one. The series colours are Okabe and Ito's set for colour-blind
+ * readers, darkened on white and lightened on black to a contrast of at least 3:1.
  */
 
 interface Tone {
@@ -35,12 +35,12 @@ export const color = Object.fromEntries(
 /** Colours of subjects, blocks and modes, in order. */
 export const series: readonly string[] = [1, 2, 3, 4, 5, 6, 7].map((i) => color[`series${i}` as ColorName]);
 
-/** Declarations of one scheme, for a rule of a page: `--ink: #1f2933; ...`. */
+/** The CSS declarations of one scheme, for a page's rule: `--ink: #1f2933; ...`. */
 export function colorVariables(scheme: keyof Tone): string {
   return names.map((name) => `--${name}: ${tones[name][scheme]};`).join(' ');
 }
 
-/** The same picture for readers without CSS variables, a file of its own, say: in its light colours. */
+/** The same picture in its light colours, for readers without CSS variables, such as of a separate file. */
 export function inLightColors(svg: string): string {
   return svg.replace(/var\(--\w+, (#[0-9a-f]{6})\)/g, '$1');
 }

@@ -1,4 +1,4 @@
-/** ROS messages -> what a policy sees; actions -> a trajectory message. Pure, but for decoding compressed images. */
+/** ROS messages -> the policy's input; actions -> a trajectory message. Pure, except for decoding compressed images. */
 
 import { decodeImage } from '../observation/decodeImage.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -7,8 +7,8 @@ import type { ImageFrame } from '../types.ts';
 import type { RosCompressedImage, RosImage, RosJointState, RosTime, RosTrajectory } from './rosInterface.ts';
 
 /**
- * Channels a pixel and the place of red, green and blue in it; 8 bits a channel. The fourth byte of a camera's pixel is
- * padding (drivers write 0 or 255): a camera sees no transparency.
+ * Channels per pixel, and the positions of red, green and blue; 8 bits per channel. The fourth byte of a camera's pixel is
+ * padding (drivers write 0 or 255), since cameras see no transparency.
  */
 const encodings = new Map<string, { readonly channels: number; readonly order: 'rgb' | 'bgr' }>([
   ['rgb8', { channels: 3, order: 'rgb' }],
@@ -17,7 +17,7 @@ const encodings = new Map<string, { readonly channels: number; readonly order: '
   ['bgra8', { channels: 4, order: 'bgr' }],
 ]);
 
-/** Encodings of sensor_msgs/image_encodings.hpp that are no RGB of 8 bits, in words. */
+/** Encodings of sensor_msgs/image_encodings.hpp other than 8-bit RGB, in words. */
 const otherEncodings: readonly (readonly [pattern: RegExp, words: string])[] = [
   [/^(?:16UC1|32FC1|mono16)$/, 'a depth or 16-bit image'],
   [/^(?:mono8|8UC1)$/, 'a gray image'],
@@ -28,9 +28,9 @@ const otherEncodings: readonly (readonly [pattern: RegExp, words: string])[] = [
 ];
 
 /**
- * sensor_msgs/Image -> frame. Copies: the message's memory is the middleware's. Padding between rows and the fourth byte of
- * a pixel are dropped.
- * @throws IMAGE_INVALID another encoding, or fewer bytes than the sizes say; IMAGE_TOO_LARGE
+ * sensor_msgs/Image -> frame. Copies, since the message's memory belongs to the middleware. Padding between rows and the fourth
+ * byte of a pixel are dropped.
+ * @throws IMAGE_INVALID for other encodings, or fewer bytes than the sizes require; IMAGE_TOO_LARGE
  */
 export function frameOf(message: RosImage, camera: string): ImageFrame {
   const { width, height, encoding, step, data } = message;
@@ -76,9 +76,9 @@ export function frameOf(message: RosImage, camera: string): ImageFrame {
 }
 
 /**
- * sensor_msgs/CompressedImage (JPEG or PNG) -> frame, RGB, through the same door as files (observation/decodeImage.ts). The
- * bytes say what it is; `format` only whether it is depth, which may hide in a PNG.
- * @throws (rejects) IMAGE_INVALID not an RGB image of 8 bits; IMAGE_TOO_LARGE; PACKAGE_UNAVAILABLE
+ * sensor_msgs/CompressedImage (JPEG or PNG) -> RGB frame, decoded and checked like a file (observation/decodeImage.ts). The
+ * bytes determine the format; `format` is only used to detect depth, which may come as a PNG.
+ * @throws (rejects) IMAGE_INVALID if it is not an 8-bit RGB image; IMAGE_TOO_LARGE; PACKAGE_UNAVAILABLE
  */
 export async function decodedFrameOf(message: RosCompressedImage, camera: string): Promise<ImageFrame> {
   const { format, data } = message;
@@ -93,8 +93,8 @@ export async function decodedFrameOf(message: RosCompressedImage, camera: string
 }
 
 /**
- * sensor_msgs/JointState -> [joints] positions in the order of `joints`; other joints in the message are left out.
- * @throws STATE_INVALID a joint is missing
+ * sensor_msgs/JointState -> [joints] positions in the order of `joints`; other joints of the message are ignored.
+ * @throws STATE_INVALID if a joint is missing
  */
 export function jointPositions(message: RosJointState, joints: readonly string[]): Float64Array {
   return Float64Array.from(joints, (joint) => {
@@ -108,14 +108,14 @@ export function jointPositions(message: RosJointState, joints: readonly string[]
   });
 }
 
-/** 0 in both fields: not stamped. */
+/** null if both fields are 0: not stamped. */
 export function stampOf({ sec, nanosec }: RosTime): string | null {
   return sec === 0 && nanosec === 0 ? null : `${sec}.${nanosec}`;
 }
 
 /**
- * One point, to be reached one period after the message is received. The stamp is zero, which for a trajectory means
- * "from now on": no clock of two machines is compared.
+ * One point, to be reached one period after the message is received. The stamp is zero, which in a trajectory means "from now
+ * on", so no clocks of two machines are compared.
  * @param values [A] in the dataset's units
  */
 export function trajectoryOf(

@@ -18,7 +18,7 @@ export interface NodeParameters {
   readonly mode: ScheduleMode;
   /** null unless the mode is `overlap_blend`. */
   readonly blendRule: BlendRule | null;
-  /** One a camera of the policy, in its order. */
+  /** One per camera of the policy, in its order. */
   readonly imageTopics: readonly string[];
   readonly imageTransport: (typeof imageTransports)[number];
   readonly stateTopic: string;
@@ -36,7 +36,7 @@ export interface NodeParameters {
 }
 
 /**
- * Declares every parameter on `node` and returns the values that the launch gave.
+ * Declares every parameter on `node` and returns the values given at launch.
  * @throws OPTION_REQUIRED, OPTION_INVALID with the parameter's name
  */
 export function readParameters(

@@ -1,4 +1,4 @@
-/** The part of rclnodejs (2.x) that the node uses, as shapes: the package is an optional peer, and tests give a fake. */
+/** The part of rclnodejs (2.x) that the node uses, as types: the package is an optional peer, and tests provide a fake. */
 
 export interface RosModule {
   init(context?: undefined, argv?: string[]): Promise<void>;

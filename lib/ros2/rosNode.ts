@@ -1,6 +1,6 @@
 /**
- * A policy as a ROS 2 node: images, joint states and the instruction come in, one trajectory point a tick goes out. The
- * control loop is the one of lib/schedule: fresh observations of the present instruction only, limits, HOLD.
+ * A policy as a ROS 2 node: it receives images, joint states and the instruction, and sends one trajectory point per tick. The
+ * control loop is that of lib/schedule, with fresh observations of the current instruction only, limits, and HOLD.
  */
 
 import { observationGuard } from '../observation/observationGuard.ts';
@@ -31,10 +31,10 @@ import type {
 } from './rosInterface.ts';
 import { SensorInbox } from './sensorInbox.ts';
 
-/** What a node runs, and on which ROS. */
+/** The policy that a node runs, and the ROS that it runs on. */
 export interface RosNodeOptions {
   readonly policy: Policy;
-  /** The package rclnodejs, already initialised or not; see `loadRclnodejs`. */
+  /** The package rclnodejs, whether or not already initialized; see `loadRclnodejs`. */
   readonly ros: RosModule;
   /** Default `semanticvla`. */
   readonly name?: string;
@@ -51,10 +51,10 @@ export interface RosNodeOptions {
 const warnEveryMs = 5000;
 
 /**
- * Makes the node on an initialised rclnodejs, and spins it. Parameters are read once, here (docs/ros2.md). Without an
+ * Makes the node on an initialized rclnodejs, and spins it. Parameters are read once, here (docs/ros2.md). Without an
  * instruction it waits for one; an empty one makes it hold and wait again.
  *
- * @throws OPTION_REQUIRED, OPTION_INVALID a parameter or an option
+ * @throws OPTION_REQUIRED, OPTION_INVALID for a parameter or an option
  */
 export function startRosNode(options: RosNodeOptions): RosPolicyNode {
   checkOptions(options, ['policy', 'ros', 'name', 'namespace', 'limits', 'space', 'clock'], 'startRosNode');
@@ -67,10 +67,7 @@ export function startRosNode(options: RosNodeOptions): RosPolicyNode {
   }
 }
 
-/**
- * The package rclnodejs.
- * @throws (rejects) PACKAGE_UNAVAILABLE it is not installed, or no ROS 2 is sourced
- */
+/** The package rclnodejs. @throws (rejects) PACKAGE_UNAVAILABLE if it is not installed, or no ROS 2 is sourced */
 export async function loadRclnodejs(): Promise<RosModule> {
   const name = 'rclnodejs';
   try {
@@ -100,7 +97,7 @@ export class RosPolicyNode implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #inbox: SensorInbox;
   readonly #send: (action: SentAction) => void;
-  /** Uses ROS's logger; when that fails, the loop goes on. */
+  /** Uses ROS's logger; if that fails, the loop goes on. */
   readonly #say: (level: 'info' | 'warn' | 'error', what: string, problem: unknown) => void;
   #loop: ControlLoop | null = null;
   #warnedAt = Number.NEGATIVE_INFINITY;
@@ -141,12 +138,12 @@ export class RosPolicyNode implements AsyncDisposable {
     this.setInstruction(this.parameters.instruction);
   }
 
-  /** The loop that runs for the present instruction; null while there is none. */
+  /** The loop running for the current instruction; null if there is none. */
   get loop(): ControlLoop | null {
     return this.#loop;
   }
 
-  /** Empty: hold and wait for another. */
+  /** An empty one: hold and wait for another. */
   setInstruction(instruction: string): void {
     const sentence = instruction.trim();
     if (sentence === '') {
@@ -157,13 +154,13 @@ export class RosPolicyNode implements AsyncDisposable {
     else this.#startLoop(sentence);
   }
 
-  /** A new episode: nothing seen or planned before counts. */
+  /** Starts a new episode: anything seen or planned before no longer counts. */
   reset(): void {
     this.#inbox.reset();
     if (this.#loop?.running) this.#loop.reset();
   }
 
-  /** Holds once, ends the loop and destroys the node; policy and rclnodejs are the caller's. Idempotent. */
+  /** Holds once, ends the loop and destroys the node; policy and rclnodejs stay with the caller. Idempotent. */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -224,8 +221,8 @@ export class RosPolicyNode implements AsyncDisposable {
   }
 
   /**
-   * One image of a camera is decoded at a time; of those that arrive meanwhile only the newest is kept, so that a slow decoder costs
-   * frames and not memory. A frame's time is that of its arrival, not of its decoding; so is its episode.
+   * Decodes one image per camera at a time; of those that arrive meanwhile only the newest is kept, so a slow decoder costs
+   * frames, not memory. A frame's time and episode are those of its arrival, not of its decoding.
    */
   #decoding(camera: string): (message: RosCompressedImage) => void {
     let busy = false;
@@ -278,7 +275,7 @@ export class RosPolicyNode implements AsyncDisposable {
     try {
       await loop?.stop();
     } catch {
-      // was logged when it happened
+      // already logged when it happened
     }
     if (loop !== null) this.scheduler.reset();
   }
@@ -317,7 +314,7 @@ function scheduled(policy: Policy, parameters: NodeParameters, options: Schedule
   }
 }
 
-/** Sensors: only the newest message, losses allowed. Instructions and actions: reliable, no history for late joiners. */
+/** Sensors: only the newest message, losses allowed. Instructions and actions: reliable, without history for late joiners. */
 function qualities({ QoS }: RosModule): { sensor: unknown; reliable: unknown } {
   const { RMW_QOS_POLICY_HISTORY_KEEP_LAST: last } = QoS.HistoryPolicy;
   const {

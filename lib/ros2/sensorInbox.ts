@@ -13,7 +13,7 @@ interface Newest<T> {
 }
 
 export class SensorInbox {
-  /** Messages that repeated the stamp of the one before. */
+  /** Number of messages that repeated the previous stamp. */
   repeated = 0;
   /** Number of resets: messages still being decoded at a reset belong to the previous episode. */
   episode = 0;
@@ -54,8 +54,7 @@ export class SensorInbox {
   }
 
   /**
-   * The newest observation there is, as old as its oldest part; null before the first. Without new messages it is the
-   * same object.
+   * The newest observation, as old as its oldest part; null before the first one. Without new messages it is the same object.
    * @throws what the guard refuses; a refused observation is refused again until a new one is complete
    */
   observe(): TimedObservation | null {

@@ -8,9 +8,9 @@ import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 
 /**
- * - `position`: an absolute target that does not wrap; also a joint with hard stops
- * - `delta`: added to where the robot is, once a tick
- * - `angle`: an absolute target on a circle; pi and -pi are one place
+ * - `position`: an absolute target that does not wrap; includes joints with hard stops
+ * - `delta`: added to where the robot is, once per tick
+ * - `angle`: an absolute target on a circle, where pi and -pi are the same place
  * - `binaryGripper`: open or closed; decided, never averaged
  * - `gripper`: an opening width; the newest prediction decides, never averaged
  */
@@ -21,20 +21,26 @@ export interface ActionDimension {
   /** As in `policy.dimensions`. */
   readonly name: string;
   readonly kind: ActionKind;
-  /** Of the value: `m`, `rad`, or `1` for what has none (controller units, gripper opening). */
+  /** Unit of the value: `m`, `rad`, or `1` for values without one (controller units, gripper opening). */
   readonly unit: string;
   /**
-   * [low, high] the hardware or controller takes: nothing outside ever leaves a control loop. Absent: nothing is known. A
-   * binary gripper needs it: its two states; that of a delta holds 0, since HOLD moves by zero.
+   * [low, high] that the hardware or controller accepts: a control loop never sends anything outside it. Absent: unknown. A
+   * binary gripper needs it, as its two states; the range of a delta must contain 0, since HOLD moves by zero.
    */
   readonly range?: readonly [number, number];
   /** Angles: length of the circle in `unit`; default 2 pi. */
   readonly period?: number;
-  /** Binary grippers: half the width, as a share of the range, of the band around the middle where nothing flips. Default 0.1. */
+  /**
+   * Binary grippers: half the width of the band around the middle in which the state does not flip, as a share of the range.
+   * Default 0.1.
+   */
   readonly hysteresis?: number;
-  /** Binary grippers, where several predictions speak for one tick: the newest, or the majority of them. Default newest. */
+  /** Binary grippers with several predictions for one tick: whether the newest or the majority decides. Default newest. */
   readonly decides?: 'newest' | 'majority';
-  /** Where `Observation.state` holds this quantity, for future-state scheduling: state += scale * delta, or state = scale * position. */
+  /**
+   * Where `Observation.state` contains this quantity, for future-state scheduling: state += scale * delta, or state = scale *
+   * position.
+   */
   readonly state?: { readonly index: number; readonly scale: number };
 }
 
@@ -61,9 +67,9 @@ const translation = ['x', 'y', 'z'];
 const rotation = ['roll', 'pitch', 'yaw'];
 
 /**
- * LIBERO: robosuite's OSC_POSE controller takes pose changes in units of its own, -1..1, which are 5 cm and 0.5 rad
+ * LIBERO: robosuite's OSC_POSE controller takes pose changes in its own units, -1..1, which stand for 5 cm and 0.5 rad
  * (ARISE-Initiative/robosuite, controllers/config/osc_pose.json, output_max; chosen by Lifelong-Robot-Learning/LIBERO,
- * envs/env_wrapper.py). The rotation part of its state is an axis-angle vector; changes do not add up in it, so it is not
+ * envs/env_wrapper.py). The rotation part of its state is an axis-angle vector, in which changes do not add up, so it is not
  * rolled forward. The dataset's gripper is 0 (closed) to 1 (open).
  */
 const libero: ActionSpace = {
@@ -75,7 +81,9 @@ const libero: ActionSpace = {
   ],
 };
 
-/** BridgeData on the WidowX: pose changes in metres and radians, state is the pose itself; gripper 0 (closed) to 1 (open). */
+/**
+ * BridgeData on the WidowX: pose changes in metres and radians; the state is the pose itself; gripper 0 (closed) to 1 (open).
+ */
 const bridge: ActionSpace = {
   name: 'bridge',
   dimensions: [
@@ -86,11 +94,11 @@ const bridge: ActionSpace = {
 };
 
 /**
- * ALOHA: absolute joint targets of two ViperX 300 S arms. Positions, not angles: every joint has hard stops (the servos
- * take one turn), so that the short way round the circle does not exist. Ranges in degrees, those of the maker's model
- * (Interbotix/interbotix_ros_manipulators, aloha_vx300s.urdf.xacro; the same in vx300s.urdf.xacro). The gripper is
- * normalized, 0 (closed) to 1 (open), by constants of each robot (MarkFzp/mobile-aloha, aloha_scripts/constants.py), and
- * so has no range of its own: a leader's hand that is pressed together gives values below 0.
+ * ALOHA: absolute joint targets of two ViperX 300 S arms. These are positions, not angles: every joint has hard stops (the
+ * servos turn once at most), so there is no short way round the circle. Ranges in degrees, from the manufacturer's model
+ * (Interbotix/interbotix_ros_manipulators, aloha_vx300s.urdf.xacro; the same in vx300s.urdf.xacro). The gripper is normalized,
+ * 0 (closed) to 1 (open), with constants of each robot (MarkFzp/mobile-aloha, aloha_scripts/constants.py), and so has no range:
+ * squeezing a leader's hand gives values below 0.
  */
 const viperJoints: readonly (readonly [string, number, number])[] = [
   ['waist', -180, 180],
@@ -128,7 +136,7 @@ function delta(
   };
 }
 
-/** The spaces that are known by name; names equal `Platform.name`. */
+/** The spaces known by name; the names are those of `Platform.name`. */
 export const actionSpaces: Readonly<Record<Exclude<Policy['platform']['name'], 'custom'>, ActionSpace>> = {
   libero,
   aloha,
@@ -136,9 +144,10 @@ export const actionSpaces: Readonly<Record<Exclude<Policy['platform']['name'], '
 };
 
 /**
- * The space of a policy: the given one, else the preset of its platform; checked against the policy's dimensions.
- * @throws OPTION_REQUIRED a custom platform and no space
- * @throws OPTION_INVALID the space is malformed or is not the policy's
+ * The action space of a policy: the given one or, without one, the preset of its platform; checked against the policy's
+ * dimensions.
+ * @throws OPTION_REQUIRED if the platform is custom and no space is given
+ * @throws OPTION_INVALID if the space is malformed or does not fit the policy
  */
 export function resolveActionSpace(
   policy: { readonly platform: Pick<Policy['platform'], 'name'>; readonly dimensions: readonly string[] },
@@ -165,7 +174,7 @@ export function resolveActionSpace(
   return space;
 }
 
-/** @throws OPTION_INVALID names the dimension and the value */
+/** @throws OPTION_INVALID naming the dimension and the value */
 export function checkActionSpace(space: ActionSpace): void {
   checkOptions(space, ['name', 'dimensions'], 'space');
   if (!Array.isArray(space.dimensions) || space.dimensions.length === 0) {
@@ -217,7 +226,7 @@ function checkDimension(dimension: ActionDimension): void {
   if (!isPlace) refuse('{ index, scale } with a scale that is not 0', 'state', state);
 }
 
-/** Length of an angle's circle. */
+/** Length of the angle's circle. */
 export function periodOf(dimension: ActionDimension): number {
   return dimension.period ?? 2 * Math.PI;
 }

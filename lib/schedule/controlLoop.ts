@@ -32,13 +32,15 @@ export type { ControlLoopOptions } from './loopOptions.ts';
 /** How long the end waits for `act` to confirm the last HOLD, in milliseconds of real time. */
 const lastHoldMs = 500;
 
-/** How often the clock is checked, ms: else one that went back might be noticed hours later, at its next deadline. */
+/**
+ * How often the clock is checked, ms: otherwise a clock that went back might be noticed only hours later, at its next deadline.
+ */
 const watchMs = 250;
 
 /** Schedulers whose rows a loop is sending. */
 const driven = new WeakSet<ActionScheduler>();
 
-/** Timers of Node are early or late by up to a millisecond; the rest is for the event loop. */
+/** Node's timers are up to a millisecond early or late; the rest is for the event loop. */
 const spinMs = 1.5;
 
 /**
@@ -194,7 +196,7 @@ export class ControlLoop implements AsyncDisposable {
     if (this.#isFinishing) return;
     this.#isFinishing = true;
     const before = this.#sender.open;
-    // the robot may repeat what it received last for as long as it hears nothing else
+    // until it hears something else, the robot may go on repeating the last command
     try {
       if (this.#last !== null) this.#hold('stopped', null, this.#now);
     } catch (cause) {

@@ -1,7 +1,7 @@
 /**
- * Future state (VLASH, arXiv 2512.01031), opt-in: the policy is shown the joint state as it will be when its answer
- * arrives, rolled forward by the actions that will have been executed by then; its first row is for that moment. The images
- * stay those of now, so it fits policies that were trained with such an offset, or that rely on the state.
+ * Future state (VLASH, arXiv 2512.01031), opt-in: the policy is shown the joint state expected when its answer arrives, rolled
+ * forward by the actions that will have been executed by then; the chunk's first row is for that moment. The images remain the
+ * current ones, so this suits policies that were trained with such an offset or that rely on the state.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -17,13 +17,13 @@ import type { ActionScheduler, ScheduleOptions } from './scheduler.ts';
 export interface FutureStateOptions extends ScheduleOptions {
   /** How far ahead to look, in ticks: the usual latency times the rate, rounded up. */
   readonly ahead: number;
-  /** Asks when this share of the chunk, or less, is left; default 0.5. */
+  /** Requests the next chunk when this share of the current one, or less, is left; default 0.5. */
   readonly threshold?: number;
 }
 
 /**
- * Only dimensions whose place in the state is known (`ActionDimension.state`) are rolled. When fewer than `ahead` actions
- * are planned, the state is rolled by those there are: never by actions that will not be executed.
+ * Only dimensions whose place in the state is known (`ActionDimension.state`) are rolled forward. If fewer than `ahead` actions
+ * are planned, only those are used: the state never includes actions that will not be executed.
  * @throws OPTION_INVALID, OPTION_UNKNOWN, OPTION_REQUIRED
  */
 export function futureState(policy: Policy, options: FutureStateOptions): ActionScheduler {
@@ -40,7 +40,7 @@ export function futureState(policy: Policy, options: FutureStateOptions): Action
       return {
         mode: 'futureState',
         replaces: false,
-        // A chunk that waits for its first row is answer enough.
+        // While a chunk still waits for its first row, no other is needed.
         wants: (plan) => (plan.newest?.first ?? 0) <= plan.executed.total && plan.remaining <= threshold,
         shares: (current) => [{ placed: current.at(-1)!, weight: 1 }],
         ahead: (observation, firstExecuted, plan) =>

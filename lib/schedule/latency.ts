@@ -6,7 +6,7 @@ import type { Random } from '../support/random.ts';
 
 /** A distribution of latencies. */
 export interface Latency {
-  /** As a person reads it, e.g. `lognormal(80, 0.3)`. */
+  /** For people to read, e.g. `lognormal(80, 0.3)`. */
   readonly name: string;
   /** Milliseconds, finite, >= 0. */
   draw(random: Random): number;
@@ -49,12 +49,12 @@ const forms: Readonly<
   },
 };
 
-/** The formulas that `parseLatency` takes. */
+/** The formulas accepted by `parseLatency`. */
 export const latencyForms: readonly string[] = Object.values(forms).map(({ usage }) => usage);
 
 /**
- * A formula such as `lognormal(80, 0.3)` (median in ms, sigma of the logarithm).
- * @throws OPTION_INVALID with the formulas there are
+ * Parses a formula such as `lognormal(80, 0.3)` (median in ms, sigma of the logarithm).
+ * @throws OPTION_INVALID, listing the formulas
  */
 export function parseLatency(text: string): Latency {
   const match = /^\s*([a-z]+)\s*\(([^()]*)\)\s*$/.exec(text);
@@ -69,9 +69,9 @@ export function parseLatency(text: string): Latency {
 }
 
 /**
- * Recorded latencies, drawn at random with repetition (their order is lost: schedulers then meet every order).
+ * Recorded latencies, drawn at random with replacement. Their order is lost, so schedulers meet every order.
  * @param milliseconds at least one
- * @throws OPTION_INVALID empty, or a value that is no latency
+ * @throws OPTION_INVALID if there are none, or a value is not a latency
  */
 export function recordedLatency(milliseconds: readonly number[], name = 'recorded'): Latency {
   const bad = milliseconds.findIndex((value) => !(Number.isFinite(value) && value >= 0));

@@ -1,4 +1,4 @@
-/** What each dimension's limits come to, worked out once: bounds, steps, and where the reading of a position is taken from. */
+/** Derives, once, what the limits mean for each dimension: bounds, steps, and how a reading of the position is interpreted. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import { checkOptions, expected } from '../support/options.ts';
@@ -15,17 +15,22 @@ import { type Bounds, clamp } from './stepBounds.ts';
 type PerDimension<T> = Readonly<Record<string, T>>;
 
 export interface LimitOptions {
-  /** Training statistics of the actions (`Checkpoint.statistics`), [A] each: what the policy never saw is not executed. */
+  /**
+   * Training statistics of the actions (`Checkpoint.statistics`), [A] each: values unlike any in the training data are not
+   * executed.
+   */
   readonly statistics?: { readonly min: readonly number[]; readonly max: readonly number[] };
-  /** How far beyond the statistics, as a share of their width; default 0.1. */
+  /** How far beyond the statistics values may lie, as a share of their width; default 0.1. */
   readonly margin?: number;
-  /** Largest change in one tick: of a position since the action before, or a delta itself; in the dimension's unit. */
+  /**
+   * Largest change per tick, in the dimension's unit: of a position, since the previous action; of a delta, the delta itself.
+   */
   readonly maxStep?: PerDimension<number>;
   /** In the dimension's unit per second. */
   readonly maxVelocity?: PerDimension<number>;
-  /** In the dimension's unit per second squared; HOLD is exempt, a stop is the safe state. */
+  /** In the dimension's unit per second squared. HOLD is exempt, since standing still is the safe state. */
   readonly maxAcceleration?: PerDimension<number>;
-  /** [low, high] that the robot is kept in, in units of `Observation.state`; one end may be infinite. */
+  /** [low, high] within which the robot is kept, in units of `Observation.state`; one end may be infinite. */
   readonly workspace?: PerDimension<readonly [number, number]>;
 }
 
@@ -41,34 +46,38 @@ const optionNames = [
 export interface LimitRule {
   readonly dimension: ActionDimension;
   /**
-   * What may ever be sent, wherever the robot is: the range, and the workspace of what is no delta. Of an angle on a whole
-   * circle: how it is written.
+   * What may be sent at all, wherever the robot is: the range and, unless it is a delta, the workspace. For an angle on a whole
+   * circle: the range in which it is written.
    */
   readonly hard: Bounds;
-  /** `hard`, and what the statistics leave of it; endless for an angle on a whole circle. */
+  /** `hard`, narrowed by the statistics; unbounded for an angle on a whole circle. */
   readonly bounds: Bounds;
-  /** In state units; infinite without. */
+  /** In state units; infinite if there is none. */
   readonly workspace: Bounds;
-  /** Largest |step|, and largest change of it from tick to tick. */
+  /** Largest |step|, and largest change of the step from tick to tick. */
   readonly step: number;
   readonly change: number;
-  /** The value is on a whole circle: it has no ends, and steps go the short way. */
+  /** Length of the circle if the value covers all of it: it has no ends, and steps go the short way round. null otherwise. */
   readonly circle: number | null;
-  /** Limits of motion need to know where the robot is. */
+  /** Whether the limits of motion depend on where the robot is. */
   readonly needsPosition: boolean;
 }
 
 export const everything: Bounds = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
 
-/** Beyond this many turns a double no longer resolves the angle to 1e-9 of a circle: it is refused. */
+/** After more turns than this, a double no longer resolves the angle to 1e-9 of a circle: the value is refused. */
 const mostTurns = 1e6;
 
-/** Share of a range that a reading may lie outside of it, as sensors and calibrations do; it counts as the end then. */
+/**
+ * Share of the range by which a reading may lie outside it, since sensors and calibrations are inexact; it is then taken as the
+ * end.
+ */
 const tolerated = 0.05;
 
 /**
- * @param seconds a tick
- * @throws OPTION_INVALID, OPTION_UNKNOWN the space or a limit is malformed, or a limit is for a dimension that cannot have it
+ * @param seconds per tick
+ * @throws OPTION_INVALID, OPTION_UNKNOWN if the space or a limit is malformed, or a limit is given for a dimension that cannot
+ *   have it
  */
 export function limitRules(space: ActionSpace, options: LimitOptions, seconds: number): LimitRule[] {
   checkActionSpace(space);
@@ -99,7 +108,7 @@ export function limitRules(space: ActionSpace, options: LimitOptions, seconds: n
       (maxVelocity?.[name] ?? Number.POSITIVE_INFINITY) * seconds,
     );
     const change = (maxAcceleration?.[name] ?? Number.POSITIVE_INFINITY) * seconds * seconds;
-    // added to the end of the range, or to nothing where there is none, it must make another number
+    // adding it to the end of the range, or to zero if there is none, must change the number
     const far = kind === 'delta' || range === undefined ? 0 : Math.max(-range[0], range[1]);
     if (!(far + Math.min(step, change) > far))
       throw notFor(name, 'one of them is so small that a tick of it is nothing');
@@ -124,17 +133,17 @@ export function limitRules(space: ActionSpace, options: LimitOptions, seconds: n
   });
 }
 
-/** Length of the circle that the value goes all the way round; null: it has ends. */
+/** Length of the circle if the value can go all the way round; null if it has ends. */
 function circleOf(dimension: ActionDimension): number | null {
   if (dimension.kind !== 'angle') return null;
   const period = periodOf(dimension);
   const { range } = dimension;
-  // a range as wide as the circle only says how angles are written
+  // a range as wide as the circle only states how angles are written
   return range === undefined || range[1] - range[0] >= period * (1 - 1e-9) ? period : null;
 }
 
 function hardBounds({ kind, range, state }: ActionDimension, circle: number | null, box: Bounds): Bounds {
-  // -pi..pi and 0..2 pi are both ways to write an angle
+  // -pi..pi and 0..2 pi are two ways to write the same angles
   if (circle !== null) return range ?? [-circle, circle];
   const scaled =
     kind === 'delta' || state === undefined
@@ -143,7 +152,10 @@ function hardBounds({ kind, range, state }: ActionDimension, circle: number | nu
   return common(range ?? everything, scaled);
 }
 
-/** The angle as the robot's range writes it; null: it has gone round too often to be one. Within the range it stays as it is. */
+/**
+ * Writes the angle within the robot's range; one that is already inside is unchanged. null: it has turned too often to be
+ * valid.
+ */
 export function asWritten(angle: number, { hard, circle }: LimitRule): number | null {
   if (circle === null || (angle >= hard[0] && angle <= hard[1])) return angle;
   return Math.abs(angle) > mostTurns * circle ? null : onCircle(angle, hard, circle);
@@ -155,8 +167,8 @@ export function onCircle(angle: number, written: Bounds, circle: number): number
 }
 
 /**
- * A reading of `Observation.state` in units of the action, of what is no delta; null: no robot of this space can be there. Up
- * to 5 % of the range outside of it is an end that is read a little off.
+ * Converts a reading of `Observation.state`, for anything but deltas, to units of the action; null if no robot of this space
+ * can be there. A reading up to 5 % of the range outside of it is taken as its end, since sensors are a little off.
  */
 export function placeOf(measured: number, rule: LimitRule): number | null {
   const { dimension, circle } = rule;
@@ -171,21 +183,21 @@ export function placeOf(measured: number, rule: LimitRule): number | null {
   return isWithin(turned, range, tolerated * (range[1] - range[0])) ? turned : null;
 }
 
-/** Whether the largest step from there is lost in rounding: as doubles the two places are equal. */
+/** Whether the largest step from there is lost in rounding, so that both places are the same double. */
 function vanishesAt(place: number, { needsPosition, step, change }: LimitRule): boolean {
   const most = Math.min(step, change);
   return needsPosition && place + most === place;
 }
 
-/** The same angle, written as near to the middle of the range as turns allow. */
+/** The same angle, written as close to the middle of the range as whole turns allow. */
 function turnedTo(angle: number, [low, high]: Bounds, period: number): number {
   const middle = (low + high) / 2;
   return middle + wrapped(angle - middle, period);
 }
 
 /**
- * Whether motion may begin at `place`: not outside of what may leave by more than 5 % of it, or one step where it has one
- * end; and no farther from what the policy ever saw than that is wide.
+ * Whether motion may begin at `place`. It may lie outside of what can be sent by up to 5 % of its width (or by one step if only
+ * one end is bounded), and outside of the training data by no more than their width.
  */
 export function isStart(place: number, { hard, bounds, step }: LimitRule): boolean {
   const width = hard[1] - hard[0];
@@ -197,7 +209,7 @@ export function isWithin(value: number, [low, high]: Bounds, slack: number): boo
   return value >= low - slack && value <= high + slack;
 }
 
-/** What a reading may be off without the robot having moved, in units of the action. */
+/** By how much a reading may be off although the robot has not moved, in units of the action. */
 export function readingSlack({ dimension, hard, workspace }: LimitRule): number {
   const isDelta = dimension.kind === 'delta';
   const width = isDelta

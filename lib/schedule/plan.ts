@@ -20,7 +20,7 @@ export class Plan {
   readonly executed: ExecutedRows;
   /** Oldest observation first. */
   #chunks: PlacedChunk[] = [];
-  /** Running sums of a chunk's rows before `until`, so that a long chunk is not summed anew at each tick. */
+  /** Running sums of a chunk's rows before `until`, so that a long chunk is not summed again at each tick. */
   readonly #targets = new WeakMap<PlacedChunk, { readonly sums: Float64Array; until: number }>();
 
   constructor(executed: ExecutedRows) {

@@ -241,7 +241,7 @@ export class ScheduledPolicy implements ActionScheduler {
         signal: controller.signal,
         ...(unnormKey === undefined ? {} : { unnormKey }),
       };
-      // the value may not even be a promise: the check of chunks will say what is wrong with it
+      // the value may not even be a promise: the check of chunks then says what is wrong with it
       prediction = Promise.resolve(this.#policy.predict(question.observation, options));
     } catch (error) {
       prediction = Promise.reject(error);

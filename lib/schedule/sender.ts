@@ -16,7 +16,7 @@ export class Sender {
     this.#failed = failed;
   }
 
-  /** Whether `act` is running, so that what it sends is still to come. */
+  /** Whether `act` is currently running, so that its action is yet to be sent. */
   get isSending(): boolean {
     return this.#sending > 0;
   }

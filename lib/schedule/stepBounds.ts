@@ -1,12 +1,12 @@
-/** Which steps a moving joint may take next, so that it can always stop before its end. Pure. */
+/** The steps that a moving joint may take next so that it can always stop before its end. Pure. */
 
-/** [low, high], both included. */
+/** [low, high], both inclusive. */
 export type Bounds = readonly [number, number];
 
 export interface Motion {
-  /** Room below (<= 0) and above (>= 0), both relative to where the robot is. */
+  /** Room below (<= 0) and above (>= 0), relative to where the robot is. */
   readonly room: Bounds;
-  /** Largest |step| of a tick. */
+  /** Largest |step| per tick. */
   readonly step: number;
   /** Largest change of the step from one tick to the next. */
   readonly change: number;
@@ -14,15 +14,15 @@ export interface Motion {
 }
 
 /**
- * The steps within all limits; low > high when there is none. With a limited change, a step is allowed only when the
- * robot can still brake before the end of its room; a motion that kept to this can always go on keeping to it.
+ * The steps within all limits; low > high if there are none. If the change of the step is limited, a step is allowed only if
+ * the robot can still brake before the end of its room; a motion that has obeyed this can always continue to obey it.
  */
 export function stepBounds({ room, step, change, lastStep }: Motion): Bounds {
   const up = Math.min(step, farthestStep(room[1], change));
   const down = Math.min(step, farthestStep(-room[0], change));
   const low = Math.max(-down, lastStep - change);
   const high = Math.min(up, lastStep + change);
-  // Braking as hard as allowed is one point, which rounding may turn inside out.
+  // At the hardest allowed braking only one step remains, and rounding may put its bounds in the wrong order.
   if (low > high && low - high <= 1e-9 * Math.max(Math.abs(lastStep), change)) {
     const only = lastStep > 0 ? high : low;
     return [only, only];
@@ -39,7 +39,7 @@ function farthestStep(room: number, change: number): number {
   if (room <= 0) return 0;
   if (!Number.isFinite(room) || !Number.isFinite(change)) return room;
   const ratio = (8 * room) / change;
-  // too many steps to count: taken as a continuous motion
+  // too many steps to count: treated as continuous motion
   if (!Number.isFinite(ratio)) return Math.SQRT2 * Math.sqrt(room) * Math.sqrt(change);
   const n = Math.floor((Math.sqrt(1 + ratio) - 1) / 2);
   return (room + (change * n * (n + 1)) / 2) / (n + 1);

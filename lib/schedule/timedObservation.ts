@@ -1,11 +1,11 @@
-/** Checks the answer of a loop's `observe`. */
+/** Checks what a loop's `observe` returned. */
 
 import { expected } from '../support/options.ts';
 import type { TimedObservation } from './loopEvents.ts';
 
 /**
- * `seen` as it was answered, each field read once; null: there is none.
- * @throws OBSERVATION_INVALID no object, a promise, no finite time
+ * Returns `seen` with each field read once; null if there is no observation.
+ * @throws OBSERVATION_INVALID if it is not an object, is a promise, or has no finite time
  */
 export function timedObservation(seen: unknown): TimedObservation | null {
   if (seen === null) return null;

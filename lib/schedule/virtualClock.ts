@@ -4,19 +4,19 @@ import type { Clock } from './clock.ts';
 
 interface Timer {
   readonly time: number;
-  /** Timers of one time run in the order they were set. */
+  /** Timers due at the same time run in the order in which they were set. */
   readonly order: number;
   callback: (() => void) | null;
 }
 
-/** A clock that stands still until it is told to go on, for tests. */
+/** A clock that stands still until told to advance, for tests. */
 export class VirtualClock implements Clock {
   #now: number;
   #order = 0;
   /** A binary heap by time, then order. */
   readonly #heap: Timer[] = [];
 
-  /** @param start milliseconds; any value, as with a real monotonic clock */
+  /** @param start milliseconds; any value, as on a real monotonic clock */
   constructor(start = 0) {
     this.#now = start;
   }
@@ -34,8 +34,8 @@ export class VirtualClock implements Clock {
   }
 
   /**
-   * Runs every timer up to `end`, in order; then it is `end`. Promise reactions run to their end between two timers, as
-   * they would on a robot, where timers are far apart.
+   * Runs every timer due up to `end`, in order; afterwards the time is `end`. Between two timers all promise reactions run to
+   * completion, as they would on a robot, where timers are far apart.
    */
   async runUntil(end: number): Promise<void> {
     await settled();
@@ -51,7 +51,7 @@ export class VirtualClock implements Clock {
     this.#now = Math.max(this.#now, end);
   }
 
-  /** The process is busy for this long: timers that come due meanwhile run late. */
+  /** Makes the process busy for this long: timers that come due meanwhile run late. */
   stall(ms: number): void {
     this.#now += Math.max(0, ms);
   }
@@ -90,7 +90,7 @@ function before(a: Timer, b: Timer): boolean {
   return a.time < b.time || (a.time === b.time && a.order < b.order);
 }
 
-/** An immediate runs only when no promise reaction is left, however long their chain. */
+/** An immediate runs only after all promise reactions, however long their chain. */
 function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);

@@ -105,9 +105,9 @@ export function makeGate(token: string | undefined, host = '127.0.0.1'): Gate {
 }
 
 /**
- * Accepts `Authorization: Bearer <token>`, openpi's `Api-Key <token>`, or Basic with the token as user or password, which clients
- * send that only know a URL. Digests under a key of this process are compared, in constant time, so that the time taken reveals
- * neither length nor content.
+ * Accepts `Authorization: Bearer <token>`, openpi's `Api-Key <token>`, or Basic with the token as user or password, for clients
+ * that can only be given a URL. What is compared, in constant time, are digests under a key of this process, so the time taken
+ * reveals neither length nor content.
  */
 function tokenGate(token: string): Gate {
   const key = randomBytes(32);

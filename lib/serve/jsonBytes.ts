@@ -178,7 +178,7 @@ export function parseJsonBytes(bytes: Buffer): JsonValue {
   return new Parser(bytes).document();
 }
 
-/** The usual reason. */
+/** The usual cause. */
 const moreValues =
   'more, such as an image as a list of numbers has. Send NumPy arrays: in Python json_numpy.patch() before json.dumps or ' +
   'requests.post(json=...)';

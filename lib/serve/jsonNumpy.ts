@@ -10,13 +10,13 @@ import { type WireFields, wireFields } from './wireFields.ts';
 
 export interface ActRequest {
   readonly fields: WireFields;
-  /** It came as `{"encoded": "<json>"}` and is answered in kind. */
+  /** Whether it came as `{"encoded": "<json>"}`; the answer then has the same form. */
   readonly encoded: boolean;
 }
 
 /**
- * The body of `POST /act`.
- * @param body taken over: an `encoded` one is unescaped in place
+ * Decodes the body of `POST /act`.
+ * @param body taken over by this function: an `encoded` one is unescaped in place
  * @throws REQUEST_INVALID
  */
 export function decodeActRequest(body: Buffer): ActRequest {
@@ -28,7 +28,7 @@ export function decodeActRequest(body: Buffer): ActRequest {
   return { fields: fieldsOf(parseInner(inner.unescapeInPlace())), encoded: true };
 }
 
-/** Any JSON with arrays in it; a message of a server too. @throws REQUEST_INVALID */
+/** Decodes any JSON that contains arrays, including messages of a server. @throws REQUEST_INVALID */
 export function decodeJsonNumpy(bytes: Buffer): WireValue {
   return decode(parseJsonBytes(bytes));
 }
@@ -73,7 +73,7 @@ function decode(value: JsonValue): WireValue {
   return new NdArray(type, sizes, decodeBytes(data, arrayBytes(type, sizes)));
 }
 
-/** Strict: exactly the padded length and only base64 characters. Decoded in place. */
+/** Strict: exactly the padded length, and only base64 characters. Decodes in place. */
 function decodeBytes(text: JsonText, bytes: number): Uint8Array {
   const wanted = 4 * Math.ceil(bytes / 3);
   // Some writers escape the slash; base64 has no other use for a backslash.
@@ -84,7 +84,7 @@ function decodeBytes(text: JsonText, bytes: number): Uint8Array {
   return raw.subarray(0, bytes);
 }
 
-/** How Python's `json.dumps` writes by default, and how FastAPI does. */
+/** The default spacing of Python's `json.dumps`, and that of FastAPI. */
 export type JsonSpacing = 'spaced' | 'compact';
 
 /** One array as JSON text. */
@@ -96,7 +96,7 @@ export function encodeArray(array: NdArray, spacing: JsonSpacing): string {
 }
 
 /**
- * C actions as the reference's server answers them: a list of C arrays `<f8` [A]; to an `encoded` request the same list as
+ * Encodes C actions as the reference's server does: a list of C arrays `<f8` [A]; for an `encoded` request, the same list as
  * JSON inside a JSON string.
  */
 export function encodeActions(rows: readonly NdArray[], encoded: boolean): string {

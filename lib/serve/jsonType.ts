@@ -1,10 +1,10 @@
-/** The type of bodies of `POST /act`. */
+/** The content type of `POST /act`. */
 
 import type { IncomingHttpHeaders } from 'node:http';
 
 export const jsonType = 'application/json';
 
-/** Why a body is not read; null: it is JSON in UTF-8, without a content encoding. */
+/** Why a body is refused; null if it is JSON in UTF-8 without a content encoding. */
 export function typeFault({
   'content-type': type,
   'content-encoding': coding = 'identity',

@@ -1,11 +1,11 @@
-/** What clients send over a WebSocket is masked, every byte of it (RFC 6455, section 5.3). */
+/** Everything a client sends over a WebSocket is masked (RFC 6455, section 5.3); unmasking touches every byte. */
 
 import * as http from 'node:http';
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
 
-/** Whether `ws` has native code for it: of Node itself, or of the optional package `bufferutil`. */
+/** Whether `ws` unmasks in native code: that of Node itself, or of the optional package `bufferutil`. */
 export function masksAreFast(): boolean {
   if ('websocketUnmask' in http) return true;
   try {

@@ -1,9 +1,9 @@
 /**
- * A look over a msgpack message before anything is built from it. A decoder believes the lengths that it reads: an array
- * that claims 30 million items costs 240 MB before the first is missing. Here each length is held against the bytes that
- * are left, and depth and number of values are bounded. Extension types are refused: neither protocol has any, and
- * msgpackr's own define records, for which it compiles code. A text must be UTF-8, which a decoder would mend in silence,
- * and a map has each key once, of which it would take the last.
+ * Checks a msgpack message before anything is built from it. A decoder trusts the lengths that it reads: an array that claims
+ * 30 million items costs 240 MB before the first one is found missing. Here each length is compared with the bytes that are
+ * left, and depth and number of values are bounded. Extension types are refused: neither protocol has any, and msgpackr's own
+ * define records, for which it compiles code. Texts must be UTF-8, which a decoder would repair silently, and a map must have
+ * each key only once, since a decoder would keep the last.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -13,23 +13,23 @@ const maxDepth = 16;
 const maxValues = 10_000;
 const maxKeyBytes = 256;
 
-/** Payload bytes of the types of one size, by first byte 0xc0..0xd3; -1: another kind. */
+/** Payload bytes of the fixed-size types with first byte 0xc0..0xd3; -1: a type of another kind. */
 const fixedBytes = [0, -1, 0, 0, -1, -1, -1, -1, -1, -1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8];
 
 /** `text` and `bytes` are those of the item before `next`. */
 type Kind = 'plain' | 'text' | 'bytes' | 'array' | 'map';
 interface Item {
   readonly kind: Kind;
-  /** Values inside, for an array or a map; bytes of a text. */
+  /** Number of values inside an array or map; bytes of a text. */
   readonly count: number;
-  /** Where the next value, or the first inside, begins. */
+  /** Where the next value begins, or the first one inside. */
   readonly next: number;
 }
 
 /** @throws REQUEST_INVALID */
 export function checkMsgpack(bytes: Uint8Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  // One entry a level.
+  // One entry per level.
   const open: Level[] = [{ left: 1, keys: null }];
   let values = 0;
   let at = 0;
@@ -50,7 +50,7 @@ export function checkMsgpack(bytes: Uint8Array): void {
       throw invalidRequest('text in UTF-8', 'other bytes');
     if (item.kind !== 'array' && item.kind !== 'map') continue;
     const inside = item.kind === 'map' ? 2 * item.count : item.count;
-    // Each takes a byte at least.
+    // Each value takes at least one byte.
     if (inside > bytes.length - at) throw truncated(inside - (bytes.length - at));
     if (open.length > maxDepth) throw invalidRequest(`msgpack of at most ${maxDepth} levels`, 'more');
     open.push({ left: inside, keys: item.kind === 'map' ? new Set() : null });
@@ -58,18 +58,18 @@ export function checkMsgpack(bytes: Uint8Array): void {
   if (at !== bytes.length) throw invalidRequest('one msgpack value', `${bytes.length - at} bytes behind it`);
 }
 
-/** What it usually is. */
+/** The usual cause. */
 const moreValues =
   "more, such as an image as a list of numbers has. Send NumPy arrays with openpi_client's msgpack_numpy";
 
 interface Level {
   /** Values still to come. */
   left: number;
-  /** Of a map, those that have come. */
+  /** Keys of a map that have already been read. */
   readonly keys: Set<string> | null;
 }
 
-/** A text and bytes of one name are one key here: of two that differ in that alone one would be lost. */
+/** A text and a byte string of the same name count as one key: if they differed only in that, one of them would be lost. */
 function checkKey(keys: Set<string>, bytes: Uint8Array, { kind, count, next }: Item): void {
   if (kind !== 'text' && kind !== 'bytes') throw invalidRequest('keys of text or bytes', 'another one');
   if (count > maxKeyBytes) throw invalidRequest(`keys of at most ${maxKeyBytes} bytes`, `${count}`);

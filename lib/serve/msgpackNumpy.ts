@@ -1,7 +1,7 @@
 /**
- * openpi's msgpack: one binary frame a message, arrays as maps with binary keys
- * `{b"__ndarray__": true, b"data": bytes, b"dtype": "<f4", b"shape": [...]}`, NumPy scalars as
- * `{b"__npgeneric__": true, b"data": item, b"dtype": "<f4"}` (openpi_client/msgpack_numpy.py).
+ * openpi's msgpack: one binary frame per message; arrays are maps with binary keys `{b"__ndarray__": true, b"data": bytes,
+ * b"dtype": "<f4", b"shape": [...]}`, NumPy scalars are `{b"__npgeneric__": true, b"data": item, b"dtype": "<f4"}`
+ * (openpi_client/msgpack_numpy.py).
  */
 
 import { Packr, Unpackr } from 'msgpackr';
@@ -9,7 +9,7 @@ import { checkMsgpack } from './msgpackCheck.ts';
 import { checkDtype, checkShape, invalidRequest, NdArray, type WireMap, type WireValue } from './ndarray.ts';
 import { type WireFields, wireFields } from './wireFields.ts';
 
-/** `useRecords` would write msgpackr's own extension; with `mapsAsObjects` binary keys would become "1,2,3". */
+/** `useRecords` would write msgpackr's own extension; with `mapsAsObjects`, binary keys would become "1,2,3". */
 const options = { useRecords: false, mapsAsObjects: false, moreTypes: false, int64AsType: 'number' } as const;
 
 const keys = {
@@ -43,7 +43,7 @@ export function decodeMsgpackRequest(bytes: Uint8Array): WireFields {
   return wireFields(fields, { inside, decode });
 }
 
-/** null: no map, or one that is an array or a scalar. */
+/** null: not a map, or one that stands for an array or a scalar. */
 function inside(value: unknown): ReadonlyMap<string, unknown> | null {
   if (!(value instanceof Map)) return null;
   const { fields, marks } = readKeys(value);
@@ -67,7 +67,7 @@ function decode(value: unknown): WireValue {
     return value;
   }
   if (Array.isArray(value)) return value.map(decode);
-  // Bytes outside of an array: nothing in the protocol has any, but they are no fault. They read as |u1.
+  // The protocol has no bytes outside of arrays, but they do no harm: they are read as |u1.
   if (value instanceof Uint8Array) return new NdArray('|u1', [value.length], value);
   if (value instanceof Map) return decodeMap(value);
   throw invalidRequest('plain msgpack types', typeof value);
@@ -75,11 +75,11 @@ function decode(value: unknown): WireValue {
 
 interface Keys {
   readonly fields: ReadonlyMap<string, unknown>;
-  /** Keys of bytes: only they mark an array. */
+  /** Keys given as bytes: only those mark an array. */
   readonly marks: ReadonlySet<string>;
 }
 
-/** Each name comes once: msgpackCheck has seen to it. */
+/** Names are unique: msgpackCheck has checked that. */
 function readKeys(map: Map<unknown, unknown>): Keys {
   const fields = new Map<string, unknown>();
   const marks = new Set<string>();
@@ -117,7 +117,7 @@ function decodeScalar(fields: ReadonlyMap<string, unknown>): WireValue {
   throw invalidRequest('`data` of a scalar to be one number', typeof data);
 }
 
-/** Any value of the protocol as one message. Plain numbers are written as msgpack's own. */
+/** Encodes any value of the protocol as one message. Plain numbers are written as msgpack's own. */
 export function encodeMsgpackNumpy(value: WireValue): Buffer {
   return new Packr(options).pack(encode(value));
 }

@@ -1,6 +1,6 @@
 /**
- * NumPy arrays as both protocols carry them: type string, shape and little-endian bytes. Checked once, when made: the
- * bytes are exactly what type and shape say.
+ * NumPy arrays as both protocols carry them: type string, shape and little-endian bytes. Checked once, when constructed: there
+ * are exactly as many bytes as type and shape require.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -37,7 +37,7 @@ export class NdArray {
   /** Row-major (C order). May be a view of the message it came in. */
   readonly data: Uint8Array;
 
-  /** @throws REQUEST_INVALID the bytes are not what type and shape say */
+  /** @throws REQUEST_INVALID if the number of bytes does not fit type and shape */
   constructor(dtype: string, shape: readonly number[], data: Uint8Array) {
     const bytes = arrayBytes(dtype, shape);
     if (data.length !== bytes) {
@@ -48,7 +48,7 @@ export class NdArray {
     this.data = data;
   }
 
-  /** The elements as float64; exact for all types but integers beyond 2^53. For small arrays such as a joint state. */
+  /** The elements as float64; exact for all types except integers beyond 2^53. For small arrays such as a joint state. */
   numbers(): Float64Array {
     const { size, read } = types[this.dtype]!;
     const view = new DataView(this.data.buffer, this.data.byteOffset, this.data.byteLength);
@@ -58,12 +58,12 @@ export class NdArray {
   }
 }
 
-/** [shape] float64 -> an array; a view of `values` on little-endian machines, which all that Node supports here are. */
+/** [shape] float64 -> an array. It is a view of `values`: all machines that Node supports here are little-endian. */
 export function float64Array(values: Float64Array, shape: readonly number[]): NdArray {
   return new NdArray('<f8', shape, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 }
 
-/** NumPy writes `|` for types of one byte, some other writers `<`. */
+/** NumPy writes `|` for one-byte types, some other writers `<`. */
 function canonical(dtype: unknown): string | null {
   if (typeof dtype !== 'string') return null;
   if (Object.hasOwn(types, dtype)) return dtype;
@@ -71,7 +71,7 @@ function canonical(dtype: unknown): string | null {
   return Object.hasOwn(types, name) ? name : null;
 }
 
-/** The type string as `types` knows it. @throws REQUEST_INVALID another type, such as a structured or object one */
+/** The type string in the form of `types`. @throws REQUEST_INVALID for other types, such as structured or object types */
 export function checkDtype(dtype: unknown): string {
   const name = canonical(dtype);
   if (name !== null) return name;
@@ -79,7 +79,7 @@ export function checkDtype(dtype: unknown): string {
   throw invalidRequest(`dtype to be one of ${Object.keys(types).join(' ')}`, found);
 }
 
-/** A shape of whole numbers. @throws REQUEST_INVALID */
+/** Checks that a shape consists of whole numbers. @throws REQUEST_INVALID */
 export function checkShape(shape: unknown): readonly number[] {
   const valid =
     Array.isArray(shape) &&
@@ -89,13 +89,13 @@ export function checkShape(shape: unknown): readonly number[] {
   throw invalidRequest(`shape to be a list of at most ${maxDimensions} whole numbers`, 'something else');
 }
 
-/** Bytes that an array of this type and shape takes. @throws REQUEST_INVALID beyond exact integers */
+/** Number of bytes that an array of this type and shape takes. @throws REQUEST_INVALID if it is no exact integer */
 export function arrayBytes(dtype: string, shape: readonly number[]): number {
   const bytes = shape.reduce((product, n) => product * n, types[dtype]!.size);
   if (Number.isSafeInteger(bytes)) return bytes;
   throw invalidRequest('a shape that fits a message', `(${shape.join(', ')})`);
 }
 
-/** What either protocol delivers, decoded. Maps keep their keys as text. */
+/** A decoded value of either protocol. Maps have text keys. */
 export type WireValue = null | boolean | number | string | NdArray | readonly WireValue[] | WireMap;
 export type WireMap = ReadonlyMap<string, WireValue>;

@@ -1,6 +1,6 @@
 /**
- * The fields of a request, however they came, as an observation and an instruction. Cameras are taken by configured name:
- * the reference takes every key with "wrist" in it in the order of the dictionary, so that two clients of one robot can
+ * Turns the fields of a request, in whatever form they arrived, into an observation and an instruction. Cameras are found by
+ * configured name. The reference takes every key that contains "wrist", in dictionary order, so two clients of one robot could
  * show a policy its cameras swapped.
  */
 
@@ -11,31 +11,31 @@ import type { ImageFrame, Observation, Policy } from '../types.ts';
 import { invalidRequest, NdArray, type WireValue } from './ndarray.ts';
 import type { WireFields } from './wireFields.ts';
 
-/** Where a request holds what. `a/b` names the key `a/b` or, where there is none, `b` inside of `a`. */
+/** Where to find things in a request. `a/b` is the key `a/b` or, if there is none, `b` inside `a`. */
 export interface ObservationKeys {
-  /** By camera of the policy: the key of its image. Default: the camera's own name. */
+  /** The key of each camera's image. Default: the camera's own name. */
   readonly cameras?: Readonly<Record<string, string>>;
   /** Default: `state`. */
   readonly state?: string;
-  /** Default: `instruction`, or `prompt` as openpi calls it; a request may have one of them. */
+  /** Default: `instruction`, or `prompt` as in openpi; a request may contain only one of them. */
   readonly instruction?: string;
 }
 
 export interface ServedObservation {
   readonly observation: Observation;
   readonly instruction: string;
-  /** In whose units the client wants its actions; null: it does not say. */
+  /** The dataset in whose units the client wants its actions; null: it does not say. */
   readonly unnormKey: string | null;
 }
 
 export type ReadObservation = (fields: WireFields) => ServedObservation;
 
-/** More numbers than any robot has joints; a bound for states written as plain lists is in the JSON reader. */
+/** More numbers than any robot has joints. States written as plain lists are also bounded by the JSON parser. */
 const maxStateSize = 4096;
 
 /**
- * A reader of requests for this policy.
- * @throws OPTION_UNKNOWN, OPTION_INVALID, CAMERA_UNKNOWN `keys` names what the policy does not have
+ * Makes a reader of requests for this policy.
+ * @throws OPTION_UNKNOWN, OPTION_INVALID, or CAMERA_UNKNOWN if `keys` names a camera that the policy does not have
  */
 export function observationReader(
   policy: Pick<Policy, 'platform'>,
@@ -88,7 +88,7 @@ function checkKeys(keys: ObservationKeys, known: readonly string[]): void {
   }
 }
 
-/** What a value is, for a message. */
+/** Describes a value in a message. */
 function kindOf(value: WireValue): string {
   if (value instanceof NdArray) return `an array of shape (${value.shape.join(', ')})`;
   if (value instanceof Map) return 'an object';
@@ -96,7 +96,7 @@ function kindOf(value: WireValue): string {
   return typeof value === 'string' ? 'a text' : `${String(value)}`;
 }
 
-/** How clients of either protocol send an array. */
+/** What to tell a client of either protocol that did not send an array. */
 const asArray =
   'Send a NumPy array: in Python json_numpy.patch() before json.dumps or requests.post(json=...), over the WebSocket ' +
   "openpi_client's msgpack_numpy";
@@ -117,7 +117,7 @@ function frame(fields: WireFields, camera: string, key: string): ImageFrame {
   );
 }
 
-/** null: not numbers, and the policy reads none; a scheduler around it may. */
+/** null: it is not numeric. The policy does not read it, though a scheduler around it may. */
 function stateOf(value: WireValue, key: string, isNeeded: boolean): Float64Array | null {
   try {
     return numbers(value, key);
@@ -144,7 +144,7 @@ function numbers(value: WireValue, key: string): Float64Array {
   });
 }
 
-/** [n], or [1, n] as a batch of one; null for another shape. A scalar has no row. */
+/** [n], or [1, n] for a batch of one; null for any other shape. A scalar has no row. */
 function rowOf(value: WireValue): ArrayLike<WireValue> | null {
   if (Array.isArray(value)) {
     const [only] = value as readonly WireValue[];
@@ -159,7 +159,7 @@ function rowOf(value: WireValue): ArrayLike<WireValue> | null {
   return shape.at(-1)! <= maxStateSize ? value.numbers() : { length: shape.at(-1)! };
 }
 
-/** Of a list, a number, or one of NumPy, which json_numpy writes as an array without dimensions. */
+/** An item of a list: a number, or a NumPy scalar, which json_numpy writes as an array without dimensions. */
 function scalarOf(item: WireValue): number | null {
   if (typeof item === 'number') return item;
   return item instanceof NdArray && item.shape.length === 0 ? item.numbers()[0]! : null;
@@ -171,20 +171,20 @@ function instruction(fields: WireFields, keys: readonly string[]): string {
   if (key === undefined) {
     throw new SemanticVlaError(
       'INSTRUCTION_INVALID',
-      `Field ${keys.join(' or ')}: expected what the robot shall do, found ${fields.names()}. Send it, or serve with ` +
+      `Field ${keys.join(' or ')}: expected what the robot should do, found ${fields.names()}. Send it, or serve with ` +
         '--instruction-key KEY (keys.instruction) where another key holds it.',
     );
   }
   if (given.length > 1) throw invalidRequest(`one of ${keys.join(', ')}`, `${given.length} of them`);
   const text = fields.find(key)!;
-  // Half of a pair of UTF-16 is no text that UTF-8 could carry.
+  // Half of a UTF-16 surrogate pair is not text that UTF-8 could carry.
   if (typeof text === 'string' && text.trim() !== '' && text.isWellFormed()) return text;
   const found =
     typeof text !== 'string' ? kindOf(text) : text.trim() === '' ? 'an empty one' : 'half a character';
   throw new SemanticVlaError('INSTRUCTION_INVALID', `Field ${key}: expected a text, found ${found}.`);
 }
 
-/** What the original OpenVLA clients send to choose statistics; a server has one set of them. */
+/** The original OpenVLA clients send it to choose the statistics; a server has only one set. */
 function unnormKey(fields: WireFields): string | null {
   const key = fields.find('unnorm_key');
   if (key === undefined || typeof key === 'string') return key ?? null;

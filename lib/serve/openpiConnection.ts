@@ -13,7 +13,7 @@ import { decodeMsgpackRequest, encodeMsgpackNumpy } from './msgpackNumpy.ts';
 import { float64Array, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
 import type { PolicyService } from './policyService.ts';
 
-/** RFC 6455: 1011 internal error, which openpi uses for all; 1013 try again later; 1001 going away; 1008 policy. */
+/** RFC 6455: 1011 internal error, which openpi uses for everything; 1013 try again later; 1001 going away; 1008 policy. */
 const closeCodes: Partial<Record<Failure['code'], number>> = {
   DRAINING: 1001,
   OVERLOADED: 1013,

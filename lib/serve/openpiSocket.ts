@@ -1,7 +1,7 @@
 /**
- * openpi's WebSocket protocol: a metadata frame first, then one binary msgpack frame for each request and each answer, in
- * the order of the requests; an error is a text frame and, when nothing else is under way, a close (openpi,
- * websocket_policy_server.py). The text here is `CODE: message`, not a trace.
+ * openpi's WebSocket protocol (websocket_policy_server.py): a metadata frame first, then one binary msgpack frame per request
+ * and per answer, in the order of the requests. An error is a text frame, followed by a close once nothing else is running. The
+ * text here is `CODE: message`, not a stack trace.
  */
 
 import type { IncomingMessage } from 'node:http';
@@ -24,7 +24,7 @@ export class OpenpiSocket {
     const { limits, log } = service;
     this.#http = http;
     this.#service = service;
-    // Compression costs 10 ms on two frames of 224 x 224 and wins nothing on camera noise.
+    // Compressing two frames of 224 x 224 takes 10 ms and gains nothing on camera noise.
     this.#server = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -47,7 +47,7 @@ export class OpenpiSocket {
     return this.#open.size;
   }
 
-  /** Connections end when nothing of theirs is under way; here those that are told so only once. */
+  /** Tells each connection, once, to end as soon as none of its requests is running. */
   drain(): void {
     clearInterval(this.#pings);
     for (const connection of this.#open) connection.drain();

@@ -1,6 +1,6 @@
 /**
- * What both ports have beside their protocol. `/healthz` says that the process lives, `/readyz` that it would serve;
- * `/metrics`, `/metadata` and `/`, which says what is here, are behind the gate.
+ * The pages that both ports have besides their protocol. `/healthz` says that the process is alive, `/readyz` that it would
+ * serve a request; `/metrics`, `/metadata` and `/`, which describes the port, are behind the gate.
  */
 
 import { policyHeader } from './actAnswer.ts';
@@ -15,7 +15,7 @@ function text(status: number, content: string): HttpAnswer {
   return { status, type: plain, text: content };
 }
 
-/** @param about what the port is for, one line */
+/** @param about what the port is for, in one line */
 export function commonPages(service: PolicyService, about: string): [string, Page][] {
   const get = (answer: Page['answer'], isOpen = false): Page => ({ method: 'GET', isOpen, answer });
   return [

@@ -1,4 +1,4 @@
-/** What `servePolicy` starts once its options are checked: listeners, their end, and who closes what. */
+/** What `servePolicy` starts once its options are checked: the listeners, their shutdown, and who closes what. */
 
 import type { Logger } from 'pino';
 import type { Policy } from '../types.ts';
@@ -20,21 +20,21 @@ export interface PolicyServer extends AsyncDisposable {
   readonly actUrl: string | null;
   /** e.g. `ws://127.0.0.1:8000`; null when not served. */
   readonly openpiUrl: string | null;
-  /** What `GET /metrics` answers. */
+  /** The text of `GET /metrics`. */
   metrics(): Promise<string>;
   /**
-   * Refuses new requests, lets the running one end, and closes every connection within `limits.drainMs`. Idempotent. The
-   * policy stays open: it is the caller's.
+   * Refuses new requests, lets the running one finish, and closes every connection within `limits.drainMs`. Idempotent. The
+   * policy stays open, since it belongs to the caller.
    */
   close(): Promise<void>;
 }
 
-/** Every option resolved; a port of null is not served. */
+/** All options, resolved; a port of null is not served. */
 export interface ServerSettings {
   readonly policy: Policy;
   /** As it was given. */
   readonly host: string;
-  /** What it means. */
+  /** The address that `host` resolves to. */
   readonly address: string;
   readonly ports: { readonly act: number | null; readonly openpi: number | null };
   readonly token: string | undefined;
@@ -47,7 +47,7 @@ export interface ServerSettings {
   readonly recorder: ServeRecorder | undefined;
 }
 
-/** Of the time to drain, what the running inference gets before it is aborted; the rest is for its answer. */
+/** Share of the drain time after which the running inference is aborted; the rest is for sending its answer. */
 const inferenceShare = 0.75;
 
 const aboutAct = `semanticvla: a robot policy behind POST /act, JSON with json_numpy arrays; answers a list of actions
@@ -58,7 +58,7 @@ const aboutOpenpi = `semanticvla: a robot policy behind openpi's WebSocket, msgp
 WebSocket /     metadata first, then an answer a request
 `;
 
-/** @throws (rejects) CAMERA_UNKNOWN, OPTION_INVALID, ADDRESS_UNAVAILABLE; nothing listens then */
+/** @throws (rejects) CAMERA_UNKNOWN, OPTION_INVALID, ADDRESS_UNAVAILABLE; then nothing is listening */
 export async function startServer(settings: ServerSettings): Promise<PolicyServer> {
   const { logger } = settings;
   const log = logger === undefined ? makeLog('info') : isolatedLog(logger);
@@ -134,7 +134,7 @@ class Server implements PolicyServer {
     const terminate = (): void => {
       for (const { connections } of this.#ports) connections.terminate();
     };
-    // A policy that does not heed its signal, or a client that does not read, ends here.
+    // A policy that ignores its signal, or a client that does not read, ends here.
     const force = setTimeout(terminate, drainMs);
     const drained = this.#service.drain(drainMs * inferenceShare);
     this.#socket?.drain();

@@ -1,4 +1,4 @@
-/** A policy on the network: both protocols in one process, on one port each, until `close`. */
+/** Serves a policy on the network: both protocols in one process, one port each, until `close`. */
 
 import type { Logger } from 'pino';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -14,7 +14,7 @@ import { warmUp } from './warmUp.ts';
 
 /** Addresses, access, keys of requests, limits. */
 export interface ServeOptions {
-  /** Address to listen on; default 127.0.0.1. One that other machines reach needs a token. */
+  /** Address to listen on; default 127.0.0.1. An address that other machines can reach needs a token. */
   readonly host?: string;
   /** `POST /act`; default port 8777, and 20101 for ALOHA, as the reference's scripts use. `false`: not served. */
   readonly act?: { readonly port?: number; readonly compat?: boolean } | false;
@@ -28,12 +28,14 @@ export interface ServeOptions {
   readonly keys?: ObservationKeys;
   /** Dataset whose statistics (un)normalize; default: the policy's. */
   readonly unnormKey?: string;
-  /** More for the metadata that clients get and compare, e.g. a name or a digest of the checkpoint. */
+  /** Additional metadata that clients receive and compare, e.g. a name or a digest of the checkpoint. */
   readonly metadata?: ExtraMetadata;
   readonly limits?: Partial<ServeLimits>;
   /** Default: JSON lines of level `info` to standard error. */
   readonly logger?: Logger;
-  /** Gets what the server refuses and adds its metrics; record the policy itself with `recordPolicy`. Default: none. */
+  /**
+   * Is told what the server refuses, and adds its own metrics; to record the policy itself, use `recordPolicy`. Default: none.
+   */
   readonly recorder?: ServeRecorder;
 }
 
@@ -51,13 +53,13 @@ const optionNames = [
   'recorder',
 ] as const satisfies readonly (keyof ServeOptions)[];
 
-/** Ports of openpi's and the reference's servers. */
+/** Default ports of openpi's server and of the reference's. */
 const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };
 
 /**
- * Serves `policy` until `close`. One that tells its `stateSize` predicts once before anybody can ask.
- * @throws (rejects) OPTION_INVALID, OPTION_UNKNOWN, CAMERA_UNKNOWN; OPTION_REQUIRED an address that other machines reach
- *   without a token; ADDRESS_UNAVAILABLE; what the policy refuses every request for
+ * Serves `policy` until `close`. If the policy states its `stateSize`, it predicts once before the first request is accepted.
+ * @throws (rejects) OPTION_INVALID, OPTION_UNKNOWN, CAMERA_UNKNOWN; OPTION_REQUIRED if other machines could reach the address
+ *   without a token; ADDRESS_UNAVAILABLE; any error with which the policy would refuse every request
  */
 export async function servePolicy(policy: Policy, options: ServeOptions = {}): Promise<PolicyServer> {
   checkOptions(options, optionNames, 'servePolicy');
@@ -81,7 +83,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
   const address = await checkAddress({ host, token, insecureNoAuth });
   const limits = resolveLimits(options.limits);
   const unnormKey = (await warmUp(policy, { unnormKey: options.unnormKey })) ?? options.unnormKey;
-  // Loaded here: who only predicts shall not wait for a web server.
+  // Loaded here, so that programs that only predict do not load a web server.
   const { startServer } = await import('./policyServer.ts');
   return startServer({
     policy,

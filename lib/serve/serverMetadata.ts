@@ -1,5 +1,5 @@
 /**
- * What a server says of its policy: openpi's first frame, and `GET /metadata`. A client compares it after each reconnect,
+ * How a server describes its policy: in openpi's first frame and in `GET /metadata`. Clients compare it after each reconnect,
  * so equal policies must give equal bytes, and nothing in it may change while the server runs.
  */
 
@@ -9,12 +9,12 @@ import type { Policy } from '../types.ts';
 import { encodeMsgpackNumpy } from './msgpackNumpy.ts';
 import type { WireMap, WireValue } from './ndarray.ts';
 
-/** Version of this description; a client refuses another. */
+/** Version of this description; clients refuse other versions. */
 export const metadataVersion = 1;
 
 export type ExtraMetadata = Readonly<Record<string, string | number | boolean>>;
 
-/** @throws OPTION_INVALID `extra` holds more than plain values, or a key that is the server's own */
+/** @throws OPTION_INVALID if `extra` contains anything but plain values, or one of the server's own keys */
 export function describePolicy(policy: Policy, unnormKey: string | undefined, extra: ExtraMetadata): WireMap {
   const { platform, dimensions, variant, imageSize, patchGrid } = policy;
   const own: [string, WireValue][] = [
@@ -39,7 +39,7 @@ export function describePolicy(policy: Policy, unnormKey: string | undefined, ex
   return map;
 }
 
-/** 16 hexadecimal digits; in the header `x-semanticvla-policy` of every answer of `POST /act`. */
+/** 16 hexadecimal digits, sent in the header `x-semanticvla-policy` of every answer of `POST /act`. */
 export function fingerprint(metadata: WireMap): string {
   return createHash('sha256').update(encodeMsgpackNumpy(metadata)).digest('hex').slice(0, 16);
 }

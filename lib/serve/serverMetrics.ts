@@ -1,25 +1,25 @@
-/** What Prometheus reads from `GET /metrics`. A registry a server: nothing is shared between two in one process. */
+/** The metrics of `GET /metrics`, for Prometheus. Each server has its own registry: two in one process share nothing. */
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 export type Protocol = 'act' | 'openpi';
 
-/** Seconds; a chunk lasts 160 ms to 1 s on a robot, and an inference some milliseconds to seconds. */
+/** Seconds; a chunk lasts 160 ms to 1 s on a robot, and an inference takes milliseconds to seconds. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
-/** Requests that are counted at once; some 50 microseconds. */
+/** Number of requests counted in one batch, which takes about 50 microseconds. */
 const mostPending = 64;
 
 export type Rejection = 'superseded' | 'draining' | 'memory' | 'places' | 'token';
 
-/** Records what happens inside the server and its policy; lib/profile/recorder has one. */
+/** Records what happens inside the server and its policy; implemented in lib/profile/recorder. */
 export interface ServeRecorder {
-  /** Further metrics, whole lines of Prometheus's text format, of names that are not used here. */
+  /** Additional metrics: complete lines in Prometheus's text format, with names that are not used here. */
   metricsText(): Promise<string>;
   /** @param at milliseconds of `performance.now()` */
   event(kind: 'rejected', at: number, value: number, reason: Rejection): void;
 }
-/** What is counted outside of the registry and read when it is asked for. */
+/** Values that are kept elsewhere and read when the metrics are requested. */
 export interface Gauges {
   connections(protocol: Protocol): number;
   busy(): boolean;
@@ -36,7 +36,10 @@ export class ServerMetrics {
   readonly #rejections: Counter<'reason'>;
   readonly #disconnects: Counter<'protocol' | 'reason'>;
   readonly #recorder: ServeRecorder | undefined;
-  /** Not yet in the registry, which takes longer to count than all the rest of an answer; added when somebody asks. */
+  /**
+   * Answers not yet counted in the registry: counting one takes longer than everything else about an answer, so it is postponed
+   * until the metrics are requested.
+   */
   #answered: (readonly [Protocol, code: string, seconds: number | null])[] = [];
   #inferences: number[] = [];
 
@@ -106,7 +109,7 @@ export class ServerMetrics {
     });
   }
 
-  /** @param seconds null when it was not answered with actions */
+  /** @param seconds null if the answer contained no actions */
   request(protocol: Protocol, code: string, seconds: number | null): void {
     this.#answered.push([protocol, code, seconds]);
     if (this.#answered.length >= mostPending) this.#count();

@@ -1,6 +1,6 @@
 /**
- * One prediction before anybody is told that the server is ready: the first client does not wait longer than the next ones,
- * and what every request would be refused for, such as a normalization key that nobody chose, ends the start.
+ * One prediction before the server is announced as ready. The first client then waits no longer than later ones, and any error
+ * that would refuse every request, such as a missing normalization key, stops the start.
  */
 
 import { drawnObservation } from '../support/drawnObservation.ts';
@@ -8,7 +8,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import type { Policy } from '../types.ts';
 import { clientErrors } from './failure.ts';
 
-/** Pixels of a side: what LIBERO's cameras deliver, so that the resize runs. */
+/** Side in pixels: that of LIBERO's camera images, so that the resize runs too. */
 const side = 256;
 
 export interface WarmUpOptions {
@@ -17,9 +17,9 @@ export interface WarmUpOptions {
 }
 
 /**
- * @returns in whose units the policy answers; undefined: it was not asked, since it does not tell how many numbers its state
- *   has, or it refused an observation that nobody took
- * @throws (rejects) what the policy rejects with, unless that is about the observation
+ * @returns the dataset in whose units the policy answers; undefined if the policy was not called, because it does not state the
+ *   size of its state, or if it refused the made-up observation
+ * @throws (rejects) any error of the policy that is not about the observation
  */
 export async function warmUp(policy: Policy, options: WarmUpOptions = {}): Promise<string | undefined> {
   const { unnormKey, signal } = options;
@@ -34,7 +34,7 @@ export async function warmUp(policy: Policy, options: WarmUpOptions = {}): Promi
     });
     return chunk.unnormKey;
   } catch (error) {
-    // A guard that knows a camera's pictures is right not to take these.
+    // A guard that knows what a camera's pictures look like is right to refuse these.
     if (error instanceof SemanticVlaError && clientErrors[error.code] !== undefined) return undefined;
     throw error;
   }

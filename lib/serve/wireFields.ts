@@ -1,15 +1,15 @@
 /**
- * The fields of a request, decoded when they are asked for. What nobody asks for is left as it is: a client may send more
- * than the policy reads, such as texts of NumPy or a picture in a form of its own.
+ * The fields of a request, decoded on access. Fields that nobody reads stay undecoded: a client may send more than the policy
+ * reads, such as NumPy texts or an image in its own format.
  */
 
 import type { WireValue } from './ndarray.ts';
 
-/** Names that a message lists. */
+/** Most names listed in a message. */
 const mostNames = 20;
 const longestName = 40;
 
-/** How a format writes fields inside of fields: null for what has none, an array among it. */
+/** How a format nests fields: `inside` returns null for values without fields, including arrays. */
 export interface FieldFormat<Raw> {
   inside(value: Raw): ReadonlyMap<string, Raw> | null;
   decode(value: Raw): WireValue;
@@ -17,17 +17,17 @@ export interface FieldFormat<Raw> {
 
 export interface WireFields {
   /**
-   * Of `key`, or for `a/b`, where there is no such key, of `b` inside of `a`; undefined where there is none, or null.
-   * @throws REQUEST_INVALID it cannot be decoded
+   * The value of `key` or, for `a/b` if there is no such key, of `b` inside `a`; undefined if there is none or it is null.
+   * @throws REQUEST_INVALID if it cannot be decoded
    */
   find(key: string): WireValue | undefined;
-  /** What there is, for a message. */
+  /** The names of all fields, for a message. */
   names(): string;
 }
 
-/** @param fields as they came */
+/** @param fields undecoded */
 export function wireFields<Raw>(fields: ReadonlyMap<string, Raw>, format: FieldFormat<Raw>): WireFields {
-  // Decoding may write over what it reads, so it is done once.
+  // Decoding may overwrite its input, so each field is decoded once.
   const decoded = new Map<string, WireValue | undefined>();
   const raw = (from: ReadonlyMap<string, Raw>, key: string): Raw | undefined => {
     const own = from.get(key);

@@ -5,13 +5,13 @@ import { checkOptions, expected } from '../support/options.ts';
 export interface Backoff {
   /** Milliseconds before the first restart, >= 1. */
   readonly firstMs: number;
-  /** Each further wait is this times the last; >= 1. */
+  /** Each further wait is the previous one times this; >= 1. */
   readonly factor: number;
   /** Longest wait, milliseconds, >= `firstMs`. */
   readonly maxMs: number;
-  /** An engine that has run this long has proven itself: the next wait is `firstMs` again. Milliseconds > 0. */
+  /** An engine that has run this long counts as stable: the next wait is `firstMs` again. Milliseconds > 0. */
   readonly stableMs: number;
-  /** Consecutive losses, without a stable run in between, after which the supervisor gives up; >= 1, Infinity: never. */
+  /** The supervisor gives up after this many consecutive losses without a stable run in between; >= 1, Infinity: never. */
   readonly giveUpAfter: number;
 }
 

@@ -1,4 +1,4 @@
-/** Stages as a policy promises them, on both sides of the link. */
+/** Checks that stages are what a policy promises; used on both sides of the link. */
 
 import { isFloat32Array, isInt32Array, isUint8Array } from 'node:util/types';
 import { expected } from '../support/options.ts';
@@ -10,7 +10,7 @@ const isOf: Readonly<Record<string, (value: unknown) => boolean>> = {
   U8: isUint8Array,
 };
 
-/** @throws STAGES_INVALID not a map, or a tensor whose type, shape and data do not agree */
+/** @throws STAGES_INVALID if it is not a map, or a tensor's type, shape and data do not agree */
 export function checkedStages(stages: unknown): Map<string, StageTensor> {
   if (!(stages instanceof Map)) throw expected('STAGES_INVALID', 'a map of tensors', 'stages', stages);
   for (const [name, tensor] of stages as Map<unknown, unknown>) {

@@ -1,4 +1,4 @@
-/** One engine process as the supervisor sees it: started, ready, called, lost. Knows nothing of restarts. */
+/** One engine process as the supervisor sees it: started, ready, called, lost. It knows nothing of restarts. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
@@ -12,13 +12,13 @@ import { type EngineAnswer, readMessage } from './engineReply.ts';
 import { createSharedFile } from './sharedFile.ts';
 import { Watchdog } from './watchdog.ts';
 
-/** Why an engine is gone: it would not start, ended, crashed by a signal, hung in a call, fell silent, or failed. */
+/** Why an engine is gone: it did not start, exited, was killed by a signal, hung in a call, fell silent, or failed. */
 export type LossReason = 'start' | 'exit' | 'crash' | 'deadline' | 'heartbeat' | 'failure' | 'protocol';
 
 export interface Loss {
   readonly reason: LossReason;
   readonly message: string;
-  /** The engine's own error, when it refused to start or failed. */
+  /** The engine's own error, if it refused to start or failed. */
   readonly error: SemanticVlaError | null;
 }
 
@@ -26,7 +26,7 @@ export interface EngineChildOptions {
   readonly source: EngineSource;
   readonly transport: TransportName;
   readonly beatMs: number;
-  /** Longest silence of a ready engine. */
+  /** Longest time that a ready engine may be silent. */
   readonly silenceMs: number;
   readonly startMs: number;
   readonly env: Readonly<Record<string, string>>;
@@ -42,17 +42,17 @@ interface Call {
   readonly reject: (error: SemanticVlaError) => void;
 }
 
-/** Characters of the engine's last output that go into the message of its loss. */
+/** Number of characters of the engine's last output that are quoted in the message of its loss. */
 const tailLength = 600;
-/** The exit code comes with the process's end, a moment after its socket's. */
+/** The exit code arrives with the end of the process, a moment after that of its socket. */
 const exitCodeMs = 20;
-/** Secrets of the server, which the engine does not need and its modules must not read. */
+/** Secrets of the server, which the engine does not need and its modules must not see. */
 const secrets = { SEMANTICVLA_TOKEN: undefined };
 
 export class EngineChild {
   /** Rejects with the engine's own error, or with ENGINE_LOST. */
   readonly ready: Promise<EngineFacts>;
-  /** Resolves once, when the process is unusable; it has been killed by then. Never rejects. */
+  /** Resolves once, when the process has become unusable and been killed. Never rejects. */
   readonly lost: Promise<Loss>;
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>;
@@ -70,14 +70,14 @@ export class EngineChild {
   #settleReady!: { resolve: (facts: EngineFacts) => void; reject: (error: SemanticVlaError) => void };
   #settleLost!: (loss: Loss) => void;
 
-  /** @throws BACKEND_UNAVAILABLE no shared memory, or no process can be started; nothing is left open then */
+  /** @throws BACKEND_UNAVAILABLE if there is no shared memory or no process can be started; nothing is left open then */
   constructor(options: EngineChildOptions) {
     this.#silenceMs = options.silenceMs;
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = { resolve, reject };
     });
     this.ready.catch(() => {
-      // whoever awaits it is told; nobody has to await it
+      // rejections reach whoever awaits it, but nobody has to
     });
     this.lost = new Promise((resolve) => {
       this.#settleLost = resolve;
@@ -92,7 +92,7 @@ export class EngineChild {
         resolve();
       };
       child.once('exit', end);
-      // without a process nothing else reports the end; a process that could not be killed still exits by itself
+      // without a process nothing else reports the end; a process that merely could not be killed will still exit
       child.on('error', () => child.pid === undefined && end());
     });
     child.on('error', (error) => this.#lose('start', `its process did not start (${error.message})`));
@@ -132,7 +132,7 @@ export class EngineChild {
     return this.#child.pid;
   }
 
-  /** Keeps this process alive, or not: an idle engine does not. */
+  /** Whether the engine keeps this process alive; an idle one does not. */
   hold(alive: boolean): void {
     if (alive) {
       this.#child.ref();
@@ -146,7 +146,7 @@ export class EngineChild {
   /**
    * One at a time.
    * @param limitMs after which the engine counts as hung
-   * @throws (rejects) ENGINE_LOST, ENGINE_DEADLINE, or RUNTIME_FAILED when the arrays do not fit in shared memory
+   * @throws (rejects) ENGINE_LOST, ENGINE_DEADLINE, or RUNTIME_FAILED if the arrays do not fit in shared memory
    */
   ask(
     message: Extract<ToEngine, { id: number; observation: unknown }>,
@@ -167,7 +167,7 @@ export class EngineChild {
     if (this.#loss === null) this.#link.send({ kind: 'abort', id }, []);
   }
 
-  /** Asks it to end, and kills it when it has not ended in time. */
+  /** Asks it to end, and kills it if it has not ended in time. */
   async close(limitMs: number): Promise<void> {
     this.hold(true);
     this.#silence?.stop();
@@ -181,7 +181,7 @@ export class EngineChild {
     this.#child.kill('SIGKILL');
   }
 
-  /** @throws an invalid message, which the link treats as the end of the engine */
+  /** @throws if the message is invalid, which the link treats as the end of the engine */
   #receive(message: unknown, arrays: readonly WireArray[]): void {
     if (this.#loss !== null) return;
     const heard = readMessage(message, arrays, { facts: this.#facts, call: this.#call });
@@ -217,7 +217,7 @@ export class EngineChild {
       this.#lose('crash', `it was ended by ${ending.signal ?? 'a signal, and its memory is being dumped'}`);
   }
 
-  /** The engine answered, but with a failure that it may not recover from. */
+  /** The engine answered with a failure from which it may not recover. */
   fail(error: SemanticVlaError): void {
     this.#lose('failure', error.message, error);
   }
@@ -241,7 +241,7 @@ export class EngineChild {
   }
 }
 
-/** Node's arguments that run the engine's module, compiled or from sources. */
+/** Node's arguments for running the engine's module, compiled or from source. */
 function entry(): string[] {
   if (!import.meta.url.endsWith('.ts')) {
     return [fileURLToPath(new URL('./engineProcess.js', import.meta.url))];

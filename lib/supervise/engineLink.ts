@@ -1,10 +1,10 @@
 /**
- * The link between supervisor and engine: framed messages on a socket pair, with the arrays either inline (`pipe`) or in
- * shared memory (`shared`). The same code on both ends.
+ * The link between supervisor and engine: framed messages on a socket pair, with arrays either inline (`pipe`) or in shared
+ * memory (`shared`). Both ends run the same code.
  *
- * A frame is: u32 length of the JSON, u32 length of the inline bytes, the JSON, the inline bytes; little endian. The JSON is
- * `[message, [[dtype, elements], ...]]`; arrays follow each other, each at a multiple of 8 bytes. A frame whose JSON is `[]`
- * is skipped: its message could not be sent after all.
+ * A frame is: u32 length of the JSON, u32 length of the inline bytes, the JSON, the inline bytes; all little-endian. The JSON
+ * is `[message, [[dtype, elements], ...]]`; arrays follow one another, each at a multiple of 8 bytes. A frame whose JSON is
+ * `[]` is skipped: its message turned out not to be sendable.
  */
 
 import type { Socket } from 'node:net';
@@ -22,10 +22,10 @@ const headerBytes = 8;
 const zeros = new Uint8Array(8);
 const align = (bytes: number): number => (bytes + 7) & ~7;
 
-/** From here on the other side is woken before the arrays are copied, which takes as long as waking up does. */
+/** From this size on, the other side is woken before the arrays are copied, since copying takes as long as waking up. */
 const wakeBytes = 64 * 2 ** 10;
 
-/** A longer message is not one of ours. */
+/** A longer message is none of ours. */
 const longestJson = 64 * 2 ** 20;
 const longestBody = 2 ** 32;
 
@@ -39,7 +39,7 @@ export class EngineLink<Out, In> {
   readonly #socket: Socket;
   readonly #mine: SharedRegion | null;
   readonly #theirs: SharedRegion | null;
-  /** Memory for the arrays of a message, reused by the next; null: each message has its own. */
+  /** Memory for the arrays of a message, reused for the next; null: each message gets its own. */
   #kept: Buffer | null;
   readonly #header = new Uint8Array(headerBytes);
   readonly #onMessage: (message: In, arrays: readonly WireArray[]) => void;
@@ -57,7 +57,7 @@ export class EngineLink<Out, In> {
     onBroken: (error: Error) => void,
   ) {
     const { sharedFd, side } = options;
-    // The engine answers before the next call comes, so it can reuse memory; what the supervisor delivers belongs to the caller.
+    // The engine answers before the next call comes, so it can reuse memory; the supervisor's results belong to the caller.
     this.#kept = side === 'engine' ? Buffer.alloc(0) : null;
     const [mine, theirs] = side === 'supervisor' ? [0, engineHalf] : [engineHalf, 0];
     this.#socket = socket;
@@ -69,9 +69,9 @@ export class EngineLink<Out, In> {
   }
 
   /**
-   * The arrays are copied before this returns. With `shared`, arrays of an earlier message may be overwritten: a side
-   * sends arrays only when the other has answered the last ones.
-   * @throws RUNTIME_FAILED shared memory is full
+   * The arrays are copied before this returns. With `shared`, arrays of an earlier message may be overwritten, so a side sends
+   * arrays only after the other has answered the previous ones.
+   * @throws RUNTIME_FAILED if shared memory is full
    */
   send(message: Out, arrays: readonly WireArray[]): void {
     const shapes = arrays.map((array) => [dtypeOf(array), array.length] as const);
@@ -188,7 +188,9 @@ export class EngineLink<Out, In> {
     this.#onMessage(message, arrays);
   }
 
-  /** Not the shared memory, which the next message overwrites. Fresh pages cost as much as the copy. */
+  /**
+   * Separate from the shared memory, which the next message overwrites. Allocating fresh pages would cost as much as the copy.
+   */
   #memory(bytes: number): Buffer {
     if (this.#kept === null) return Buffer.allocUnsafeSlow(bytes);
     if (this.#kept.length < bytes) this.#kept = Buffer.allocUnsafeSlow(bytes);

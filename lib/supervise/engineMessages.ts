@@ -1,12 +1,12 @@
 /**
- * What the supervisor and the engine's process say to each other. A message is JSON with a list of arrays beside it;
- * how the arrays travel is the transport's business (engineLink.ts).
+ * The messages between supervisor and engine process. A message is JSON with a list of arrays beside it; how the arrays travel
+ * is up to the transport (engineLink.ts).
  */
 
 import type { PolicyFacts } from '../support/policyFacts.ts';
 import type { ActionChunk, ImageFrame, Observation, PredictOptions, StageTensor } from '../types.ts';
 
-/** Arrays that may cross. */
+/** Arrays that can be sent. */
 export type WireArray = Uint8Array | Int32Array | Float32Array | Float64Array;
 
 /** Where the engine comes from: a checkpoint, or a module that exports `createPolicy(options): Policy | Promise<Policy>`. */
@@ -14,14 +14,14 @@ export type EngineSource =
   | { readonly checkpoint: string; readonly options?: EngineJson }
   | { readonly module: string; readonly options?: EngineJson };
 
-/** Options cross as JSON: no functions and no signals. */
+/** Options are sent as JSON: no functions and no signals. */
 export type EngineJson = Readonly<Record<string, unknown>>;
 
 /** The facts of a policy, known before it predicts. */
 export type EngineFacts = PolicyFacts;
 
 export interface WireError {
-  /** Null when the engine threw something other than a SemanticVlaError. */
+  /** null if the engine threw something other than a SemanticVlaError. */
   readonly code: string | null;
   readonly message: string;
 }
@@ -75,7 +75,7 @@ function taker(arrays: readonly WireArray[]): <T extends WireArray>(place: Place
   return <T extends WireArray>(place: Place) => arrays[place] as T;
 }
 
-/** Only `cameras`, as the engine reads no others. Frames and state are checked already. */
+/** Only the images of `cameras`, since the engine reads no others. Frames and state have already been checked. */
 export function packObservation(
   observation: Observation,
   cameras: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * The engine's process: loads the policy it is told to, predicts when asked, sends heartbeats in between. Started by engineChild.ts
- * with the link on descriptor 3 and, for the transport `shared`, the shared file on descriptor 4.
+ * The engine's process: loads the policy it is told to, predicts when asked, and sends heartbeats in between. Started by
+ * engineChild.ts with the link on descriptor 3 and, for the transport `shared`, the shared file on descriptor 4.
  */
 
 import { Socket } from 'node:net';
@@ -27,8 +27,8 @@ const linkFd = 3;
 const sharedFd = process.argv[2] === 'shared' ? 4 : null;
 
 /**
- * Ends this process when its parent is gone, even while the main thread hangs: an orphan gets another parent. The parent
- * passes its own id, as it may be gone before this thread first looks.
+ * Ends this process when its parent is gone, even if the main thread hangs: an orphan gets a new parent. The parent passes its
+ * own id, since it may be gone before this thread first looks.
  */
 const orphanGuard = `
   const look = () => { if (process.ppid !== ${Number(process.argv[3])}) process.kill(process.pid, 'SIGKILL'); };
@@ -37,7 +37,7 @@ const orphanGuard = `
 `;
 new Worker(orphanGuard, { eval: true, execArgv: [], name: 'semanticvla-orphan-guard' }).unref();
 
-// a terminal sends its interrupt to the whole group; the supervisor decides when the engine ends
+// a terminal interrupts the whole process group, but the supervisor decides when the engine ends
 process.on('SIGINT', () => {});
 
 const socket = new Socket({ fd: linkFd, readable: true, writable: true });
@@ -120,7 +120,7 @@ async function answer(
     if (policy === null) throw new Error('asked before it was ready');
     const out: WireArray[] = [];
     if (kind === 'predict') {
-      // invalid results of a user's own policy are errors of that policy, and its engine lives on
+      // an invalid result of a user's own policy is an error of that policy; its engine lives on
       const chunk = packChunk(checkedChunk(await policy.predict(observation, options), policy), out);
       link.send({ kind: 'chunk', id, chunk, ms: performance.now() - start }, out);
     } else {

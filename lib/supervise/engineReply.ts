@@ -1,4 +1,4 @@
-/** Messages of the engine's process are not trusted: an invalid one ends the engine, and hangs no call. */
+/** Messages from the engine's process are not trusted: an invalid one ends the engine, and never leaves a call hanging. */
 
 import { checkedChunk } from '../support/checkedChunk.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -36,8 +36,8 @@ export interface Expecting {
 type Loose = { readonly [name: string]: unknown };
 
 /**
- * @param message whatever was sent as JSON
- * @throws (any error) it is not a message, or not one that may come now: an answer to another call or of another kind, not a
+ * @param message any JSON value
+ * @throws (any error) if it is not a message, or not one that may come now: an answer to another call or of another kind, not a
  *   chunk, an error without a text
  */
 export function readMessage(
@@ -75,7 +75,7 @@ export function readMessage(
   return { kind: 'chunk', chunk: checkedChunk(chunk, facts), ms };
 }
 
-/** The engine's error as its own process threw it; anything but a SemanticVlaError becomes RUNTIME_FAILED. */
+/** The engine's error as thrown in its own process; anything but a SemanticVlaError becomes RUNTIME_FAILED. */
 function readError(error: unknown): SemanticVlaError {
   const { code, message } = object(error, 'an error');
   if ((code !== null && typeof code !== 'string') || typeof message !== 'string')

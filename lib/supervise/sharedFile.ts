@@ -1,6 +1,6 @@
 /**
- * Memory that two processes share without an addon: a file in the kernel's memory file system, without a name, whose
- * descriptor the child inherits. Reading and writing it are one system call and one copy each.
+ * Memory shared by two processes without an addon: an unnamed file in the kernel's memory file system, whose descriptor the
+ * child inherits. Reading and writing take one system call and one copy each.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -10,13 +10,13 @@ import { SemanticVlaError } from '../support/errors.ts';
 
 const folder = '/dev/shm';
 
-/** Parts of one system call; the kernel takes 1024. */
+/** Most parts of one system call; the kernel accepts 1024. */
 const mostParts = 512;
 
 /**
- * Creates the file and unlinks it at once: nothing is left behind however the processes end.
+ * Creates the file and unlinks it at once, so nothing is left behind however the processes end.
  * @returns its descriptor, which the child inherits
- * @throws BACKEND_UNAVAILABLE the folder is missing or not writable
+ * @throws BACKEND_UNAVAILABLE if the folder is missing or not writable
  */
 export function createSharedFile(): number {
   const path = join(folder, `semanticvla-${process.pid}-${randomBytes(8).toString('hex')}`);
@@ -40,7 +40,7 @@ export function createSharedFile(): number {
   }
 }
 
-/** Half of a shared file: one side writes it, the other reads. Only pages that were written take memory. */
+/** Half of a shared file, written by one side and read by the other. Only pages that were written take up memory. */
 export class SharedRegion {
   readonly #fd: number;
   readonly #start: number;
@@ -51,8 +51,8 @@ export class SharedRegion {
   }
 
   /**
-   * Writes all parts, one after the other, from the region's beginning.
-   * @throws RUNTIME_FAILED when the memory file system is full
+   * Writes all parts, one after the other, from the beginning of the region. @throws RUNTIME_FAILED if the memory file system
+   * is full
    */
   write(parts: readonly Uint8Array[]): void {
     let at = this.#start;
@@ -76,7 +76,9 @@ export class SharedRegion {
     }
   }
 
-  /** Before memory is taken for what the other side says it has written. @throws it has not */
+  /**
+   * Call this before allocating memory for what the other side claims to have written. @throws if it has not written that much
+   */
   expect(bytes: number): void {
     const written = fstatSync(this.#fd).size - this.#start;
     if (written < bytes) throw new Error(`arrays of ${bytes} bytes in a shared file with ${written}`);

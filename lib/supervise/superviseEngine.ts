@@ -1,9 +1,9 @@
 /**
- * The engine in a process of its own: a crash, a hang or a device error that nothing in the process can cure costs one
+ * Runs the engine in a process of its own: a crash, a hang or a device error that cannot be cured within a process costs one
  * prediction, not the robot's controller. This process loads no model, no addon and no CUDA; it can always say HOLD.
  *
- * A supervised policy is used like any other. While its engine is down every call is refused at once, so that the loop above holds
- * within the same tick; another engine is started with back-off.
+ * A supervised policy is used like any other. While its engine is down, every call is refused at once, so that the loop above
+ * holds within the same tick; another engine is started with back-off.
  */
 
 import { whenAborted } from '../support/abort.ts';
@@ -19,9 +19,9 @@ import { type EngineEvent, type EngineSettings, SupervisedPolicy } from './super
 export interface SuperviseOptions {
   /** What the engine's process loads. `module` is a path or file URL of a module that exports `createPolicy(options)`. */
   readonly engine: EngineSource;
-  /** Longest time for a prediction; an engine that takes longer counts as hung and is killed and replaced. Milliseconds. */
+  /** Longest time for a prediction, in milliseconds. An engine that takes longer counts as hung, is killed and replaced. */
   readonly deadlineMs: number;
-  /** The same for the first prediction of each instruction in an engine's life, which also encodes it. Default `startMs`. */
+  /** The same for an engine's first prediction of each instruction, which also encodes it. Default `startMs`. */
   readonly firstDeadlineMs?: number;
   /** Longest time from start to ready. Default 60,000. */
   readonly startMs?: number;
@@ -29,15 +29,17 @@ export interface SuperviseOptions {
   readonly heartbeatMs?: number;
   /** Longest silence of an engine. Default 2,000. */
   readonly silenceMs?: number;
-  /** How images and results travel. Default `shared`: memory of both processes. `pipe`: a socket pair. */
+  /** How images and results travel. Default `shared`: memory shared by both processes. `pipe`: a socket pair. */
   readonly transport?: TransportName;
   readonly backoff?: Partial<Backoff>;
   /**
-   * Environment variables of the engine on top of this process's, e.g. `CUDA_VISIBLE_DEVICES`. The server's token
-   * (SEMANTICVLA_TOKEN) it gets only from here.
+   * Environment variables of the engine in addition to those of this process, e.g. `CUDA_VISIBLE_DEVICES`. The server's token
+   * (SEMANTICVLA_TOKEN) is passed on only if it is given here.
    */
   readonly env?: Readonly<Record<string, string>>;
-  /** Is informed and returns: it is called in the middle of the work. Whatever it throws or rejects with stops nothing. */
+  /**
+   * Called synchronously in the middle of the work, so it must return quickly. What it throws or rejects with stops nothing.
+   */
   readonly onEvent?: (event: EngineEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -59,8 +61,9 @@ const optionNames = [
 /**
  * Starts an engine in a process of its own and waits until it is ready.
  *
- * @throws (rejects) OPTION_*; what the engine threw when it does not load; ENGINE_LOST when its process ended, took longer
- *   than `startMs` or sent nonsense; BACKEND_UNAVAILABLE no process or no shared memory; the signal's reason
+ * @throws (rejects) OPTION_*; the engine's own error if it does not load; ENGINE_LOST if its process ended, took longer than
+ *   `startMs` or sent nonsense; BACKEND_UNAVAILABLE if no process can be started or there is no shared memory; the signal's
+ *   reason
  */
 export async function superviseEngine(options: SuperviseOptions): Promise<SupervisedPolicy> {
   const settings = resolve(options);
@@ -133,7 +136,7 @@ function checkEngine(engine: EngineSource): void {
   checkJson(engine.options, 'engine.options');
 }
 
-/** Values that JSON would change or drop: functions, signals, typed arrays, NaN, cycles. */
+/** Refuses values that JSON would change or drop: functions, signals, typed arrays, NaN, cycles. */
 function checkJson(value: unknown, name: string, within: readonly unknown[] = []): void {
   if (value === undefined || value === null || typeof value === 'string' || typeof value === 'boolean')
     return;

@@ -12,7 +12,7 @@ import { EngineChild, type EngineChildOptions, type Loss, type LossReason } from
 import { type EngineFacts, packObservation, type ToEngine, type WireArray } from './engineMessages.ts';
 import type { EngineAnswer } from './engineReply.ts';
 
-/** What happens to the engine's process. */
+/** What happens to the engine process. */
 export type EngineEvent =
   | { readonly kind: 'ready'; readonly pid: number; readonly startMs: number; readonly restarts: number }
   | { readonly kind: 'lost'; readonly reason: LossReason; readonly message: string }
@@ -20,15 +20,15 @@ export type EngineEvent =
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'output'; readonly text: string };
 
-/** `ready` predicts; `starting` refuses until another engine is ready; `failed` has given up; `closed` was closed. */
+/** `ready`: predicts; `starting`: refuses until another engine is ready; `failed`: has given up; `closed`: was closed. */
 export type EngineState = 'starting' | 'ready' | 'failed' | 'closed';
 
-/** What has happened to the engine's process. */
+/** Counts of what happened to the engine process. */
 export interface EngineCounters {
   readonly restarts: number;
   readonly losses: Readonly<Record<LossReason, number>>;
   readonly predictions: number;
-  /** Calls refused because no engine was there. */
+  /** Calls refused because there was no engine. */
   readonly refused: number;
 }
 
@@ -47,7 +47,7 @@ const predictOptionNames = ['instruction', 'unnormKey', 'signal'] as const;
 /** Time for a policy to close its session before it is killed. */
 const closeMs = 2000;
 
-/** `ms` from the call to the answer, measured on this side. */
+/** `ms` from call to answer, measured on this side. */
 interface Answered {
   readonly answer: Exclude<EngineAnswer, { kind: 'error' }>;
   readonly ms: number;
@@ -69,7 +69,7 @@ interface Job {
   settled: boolean;
 }
 
-/** Equal for engines of one policy. Notices may differ: the second engine finds a cache that the first had to make. */
+/** Equal for engines of the same policy. Notices may differ: the second engine finds a cache that the first had to fill. */
 function sameness({ notices: _, ...facts }: EngineFacts): string {
   return JSON.stringify(facts);
 }
@@ -85,7 +85,7 @@ export class SupervisedPolicy implements Policy {
   readonly #settings: EngineSettings;
   readonly #facts: string;
   readonly #queue: Job[] = [];
-  /** Instructions that the present engine has encoded. */
+  /** Instructions already encoded by the current engine. */
   readonly #encoded = new Set<string>();
   readonly #losses: Record<LossReason, number> = {
     start: 0,
@@ -132,7 +132,7 @@ export class SupervisedPolicy implements Policy {
     return this.#state;
   }
 
-  /** Process id of the present engine; undefined while there is none. */
+  /** Process id of the current engine; undefined while there is none. */
   get pid(): number | undefined {
     return this.#state === 'ready' ? this.#child.pid : undefined;
   }
@@ -147,11 +147,11 @@ export class SupervisedPolicy implements Policy {
   }
 
   /**
-   * Receives every event from now on, `lost` in the same turn as the call that was lost. A loop that must not go on with what
-   * a lost engine has planned calls its `reset` on it. What a listener throws or rejects with stops nothing: it becomes a
+   * Receives every event from now on; `lost` arrives in the same turn as the call that was lost. A loop that must not continue
+   * with plans of a lost engine calls its `reset` then. What a listener throws or rejects with stops nothing: it becomes a
    * process warning, once.
-   * @returns stops listening
-   * @throws OPTION_INVALID not a function
+   * @returns a function that stops listening
+   * @throws OPTION_INVALID if it is not a function
    */
   listen(listener: (event: EngineEvent) => void): () => void {
     if (listener === undefined) throw expected('OPTION_INVALID', 'a function', 'listener', listener);
@@ -162,11 +162,11 @@ export class SupervisedPolicy implements Policy {
 
   /**
    * @throws (rejects) as the engine's policy does; ENGINE_UNAVAILABLE at once while there is no engine; ENGINE_LOST or
-   *   ENGINE_DEADLINE when it is lost on this call; CLOSED; the signal's reason
+   *   ENGINE_DEADLINE if the engine is lost during this call; CLOSED; the signal's reason
    */
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const { answer, ms } = await this.#submit('predict', observation, options);
-    // an engine that answers with another kind has been counted as lost
+    // an engine that answers with another kind has already been counted as lost
     const { chunk, ms: engineMs } = answer as Extract<EngineAnswer, { kind: 'chunk' }>;
     this.#predictions++;
     const { total = engineMs, ...stages } = chunk.timings;
@@ -179,7 +179,10 @@ export class SupervisedPolicy implements Policy {
     return (answer as Extract<EngineAnswer, { kind: 'stages' }>).stages;
   }
 
-  /** Resolves when an engine is ready; rejects with ENGINE_UNAVAILABLE or CLOSED when none will be, or the signal's reason. */
+  /**
+   * Resolves when an engine is ready; rejects with ENGINE_UNAVAILABLE or CLOSED if none ever will be, or with the signal's
+   * reason.
+   */
   whenReady(signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       checkSignal(signal);
@@ -237,7 +240,7 @@ export class SupervisedPolicy implements Policy {
         kind,
         instruction: options.instruction,
         message: { kind, id, observation: packed, options: rest },
-        // a waiting call has its own copy: the caller may reuse its buffers at once
+        // a waiting call needs its own copy: the caller may reuse its buffers at once
         arrays: this.#current === null ? arrays : arrays.map((array) => array.slice()),
         settled: false,
         resolve: (answer) => {
@@ -267,7 +270,7 @@ export class SupervisedPolicy implements Policy {
     const job = this.#current === null && this.#state === 'ready' ? this.#queue.shift() : undefined;
     if (job === undefined) return;
     this.#current = job;
-    // another engine may be there when the answer comes
+    // there may be another engine by the time the answer comes
     const child = this.#child;
     const started = performance.now();
     child.hold(true);
@@ -279,7 +282,7 @@ export class SupervisedPolicy implements Policy {
             const { error } = answer;
             const live = !job.settled;
             job.reject(error);
-            // an aborted call ends in an error too; that is no failure of the engine
+            // an aborted call ends in an error too, but that is not a failure of the engine
             if (live && error.code === 'RUNTIME_FAILED') child.fail(error);
           } else {
             this.#encoded.add(job.instruction);
@@ -332,7 +335,8 @@ export class SupervisedPolicy implements Policy {
   async #restart(): Promise<void> {
     this.#restartTimer = null;
     const started = performance.now();
-    // one engine at a time: two do not fit on one device. An idle one keeps no process alive, but what waits for the next does
+    // one engine at a time, since two do not fit on one device. An idle one does not keep the process alive, but waiting for
+    // the next one does
     this.#child.hold(true);
     await this.#child.exited;
     this.#child.hold(false);
@@ -380,7 +384,7 @@ export class SupervisedPolicy implements Policy {
 
   #emit(event: EngineEvent): void {
     this.#settings.emit(event);
-    // the listeners of this moment: one may add another
+    // a copy, since a listener may add another
     for (const hear of [...this.#listeners]) hear(event);
   }
 
@@ -417,7 +421,7 @@ function checkPredictOptions(options: PredictOptions, kind: Job['kind']): void {
   checkSignal(signal);
 }
 
-/** What could not be sent unchanged is refused here, in the words that the policy itself would use. */
+/** Refuses what could not be sent unchanged, in the words of the policy itself. */
 function checkObservation(observation: Observation, cameras: readonly string[]): void {
   const { images, state } = observation ?? {};
   if (typeof images !== 'object' || images === null) {

@@ -1,11 +1,11 @@
-/** A deadline that does not count this process's own pauses against the other side. */
+/** A deadline that does not blame the other side for pauses of this process. */
 
-/** A timer this much late shows that this process itself was stopped or busy. */
+/** A timer that is this late shows that this process itself was stopped or busy. */
 const pauseMs = 50;
 
 /**
- * Calls `onExpired` when `reset` was not called for `limitMs`. Monotonic. Before it does so it lets waiting input be
- * read: a process that was paused finds its timers due first, and the answer in the socket behind them.
+ * Calls `onExpired` if `reset` was not called for `limitMs`. Monotonic. It first lets waiting input be read: a process that was
+ * paused finds its timers due before it sees the answer in the socket.
  */
 export class Watchdog {
   readonly #limitMs: number;
@@ -30,12 +30,12 @@ export class Watchdog {
     this.#due = Number.POSITIVE_INFINITY;
   }
 
-  /** One timer however often it is reset: it compares with the due time when it fires. */
+  /** A single timer, however often it is reset: when it fires, it compares the time with the due time. */
   #arm(ms: number): NodeJS.Timeout {
     const expectedAt = performance.now() + ms;
     return setTimeout(() => {
       const late = performance.now() - expectedAt;
-      // input that is read first moves `#due`
+      // reading input first moves `#due`
       setImmediate(() => this.#look(late));
     }, ms).unref();
   }

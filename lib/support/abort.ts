@@ -1,9 +1,9 @@
-/** Waiting that ends when its signal is aborted, and leaves no listener on a signal that outlives it. */
+/** Waits that end when their signal is aborted, without leaving a listener on a signal that outlives them. */
 
 /**
- * Calls `onAbort` once when `signal` is aborted; at once when it already is.
+ * Calls `onAbort` once when `signal` is aborted, or at once if it already is.
  * @param signal undefined: never
- * @returns stops listening; to be called when the work is done, however it ended. Harmless afterwards
+ * @returns a function that stops listening; call it when the work is done, however it ended. Harmless afterwards
  */
 export function whenAborted(signal: AbortSignal | undefined, onAbort: (reason: unknown) => void): () => void {
   if (signal === undefined) return () => {};
@@ -17,8 +17,8 @@ export function whenAborted(signal: AbortSignal | undefined, onAbort: (reason: u
 }
 
 /**
- * Settles as `promise` does, or rejects with the signal's reason when that comes first. The work behind the promise goes on.
- * @param drop called with a value that comes after the abort, to release it
+ * Settles as `promise` does, or rejects with the signal's reason if that comes first. The work behind the promise continues.
+ * @param drop called with a value that arrives after the abort, to release it
  */
 export function orAborted<T>(
   promise: Promise<T>,

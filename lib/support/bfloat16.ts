@@ -14,14 +14,14 @@ export function toBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   return halves;
 }
 
-/** Exact. @param out as many numbers */
+/** Exact. @param out for the same number of values */
 export function fromBfloat16(halves: Uint16Array, out = new Float32Array(halves.length)): Float32Array {
   const words = new Uint32Array(out.buffer, out.byteOffset, out.length);
   for (let i = 0; i < halves.length; i++) words[i] = halves[i]! << 16;
   return out;
 }
 
-/** The upper half of `word` plus a carry where the lower half is above the middle, or in it and the upper half is odd. */
+/** The upper half of `word`, plus a carry if the lower half is above the middle, or exactly on it and the upper half is odd. */
 function rounded(word: number): number {
   return (word + 0x7fff + ((word >>> 16) & 1)) | 0;
 }

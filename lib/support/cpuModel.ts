@@ -2,10 +2,12 @@
 
 import type { MachineProbe } from './machineProbe.ts';
 
-/** Arm cores do not tell their name, only their part number (MIDR): those of Orin and Thor. */
+/** Arm cores report no name, only a part number (MIDR); these are the cores of Orin and Thor. */
 const armParts: Readonly<Record<string, string>> = { '0xd42': 'Cortex-A78AE', '0xd83': 'Neoverse-V3AE' };
 
-/** `Cortex-A78AE`, `Arm part 0xd0c`, what an x86 processor calls itself; `unknown` where /proc/cpuinfo says neither. */
+/**
+ * `Cortex-A78AE`, `Arm part 0xd0c`, or the name that an x86 processor reports; `unknown` if /proc/cpuinfo has none of these.
+ */
 export function readCpuModel(probe: Pick<MachineProbe, 'readText'>): string {
   const info = probe.readText('/proc/cpuinfo') ?? '';
   const model = /^model name\s*:\s*(.*\S)/m.exec(info)?.[1];

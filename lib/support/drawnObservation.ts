@@ -1,4 +1,4 @@
-/** An observation that nobody took, for predictions that only prepare: what they compute is not looked at. */
+/** A made-up observation for predictions that only serve as preparation: their results are ignored. */
 
 import type { Observation } from '../types.ts';
 
@@ -18,7 +18,7 @@ export function drawnObservation(
   };
 }
 
-/** Of a fixed seed. */
+/** Noise from a fixed seed. */
 function noise(bytes: number): Uint8Array {
   const out = new Uint8Array(bytes);
   let state = 1;

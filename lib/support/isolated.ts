@@ -12,13 +12,13 @@ export const callbackFailed = 'SEMANTICVLA_CALLBACK_FAILED';
 const reported = new WeakSet<object>();
 
 /**
- * `callback`, made safe to call anywhere: it never throws, returns nothing, waits for nothing. The first failure becomes a
- * process warning with code SEMANTICVLA_CALLBACK_FAILED; the callback is still called after that, and further failures
- * are silent. It runs at once, in the middle of the work: a callback that blocks delays that work but does not end it.
+ * Makes `callback` safe to call anywhere: it never throws, returns nothing and waits for nothing. Its first failure becomes a
+ * process warning with code SEMANTICVLA_CALLBACK_FAILED; it is still called after that, and further failures are silent. It
+ * runs synchronously in the middle of the work: a callback that blocks delays that work but does not end it.
  *
  * @param what names it in errors and in the warning, e.g. `onEvent of superviseEngine`
  * @param callback undefined: nothing is called
- * @throws OPTION_INVALID `callback` is no function
+ * @throws OPTION_INVALID if `callback` is not a function
  */
 export function isolated<A extends readonly unknown[]>(
   what: string,
@@ -34,7 +34,7 @@ export function isolated<A extends readonly unknown[]>(
   return (...args) => {
     try {
       const result: unknown = callback(...args);
-      // a promise or a thenable: its failure is noticed, it is never waited for
+      // a promise or a thenable: its failure is reported, but it is never awaited
       if (result !== undefined) Promise.resolve(result).then(undefined, failed);
     } catch (error) {
       failed(error);

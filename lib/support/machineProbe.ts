@@ -1,4 +1,4 @@
-/** How the machine is looked at; replaced in tests to show other machines. */
+/** How the machine is examined; replaced in tests to imitate other machines. */
 
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ export const machineProbe: MachineProbe = {
   },
 };
 
-/** A number in a file of its own, as sysfs has them; null when it cannot be read: a sensor may be switched off. */
+/** A number in a file of its own, as in sysfs; null if it cannot be read, since a sensor may be switched off. */
 export function readNumber(probe: MachineProbe, path: string): number | null {
   const text = probe.readText(path)?.trim() ?? '';
   return /^-?\d+$/.test(text) ? Number(text) : null;

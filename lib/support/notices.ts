@@ -1,7 +1,7 @@
 /**
- * What a caller should know though nothing failed: a fallback that was taken, a file that looks left over, a cache that was
+ * What a caller should know although nothing failed: a fallback that was taken, a file that looks left over, a cache that was
  * started anew. Reported as soon as it is known (`onNotice`), and kept where it can be read later (`notices` of a checkpoint, a
- * policy, an `inspect` report). Anything that would compute something other than was trained is an error, not a notice.
+ * policy, an `inspect` report). Anything that would compute something other than what was trained is an error, not a notice.
  */
 
 import { isolated } from './isolated.ts';
@@ -20,6 +20,10 @@ export type NoticeCode =
   | 'PROPRIO_UNUSED'
   | 'FILM_ABSENT'
   | 'STAGES_ON_CPU'
+  // a policy in 8 bits
+  | 'PRECISION_NOT_COMPARED'
+  | 'PRECISION_FAILED'
+  | 'PRECISION_SEVEN_BITS'
   // no GPU: a library for tests was named
   | 'TENSORRT_STAND_IN'
   // a session: costs time and nothing else
@@ -31,7 +35,7 @@ export type NoticeCode =
   | 'KERNELS_NOT_KEPT'
   | 'ENGINE_WAIT';
 
-/** What should be known though nothing failed. */
+/** Something to know although nothing failed. */
 export interface Notice {
   readonly code: NoticeCode;
   /** A sentence or two, as in an error: what was looked at, expected, found, and what to do. */

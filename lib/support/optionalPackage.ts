@@ -14,9 +14,9 @@ export interface OptionalPackages {
 }
 
 /**
- * Refuses before work begins whose result could not be drawn. Only looks; loads nothing.
+ * Call this before long work whose result could not be drawn. Only looks; loads nothing.
  * @param what needs the packages, as the error begins
- * @throws PACKAGE_UNAVAILABLE one is not installed
+ * @throws PACKAGE_UNAVAILABLE if one is not installed
  */
 export function checkPackages(what: string, { names, instead }: OptionalPackages): void {
   const missing = names.filter((name) => !isInstalled(name));
@@ -30,7 +30,7 @@ export function checkPackages(what: string, { names, instead }: OptionalPackages
 
 /**
  * @param load the `import()` of the packages
- * @throws (rejects) PACKAGE_UNAVAILABLE one is not installed, or is one of another machine
+ * @throws (rejects) PACKAGE_UNAVAILABLE if one is not installed, or belongs to another machine
  */
 export async function loadPackages<T>(
   what: string,
@@ -53,7 +53,7 @@ export async function loadPackages<T>(
 const packages = (names: readonly string[]): string =>
   `${names.length === 1 ? 'package' : 'packages'} ${names.join(' and ')}`;
 
-/** Whether it is there; whether it loads is another question. */
+/** Whether it is installed, which does not mean that it loads. */
 export function isInstalled(name: string): boolean {
   try {
     import.meta.resolve(name);

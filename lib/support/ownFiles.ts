@@ -12,7 +12,7 @@ export interface Foreign {
   readonly next?: string;
 }
 
-/** null: only this user and root may have put something there. */
+/** null if only this user and root can have written it. */
 export function foreignOwner(
   path: string,
   info: { readonly uid: number; readonly mode: number },
@@ -33,7 +33,7 @@ export interface OwnFile {
   readonly bytes: number;
 }
 
-/** A regular file of ours, opened; null when there is none. Links are not followed. @throws what `refuse` makes of it */
+/** Opens a regular file of ours; null if there is none. Links are not followed. @throws what `refuse` makes of the reason */
 export async function openOwn(path: string, refuse: (foreign: Foreign) => Error): Promise<OwnFile | null> {
   let handle: FileHandle;
   try {
@@ -56,11 +56,11 @@ export async function openOwn(path: string, refuse: (foreign: Foreign) => Error)
 }
 
 /**
- * Puts a finished temporary file in its place. A sound one that another process put there meanwhile stays: whoever has opened it
- * would find another in its place.
+ * Moves a finished temporary file into place. If another process has put a sound one there meanwhile, that one stays: processes
+ * that have opened it would otherwise find a different file in its place.
  *
- * @param isSound whether what has the name is what the temporary file is
- * @throws (rejects) what the system says; the temporary file is then still there
+ * @param isSound whether the existing file is what the temporary file is
+ * @throws (rejects) the error of the system; the temporary file is then still there
  */
 export async function putInPlace(
   temporary: string,
@@ -70,7 +70,7 @@ export async function putInPlace(
   try {
     await link(temporary, file);
   } catch (cause) {
-    // what is there is not sound, or the file system has no hard links
+    // the existing file is not sound, or the file system has no hard links
     if (reason(cause) !== 'EEXIST' || !(await isSound())) return rename(temporary, file);
   }
   await unlink(temporary);

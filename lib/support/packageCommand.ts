@@ -1,4 +1,7 @@
-/** Commands of this package as a user has to type them: in a clone, or in a project of npm, pnpm, yarn or another. */
+/**
+ * Commands of this package as a user has to type them: in a clone, or in a project of npm, pnpm, yarn or another package
+ * manager.
+ */
 
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -7,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * `command` as it is in a clone; through `npm explore` where the package is a dependency, because npm runs scripts of the
- * project one stands in. npm comes with Node, so this serves projects of other package managers too.
+ * `command` itself in a clone; through `npm explore` if the package is a dependency, because npm runs the scripts of the
+ * current project. npm comes with Node, so this also works in projects of other package managers.
  *
  * @param command as it works in the package's own folder, such as `npm run build:native`
  * @param root folder of the package, with a slash at the end
@@ -19,34 +22,35 @@ export function packageCommand(command: string, root: string = packageRoot): str
   return `npm explore semanticvla -- ${command.includes('&&') ? `"${command}"` : command}`;
 }
 
-/** The way to an addon where install scripts were blocked, did not run, or ran on another machine. */
+/** The command that gets an addon if install scripts were blocked, did not run, or ran on another machine. */
 export function buildAddonCommand(root: string = packageRoot): string {
   const byHand = `node ${join(root, 'scripts/install.mjs')}`;
   if (!isDependency(root)) return root === join(process.cwd(), '/') ? 'node scripts/install.mjs' : byHand;
   const modules = outermostModules(root);
   if (existsSync(join(modules, '.package-lock.json'))) {
     const major = npmMajor();
-    // npm 12 runs no install script that the project did not approve, not even on rebuild; older ones do not know the word
+    // npm 12 runs no install script that the project did not approve, not even on rebuild; older versions do not know the
+    // command
     if (major !== null && major >= 12)
       return 'npm install-scripts approve semanticvla && npm rebuild semanticvla';
     if (major !== null) return 'npm rebuild semanticvla';
   }
-  // pnpm's own note of what it did not run: approving runs it at once, and again with every later install
+  // pnpm's own record of what it did not run: approving runs it at once, and again with every later install
   const notes = readText(join(modules, '.modules.yaml')) ?? '';
   const ignored = /"?ignoredBuilds"?:[^\]}]*?semanticvla@/.test(notes);
   if (ignored) return 'ONNXRUNTIME_NODE_INSTALL=skip pnpm approve-builds --all';
   return byHand;
 }
 
-/** The way to dependencies of this package that are not there, or are those of another machine. */
+/** The command that gets dependencies of this package that are missing or belong to another machine. */
 export function reinstallCommand(root: string = packageRoot): string {
   if (!isDependency(root)) return 'npm ci';
   const modules = outermostModules(root);
-  // none of them looks at files that it believes to be there
+  // none of them checks files that it believes to be there
   return `rm -rf ${modules} && ONNXRUNTIME_NODE_INSTALL=skip ${managerOf(modules)} install`;
 }
 
-/** The way to optional peers of this package, in the versions that it was tested with. */
+/** The command that installs optional peers of this package, in the versions that it was tested with. */
 export function installCommand(names: readonly string[], root: string = packageRoot): string {
   if (!isDependency(root)) return 'npm ci';
   const { peerDependencies: ranges } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -74,7 +78,7 @@ function managerOf(modules: string): 'npm' | 'pnpm' | 'yarn' {
   return isYarns ? 'yarn' : 'npm';
 }
 
-/** Major version of the npm that a shell would start, from its files; null when it is not found (a wrapper, say). */
+/** Major version of the npm that a shell would start, from its files; null if it cannot be found (it may be a wrapper). */
 function npmMajor(): number | null {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
     const npm = join(folder, 'npm');

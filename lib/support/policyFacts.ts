@@ -1,4 +1,4 @@
-/** The facts that describe a policy, checked: those of a user's module, of an engine's process, of a server. */
+/** Checks the facts that describe a policy, whether from a user's module, an engine process or a server. */
 
 import type { Policy } from '../types.ts';
 import { expected } from './options.ts';
@@ -9,16 +9,16 @@ export type PolicyFacts = Pick<
 >;
 
 /**
- * The facts of `policy`, without anything else.
- * @param policy unknown on purpose: a user's module may give anything, and so may a broken engine or server
- * @throws OPTION_INVALID with the first field that is not a policy's
+ * The facts of `policy` and nothing else.
+ * @param policy unknown on purpose: a user's module may return anything, and so may a broken engine or server
+ * @throws OPTION_INVALID naming the first invalid field
  */
 export function policyFacts(policy: unknown, from: string): PolicyFacts {
   const check = (right: boolean, what: string, name: string, value: unknown): void => {
     if (!right) throw expected('OPTION_INVALID', what, `${name} of ${from}`, value);
   };
   check(isObject(policy), 'an object', 'policy', policy);
-  // a policy that a user wrote may have no notices
+  // a policy written by a user may have no notices
   const { platform, dimensions, variant, imageSize, patchGrid, notices = [] } = policy as Facts;
   check(isObject(platform), 'an object', 'platform', platform);
   const { name, cameras, chunk } = platform as Record<string, unknown>;

@@ -1,10 +1,10 @@
-/** Seeded random numbers, equal on every machine: a failing simulation is repeated from its seed. */
+/** Seeded random numbers, equal on every machine, so that a failing simulation can be repeated from its seed. */
 
 export class Random {
   #state: number;
   #spare: number | null = null;
 
-  /** @param seed any number; its lower 32 bits count */
+  /** @param seed any number; only its lower 32 bits count */
   constructor(seed: number) {
     this.#state = seed >>> 0;
   }

@@ -1,4 +1,4 @@
-/** The picture library, loaded when a file is decoded or a picture drawn: a policy fed with raw frames works without it. */
+/** The image library, loaded when a file is decoded or a picture drawn: a policy fed with raw frames works without it. */
 
 import type sharp from 'sharp';
 import { checkPackages, loadPackages } from './optionalPackage.ts';

@@ -1,7 +1,4 @@
-/**
- * What stands in for a file when a download went wrong, and the name of a file of another kind. Recognized by the
- * first bytes.
- */
+/** Recognizes, by the first bytes, what a failed download leaves instead of a file, and names files of other kinds. */
 
 export interface StandIn {
   /** After "found". */
@@ -79,7 +76,7 @@ const magics: readonly (readonly [string, string])[] = [
   ['7f454c46', 'a program (ELF)'],
 ];
 
-/** What the bytes of a file of another kind are, after "found"; null when that cannot be told. */
+/** Names a file of another kind by its bytes, in words that follow "found"; null if it is not recognized. */
 export function foreignKind(start: Uint8Array): string | null {
   const hex = Buffer.from(start.buffer, start.byteOffset, Math.min(start.length, 16)).toString('hex');
   const known = magics.find(([magic]) => hex.startsWith(magic));

@@ -1,8 +1,8 @@
 /**
- * A stand-in for Llama's tokenizer, which cannot be shipped: byte-pair encoding trained on the word list, in the
- * layout of the real one. Ids: 0 `<unk>`, 1 `<s>`, 2 `</s>`, 3..258 the bytes, then one id a merge; fillers that no
- * text can produce; from 29871 on the single characters, `▁` first, as in the real vocabulary; 32000 pieces.
- * Prompts made of listed words come out as long as with the real tokenizer; other words fall apart into letters.
+ * A stand-in for Llama's tokenizer, which cannot be shipped: byte-pair encoding trained on the word list, in the layout of the
+ * real one. Ids: 0 `<unk>`, 1 `<s>`, 2 `</s>`, 3..258 the bytes, then one id per merge, then fillers that no text can produce;
+ * from 29871 on the single characters, `▁` first, as in the real vocabulary; 32000 pieces in all. Prompts made of listed words
+ * are as long as with the real tokenizer; other words are split into letters.
  */
 
 import { SemanticVlaError } from '../support/errors.ts';
@@ -10,7 +10,7 @@ import { words } from './words.ts';
 
 const vocabSize = 32000;
 const firstMerge = 259;
-/** The id of `▁` in Llama's vocabulary, which the policy appends to every prompt. */
+/** The id of `▁` in Llama's vocabulary; the policy appends it to every prompt. */
 const spaceId = 29871;
 export const space = '▁';
 
@@ -42,7 +42,7 @@ export function makeBpe(): BpeModel {
 
 /** Merged pieces, best first: greedy byte-pair merging until every word is one piece. */
 function trainMerges(): string[] {
-  // `In` and `Out` frame every prompt; `Out` follows a newline, so it has no leading space.
+  // Every prompt begins with `In` and ends with `Out`; `Out` follows a newline, so it has no leading space.
   const entries = [...words, 'In', 'What', 'Out'].map((word, i) => ({
     symbols: [...(word === 'Out' ? word : `${space}${word}`)],
     weight: words.length + 3 - i,
@@ -93,7 +93,7 @@ function mergeRules({ pieces, merged }: BpeModel): string[] {
   });
 }
 
-/** `tokenizer.json`, with the normalizer, template and decoder of Llama's. */
+/** `tokenizer.json`, with the normalizer, template and decoder of Llama's tokenizer. */
 export function bpeTokenizerJson(model: BpeModel): object {
   const special = (id: number, content: string) => ({
     id,

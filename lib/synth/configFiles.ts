@@ -1,7 +1,7 @@
 /**
- * The JSON files of a policy, with the keys that training writes. A size equal to the default of the library that
- * reads it (transformers' LlamaConfig and SiglipTextConfig, timm's model of that name) is left out, as in the real
- * files; `timm_override_args` appears only when a tower differs from its timm model.
+ * The JSON files of a policy, with the keys that training writes. As in real files, a size is left out if it equals the default
+ * of the library that reads it (transformers' LlamaConfig and SiglipTextConfig, timm's model of that name);
+ * `timm_override_args` appears only if a tower differs from its timm model.
  */
 
 import type { SynthSpec, SynthText, SynthVit } from './presets.ts';
@@ -54,7 +54,7 @@ function textConfig({ llama }: SynthSpec): object {
   };
 }
 
-/** The full-size towers are the timm models themselves. */
+/** The full-size towers are unmodified timm models. */
 function timmOverrides({ dinov2, siglip }: SynthSpec): object {
   const { libero } = synthPresets;
   const same = (a: SynthVit, b: SynthVit) =>
@@ -133,7 +133,7 @@ export function datasetStatisticsJson(spec: SynthSpec, seed: number): object {
   return { [spec.datasetKey]: datasetEntry(seed, 'training', spec.actionDim, spec.proprioDim) };
 }
 
-/** `preprocessor_config.json`; DINOv2's means and stds are those of a bf16 run, as in most trained checkpoints. */
+/** `preprocessor_config.json`; DINOv2's means and stds are rounded to bf16, as in most trained checkpoints. */
 export function preprocessorJson({ imageSize }: SynthSpec): object {
   const means = [
     [0.484375, 0.455078125, 0.40625],

@@ -1,7 +1,7 @@
 /**
- * A file written front to back in large chunks: while one chunk goes to disk, the next is being made. At most
- * `buffers` chunks exist, so memory does not grow with the file. Buffer k holds file bytes [k * chunk, (k + 1) * chunk),
- * so what is aligned in the file is aligned in memory.
+ * Writes a file front to back in large chunks: while one chunk goes to disk, the next one is made. At most `buffers` chunks
+ * exist, so memory does not grow with the file. Buffer k holds file bytes [k * chunk, (k + 1) * chunk), so anything aligned in
+ * the file is aligned in memory.
  */
 
 import { type FileHandle, open } from 'node:fs/promises';
@@ -20,7 +20,7 @@ export interface FileSinkOptions {
 const defaultChunkBytes = 8 << 20;
 const bufferCount = 3;
 
-/** Buffers are kept between files. One sink at a time may use a pool. */
+/** Keeps buffers between files. Only one sink at a time may use a pool. */
 export class BufferPool {
   readonly chunkBytes: number;
   readonly #buffers: Uint8Array[] = [];
@@ -46,7 +46,7 @@ export class FileSink {
   readonly #path: string;
   readonly #pool: BufferPool;
   readonly #options: FileSinkOptions;
-  /** Writes under way, oldest first. */
+  /** Pending writes, oldest first. */
   readonly #writes: Promise<void>[] = [];
   #position = 0;
 
@@ -67,7 +67,7 @@ export class FileSink {
     return this.#position;
   }
 
-  /** Appends `byteLength` bytes made piece by piece; pieces never exceed a chunk. */
+  /** Appends `byteLength` bytes, made piece by piece; no piece exceeds a chunk. */
   async fill(byteLength: number, filler: TensorFiller): Promise<void> {
     const { chunkBytes } = this.#pool;
     for (let offset = 0; offset < byteLength; ) {
@@ -85,7 +85,7 @@ export class FileSink {
     await this.fill(bytes.length, (view, offset) => view.set(bytes.subarray(offset, offset + view.length)));
   }
 
-  /** Writes what is left, waits for the disk, closes. Returns the file's size. */
+  /** Writes the rest, waits for the disk and closes. Returns the size of the file. */
   async close(): Promise<number> {
     try {
       const { chunkBytes } = this.#pool;
@@ -100,7 +100,7 @@ export class FileSink {
     return this.#position;
   }
 
-  /** Gives up: waits for writes under way and closes. The file stays and is the caller's to remove. */
+  /** Gives up: waits for pending writes and closes. The caller has to remove the file. */
   async abandon(): Promise<void> {
     await Promise.allSettled(this.#writes);
     await this.#handle.close().catch(() => {});
@@ -112,7 +112,7 @@ export class FileSink {
     write.catch(() => {}); // awaited below or in close(); this keeps an early failure from being an unhandled rejection
     this.#writes.push(write);
     while (this.#writes.length >= bufferCount) await this.#writes.shift();
-    await nextTurn(); // the event loop gets a turn between chunks even when the disk is faster than we are
+    await nextTurn(); // give the event loop a turn between chunks even if the disk is faster than we are
     this.#options.signal?.throwIfAborted();
   }
 

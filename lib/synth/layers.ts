@@ -1,7 +1,7 @@
 /**
- * The random tensors of one layer. Weights have standard deviation gain / sqrt(fan in), so that a normalized input gives outputs
- * near one; norms are near one, biases small; LoRA changes a weight by about a tenth. So activations stay finite at any depth,
- * and the policy's output depends on images, text and state, as that of a trained one does.
+ * The random tensors of one layer. Weights have standard deviation gain / sqrt(fan in), so that a normalized input gives
+ * outputs near one; norms are near one, biases are small, and LoRA changes a weight by about a tenth. Activations thus stay
+ * finite at any depth, and the output depends on images, text and state, as it does in a trained policy.
  */
 
 import type { SynthSpec } from './presets.ts';
@@ -41,8 +41,8 @@ export function linear(name: string, layer: Linear): PlannedTensor[] {
 }
 
 /**
- * A layer that peft has split: `base_layer`, `lora_A.default` [r, in, ...], `lora_B.default` [out, r, 1, ...].
- * A is gaussian with 1/r as peft draws it; B such that alpha/r * B A is a tenth of the weight's size.
+ * A layer split by peft: `base_layer`, `lora_A.default` [r, in, ...], `lora_B.default` [out, r, 1, ...]. A is Gaussian with
+ * 1/r, as peft initializes it; B is chosen so that alpha/r * B A is a tenth of the size of the weight.
  */
 export function linearLora(name: string, layer: Linear, { rank, alpha }: SynthSpec['lora']): PlannedTensor[] {
   const [out, ...input] = layer.shape;

@@ -1,10 +1,10 @@
-/** Sizes a caller may change in a preset, one by one, and the check that the result is a policy. */
+/** The sizes of a preset that a caller may change one by one, and the check that the result is a valid policy. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import type { SynthSpec } from './presets.ts';
 import { unigramPieceCount } from './sentencePieceModel.ts';
 
-/** Each is a positive integer unless stated otherwise; absent ones stay as in the preset. */
+/** Positive integers unless stated otherwise; absent ones stay as in the preset. */
 export interface SynthOverrides {
   readonly llamaLayers?: number;
   readonly llamaWidth?: number;
@@ -22,7 +22,7 @@ export interface SynthOverrides {
   readonly textHeads?: number;
   readonly textMlp?: number;
   readonly textVocab?: number;
-  /** Q and the kept patches, which are fused token by token. */
+  /** Q, and the number of kept patches: the two are fused token by token. */
   readonly visionTokens?: number;
   /** Pooled tokens; 0: none. */
   readonly pooledTokens?: number;
@@ -36,7 +36,7 @@ export interface SynthOverrides {
   readonly exchangePairs?: readonly (readonly [number, number])[];
 }
 
-/** The overrides that are one number, with the command-line flag and one line of help. */
+/** The overrides that are single numbers, with their command-line flags and one line of help each. */
 export const synthOverrideOptions: readonly {
   readonly key: Exclude<keyof SynthOverrides, 'exchangePairs'>;
   readonly flag: string;
@@ -85,7 +85,8 @@ const needsPruning = [
 ];
 
 /**
- * `spec` with `overrides`, checked. Throws OPTION_INVALID naming the option, OPTION_UNKNOWN for a key that is none.
+ * Applies `overrides` to `spec` and checks the result. Throws OPTION_INVALID naming the option, OPTION_UNKNOWN for a key that
+ * is not an option.
  */
 export function resolveSpec(spec: SynthSpec, overrides: SynthOverrides = {}): SynthSpec {
   const known = new Set<string>([...synthOverrideOptions.map(({ key }) => key), 'exchangePairs']);
@@ -127,7 +128,7 @@ export function resolveSpec(spec: SynthSpec, overrides: SynthOverrides = {}): Sy
       kvHeads: o.llamaKvHeads ?? (llama.kvHeads === llama.heads ? heads : llama.kvHeads),
       mlpWidth: o.llamaMlp ?? llama.mlpWidth,
     },
-    // OFT spends one token on each action dimension.
+    // OFT uses one token per action dimension.
     actionTokens: o.actionTokens ?? (spec.family === 'openvla-oft' ? actionDim : spec.actionTokens),
     actionDim,
     proprioDim: o.proprioDim ?? spec.proprioDim,
@@ -161,7 +162,7 @@ export function resolveSpec(spec: SynthSpec, overrides: SynthOverrides = {}): Sy
   });
 }
 
-/** Moves each pair to the same fraction of the new depth; pairs that fall together with an earlier one are dropped. */
+/** Moves each pair to the same fraction of the new depth; pairs that coincide with an earlier one are dropped. */
 export function scalePairs(
   pairs: readonly (readonly [number, number])[],
   [dinov2From, dinov2To]: readonly [number, number],
@@ -202,7 +203,7 @@ function checked(spec: SynthSpec): SynthSpec {
   if (family === 'semanticvla' && actionDim % 7 !== 0)
     fail('actionDim', 'a multiple of 7 (3 translation, 3 rotation, 1 gripper an arm)', String(actionDim));
   if (pruning === null) {
-    // The second-to-last block's output is what such a policy uses.
+    // Such a policy uses the output of the second-to-last block.
     for (const vit of [dinov2, siglip])
       if (vit.depth < 2) fail('depth', 'at least 2 blocks', String(vit.depth));
     return spec;

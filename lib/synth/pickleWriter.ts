@@ -1,7 +1,7 @@
 /**
- * `data.pkl` of a torch archive: the pickle (protocol 2) of what `Module.state_dict()` returns, an OrderedDict of
- * tensors whose attribute `_metadata` holds a version for each module. Opcode for opcode what Python's pickler and
- * torch 2.2 write, memo numbers included, except that equal strings are not looked up by identity.
+ * `data.pkl` of a torch archive: the pickle (protocol 2) of the result of `Module.state_dict()`, an OrderedDict of tensors
+ * whose attribute `_metadata` holds a version for each module. Identical, opcode for opcode and memo numbers included, to what
+ * Python's pickler and torch 2.2 write, except that equal strings are not looked up by identity.
  */
 
 /** A tensor and the number of its storage, `data/<storage>` in the archive. */
@@ -43,7 +43,7 @@ class Pickler {
     this.put();
   }
 
-  /** Text or class that recurs as the same object. */
+  /** Text or class that occurs again as the same object. */
   shared(name: string, write: () => void): void {
     const index = this.#memo.get(name);
     if (index !== undefined) {

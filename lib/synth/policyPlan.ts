@@ -6,9 +6,9 @@ import type { PlannedTensor } from './tensorPlan.ts';
 import { vitTensors } from './vitTensors.ts';
 
 export interface PolicyPlan {
-  /** bf16, LoRA merged; the vision towers as before training when there is a `visionBackbone`. */
+  /** bf16, LoRA merged; if there is a `visionBackbone`, the vision towers as they were before training. */
   readonly shards: readonly PlannedTensor[];
-  /** `vision_backbone--<step>_checkpoint.pt`; null without FiLM, queries and sampler. */
+  /** `vision_backbone--<step>_checkpoint.pt`; null for a policy without FiLM, queries and sampler. */
   readonly visionBackbone: readonly PlannedTensor[] | null;
   readonly actionHead: readonly PlannedTensor[];
   readonly proprioProjector: readonly PlannedTensor[];
@@ -86,7 +86,7 @@ function llamaTensors(llama: SynthLlama): PlannedTensor[] {
 function visionBackboneTensors(spec: SynthSpec): PlannedTensor[] | null {
   const { dinov2, siglip, pruning, lora, llama } = spec;
   if (pruning === null && !dinov2.film && !siglip.film) return null;
-  // OFT+ names its LoRA targets by their last component, and `proj` is also the patch convolution's.
+  // OFT+ selects its LoRA targets by the last component of their name, and `proj` also matches the patch convolution.
   const wrapped = { lora, splitPatchEmbed: pruning === null, languageWidth: llama.width };
   const towers = [
     ...vitTensors(featurizer, dinov2, spec, { wrapped }),
@@ -118,7 +118,7 @@ function visionBackboneTensors(spec: SynthSpec): PlannedTensor[] | null {
   ];
 }
 
-/** SigLIP text tower, float32, `head` included though nothing uses it. */
+/** SigLIP text tower, float32, including the unused `head`. */
 function textTensors(prefix: string, text: SynthText): PlannedTensor[] {
   const { width, layers, mlpWidth, vocabSize, positions } = text;
   const residual = 1 / Math.sqrt(layers);
@@ -145,7 +145,10 @@ function textTensors(prefix: string, text: SynthText): PlannedTensor[] {
   return [...out, ...norm(`${prefix}.final_layer_norm`, width, 'F32'), ...dense('head', width, width)];
 }
 
-/** One head (`model`) on all actions, or three on translation, rotation and gripper of each arm (docs/model.md, SA-Coupler). */
+/**
+ * One head (`model`) for all action dimensions, or three for translation, rotation and gripper of each arm (docs/model.md,
+ * SA-Coupler).
+ */
 function actionHeadTensors(spec: SynthSpec): PlannedTensor[] {
   const { actionDim, actionTokens, llama } = spec;
   if (spec.family === 'openvla-oft')

@@ -1,11 +1,11 @@
 /**
- * The architectures that `synth` can write, and the one place where the real sizes are written down. Sources: the
- * model specification (sections Variants, Per-frame part, Checkpoint on disk), the authors' training scripts (LoRA
- * rank and alpha, exchange pairs, cameras), the model cards of Llama-2-7B, DINOv2 ViT-L/14 with registers and SigLIP
- * so400m for widths and depths. Everything that reads a checkpoint derives its dimensions from the files instead.
+ * The architectures that `synth` can write, and the only place where the real sizes are written down. Sources: the model
+ * specification (sections Variants, Per-frame part, Checkpoint on disk), the authors' training scripts (LoRA rank and alpha,
+ * exchange pairs, cameras), and the model cards of Llama-2-7B, DINOv2 ViT-L/14 with registers and SigLIP so400m (widths and
+ * depths). All code that reads a checkpoint derives its dimensions from the files instead.
  */
 
-/** One vision transformer as timm names it. `mlpRatio`: MLP width = trunc(width * mlpRatio). */
+/** One vision transformer with the parameters that timm uses. `mlpRatio`: MLP width = trunc(width * mlpRatio). */
 export interface SynthVit {
   readonly timmName: string;
   readonly width: number;
@@ -16,14 +16,14 @@ export interface SynthVit {
   readonly registerTokens: number;
   readonly hasClsToken: boolean;
   readonly hasLayerScale: boolean;
-  /** SigLIP's attention pooling head: in every checkpoint, used by no policy. */
+  /** SigLIP's attention pooling head: present in every checkpoint, used by no policy. */
   readonly hasAttentionPool: boolean;
   /** FiLM scale and shift in every block. */
   readonly film: boolean;
 }
 
 export interface SynthText {
-  /** Folder inside the checkpoint; the reference wants `siglip` in its name. */
+  /** Folder inside the checkpoint; the reference requires `siglip` in its name. */
   readonly folder: string;
   readonly width: number;
   readonly layers: number;
@@ -43,7 +43,7 @@ export interface SynthLlama {
   readonly maxPositions: number;
 }
 
-/** What distinguishes SemanticVLA from OpenVLA-OFT; null in the latter's spec. */
+/** What SemanticVLA has beyond OpenVLA-OFT; null in the spec of the latter. */
 export interface SynthPruning {
   /** Q, learned query tokens in DINOv2. */
   readonly queries: number;
@@ -56,9 +56,9 @@ export interface SynthPruning {
   readonly text: SynthText;
 }
 
-/** Everything `synth` needs to know; a preset or one made by hand. */
+/** Everything `synth` needs to know: a preset, or a spec made by hand. */
 export interface SynthSpec {
-  /** Name of the preset, or one's own; written into synth.json. */
+  /** Name of the preset, or a name of your own; written into synth.json. */
   readonly name: string;
   readonly family: 'semanticvla' | 'openvla-oft';
   readonly imageSize: number;
@@ -67,7 +67,7 @@ export interface SynthSpec {
   readonly siglip: SynthVit;
   readonly pruning: SynthPruning | null;
   readonly llama: SynthLlama;
-  /** H, action tokens a step. */
+  /** H, action tokens per step. */
   readonly actionTokens: number;
   readonly actionDim: number;
   readonly proprioDim: number;
@@ -76,9 +76,9 @@ export interface SynthSpec {
   readonly datasetKey: string;
   /** Training step in the names of the `.pt` files. */
   readonly step: number;
-  /** Data bytes of a shard at most. */
+  /** Largest number of data bytes in a shard. */
   readonly shardBytes: number;
-  /** Options that a checkpoint does not hold, for the report's hint. */
+  /** Options that a checkpoint does not contain, for the hint in the report. */
   readonly platform: { readonly name: 'libero' | 'aloha' | 'bridge'; readonly cameras: readonly string[] };
 }
 
@@ -198,7 +198,7 @@ const tiny: SynthSpec = {
   llama: { ...llama2, width: 64, layers: 3, heads: 4, kvHeads: 4, mlpWidth: 144 },
   lora: { rank: 4, alpha: 8 },
   step: 30000,
-  // two shards, so that small tests meet sharding
+  // two shards, so that small tests cover sharding
   shardBytes: 6e6,
 };
 
@@ -236,7 +236,7 @@ export const synthPresets: Readonly<Record<SynthPreset, SynthSpec>> = {
   moe: { ...libero, name: 'moe', pruning: { ...liberoPruning, aggregation: 'moe' } },
 };
 
-/** One line a preset, for `--help`. */
+/** One line per preset, for `--help`. */
 export const synthPresetDescriptions: Readonly<Record<SynthPreset, string>> = {
   tiny: 'SemanticVLA LIBERO with every dimension small, about 14 MB; for tests and a first try',
   libero: 'SemanticVLA LIBERO, full size: 2 cameras, 32 + 5 vision tokens an image, 3 action tokens a step',

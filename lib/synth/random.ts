@@ -1,11 +1,11 @@
 /**
- * Counter-based random numbers: element i of a tensor depends on the seed, the tensor's label and i alone, so chunk
- * sizes, file order and shard sizes cannot change a value.
+ * Counter-based random numbers: element i of a tensor depends only on the seed, the tensor's label and i, so chunk sizes, file
+ * order and shard sizes cannot change a value.
  *
- * Word j = hash(j, key): the 32-bit finalizer of the `lowbias32` family (xor-shift, multiply) with the second half of
- * a 64-bit key mixed in after the first round; without that, two tensors would see one sequence shifted. Each word
- * gives two 16-bit indices into a table of 65536 quantiles of a normal distribution, already rounded to bf16, which
- * makes the values normal (within 4.3 standard deviations), exact in bf16 and float32 alike, and cheap. Not for cryptography.
+ * Word j = hash(j, key): the 32-bit finalizer of the `lowbias32` family (xor-shift, multiply), with the second half of a 64-bit
+ * key mixed in after the first round; without that, two tensors would get the same sequence, shifted. Each word gives two
+ * 16-bit indices into a table of 65536 quantiles of a normal distribution, already rounded to bf16. The values are therefore
+ * normal (within 4.3 standard deviations), exact in both bf16 and float32, and cheap. Not for cryptography.
  */
 
 export interface RandomKey {
@@ -59,7 +59,7 @@ export function randomUniform(key: RandomKey, index: number): number {
   return randomWord(key, index) / 4294967296;
 }
 
-/** Polynomial with the highest power's coefficient first. */
+/** Polynomial; the coefficient of the highest power comes first. */
 function horner(terms: readonly number[], x: number): number {
   return terms.reduce((sum, term) => sum * x + term, 0);
 }

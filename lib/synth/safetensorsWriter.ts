@@ -1,6 +1,6 @@
 /**
- * Sharded safetensors as `save_pretrained` writes them: shards are cut greedily in module order at `maxShardBytes`,
- * names are sorted inside a shard, data follow the header without gaps, the header is padded with spaces to 8 bytes.
+ * Sharded safetensors as `save_pretrained` writes them: shards are filled greedily in module order up to `maxShardBytes`, names
+ * are sorted within a shard, the data follow the header without gaps, and the header is padded with spaces to 8 bytes.
  */
 
 import { join } from 'node:path';
@@ -13,7 +13,9 @@ export interface PlannedShard {
   readonly tensors: readonly PlannedTensor[];
 }
 
-/** Cuts `tensors` (module order) into shards of at most `maxShardBytes` data bytes; a larger tensor gets its own. */
+/**
+ * Splits `tensors` (module order) into shards of at most `maxShardBytes` data bytes; a larger tensor gets a shard of its own.
+ */
 export function planShards(tensors: readonly PlannedTensor[], maxShardBytes: number): PlannedShard[] {
   const groups: PlannedTensor[][] = [];
   let bytes = Number.POSITIVE_INFINITY;

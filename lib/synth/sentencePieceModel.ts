@@ -1,7 +1,7 @@
 /**
- * Sentencepiece model files (`ModelProto` of sentencepiece_model.proto): `tokenizer.model` holding the same byte-pair
- * vocabulary as tokenizer.json, and a unigram `spiece.model` for the SigLIP text tower. Neither has a character map:
- * the normalizer is `identity`, where SigLIP's real one applies NFKC, which changes nothing in ASCII text.
+ * Sentencepiece model files (`ModelProto` of sentencepiece_model.proto): `tokenizer.model` with the same byte-pair vocabulary
+ * as tokenizer.json, and a unigram `spiece.model` for the SigLIP text tower. Neither has a character map: the normalizer is
+ * `identity`, whereas SigLIP's real one applies NFKC, which does not change ASCII text.
  */
 
 import protobuf from 'protobufjs';
@@ -88,7 +88,7 @@ export function bpeSentencePiece({ pieces, merged, characters }: BpeModel): Uint
 
 const letters = [...'abcdefghijklmnopqrstuvwxyz0123456789<>'];
 
-/** Pieces of `spiece.model`: the rows that the text tower's embedding needs at least. */
+/** Number of pieces of `spiece.model`: the least number of rows that the text tower's embedding needs. */
 export const unigramPieceCount = 3 + words.length + 1 + letters.length;
 
 /** `spiece.model`: `<pad>` 0, `</s>` 1, `<unk>` 2, then words, letters, digits and a few signs. */

@@ -1,4 +1,4 @@
-/** Made-up normalization statistics of one dataset, seeded; ordered min < q01 < mean < q99 < max in every dimension. */
+/** Made-up, seeded normalization statistics of one dataset; in every dimension min < q01 < mean < q99 < max. */
 
 import { randomKey, randomUniform } from './random.ts';
 
@@ -19,7 +19,7 @@ export interface DatasetEntry {
   readonly num_trajectories: number;
 }
 
-/** Grippers (every seventh action dimension) run from 0 to 1 and are not normalized, as in the real data sets. */
+/** Grippers (every seventh action dimension) range from 0 to 1 and are not normalized, as in the real datasets. */
 export function datasetEntry(
   seed: number,
   label: string,

@@ -2,9 +2,9 @@
  * Random-weight checkpoints in the layout that training leaves on disk (docs/model.md, Checkpoint on disk), so that people
  * without weights can measure latency. Everything is streamed: memory does not grow with the model.
  *
- * Not written, since nothing reads it: the weights of the SigLIP text folder (superseded by the vision archive) and
- * `lora_adapter/adapter_model.safetensors` (already merged). Added to the real layout: `synth.json`, which says that
- * the weights are random.
+ * Not written, since nothing reads them: the weights of the SigLIP text folder (superseded by the vision archive) and
+ * `lora_adapter/adapter_model.safetensors` (already merged). Added to the real layout: `synth.json`, which states that the
+ * weights are random.
  */
 
 import { mkdir, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
@@ -32,14 +32,14 @@ import { writeTorchArchive } from './torchArchiveWriter.ts';
 
 /** Seed, sizes, and callbacks for long work. */
 export interface SynthOptions {
-  /** 32-bit integer; the same seed and sizes give the same bytes. Default 0. */
+  /** 32-bit integer; equal seeds and sizes give equal bytes. Default 0. */
   readonly seed?: number;
   readonly overrides?: SynthOverrides;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
-  /** Data bytes of a shard at most; default the preset's. */
+  /** Largest number of data bytes in a shard; default: that of the preset. */
   readonly maxShardBytes?: number;
-  /** Bytes made and written at a time, a multiple of 64; default 8 MiB. Changes no byte of the result. */
+  /** Bytes made and written at a time, a multiple of 64; default 8 MiB. Has no effect on the result. */
   readonly chunkBytes?: number;
 }
 
@@ -49,22 +49,22 @@ export interface SynthReport {
   readonly dir: string;
   readonly spec: SynthSpec;
   readonly seed: number;
-  /** Numbers in the weight files, decoys and LoRA factors included. */
+  /** Number of values in the weight files, including decoys and LoRA factors. */
   readonly parameters: number;
   readonly bytes: number;
   readonly files: readonly { readonly path: string; readonly bytes: number }[];
   readonly milliseconds: number;
 }
 
-/** Room for headers, tokenizers and file-system blocks beside the weights. */
+/** Space for headers, tokenizers and file-system blocks in addition to the weights. */
 const spareBytes = 16 << 20;
 
 /**
- * Writes the checkpoint into `outDir`, which must be absent or empty. All files are made in a folder beside it that is
- * renamed when complete and removed when not, so `outDir` never holds half a checkpoint.
+ * Writes the checkpoint into `outDir`, which must be absent or empty. All files are made in a folder beside it, which is
+ * renamed when complete and removed otherwise, so `outDir` never contains half a checkpoint.
  *
- * Rejects with the signal's reason; OPTION_UNKNOWN or OPTION_INVALID (preset, sizes, seed), OUTPUT_UNWRITABLE (a
- * folder that holds something, a failed write), OUTPUT_NO_SPACE (before anything is written, when statfs says so).
+ * Rejects with the signal's reason; OPTION_UNKNOWN or OPTION_INVALID (preset, sizes, seed), OUTPUT_UNWRITABLE (a folder that is
+ * not empty, a failed write), OUTPUT_NO_SPACE (before anything is written, if statfs reports too little space).
  */
 export async function synthesizeCheckpoint(
   preset: SynthPreset | SynthSpec,
@@ -136,7 +136,7 @@ async function writeFiles(
   const sinkOptions = (step: string): FileSinkOptions => ({
     signal,
     onBytes: (bytes) => {
-      // Headers are beyond the weights; the count ends exactly at the total.
+      // Headers come on top of the weights; cap the count so that it ends exactly at the total.
       done = Math.min(done + bytes, options.weightBytes);
       tell({ step, done, total: options.weightBytes, unit: 'bytes' });
     },

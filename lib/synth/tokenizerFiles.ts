@@ -1,4 +1,4 @@
-/** The tokenizer files beside the models: configuration and special tokens, as transformers writes them. */
+/** The tokenizer files besides the models: configuration and special tokens, as transformers writes them. */
 
 import { bpeTokenizerJson, makeBpe } from './bpeTokenizer.ts';
 import type { SynthSpec } from './presets.ts';

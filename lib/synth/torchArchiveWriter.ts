@@ -1,7 +1,7 @@
 /**
- * The zip archive that `torch.save` writes: stored entries only, data aligned to 64 bytes by an extra field `FB`,
- * sizes and CRC in a data descriptor after the data, a zip64 end record always, zip64 offsets in the directory beyond
- * 4 GB. Entries: data.pkl, byteorder, data/N (in the string order of N), version, .data/serialization_id.
+ * The zip archive that `torch.save` writes: stored entries only, data aligned to 64 bytes by an extra field `FB`, sizes and CRC
+ * in a data descriptor after the data, always a zip64 end record, and zip64 offsets in the directory beyond 4 GB. Entries:
+ * data.pkl, byteorder, data/N (N in string order), version, .data/serialization_id.
  */
 
 import { basename } from 'node:path';
@@ -51,7 +51,7 @@ class ZipWriter {
     );
   }
 
-  /** CRCs of the entries so far, as hex. */
+  /** CRCs of the entries so far, in hexadecimal. */
   digest(): string {
     return this.#entries.map(({ crc }) => crc.toString(16).padStart(8, '0')).join('');
   }
@@ -63,7 +63,7 @@ class ZipWriter {
   }
 }
 
-/** 40 decimal digits like torch's: a hash of the names and one of the contents. */
+/** 40 decimal digits like torch's: a hash of the names, then a hash of the contents. */
 function serializationId(names: string, contents: string): string {
   const decimal = (text: string) => {
     let hash = 0xcbf29ce484222325n;
@@ -74,8 +74,8 @@ function serializationId(names: string, contents: string): string {
 }
 
 /**
- * Writes `tensors` as a state dict, one storage each, in order. Returns the file's size. Rejects with the signal's
- * reason or OUTPUT_*; the unfinished file is left for the caller to remove.
+ * Writes `tensors` as a state dict with one storage each, in order. Returns the size of the file. Rejects with the signal's
+ * reason or OUTPUT_*; the caller has to remove the unfinished file.
  */
 export async function writeTorchArchive(
   path: string,

@@ -1,11 +1,11 @@
-/** Tensors of the two vision towers, in module order, in the shards' spelling and in that of `vision_backbone--*.pt`. */
+/** Tensors of the two vision towers in module order, with the names used in the shards and in `vision_backbone--*.pt`. */
 
 import { type Linear, linear, linearLora, norm, normal } from './layers.ts';
 import type { SynthSpec, SynthVit } from './presets.ts';
 import type { PlannedTensor } from './tensorPlan.ts';
 
 export interface VitSpelling {
-  /** Wrapped blocks: `blocks.N.block.*` with FiLM beside it, LoRA still split. Shards: null. */
+  /** Wrapped blocks: `blocks.N.block.*`, with FiLM beside it and LoRA still split. null for the shards. */
   readonly wrapped: {
     readonly lora: SynthSpec['lora'];
     readonly splitPatchEmbed: boolean;
@@ -13,7 +13,10 @@ export interface VitSpelling {
   } | null;
 }
 
-/** `prefix` is `vision_backbone.featurizer` or `vision_backbone.fused_featurizer`. All bf16 but FiLM, which is float32. */
+/**
+ * `prefix` is `vision_backbone.featurizer` or `vision_backbone.fused_featurizer`. All tensors are bf16 except FiLM, which is
+ * float32.
+ */
 export function vitTensors(
   prefix: string,
   vit: SynthVit,
@@ -25,7 +28,7 @@ export function vitTensors(
   const patches = Math.floor(spec.imageSize / spec.patchSize) ** 2;
   const dense = (name: string, layer: Linear) =>
     wrapped === null ? linear(name, layer) : linearLora(name, layer, wrapped.lora);
-  // Residuals are scaled with the depth, so that the sum of block outputs stays near one.
+  // Residuals are scaled down with the depth, so that the sum of block outputs stays near one.
   const residual = 1 / Math.sqrt(depth);
   const out: PlannedTensor[] = [];
   if (vit.hasClsToken) out.push(normal(`${prefix}.cls_token`, [1, 1, width], 0.5));

@@ -1,4 +1,4 @@
-/** Words that robot instructions consist of, which the synthetic tokenizers know as whole pieces. Most frequent first. */
+/** Words of robot instructions, each a whole piece of the synthetic tokenizers. Most frequent first. */
 export const words: readonly string[] = `
 the to and on a in of it take should robot action what out place put pick up from into with left right
 bowl plate drawer cabinet black white red blue green yellow orange purple pink brown gray wooden top bottom middle

@@ -2,7 +2,7 @@
 
 export const uint32Max = 0xffffffff;
 const alignment = 64;
-/** Data descriptor follows, names are UTF-8. */
+/** A data descriptor follows; names are UTF-8. */
 const flags = 0x0808;
 
 export interface ZipEntry {

@@ -1,4 +1,4 @@
-/** The head's output -> actions in the dataset's units (docs/model.md, Un-normalize; Alternative heads). Pure. */
+/** Turns the head's output into actions in the dataset's units (docs/model.md, Un-normalize; Alternative heads). Pure. */
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -6,12 +6,12 @@ import type { Normalization, PlatformName } from '../types.ts';
 import { lowHigh } from './bounds.ts';
 
 /**
- * `where(mask, 0.5*(a+1)*(high-low+1e-8)+low, a)`, bit for bit as the reference's numpy: `a+1` in the precision of `a`
- * (float32 from a regression head, float64 from bins), the rest in float64.
+ * `where(mask, 0.5*(a+1)*(high-low+1e-8)+low, a)`, bit for bit as the reference's numpy: `a+1` in the precision of `a` (float32
+ * from a regression head, float64 from bins), the rest in float64.
  * @param normalized [C, A] row-major
  * @returns [C, A]
- * @throws ACTION_NOT_FINITE a value is NaN or infinite; no part of such a chunk may reach a robot
- * @throws STATISTICS_INVALID the chunk is not made of rows as wide as the statistics
+ * @throws ACTION_NOT_FINITE if a value is NaN or infinite; no part of such a chunk may reach a robot
+ * @throws STATISTICS_INVALID if the rows of the chunk are not as wide as the statistics
  */
 export function unnormalizeActions(
   normalized: Float32Array | Float64Array,
@@ -38,7 +38,7 @@ export function unnormalizeActions(
     const shifted = single ? Math.fround(a + 1) : a + 1;
     out[i] = mask[d] ? 0.5 * shifted * ((high[d] as number) - l + 1e-8) + l : a;
   }
-  // a finite value times a finite range may still be none
+  // a finite value times a finite range may still overflow
   checkFinite(out, dim);
   return out;
 }
@@ -96,7 +96,7 @@ const namesByPlatform: Readonly<Record<PlatformName, readonly string[]>> = {
   custom: [],
 };
 
-/** Names of the A action dimensions; `action_0`, `action_1`, ... where the platform does not say what they are. */
+/** Names of the A action dimensions; `action_0`, `action_1`, ... if the platform does not say what they are. */
 export function actionDimensions(platform: PlatformName, actionDim: number): readonly string[] {
   const names = namesByPlatform[platform];
   return names.length === actionDim ? names : Array.from({ length: actionDim }, (_, i) => `action_${i}`);

@@ -1,4 +1,4 @@
-/** Which statistics bound a quantity, by kind of normalization. */
+/** Selects the statistics that bound a quantity, by kind of normalization. */
 
 import type { Bounds } from '../checkpoint/checkpoint.ts';
 import type { Normalization } from '../types.ts';

@@ -1,6 +1,6 @@
 /**
- * Camera frames to what enters the towers' normalization (docs/model.md, Input 1): JPEG round trip, Lanczos resize, center crop.
- * The arithmetic is the addon's; here frames and options are checked and worded.
+ * Turns camera frames into the input of the towers' normalization (docs/model.md, Input 1): JPEG round trip, Lanczos resize,
+ * center crop. The addon does the arithmetic; here frames and options are checked, and errors worded.
  */
 
 import { loadAddon, type NativePreprocessed } from '../addon/binding.ts';
@@ -10,20 +10,20 @@ import type { ImageFrame } from '../types.ts';
 import { checkFrame } from './imageFrame.ts';
 
 export interface PreprocessOptions {
-  /** Side S of the square image that enters the towers, pixels. */
+  /** Side S, in pixels, of the square image that enters the towers. */
   readonly imageSize: number;
   readonly centerCrop: boolean;
   /** JPEG round trip before the resize, as in the training data. */
   readonly jpeg: boolean;
   /** Number of CPU threads, >= 1. */
   readonly threads: number;
-  /** Names of the frames in error messages, e.g. the cameras'; default: `0`, `1`, .. */
+  /** Names of the frames in error messages, e.g. those of the cameras; default: `0`, `1`, .. */
   readonly names?: readonly string[];
 }
 
-/** The steps of one frame through the preprocessing. */
+/** The intermediate results of one frame. */
 export interface PreprocessSteps {
-  /** [224, 224, 3] RGB after JPEG and Lanczos; absent when the frame has that size already (then neither is applied). */
+  /** [224, 224, 3] RGB after JPEG and Lanczos; absent if the frame already has that size (then neither is applied). */
   readonly resized?: Uint8Array;
   /** [S, S, 3] RGB: what enters the normalization. */
   readonly cropped: Uint8Array;
@@ -40,11 +40,11 @@ export async function preprocessImages(
   return (await run(frames, options, false)).images;
 }
 
-/** Policy images and where the time went. */
+/** Policy images, and where the time went. */
 export interface TimedImages {
-  /** As `preprocessImages` gives them. */
+  /** As returned by `preprocessImages`. */
   readonly images: Uint8Array;
-  /** Milliseconds by step; together the arithmetic's time, without the wait for a thread. */
+  /** Milliseconds per step; together the time of the arithmetic, without waiting for a thread. */
   readonly times: { readonly decode: number; readonly resize: number; readonly crop: number };
 }
 
@@ -115,7 +115,7 @@ function run(
 }
 
 function checkOptions({ imageSize, threads, centerCrop, jpeg }: PreprocessOptions): void {
-  // Limits far above any policy or machine: a bigger number is a mistake that must not allocate memory.
+  // Limits far above any policy or machine: a larger number is a mistake and must not allocate memory.
   const checks = [
     ['imageSize', imageSize, 4096],
     ['threads', threads, 256],

@@ -1,18 +1,18 @@
-/** Checks camera frames before anything is computed. Never reads the pixels, so the cost does not grow with them. */
+/** Checks camera frames before anything is computed. Never reads the pixels, so the cost does not depend on their number. */
 
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame } from '../types.ts';
 
 /**
- * Frames beyond this many pixels are refused: an 8192 x 8192 frame is 201 MB. Robots' cameras stay far below; anything
- * above is a wrong width or height.
+ * Frames with more pixels are refused: an 8192 x 8192 frame takes 201 MB. Cameras of robots stay far below; anything above is a
+ * wrong width or height.
  */
 export const maxFramePixels = 8192 * 8192;
 
-/** Longest side in pixels: that of a JPEG image, through which the reference sends every frame it resizes. */
+/** Longest side in pixels: that of a JPEG image, since the reference sends every frame that it resizes through JPEG. */
 export const maxFrameSide = 65_500;
 
-/** An array as NumPy files and requests carry it: `dtype` is NumPy's type string, `data` its bytes in C order. */
+/** An array as NumPy files and requests contain it: `dtype` is NumPy's type string, `data` its bytes in C order. */
 export interface PixelArray {
   readonly dtype: string;
   readonly shape: readonly number[];
@@ -20,10 +20,10 @@ export interface PixelArray {
 }
 
 /**
- * uint8 [height, width, 3] -> a frame of the same memory. Every other type and layout is refused: what gray, alpha, depth or
- * channels in front would become is a guess.
+ * uint8 [height, width, 3] -> a frame that shares its memory. Other types and layouts are refused: how to convert gray, alpha,
+ * depth or channels-first would be a guess.
  *
- * @param name what the array is called in messages
+ * @param name what to call the array in messages
  * @throws IMAGE_INVALID, IMAGE_DTYPE, IMAGE_TOO_LARGE
  */
 export function frameOfArray({ dtype, shape, data }: PixelArray, name: string): ImageFrame {
@@ -71,7 +71,7 @@ export function checkFrameSize(width: number, height: number, name: string): voi
 /**
  * Checks one frame.
  *
- * @param name what the frame is called in messages, e.g. the camera's name
+ * @param name what to call the frame in messages, e.g. the name of the camera
  * @throws IMAGE_INVALID, IMAGE_DTYPE or IMAGE_TOO_LARGE
  */
 export function checkFrame(frame: unknown, name: string): asserts frame is ImageFrame {

@@ -1,11 +1,11 @@
-/** Observation -> frames in input order (docs/model.md, Input 1). Cameras are known by name. */
+/** Observation -> frames in input order (docs/model.md, Input 1). Cameras are identified by name. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame, Observation } from '../types.ts';
 
 /**
- * The cameras that a policy takes, in its order; an observation may hold more.
- * @throws OBSERVATION_INVALID, CAMERA_MISSING
+ * The frames of a policy's cameras, in its order; the observation may contain others. @throws OBSERVATION_INVALID,
+ * CAMERA_MISSING
  */
 export function pickFrames(observation: Observation, cameras: readonly string[]): ImageFrame[] {
   const { images } = observation ?? {};

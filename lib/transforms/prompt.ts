@@ -8,33 +8,33 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { expected } from '../support/options.ts';
 import type { Tokenizers } from './tokenizer/tokenizers.ts';
 
-/** What an instruction becomes. */
+/** An encoded instruction. */
 export interface EncodedPrompt {
   readonly prompt: string;
   /** [P] Llama ids: `<s>` first, `▁` last. */
   readonly promptIds: number[];
-  /** [positions] SigLIP text ids, padded with `</s>`; null when no tower has a sampler. */
+  /** [positions] SigLIP text ids, padded with `</s>`; null if no tower has a sampler. */
   readonly siglipIds: number[] | null;
-  /** [positions] true where an id is text; the `</s>` itself is masked too, as in the reference. null like `siglipIds`. */
+  /** [positions] true for ids of text; `</s>` itself is masked too, as in the reference. null like `siglipIds`. */
   readonly siglipMask: boolean[] | null;
 }
 
 export interface PromptLimits {
-  /** Length of the SigLIP text tower's sequence (64); null when no tower has a sampler. */
+  /** Length of the SigLIP text tower's sequence (64); null if no tower has a sampler. */
   readonly siglipPositions: number | null;
-  /** Most prompt tokens P that fit in the language model beside images, proprioception and actions. */
+  /** Most prompt tokens P that fit in the language model besides images, proprioception and actions. */
   readonly promptTokens: number;
 }
 
 /**
- * `In: What action should the robot take to {instruction, lower case}?\nOut:` (any string, unchecked). JavaScript's lower
- * case is Python's: compared for every character of Unicode 14; characters added later depend on either's version.
+ * `In: What action should the robot take to {instruction, lower case}?\nOut:` (any string, unchecked). JavaScript's lower case
+ * equals Python's: compared for every character of Unicode 14; characters added later depend on the versions of both.
  */
 export function buildPrompt(instruction: string): string {
   return `In: What action should the robot take to ${instruction.toLowerCase()}?\nOut:`;
 }
 
-/** What the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (docs/model.md, LLM). */
+/** The space that the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (docs/model.md, LLM). */
 export function promptLimits(
   config: PolicyConfig,
   sizes: SequenceSizes & { readonly actionDim: number },
@@ -47,8 +47,9 @@ export function promptLimits(
 }
 
 /**
- * The reference also takes an empty instruction; here it is refused: a robot told nothing is a mistake upstream.
- * @throws INSTRUCTION_INVALID not a string, blank, or not well-formed Unicode
+ * The reference accepts an empty instruction; here it is refused, since a robot that is told nothing points to a mistake
+ * upstream.
+ * @throws INSTRUCTION_INVALID if it is not a string, blank, or not well-formed Unicode
  */
 export function checkInstruction(instruction: unknown): string {
   if (typeof instruction !== 'string') {
@@ -72,7 +73,7 @@ export function checkInstruction(instruction: unknown): string {
 
 /**
  * @throws INSTRUCTION_INVALID see checkInstruction
- * @throws INSTRUCTION_TOO_LONG more ids than a tower has positions; nothing is ever cut off
+ * @throws INSTRUCTION_TOO_LONG if there are more ids than a tower has positions; nothing is ever truncated
  */
 export function encodePrompt(
   tokenizers: Tokenizers,
@@ -82,13 +83,10 @@ export function encodePrompt(
   return encodeText(tokenizers, buildPrompt(checkInstruction(instruction)), limits);
 }
 
-/**
- * As encodePrompt, of a prompt that is already built.
- * @throws INSTRUCTION_TOO_LONG
- */
+/** As encodePrompt, for a prompt that is already built. @throws INSTRUCTION_TOO_LONG */
 export function encodeText(tokenizers: Tokenizers, prompt: string, limits: PromptLimits): EncodedPrompt {
   const { llama, siglip } = tokenizers;
-  // Rejects a sentence of megabytes cheaply; the exact count follows below.
+  // Rejects megabytes of text cheaply; the exact count follows below.
   const atLeast = Math.ceil(prompt.length / llama.longestPiece);
   if (atLeast > limits.promptTokens) {
     throw tooLong(prompt, `at least ${atLeast}`, limits.promptTokens, 'language model');

@@ -9,7 +9,7 @@ import { lowHigh } from './bounds.ts';
 /**
  * `clip(where(mask, 2*(x-low)/(high-low+1e-8)-1, x), -1, 1)` in float64, then rounded to float32.
  * @param state [proprioDim] in the dataset's units; never modified
- * @throws STATE_INVALID not an array of numbers, of another length than the statistics, or not finite
+ * @throws STATE_INVALID if it is not an array of numbers, not as long as the statistics, or not finite
  */
 export function normalizeProprio(
   state: ArrayLike<number>,

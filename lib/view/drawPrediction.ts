@@ -1,4 +1,4 @@
-/** The picture of one prediction, from the camera images as the policy sees them. */
+/** Draws one prediction on the camera images as the policy sees them. */
 
 import { availableParallelism } from 'node:os';
 import { preprocessImages } from '../transforms/image.ts';

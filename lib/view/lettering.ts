@@ -121,7 +121,7 @@ const glyphs: Readonly<Record<string, Glyph>> = {
 /** Space between glyphs, in glyph units; includes the width of the stroke. */
 const spacing = 1.5;
 
-/** A letter of a script without glyphs here, with a typical width; combining marks stay with their base letter. */
+/** A letter of a script that has no glyphs here, with a typical width; combining marks stay with their base letter. */
 interface Foreign {
   readonly text: string;
   readonly width: number;

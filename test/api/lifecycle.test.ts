@@ -18,6 +18,10 @@ import {
 } from './libero.ts';
 
 const test = suite('life of a policy');
+/** How often to try what depends on timing: more often with SEMANTICVLA_LONG_TESTS=1. */
+const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
+const workers = isLong ? 8 : 3;
+const endsAfterMs = isLong ? [3, 7, 12] : [7];
 
 test('close: twice is fine, later calls are CLOSED', async () => {
   const policy = await openLibero();
@@ -133,8 +137,8 @@ test('ended while it predicts, by an exit or an exception: with its own code, at
     await policy.predict(observation, task);
     console.log('runs');`;
   const forever = 'for (;;) await policy.predict(observation, task);';
-  // the end comes at another moment of a prediction each time
-  for (const ms of [3, 7, 12]) {
+  // the end comes at a different moment of a prediction each time
+  for (const ms of endsAfterMs) {
     const exit = await runProgram(`${endless} setTimeout(() => process.exit(7), ${ms}); ${forever}`);
     assert.equal([exit.code, exit.signal, exit.stdout, exit.stderr], [7, null, 'runs\n', '']);
     const thrown = await runProgram(
@@ -157,7 +161,7 @@ test('a worker that is ended while it predicts, again and again, harms nobody', 
       "});";
     const policy = await api.loadPolicy(checkpoint, options);
     const mine = await policy.predict(observation, task);
-    for (let i = 0; i < 8; i++) {
+    for (let i = 0; i < ${workers}; i++) {
       const worker = new Worker(body, { eval: true, execArgv: [], workerData: { url, checkpoint, options, observation, task } });
       await once(worker, 'message');
       await new Promise((resolve) => setTimeout(resolve, i));

@@ -1,6 +1,16 @@
 /** The policy that ships with the program: unpacked once, checked each time, opened like anybody's. */
 
-import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -38,6 +48,30 @@ test('is a checkpoint in the trained layout, unpacked once', async () => {
   const after = statSync(shard);
   assert.equal([after.ino, after.mtimeMs], [before.ino, before.mtimeMs]);
   assert.equal(notices, []);
+});
+
+test('nothing unfinished is ever seen in the folder, which others may open meanwhile', async () => {
+  const cacheDir = mkdtempSync(join(scratchFolder(), 'example-'));
+  const folder = await exampleCheckpoint({ cacheDir });
+  const whole = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  rmSync(folder, { recursive: true });
+  let looks = 0;
+  let unpacking = true;
+  const done = Promise.all([exampleCheckpoint({ cacheDir }), exampleCheckpoint({ cacheDir })]).finally(() => {
+    unpacking = false;
+  });
+  while (unpacking) {
+    const seen = existsSync(folder) ? readdirSync(folder, { recursive: true, encoding: 'utf8' }) : [];
+    if (seen.length > 0) looks++;
+    assert.equal(
+      seen.filter((name) => !whole.includes(name)),
+      [],
+    );
+    await new Promise(setImmediate);
+  }
+  await done;
+  assert.ok(looks > 0);
+  assert.equal(readdirSync(join(cacheDir, 'models')).length, 1, 'nothing is left beside it');
 });
 
 test('what is not the packed file any more is unpacked again, and that is said', async () => {

@@ -1,3 +1,5 @@
+/** The exported models in ONNX's own Python packages. */
+
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

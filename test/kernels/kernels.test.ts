@@ -1,6 +1,7 @@
 /**
  * The CUDA kernels on a machine without CUDA: their sources compiled by the C++ compiler alone (scripts/kernelTests.sh)
- * and compared with their twins in native/reference, in several orders of threads and blocks.
+ * and compared with their twins in native/reference, in several orders of threads and blocks. A few tests of each kernel; all of
+ * them, a minute of computing, with SEMANTICVLA_LONG_TESTS=1.
  */
 
 import { execFile } from 'node:child_process';
@@ -9,10 +10,24 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { testWhen } from '../helpers/skip.ts';
 
 const kernels = suite('kernels');
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
+
+const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
+/** Names of the tests that take seconds; every kernel has one. */
+const quick =
+  /^shim|Refusals$|^goldenSelection|^instructionTopKMasks|^textGuidedPooling(Limits|TiesAndMasks)|^preprocessImagesWideFrames|^(queryRows|channelConcat|film)Random/;
+const kernelNames = [
+  'instructionTopK',
+  'textGuidedPooling',
+  'queryRows',
+  'channelConcat',
+  'film',
+  'preprocessImages',
+];
 
 interface Outcome {
   readonly output: string;
@@ -43,12 +58,13 @@ function build(): Promise<{ program: string; names: readonly string[] }> {
     ]);
     assert.is(made.code, 0, made.output);
     const program = made.output.trim().split('\n').at(-1)!;
-    return { program, names: (await outcome(program, ['--list'])).output.trim().split('\n') };
+    const names = (await outcome(program, ['--list'])).output.trim().split('\n');
+    return { program, names: isLong ? names : names.filter((name) => quick.test(name)) };
   })();
   return built;
 }
 
-/** The preprocessing takes as long as all else, so the two halves run side by side. */
+/** The preprocessing takes as long as everything else, so the two halves run in parallel. */
 let halves: Promise<readonly (readonly [string, Outcome])[]> | undefined;
 function results(): Promise<readonly (readonly [string, Outcome])[]> {
   halves ??= build().then(({ program, names }) => {
@@ -64,16 +80,9 @@ function results(): Promise<readonly (readonly [string, Outcome])[]> {
 
 kernels('the kernels compile without CUDA, and every kernel has tests', async () => {
   const { names } = await build();
-  for (const kernel of [
-    'instructionTopK',
-    'textGuidedPooling',
-    'queryRows',
-    'channelConcat',
-    'film',
-    'preprocessImages',
-  ]) {
+  for (const kernel of kernelNames) {
     assert.ok(
-      names.some((name) => name.startsWith(kernel)),
+      names.some((name) => name.startsWith(kernel) && !name.endsWith('Refusals')),
       `no test of ${kernel} among ${names.join(', ')}`,
     );
   }
@@ -90,19 +99,25 @@ kernels('every kernel equals its twin, in every order of threads', async () => {
   assert.is(passed, names.length, 'each test ran exactly once');
 });
 
-kernels('each kernel is compared in at least 100 random shapes for each of three types', async () => {
-  const all = (await results()).map(([, { output }]) => output).join('\n');
-  for (const kernel of [
-    'instructionTopKRandomExact',
-    'textGuidedPoolingRandom',
-    'queryRowsRandom',
-    'channelConcatRandom',
-    'filmRandom',
-    'preprocessImagesRandom',
-  ]) {
-    const cases = Number(all.match(new RegExp(`^ok   ${kernel}: (\\d+) cases`, 'm'))?.[1]);
-    assert.ok(cases >= 300, `${kernel}: ${cases} cases`);
-  }
-});
+testWhen(
+  isLong,
+  'with all other cases of the kernels it takes a minute; SEMANTICVLA_LONG_TESTS=1 runs it',
+  kernels,
+  'each kernel is compared in at least 100 random shapes for each of three types',
+  async () => {
+    const all = (await results()).map(([, { output }]) => output).join('\n');
+    for (const kernel of [
+      'instructionTopKRandomExact',
+      'textGuidedPoolingRandom',
+      'queryRowsRandom',
+      'channelConcatRandom',
+      'filmRandom',
+      'preprocessImagesRandom',
+    ]) {
+      const cases = Number(all.match(new RegExp(`^ok   ${kernel}: (\\d+) cases`, 'm'))?.[1]);
+      assert.ok(cases >= 300, `${kernel}: ${cases} cases`);
+    }
+  },
+);
 
 kernels.run();

@@ -10,6 +10,7 @@ const sanitizers = suite('native/sanitizers');
 
 const root = resolve(import.meta.dirname, '../..');
 const compiler = process.env.CXX ?? 'g++';
+const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
 
 /** Compiles and links with the given sanitizers. */
 function compile(sources: readonly string[], kind: string, out: string, input?: string) {
@@ -41,8 +42,10 @@ const sources = readFileSync(join(root, 'native/sources.txt'), 'utf8')
 
 for (const kind of ['address,undefined', 'thread']) {
   testWhen(
-    usable(kind),
-    `${compiler} cannot build and run with -fsanitize=${kind}`,
+    isLong && usable(kind),
+    isLong
+      ? `${compiler} cannot build and run with -fsanitize=${kind}`
+      : 'it compiles all sources again; SEMANTICVLA_LONG_TESTS=1 runs it',
     sanitizers,
     `every step on many sizes is clean under -fsanitize=${kind}`,
     () => {

@@ -23,6 +23,7 @@ import { machineRows } from '../../lib/profile/machine/machineRows.ts';
 import { readMachine } from '../../lib/profile/machine/readMachine.ts';
 import { machineWarnings } from '../../lib/profile/machine/warnings.ts';
 import { root } from '../helpers/cli.ts';
+import { testWhen } from '../helpers/skip.ts';
 import { fakeOrin, probeOf } from './machine/fakeMachines.ts';
 
 const test = suite('docs/profiling.md');
@@ -97,29 +98,37 @@ function labels(block: string): string[] {
   });
 }
 
-test('every command runs, and prints the rows that the page shows', async () => {
-  await inWorkshop(async (dir, bin) => {
-    const port = await freePort();
-    const outputs: string[] = [];
-    for (const block of blocks('sh')) {
-      const script = block.replaceAll('8790', String(port));
-      const { code, stdout, stderr } = await run('bash', ['-euo', 'pipefail', '-c', script], dir, bin);
-      // four chunks are too few for a gate to say anything but that
-      const allowed = block.includes('--fail-if') ? [0, 1, 4] : [0];
-      assert.ok(allowed.includes(code!), `${code}: ${script}\n${stdout}\n${stderr}`);
-      outputs.push(stdout);
-    }
-    const printed = new Set(labels(outputs.join('\n')));
-    for (const name of ['bench', 'profile', 'roofline']) {
-      const shown = labels(blocks(`text ${name}`)[0]!);
-      if (name !== 'roofline') assert.ok(shown.length >= 8, `${name}: ${shown.join()}`);
-      for (const label of shown) assert.ok(printed.has(label), `${name}: ${label}\n${[...printed].join()}`);
-    }
-    assert.match(outputs.join('\n'), /^(PASS|FAIL|TOO NOISY TO TELL) +p50 > 1\.05x {2}policy cpu\b/m);
-    assert.ok(readdirSync(dir).includes('report.html') && readdirSync(dir).includes('chunk.perfetto-trace'));
-    assert.ok(readdirSync(join(dir, 'flights')).length >= 1);
-  });
-});
+testWhen(
+  process.env.SEMANTICVLA_LONG_TESTS === '1',
+  'it runs a dozen benchmarks and profiles; SEMANTICVLA_LONG_TESTS=1 runs it',
+  test,
+  'every command runs, and prints the rows that the page shows',
+  async () => {
+    await inWorkshop(async (dir, bin) => {
+      const port = await freePort();
+      const outputs: string[] = [];
+      for (const block of blocks('sh')) {
+        const script = block.replaceAll('8790', String(port));
+        const { code, stdout, stderr } = await run('bash', ['-euo', 'pipefail', '-c', script], dir, bin);
+        // four chunks are too few for a gate to say anything but that
+        const allowed = block.includes('--fail-if') ? [0, 1, 4] : [0];
+        assert.ok(allowed.includes(code!), `${code}: ${script}\n${stdout}\n${stderr}`);
+        outputs.push(stdout);
+      }
+      const printed = new Set(labels(outputs.join('\n')));
+      for (const name of ['bench', 'profile', 'roofline']) {
+        const shown = labels(blocks(`text ${name}`)[0]!);
+        if (name !== 'roofline') assert.ok(shown.length >= 8, `${name}: ${shown.join()}`);
+        for (const label of shown) assert.ok(printed.has(label), `${name}: ${label}\n${[...printed].join()}`);
+      }
+      assert.match(outputs.join('\n'), /^(PASS|FAIL|TOO NOISY TO TELL) +p50 > 1\.05x {2}policy cpu\b/m);
+      assert.ok(
+        readdirSync(dir).includes('report.html') && readdirSync(dir).includes('chunk.perfetto-trace'),
+      );
+      assert.ok(readdirSync(join(dir, 'flights')).length >= 1);
+    });
+  },
+);
 
 test('the block of an Orin is what its recorded text gives', () => {
   const machine = readMachine({ probe: probeOf(fakeOrin) });

@@ -1,6 +1,5 @@
 /** The real clients, unchanged, from PyPI: json-numpy with requests, and openpi-client. */
 
-import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,26 +11,13 @@ import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { defaultActions, FakePolicy } from './fakePolicy.ts';
 import { type Served, served } from './harness.ts';
-import { pythonPeers } from './pythonPeers.ts';
+import { peersOfTest, runPeer } from './pythonPeers.ts';
 
 const test = suite('conformance with clients from PyPI');
-const peers = pythonPeers();
-const reason = `${peers.reason} (needs python3 with venv, and PyPI once)`;
+const { python, reason } = peersOfTest();
 const token = 'correct-horse-battery-staple-0451';
 
-/** Runs a script of test/serve/peers; what it prints behind RESULT. */
-async function run<T>(script: string, ...args: string[]): Promise<T> {
-  const child = spawn(peers.python!, [join(import.meta.dirname, 'peers', script), ...args]);
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (data: Buffer) => (output += data.toString()));
-  const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
-  const code = await new Promise((resolve) => child.on('close', resolve));
-  clearTimeout(timer);
-  const line = /^RESULT (.*)$/m.exec(output)?.[1];
-  if (code !== 0 || line === undefined) throw new Error(`${script} ended with ${code}: ${output}`);
-  return JSON.parse(line) as T;
-}
+const run = <T>(script: string, ...args: string[]): Promise<T> => runPeer(python!, script, args);
 
 interface ActResult {
   readonly actions: number[][];
@@ -68,7 +54,7 @@ const simulated = (): Policy => new FakePolicy({ immediate: true });
 const wanted = rowsOf(defaultActions([2, 3], 0.5), 3);
 const state = [0.5, 1, 2];
 
-testWhen(peers.python !== null, reason, test, 'json-numpy and requests, simulated policy', async () => {
+testWhen(python !== null, reason, test, 'json-numpy and requests, simulated policy', async () => {
   const compat: Partial<ServeOptions> = { act: { port: 0, compat: true } };
   for (const [options, failed] of [
     [{}, [422, 'INSTRUCTION_INVALID']],
@@ -80,13 +66,13 @@ testWhen(peers.python !== null, reason, test, 'json-numpy and requests, simulate
       assert.is(result.failed[0], failed[0]);
       const answer = result.failed[1] as string | { error: { code: string } };
       const code = typeof answer === 'string' ? answer : answer.error.code;
-      // Cameras are looked for before the instruction.
+      // Cameras are checked before the instruction.
       assert.ok(code === failed[1] || code === 'CAMERA_MISSING', code);
     });
   }
 });
 
-testWhen(peers.python !== null, reason, test, 'openpi-client, simulated policy', async () => {
+testWhen(python !== null, reason, test, 'openpi-client, simulated policy', async () => {
   for (const key of ['', token]) {
     const options: Partial<ServeOptions> = key === '' ? {} : { token: key };
     await served(simulated(), options, async (server) => {
@@ -103,7 +89,7 @@ testWhen(peers.python !== null, reason, test, 'openpi-client, simulated policy',
   }
 });
 
-testWhen(peers.python !== null, reason, test, 'both, with libero-tiny', async () => {
+testWhen(python !== null, reason, test, 'both, with libero-tiny', async () => {
   const unnormKey = 'libero_spatial_no_noops';
   const policy = await loadPolicy(goldenCheckpoint('libero-tiny'), { unnormKey });
   try {

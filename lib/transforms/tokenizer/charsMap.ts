@@ -6,7 +6,7 @@
 
 import { SemanticVlaError } from '../../support/errors.ts';
 
-/** A matched rule: so many input bytes become `replacement`. */
+/** A matched rule: this many input bytes become `replacement`. */
 export interface CharsMapMatch {
   readonly length: number;
   readonly replacement: string;
@@ -22,7 +22,7 @@ export class CharsMap {
   readonly #replacements: Uint8Array;
   readonly #file: string;
 
-  /** @throws TOKENIZER_INVALID the blob is cut or its sizes contradict each other */
+  /** @throws TOKENIZER_INVALID if the blob is truncated or its sizes contradict each other */
   constructor(blob: Uint8Array, file: string) {
     this.#file = file;
     const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
@@ -38,7 +38,7 @@ export class CharsMap {
   /**
    * The longest rule whose key starts at `start`, or null.
    * @param input UTF-8
-   * @throws TOKENIZER_INVALID the double array points outside itself
+   * @throws TOKENIZER_INVALID if the double array points outside itself
    */
   longestMatch(input: Uint8Array, start: number): CharsMapMatch | null {
     let node = this.#offset(0);

@@ -1,11 +1,17 @@
-/** Tokenizers and weights come from one model: every id has a row, and the ids that the policy's code names are the same. */
+/**
+ * Checks that tokenizers and weights belong to the same model: every id has a row, and the ids hard-coded in the reference are
+ * the same.
+ */
 
 import type { TokenizerFiles } from '../../checkpoint/checkpoint.ts';
 import type { PolicyConfig } from '../../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import type { Tokenizers } from './tokenizers.ts';
 
-/** Ids that the reference's code has as numbers (docs/model.md, Input 2): `</s>` stops, and a prompt ends with the space `▁`. */
+/**
+ * Ids that the reference's code contains as numbers (docs/model.md, Input 2): `</s>` stops, and a prompt ends with the space
+ * `▁`.
+ */
 const llamaIds = { beginId: ['<s>', 1], endId: ['</s>', 2], spaceId: ['▁', 29_871] } as const;
 const siglipEndId = 1;
 

@@ -1,5 +1,5 @@
 /**
- * A sentencepiece BPE model (`tokenizer.model`) as the `tokenizer.json` that transformers' converter makes of it
+ * Converts a sentencepiece BPE model (`tokenizer.model`) as transformers' converter makes a `tokenizer.json` of it
  * (transformers 4.40.1, LlamaConverter and SentencePieceExtractor), so that both files give the same ids.
  */
 
@@ -7,12 +7,12 @@ import type { AddedToken, LlamaTokenizerJson } from './llamaJson.ts';
 import { spaceSymbol } from './pieceNormalizer.ts';
 import { parseSentencePieceModel, type SentencePieceModel } from './sentencePieceModel.ts';
 
-/** What the converter calls ids 0, 1 and 2, whatever the model calls them. */
+/** The names that the converter gives ids 0, 1 and 2, whatever the model calls them. */
 const reserved = ['<unk>', '<s>', '</s>'] as const;
 
 /**
  * @param added further special strings (`added_tokens.json`): text -> id
- * @throws TOKENIZER_INVALID damaged, or no BPE model
+ * @throws TOKENIZER_INVALID if it is damaged or not a BPE model
  */
 export function llamaJsonFromModel(
   bytes: Uint8Array,
@@ -55,7 +55,7 @@ export function llamaJsonFromModel(
 }
 
 /**
- * Every way to make a piece of two others, most likely piece first; among equals in the order of the vocabulary.
+ * Every way to compose a piece of two others, most likely piece first; equally likely ones in the order of the vocabulary.
  * @param texts piece by id
  */
 function mergesOf(model: SentencePieceModel, texts: readonly string[]): (readonly [string, string])[] {

@@ -1,6 +1,6 @@
 /**
- * `tokenizer.json` of a Llama tokenizer, checked. Only components whose ids were compared with the Python library are
- * accepted; any other is refused by name, since a tokenizer that is almost right gives a policy that is quietly wrong.
+ * Checks the `tokenizer.json` of a Llama tokenizer. Only components whose ids were compared with the Python library are
+ * accepted; any other is refused by name, since an almost right tokenizer makes a policy quietly wrong.
  */
 
 import { parseJsonText } from '../../checkpoint/jsonFile.ts';
@@ -29,7 +29,7 @@ export interface Metaspace {
   readonly split: false;
 }
 
-/** The fields that encoding uses, under their names on disk. */
+/** The fields needed for encoding, with their names on disk. */
 export interface LlamaTokenizerJson {
   readonly added_tokens: readonly AddedToken[];
   /** The older ("legacy") form marks spaces here, */
@@ -47,12 +47,12 @@ export interface LlamaTokenizerJson {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** @throws TOKENIZER_INVALID not JSON, or not a BPE tokenizer of this kind */
+/** @throws TOKENIZER_INVALID if it is not JSON, or not a BPE tokenizer of this kind */
 export function parseLlamaJson(text: string, file: string): LlamaTokenizerJson {
   return checkLlamaJson(parseJsonText(text, file, { missing: 'TOKENIZER_INVALID' }), file);
 }
 
-/** @throws TOKENIZER_INVALID not a BPE tokenizer of this kind */
+/** @throws TOKENIZER_INVALID if it is not a BPE tokenizer of this kind */
 export function checkLlamaJson(parsed: JsonValue, file: string): LlamaTokenizerJson {
   const check = new Checker(file);
   const root = check.object(parsed, 'the file');
@@ -66,7 +66,7 @@ export function checkLlamaJson(parsed: JsonValue, file: string): LlamaTokenizerJ
   };
 }
 
-/** Reads values of one file and words what is wrong with them. */
+/** Reads the values of one file and words errors about them. */
 class Checker {
   readonly #file: string;
 

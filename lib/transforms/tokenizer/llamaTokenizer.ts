@@ -1,6 +1,6 @@
 /**
- * The Llama tokenizer (docs/model.md, Input 2). The byte-pair encoding itself is the `@huggingface/tokenizers` library's; here
- * its input is made from `tokenizer.json` or `tokenizer.model` and checked.
+ * The Llama tokenizer (docs/model.md, Input 2). The `@huggingface/tokenizers` library does the byte-pair encoding; here its
+ * input is made from `tokenizer.json` or `tokenizer.model` and checked.
  */
 
 import { Tokenizer } from '@huggingface/tokenizers';
@@ -8,7 +8,7 @@ import { SemanticVlaError } from '../../support/errors.ts';
 import type { LlamaTokenizerJson } from './llamaJson.ts';
 import { spaceSymbol } from './pieceNormalizer.ts';
 
-/** What is used of the library (its own type declarations do not resolve under `nodenext`). */
+/** The part of the library that is used (its own type declarations do not resolve under `nodenext`). */
 interface LibraryTokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { readonly ids: number[] };
   readonly model: { clear_cache(): void };
@@ -21,7 +21,7 @@ export class LlamaTokenizer {
   readonly endId: number;
   /** `▁`, which must end a prompt. */
   readonly spaceId: number;
-  /** Largest id that a text can get. */
+  /** Largest id that any text can contain. */
   readonly largestId: number;
   /** UTF-16 units of the longest piece: a text of n units has at least n / longestPiece ids. */
   readonly longestPiece: number;
@@ -58,7 +58,7 @@ export class LlamaTokenizer {
         {
           ...json,
           model: { ...json.model, vocab: Object.fromEntries(vocab), merges },
-          // Begin of text is added here: transformers replaces the file's post-processor by its own.
+          // The begin-of-text token is added here: transformers replaces the post-processor of the file with its own.
           post_processor: null,
           decoder: null,
         },

@@ -1,12 +1,12 @@
 /**
- * sentencepiece's text normalizer without dummy prefix: character rules, whitespace runs to one, heads and tails
- * trimmed, spaces escaped as `▁`. Source: sentencepiece normalizer.cc (Normalizer::Normalize).
+ * sentencepiece's text normalizer without dummy prefix: character rules, runs of whitespace reduced to one, both ends trimmed,
+ * spaces escaped as `▁`. Source: sentencepiece normalizer.cc (Normalizer::Normalize).
  */
 
 import { CharsMap } from './charsMap.ts';
 import { pieceType, type SentencePieceModel } from './sentencePieceModel.ts';
 
-/** U+2581, how sentencepiece writes a space. */
+/** U+2581, which sentencepiece writes for a space. */
 export const spaceSymbol = '\u2581';
 
 export class PieceNormalizer {
@@ -15,7 +15,7 @@ export class PieceNormalizer {
   readonly #removeExtra: boolean;
   readonly #space: string;
 
-  /** @throws TOKENIZER_INVALID the character map is damaged */
+  /** @throws TOKENIZER_INVALID if the character map is damaged */
   constructor(model: SentencePieceModel, file: string) {
     this.#charsMap = model.charsMap.length === 0 ? null : new CharsMap(model.charsMap, file);
     this.#userDefined = model.pieces
@@ -43,7 +43,7 @@ export class PieceNormalizer {
     return out;
   }
 
-  /** The text cut by the rules: each chunk is the replacement of a rule, a user-defined symbol, or one character. */
+  /** Splits the text by the rules: each chunk is the replacement of a rule, a user-defined symbol, or one character. */
   #chunks(text: string): string[] {
     const wellFormed = text.toWellFormed();
     const bytes = new TextEncoder().encode(wellFormed);

@@ -1,6 +1,6 @@
 /**
- * Reads a sentencepiece model file (`tokenizer.model`, `spiece.model`): a protobuf `ModelProto`. Only the fields that
- * encoding needs are declared; protobuf skips the others. Field numbers and defaults: sentencepiece_model.proto.
+ * Reads a sentencepiece model file (`tokenizer.model`, `spiece.model`): a protobuf `ModelProto`. Only the fields needed for
+ * encoding are declared; protobuf skips the others. Field numbers and defaults: sentencepiece_model.proto.
  */
 
 import protobuf from 'protobufjs/light.js';
@@ -26,7 +26,7 @@ export interface SentencePieceModel {
   /** Index = id. */
   readonly pieces: readonly Piece[];
   readonly byteFallback: boolean;
-  /** Compiled character rules (see charsMap.ts); empty when there are none. */
+  /** Compiled character rules (see charsMap.ts); empty if there are none. */
   readonly charsMap: Uint8Array;
   readonly removeExtraWhitespaces: boolean;
   readonly escapeWhitespaces: boolean;
@@ -42,7 +42,7 @@ interface RawModel {
   } | null;
 }
 
-/** proto2: a field that is set to false or 0 is not its default, as it would be in proto3. */
+/** proto2: a field set to false or 0 differs from an absent one, unlike in proto3. */
 const edition = 'proto2';
 
 const modelRoot = protobuf.Root.fromJSON({
@@ -83,7 +83,7 @@ const modelRoot = protobuf.Root.fromJSON({
 
 /**
  * @param file named in errors
- * @throws TOKENIZER_INVALID the bytes are no sentencepiece model, or one of another kind than `expected`
+ * @throws TOKENIZER_INVALID if the bytes are not a sentencepiece model of the `expected` kind
  */
 export function parseSentencePieceModel(
   bytes: Uint8Array,
@@ -123,7 +123,10 @@ function decode(bytes: Uint8Array, file: string): RawModel {
   }
 }
 
-/** Letters of a piece, squared, over all pieces: what it takes to cut them in two. 32,000 of Llama: 1.5 million. */
+/**
+ * Limit on the sum, over all pieces, of the square of the number of letters: the cost of splitting them in two. Llama's 32,000
+ * pieces: 1.5 million.
+ */
 const maxWays = 50_000_000;
 
 /** The checks that sentencepiece itself makes on loading (ModelInterface::InitializePieces). */

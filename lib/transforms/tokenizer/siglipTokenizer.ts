@@ -1,5 +1,5 @@
 /**
- * The SigLIP text tokenizer (docs/model.md, Input 2): what `SiglipTokenizer` of transformers 4.40.1 does around a sentencepiece
+ * The SigLIP text tokenizer (docs/model.md, Input 2): what `SiglipTokenizer` of transformers 4.40.1 adds around a sentencepiece
  * unigram model. Pure: text in, ids out.
  */
 
@@ -12,10 +12,13 @@ import { Unigram } from './unigram.ts';
 const endPiece = '</s>';
 const unknownPiece = '<unk>';
 
-/** Python's `string.punctuation`: the 32 of ASCII. */
+/** Python's `string.punctuation`: 32 ASCII characters. */
 const punctuation = /[!-/:-@[-`{-~]/g;
 
-/** What Python's `str.isspace`, `str.strip` and `re`'s `\s` agree on; JavaScript's `\s` has U+FEFF and lacks 1C-1F, 85. */
+/**
+ * The whitespace that Python's `str.isspace`, `str.strip` and `re`'s `\s` agree on; JavaScript's `\s` also has U+FEFF and lacks
+ * 1C-1F and 85.
+ */
 const pythonSpace = '[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
 const spaceRuns = new RegExp(`${pythonSpace}+`, 'g');
 const leadingSpace = new RegExp(`^${pythonSpace}+`);
@@ -24,18 +27,18 @@ const trailingSpace = new RegExp(`${pythonSpace}+$`);
 const specialStrings = new RegExp(`${endPiece}|${unknownPiece}`, 'g');
 
 export class SiglipTokenizer {
-  /** Id of `</s>`, which also pads. */
+  /** Id of `</s>`, which is also the padding. */
   readonly endId: number;
   readonly #normalizer: PieceNormalizer;
   readonly pieces: number;
   readonly #unigram: Unigram;
-  /** As many pieces as `<unk>` encodes to; every text is encoded behind it to get its leading space. */
+  /** Number of pieces that `<unk>` encodes to; every text is encoded after it, to get its leading space. */
   readonly #prefixPieces: number;
 
   /**
    * @param bytes content of `spiece.model`
    * @param file named in errors
-   * @throws TOKENIZER_INVALID damaged, no unigram model, or without the special pieces
+   * @throws TOKENIZER_INVALID if it is damaged, not a unigram model, or lacks the special pieces
    */
   constructor(bytes: Uint8Array, file: string) {
     const model = parseSentencePieceModel(bytes, file, 'unigram');
@@ -55,14 +58,14 @@ export class SiglipTokenizer {
     this.#prefixPieces = this.#encodePieces(unknownPiece).length;
   }
 
-  /** Ids with `</s>` at the end, neither padded nor cut. */
+  /** Ids with `</s>` at the end, neither padded nor truncated. */
   encode(text: string): number[] {
     const ids = this.#specialsCutOut(`${spaceSymbol}${text.replaceAll(spaceSymbol, ' ')}`);
     if (ids.at(-1) !== this.endId) ids.push(this.endId);
     return ids;
   }
 
-  /** Special strings are cut out first; the spaces around them go with the trimming of the chunks between. */
+  /** Special strings are cut out first; the spaces around them disappear when the chunks between are trimmed. */
   #specialsCutOut(text: string): number[] {
     const lowered = lowerEach(text);
     const ids: number[] = [];
@@ -87,7 +90,7 @@ export class SiglipTokenizer {
       .replace(trailingSpace, '');
     const pieces = this.#encodePieces(unknownPiece + canonical);
     const kept = pieces.length >= this.#prefixPieces ? pieces.slice(this.#prefixPieces) : pieces;
-    // The reference goes through the pieces' strings, where a run of unknown characters may spell a reserved piece.
+    // The reference looks up ids by the text of the pieces, where a run of unknown characters may spell a reserved piece.
     return kept.map(({ text }) => ({ text, id: this.#unigram.pieceToId(text) }));
   }
 
@@ -96,7 +99,7 @@ export class SiglipTokenizer {
   }
 }
 
-/** Lower case of each character by itself (as the tokenizer does it, so `Σ` at the end of a word is `σ`). */
+/** Lower case of each character on its own, as in the tokenizer (so `Σ` at the end of a word becomes `σ`). */
 function lowerEach(text: string): string {
   let out = '';
   for (const char of text) out += char.toLowerCase();

@@ -13,11 +13,11 @@ import { SiglipTokenizer } from './siglipTokenizer.ts';
 
 export interface Tokenizers {
   readonly llama: LlamaTokenizer;
-  /** null when no tower has a sampler. */
+  /** null if no tower has a sampler. */
   readonly siglip: SiglipTokenizer | null;
 }
 
-/** @throws TOKENIZER_INVALID a file is missing or damaged */
+/** @throws TOKENIZER_INVALID if a file is missing or damaged */
 export async function loadTokenizers(files: TokenizerFiles): Promise<Tokenizers> {
   return {
     llama: await loadLlamaTokenizer(files),
@@ -26,9 +26,9 @@ export async function loadTokenizers(files: TokenizerFiles): Promise<Tokenizers>
 }
 
 /**
- * `tokenizer.json` decides when it is there, also about the form of its prefix space (what transformers calls `legacy`);
- * `tokenizer.model` alone gives the same ids as the `tokenizer.json` of Llama 2. Special strings beyond the model's own
- * are in the `added_tokens.json` beside it.
+ * If there is a `tokenizer.json`, it is used, also for the form of the prefix space (what transformers calls `legacy`).
+ * `tokenizer.model` alone gives the same ids as the `tokenizer.json` of Llama 2. Special strings beyond those of the model are
+ * in the `added_tokens.json` beside it.
  */
 export async function loadLlamaTokenizer(
   files: Pick<TokenizerFiles, 'llamaJson' | 'llamaModel'>,
@@ -51,8 +51,8 @@ export async function loadLlamaTokenizer(
 }
 
 /**
- * The `tokenizer_config.json` beside it may only say what `SiglipTokenizer` does by itself.
- * @throws TOKENIZER_INVALID missing, damaged, or configured otherwise
+ * The `tokenizer_config.json` beside it may only state what `SiglipTokenizer` does anyway.
+ * @throws TOKENIZER_INVALID if a file is missing, damaged, or configured otherwise
  */
 export async function loadSiglipTokenizer(file: string): Promise<SiglipTokenizer> {
   const model = await read(file);
@@ -76,7 +76,9 @@ export async function loadSiglipTokenizer(file: string): Promise<SiglipTokenizer
   return new SiglipTokenizer(model, file);
 }
 
-/** A sentencepiece model of 32,000 pieces has 0.8 MB; one of 4 MB that is all pieces takes a second to read. */
+/**
+ * A sentencepiece model of 32,000 pieces has 0.8 MB; reading one of 4 MB that consists of nothing but pieces takes a second.
+ */
 const modelCap = 4 * 1024 * 1024;
 const codes = { missing: 'TOKENIZER_INVALID' } as const;
 
@@ -99,7 +101,7 @@ async function readAddedTokens(file: string): Promise<Map<string, number>> {
   return added;
 }
 
-/** null when there is no such file. */
+/** null if there is no such file. */
 async function readOptionalObject(file: string): Promise<JsonObject | null> {
   if (!(await isThere(file, codes.missing))) return null;
   const value = await readJsonFile(file, codes);

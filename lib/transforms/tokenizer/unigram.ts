@@ -1,13 +1,13 @@
 /**
- * sentencepiece's unigram encoder: the segmentation of greatest total log probability (Viterbi). Sums are kept in float32
- * but compared in float64, as in sentencepiece 0.1.99, which the reference pins, to 0.2.0: ties (`s` + `ss` or `ss` + `s`)
- * depend on it, and 0.2.3 decides them otherwise. Source: sentencepiece unigram_model.cc (EncodeOptimized),
+ * sentencepiece's unigram encoder: the segmentation with the greatest total log probability (Viterbi). Sums are kept in float32
+ * but compared in float64, as sentencepiece does from 0.1.99, which the reference pins, to 0.2.0: ties (`s` + `ss` or `ss` +
+ * `s`) depend on it, and 0.2.3 decides them differently. Source: sentencepiece unigram_model.cc (EncodeOptimized),
  * sentencepiece_processor.cc (PopulateSentencePieceText).
  */
 
 import { type Piece, pieceType, type SentencePieceModel } from './sentencePieceModel.ts';
 
-/** An encoded piece: its text as it stands in the normalized input. */
+/** An encoded piece: its text as it appears in the normalized input. */
 export interface EncodedPiece {
   readonly text: string;
   readonly id: number;
@@ -20,7 +20,7 @@ export class Unigram {
   readonly unknownId: number;
   readonly #pieces: readonly Piece[];
   readonly #byteFallback: boolean;
-  /** Text -> id of the pieces that a segmentation may use. */
+  /** Text -> id of the pieces available to a segmentation. */
   readonly #usable = new Map<string, number>();
   /** Text -> id of all pieces. */
   readonly #ids = new Map<string, number>();
@@ -52,7 +52,7 @@ export class Unigram {
     this.#unknownScore = Math.fround(min - unknownPenalty);
   }
 
-  /** The id of a piece's text, the unknown id when there is none. */
+  /** The id of a piece by its text; the unknown id if there is none. */
   pieceToId(text: string): number {
     return this.#ids.get(text) ?? this.unknownId;
   }
@@ -99,7 +99,7 @@ export class Unigram {
     return path.reverse();
   }
 
-  /** User-defined symbols get a bonus by their length in UTF-8 bytes, so that they always win. */
+  /** User-defined symbols get a bonus for their length in UTF-8 bytes, so that they always win. */
   #score(id: number, text: string): number {
     const piece = this.#pieces[id] as Piece;
     return piece.type === pieceType.userDefined
@@ -107,7 +107,7 @@ export class Unigram {
       : piece.score;
   }
 
-  /** A run of unknown characters is one piece; with byte fallback each is its UTF-8 bytes instead. */
+  /** A run of unknown characters is one piece; with byte fallback, each character becomes its UTF-8 bytes instead. */
   #mergeUnknown(path: readonly EncodedPiece[]): EncodedPiece[] {
     const out: EncodedPiece[] = [];
     let afterUnknown = false;

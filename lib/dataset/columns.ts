@@ -16,7 +16,7 @@ export interface PolicyNeeds {
 export interface ColumnOptions {
   readonly keys?: FeatureKeys;
   readonly turn?: Turn;
-  readonly gripper?: GripperKind;
+  readonly gripper?: GripperKind | undefined;
 }
 
 const actionNames = ['action', 'actions'];

@@ -144,7 +144,7 @@ export interface MachineSnapshot {
   readonly memoryFreeBytes: number | null;
   /** Counts since boot; their growth shows what happened during a run: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
-  /** Output of the board's tools that could not be parsed; absent if there is none. */
+  /** Output of the board's tools that was skipped (unknown words) or refused (a cut line); absent if there is none. */
   readonly unread?: readonly string[];
 }
 

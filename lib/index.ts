@@ -6,6 +6,19 @@ export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
+export { type ColumnOptions, chooseColumns, type PolicyNeeds } from './dataset/columns.ts';
+export type {
+  Columns,
+  Dataset,
+  Episode,
+  FeatureKeys,
+  Features,
+  GripperKind,
+  RecordedObservation,
+  Turn,
+} from './dataset/dataset.ts';
+export { openDataset } from './dataset/openDataset.ts';
+export { readEpisode } from './dataset/readEpisode.ts';
 export type { Check, CheckStatus } from './doctor/check.ts';
 export {
   type DoctorOptions,
@@ -21,7 +34,6 @@ export {
 } from './evaluate/evaluateEpisode.ts';
 export type { Evaluation } from './evaluate/evaluation.ts';
 export { evaluationPage, type PageTexts } from './evaluate/page/evaluationPage.ts';
-export { type Episode, readEpisode } from './evaluate/readEpisode.ts';
 export { type ExampleOptions, exampleCheckpoint } from './example/exampleCheckpoint.ts';
 export { exampleEpisodes } from './example/exampleEpisodes.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
@@ -34,9 +46,15 @@ export {
   observationGuard,
 } from './observation/observationGuard.ts';
 export { type FolderObservation, readObservation } from './observation/readObservation.ts';
+export {
+  type ComparePrecisionOptions,
+  comparePrecision,
+  type PrecisionComparison,
+} from './policy/comparePrecision.ts';
 export { loadPolicy } from './policy/loadPolicy.ts';
 export { resolvePlatform } from './policy/platform.ts';
 export { policySizes } from './policy/policyParts.ts';
+export type { LayerError, PrecisionFigures, PrecisionGate } from './policy/precisionGate.ts';
 export {
   type BaselineFile,
   type MatchedBaseline,

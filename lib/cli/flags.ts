@@ -72,6 +72,13 @@ export function cameraList(text: string): string[] {
   return names;
 }
 
+/** For commander: `camera=key`, several times. */
+export function cameraKey(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('Expected CAMERA=KEY.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
 /** A flag that has been renamed: refused with its new name, so that no script silently runs with a default instead. */
 export function renamed(command: Command, old: string, now: string): Command {
   return command.addOption(
@@ -145,9 +152,11 @@ export function addRuntimeFlags(command: Command): Command {
       ).choices([...cpuWeights, ...engineWeights]),
     )
     .addOption(
-      new Option('--precision <type>', 'tensorrt: of weights and activations; default: by device').choices(
-        precisions,
-      ),
+      new Option(
+        '--precision <type>',
+        'cpu: float32 (default), int8 in every large linear layer, or int8-llm in those of the language model ' +
+          '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device',
+      ).choices(precisions),
     )
     .option('--tensorrt <path>', 'tensorrt: the library or its folder; default: searched')
     .option('--device <n>', 'tensorrt: number of the GPU; default: 0', wholeNumber(0))

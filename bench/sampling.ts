@@ -10,10 +10,10 @@ import { type MachineSampler, type SampledRun, sampleMachine } from '../lib/prof
 import { byRound } from '../lib/profile/measure/benchPolicies.ts';
 import { pairedRatio } from '../lib/profile/measure/bootstrap.ts';
 import { summarize } from '../lib/profile/measure/percentiles.ts';
-import { usualFrame, usualInstruction } from '../lib/profile/measure/randomObservation.ts';
 import { type Runner, runInTurns } from '../lib/profile/measure/runner.ts';
 import { loadSubjects } from '../lib/profile/measure/subjects.ts';
 import type { SynthPreset } from '../lib/synth/presets.ts';
+import { usualFrame, usualInstruction } from '../lib/synth/randomObservation.ts';
 import type { Policy } from '../lib/types.ts';
 
 const { values } = parseArgs({

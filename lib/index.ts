@@ -50,8 +50,8 @@ export {
   type JudgeOptions,
   judge as judgeBench,
 } from './profile/gate/judge.ts';
-export type { ProfileOptions } from './profile/layers/profileOptions.ts';
-export { type PolicyProfile, profilePolicy } from './profile/layers/profilePolicy.ts';
+
+export { type PolicyProfile, type ProfileOptions, profilePolicy } from './profile/layers/profilePolicy.ts';
 export { machineRows, settingRows } from './profile/machine/machineRows.ts';
 export { readMachine } from './profile/machine/readMachine.ts';
 export { machineDifferences, machineWarnings } from './profile/machine/warnings.ts';

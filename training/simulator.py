@@ -3,9 +3,9 @@
 
     {"reset": SEED, "family": "colour"}  -> {"task": {"named", "sentence"} or null, "state": [8], "cubes": [names]}
     {"step": [7]}                        -> {"state": [8], "lifted": name or null}
-    {"frames": true}                     -> {"frames": {camera: [height, width, 3]}}, then the bytes, uint8 RGB, in order
+    {"frames": true}                     -> {"frames": {camera: [height, width, 3]}}, then the bytes, uint8 RGB
 
-`bench/simulation/closedLoop.ts` drives it: control loops written in TypeScript close over the same scenes as evaluate.py.
+`bench/simulation/closedLoop.ts` drives it: control loops in TypeScript close over the same scenes as evaluate.py.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import nn
 
 from reference import Variant
 from variant import EMBEDDING, Tensors
-from vocabulary import PADDING, Vocabulary
+from vocabulary import PADDING, POSITIONS, Vocabulary
 
 MEANS = ((0.484375, 0.455078125, 0.40625), (0.5, 0.5, 0.5))
 STDS = ((0.228515625, 0.2236328125, 0.224609375), (0.5, 0.5, 0.5))
@@ -219,9 +219,8 @@ class Twin(nn.Module):
         text, mask = (part.repeat_interleave(cameras, 0) for part in self._text(sentences))
         similarity = F.normalize(patches, dim=-1) @ F.normalize(text, dim=-1).transpose(1, 2)
         similarity = similarity.masked_fill(~mask[:, None], -1.0)
-        positions = self.vocabulary.positions
         # The mean over all positions, of which those that were cut off are -1.
-        scores = (similarity.sum(2) - (positions - text.shape[1])) / positions
+        scores = (similarity.sum(2) - (POSITIONS - text.shape[1])) / POSITIONS
         kept = scores.topk(sampler.vision_topk, 1).indices.sort(1).values
         kept_text = similarity.mean(1).topk(sampler.text_topk, 1).indices.sort(1).values
         chosen = similarity.transpose(1, 2).gather(1, kept_text[..., None].expand(-1, -1, patches.shape[1]))

@@ -14,6 +14,8 @@ TOKENIZERS = REPOSITORY / "test" / "golden" / "libero-tiny" / "checkpoint"
 TEXT_TOKENIZER = TOKENIZERS / "siglip-text-tiny"
 FIRST, STOP, PADDING = 1, 2, 1
 """Llama's first and last token; SigLIP's padding."""
+POSITIONS = 64
+"""Of SigLIP's text tower."""
 
 
 @lru_cache(maxsize=1)
@@ -41,6 +43,10 @@ class Vocabulary:
             [[0] * (longest - len(prompt) + 1) + [place[row] for row in prompt[1:]] for prompt in prompts]
         )
         self.first, self.stop = place[FIRST], place[STOP]
+        long = [sentence for sentence, ids in zip(sentences, words, strict=True) if len(ids) > POSITIONS]
+        if long:
+            raise SystemExit(
+                f"the text tower reads {POSITIONS} tokens; too long: {long[0]!r} and {len(long) - 1} others"
+            )
         used = max(sum(word != PADDING for word in sentence) for sentence in words)
         self.words = torch.tensor([sentence[:used] for sentence in words])
-        self.positions = len(words[0])

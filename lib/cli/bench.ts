@@ -351,7 +351,7 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--layers', 'profile every subject afterwards: layers and blocks in --report and --html')
     .option(
       '--roofline [hardware]',
-      'limits on the device at hand or a named one, and the share reached; by stage with --layers',
+      'limits on a named device, or on the GPU at hand, and the share reached; by stage with --layers',
     )
     .addHelpText('after', observationHelp.trimEnd())
     .addHelpText('after', example);

@@ -2,15 +2,13 @@
 
 import { type Command, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
-import { checkVega } from '../plots/drawPlot.ts';
 import { layersCsv } from '../profile/export/csv.ts';
 import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
-import { presetFolder } from '../profile/measure/presetFolder.ts';
-import { writeProfile } from '../profile/report/writeReport.ts';
 import { encodeTrace } from '../profile/trace/perfettoTrace.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { presetFolder } from '../synth/presetFolder.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import {
@@ -37,7 +35,6 @@ interface ProfileFlags extends Partial<PolicyFlags> {
   readonly exportProfile?: string;
   readonly exportLayerInfo?: string;
   readonly trace?: string;
-  readonly html?: string;
 }
 
 const example = `
@@ -57,7 +54,6 @@ async function profile(
   checkpoint: string | undefined,
   flags: ProfileFlags,
 ): Promise<number> {
-  if (flags.html !== undefined) checkVega(`--html ${flags.html}`);
   const { onProgress, signal } = context;
   if (flags.trace?.endsWith('.json')) {
     throw new SemanticVlaError(
@@ -132,10 +128,6 @@ async function writeFiles(result: PolicyProfile, flags: ProfileFlags): Promise<[
   });
   await write('layer info', flags.exportLayerInfo, () => `${JSON.stringify(layerInfo![graph], null, 1)}\n`);
   await write('trace', flags.trace, () => encodeTrace(timeline));
-  if (flags.html !== undefined) {
-    const html = await writeProfile(report);
-    await write('page', flags.html, () => html);
-  }
   return written;
 }
 
@@ -174,7 +166,6 @@ export function profileCommand(program: Command, run: Run): void {
       '--trace <file>',
       'write a time line of host and device as a Perfetto trace, e.g. chunk.perfetto-trace',
     )
-    .option('--html <file>', 'write layers and blocks as a page with plots')
     .option('--json', 'print JSON')
     .addHelpText('after', observationHelp.trimEnd())
     .addHelpText('after', example);

@@ -41,7 +41,7 @@ export function reportCommand(program: Command, run: Run): void {
   program
     .command('report')
     .description('Saved measurements as one HTML page: figures, plots, comparison.')
-    .argument('<measurement...>', 'files that bench --report or profile --json wrote')
+    .argument('<measurement...>', 'files that bench --report wrote')
     .requiredOption('--out <file.html>', 'page to write')
     .option('--json', 'print JSON')
     .addHelpText('after', example)

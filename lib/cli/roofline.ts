@@ -8,7 +8,6 @@ import {
   type EstimateRooflineOptions,
   estimateRoofline,
   type RooflineEstimate,
-  thisCpu,
   usualPromptTokens,
 } from '../profile/roofline/estimateRoofline.ts';
 import { type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
@@ -36,7 +35,7 @@ interface RooflineFlags extends Omit<Partial<PolicyFlags>, 'device' | 'precision
 
 const example = `
 A limit is max(operations / peak, bytes of weights / bandwidth) of each stage, summed: nobody is faster, and good
-implementations reach 50 to 80 % of it. Nothing is run; --hardware ${thisCpu} measures this machine's processor.
+implementations reach 50 to 80 % of it. Nothing is run.
 Hardware: ${devices.map(({ name }) => name).join(', ')}.
 
 Example:
@@ -170,7 +169,7 @@ export function rooflineCommand(program: Command, run: Run): void {
         Object.keys(synthPresets),
       ),
     )
-    .option('--hardware <names>', `e.g. orin-agx-64,thor, or ${thisCpu}; default: all of the table`, nameList)
+    .option('--hardware <names>', 'e.g. orin-agx-64,thor; default: all of the table', nameList)
     .addOption(
       new Option(
         '--precision <name>',

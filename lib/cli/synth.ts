@@ -3,9 +3,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
-import { randomObservation, usualInstruction } from '../profile/measure/randomObservation.ts';
 import { type SynthOverrides, synthOverrideOptions } from '../synth/overrides.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
+import { randomObservation, usualInstruction } from '../synth/randomObservation.ts';
 import { type SynthReport, synthesizeCheckpoint } from '../synth/synthesize.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { wholeNumber } from './flags.ts';

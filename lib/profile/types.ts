@@ -74,12 +74,11 @@ export interface SubjectResult {
   readonly subject: SubjectFacts;
   /** The first times in this process: loading, encoding the instruction, the first chunk. */
   readonly cold: { readonly loadMs: number; readonly instructionMs: number; readonly firstChunkMs: number };
+  /** Whether the steady-state rule was met before the limit; `because`: the rule and what was seen, in one sentence. */
   readonly warmUp: {
     readonly chunks: number;
     readonly ms: number;
-    /** Whether the steady-state rule was met before the limit. */
     readonly stable: boolean;
-    /** The rule and what was seen, in one sentence. */
     readonly because: string;
   };
   /** Every chunk after warm-up, in the order measured, including outliers. */
@@ -296,8 +295,19 @@ export interface GateVerdict {
   readonly because: string;
 }
 
+/** How long something took per run, and its share. */
+export interface Share {
+  readonly averageMs: number;
+  readonly medianMs: number;
+  /**
+   * Of the sum of the medians of all layers of the graph: shares add up to 100, and a single interrupted run does not change
+   * them.
+   */
+  readonly percent: number;
+}
+
 /** One layer or kernel of a profile. */
-export interface LayerTime {
+export interface LayerTime extends Share {
   /** The runtime's name for it. */
   readonly name: string;
   /** The part of the policy it belongs to: `siglip block 11`, `llama layer 3 mlp`, `pruner`, `action head`. */
@@ -307,9 +317,6 @@ export interface LayerTime {
   /** The operator or kernel. */
   readonly kind: string;
   readonly count: number;
-  readonly averageMs: number;
-  readonly medianMs: number;
-  readonly percent: number;
 }
 
 /** The work of one stage of the policy, computed from the graph, compared with a device's peaks. */
@@ -376,27 +383,17 @@ export interface BenchReport {
   readonly gate?: readonly GateVerdict[];
 }
 
-/**
- * All layers of one block, per run. Percentages here and in `LayerTime` are shares of the sum of the medians of all layers of the
- * graph: they add up to 100, and a single interrupted run does not change them.
- */
-export interface BlockTime {
-  readonly block: string;
-  /** `instruction`, `vision`, `pruner`, `fuser`, `llm`, `heads`, `other` (lib/profile/layers/blocks.ts). */
+/** A main part of the policy: `instruction`, `vision`, `pruner`, `fuser`, `llm`, `heads`, `other` (layers/blocks.ts). */
+export interface StageShare extends Share {
   readonly stage: string;
+}
+
+/** All layers of one block. */
+export interface BlockTime extends StageShare {
+  readonly block: string;
   readonly graph: 'instruction' | 'policy';
   /** How many layers of the runtime belong to it. */
   readonly layers: number;
-  readonly averageMs: number;
-  readonly medianMs: number;
-  readonly percent: number;
-}
-
-export interface StageShare {
-  readonly stage: string;
-  readonly averageMs: number;
-  readonly medianMs: number;
-  readonly percent: number;
 }
 
 /** One of the two graphs, measured with the runtime's profiler and without it in the same process. */

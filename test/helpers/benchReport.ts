@@ -11,7 +11,6 @@ import type {
   LayerTime,
   MachineSeries,
   MachineState,
-  ProfileReport,
   SensorSeries,
   StageName,
   SubjectResult,
@@ -307,44 +306,3 @@ export const threeSubjects: readonly MadeUpSubject[] = [
   { name: 'libero tensorrt int8 llm', baseMs: 71, chunks: 1200, outlierEvery: 401 },
   { name: 'libero tensorrt bfloat16, one camera', baseMs: 109, chunks: 1200, outlierEvery: 260 },
 ];
-
-/** What `profile` writes of a device: the layers of the made-up report, and what watching them cost. */
-export function madeUpProfile(): ProfileReport {
-  const layers = layersOf(110);
-  const stages = ['vision', 'fuser', 'llm', 'heads', 'other'].map((stage, i) => ({
-    stage,
-    averageMs: 40 / (i + 1),
-    medianMs: 39.6 / (i + 1),
-    percent: [24, 1.5, 70, 3.5, 1][i]!,
-  }));
-  const graph = { runs: 20, slowDown: 1.18, betweenMs: 2.21, attributedPercent: 98.3, blocks: [], stages };
-  return {
-    format: 'semanticvla-profile',
-    version: 1,
-    createdAt: '2026-01-02T10:03:21.000Z',
-    variant: 'SemanticVLA',
-    source: 'preset libero',
-    backend: 'tensorrt',
-    runtime: 'TensorRT 10.3.0.26',
-    threads: null,
-    promptTokens: 30,
-    cameras: ['full_image', 'wrist_image'],
-    iterations: 20,
-    takesTurns: true,
-    graphs: [
-      { ...graph, graph: 'policy', plainMs: 103, profiledMs: 122, layerMs: 110 },
-      {
-        ...graph,
-        graph: 'instruction',
-        plainMs: 9.6,
-        profiledMs: 11.2,
-        layerMs: 9.1,
-        stages: stages.slice(2),
-      },
-    ],
-    layers,
-    stages: {},
-    machine: { ...machine, series: madeUpSeries(12) },
-    warnings: [{ code: 'clocks-unlocked', text: 'The GPU clock moved.' }],
-  };
-}

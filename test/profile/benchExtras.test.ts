@@ -18,14 +18,22 @@ extras(
     const file = (name: string): string => join(dir, name);
     const { code, stdout, stderr } = cli(
       ...['bench', '--preset', 'tiny', '--warm-up', '5', '--iterations', '3', '--limit', '5'],
-      ...['--layers', '--roofline', '--html', file('page.html'), '--report', file('report.json')],
+      ...[
+        '--layers',
+        '--roofline',
+        'orin-agx-64',
+        '--html',
+        file('page.html'),
+        '--report',
+        file('report.json'),
+      ],
     );
     assert.is(code, 0, stderr);
     const report = JSON.parse(readFileSync(file('report.json'), 'utf8')) as BenchReport;
     const [name] = Object.keys(report.rooflines);
     assert.is(name, report.subjects[0]!.subject.name);
     const { rows, source, precision } = report.rooflines[name!]!;
-    assert.match(source, /measured just now/);
+    assert.match(source, /technical brief/);
     assert.is(precision, 'float32');
     const policy = report.subjects[0]!.summary.policy!.median;
     assert.is(rows.find(({ stage }) => stage === 'policy')!.measuredMs, policy);
@@ -54,6 +62,9 @@ extras('a device that is not known is refused before anything is measured', () =
   const { code, stderr } = cli('bench', '--preset', 'tiny', '--roofline', 'thro');
   assert.is(code, 2);
   assert.match(stderr, /^OPTION_INVALID: .*thor was probably meant/);
+  const onCpu = cli('bench', '--preset', 'tiny', '--roofline');
+  assert.is(onCpu.code, 2);
+  assert.match(onCpu.stderr, /^OPTION_REQUIRED: Roofline of a CPU: .*--roofline NAME/);
 });
 
 extras.run();

@@ -12,7 +12,7 @@ import { runChunk } from '../../lib/profile/layers/chunkRun.ts';
 import { type FoldedGraph, foldGraph } from '../../lib/profile/layers/foldLayers.ts';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
 import { watchCpu } from '../../lib/profile/layers/watchedSession.ts';
-import { observationFor } from '../../lib/profile/measure/randomObservation.ts';
+import { observationFor } from '../../lib/synth/randomObservation.ts';
 import { pickFrames } from '../../lib/transforms/pickFrames.ts';
 import type { Policy, PolicyOptions } from '../../lib/types.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';

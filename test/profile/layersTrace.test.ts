@@ -7,8 +7,7 @@ import * as assert from 'uvu/assert';
 import { layersCsv } from '../../lib/profile/export/csv.ts';
 import { trtexecProfile } from '../../lib/profile/export/trtexecProfile.ts';
 import { foldGraph } from '../../lib/profile/layers/foldLayers.ts';
-import { alignRuns } from '../../lib/profile/layers/layerRuns.ts';
-import { parseOrtTrace } from '../../lib/profile/layers/ortTrace.ts';
+import { alignRuns, parseOrtTrace } from '../../lib/profile/layers/layerRuns.ts';
 
 const test = suite('profile of ONNX Runtime');
 /** Two runs of the golden LIBERO policy, ONNX Runtime 1.30, fields that nothing reads left out. */

@@ -18,9 +18,9 @@ import {
   quarters,
   waterfall,
 } from '../../lib/profile/report/seriesData.ts';
-import { writeProfile, writeReport } from '../../lib/profile/report/writeReport.ts';
+import { writeReport } from '../../lib/profile/report/writeReport.ts';
 import type { BenchReport, ChunkRecord } from '../../lib/profile/types.ts';
-import { madeUpProfile, madeUpReport } from '../helpers/benchReport.ts';
+import { madeUpReport } from '../helpers/benchReport.ts';
 import { cli } from '../helpers/cli.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 
@@ -242,27 +242,6 @@ report('the command: two files to one page', () => {
   assert.match(stdout, /libero \(before\), libero \(after\)/);
   assert.match(readFileSync(out, 'utf8'), /<caption>ratios of medians.*separate runs/s);
   assert.match(cli('report', 'no-such.json', '--out', out).stderr, /^REPORT_INVALID: no-such.json: /);
-});
-
-report('the page of a profile: what is doubtful, what watching cost, layers, machine', async () => {
-  const page = await writeProfile(madeUpProfile());
-  for (const id of ['blocks-0', 'machine-series']) assert.match(page, new RegExp(`<figure id="${id}"><svg`));
-  const order = [
-    'clocks-unlocked',
-    'took turns',
-    'id="layers"',
-    'top layers of preset libero: the 20 of',
-    'MAXN',
-  ].map((text) => page.indexOf(text));
-  assert.ok(
-    order.every((at, i) => at > (order[i - 1] ?? 0)),
-    `${order}`,
-  );
-  const made = madeUpProfile();
-  const machine = { ...made.machine, series: null };
-  const apart = await writeProfile({ ...made, layers: [], takesTurns: false, machine });
-  assert.match(apart, /one after the other/);
-  assert.not.match(apart, /took turns|<svg/);
 });
 
 report('the time line begins with the first measured chunk, not with the warm-up before it', () => {

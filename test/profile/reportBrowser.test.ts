@@ -12,9 +12,9 @@ import { evaluateEpisode } from '../../lib/evaluate/evaluateEpisode.ts';
 import { evaluationPage } from '../../lib/evaluate/page/evaluationPage.ts';
 import { readEpisode } from '../../lib/evaluate/readEpisode.ts';
 import { exampleEpisodes } from '../../lib/example/exampleEpisodes.ts';
-import { writeProfile, writeReport } from '../../lib/profile/report/writeReport.ts';
+import { writeReport } from '../../lib/profile/report/writeReport.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
-import { madeUpProfile, madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
+import { madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
 import { openCubes } from '../helpers/cubes.ts';
 import { scratchFolder } from '../helpers/golden.ts';
@@ -271,7 +271,6 @@ const others: Readonly<Record<string, readonly [write: () => Promise<string>, pl
     },
     ['pick up the block next to the purple cube', 'pick up the left box'],
   ],
-  profile: [() => writeProfile(madeUpProfile()), ['Blocks of preset libero', 'Machine over the run']],
 };
 
 for (const [name, [write, names]] of Object.entries(others)) {

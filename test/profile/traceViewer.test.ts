@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert';
 import { buildTimeline } from '../../lib/profile/layers/buildTimeline.ts';
 import type { ChunkTimes, ChunkTrack } from '../../lib/profile/layers/chunkRun.ts';
 import type { GraphRun } from '../../lib/profile/layers/layerRuns.ts';
-import { parseOrtTrace } from '../../lib/profile/layers/ortTrace.ts';
+import { parseOrtTrace } from '../../lib/profile/layers/layerRuns.ts';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
 import { flightTimeline } from '../../lib/profile/recorder/flightTimeline.ts';
 import { Recorder } from '../../lib/profile/recorder/recorder.ts';

@@ -49,80 +49,64 @@ export function matchBaselines(
         `${file}: expected a report of this machine in this state. ${refusal.text} Or give limits in ms, which need no baseline.`,
       );
     }
-    warnings.push(...differences.map(({ code, text }) => ({ code, text: `${file}: ${text}` })));
-    warnings.push(...softwareWarnings(report.software, then.software ?? {}, file));
+    const all = [...differences, ...softwareWarnings(report.software, then.software ?? {})];
+    warnings.push(...all.map(({ code, text }) => ({ code, text: `${file}: ${text}` })));
   }
+  const [first] = files;
+  const name = files.length === 1 ? first!.file : `${files.length} runs from ${first?.file} on`;
+  const disturbed = files.map(({ report, file }) => disturbanceOf(report, file)).find(Boolean);
   const baselines = report.subjects.map((subject): GateBaseline => {
     const results = files.map((file) => {
       const result = matching(subject.subject.name, report.subjects.length, file);
       warnings.push(...factWarnings(subject.subject, result.subject, file.file));
       return result;
     });
-    const name = files.length === 1 ? files[0]!.file : `${files.length} runs from ${files[0]!.file} on`;
-    const disturbed = files.map(({ report, file }) => disturbanceOf(report, file)).find(Boolean);
     return { kind: 'runs', name, results, ...(disturbed === undefined ? {} : { disturbed }) };
   });
   return { baselines, warnings };
 }
 
-function matching(name: string, subjects: number, { file, report }: BaselineFile): SubjectResult {
-  const named = report.subjects.find(({ subject }) => subject.name === name);
+function matching(name: string, count: number, { file, report: { subjects } }: BaselineFile): SubjectResult {
+  const named = subjects.find(({ subject }) => subject.name === name);
   if (named !== undefined) return named;
-  if (subjects === 1 && report.subjects.length === 1) return report.subjects[0]!;
-  const known = report.subjects.map(({ subject }) => subject.name).join(', ');
+  if (count === 1 && subjects.length === 1) return subjects[0]!;
+  const known = subjects.map(({ subject }) => subject.name).join(', ');
   throw new SemanticVlaError(
     'BASELINE_INVALID',
     `${file}: expected the subject ${name}, found ${known}. Measure the same subjects.`,
   );
 }
 
-/** Warnings of a run that something other than the subject slowed down. */
-const disturbances = ['background-load', 'throttled'];
-
-/** Why a run was slower than its subjects are; null if nothing was seen. */
+/** Why a run was slower than its subjects are; undefined if nothing was seen. */
 export function disturbanceOf(
   { warnings }: Pick<BenchReport, 'warnings'>,
   whose: string,
 ): string | undefined {
-  const found = warnings.find(({ code }) => disturbances.includes(code));
+  const found = warnings.find(({ code }) => code === 'background-load' || code === 'throttled');
   if (found === undefined) return undefined;
   const what = found.code === 'throttled' ? 'was throttled' : 'had other work';
   return `the machine ${what} during ${whose}: measure again, or use --baseline FOLDER, which takes turns`;
 }
 
 /** The facts that determine how long a chunk takes. */
-const telling = [
-  'variant',
-  'backend',
-  'runtime',
-  'precision',
-  'weights',
-  'promptTokens',
-  'cameras',
-  'chunk',
-  'parameters',
-  'threads',
-  'frame',
-] as const satisfies readonly (keyof SubjectFacts)[];
+const telling: readonly (keyof SubjectFacts)[] = [
+  ...(['variant', 'backend', 'runtime', 'precision', 'weights', 'promptTokens'] as const),
+  ...(['cameras', 'chunk', 'parameters', 'threads', 'frame'] as const),
+];
 
 function factWarnings(now: SubjectFacts, then: SubjectFacts, file: string): Warning[] {
-  return telling
-    .filter((fact) => JSON.stringify(now[fact]) !== JSON.stringify(then[fact]))
-    .map((fact) => ({
-      code: 'baseline-differs',
-      text: `${file}: ${fact} of ${now.name} is ${JSON.stringify(now[fact])} here and ${JSON.stringify(then[fact])} in the baseline: the ratio is of two different things.`,
-    }));
+  return telling.flatMap((fact) => {
+    const [here, there] = [now, then].map((facts) => JSON.stringify(facts[fact]));
+    const text = `${file}: ${fact} of ${now.name} is ${here} here and ${there} in the baseline: the ratio is of two different things.`;
+    return here === there ? [] : [{ code: 'baseline-differs', text }];
+  });
 }
 
-function softwareWarnings(
-  now: BenchReport['software'],
-  then: BenchReport['software'],
-  file: string,
-): Warning[] {
+function softwareWarnings(now: BenchReport['software'], then: BenchReport['software']): Warning[] {
   return Object.keys(now)
     .filter((name) => name !== 'semanticvla' && now[name] !== then[name])
     .map((name) => ({
       code: 'different-software',
-      text: `${file}: ${name} ${now[name]} here and ${then[name] ?? 'unknown'} in the baseline: the ratio holds what that changes.`,
+      text: `${name} ${now[name]} here and ${then[name] ?? 'unknown'} in the baseline: the ratio holds what that changes.`,
     }));
 }

@@ -1,13 +1,6 @@
 /** What measurements say about a condition: the value with its resamples, or why nothing can be said. */
 
-import {
-  Blocks,
-  cutBlocks,
-  type Resampled,
-  resampled,
-  resampledRatio,
-  type Statistic,
-} from '../measure/bootstrap.ts';
+import { Blocks, cutBlocks, type Resampled, resampled, resampledRatio } from '../measure/bootstrap.ts';
 import { excludedAbove } from '../measure/percentiles.ts';
 import type { Condition } from './condition.ts';
 
@@ -28,8 +21,6 @@ export function isUnknown(evidence: Resampled | Unknown): evidence is Unknown {
   return 'unknown' in evidence;
 }
 
-const statisticOf = ({ percentile }: StatisticOf): Statistic => percentile ?? 'mean';
-
 /**
  * The evidence of a single run.
  * @param values in the order measured
@@ -43,7 +34,8 @@ export function evidenceOf(
 ): Resampled | Unknown {
   const few = tooFew(values.length, condition);
   if (few !== null) return few;
-  const times = resampled(new Blocks(cutBlocks(values, blockCount)), statisticOf(condition), draws, seed);
+  const blocks = new Blocks(cutBlocks(values, blockCount));
+  const times = resampled(blocks, condition.percentile ?? 'mean', draws, seed);
   return condition.statistic === 'throughput' ? perSecond(times, 1000) : times;
 }
 
@@ -64,7 +56,7 @@ export function pairedEvidence(
   if (rounds < leastBlocks) return { unknown: `${rounds} rounds are too few, ${leastBlocks} are needed` };
   const blocks = (of: readonly (readonly number[])[]): Blocks =>
     new Blocks(cutBlocks(of.slice(0, rounds), blockCount).map((some) => some.flat()));
-  const times = resampledRatio(blocks(now), blocks(then), statisticOf(condition), draws);
+  const times = resampledRatio(blocks(now), blocks(then), condition.percentile ?? 'mean', draws);
   return condition.statistic === 'throughput' ? perSecond(times, 1) : times;
 }
 

@@ -6,7 +6,8 @@
 import { SemanticVlaError } from '../../support/errors.ts';
 import { Random } from '../../support/random.ts';
 import { enoughDraws, intervalOf, type Resampled, studentScale } from '../measure/bootstrap.ts';
-import type { ChunkRecord, GateVerdict, SubjectResult } from '../types.ts';
+import { mean } from '../measure/percentiles.ts';
+import type { GateVerdict, SubjectResult } from '../types.ts';
 import type { Condition } from './condition.ts';
 import { evidenceOf, isUnknown, pairedEvidence, type Unknown } from './evidence.ts';
 
@@ -36,16 +37,13 @@ export interface JudgeOptions {
   /** Probability that none of the verdicts is wrong by chance; default 0.95. */
   readonly confidence?: number;
   /**
-   * Standard deviation between runs of the same program, beyond what one run shows by itself, as a share; default 0.01. With
-   * `runsForSpread` or more baseline runs it is estimated from them instead.
+   * Standard deviation between runs of the same program, beyond what one run shows by itself, as a share; default 0.01, as observed
+   * between processes running the tiny policy (bench/falseAlarms.ts). With five baseline runs or more it is estimated from them.
    */
   readonly betweenRuns?: number;
 }
 
-/** Observed between processes running the tiny policy (bench/falseAlarms.ts). */
-export const defaultBetweenRuns = 0.01;
-/** With this many baseline runs their spread is used instead of the default. */
-export const runsForSpread = 5;
+const runsForSpread = 5;
 /** Spread between two subjects in one process, since they lie elsewhere in memory. */
 const betweenLoads = 0.003;
 
@@ -56,62 +54,52 @@ const betweenLoads = 0.003;
 export function judge(
   pairs: readonly GatePair[],
   conditions: readonly Condition[],
-  options: JudgeOptions = {},
+  { confidence = 0.95, betweenRuns = 0.01 }: JudgeOptions = {},
 ): GateVerdict[] {
-  const { confidence = 0.95, betweenRuns = defaultBetweenRuns } = options;
   // several verdicts are several chances to be wrong: each gets its share (Bonferroni), on both sides
   const tail = (1 - confidence) / (2 * pairs.length * conditions.length);
   const draws = enoughDraws(tail);
   return pairs.flatMap((pair) =>
     conditions.map((condition) => {
-      requireStage(pair.subject, condition);
-      const base = condition.kind === 'ratio' ? requireBaseline(pair, condition) : null;
+      const base = baseOf(pair, condition);
       const evidence =
         base === null
-          ? scattered(evidenceOf(valuesOf(pair.subject, condition), condition, draws), betweenRuns)
+          ? scattered(evidenceOf(byRound(pair.subject, condition).flat(), condition, draws), betweenRuns)
           : ratioOf(pair.subject, base, condition, betweenRuns, draws);
       return verdict(pair, condition, base, evidence, tail, confidence);
     }),
   );
 }
 
-function requireStage({ subject, summary }: SubjectResult, { text, stage }: Condition): void {
-  if (summary[stage] !== undefined) return;
-  const known = Object.keys(summary).join(', ');
-  throw new SemanticVlaError(
-    'OPTION_INVALID',
-    `--fail-if ${JSON.stringify(text)}: expected a stage of ${subject.name} (${known}), found ${stage}, which it did not run.`,
-  );
+/** What a condition is relative to; null: to nothing. */
+function baseOf(
+  { subject: { subject, summary }, baseline }: GatePair,
+  { text, stage, kind }: Condition,
+): GateBaseline | null {
+  const where = `--fail-if ${JSON.stringify(text)}: expected`;
+  if (summary[stage] === undefined) {
+    const known = Object.keys(summary).join(', ');
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `${where} a stage of ${subject.name} (${known}), found ${stage}, which it did not run.`,
+    );
+  }
+  if (kind === 'ratio' && baseline === null) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `${where} --baseline for a ratio, found none. Name a report or a folder, or give the limit in ms.`,
+    );
+  }
+  return kind === 'ratio' ? baseline : null;
 }
 
-function requireBaseline({ baseline }: GatePair, { text }: Condition): GateBaseline {
-  if (baseline !== null) return baseline;
-  throw new SemanticVlaError(
-    'OPTION_REQUIRED',
-    `--fail-if ${JSON.stringify(text)}: expected --baseline for a ratio, found none. Name a report or a folder, or give the limit in ms.`,
-  );
-}
-
-function recordsOf(
-  { chunks, newInstruction = [] }: SubjectResult,
-  { stage }: Condition,
-): readonly ChunkRecord[] {
-  return stage === 'tokenize' || stage === 'instruction' ? newInstruction : chunks;
-}
-
-/** Times of the condition's stage, in order. */
-function valuesOf(result: SubjectResult, condition: Condition): number[] {
-  return recordsOf(result, condition).flatMap(({ stages }) => stages[condition.stage] ?? []);
-}
-
-/** The same, as one list per round. */
-function valuesByRound(result: SubjectResult, condition: Condition): number[][] {
+/** Times of the condition's stage in order, one list per round. */
+function byRound({ chunks, newInstruction = [] }: SubjectResult, { stage }: Condition): number[][] {
+  const records = stage === 'tokenize' || stage === 'instruction' ? newInstruction : chunks;
   const rounds = new Map<number, number[]>();
-  for (const [i, { round = i, stages }] of recordsOf(result, condition).entries()) {
-    const values = rounds.get(round) ?? [];
-    rounds.set(round, values);
-    const ms = stages[condition.stage];
-    if (ms !== undefined) values.push(ms);
+  for (const [i, { round = i, stages }] of records.entries()) {
+    if (!rounds.has(round)) rounds.set(round, []);
+    if (stages[stage] !== undefined) rounds.get(round)!.push(stages[stage]);
   }
   return [...rounds.values()];
 }
@@ -124,36 +112,34 @@ function ratioOf(
   draws: number,
 ): Resampled | Unknown {
   if (base.kind === 'paired') {
-    const [now, then] = [subject, base.result].map((result) => valuesByRound(result, condition));
+    const [now, then] = [subject, base.result].map((result) => byRound(result, condition));
     return scattered(pairedEvidence(now!, then!, condition, draws), betweenLoads);
   }
-  const now = evidenceOf(valuesOf(subject, condition), condition, draws);
-  if (isUnknown(now)) return now;
-  const runs: Resampled[] = [];
-  for (const [i, result] of base.results.entries()) {
-    const then = evidenceOf(valuesOf(result, condition), condition, draws, i + 2);
-    if (isUnknown(then)) return { unknown: `in the baseline, ${then.unknown}` };
-    runs.push(then);
+  const evidence = [subject, ...base.results].map((result, i) =>
+    evidenceOf(byRound(result, condition).flat(), condition, draws, i + 1),
+  );
+  const unknown = evidence.findIndex(isUnknown);
+  if (unknown >= 0) {
+    const { unknown: why } = evidence[unknown] as Unknown;
+    return { unknown: unknown === 0 ? why : `in the baseline, ${why}` };
   }
+  const [now, ...runs] = evidence as [Resampled, ...Resampled[]];
   const count = runs.length;
   const ratio = {
-    log: now.log - average(runs.map(({ log }) => log)),
-    draws: now.draws.map((draw, i) => draw - average(runs.map((run) => run.draws[i]!))),
+    log: now.log - mean(runs.map(({ log }) => log)),
+    draws: now.draws.map((draw, i) => draw - mean(runs.map((run) => run.draws[i]!))),
   };
-  const between = count < runsForSpread ? betweenRuns : spreadOf(runs);
-  return scattered(ratio, between * Math.sqrt(1 + 1 / count), count < runsForSpread ? null : count - 1);
+  const isEstimated = count >= runsForSpread;
+  const between = isEstimated ? spreadOf(runs) : betweenRuns;
+  return scattered(ratio, between * Math.sqrt(1 + 1 / count), isEstimated ? count - 1 : null);
 }
 
 /** Spread between runs, beyond what each run shows by itself. */
 function spreadOf(runs: readonly Resampled[]): number {
-  const mean = average(runs.map(({ log }) => log));
-  const total = (average(runs.map(({ log }) => (log - mean) ** 2)) * runs.length) / (runs.length - 1);
-  const within = average(runs.map(({ log, draws }) => average([...draws].map((draw) => (draw - log) ** 2))));
+  const middle = mean(runs.map(({ log }) => log));
+  const total = (mean(runs.map(({ log }) => (log - middle) ** 2)) * runs.length) / (runs.length - 1);
+  const within = mean(runs.map(({ log, draws }) => mean(draws.map((draw) => (draw - log) ** 2))));
   return Math.sqrt(Math.max(0, total - within));
-}
-
-function average(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /**
@@ -182,13 +168,7 @@ function verdict(
   confidence: number,
 ): GateVerdict {
   const { limit, side, text } = condition;
-  const shared = {
-    condition: text,
-    subject: subject.name,
-    baseline: base?.name ?? null,
-    limit,
-    confidence,
-  };
+  const shared = { condition: text, subject: subject.name, baseline: base?.name ?? null, limit, confidence };
   if (isUnknown(evidence)) {
     const nothing = { value: limit, low: 0, high: Number.MAX_VALUE };
     return { ...shared, ...nothing, outcome: 'noisy', because: `${subject.name}: ${evidence.unknown}` };
@@ -197,8 +177,10 @@ function verdict(
   const isBeyond = side === 'above' ? low > limit : high < limit;
   const isWithin = side === 'above' ? high <= limit : low >= limit;
   const seen = isBeyond ? 'fail' : isWithin ? 'pass' : 'noisy';
-  const doubt = doubtOf(seen, base, disturbed);
-  const outcome = doubt === null ? seen : 'noisy';
+  // a disturbance can only slow a run down: a disturbed run that passes has truly passed, and a run slower than even a
+  // disturbed baseline is truly slower; subjects of one run are slowed alike
+  const doubt =
+    base?.kind === 'paired' || seen === 'noisy' ? undefined : seen === 'fail' ? disturbed : base?.disturbed;
   const show = (number: number): string => shown(number, condition);
   const judged = {
     fail: `all of it ${side} ${show(limit)}`,
@@ -206,23 +188,8 @@ function verdict(
     noisy: `${show(limit)} lies in it: measure more chunks, or on a quieter machine`,
   }[seen];
   const against = base === null ? '' : ` against ${base.name}`;
-  const because = `${subject.name}${against}: ${show(value)}, ${Number((100 * confidence).toFixed(2))} % interval ${show(low)} .. ${show(high)}; ${judged}${doubt === null ? '' : `, but ${doubt}`}`;
-  return { ...shared, value, low, high, outcome, because };
-}
-
-/**
- * Why a verdict about two separate runs is doubtful. A disturbance can only slow a run down: a disturbed run that passes has truly
- * passed, and a run slower than even a disturbed baseline is truly slower.
- */
-function doubtOf(
-  seen: 'pass' | 'fail' | 'noisy',
-  base: GateBaseline | null,
-  disturbed: string | undefined,
-): string | null {
-  if (base?.kind === 'paired') return null;
-  if (seen === 'fail' && disturbed !== undefined) return disturbed;
-  if (seen === 'pass' && base?.disturbed !== undefined) return base.disturbed;
-  return null;
+  const because = `${subject.name}${against}: ${show(value)}, ${Number((100 * confidence).toFixed(2))} % interval ${show(low)} .. ${show(high)}; ${judged}${doubt === undefined ? '' : `, but ${doubt}`}`;
+  return { ...shared, value, low, high, outcome: doubt === undefined ? seen : 'noisy', because };
 }
 
 function shown(value: number, { kind, statistic }: Condition): string {

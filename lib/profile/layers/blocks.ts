@@ -16,87 +16,76 @@ export const otherBlock = 'other';
 type Rule = readonly [pattern: RegExp, block: string | ((match: RegExpExecArray) => string)];
 
 const tower = '(dinov2|siglip)';
+/** In a checkpoint the towers are `featurizer` and `fused_featurizer`. */
+const weights = 'vision_backbone\\.(fused_)?featurizer';
+const at = (pattern: string): RegExp => new RegExp(`^${pattern}`);
 
 /** First match wins. `$1` and so on are groups of the pattern. */
 const policyRules: readonly Rule[] = [
   [
-    new RegExp(`^${tower}/block(\\d+)(?:_run\\d+)?/(?:norm1|attn|ls1|attn_residual|kept)(?:/|$)`),
+    at(`${tower}/block(\\d+)(?:_run\\d+)?/(?:norm1|attn|ls1|attn_residual|kept)(?:/|$)`),
     '$1 block $2 attention',
   ],
-  [new RegExp(`^${tower}/block(\\d+)(?:_run\\d+)?/film`), '$1 block $2 film'],
-  [new RegExp(`^${tower}/block(\\d+)(?:_run\\d+)?/(?:mlp|ls2|out)(?:/|$)`), '$1 block $2 mlp'],
-  [new RegExp(`^${tower}/embed/`), '$1 embedding'],
-  [new RegExp(`^${tower}/(?:final|output_rows)`), '$1 output'],
+  [at(`${tower}/block(\\d+)(?:_run\\d+)?/film`), '$1 block $2 film'],
+  [at(`${tower}/block(\\d+)(?:_run\\d+)?/(?:mlp|ls2|out)(?:/|$)`), '$1 block $2 mlp'],
+  [at(`${tower}/embed/`), '$1 embedding'],
+  [at(`${tower}/(?:final|output_rows)`), '$1 output'],
   [/^patches\//, 'image patches'],
   [/^exchange(\d+)\//, 'fuser exchange $1'],
-  [new RegExp(`^${tower}_(?:pruner/|kept_patches$|similarity$)`), 'pruner $1'],
+  [at(`${tower}_(?:pruner/|kept_patches$|similarity$)`), 'pruner $1'],
   [/^(?:instructionTopK|textGuidedPooling)(?:_|$)/, 'pruner'],
   [/^channelConcat(?:_|$)/, 'fuser'],
-  [new RegExp(`^fuser/${tower}_pooled/`), 'projector pooled $1'],
-  [new RegExp(`^fuser/${tower}_expert/`), 'projector $1'],
-  [/^fuser\/(?:fc\d|gelu\d?)$/, 'projector'],
+  [at(`fuser/${tower}_pooled/`), 'projector pooled $1'],
+  [at(`fuser/${tower}_expert/`), 'projector $1'],
+  [/^(?:fuser\/(?:fc\d|gelu\d?)$|projector\.)/, 'projector'],
   [/^fuser\//, 'fuser'],
-  [/^proprio\//, 'proprio projector'],
+  [/^(?:proprio\/|proprio_projector\.)/, 'proprio projector'],
   [/^sequence$/, 'llama input'],
   [/^llama\/layer(\d+)\/(?:input_norm|attn|attn_residual|window)(?:\/|$)/, 'llama layer $1 attention'],
   [/^llama\/layer(\d+)\/(?:post_norm|mlp|out)(?:\/|$)/, 'llama layer $1 mlp'],
-  [/^llama\/(?:norm|window)/, 'llama norm'],
-  [/^head\/model_trans\//, 'action head translation'],
-  [/^head\/model_rot\//, 'action head rotation'],
-  [/^head\/model_grip\//, 'action head gripper'],
-  [/^head\/(?:steps|arms\d+|actions)$/, 'coupler'],
-  [/^head\//, 'action head'],
-  [/^actions(?:_float)?$/, 'coupler'],
+  [/^(?:llama\/(?:norm|window)|language_model\.model\.norm\b)/, 'llama norm'],
+  [/^(?:head\/|action_head\.)model_trans[/.]/, 'action head translation'],
+  [/^(?:head\/|action_head\.)model_rot[/.]/, 'action head rotation'],
+  [/^(?:head\/|action_head\.)model_grip[/.]/, 'action head gripper'],
+  [/^(?:head\/(?:steps|arms\d+|actions)$|actions(?:_float)?$)/, 'coupler'],
+  [/^(?:head\/|action_head\.|language_model\.lm_head\b)/, 'action head'],
   // weights under the checkpoint's names
-  [/^vision_backbone\.fused_featurizer\.blocks\.(\d+)\.(?:norm1|attn|ls1)\b/, 'siglip block $1 attention'],
-  [/^vision_backbone\.fused_featurizer\.blocks\.(\d+)\./, 'siglip block $1 mlp'],
-  [/^vision_backbone\.(?:fused_featurizer\.|vision_queries_fused\b)/, 'siglip embedding'],
-  [/^vision_backbone\.featurizer\.blocks\.(\d+)\.(?:norm1|attn|ls1)\b/, 'dinov2 block $1 attention'],
-  [/^vision_backbone\.featurizer\.blocks\.(\d+)\./, 'dinov2 block $1 mlp'],
-  [/^vision_backbone\.(?:featurizer\.|vision_queries\b)/, 'dinov2 embedding'],
+  [at(`${weights}\\.blocks\\.(\\d+)\\.(?:norm1|attn|ls1)\\b`), '$1 block $2 attention'],
+  [at(`${weights}\\.blocks\\.(\\d+)\\.`), '$1 block $2 mlp'],
+  [at(`${weights}\\.`), '$1 embedding'],
+  [/^vision_backbone\.vision_queries_fused\b/, 'siglip embedding'],
+  [/^vision_backbone\.vision_queries\b/, 'dinov2 embedding'],
   [
     // two projections an exchange, one a tower
     /^vision_backbone\.cross_vit_model\.aggregate_proj\.(\d+)\./,
     (match) => `fuser exchange ${Math.floor(Number(match[1]) / 2)}`,
   ],
-  [/^projector\./, 'projector'],
-  [/^featurizer_proj\./, 'projector dinov2'],
-  [/^fused_featurizer_proj\./, 'projector siglip'],
-  [/^featurizer_sampler_proj\./, 'projector pooled dinov2'],
-  [/^fused_featurizer_sampler_proj\./, 'projector pooled siglip'],
-  [/^proprio_projector\./, 'proprio projector'],
+  [/^(fused_)?featurizer_proj\./, 'projector $1'],
+  [/^(fused_)?featurizer_sampler_proj\./, 'projector pooled $1'],
   [/^language_model\.model\.layers\.(\d+)\.(?:input_layernorm|self_attn)\b/, 'llama layer $1 attention'],
   [/^language_model\.model\.layers\.(\d+)\./, 'llama layer $1 mlp'],
-  [/^language_model\.model\.norm\b/, 'llama norm'],
-  [/^language_model\.lm_head\b/, 'action head'],
-  [/^action_head\.model_trans\./, 'action head translation'],
-  [/^action_head\.model_rot\./, 'action head rotation'],
-  [/^action_head\.model_grip\./, 'action head gripper'],
-  [/^action_head\./, 'action head'],
 ];
+
+const textTower = `${weights}_mm_sampler\\.`;
+const textLayer = `${textTower}text_encoder\\.text_model\\.encoder\\.layers\\.(\\d+)\\.`;
 
 const instructionRules: readonly Rule[] = [
-  [new RegExp(`^${tower}_text/layer(\\d+)/(?:mlp/|out$)`), 'instruction: $1 text tower layer $2 mlp'],
-  [new RegExp(`^${tower}_text/layer(\\d+)/`), 'instruction: $1 text tower layer $2 attention'],
-  [new RegExp(`^${tower}_text/post_projector/`), 'instruction: $1 text projector'],
-  [new RegExp(`^${tower}_text(?:/|_tokens$)`), 'instruction: $1 text tower'],
-  [/^text(?:\/|_mask$)/, 'instruction: text mask'],
-  [/^(?:prompt\/|bos_embedding$|tail_embeddings$)/, 'instruction: prompt embedding'],
-  [/^(?:mask\/|attention_bias$|sequence\/)/, 'instruction: attention mask'],
-  [/^rotary(?:\/|_cos$|_sin$)/, 'instruction: rotary tables'],
-  [new RegExp(`^film[/.]${tower}[/.]block\\d+`), 'instruction: $1 film'],
-  [/^(?:e_avg|embeddings_float$)/, 'instruction: prompt mean'],
-  [/^(?:router(?:\/|_weights$)|moe_router\.)/, 'instruction: router'],
-  [/^vision_backbone\.fused_featurizer_mm_sampler\./, 'instruction: siglip text tower'],
-  [/^vision_backbone\.featurizer_mm_sampler\./, 'instruction: dinov2 text tower'],
-  [/^vision_backbone\.fused_featurizer\.blocks\.\d+\.(?:scale|shift)\b/, 'instruction: siglip film'],
-  [/^vision_backbone\.featurizer\.blocks\.\d+\.(?:scale|shift)\b/, 'instruction: dinov2 film'],
-  [/^language_model\.model\.embed_tokens\b/, 'instruction: prompt embedding'],
+  [at(`${tower}_text/layer(\\d+)/(?:mlp/|out$)`), '$1 text tower layer $2 mlp'],
+  [at(`${tower}_text/layer(\\d+)/`), '$1 text tower layer $2 attention'],
+  [at(`${tower}_text/post_projector/`), '$1 text projector'],
+  [at(`${tower}_text(?:/|_tokens$)`), '$1 text tower'],
+  [/^text(?:\/|_mask$)/, 'text mask'],
+  [/^(?:prompt\/|bos_embedding$|tail_embeddings$|language_model\.model\.embed_tokens\b)/, 'prompt embedding'],
+  [/^(?:mask\/|attention_bias$|sequence\/)/, 'attention mask'],
+  [/^rotary(?:\/|_cos$|_sin$)/, 'rotary tables'],
+  [at(`film[/.]${tower}[/.]block\\d+`), '$1 film'],
+  [/^(?:e_avg|embeddings_float$)/, 'prompt mean'],
+  [/^(?:router(?:\/|_weights$)|moe_router\.)/, 'router'],
+  [at(`${textLayer}(?:self_attn|layer_norm1)`), '$1 text tower layer $2 attention'],
+  [at(textLayer), '$1 text tower layer $2 mlp'],
+  [at(textTower), '$1 text tower'],
+  [at(`${weights}\\.blocks\\.\\d+\\.(?:scale|shift)\\b`), '$1 film'],
 ];
-
-/** A text tower's weights by layer, for the rule that has no room for it. */
-const textLayer =
-  /^vision_backbone\.(fused_)?featurizer_mm_sampler\.text_encoder\.text_model\.encoder\.layers\.(\d+)\.(self_attn|layer_norm1)?/;
 
 /**
  * @param node name as lib/graph gave it
@@ -104,26 +93,25 @@ const textLayer =
  *   `instruction: siglip text tower layer 2 mlp`; null for a name that lib/graph does not give
  */
 export function blockOf(node: string, graph: GraphName): string | null {
-  if (graph === 'instruction') {
-    const layer = textLayer.exec(node);
-    if (layer !== null) {
-      const half = layer[3] === undefined ? 'mlp' : 'attention';
-      return `instruction: ${layer[1] === undefined ? 'dinov2' : 'siglip'} text tower layer ${layer[2]} ${half}`;
-    }
-  }
   for (const [pattern, block] of graph === 'policy' ? policyRules : instructionRules) {
     const match = pattern.exec(node);
     if (match === null) continue;
-    if (typeof block === 'function') return block(match);
-    return block.replace(/\$(\d)/g, (_, group: string) => match[Number(group)]!);
+    const words = { undefined: 'dinov2', fused_: 'siglip' } as Readonly<Record<string, string>>;
+    const filled =
+      typeof block === 'function'
+        ? block(match)
+        : block.replace(
+            /\$(\d)/g,
+            (_, group: string) => words[String(match[Number(group)])] ?? match[Number(group)]!,
+          );
+    return graph === 'policy' ? filled : `instruction: ${filled}`;
   }
   return null;
 }
 
 const stageRules: readonly (readonly [RegExp, PolicyStage])[] = [
   [/^instruction: /, 'instruction'],
-  [/^(?:dinov2|siglip|image) /, 'vision'],
-  [/^fuser exchange /, 'vision'],
+  [/^(?:dinov2|siglip|image|fuser exchange) /, 'vision'],
   [/^pruner/, 'pruner'],
   [/^(?:fuser|projector|proprio)/, 'fuser'],
   [/^llama /, 'llm'],

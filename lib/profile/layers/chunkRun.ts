@@ -22,9 +22,8 @@ export interface ChunkInput {
 /** `stream`: the device's; all others are the host's. */
 export type ChunkTrack =
   | 'chunks'
-  | 'JavaScript thread'
+  | `${'JavaScript' | 'inference'} thread`
   | 'preprocessing threads'
-  | 'inference thread'
   | 'stream';
 
 export interface ChunkTimes {
@@ -32,9 +31,6 @@ export interface ChunkTimes {
   readonly slices: readonly (Slice & { readonly track: ChunkTrack })[];
   readonly promptTokens: number;
 }
-
-/** Parts of a run that a device reports (lib/runtime/tensorRt.ts). */
-const deviceParts = ['enqueue', 'h2d', 'compute', 'd2h'] as const satisfies readonly StageName[];
 
 export async function runChunk(
   session: WatchedSession,
@@ -87,14 +83,12 @@ export async function runChunk(
     const window = session.windows.policy.at(-1)!;
     note('inference thread', 'policy', window.at, window.ms);
     // durations are measured; that the parts follow one another from the beginning of the call is how a session runs
+    const { enqueue } = result.timings;
+    if (enqueue !== undefined) note('inference thread', 'enqueue', window.at, enqueue);
     let partAt = window.at;
-    for (const part of deviceParts) {
+    for (const part of ['h2d', 'compute', 'd2h'] as const) {
       const ms = result.timings[part];
       if (ms === undefined) continue;
-      if (part === 'enqueue') {
-        note('inference thread', part, window.at, ms);
-        continue;
-      }
       note('stream', part, partAt, ms);
       partAt += ms;
     }
@@ -104,6 +98,7 @@ export async function runChunk(
   }
   const ms = monotonicMs() - start;
   stages.total = ms;
+  const args = { instruction, promptTokens: promptIds.length };
   slices.push({
     track: 'chunks',
     name: `chunk ${chunk}`,
@@ -111,7 +106,7 @@ export async function runChunk(
     startMs: start,
     ms,
     flow: chunk,
-    args: { instruction, promptTokens: promptIds.length },
+    args,
   });
   return { stages, slices, promptTokens: promptIds.length };
 }

@@ -18,37 +18,32 @@ export interface FoldedGraph {
 export function foldGraph(
   graph: GraphName,
   runs: readonly GraphRun[],
-  host: { readonly plainMs: number; readonly profiledMs: number },
+  { plainMs, profiledMs }: { readonly plainMs: number; readonly profiledMs: number },
 ): FoldedGraph {
-  const rows = attribute(runs, graph).map((row) => ({ ...row, medianMs: median(row.times) }));
+  const rows = attribute(runs, graph);
   const totals = runs.map(({ layers }) => sum(layers.map(({ ms }) => ms)));
   // by medians: a mean is pulled by whatever else the machine did, and the largest share would be the unluckiest layer
-  const typicalMs = sum(rows.map(({ medianMs }) => medianMs));
-  const share = (some: readonly MedianRow[]): number =>
-    typicalMs > 0 ? (100 * sum(some.map(({ medianMs }) => medianMs))) / typicalMs : 0;
-  const layers = rows.map((row): LayerTime => {
-    const { name, kind, block, times, count, medianMs } = row;
-    return { name, kind, block, graph, count, averageMs: mean(times), medianMs, percent: share([row]) };
-  });
-  const blocks = group(rows, ({ block }) => block).map(([block, some]): BlockTime => {
-    const times = sums(some, runs.length);
-    return {
-      block,
-      stage: stageOfBlock(block),
-      graph,
-      layers: some.length,
-      averageMs: mean(times),
-      medianMs: median(times),
-      percent: share(some),
-    };
-  });
+  const typicalMs = sum(rows.map(({ times }) => median(times)));
+  const timesOf = (some: readonly Row[]) => {
+    const times = runs.map((_, run) => sum(some.map((row) => row.times[run]!)));
+    const percent = (100 * sum(some.map((row) => median(row.times)))) / (typicalMs || 1);
+    return { averageMs: mean(times), medianMs: median(times), percent };
+  };
+  const layers = rows.map(
+    (row): LayerTime => ({
+      ...{ name: row.name, kind: row.kind, block: row.block, graph, count: row.count },
+      ...timesOf([row]),
+    }),
+  );
+  const blocks = group(rows, ({ block }) => block).map(
+    ([block, some]): BlockTime => ({
+      ...{ block, stage: stageOfBlock(block), graph, layers: some.length },
+      ...timesOf(some),
+    }),
+  );
   const stages = group(rows, ({ block }) => stageOfBlock(block))
-    .map(([stage, some]): StageShare => {
-      const times = sums(some, runs.length);
-      return { stage, averageMs: mean(times), medianMs: median(times), percent: share(some) };
-    })
+    .map(([stage, some]): StageShare => ({ stage, ...timesOf(some) }))
     .sort((a, b) => place(a.stage) - place(b.stage));
-  const { plainMs, profiledMs } = host;
   const otherPercent = blocks.find(({ block }) => block === otherBlock)?.percent ?? 0;
   return {
     layers,
@@ -67,20 +62,16 @@ export function foldGraph(
   };
 }
 
-function place(stage: string): number {
-  return policyStages.indexOf(stage as PolicyStage);
-}
+const place = (stage: string): number => policyStages.indexOf(stage as PolicyStage);
 
 interface Row {
   readonly name: string;
   readonly kind: string;
   readonly block: string;
-  /** One value a run, 0 where it did not run. */
+  /** One value a run, 0 if it did not run. */
   readonly times: number[];
   count: number;
 }
-
-type MedianRow = Row & { readonly medianMs: number };
 
 /** One row a layer in the order of the first run. A name that runs several times in one run (a loop) is one row. */
 function attribute(runs: readonly GraphRun[], graph: GraphName): Row[] {
@@ -88,11 +79,15 @@ function attribute(runs: readonly GraphRun[], graph: GraphName): Row[] {
   for (const [at, { layers }] of runs.entries()) {
     const blocks = blocksOf(layers, graph);
     for (const [i, { name, kind, ms }] of layers.entries()) {
-      let row = rows.get(name);
-      if (row === undefined) {
-        row = { name, kind, block: blocks[i]!, times: new Array<number>(runs.length).fill(0), count: 0 };
-        rows.set(name, row);
-      }
+      if (!rows.has(name))
+        rows.set(name, {
+          name,
+          kind,
+          block: blocks[i]!,
+          times: new Array<number>(runs.length).fill(0),
+          count: 0,
+        });
+      const row = rows.get(name)!;
       row.times[at]! += ms;
       row.count += 1;
     }
@@ -107,36 +102,18 @@ function attribute(runs: readonly GraphRun[], graph: GraphName): Row[] {
 export function blocksOf(layers: readonly LayerRun[], graph: GraphName): string[] {
   const told = layers.map(({ name, metadata }) => blockOfLayer(name, graph, metadata));
   const after = new Array<string | null>(told.length).fill(null);
-  for (let i = told.length - 1, seen: string | null = null; i >= 0; i--) {
-    after[i] = seen;
-    seen = told[i] ?? seen;
-  }
+  for (let i = told.length - 2; i >= 0; i--) after[i] = told[i + 1] ?? after[i + 1]!;
   let before: string | null = null;
   return told.map((block, i) => {
-    if (block !== null) {
-      before = block;
-      return block;
-    }
-    return before !== null && before === after[i] ? before : otherBlock;
+    before = block ?? before;
+    return block ?? (before !== null && before === after[i] ? before : otherBlock);
   });
 }
 
-function group<K extends string>(
-  rows: readonly MedianRow[],
-  keyOf: (row: MedianRow) => K,
-): [K, MedianRow[]][] {
-  const groups = new Map<K, MedianRow[]>();
-  for (const row of rows) {
-    const key = keyOf(row);
-    const some = groups.get(key);
-    if (some === undefined) groups.set(key, [row]);
-    else some.push(row);
-  }
+function group<K extends string>(rows: readonly Row[], keyOf: (row: Row) => K): [K, Row[]][] {
+  const groups = new Map<K, Row[]>();
+  for (const row of rows) groups.set(keyOf(row), [...(groups.get(keyOf(row)) ?? []), row]);
   return [...groups];
-}
-
-function sums(rows: readonly Row[], runs: number): number[] {
-  return Array.from({ length: runs }, (_, run) => sum(rows.map(({ times }) => times[run]!)));
 }
 
 function sum(values: readonly number[]): number {

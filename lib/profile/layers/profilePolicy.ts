@@ -3,6 +3,7 @@
  * watches, taking turns with a session without it, so that the slow-down is known.
  */
 
+import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { openTensorRt, type TensorRtOptions } from '../../engine/openTensorRt.ts';
 import { resolveUnnormKey } from '../../policy/platform.ts';
@@ -17,31 +18,67 @@ import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
-import { present } from '../../support/options.ts';
+import { checkOptions, checkSignal, present } from '../../support/options.ts';
+import { observationFor, usualInstruction } from '../../synth/randomObservation.ts';
 import { pickFrames } from '../../transforms/pickFrames.ts';
-import type { Policy } from '../../types.ts';
+import type { Observation, Policy, PolicyOptions } from '../../types.ts';
 import { type SubjectStarts, seriesWarnings } from '../machine/seriesWarnings.ts';
 import { watchMachine } from '../machine/watchMachine.ts';
 import { median } from '../measure/percentiles.ts';
-import { observationFor, usualInstruction } from '../measure/randomObservation.ts';
 import { EventLoopWatch } from '../trace/eventLoopWatch.ts';
 import { withMachine } from '../trace/machineCounters.ts';
 import type { Timeline } from '../trace/timeline.ts';
-import type {
-  GraphProfile,
-  LayerTime,
-  MachineState,
-  ProfileReport,
-  StageName,
-  StageTimes,
-} from '../types.ts';
+import type { MachineState, ProfileReport, StageName, StageTimes } from '../types.ts';
 import type { GraphName } from './blocks.ts';
 import { buildTimeline } from './buildTimeline.ts';
 import { type ChunkInput, type ChunkTimes, runChunk } from './chunkRun.ts';
 import { foldGraph } from './foldLayers.ts';
 import type { GraphRun } from './layerRuns.ts';
-import { checkProfileOptions, expectedRounds, isEnough, type ProfileOptions } from './profileOptions.ts';
 import { type WatchedSession, watchCpu, watchTensorRt } from './watchedSession.ts';
+
+/** What is profiled, on which observation, and how often. */
+export interface ProfileOptions {
+  /** Default: noise in the cameras' order, and a joint state in the middle of its bounds. */
+  readonly observation?: Observation;
+  /** Default: a sentence of usual length. */
+  readonly instruction?: string;
+  readonly unnormKey?: string;
+  /**
+   * Runs that are counted, 1 to 1000. Default: 20, fewer if they would take longer than 20 s, never fewer than 3.
+   */
+  readonly iterations?: number;
+  /** Runs before them that are not, 0 to 1000; default 3. */
+  readonly warmUp?: number;
+  /** For a folder: how to load it. Not for a policy that is loaded already. */
+  readonly policy?: PolicyOptions;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+const optionNames = [
+  ...(['observation', 'instruction', 'unnormKey', 'iterations', 'warmUp'] as const),
+  ...(['policy', 'onProgress', 'signal'] as const),
+] satisfies readonly (keyof ProfileOptions)[];
+
+const usualRuns = 20;
+const leastRuns = 3;
+const patienceMs = 20_000;
+
+function checkProfileOptions(options: ProfileOptions): void {
+  checkOptions(options, optionNames, 'profilePolicy');
+  checkSignal(options.signal);
+  for (const [name, least] of [
+    ['iterations', 1],
+    ['warmUp', 0],
+  ] as const) {
+    const value = options[name] ?? least;
+    if (Number.isInteger(value) && value >= least && value <= 1000) continue;
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option ${name}: expected a whole number in ${least}..1000, found ${String(value)}.`,
+    );
+  }
+}
 
 /** A profile with the timeline and the layer information that its exports are made of. */
 export interface PolicyProfile {
@@ -89,15 +126,14 @@ export async function profilePolicy(
 
 /** When the chunks of both sessions began, on the clock of the sensors. */
 function startsOf({ plain, profiled }: Measured, { series }: MachineState): SubjectStarts[] {
-  const starts = (chunks: readonly ChunkTimes[]): number[] =>
-    chunks.flatMap(({ slices }) =>
-      slices
-        .filter(({ track }) => track === 'chunks')
-        .map(({ startMs }) => startMs - (series?.startMonotonicMs ?? 0)),
-    );
+  const since = series?.startMonotonicMs ?? 0;
+  const startsOfChunks = (name: string, chunks: readonly ChunkTimes[]): SubjectStarts => {
+    const wholes = chunks.flatMap(({ slices }) => slices.filter(({ track }) => track === 'chunks'));
+    return { name, startsMs: wholes.map(({ startMs }) => startMs - since) };
+  };
   return [
-    { name: 'the runs without the profiler', startsMs: starts(plain) },
-    { name: 'the profiled runs', startsMs: starts(profiled) },
+    startsOfChunks('the runs without the profiler', plain),
+    startsOfChunks('the profiled runs', profiled),
   ];
 }
 
@@ -204,14 +240,15 @@ async function rounds(
 ): Promise<void> {
   const { signal, warmUp = 3 } = options;
   const tell = isolated('onProgress', options.onProgress);
-  const total = warmUp + expectedRounds(options);
+  const wanted = options.iterations ?? usualRuns;
+  const least = options.iterations ?? leastRuns;
   let began = performance.now();
   for (let chunk = -warmUp; ; chunk++) {
     signal?.throwIfAborted();
     if (chunk === 0) began = performance.now();
-    if (chunk >= 0 && isEnough(options, chunk, performance.now() - began)) return;
+    if (chunk >= wanted || (chunk >= least && performance.now() - began > patienceMs)) return;
     for (const run of chunk % 2 === 0 ? runs : runs.toReversed()) await run(chunk);
-    tell({ step, done: chunk + warmUp + 1, total, unit: 'steps' });
+    tell({ step, done: chunk + warmUp + 1, total: warmUp + wanted, unit: 'steps' });
   }
 }
 
@@ -224,13 +261,10 @@ function summarize(
   const { checkpoint, platform, threads } = parts;
   const { backend = 'cpu' } = options;
   const { plain, profiled, runs } = measured;
-  const medianOf = (chunks: readonly ChunkTimes[], graph: GraphName): number =>
-    median(chunks.map(({ stages }) => stages[graph]!));
+  const plainMs = medianStages(plain);
+  const profiledMs = medianStages(profiled);
   const folded = graphs.map((graph) =>
-    foldGraph(graph, runs[graph], {
-      plainMs: medianOf(plain, graph),
-      profiledMs: medianOf(profiled, graph),
-    }),
+    foldGraph(graph, runs[graph], { plainMs: plainMs[graph]!, profiledMs: profiledMs[graph]! }),
   );
   const report: ProfileReport = {
     format: 'semanticvla-profile',
@@ -245,30 +279,20 @@ function summarize(
     cameras: platform.cameras,
     iterations: profiled.length,
     takesTurns,
-    graphs: folded.map(({ profile }): GraphProfile => profile),
-    layers: folded.flatMap(({ layers }): readonly LayerTime[] => layers),
-    stages: medianStages(plain),
+    graphs: folded.map(({ profile }) => profile),
+    layers: folded.flatMap(({ layers }) => layers),
+    stages: plainMs,
     machine,
     warnings,
   };
   const title = `${report.variant}, ${report.runtime}`;
-  return {
-    report,
-    timeline: withMachine(
-      buildTimeline(title, profiled, runs, measured.eventLoop, takesTurns ? plain : []),
-      machine,
-    ),
-    layerInfo: measured.layerInfo,
-  };
+  const chunks = buildTimeline(title, profiled, runs, measured.eventLoop, takesTurns ? plain : []);
+  return { report, timeline: withMachine(chunks, machine), layerInfo: measured.layerInfo };
 }
 
 function medianStages(chunks: readonly ChunkTimes[]): StageTimes {
   // the first call on a device has no parts, so the last chunk names the stages
   const names = Object.keys(chunks.at(-1)!.stages) as StageName[];
-  return Object.fromEntries(
-    names.map((name) => [
-      name,
-      median(chunks.flatMap(({ stages }) => (stages[name] === undefined ? [] : [stages[name]]))),
-    ]),
-  );
+  const medianOf = (name: StageName): number => median(chunks.flatMap(({ stages }) => stages[name] ?? []));
+  return Object.fromEntries(names.map((name) => [name, medianOf(name)]));
 }

@@ -1,18 +1,23 @@
 /** A session under its runtime's profiler, whatever the runtime. */
 
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OnnxSession, type OnnxSessionOptions } from '../../runtime/onnxRuntime.ts';
 import type { Session } from '../../runtime/session.ts';
 import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
+import { packageVersion } from '../measure/subjectFacts.ts';
 import { monotonicMs } from '../trace/timeline.ts';
 import type { GraphName } from './blocks.ts';
-import { type InspectedPlan, parseInspector } from './inspector.ts';
-import { alignRuns, type GraphRun, type LayerRun, type RunWindow } from './layerRuns.ts';
-import { parseOrtTrace } from './ortTrace.ts';
+import {
+  alignRuns,
+  type GraphRun,
+  type InspectedPlan,
+  parseInspector,
+  parseOrtTrace,
+  type RunWindow,
+} from './layerRuns.ts';
 
 /** A session that notes when the inference thread worked on each call. Closing it twice is closing it once. */
 export interface WatchedSession
@@ -53,7 +58,7 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
     await remove();
   };
   return {
-    runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
+    runtime: `ONNX Runtime ${packageVersion('onnxruntime-node')}`,
     windows,
     encodeInstruction: async (input, signal) => {
       const state = await session.encodeInstruction(input, signal);
@@ -83,10 +88,6 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
   };
 }
 
-function onnxRuntimeVersion(): string {
-  return (createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }).version;
-}
-
 type OnLayers = NonNullable<TensorRtSessionOptions['onLayers']>;
 
 /**
@@ -105,15 +106,10 @@ export async function watchTensorRt(
   const onLayers: OnLayers = (graph, { names, ms }, whole) => {
     if (at === null || plans === null) return;
     const known = plans[graph].layers;
-    const layers = names.map(
-      (name, i): LayerRun => ({
-        name,
-        kind: known.get(name)?.kind ?? '',
-        metadata: known.get(name)?.metadata ?? '',
-        startMs: null,
-        ms: ms[i]!,
-      }),
-    );
+    const layers = names.map((name, i) => ({
+      ...{ name, kind: '', metadata: '', startMs: null, ms: ms[i]! },
+      ...known.get(name),
+    }));
     runs[graph].push({ at, ms: whole, layers });
   };
   const session = await open(profiled ? onLayers : undefined);
@@ -168,24 +164,22 @@ async function inspect(session: TensorRtSession): Promise<Readonly<Record<GraphN
   };
 }
 
+const broken = (graph: GraphName, expected: string, found: string, next: string): SemanticVlaError =>
+  new SemanticVlaError(
+    'PROFILE_INVALID',
+    `ONNX Runtime: expected ${expected} of the ${graph} graph, found ${found}. ${next}`,
+  );
+const fewer = 'Run it again with fewer --iterations.';
+
 /** The one file of a graph; ONNX Runtime puts a date into its name. */
 async function readTrace(folder: string, graph: GraphName): Promise<string> {
   const file = (await readdir(folder)).find((name) => name.startsWith(graph) && name.endsWith('.json'));
-  if (file === undefined) {
-    throw new SemanticVlaError(
-      'PROFILE_INVALID',
-      `ONNX Runtime: expected a profile of the ${graph} graph in the temporary folder, found none. Check that it can be written.`,
-    );
-  }
+  if (file === undefined)
+    throw broken(graph, 'a profile in the temporary folder', 'none', 'Check that it can be written.');
   const path = join(folder, file);
   const { size } = await stat(path);
-  if (size > largestTrace) {
-    throw new SemanticVlaError(
-      'PROFILE_INVALID',
-      `ONNX Runtime: expected a profile of the ${graph} graph of at most ${largestTrace} bytes, found ${size}. ` +
-        'Run it again with fewer --iterations.',
-    );
-  }
+  if (size > largestTrace)
+    throw broken(graph, `a profile of at most ${largestTrace} bytes`, String(size), fewer);
   return readFile(path, 'utf8');
 }
 
@@ -193,9 +187,6 @@ async function readTrace(folder: string, graph: GraphName): Promise<string> {
 function requireAll(runs: GraphRun[], windows: readonly RunWindow[], graph: GraphName): GraphRun[] {
   const missing = runs.findIndex(({ layers }) => layers.length === 0);
   if (runs.length === windows.length && missing < 0) return runs;
-  throw new SemanticVlaError(
-    'PROFILE_INVALID',
-    `ONNX Runtime: expected the nodes of ${windows.length} runs of the ${graph} graph, found ${runs.length} runs` +
-      `${missing < 0 ? '' : `, run ${missing} without nodes`}. Run it again with fewer --iterations.`,
-  );
+  const empty = missing < 0 ? '' : `, run ${missing} without nodes`;
+  throw broken(graph, `the nodes of ${windows.length} runs`, `${runs.length} runs${empty}`, fewer);
 }

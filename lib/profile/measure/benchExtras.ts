@@ -11,7 +11,7 @@ import { firstKey, type LoadedSubject } from './subjects.ts';
 export interface ExtraOptions {
   /** Profile every subject after it was measured; the profiler's session needs additional memory. */
   readonly layers?: boolean;
-  /** Compute the limits of every subject on the device it ran on, or on a device named in the table. */
+  /** Compute the limits of every subject on a device named in the table; true: on the GPU it ran on. */
   readonly roofline?: boolean | string;
   /** Chunks to measure; the profiler runs no more than these, and 20 at most. */
   readonly iterations?: number;
@@ -44,7 +44,7 @@ export async function addExtras(
     }
     if (roofline === false) continue;
     signal?.throwIfAborted();
-    rooflines[name] = await subjectRoofline(checkpoint, sizes, result, report.machine, {
+    rooflines[name] = subjectRoofline(checkpoint, sizes, result, report.machine, {
       ...(roofline === true ? {} : { device: roofline }),
       layers: layers[name] ?? [],
     });

@@ -1,8 +1,8 @@
 /** `bench` as a function: measures policies side by side in one run, with everything a reader needs to trust the result. */
 
-import { createRequire } from 'node:module';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { checkOptions, checkSignal, present } from '../../support/options.ts';
+import { usualFrame, usualInstruction } from '../../synth/randomObservation.ts';
 import type { Policy } from '../../types.ts';
 import { seriesWarnings } from '../machine/seriesWarnings.ts';
 import { subjectEnergy, turnsOf } from '../machine/subjectEnergy.ts';
@@ -16,9 +16,8 @@ import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
-import { usualFrame, usualInstruction } from './randomObservation.ts';
 import { type RunLimits, type RunResult, runInTurns, usualTurnMs } from './runner.ts';
-import { checkRecorder, selfCheckWarning } from './selfCheck.ts';
+import { checkRecorder, selfCheckWarnings } from './selfCheck.ts';
 import { packageVersion } from './subjectFacts.ts';
 import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
@@ -42,30 +41,6 @@ export interface BenchOptions
   readonly command?: readonly string[];
 }
 
-export const benchOptionNames = [
-  'warmUpMs',
-  'warmUpChunks',
-  'warmUpLimitMs',
-  'warmUpLimitChunks',
-  'iterations',
-  'durationMs',
-  'limitMs',
-  'turnMs',
-  'sampleMs',
-  'newInstructions',
-  'observation',
-  'cacheDir',
-  'onProgress',
-  'signal',
-  'instruction',
-  'frame',
-  'percentiles',
-  'confidence',
-  'command',
-  'layers',
-  'roofline',
-] as const satisfies readonly (keyof BenchOptions)[];
-
 /**
  * Enough for a claim about a GPU (1000 chunks after 300), in at most a minute and a half per subject: a slow policy on a CPU stops
  * earlier, and the report says so.
@@ -82,6 +57,12 @@ export const defaultLimits: RunLimits = {
   newInstructions: 30,
 };
 
+const optionNames: readonly (keyof BenchOptions)[] = [
+  ...(Object.keys(defaultLimits) as (keyof RunLimits)[]),
+  ...(['sampleMs', 'observation', 'cacheDir', 'onProgress', 'signal', 'instruction', 'frame'] as const),
+  ...(['percentiles', 'confidence', 'command', 'layers', 'roofline'] as const),
+];
+
 /**
  * Loads the subjects, warms them up until they are steady, and measures them in turns. All others are compared with the first.
  *
@@ -91,9 +72,9 @@ export async function benchPolicies(
   subjects: readonly BenchSubject[],
   options: BenchOptions = {},
 ): Promise<BenchReport> {
-  checkOptions(options, benchOptionNames, 'benchPolicies');
+  checkOptions(options, optionNames, 'benchPolicies');
   checkSignal(options.signal);
-  if (typeof options.roofline === 'string') findDevice(options.roofline);
+  checkRoofline(options.roofline, subjects);
   const limits = checkLimits(options);
   const check = await checkRecorder();
   const policies: Policy[] = [];
@@ -102,16 +83,11 @@ export async function benchPolicies(
     await using watch = await watchMachine(present({ intervalMs: options.sampleMs }));
     const delay = new EventLoopWatch();
     delay.start();
-    let results: readonly RunResult[];
-    let eventLoopDelay: Summary;
-    try {
-      results = await runInTurns(
-        loaded.map(({ runner }) => runner),
-        { ...limits, ...present({ signal: options.signal, onProgress: options.onProgress }) },
-      );
-    } finally {
-      eventLoopDelay = delay.finish();
-    }
+    const results = await runInTurns(
+      loaded.map(({ runner }) => runner),
+      { ...limits, ...present({ signal: options.signal, onProgress: options.onProgress }) },
+    ).finally(() => delay.stop());
+    const eventLoopDelay = delay.finish();
     const chunks = results.reduce(
       (sum, { warmUp, chunks, newInstruction, uncounted }) =>
         sum + warmUp.chunks + chunks.length + newInstruction.length + uncounted,
@@ -129,7 +105,10 @@ export async function benchPolicies(
       ...resultOf(one, results[i]!, options, loaded.length),
       energy: subjectEnergy(machine.series ?? null, turns[i]!),
     }));
-    const failed = selfCheckWarning(check);
+    const starts = subjectResults.map(({ subject, chunks: own }) => ({
+      name: subject.name,
+      startsMs: own.map(({ startMs }) => startMs),
+    }));
     const report: BenchReport = {
       format: 'semanticvla-bench',
       version: 1,
@@ -143,15 +122,9 @@ export async function benchPolicies(
       rooflines: {},
       layers: {},
       warnings: [
-        ...(failed === null ? [] : [failed]),
+        ...selfCheckWarnings(check),
         ...warnings,
-        ...seriesWarnings(
-          machine,
-          subjectResults.map(({ subject, chunks }) => ({
-            name: subject.name,
-            startsMs: chunks.map(({ startMs }) => startMs),
-          })),
-        ),
+        ...seriesWarnings(machine, starts),
         ...subjectResults.flatMap(subjectWarnings),
       ],
     };
@@ -159,6 +132,16 @@ export async function benchPolicies(
   } finally {
     for (const policy of policies) await policy.close();
   }
+}
+
+/** Before anything is measured. */
+function checkRoofline(roofline: BenchOptions['roofline'], subjects: readonly BenchSubject[]): void {
+  if (typeof roofline === 'string') findDevice(roofline);
+  if (roofline !== true || subjects.every(({ options }) => options?.backend === 'tensorrt')) return;
+  throw new SemanticVlaError(
+    'OPTION_REQUIRED',
+    'Roofline of a CPU: expected the name of a device, since the table has none, found no name. Use bench --roofline NAME (semanticvla roofline lists them), or --backend tensorrt.',
+  );
 }
 
 function loadOptions(options: BenchOptions): LoadOptions {
@@ -171,18 +154,12 @@ function loadOptions(options: BenchOptions): LoadOptions {
 }
 
 function checkLimits(options: BenchOptions): RunLimits {
-  const limits = Object.fromEntries(
-    Object.entries(defaultLimits).map(([name, usual]) => {
-      const value = options[name as keyof RunLimits] ?? usual;
-      if (!(Number.isFinite(value) && value >= 0)) {
-        throw new SemanticVlaError(
-          'OPTION_INVALID',
-          `Option ${name}: expected a number >= 0, found ${value}.`,
-        );
-      }
-      return [name, value];
-    }),
-  ) as unknown as RunLimits;
+  const given = (Object.keys(defaultLimits) as (keyof RunLimits)[]).map((name) => {
+    const value = options[name] ?? defaultLimits[name]!;
+    if (Number.isFinite(value) && value >= 0) return [name, value] as const;
+    throw new SemanticVlaError('OPTION_INVALID', `Option ${name}: expected a number >= 0, found ${value}.`);
+  });
+  const limits = Object.fromEntries(given) as unknown as RunLimits;
   if (limits.iterations < 1 || limits.limitMs <= 0) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
@@ -251,9 +228,8 @@ export function byRound(chunks: readonly ChunkRecord[], rounds: number): number[
 }
 
 function software(): Record<string, string> {
-  const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
   return {
-    semanticvla: version,
+    semanticvla: packageVersion('../../..'),
     node: process.versions.node,
     'onnxruntime-node': packageVersion('onnxruntime-node'),
   };

@@ -43,7 +43,7 @@ export async function checkRecorder({
   now = () => performance.now(),
   wait = (microseconds) => loadAddon().busyWait(microseconds),
 }: CheckedParts = {}): Promise<RecorderCheck> {
-  const trials: { readonly waited: number; readonly measured: number }[] = [];
+  const trials: { readonly waited: number; readonly measured: number; readonly error: number }[] = [];
   const ring = new ChunkRing(mostTrials);
   let clock = '';
   let calm = trials;
@@ -51,21 +51,17 @@ export async function checkRecorder({
     let waited = 0;
     const chunk = async (): Promise<StageTimes> => {
       const { ms, clock: name, frequencyMHz } = wait(1000 * waitMs);
-      clock =
-        name === 'hardware'
-          ? `the processor's counter at ${frequencyMHz.toFixed(0)} MHz`
-          : 'CLOCK_MONOTONIC_RAW';
+      const counter = `the processor's counter at ${frequencyMHz.toFixed(0)} MHz`;
+      clock = name === 'hardware' ? counter : 'CLOCK_MONOTONIC_RAW';
       waited = ms;
       return {};
     };
     const measured = await recordChunk(chunk, ring, 0, now);
-    trials.push({ waited, measured });
+    trials.push({ waited, measured, error: measured / waited - 1 });
     calm = trials.filter((trial) => trial.waited <= interrupted * waitMs);
   }
   // if every wait was interrupted, those have to do; the report then shows the error
-  const middle = (calm.length > 0 ? calm : trials)
-    .map(({ waited, measured }) => ({ waited, measured, error: measured / waited - 1 }))
-    .sort((a, b) => a.error - b.error);
+  const middle = (calm.length > 0 ? calm : trials).toSorted((a, b) => a.error - b.error);
   const { waited, measured, error } = middle[middle.length >> 1]!;
   const overheadUs = await recordingCost(now);
   const errorPercent = 100 * error;
@@ -100,14 +96,12 @@ async function recordingCost(now: () => number): Promise<number> {
 }
 
 /** If the recorder is wrong, every other number is worthless. */
-export function selfCheckWarning(check: RecorderCheck): Warning | null {
-  if (check.passed) return null;
+export function selfCheckWarnings(check: RecorderCheck): Warning[] {
+  if (check.passed) return [];
   const error = `a busy-wait of ${check.expectedMs.toFixed(3)} ms (${check.clock}) was timed as ${check.measuredMs.toFixed(3)} ms, ${check.errorPercent.toFixed(2)} % off`;
   const cost = `recording a chunk costs ${check.overheadUs.toFixed(1)} us, ${check.overheadPercent.toFixed(2)} % of a ${chunkMs} ms chunk`;
-  return {
-    code: 'self-check-failed',
-    text: `The recorder failed its self-check: ${error}; ${cost}; at most ${allowedPercent} % is allowed for each. Do not believe the times below: end what else runs on this machine and measure again.`,
-  };
+  const text = `The recorder failed its self-check: ${error}; ${cost}; at most ${allowedPercent} % is allowed for each. Do not believe the times below: end what else runs on this machine and measure again.`;
+  return [{ code: 'self-check-failed', text }];
 }
 
 /** In one sentence; the event loop's delay beside it. */

@@ -8,20 +8,12 @@ import { SemanticVlaError } from '../../support/errors.ts';
 import type { Policy, PolicyOptions } from '../../types.ts';
 import type { SubjectFacts } from '../types.ts';
 import type { BenchSubject } from './benchSubject.ts';
-import type { FrameSize } from './randomObservation.ts';
-
-export interface Measured {
-  readonly name: string;
-  readonly instruction: string;
-  readonly promptTokens: number;
-  readonly frame: FrameSize;
-}
 
 export function subjectFacts(
   { preset, checkpoint, options = {}, version }: BenchSubject,
   parts: PolicyParts,
   policy: Policy,
-  { name, instruction, promptTokens, frame }: Measured,
+  told: Pick<SubjectFacts, 'name' | 'instruction' | 'promptTokens' | 'frame'>,
 ): SubjectFacts {
   const backend = options.backend ?? 'cpu';
   const { runtime, precision, weights } =
@@ -35,21 +27,18 @@ export function subjectFacts(
   let parameters = 0;
   for (const { shape } of parts.checkpoint.tensors.values()) parameters += shape.reduce((a, b) => a * b, 1);
   return {
-    name,
+    ...told,
     variant: policy.variant,
     source: preset === undefined ? checkpoint! : `preset ${preset}`,
     backend,
     runtime: version === undefined ? runtime : `${version}, ${runtime}`,
     precision,
     weights,
-    promptTokens,
     cameras: policy.platform.cameras,
     chunk: policy.platform.chunk,
     actionDim: policy.dimensions.length,
     parameters,
     threads: backend === 'cpu' ? parts.threads : null,
-    frame,
-    instruction,
   };
 }
 
@@ -80,28 +69,19 @@ export function subjectNames(subjects: readonly BenchSubject[]): string[] {
     instruction: subject.instruction === undefined ? '' : JSON.stringify(subject.instruction),
   }));
   const fields = Object.keys(parts[0] ?? {}) as (keyof (typeof parts)[number])[];
-  const telling = fields.filter(
-    (field) =>
-      field === 'source' || field === 'backend' || new Set(parts.map((part) => part[field])).size > 1,
-  );
-  const names = subjects.map(
-    ({ name }, i) =>
-      name ??
-      telling
-        .map((field) => parts[i]![field])
-        .filter((word) => word !== '')
-        .join(' '),
-  );
-  const seen = new Set<string>();
+  const isTelling = (field: (typeof fields)[number]): boolean =>
+    field === 'source' || field === 'backend' || new Set(parts.map((part) => part[field])).size > 1;
+  const names = subjects.map(({ name }, i) => {
+    const words = fields.filter(isTelling).map((field) => parts[i]![field]);
+    return name ?? words.filter(Boolean).join(' ');
+  });
   return names.map((name, i) => {
     // measuring the same subject twice (A against A) shows the noise
-    let unique = name;
-    for (let again = 2; seen.has(unique); again++) unique = `${name} (${again})`;
-    if (unique !== name && subjects[i]!.name !== undefined) {
+    const again = names.slice(0, i).filter((before) => before === name).length;
+    if (again > 0 && subjects[i]!.name !== undefined) {
       throw new SemanticVlaError('OPTION_INVALID', `Bench: expected each name once, found ${name} twice.`);
     }
-    seen.add(unique);
-    return unique;
+    return again === 0 ? name : `${name} (${again + 1})`;
   });
 }
 

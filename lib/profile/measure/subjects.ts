@@ -8,13 +8,13 @@ import { resolvePlatform } from '../../policy/platform.ts';
 import { checkpointOptions, gatherParts, type PolicyParts } from '../../policy/policyParts.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { present } from '../../support/options.ts';
+import { presetFolder } from '../../synth/presetFolder.ts';
 import { synthPresets } from '../../synth/presets.ts';
+import { type FrameSize, observationFor } from '../../synth/randomObservation.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import type { Observation, Platform, Policy, PolicyOptions } from '../../types.ts';
 import type { StageTimes, SubjectFacts } from '../types.ts';
 import type { BenchSubject } from './benchSubject.ts';
-import { presetFolder } from './presetFolder.ts';
-import { type FrameSize, observationFor } from './randomObservation.ts';
 import type { Runner } from './runner.ts';
 import { othersLike, sentenceOf } from './sentences.ts';
 import { subjectFacts, subjectNames } from './subjectFacts.ts';
@@ -69,19 +69,11 @@ export async function loadSubjects(
   const names = subjectNames(subjects);
   for (const [i, subject] of subjects.entries()) {
     options.signal?.throwIfAborted();
-    const key = JSON.stringify([
-      subject.checkpoint,
-      subject.preset,
-      subject.options,
-      subject.cameraCount,
-      subject.version,
-    ]);
-    let one = loaded.get(key);
-    if (one === undefined) {
-      one = load(subject, options, subjects.length, policies);
-      loaded.set(key, one);
-    }
-    results.push(await firstChunk(subject, names[i]!, await one, options, otherSentences(subjects.length)));
+    const { checkpoint, preset, options: own, cameraCount, version } = subject;
+    const key = JSON.stringify([checkpoint, preset, own, cameraCount, version]);
+    if (!loaded.has(key)) loaded.set(key, load(subject, options, subjects.length, policies));
+    const one = await loaded.get(key)!;
+    results.push(await firstChunk(subject, names[i]!, one, options, otherSentences(subjects.length)));
   }
   return results;
 }
@@ -93,9 +85,18 @@ async function load(
   policies: Policy[],
 ): Promise<Loaded> {
   const { onProgress, signal, cacheDir } = options;
-  const dir = await folderOf(subject, options);
+  const { checkpoint: given, preset } = subject;
+  if ((given === undefined) === (preset === undefined)) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `Bench: expected a checkpoint folder or a preset for each subject, found ${given === undefined ? 'neither' : 'both'}.`,
+    );
+  }
+  const dir = given ?? (await presetFolder(preset!, options));
   const shared = present({ cacheDir, onProgress, signal });
-  const policyOptions = { ...presetOptions(subject), ...subject.options };
+  // what the preset says and a random checkpoint does not
+  const platform = preset && { platform: synthPresets[preset].platform.name };
+  const policyOptions: PolicyOptions = { ...platform, ...subject.options };
   const cameras = await camerasOf(subject, dir, { ...policyOptions, ...shared });
   const all: PolicyOptions = { ...policyOptions, ...shared, ...(cameras === null ? {} : { cameras }) };
   const start = performance.now();
@@ -108,22 +109,6 @@ async function load(
   const unnormKey = all.unnormKey ?? firstKey(checkpoint, resolvePlatform(checkpoint, all));
   const parts = await gatherParts(checkpoint, { ...all, unnormKey });
   return { policy, parts, loadMs, unnormKey };
-}
-
-async function folderOf(subject: BenchSubject, options: LoadOptions): Promise<string> {
-  const { checkpoint, preset } = subject;
-  if ((checkpoint === undefined) === (preset === undefined)) {
-    throw new SemanticVlaError(
-      'OPTION_REQUIRED',
-      `Bench: expected a checkpoint folder or a preset for each subject, found ${checkpoint === undefined ? 'neither' : 'both'}.`,
-    );
-  }
-  return checkpoint ?? presetFolder(preset!, options);
-}
-
-/** What the preset says and a random checkpoint does not. */
-function presetOptions({ preset }: BenchSubject): Pick<PolicyOptions, 'platform'> {
-  return preset === undefined ? {} : { platform: synthPresets[preset].platform.name };
 }
 
 /** Its notices were already given when the policy was loaded. */
@@ -177,12 +162,9 @@ async function firstChunk(
   const firstChunkMs = performance.now() - start;
   const others = othersLike(instruction, otherCount, promptTokens);
   let turn = 0;
-  const facts = subjectFacts(subject, parts, policy, {
-    name,
-    instruction,
-    promptTokens: promptTokens(instruction),
-    frame: frameOf(observation),
-  });
+  const { width, height } = Object.values(observation.images)[0]!;
+  const told = { name, instruction, promptTokens: promptTokens(instruction), frame: { width, height } };
+  const facts = subjectFacts(subject, parts, policy, told);
   return {
     facts,
     cold: { loadMs, instructionMs: stages.instruction ?? 0, firstChunkMs },
@@ -195,9 +177,4 @@ async function firstChunk(
         : { newInstruction: (signal) => predict(others[turn++ % others.length]!, signal) }),
     },
   };
-}
-
-function frameOf({ images }: Observation): FrameSize {
-  const { width, height } = Object.values(images)[0]!;
-  return { width, height };
 }

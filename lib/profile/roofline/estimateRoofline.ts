@@ -11,22 +11,12 @@ import { checkOptions, expected, present } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';
-import { type Device, devices, findDevice } from './devices.ts';
-import { measureCpu } from './measureCpu.ts';
+import { devices, findDevice } from './devices.ts';
 import { type PolicyWork, policyWork } from './policyWork.ts';
-import {
-  precisionsOf,
-  type RooflinePrecision,
-  rooflineOf,
-  rooflinePrecisionNames,
-  rooflinePrecisions,
-} from './roofline.ts';
+import { precisionsOf, type RooflinePrecision, rooflineOf, rooflinePrecisions } from './roofline.ts';
 
 /** P of the sentences in LIBERO: about 30 tokens, so that L is about 130. Each token more is 0.6 % of the work. */
 export const usualPromptTokens = 30;
-
-/** The processor of this machine, which is measured. */
-export const thisCpu = 'this-cpu';
 
 /** Whose work, and on which devices. */
 export interface EstimateRooflineOptions
@@ -36,7 +26,7 @@ export interface EstimateRooflineOptions
   /** Folder of a checkpoint; or `preset`. */
   readonly checkpoint?: string;
   readonly preset?: SynthPreset;
-  /** Names of the table, or `this-cpu`; default: all of the table. */
+  /** Names of the table; default: all of it. */
   readonly devices?: readonly string[];
   /** Default: all that a named device computes in, and bf16 without names. */
   readonly precision?: RooflinePrecision;
@@ -61,19 +51,8 @@ export interface RooflineEstimate {
 
 const optionNames = [
   ...['checkpoint', 'preset', 'devices', 'precision', 'promptTokens', 'unnormKey', 'siglipText'],
-  ...['head', 'rounding', 'cacheDir'],
-  ...[
-    'onProgress',
-    'onNotice',
-    'signal',
-    'platform',
-    'cameras',
-    'proprio',
-    'centerCrop',
-    'jpeg',
-    'chunk',
-    'normalization',
-  ],
+  ...['head', 'rounding', 'cacheDir', 'onProgress', 'onNotice', 'signal'],
+  ...['platform', 'cameras', 'proprio', 'centerCrop', 'jpeg', 'chunk', 'normalization'],
 ];
 
 /**
@@ -83,44 +62,31 @@ const optionNames = [
  */
 export async function estimateRoofline(options: EstimateRooflineOptions): Promise<RooflineEstimate> {
   checkOptions(options, optionNames, 'estimateRoofline');
-  const { precision, promptTokens = usualPromptTokens } = options;
-  if (precision !== undefined && !rooflinePrecisionNames.includes(precision))
-    throw expected('OPTION_INVALID', `one of ${rooflinePrecisionNames.join(', ')}`, 'precision', precision);
+  const { precision, promptTokens = usualPromptTokens, devices: names } = options;
+  if (precision !== undefined && !(precision in rooflinePrecisions)) {
+    const known = Object.keys(rooflinePrecisions).join(', ');
+    throw expected('OPTION_INVALID', `one of ${known}`, 'precision', precision);
+  }
   if (!(Number.isSafeInteger(promptTokens) && promptTokens >= 2))
     throw expected('OPTION_INVALID', 'a whole number >= 2', 'promptTokens', promptTokens);
-  const chosen = await chooseDevices(options.devices);
+  const chosen = names === undefined ? devices : [...new Set(names)].map(findDevice);
   const work = await openWork(options, promptTokens);
-  const rooflines: EstimatedRoofline[] = [];
-  for (const device of chosen) {
-    for (const name of choosePrecisions(device, options)) {
-      rooflines.push({
+  const rooflines = chosen.flatMap((device) => {
+    const known = precisionsOf(device);
+    // over the whole table a device that does not compute in the precision is left out; a named one must
+    const all = precision ?? 'bf16';
+    const wanted =
+      names === undefined ? known.filter((name) => name === all) : precision ? [precision] : known;
+    return wanted.map(
+      (name): EstimatedRoofline => ({
         deviceName: device.name,
         precisionName: name,
-        runs: runsHere(name),
+        runs: (precisions as readonly string[]).includes(rooflinePrecisions[name].text),
         ...rooflineOf(work, device, { precision: name }),
-      });
-    }
-  }
+      }),
+    );
+  });
   return { work, rooflines };
-}
-
-const runsHere = (name: RooflinePrecision): boolean =>
-  (precisions as readonly string[]).includes(rooflinePrecisions[name].text);
-
-async function chooseDevices(names: readonly string[] | undefined): Promise<readonly Device[]> {
-  if (names === undefined) return devices;
-  const found = new Map(names.map((name) => [name, name === thisCpu ? null : findDevice(name)]));
-  return Promise.all([...found.values()].map((device) => device ?? measureCpu()));
-}
-
-/** Over the whole table a device that does not compute in the precision is left out; a named one must. */
-function choosePrecisions(
-  device: Device,
-  { devices: names, precision }: EstimateRooflineOptions,
-): readonly RooflinePrecision[] {
-  if (names !== undefined) return precision === undefined ? precisionsOf(device) : [precision];
-  const wanted = precision ?? 'bf16';
-  return precisionsOf(device).includes(wanted) ? [wanted] : [];
 }
 
 async function openWork(options: EstimateRooflineOptions, promptTokens: number): Promise<PolicyWork> {
@@ -131,15 +97,14 @@ async function openWork(options: EstimateRooflineOptions, promptTokens: number):
       `Expected a checkpoint folder or a preset, found ${dir === undefined ? 'neither' : 'both'}.`,
     );
   }
+  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
   if (preset !== undefined) {
     if (!(preset in synthPresets))
       throw expected('OPTION_INVALID', `one of ${Object.keys(synthPresets).join(', ')}`, 'preset', preset);
-    const { cameras, chunk, proprio } = options;
     const sizes = presetSizes(preset, present({ cameras: cameras?.length, chunk, proprio }));
     return policyWork(presetArchitecture(preset), { ...sizes, promptTokens });
   }
   const checkpoint = await openCheckpoint(dir!, checkpointOptions(options));
-  const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization } = options;
   const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
   const resolved = resolvePlatform(checkpoint, present(given));
   return policyWork(checkpoint, { ...policySizes(checkpoint, resolved, unnormKey), promptTokens });

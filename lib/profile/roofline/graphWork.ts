@@ -29,129 +29,109 @@ export interface NodeWork {
 /** Sizes of a graph's symbolic dimensions: `{ L: 130, T: 54, P1: 31 }`. */
 export type SymbolSizes = Readonly<Record<string, number>>;
 
+/** A weight, by every name it goes by; read once. */
 interface Weight {
   readonly elements: number;
   readonly bytes: number;
+  read: boolean;
 }
 
-class Walk {
-  readonly #model: OnnxModel;
-  /** Weights that no node has read yet, by every name they go by. */
-  readonly #weights = new Map<string, { readonly weight: Weight; read: boolean }>();
-  readonly work: NodeWork[] = [];
-
-  constructor(model: OnnxModel) {
-    this.#model = model;
+/** Every node that computes or reads weights, in the graph's order. */
+export function graphWork(model: OnnxModel, sizes: SymbolSizes): NodeWork[] {
+  const weights = new Map<string, Weight>();
+  const known = new Map<string, Known>();
+  const work: NodeWork[] = [];
+  for (const { name, dims, type, source } of model.initializers) {
+    const isWeight = 'view' in source;
+    if (isWeight) weights.set(name, { elements: elements(dims), bytes: source.view.byteLength, read: false });
+    const ints = isWeight || type !== 'int64' ? undefined : int64s(source.bytes);
+    known.set(name, { shape: dims, isConstant: true, ints });
   }
-
-  run(sizes: SymbolSizes): void {
-    const known = new Map<string, Known>();
-    for (const { name, dims, type, source } of this.#model.initializers) {
-      if ('view' in source) {
-        this.#addWeight(name, { elements: elements(dims), bytes: source.view.byteLength });
-        known.set(name, { shape: dims, isConstant: true });
-      } else {
-        known.set(name, {
-          shape: dims,
-          isConstant: true,
-          ...(type === 'int64' ? { ints: int64s(source.bytes) } : {}),
-        });
-      }
-    }
-    const bound = new Set(this.#model.bindings.map(({ name }) => name));
-    for (const { name, shape } of this.#model.inputs) {
-      const fixed = shape.map((n) => (typeof n === 'number' ? n : sizeOf(n, sizes)));
-      known.set(name, { shape: fixed, isConstant: bound.has(name) });
-    }
-    for (const { name, dims, parts } of this.#model.bindings) {
-      const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      this.#addWeight(name, { elements: elements(dims), bytes });
-    }
-    this.#nodes(this.#model.nodes, known, new Map(), null);
+  const bound = new Set(model.bindings.map(({ name }) => name));
+  for (const { name, shape } of model.inputs) {
+    const fixed = shape.map((n) => (typeof n === 'number' ? n : sizeOf(n, sizes)));
+    known.set(name, { shape: fixed, isConstant: bound.has(name) });
   }
-
-  #addWeight(name: string, weight: Weight): void {
-    this.#weights.set(name, { weight, read: false });
+  for (const { name, dims, parts } of model.bindings) {
+    const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    weights.set(name, { elements: elements(dims), bytes, read: false });
   }
 
   /** @param caller name of the function call that these nodes are the body of */
-  #nodes(
+  const walk = (
     nodes: readonly NodeProto[],
-    known: Map<string, Known>,
+    values: Map<string, Known>,
     given: Attributes,
     caller: string | null,
-  ): void {
+  ): void => {
     for (const node of nodes) {
       const names = node.input.filter((name) => name !== '');
       const inputs = names.map((name) => {
-        const value = known.get(name);
+        const value = values.get(name);
         if (value === undefined) throw new Error(`node ${node.name}: nothing is known of its input ${name}`);
         return value;
       });
       const attributes = attributesOf(node, given);
-      const body = this.#model.functions.find(
+      const body = model.functions.find(
         ({ name, domain }) => name === node.opType && domain === node.domain && domain !== '',
       );
       if (body !== undefined) {
         const inner = new Map(body.input.map((name, i) => [name, inputs[i]!]));
-        this.#nodes(body.node, inner, attributes, node.name);
-        node.output.forEach((name, i) => {
-          known.set(name, inner.get(body.output[i]!)!);
-        });
+        walk(body.node, inner, attributes, node.name);
+        for (const [i, name] of node.output.entries()) values.set(name, inner.get(body.output[i]!)!);
         continue;
       }
       const outputs = outputsOf(node, inputs, attributes);
-      outputs.forEach((output, i) => {
-        if (node.output[i] !== undefined) known.set(node.output[i], output);
-      });
-      if (caller === null && node.opType === 'Cast' && this.#weights.has(names[0]!)) {
-        // the same weight under another name; it is counted where that name is used
-        this.#weights.set(node.output[0]!, this.#weights.get(names[0]!)!);
-        continue;
-      }
-      this.#count(node, caller === null ? node.name : `${caller}/${node.name}`, {
-        names,
-        inputs,
-        outputs,
-        attributes,
-      });
+      for (const [i, name] of node.output.entries()) if (outputs[i]) values.set(name, outputs[i]);
+      const cast = caller === null && node.opType === 'Cast' ? weights.get(names[0]!) : undefined;
+      // a cast weight is the same under another name; it is counted where that name is used
+      if (cast !== undefined) weights.set(node.output[0]!, cast);
+      else
+        count(
+          node,
+          caller === null ? node.name : `${caller}/${node.name}`,
+          names,
+          inputs,
+          outputs[0]!,
+          attributes,
+        );
     }
-  }
+  };
 
-  #count(
+  const count = (
     node: NodeProto,
     name: string,
-    call: {
-      readonly names: readonly string[];
-      readonly inputs: readonly Known[];
-      readonly outputs: readonly Known[];
-      readonly attributes: Attributes;
-    },
-  ): void {
-    const { names, inputs, outputs, attributes } = call;
-    let weightElements = 0;
-    let storedBytes = 0;
+    names: readonly string[],
+    inputs: readonly Known[],
+    output: Known,
+    attributes: Attributes,
+  ): void => {
+    let [weightElements, storedBytes] = [0, 0];
     for (const input of names) {
-      const entry = this.#weights.get(input);
-      if (entry === undefined || entry.read) continue;
-      entry.read = true;
-      const { weight } = entry;
-      const share = node.opType === 'Gather' ? elements(outputs[0]!.shape) / weight.elements : 1;
+      const weight = weights.get(input);
+      if (weight === undefined || weight.read) continue;
+      weight.read = true;
+      const share = node.opType === 'Gather' ? elements(output.shape) / weight.elements : 1;
       weightElements += weight.elements * share;
       storedBytes += weight.bytes * share;
     }
     const product = productOf(node, inputs, attributes);
     if (product === null && weightElements === 0) return;
-    const flops = product === null ? 0 : 2 * product.batch * product.m * product.k * product.n;
-    const activationElements = product === null ? 0 : activations(node.name, inputs, outputs[0]!);
-    this.work.push({ name, flops, weightElements, storedBytes, activationElements });
-  }
+    const flops = product === null ? 0 : 2 * elements(product.stack) * product.m * product.k * product.n;
+    const activationElements = product === null ? 0 : activations(node.name, inputs, output);
+    work.push({ name, flops, weightElements, storedBytes, activationElements });
+  };
+
+  walk(model.nodes, known, new Map(), null);
+  return work;
 }
 
 /** Operands that are no weights, and the result. */
 function activations(name: string, inputs: readonly Known[], output: Known): number {
-  const operands = inputs.slice(0, 2).map((x) => (x.isConstant ? 0 : elements(x.shape)));
-  const [a, b] = operands as [number, number];
+  const [a, b] = inputs.map(({ isConstant, shape }) => (isConstant ? 0 : elements(shape))) as [
+    number,
+    number,
+  ];
   // attentionCore's two products (lib/graph/layers.ts): the scores stay on the chip between them
   if (name.endsWith('/scores')) return a + b;
   if (name.endsWith('/context')) return b + elements(output.shape);
@@ -167,11 +147,4 @@ function sizeOf(symbol: string, sizes: SymbolSizes): number {
 function int64s(bytes: Uint8Array): number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: bytes.byteLength / 8 }, (_, i) => Number(view.getBigInt64(8 * i, true)));
-}
-
-/** Every node that computes or reads weights, in the graph's order. */
-export function graphWork(model: OnnxModel, sizes: SymbolSizes): NodeWork[] {
-  const walk = new Walk(model);
-  walk.run(sizes);
-  return walk.work;
 }

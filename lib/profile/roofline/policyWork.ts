@@ -7,6 +7,7 @@ import { buildPolicyGraph } from '../../graph/policyGraph.ts';
 import { countTokens } from '../../graph/tokenCounts.ts';
 import { blockOf, otherBlock, stageOfBlock } from '../layers/blocks.ts';
 import { graphWork, type NodeWork, type SymbolSizes } from './graphWork.ts';
+import { elements } from './shapeRules.ts';
 
 /** In the order they run. `instruction` runs once a sentence, the others once a chunk. */
 export const workStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads'] as const;
@@ -52,50 +53,34 @@ export function policyWork(
 ): PolicyWork {
   const { config, tensors, pixelNormalization } = architecture;
   const { promptTokens, images, chunk, actionDim, proprio } = sizes;
-  const graphOptions: GraphOptions = {
-    images,
-    chunk,
-    actionDim,
-    proprio,
-    stages: options.complete ?? false,
-    mergeWeights: false,
-  };
+  const stages = options.complete ?? false;
+  const graphOptions: GraphOptions = { images, chunk, actionDim, proprio, stages, mergeWeights: false };
   const tokens = countTokens(config, graphOptions);
   const sequence = tokens.besidePrompt + promptTokens;
-  const symbols: SymbolSizes = {
-    P1: promptTokens + 1,
-    T: promptTokens + tokens.placeholders,
-    L: sequence,
-  };
+  const symbols: SymbolSizes = { P1: promptTokens + 1, T: promptTokens + tokens.placeholders, L: sequence };
   const instruction = buildInstructionGraph(config, tensors, graphOptions);
   const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
-  const byStage = new Map<WorkStage, NodeWork[]>(workStages.map((stage) => [stage, []]));
-  byStage.set('instruction', graphWork(instruction, symbols));
-  for (const node of graphWork(policy, symbols)) {
-    const block = blockOf(node.name, 'policy') ?? otherBlock;
-    const found = workStages.find((stage) => stage === stageOfBlock(block));
-    if (found === undefined) throw new Error(`node ${node.name}: computes, and belongs to no stage`);
-    byStage.get(found)!.push(node);
-  }
-  let residentElements = 0;
-  let residentLlmElements = 0;
-  const seen = new Set<string>();
-  for (const { name, dims, source } of [...instruction.initializers, ...policy.initializers]) {
-    if (!('view' in source) || seen.has(name)) continue;
-    seen.add(name);
-    const count = dims.reduce((product, n) => product * n, 1);
-    residentElements += count;
-    if (name.startsWith('language_model.model.layers.')) residentLlmElements += count;
-  }
+  const nodes = graphWork(policy, symbols).map((node) => ({
+    ...node,
+    stage: stageOfBlock(blockOf(node.name, 'policy') ?? otherBlock),
+  }));
+  const lost = nodes.find(({ stage }) => !workStages.some((known) => known === stage));
+  if (lost !== undefined) throw new Error(`node ${lost.name}: computes, and belongs to no stage`);
+  const ofInstruction = graphWork(instruction, symbols);
+  const stageNodes = (stage: WorkStage): readonly NodeWork[] =>
+    stage === 'instruction' ? ofInstruction : nodes.filter((node) => node.stage === stage);
+  const resident = new Map(
+    [...instruction.initializers, ...policy.initializers].flatMap(({ name, dims, source }) =>
+      'view' in source ? [[name, elements(dims)] as const] : [],
+    ),
+  );
+  const count = (isCounted: (name: string) => boolean): number =>
+    [...resident].reduce((sum, [name, own]) => sum + (isCounted(name) ? own : 0), 0);
   return {
-    variant: config.variant,
-    images,
-    chunk,
-    promptTokens,
-    sequence,
-    stages: workStages.map((stage) => ({ stage, ...sum(byStage.get(stage)!) })),
-    residentElements,
-    residentLlmElements,
+    ...{ variant: config.variant, images, chunk, promptTokens, sequence },
+    stages: workStages.map((stage) => ({ stage, ...sum(stageNodes(stage)) })),
+    residentElements: count(() => true),
+    residentLlmElements: count((name) => name.startsWith('language_model.model.layers.')),
   };
 }
 

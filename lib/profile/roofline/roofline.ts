@@ -27,22 +27,16 @@ const plain = (peak: PeakKind, bits: number): Arithmetic => ({
   activationBits: bits,
 });
 
-const everywhere = (text: string, arithmetic: Arithmetic): PrecisionPlan => ({
-  text,
-  llm: arithmetic,
-  rest: arithmetic,
-});
-
 /** NVFP4: an FP8 scale for 16 weights. Group-wise INT4: a 16-bit scale for 128. */
 const nvfp4Bits = 4 + 8 / 16;
 const int4Bits = 4 + 16 / 128;
 
 export const rooflinePrecisions = {
-  fp32: everywhere('float32', plain('fp32', 32)),
-  bf16: everywhere('bfloat16', plain('bf16', 16)),
-  fp16: everywhere('float16', plain('fp16', 16)),
-  fp8: everywhere('FP8', plain('fp8', 8)),
-  int8: everywhere('INT8', plain('int8', 8)),
+  fp32: { text: 'float32', llm: plain('fp32', 32), rest: plain('fp32', 32) },
+  bf16: { text: 'bfloat16', llm: plain('bf16', 16), rest: plain('bf16', 16) },
+  fp16: { text: 'float16', llm: plain('fp16', 16), rest: plain('fp16', 16) },
+  fp8: { text: 'FP8', llm: plain('fp8', 8), rest: plain('fp8', 8) },
+  int8: { text: 'INT8', llm: plain('int8', 8), rest: plain('int8', 8) },
   'int8-llm': { text: 'INT8 language model, float16 rest', llm: plain('int8', 8), rest: plain('fp16', 16) },
   nvfp4: {
     text: 'NVFP4 language model, FP8 rest',
@@ -92,27 +86,24 @@ export function rooflineOf(work: PolicyWork, device: Device, options: RooflineOp
     );
   }
   const { measured = {}, storedWeights = false } = options;
-  const rows = work.stages.map((stage) =>
-    stageRow(
-      stage,
-      device,
-      stage.stage === 'llm' ? plan.llm : plan.rest,
-      storedWeights,
-      measured[stage.stage],
-    ),
-  );
+  const rows = work.stages.map((stage) => {
+    const arithmetic = stage.stage === 'llm' ? plan.llm : plan.rest;
+    return stageRow(stage, device, arithmetic, storedWeights, measured[stage.stage]);
+  });
   const perChunk = rows.filter(({ stage }) => stage !== 'instruction');
-  const limitMs = sum(perChunk, 'limitMs');
+  const sum = (key: 'flops' | 'weightBytes' | 'activationBytes' | 'limitMs', some = perChunk): number =>
+    some.reduce((total, row) => total + row[key], 0);
+  const limitMs = sum('limitMs');
   const byMemory = sum(
-    perChunk.filter(({ boundBy }) => boundBy === 'memory'),
     'limitMs',
+    perChunk.filter(({ boundBy }) => boundBy === 'memory'),
   );
   const policy = measured.policy ?? null;
   const whole: RooflineRow = {
     stage: 'policy',
-    flops: sum(perChunk, 'flops'),
-    weightBytes: sum(perChunk, 'weightBytes'),
-    activationBytes: sum(perChunk, 'activationBytes'),
+    flops: sum('flops'),
+    weightBytes: sum('weightBytes'),
+    activationBytes: sum('activationBytes'),
     limitMs,
     boundBy: byMemory > limitMs / 2 ? 'memory' : 'compute',
     measuredMs: policy,
@@ -155,26 +146,18 @@ function stageRow(
   };
 }
 
-function memoryOf(work: PolicyWork, device: Device, { llm, rest }: PrecisionPlan): RooflineMemory {
-  const weights =
-    (work.residentLlmElements * llm.weightBits) / 8 +
-    ((work.residentElements - work.residentLlmElements) * rest.weightBits) / 8;
-  const neededBytes = Math.round(weights);
-  return {
-    neededBytes,
-    deviceBytes: device.memoryBytes,
-    fits: neededBytes <= usable * device.memoryBytes,
-  };
+function memoryOf(
+  { residentElements, residentLlmElements }: PolicyWork,
+  { memoryBytes: deviceBytes }: Device,
+  { llm, rest }: PrecisionPlan,
+): RooflineMemory {
+  const bits =
+    residentLlmElements * llm.weightBits + (residentElements - residentLlmElements) * rest.weightBits;
+  const neededBytes = Math.round(bits / 8);
+  return { neededBytes, deviceBytes, fits: neededBytes <= usable * deviceBytes };
 }
 
 /** What a measured stage reached: TFLOPS, and GB/s of its weights. */
 export const tflopsOf = ({ flops, measuredMs }: RooflineRow): number => flops / (measuredMs! * 1e9);
 export const weightRateOf = ({ weightBytes, measuredMs }: RooflineRow): number =>
   weightBytes / (measuredMs! * 1e6);
-
-function sum(
-  rows: readonly RooflineRow[],
-  key: 'flops' | 'weightBytes' | 'activationBytes' | 'limitMs',
-): number {
-  return rows.reduce((total, row) => total + row[key], 0);
-}

@@ -5,8 +5,8 @@ import type { NodeProto } from '../../graph/onnxModel.ts';
 /** What is known of a value before anything runs. */
 export interface Known {
   readonly shape: readonly number[];
-  /** Elements of a small integer tensor, where they are known: sizes, axes, counts. */
-  readonly ints?: readonly number[];
+  /** Elements of a small integer tensor, if they are known: sizes, axes, counts. */
+  readonly ints?: readonly number[] | undefined;
   /** Made of weights and constants alone: a runtime can prepare it once. */
   readonly isConstant: boolean;
 }
@@ -15,13 +15,12 @@ export type Attributes = ReadonlyMap<string, readonly number[]>;
 
 /** Numbers of a node's attributes; `given` resolves references inside a local function. */
 export function attributesOf(node: NodeProto, given: Attributes = new Map()): Attributes {
-  const values = new Map<string, readonly number[]>();
-  for (const { name, i, f, ints, floats, refAttrName } of node.attribute) {
-    const referred = refAttrName === undefined ? undefined : given.get(refAttrName);
-    const value = referred ?? ints ?? floats ?? (i === undefined ? (f === undefined ? [] : [f]) : [i]);
-    values.set(name, value);
-  }
-  return values;
+  return new Map(
+    node.attribute.map(({ name, i, f, ints, floats, refAttrName }) => {
+      const single = [i, f].filter((value) => value !== undefined).slice(0, 1);
+      return [name, given.get(refAttrName ?? '') ?? ints ?? floats ?? single];
+    }),
+  );
 }
 
 export function elements(shape: readonly number[]): number {
@@ -29,13 +28,13 @@ export function elements(shape: readonly number[]): number {
 }
 
 /** numpy's rule: right-aligned, 1 stretches. */
-function broadcast(inputs: readonly Known[]): number[] {
-  const rank = Math.max(...inputs.map(({ shape }) => shape.length));
+function broadcast(shapes: readonly (readonly number[])[]): number[] {
+  const rank = Math.max(...shapes.map(({ length }) => length));
   return Array.from({ length: rank }, (_, i) => {
-    const sizes = inputs.map(({ shape }) => shape[i - rank + shape.length] ?? 1);
+    const sizes = shapes.map((shape) => shape[i - rank + shape.length] ?? 1);
     const size = sizes.find((n) => n !== 1) ?? 1;
     if (sizes.some((n) => n !== 1 && n !== size))
-      throw new Error(`cannot broadcast ${inputs.map(({ shape }) => `[${shape}]`).join(' and ')}`);
+      throw new Error(`cannot broadcast ${shapes.map((shape) => `[${shape}]`).join(' and ')}`);
     return size;
   });
 }
@@ -46,11 +45,10 @@ interface Call {
   readonly attributes: Attributes;
 }
 
-type Rule = (call: Call) => readonly Omit<Known, 'isConstant'>[];
+type Output = Omit<Known, 'isConstant'>;
+type Rule = (call: Call) => readonly Output[];
 
-const one = (shape: readonly number[], ints?: readonly number[]): readonly Omit<Known, 'isConstant'>[] => [
-  ints === undefined ? { shape } : { shape, ints },
-];
+const one = (shape: readonly number[], ints?: readonly number[]): readonly Output[] => [{ shape, ints }];
 
 const int = (attributes: Attributes, name: string, otherwise: number): number =>
   attributes.get(name)?.[0] ?? otherwise;
@@ -68,79 +66,83 @@ const same: Rule = ({ inputs }) => one(inputs[0]!.shape, inputs[0]!.ints);
 const elementwise =
   (compute?: (a: number, b: number) => number): Rule =>
   ({ inputs }) => {
-    const [a, b] = inputs;
-    const shape = broadcast(inputs);
-    if (compute === undefined || a?.ints === undefined || b?.ints === undefined) return one(shape);
+    const [a, b] = inputs.map(({ ints }) => ints);
+    const shape = broadcast(inputs.map((input) => input.shape));
+    if (compute === undefined || a === undefined || b === undefined) return one(shape);
     const at = (values: readonly number[], i: number): number => values[values.length === 1 ? 0 : i]!;
     return one(
       shape,
-      Array.from({ length: elements(shape) }, (_, i) => compute(at(a.ints!, i), at(b.ints!, i))),
+      Array.from({ length: elements(shape) }, (_, i) => compute(at(a, i), at(b, i))),
     );
   };
 
-/** Axes as an input; none: all. */
-const reduce: Rule = ({ inputs: [x, given], attributes }) => {
-  const rank = x!.shape.length;
-  const axes =
-    given === undefined
-      ? x!.shape.map((_, i) => i)
-      : needInts(given, 'axes').map((axis) => positive(axis, rank));
-  const keep = int(attributes, 'keepdims', 1) === 1;
-  return one(x!.shape.flatMap((n, i) => (!axes.includes(i) ? [n] : keep ? [1] : [])));
+/** Without some axes, or with 1 in their place. */
+const reduced = ({ shape }: Known, axes: readonly number[], attributes: Attributes): readonly Output[] => {
+  const keep = int(attributes, 'keepdims', 1) === 1 ? [1] : [];
+  const gone = axes.map((axis) => positive(axis, shape.length));
+  return one(shape.flatMap((n, i) => (gone.includes(i) ? keep : [n])));
 };
 
+/** Axes as an input; none: all. */
+const reduce: Rule = ({ inputs: [x, given], attributes }) =>
+  reduced(x!, given === undefined ? [...x!.shape.keys()] : needInts(given, 'axes'), attributes);
+
 /** [m, n] of the last two axes after transposition. */
-function matrix(shape: readonly number[], transposed: boolean): readonly [number, number] {
+function matrix({ shape }: Known, transposed: boolean): readonly [number, number] {
   const [m, n] = shape.slice(-2) as [number, number];
   return transposed ? [n, m] : [m, n];
 }
 
-/** Rows, inner size and columns of a matrix product, and the number of products; null for another operator. */
+/** The stack, rows, inner size and columns of a matrix product; null for another operator. */
 export function productOf(
   { opType }: NodeProto,
   [a, b]: readonly Known[],
   attributes: Attributes,
-): { readonly batch: number; readonly m: number; readonly k: number; readonly n: number } | null {
+): { readonly stack: readonly number[]; readonly m: number; readonly k: number; readonly n: number } | null {
   if (opType !== 'Gemm' && opType !== 'MatMul') return null;
-  const [m, k] = matrix(a!.shape, int(attributes, 'transA', 0) === 1);
-  const [inner, n] = matrix(b!.shape, int(attributes, 'transB', 0) === 1);
+  const [m, k] = matrix(a!, int(attributes, 'transA', 0) === 1);
+  const [inner, n] = matrix(b!, int(attributes, 'transB', 0) === 1);
   if (inner !== k) throw new Error(`[${a!.shape}] times [${b!.shape}]: inner sizes differ`);
-  const stack = (x: Known): Known => ({ shape: x.shape.slice(0, -2), isConstant: false });
-  return { batch: elements(broadcast([stack(a!), stack(b!)])), m, k, n };
+  return { stack: broadcast([a!.shape.slice(0, -2), b!.shape.slice(0, -2)]), m, k, n };
 }
 
 const product: Rule = ({ node, inputs, attributes }) => {
-  const { m, n } = productOf(node, inputs, attributes)!;
-  const stack = inputs.slice(0, 2).map((x) => ({ shape: x.shape.slice(0, -2), isConstant: false }));
-  return one([...broadcast(stack), m, n]);
+  const { stack, m, n } = productOf(node, inputs, attributes)!;
+  return one([...stack, m, n]);
 };
 
 const reshape: Rule = ({ inputs: [x, to] }) => {
   const wanted = needInts(to, 'shape').map((n, i) => (n === 0 ? x!.shape[i]! : n));
-  const rest = wanted.filter((n) => n !== -1).reduce((p, n) => p * n, 1);
-  const shape = wanted.map((n) => (n === -1 ? elements(x!.shape) / rest : n));
+  const rest = elements(x!.shape) / elements(wanted.filter((n) => n !== -1));
+  const shape = wanted.map((n) => (n === -1 ? rest : n));
   if (elements(shape) !== elements(x!.shape)) throw new Error(`[${x!.shape}] does not fit [${shape}]`);
   return one(shape, x!.ints);
 };
 
-const concat: Rule = ({ inputs, attributes }) => {
-  const [first] = inputs;
-  const axis = positive(int(attributes, 'axis', 0), first!.shape.length);
-  const total = inputs.reduce((sum, { shape }) => sum + shape[axis]!, 0);
-  return one(first!.shape.map((n, i) => (i === axis ? total : n)));
+const axisOf = ({ inputs: [x], attributes }: Call, usual = 0): number =>
+  positive(int(attributes, 'axis', usual), x!.shape.length);
+
+/** With another size on one axis. */
+const resized = ({ shape }: Known, axis: number, size: number): number[] =>
+  shape.map((n, i) => (i === axis ? size : n));
+
+const concat: Rule = (call) => {
+  const axis = axisOf(call);
+  const total = call.inputs.reduce((sum, { shape }) => sum + shape[axis]!, 0);
+  return one(resized(call.inputs[0]!, axis, total));
 };
 
-const split: Rule = ({ node, inputs: [x, sizes], attributes }) => {
-  const axis = positive(int(attributes, 'axis', 0), x!.shape.length);
-  const count = node.output.length;
+const split: Rule = (call) => {
+  const [x, sizes] = call.inputs;
+  const axis = axisOf(call);
+  const count = call.node.output.length;
   const parts = sizes?.ints ?? new Array<number>(count).fill(x!.shape[axis]! / count);
-  return parts.map((part) => ({ shape: x!.shape.map((n, i) => (i === axis ? part : n)) }));
+  return parts.map((part) => ({ shape: resized(x!, axis, part) }));
 };
 
 const slice: Rule = ({ inputs: [x, starts, ends, axes, steps] }) => {
   const shape = [...x!.shape];
-  const from = needInts(starts, 'starts');
-  for (const [i, start] of from.entries()) {
+  for (const [i, start] of needInts(starts, 'starts').entries()) {
     const axis = positive(axes?.ints?.[i] ?? i, shape.length);
     const size = shape[axis]!;
     const clamp = (n: number): number => Math.min(Math.max(n < 0 ? n + size : n, 0), size);
@@ -148,14 +150,6 @@ const slice: Rule = ({ inputs: [x, starts, ends, axes, steps] }) => {
     shape[axis] = Math.max(0, Math.ceil(length / (steps?.ints?.[i] ?? 1)));
   }
   return one(shape);
-};
-
-const squeeze: Rule = ({ inputs: [x, axes] }) => {
-  const gone = needInts(axes, 'axes').map((axis) => positive(axis, x!.shape.length));
-  return one(
-    x!.shape.filter((_, i) => !gone.includes(i)),
-    x!.ints,
-  );
 };
 
 const unsqueeze: Rule = ({ inputs: [x, axes] }) => {
@@ -168,37 +162,10 @@ const unsqueeze: Rule = ({ inputs: [x, axes] }) => {
   );
 };
 
-const gather: Rule = ({ inputs: [x, indices], attributes }) => {
-  const axis = positive(int(attributes, 'axis', 0), x!.shape.length);
-  return one([...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)]);
-};
-
-const gatherNd: Rule = ({ inputs: [x, indices], attributes }) => {
-  const batch = int(attributes, 'batch_dims', 0);
-  const depth = indices!.shape.at(-1)!;
-  return one([...indices!.shape.slice(0, -1), ...x!.shape.slice(batch + depth)]);
-};
-
-const topK: Rule = ({ inputs: [x, k], attributes }) => {
-  const axis = positive(int(attributes, 'axis', -1), x!.shape.length);
-  const shape = x!.shape.map((n, i) => (i === axis ? needInts(k, 'k')[0]! : n));
+const topK: Rule = (call) => {
+  const [x, k] = call.inputs;
+  const shape = resized(x!, axisOf(call, -1), needInts(k, 'k')[0]!);
   return [{ shape }, { shape }];
-};
-
-const argMax: Rule = ({ inputs: [x], attributes }) => {
-  const axis = positive(int(attributes, 'axis', 0), x!.shape.length);
-  const keep = int(attributes, 'keepdims', 1) === 1;
-  return one(x!.shape.flatMap((n, i) => (i !== axis ? [n] : keep ? [1] : [])));
-};
-
-const constant: Rule = ({ attributes }) => {
-  const ints = attributes.get('value_ints');
-  return ints === undefined ? one([]) : one([ints.length], ints);
-};
-
-const range: Rule = ({ inputs }) => {
-  const [from, to, step] = inputs.map((value) => needInts(value, 'range')[0]!);
-  return one([Math.max(0, Math.ceil((to! - from!) / step!))]);
 };
 
 const rules: Readonly<Record<string, Rule>> = {
@@ -209,30 +176,43 @@ const rules: Readonly<Record<string, Rule>> = {
   Concat: concat,
   Split: split,
   Slice: slice,
-  Squeeze: squeeze,
-  Unsqueeze: unsqueeze,
-  Expand: ({ inputs: [x, to] }) => {
-    const shape = needInts(to, 'shape');
-    return one(broadcast([x!, { shape, isConstant: true }]));
+  Squeeze: ({ inputs: [x, axes] }) => {
+    const [{ shape }] = reduced(x!, needInts(axes, 'axes'), new Map([['keepdims', [0]]])) as [Output];
+    return one(shape, x!.ints);
   },
+  Unsqueeze: unsqueeze,
+  Expand: ({ inputs: [x, to] }) => one(broadcast([x!.shape, needInts(to, 'shape')])),
   Tile: ({ inputs: [x, repeats] }) => one(x!.shape.map((n, i) => n * needInts(repeats, 'repeats')[i]!)),
-  Gather: gather,
-  GatherND: gatherNd,
+  Gather: (call) => {
+    const [{ shape }, indices] = call.inputs as [Known, Known];
+    const axis = axisOf(call);
+    return one([...shape.slice(0, axis), ...indices.shape, ...shape.slice(axis + 1)]);
+  },
+  GatherND: ({ inputs: [x, indices], attributes }) => {
+    const gone = int(attributes, 'batch_dims', 0) + indices!.shape.at(-1)!;
+    return one([...indices!.shape.slice(0, -1), ...x!.shape.slice(gone)]);
+  },
   TopK: topK,
-  ArgMax: argMax,
-  Constant: constant,
-  Range: range,
+  ArgMax: (call) => reduced(call.inputs[0]!, [axisOf(call)], call.attributes),
+  Constant: ({ attributes }) => {
+    const ints = attributes.get('value_ints');
+    return one(ints === undefined ? [] : [ints.length], ints);
+  },
+  Range: ({ inputs }) => {
+    const [from, to, step] = inputs.map((value) => needInts(value, 'range')[0]!);
+    return one([Math.max(0, Math.ceil((to! - from!) / step!))]);
+  },
   Shape: ({ inputs: [x] }) => one([x!.shape.length], x!.shape),
   Add: elementwise((a, b) => a + b),
   Sub: elementwise((a, b) => a - b),
 };
-for (const name of ['Identity', 'Cast', 'CastLike', 'Gelu', 'Sigmoid', 'Relu', 'Softmax', 'Sqrt', 'Neg'])
-  Object.assign(rules, { [name]: same });
-for (const name of ['Cos', 'Sin', 'Not', 'Clip', 'LayerNormalization'])
-  Object.assign(rules, { [name]: same });
-for (const name of ['Mul', 'Div', 'Pow', 'Max', 'Where', 'Equal', 'GreaterOrEqual', 'And', 'Or'])
-  Object.assign(rules, { [name]: elementwise() });
-for (const name of ['ReduceMean', 'ReduceSum', 'ReduceL2']) Object.assign(rules, { [name]: reduce });
+const others: readonly (readonly [Rule, string])[] = [
+  [same, 'Identity Cast CastLike Gelu Sigmoid Relu Softmax Sqrt Neg Cos Sin Not Clip LayerNormalization'],
+  [elementwise(), 'Mul Div Pow Max Where Equal GreaterOrEqual And Or'],
+  [reduce, 'ReduceMean ReduceSum ReduceL2'],
+];
+for (const [rule, names] of others)
+  for (const name of names.split(' ')) Object.assign(rules, { [name]: rule });
 
 /** Shapes of a node's outputs. Throws a plain Error on an operator without a rule: a defect of this file. */
 export function outputsOf(

@@ -5,12 +5,11 @@ import { SemanticVlaError } from '../../support/errors.ts';
 import { stageOfBlock } from '../layers/blocks.ts';
 import type { LayerTime, MachineState, Roofline, SubjectResult } from '../types.ts';
 import { type Device, devices, findDevice, recogniseDevice } from './devices.ts';
-import { measureCpu } from './measureCpu.ts';
 import { policyWork, type WorkSizes, type WorkStage, workStages } from './policyWork.ts';
-import { type RooflinePrecision, rooflineOf } from './roofline.ts';
+import { rooflineOf } from './roofline.ts';
 
 export interface SubjectRooflineOptions {
-  /** A name from the device table; default: with TensorRT the GPU at hand, on the CPU this processor, measured. */
+  /** A name from the device table; default: the GPU at hand. */
   readonly device?: string;
   /** Of the same subject: stages get their share of the measured time. */
   readonly layers?: readonly LayerTime[];
@@ -20,40 +19,28 @@ const precisions = { float32: 'fp32', bfloat16: 'bf16', float16: 'fp16' } as con
 
 /**
  * @param sizes what the checkpoint does not hold (../../policy/policyParts.ts); the prompt's length is the subject's
- * @throws (rejects) OPTION_INVALID unknown device; OPTION_REQUIRED the GPU at hand is in no table
+ * @throws OPTION_INVALID unknown device; OPTION_REQUIRED the GPU at hand is in no table
  */
-export async function subjectRoofline(
+export function subjectRoofline(
   architecture: Architecture,
   sizes: Omit<WorkSizes, 'promptTokens'>,
   result: SubjectResult,
   machine: MachineState,
-  options: SubjectRooflineOptions = {},
-): Promise<Roofline> {
-  const { subject } = result;
-  const device =
-    options.device === undefined
-      ? await deviceAtHand(machine, subject.backend, subject.threads)
-      : findDevice(options.device);
-  const work = policyWork(architecture, { ...sizes, promptTokens: subject.promptTokens });
-  const precision: RooflinePrecision = precisions[subject.precision];
-  return rooflineOf(work, device, {
-    precision,
-    measured: measuredStages(result, options.layers ?? []),
-    storedWeights: subject.weights === 'mapped',
+  { device, layers = [] }: SubjectRooflineOptions = {},
+): Roofline {
+  const { promptTokens, precision, weights } = result.subject;
+  const work = policyWork(architecture, { ...sizes, promptTokens });
+  return rooflineOf(work, device === undefined ? deviceAtHand(machine) : findDevice(device), {
+    precision: precisions[precision],
+    measured: measuredStages(result, layers),
+    storedWeights: weights === 'mapped',
   });
 }
 
-/** @throws (rejects) OPTION_REQUIRED */
-async function deviceAtHand(
-  machine: MachineState,
-  backend: 'cpu' | 'tensorrt',
-  threads: number | null,
-): Promise<Device> {
-  if (backend === 'cpu') return measureCpu(threads === null ? {} : { threads });
-  const { board, gpu } = machine;
-  const found =
-    (gpu === null ? null : recogniseDevice(gpu.name, gpu.memoryBytes)) ??
-    recogniseDevice(board, gpu?.memoryBytes ?? null);
+/** @throws OPTION_REQUIRED */
+function deviceAtHand({ board, gpu }: MachineState): Device {
+  const memory = gpu?.memoryBytes ?? null;
+  const found = (gpu && recogniseDevice(gpu.name, memory)) ?? recogniseDevice(board, memory);
   if (found !== null) return found;
   throw new SemanticVlaError(
     'OPTION_REQUIRED',
@@ -73,15 +60,11 @@ function measuredStages(
   if (policy === undefined) return measured;
   measured.policy = policy;
   const mine = layers.filter(({ graph }) => graph === 'policy');
-  const total = mine.reduce((sum, { percent }) => sum + percent, 0);
-  if (total === 0) return measured;
-  for (const stage of workStages) {
-    if (stage === 'instruction') continue;
-    const share = mine.reduce(
-      (sum, { block, percent }) => sum + (stageOfBlock(block) === stage ? percent : 0),
-      0,
-    );
-    if (share > 0) measured[stage] = (policy * share) / total;
+  const percentOf = (some: readonly LayerTime[]): number =>
+    some.reduce((sum, { percent }) => sum + percent, 0);
+  for (const stage of workStages.filter((name) => name !== 'instruction')) {
+    const share = percentOf(mine.filter(({ block }) => stageOfBlock(block) === stage));
+    if (share > 0) measured[stage] = (policy * share) / percentOf(mine);
   }
   return measured;
 }

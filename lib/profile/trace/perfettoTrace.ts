@@ -33,23 +33,13 @@ export function encodeTrace(timeline: Timeline): Uint8Array {
     // stable: at one moment the order within a track stays, so that ends come before the next begin
     .sort((a, b) => a.ns - b.ns);
   const packet = [
-    ...descriptors(timeline).map((trackDescriptor) => ({
-      trustedPacketSequenceId: sequence,
-      trackDescriptor,
-    })),
+    ...descriptors(timeline).map((trackDescriptor) => ({ trackDescriptor })),
     // before the first event that uses one
-    {
-      trustedPacketSequenceId: sequence,
-      sequenceFlags: sequenceFlag.cleared,
-      internedData: names.message(),
-    },
+    { sequenceFlags: sequenceFlag.cleared, internedData: names.message },
     ...events.map(({ ns, trackEvent }) => ({
-      timestamp: ns,
-      trustedPacketSequenceId: sequence,
-      sequenceFlags: sequenceFlag.needsState,
-      trackEvent,
+      ...{ timestamp: ns, sequenceFlags: sequenceFlag.needsState, trackEvent },
     })),
-  ];
+  ].map((one) => ({ ...one, trustedPacketSequenceId: sequence }));
   return traceProto.encode(traceProto.fromObject({ packet })).finish();
 }
 
@@ -84,7 +74,7 @@ function sliceEvents(
     const ns = nanoseconds(startMs);
     closeUntil(ns);
     const annotations = Object.entries(args ?? {}).map(([key, value]) => ({
-      nameIid: names.argument(key),
+      nameIid: names.id('debugAnnotationNames', key),
       ...annotation(value, names),
     }));
     events.push({
@@ -92,8 +82,8 @@ function sliceEvents(
       trackEvent: {
         type: eventType.begin,
         trackUuid,
-        nameIid: names.name(name),
-        categoryIids: [names.category(category)],
+        nameIid: names.id('eventNames', name),
+        categoryIids: [names.id('eventCategories', category)],
         ...(annotations.length === 0 ? {} : { debugAnnotations: annotations }),
         // 0 is no flow
         ...(flow !== undefined && joined.has(flow) ? { flowIds: [flow + 1] } : {}),
@@ -117,21 +107,14 @@ function counterEvents({ samples }: CounterTrack, trackUuid: number): Event[] {
 /** Numbers that two slices or more have: an arrow has two ends. */
 function joinedFlows({ tracks }: Timeline): Set<number> {
   const seen = new Set<number>();
-  const joined = new Set<number>();
-  for (const track of tracks) {
-    if (track.kind === 'counter') continue;
-    for (const { flow } of track.slices) {
-      if (flow === undefined) continue;
-      if (seen.has(flow)) joined.add(flow);
-      seen.add(flow);
-    }
-  }
-  return joined;
+  const slices = tracks.flatMap((track) => (track.kind === 'counter' ? [] : track.slices));
+  const flows = slices.flatMap(({ flow }) => flow ?? []);
+  return new Set(flows.filter((flow) => seen.size === seen.add(flow).size));
 }
 
 /** A whole number as one: the viewer would show 30.0. */
 function annotation(value: string | number, names: Interned): object {
-  if (typeof value === 'string') return { stringValueIid: names.text(value) };
+  if (typeof value === 'string') return { stringValueIid: names.id('debugAnnotationStringValues', value) };
   return Number.isSafeInteger(value) ? { intValue: value } : { doubleValue: value };
 }
 
@@ -139,43 +122,29 @@ function nanoseconds(ms: number): number {
   return Math.round(ms * 1e6);
 }
 
-/** Each text once, by number. Numbers begin at 1, each kind by itself. */
+/** Each text once, by number, a list of its own for each kind. Numbers begin at 1. */
 class Interned {
-  readonly #names = new Map<string, number>();
-  readonly #categories = new Map<string, number>();
-  readonly #arguments = new Map<string, number>();
-  readonly #texts = new Map<string, number>();
+  readonly #lists = {
+    eventNames: new Map<string, number>(),
+    eventCategories: new Map<string, number>(),
+    debugAnnotationNames: new Map<string, number>(),
+    debugAnnotationStringValues: new Map<string, number>(),
+  };
 
-  name(text: string): number {
-    return intern(this.#names, text);
-  }
-  category(text: string): number {
-    return intern(this.#categories, text);
-  }
-  argument(text: string): number {
-    return intern(this.#arguments, text);
-  }
-  text(text: string): number {
-    return intern(this.#texts, text);
+  id(kind: keyof Interned['message'], text: string): number {
+    const list = this.#lists[kind];
+    if (!list.has(text)) list.set(text, list.size + 1);
+    return list.get(text)!;
   }
 
-  message(): object {
-    const list = (map: ReadonlyMap<string, number>) => [...map].map(([name, iid]) => ({ iid, name }));
+  get message() {
+    const named = (map: ReadonlyMap<string, number>) => [...map].map(([name, iid]) => ({ iid, name }));
+    const { debugAnnotationStringValues: texts, ...lists } = this.#lists;
     return {
-      eventNames: list(this.#names),
-      eventCategories: list(this.#categories),
-      debugAnnotationNames: list(this.#arguments),
-      debugAnnotationStringValues: [...this.#texts].map(([text, iid]) => ({
-        iid,
-        str: Buffer.from(text, 'utf8'),
-      })),
+      eventNames: named(lists.eventNames),
+      eventCategories: named(lists.eventCategories),
+      debugAnnotationNames: named(lists.debugAnnotationNames),
+      debugAnnotationStringValues: [...texts].map(([text, iid]) => ({ iid, str: Buffer.from(text, 'utf8') })),
     };
   }
-}
-
-function intern(map: Map<string, number>, text: string): number {
-  const known = map.get(text);
-  if (known !== undefined) return known;
-  map.set(text, map.size + 1);
-  return map.size;
 }

@@ -2,12 +2,12 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Progress } from '../../checkpoint/checkpoint.ts';
-import { cacheFolder } from '../../checkpoint/loraMerge.ts';
-import { SemanticVlaError } from '../../support/errors.ts';
-import { present } from '../../support/options.ts';
-import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
-import { synthesizeCheckpoint } from '../../synth/synthesize.ts';
+import type { Progress } from '../checkpoint/checkpoint.ts';
+import { cacheFolder } from '../checkpoint/loraMerge.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { present } from '../support/options.ts';
+import { type SynthPreset, synthPresets } from './presets.ts';
+import { synthesizeCheckpoint } from './synthesize.ts';
 
 export interface PresetFolderOptions {
   readonly cacheDir?: string;

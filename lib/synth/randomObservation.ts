@@ -1,8 +1,8 @@
 /** A made-up observation for measuring: the work for a chunk does not depend on the values. */
 
-import type { PolicyParts } from '../../policy/policyParts.ts';
-import { Random } from '../../support/random.ts';
-import type { ImageFrame, Observation } from '../../types.ts';
+import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { Random } from '../support/random.ts';
+import type { ImageFrame, Observation, Platform } from '../types.ts';
 
 export interface FrameSize {
   readonly width: number;
@@ -17,7 +17,10 @@ export const usualInstruction = 'pick up the black bowl on the stove and place i
 
 /** An observation that this policy accepts. */
 export function observationFor(
-  { platform, checkpoint }: PolicyParts,
+  {
+    platform,
+    checkpoint,
+  }: { readonly platform: Platform; readonly checkpoint: Pick<Checkpoint, 'statistics'> },
   unnormKey: string,
   frame: FrameSize = usualFrame,
 ): Observation {

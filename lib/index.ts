@@ -6,6 +6,19 @@ export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
+export { type ColumnOptions, chooseColumns, type PolicyNeeds } from './dataset/columns.ts';
+export type {
+  Columns,
+  Dataset,
+  Episode,
+  FeatureKeys,
+  Features,
+  GripperKind,
+  RecordedObservation,
+  Turn,
+} from './dataset/dataset.ts';
+export { openDataset } from './dataset/openDataset.ts';
+export { readEpisode } from './dataset/readEpisode.ts';
 export type { Check, CheckStatus } from './doctor/check.ts';
 export {
   type DoctorOptions,
@@ -21,7 +34,6 @@ export {
 } from './evaluate/evaluateEpisode.ts';
 export type { Evaluation } from './evaluate/evaluation.ts';
 export { evaluationPage, type PageTexts } from './evaluate/page/evaluationPage.ts';
-export { type Episode, readEpisode } from './evaluate/readEpisode.ts';
 export { type ExampleOptions, exampleCheckpoint } from './example/exampleCheckpoint.ts';
 export { exampleEpisodes } from './example/exampleEpisodes.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';

@@ -1,6 +1,6 @@
 """Records the demonstrator in one scene: recordEpisode.py OUT --seed SEED --family colour|side|next [--every 8]
 
-Writes an episode (docs/episodes.md): actions.npy [T, 7], states.npy [T, 8], and an observation at every eighth step,
+Writes an episode (docs/evaluate.md): actions.npy [T, 7], states.npy [T, 8], and an observation at every eighth step,
 each before that step's action. The actions are the demonstrator's own, without noise. Scenes of seed 1000000 and more
 were kept from training.
 """

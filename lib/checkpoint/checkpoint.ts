@@ -84,7 +84,7 @@ export interface Progress {
   readonly step: string;
   readonly done: number;
   readonly total: number;
-  readonly unit: 'bytes' | 'tensors' | 'steps';
+  readonly unit: 'bytes' | 'tensors' | 'steps' | 'episodes';
 }
 
 /**

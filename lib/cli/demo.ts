@@ -1,15 +1,16 @@
 /** `semanticvla demo`: the trained policy that ships with the program, shown on episodes that it has not seen. */
 
-import { resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Command } from 'commander';
-import { readEpisode } from '../evaluate/readEpisode.ts';
+import { openDataset } from '../dataset/openDataset.ts';
 import { exampleCheckpoint } from '../example/exampleCheckpoint.ts';
 import { exampleEpisodes } from '../example/exampleEpisodes.ts';
 import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
-import { evaluatePolicy, evaluationJson, evaluationText } from './evaluate.ts';
-import { wholeNumber } from './flags.ts';
+import { evaluatePolicy } from './evaluate.ts';
+import { evaluationJson, evaluationText } from './evaluationText.ts';
+import { policyOptions, wholeNumber } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
 
 interface DemoFlags {
@@ -45,12 +46,17 @@ async function demo(context: CommandContext, { out, ...flags }: DemoFlags): Prom
     ...(flags.cache === undefined ? {} : { cacheDir: flags.cache }),
   });
   const folders = await exampleEpisodes();
-  const episodes = await Promise.all(folders.map(readEpisode));
-  const evaluation = await evaluatePolicy(context, checkpoint, 'cubes', episodes, { ...flags, every: 1 });
+  const dataset = await openDataset(dirname(folders[0]!));
+  const evaluation = await evaluatePolicy(
+    context,
+    { checkpoint, name: 'cubes', options: policyOptions(flags) },
+    [{ dataset, numbers: dataset.numbers }],
+    { every: 1 },
+  );
   const { evaluationPage } = await import('../evaluate/page/evaluationPage.ts');
   const page = await evaluationPage([evaluation], { title: 'A policy picks what the sentence says', notes });
   await writeOutput(out, Buffer.from(page));
-  const observation = episodes[0]!.observations[0]!.folder;
+  const observation = join(folders[0]!, '000');
   if (flags.json) {
     context.json({ checkpoint, episodes: folders, out: resolve(out), ...evaluationJson(evaluation) });
     return exitCodes.ok;

@@ -1,118 +1,116 @@
 /** `semanticvla evaluate`: recorded episodes in, a policy's error out. */
 
-import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type ActionErrors, actionErrors } from '../evaluate/actionErrors.ts';
-import { evaluateEpisode } from '../evaluate/evaluateEpisode.ts';
-import { type Evaluation, predictionErrors, stageMedians } from '../evaluate/evaluation.ts';
-import { findEpisodes } from '../evaluate/findEpisodes.ts';
-import { type Episode, readEpisode } from '../evaluate/readEpisode.ts';
+import { InvalidArgumentError, Option } from 'commander';
+import { type Columns, gripperKinds, type Turn, turns } from '../dataset/dataset.ts';
+import { chooseNumbers, type NumberRange, parseNumbers } from '../dataset/episodeNumbers.ts';
+import { openDataset } from '../dataset/openDataset.ts';
+import { evaluateDataset, type Source } from '../evaluate/evaluateDataset.ts';
+import type { Evaluation } from '../evaluate/evaluation.ts';
+import { pairedChanges } from '../evaluate/pairedChanges.ts';
+import { actionUnits, unnormKeyOf } from '../policy/datasetUnits.ts';
 import { loadPolicy } from '../policy/loadPolicy.ts';
 import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
+import { changesText, evaluationJson, evaluationText, sourceJson, sourceText } from './evaluationText.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
   addRuntimeFlags,
+  cameraKey,
+  nameList,
   type PolicyFlags,
   policyOptions,
   wholeNumber,
 } from './flags.ts';
-import { formatMs, formatTable } from './format.ts';
 import { writeOutput } from './outputFile.ts';
+import { type Variant, variantNames, variantsOf } from './variants.ts';
 
-interface EvaluateFlags extends Omit<PolicyFlags, 'observation'> {
-  readonly episodes: readonly string[];
+export interface EvaluateFlags extends Omit<PolicyFlags, 'observation'> {
+  readonly data: readonly string[];
+  readonly episodes?: readonly NumberRange[];
   readonly every: number;
+  readonly camera?: Readonly<Record<string, string>>;
+  readonly stateKey?: readonly string[];
+  readonly actionKey?: readonly string[];
+  readonly turn?: Turn;
+  readonly gripper?: (typeof gripperKinds)[number];
   readonly html?: string;
   readonly json?: boolean;
 }
 
 const example = `
-An episode is a folder with episode.json, {"rate": 20, "instruction": "...", "actions": "actions.npy", "observations":
-[{"step": 0, "folder": "000"}, ...]}, the demonstrator's actions [steps, dimensions], and observations as --observation takes
-them. Errors are mean |policy - demonstrator| in the dataset's units; "constant" is that of whoever always does the
-demonstrator's mean action. The gripper agrees where both are on the same side of the middle of the demonstrator's range.
+Recordings are known by their content: a LeRobot dataset (v2.0, v2.1, v3.0), episode folders, or observations as --observation
+takes them (docs/evaluate.md). Where it cannot be told which of a recording's images, states or actions is meant, the error
+lists their names. Errors are mean |policy - demonstrator|; "constant" is that of whoever always does the demonstrator's mean
+action. The gripper agrees where both are on the same side of the middle of the demonstrator's range.
 
 Example:
-  $ semanticvla evaluate policy --episodes recorded/ --html evaluation.html
-  $ semanticvla evaluate policy-a policy-b --episodes recorded/ --every 8 --json`;
+  $ semanticvla evaluate policy --data recorded/ --html evaluation.html
+  $ semanticvla evaluate policy-a policy-b --data libero_spatial --episodes 0,3-5 --every 8 --json`;
+
+/** For commander: `0,3-5`. */
+function episodeNumbers(text: string): readonly NumberRange[] {
+  const ranges = parseNumbers(text);
+  if (ranges !== null) return ranges;
+  throw new InvalidArgumentError('Expected numbers such as 0,3-5. (--data says where the recordings are.)');
+}
+
+/** What was read of a dataset, and by which names. */
+export interface ReadSource extends Source {
+  readonly columns?: Columns;
+}
 
 /** Opens one policy and asks it about every episode. */
 export async function evaluatePolicy(
   context: CommandContext,
-  checkpoint: string,
-  name: string,
-  episodes: readonly Episode[],
-  flags: Omit<EvaluateFlags, 'episodes'>,
-): Promise<Evaluation> {
-  await using policy = await loadPolicy(checkpoint, { ...policyOptions(flags), ...hooksOf(context) });
-  const total = episodes.reduce((sum, { shape }) => sum + shape[0], 0);
+  { checkpoint, name, options }: Variant,
+  sources: readonly Source[],
+  flags: Partial<EvaluateFlags> & { readonly every: number },
+): Promise<Evaluation & { readonly read: readonly ReadSource[] }> {
+  await using policy = await loadPolicy(checkpoint, { ...options, ...hooksOf(context) });
+  const total = sources.reduce((sum, { numbers }) => sum + numbers.length, 0);
   const results: Evaluation['results'][number][] = [];
-  let done = 0;
-  for (const episode of episodes) {
-    const result = await evaluateEpisode(policy, episode, {
-      every: flags.every,
-      signal: context.signal,
-      ...(flags.instruction === undefined ? {} : { instruction: flags.instruction }),
-      onPrediction: ({ step, rows }) =>
-        context.onProgress({ step: `evaluate ${name}`, done: done + step + rows, total, unit: 'steps' }),
-    });
-    done += episode.shape[0];
-    results.push(result);
+  const read: ReadSource[] = [];
+  let perUnit: readonly number[] | undefined;
+  for (const source of sources) {
+    const before = results.length;
+    const unnormKey = unnormKeyOf(policy, source.dataset.name);
+    const units = actionUnits(policy, unnormKey);
+    perUnit ??= units?.perUnit;
+    let place = { index: 0, steps: 1 };
+    results.push(
+      ...(await evaluateDataset(policy, source, {
+        keys: keysOf(flags),
+        ...(flags.turn === undefined ? {} : { turn: flags.turn }),
+        ...(flags.gripper === undefined ? {} : { gripper: flags.gripper }),
+        ...(flags.instruction === undefined ? {} : { instruction: flags.instruction }),
+        ...(unnormKey === undefined ? {} : { unnormKey }),
+        units,
+        every: flags.every,
+        signal: context.signal,
+        onColumns: (columns) => read.push({ ...source, columns }),
+        onEpisode: (index, episode) => {
+          place = { index, steps: episode.steps.at(-1)! + 1 };
+        },
+        onPrediction: (_, { step }) => {
+          const done = Math.floor(10 * (before + place.index + (step + 1) / place.steps)) / 10;
+          context.onProgress({ step: `evaluate ${name}`, done, total, unit: 'episodes' });
+        },
+      })),
+    );
   }
   const { variant, platform, imageSize, patchGrid, dimensions } = policy;
-  return { name, policy: { variant, platform, imageSize, patchGrid, dimensions }, results };
+  const facts = { variant, platform, imageSize, patchGrid, dimensions };
+  return { name, policy: facts, results, read, ...(perUnit === undefined ? {} : { perUnit }) };
 }
 
-/** As `--json` prints it. */
-export function evaluationJson({ name, policy, results }: Evaluation): Record<string, unknown> {
+function keysOf({ camera, stateKey, actionKey }: Partial<EvaluateFlags>) {
   return {
-    name,
-    variant: policy.variant,
-    ...actionErrors(results),
-    milliseconds: Object.fromEntries(stageMedians(results).map(({ stage, ms }) => [stage, ms])),
-    episodes: results.map((result) => ({
-      name: result.episode.name,
-      instruction: result.instruction,
-      steps: result.episode.shape[0],
-      ...actionErrors([result]),
-      observations: result.predictions.map((prediction) => ({
-        step: prediction.step,
-        mean: predictionErrors(result, prediction).mean,
-        milliseconds: prediction.chunk.timings.total,
-      })),
-    })),
+    ...(camera === undefined ? {} : { cameras: camera }),
+    ...(stateKey === undefined ? {} : { state: stateKey }),
+    ...(actionKey === undefined ? {} : { action: actionKey }),
   };
-}
-
-const three = (value: number): string => value.toFixed(3);
-const share = (value: number | null): string =>
-  value === null ? 'not moved' : `${(100 * value).toFixed(1)} %`;
-
-/** Each observation, then each dimension, as a person reads them. */
-export function evaluationText(evaluation: Evaluation): string {
-  const { name, results } = evaluation;
-  const blocks = results.map((result) => {
-    const rows = result.predictions.map((prediction) => {
-      const { mean, gripper } = predictionErrors(result, prediction);
-      const { chunk, step } = prediction;
-      const kept = Object.entries(chunk.keptPatches).map(([camera, list]) => `${camera} ${list.length}`);
-      return [String(step), three(mean), share(gripper), formatMs(chunk.timings.total!), kept.join(', ')];
-    });
-    const table = formatTable(
-      [['step', 'error', 'gripper', 'time', 'kept patches'], ...rows],
-      ['right', 'right', 'right', 'right', 'left'],
-    );
-    return `"${result.instruction}"\n${table}\n`;
-  });
-  return `${name}\n\n${blocks.join('\n')}\n${errorsText(actionErrors(results))}`;
-}
-
-function errorsText({ compared, mean, dimensions, gripper }: ActionErrors): string {
-  const rows = dimensions.map((one) => [one.name, three(one.mean), three(one.max), three(one.constant)]);
-  const table = formatTable([['dimension', 'error', 'largest', 'constant'], ...rows], ['left']);
-  return `${table}\n\n${compared} steps compared: mean error ${three(mean)}, gripper agrees in ${share(gripper)}`;
 }
 
 async function evaluate(
@@ -121,23 +119,30 @@ async function evaluate(
   flags: EvaluateFlags,
 ): Promise<number> {
   if (flags.html !== undefined) checkSharp(`--html ${flags.html}`);
-  const episodes = await Promise.all((await findEpisodes(flags.episodes)).map(readEpisode));
-  const evaluations: Evaluation[] = [];
-  const names = checkpoints.map((checkpoint) => basename(resolve(checkpoint)));
-  for (const [i, checkpoint] of checkpoints.entries()) {
-    // checkpoints of the same name are told apart by their paths
-    const name = names.indexOf(names[i]!) === names.lastIndexOf(names[i]!) ? names[i]! : checkpoint;
-    const evaluation = await evaluatePolicy(context, checkpoint, name, episodes, flags);
+  const sources: Source[] = [];
+  for (const path of flags.data) {
+    const dataset = await openDataset(path);
+    sources.push({ dataset, numbers: chooseNumbers(path, dataset.numbers, flags.episodes) });
+  }
+  const evaluations: Awaited<ReturnType<typeof evaluatePolicy>>[] = [];
+  const variants = variantsOf(checkpoints, policyOptions(flags));
+  for (const variant of variants) {
+    const evaluation = await evaluatePolicy(context, variant, sources, flags);
     evaluations.push(evaluation);
-    if (!flags.json) context.print(`${evaluationText(evaluation)}\n`);
+    if (flags.json) continue;
+    if (evaluations.length === 1) context.print(`${evaluation.read.map(sourceText).join('\n')}\n`);
+    context.print(`${evaluationText(evaluation)}\n`);
   }
   if (flags.html !== undefined) {
     const { evaluationPage } = await import('../evaluate/page/evaluationPage.ts');
-    const title = `${evaluations.map(({ name }) => name).join(', ')} beside the demonstrator`;
+    const title = `${variantNames(variants)} beside the demonstrator`;
     await writeOutput(flags.html, Buffer.from(await evaluationPage(evaluations, { title })));
   }
-  if (flags.json) context.json({ policies: evaluations.map(evaluationJson) });
-  else if (flags.html !== undefined) context.print(`page  ${flags.html}`);
+  if (!flags.json && evaluations.length > 1) context.print(`${changesText(pairedChanges(evaluations))}\n`);
+  if (flags.json) {
+    const data = evaluations[0]!.read.map(sourceJson);
+    context.json({ data, policies: evaluations.map(evaluationJson), changes: pairedChanges(evaluations) });
+  } else if (flags.html !== undefined) context.print(`page  ${flags.html}`);
   return exitCodes.ok;
 }
 
@@ -146,9 +151,28 @@ export function evaluateCommand(program: Command, run: Run): void {
     .command('evaluate')
     .description("A policy's actions beside those of recorded episodes: errors, gripper, kept patches, time.")
     .argument('<checkpoint...>', 'folders of trained policies')
-    .requiredOption('--episodes <dir...>', 'folders of episodes, or folders that hold such')
+    .requiredOption('--data <path...>', 'recordings: datasets, or folders of episodes or observations')
+    .option('--episodes <numbers>', 'of each recording, e.g. 0,3-5; default: all', episodeNumbers)
     .option('--every <n>', 'fewest steps between two observations that are used', wholeNumber(1), 1)
     .option('--instruction <text>', 'what the robot should do; default: as recorded')
+    .option(
+      '--camera <camera=name>',
+      'image of the recording that a camera of the policy is; may be given for each',
+      cameraKey,
+    )
+    .option('--state-key <names>', 'numbers of the recording that are the joint state, joined', nameList)
+    .option('--action-key <names>', 'numbers of the recording that are the actions, joined', nameList)
+    .addOption(
+      new Option('--turn <degrees>', 'how frames are turned first; default: as the kind of recording needs')
+        .choices(turns.map(String))
+        .argParser(degrees),
+    )
+    .addOption(
+      new Option(
+        '--gripper <kind>',
+        'how the recording counts: libero, -1 open to 1 closed, or same, as the policy; default: by kind of recording',
+      ).choices(gripperKinds),
+    )
     .option('--html <file.html>', 'write a page: frames with kept patches, actions over time, figures')
     .option('--json', 'print JSON');
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
@@ -156,4 +180,11 @@ export function evaluateCommand(program: Command, run: Run): void {
     .action((checkpoints: readonly string[], flags: EvaluateFlags) =>
       run((context, given) => evaluate(context, checkpoints, given), flags),
     );
+}
+
+/** For commander. */
+function degrees(text: string): Turn {
+  const turn = turns.find((value) => String(value) === text);
+  if (turn === undefined) throw new InvalidArgumentError(`Expected ${turns.join(' or ')}.`);
+  return turn;
 }

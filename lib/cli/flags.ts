@@ -72,6 +72,13 @@ export function cameraList(text: string): string[] {
   return names;
 }
 
+/** For commander: `camera=key`, several times. */
+export function cameraKey(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('Expected CAMERA=KEY.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
 /** A flag that has been renamed: refused with its new name, so that no script silently runs with a default instead. */
 export function renamed(command: Command, old: string, now: string): Command {
   return command.addOption(

@@ -21,6 +21,7 @@ import {
   addCheckpointFlags,
   addPlatformFlags,
   addRuntimeFlags,
+  cameraKey,
   type PolicyFlags,
   policyOptions,
   wholeNumber,
@@ -58,13 +59,6 @@ SIGTERM and SIGINT: no new requests, the running one is answered, and all is clo
 
 Example:
   $ semanticvla serve policy --unnorm-key libero_spatial_no_noops --camera full_image=observation/image`;
-
-/** For commander: `camera=key`, several times. */
-function cameraKey(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf('=');
-  if (at < 1 || at === text.length - 1) throw new InvalidArgumentError('Expected CAMERA=KEY.');
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-}
 
 function port(text: string): number {
   const value = wholeNumber(0)(text);

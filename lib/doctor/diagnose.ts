@@ -162,10 +162,18 @@ function optionalChecks(): Check[] {
     isInstalled('sharp')
       ? { ...sharp, status: sharp.status === 'ok' ? 'ok' : 'absent' }
       : notInstalled('sharp (optional)', ['sharp'], 'decodes PNG and JPEG, draws kept patches'),
-    isInstalled('vega') && isInstalled('vega-lite')
-      ? { name: 'vega (optional)', status: 'ok', found: `${resolvedVersion('vega')} installed`, fix: null }
-      : notInstalled('vega (optional)', ['vega', 'vega-lite'], 'draws the plots of pages'),
+    onlyLookedAt(['vega', 'vega-lite'], 'draws the plots of pages'),
+    onlyLookedAt(['hyparquet'], 'reads LeRobot datasets'),
+    onlyLookedAt(['h5wasm'], "reads LIBERO's HDF5 files"),
   ];
+}
+
+/** By the first package's name; none is loaded. */
+function onlyLookedAt(packages: readonly string[], use: string): Check {
+  const name = `${packages[0]} (optional)`;
+  return packages.every(isInstalled)
+    ? { name, status: 'ok', found: `${resolvedVersion(packages[0]!)} installed`, fix: null }
+    : notInstalled(name, packages, use);
 }
 
 const notInstalled = (name: string, packages: readonly string[], use: string): Check => ({

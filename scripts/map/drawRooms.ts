@@ -15,6 +15,7 @@ const purposes: Readonly<Record<string, string>> = {
   checkpoint: 'folder to config and tensors',
   cli: 'one file a command',
   client: 'a policy behind a socket',
+  dataset: 'recorded episodes',
   doctor: 'what this machine can run',
   engine: 'TensorRT plans, cached',
   evaluate: 'a policy beside a demonstrator',

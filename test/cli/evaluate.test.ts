@@ -33,14 +33,26 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
     assert.not.match(page, /<script|(?:src|href)="(?!data:)/);
 
     const html = join(dir, 'evaluation.html');
-    const episodes = ['--episodes', 'models/cubes/episodes', '--cache', cache];
+    const episodes = ['--data', 'models/cubes/episodes', '--cache', cache];
     const judged = cli('evaluate', demo.checkpoint, demo.checkpoint, ...episodes, '--html', html, '--json');
     assert.is(judged.code, 0, judged.stderr);
-    const { policies } = JSON.parse(judged.stdout) as { policies: Judged[] };
+    const { policies, changes } = JSON.parse(judged.stdout) as {
+      policies: Judged[];
+      changes: {
+        readonly chunks: number;
+        readonly mean: number;
+        readonly sameKept: { count: number; of: number };
+      }[];
+    };
     assert.is(policies.length, 2);
     assert.equal(
       policies.map(({ mean }) => mean),
       [demo.mean, demo.mean],
+    );
+    // a policy beside itself
+    assert.equal(
+      changes.map(({ chunks, mean, sameKept }) => [chunks, mean, sameKept.count === sameKept.of]),
+      [[17, 0, true]],
     );
     assert.match(readFileSync(html, 'utf8'), /beside the demonstrator/);
 
@@ -48,14 +60,32 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
     assert.is(text.code, 0, text.stderr);
     assert.match(text.stdout, /^ *step +error +gripper +time +kept patches$/m);
     assert.match(text.stdout, /^\d+ steps compared: mean error 0\.\d{3}, gripper agrees in \d+\.\d %$/m);
+
+    // a dataset of others, of which one episode is read; what was taken for what is said
+    const data = ['--data', 'test/dataset/recorded/lerobot-v3.0-images', '--episodes', '1', '--cache', cache];
+    const lerobot = cli('evaluate', demo.checkpoint, ...data, '--every', '3', '--instruction', 'grab it');
+    assert.is(lerobot.code, 0, lerobot.stderr);
+    assert.match(lerobot.stdout, /lerobot-v3\.0-images: LeRobot v3\.0, 1 of 2 episodes$/m);
+    assert.match(
+      lerobot.stdout,
+      /^ {2}images {3}full_image = observation\.images\.full_image, wrist_image = /m,
+    );
+    assert.match(lerobot.stdout, /^"grab it"$/m);
+    // rows 0 to 5 and 3 to 5
+    assert.match(lerobot.stdout, /^9 steps compared: mean error \d\.\d{3}, gripper agrees/m);
+    assert.match(lerobot.stdout, /^normalized L1 error \d\.\d{3}$/m);
   });
 });
 
 test('what is missing is asked for', () => {
-  assert.match(cli('evaluate', 'policy').stderr, /^OPTION_REQUIRED: .*--episodes/);
+  assert.match(cli('evaluate', 'policy').stderr, /^OPTION_REQUIRED: .*--data/);
   assert.match(
-    cli('evaluate', 'policy', '--episodes', 'lib').stderr,
-    /^EPISODE_INVALID: lib: expected episode\.json/,
+    cli('evaluate', 'policy', '--data', 'lib').stderr,
+    /^EPISODE_INVALID: lib: expected a LeRobot dataset .*episode\.json/,
+  );
+  assert.match(
+    cli('evaluate', 'policy', '--data', 'lib', '--episodes', 'recorded/').stderr,
+    /^OPTION_INVALID: .*Expected numbers such as 0,3-5\. \(--data/,
   );
   const unwritable = cli('demo', '--out', '/nowhere/demo.html');
   assert.is(unwritable.code, 2);

@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodeNpy } from '../../lib/cli/npyWriter.ts';
+import { openDataset } from '../../lib/dataset/openDataset.ts';
+import { readEpisode } from '../../lib/dataset/readEpisode.ts';
 import { actionErrors } from '../../lib/evaluate/actionErrors.ts';
 import { evaluateEpisode } from '../../lib/evaluate/evaluateEpisode.ts';
 import type { Evaluation } from '../../lib/evaluate/evaluation.ts';
 import { predictionErrors, stageMedians } from '../../lib/evaluate/evaluation.ts';
-import { findEpisodes } from '../../lib/evaluate/findEpisodes.ts';
 import { evaluationPage } from '../../lib/evaluate/page/evaluationPage.ts';
-import { readEpisode } from '../../lib/evaluate/readEpisode.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { ActionChunk, Observation, PredictOptions } from '../../lib/types.ts';
 import { goldenRoot, scratchFolder } from '../helpers/golden.ts';
@@ -86,7 +86,7 @@ test('figures: each chunk against the steps that the recording has', async () =>
       [4, 1],
     ],
   );
-  const errors = actionErrors([result]);
+  const errors = actionErrors([result])!;
   assert.is(errors.compared, 7);
   const [x, y, gripper] = errors.dimensions;
   // x of the compared steps: 0 1 2 2 3 4 4, mean 16/7
@@ -96,13 +96,13 @@ test('figures: each chunk against the steps that the recording has', async () =>
   assert.is(x!.max, 0.5);
   assert.ok(Math.abs(x!.constant - constant) < 1e-12);
   assert.is(x!.range, 4);
-  assert.equal(y, { name: 'y', mean: 0, max: 0, constant: 0, range: 0 });
+  assert.equal(y, { name: 'y', mean: 0, max: 0, constant: 0, range: 0, normalized: null });
   // closed at 3, 4 and 4 of the seven
   assert.ok(Math.abs(gripper!.mean - (3 * 2) / 7) < 1e-12);
   assert.is(errors.gripper, 4 / 7);
   assert.ok(Math.abs(errors.mean - (0.5 + 0 + 6 / 7) / 3) < 1e-12);
   assert.is(
-    predictionErrors(result, result.predictions[0]!).gripper,
+    predictionErrors(result, result.predictions[0]!)!.gripper,
     1,
     'open at steps 0 to 2, as the policy',
   );
@@ -176,30 +176,31 @@ test('what is no episode is refused, by name', async () => {
   assert.match((await refusal(folder)).message, /not finite/);
 });
 
-test('what docs/episodes.md prints is an episode', async () => {
-  const page = readFileSync(join(goldenRoot, '../../docs/episodes.md'), 'utf8');
+test('what docs/evaluate.md prints is an episode', async () => {
+  const page = readFileSync(join(goldenRoot, '../../docs/evaluate.md'), 'utf8');
   const head = JSON.parse(/```json\n([^`]+)```/.exec(page)![1]!) as { observations: { folder: string }[] };
   const folder = recorded();
   writeFileSync(join(folder, 'actions.npy'), encodeNpy(new Float64Array(9 * 3), [9, 3]));
   writeFileSync(join(folder, 'episode.json'), JSON.stringify(head));
-  const { observations, rate } = await readEpisode(folder);
+  const { steps, rate } = await readEpisode(folder);
   assert.is(rate, 20);
-  assert.equal(
-    observations.map(({ step }) => step),
-    [0, 8],
-  );
+  assert.equal(steps, [0, 8]);
 });
 
 test('episodes are found one by one and by the folder that holds them', async () => {
   const holder = mkdtempSync(join(scratchFolder(), 'episodes-'));
   for (const name of ['b', 'a']) cpSync(recorded(), join(holder, name), { recursive: true });
   mkdirSync(join(holder, 'notes'));
-  assert.equal(
-    await findEpisodes([holder, join(holder, 'b')]),
-    ['a', 'b', 'b'].map((name) => join(holder, name)),
-  );
+  const columns = { cameras: {}, state: [], action: [], turn: 0, gripper: 'same' } as const;
+  const namesIn = async (path: string) => {
+    const dataset = await openDataset(path);
+    assert.is(dataset.format, 'episode folders');
+    return Promise.all(dataset.numbers.map(async (number) => (await dataset.open(number, columns)).source));
+  };
+  assert.equal(await namesIn(holder), [join(holder, 'a'), join(holder, 'b')]);
+  assert.equal(await namesIn(join(holder, 'b')), [join(holder, 'b')]);
   for (const none of [join(holder, 'notes'), join(holder, 'nowhere')]) {
-    const error = await findEpisodes([none]).catch((cause: unknown) => cause);
+    const error = await openDataset(none).catch((cause: unknown) => cause);
     assert.is((error as SemanticVlaError).code, 'EPISODE_INVALID');
   }
 });

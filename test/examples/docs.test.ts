@@ -51,7 +51,8 @@ const pages: Readonly<Record<string, Page>> = {
     after: `console.log('sent', commands.length, commands[0]!.length);`,
     prints: /sent 1[01] 7/,
   },
-  'docs/episodes.md 1': { after: '', prints: /name: 'gripper'/ },
+  'docs/evaluate.md 1': { after: '', prints: /name: 'gripper'/ },
+  'docs/evaluate.md 2': { after: '', prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]/ },
   'docs/profiling.md 1': {
     given: `import { loadPolicy } from ${lib};
       ${robotAtHand}
@@ -90,7 +91,8 @@ function programOf(code: string, { given = '', after = '' }: Page): string {
   const own = code
     .replaceAll("'semanticvla'", lib)
     .replaceAll(/'checkpoints?(\/libero)?'/g, JSON.stringify(goldenCheckpoint('libero-tiny')))
-    .replaceAll("'observations/000'", JSON.stringify(observation));
+    .replaceAll("'observations/000'", JSON.stringify(observation))
+    .replaceAll("'recordings/cups'", JSON.stringify(join(root, 'test/dataset/recorded/lerobot-v3.0-images')));
   return `${given}\n${own}\n${after}\n`;
 }
 

@@ -65,11 +65,11 @@ test('a clone has every optional package, in the range that a project may bring;
     `npm install ${names.map((name) => `${name}@${peerDependencies[name]}`).join(' ')}`;
   for (const page of ['README.md', 'docs/installing.md']) {
     const text = readFileSync(join(root, page), 'utf8');
-    for (const wanted of [line('sharp'), line('vega', 'vega-lite')])
+    for (const wanted of [line('sharp'), line('vega', 'vega-lite'), line('hyparquet', 'h5wasm')])
       assert.ok(text.includes(wanted), `${page}: ${wanted}`);
   }
   const { checks } = diagnose();
-  for (const name of ['sharp (optional)', 'vega (optional)'])
+  for (const name of ['sharp', 'vega', 'hyparquet', 'h5wasm'].map((one) => `${one} (optional)`))
     assert.is(checks.find((check) => check.name === name)?.status, 'ok', name);
 });
 

@@ -37,7 +37,7 @@ import { goldenCheckpoint, goldenRoot, scratchFolder } from '../helpers/golden.t
 import { testWhen } from '../helpers/skip.ts';
 
 const test = suite('the package in a project');
-const optionalPackages = ['sharp', 'vega', 'vega-lite'];
+const optionalPackages = ['sharp', 'vega', 'vega-lite', 'hyparquet', 'h5wasm'];
 
 interface Project {
   readonly folder: string;
@@ -214,6 +214,7 @@ const { peerDependencies: ranges } = JSON.parse(readFileSync(join(root, 'package
 };
 const sharp = `npm install sharp@${ranges.sharp}`;
 const vega = `npm install vega@${ranges.vega} vega-lite@${ranges['vega-lite']}`;
+const hyparquet = `npm install hyparquet@${ranges.hyparquet}`;
 
 const commandIn =
   (folder: string) =>
@@ -224,6 +225,7 @@ const commandIn =
 async function drawing(): Promise<readonly (readonly [advice: string, ...args: string[]])[]> {
   const png = join(goldenRoot, 'libero-tiny/obs0');
   const episodes = join(root, 'models/cubes/episodes');
+  const lerobot = join(root, 'test/dataset/recorded/lerobot-v3.0-images');
   return [
     [sharp, 'predict', ...given, ...task, '--observation', png],
     [sharp, 'predict', ...given, ...task, '--observation', 'raw', '--view', 'x.png'],
@@ -231,7 +233,8 @@ async function drawing(): Promise<readonly (readonly [advice: string, ...args: s
     [vega, 'report', 'bench.json', '--out', 'x.html'],
     [vega, ...measure, '--html', 'x.html'],
     [sharp, 'demo', '--out', 'x.html'],
-    [sharp, 'evaluate', await exampleCheckpoint(), '--episodes', episodes, '--html', 'x.html'],
+    [sharp, 'evaluate', await exampleCheckpoint(), '--data', episodes, '--html', 'x.html'],
+    [hyparquet, 'evaluate', await exampleCheckpoint(), '--data', lerobot, '--every', '6'],
   ];
 }
 
@@ -282,6 +285,7 @@ test(
     for (const [name, fix] of [
       ['sharp (optional)', sharp],
       ['vega (optional)', vega],
+      ['hyparquet (optional)', hyparquet],
     ]) {
       const { status, fix: advised } = checks.find((check) => check.name === name)!;
       assert.equal([status, advised], ['absent', fix], name);

@@ -4,6 +4,7 @@ import { escaped } from '../../plots/escaped.ts';
 import { figure } from '../../plots/html.ts';
 import { color, series } from '../../plots/palette.ts';
 import type { EpisodeResult } from '../evaluateEpisode.ts';
+import { predictionErrors } from '../evaluation.ts';
 import { type Drawn, round } from './filmStrip.ts';
 
 const rowHeight = 44;
@@ -21,13 +22,15 @@ interface Place {
  */
 export function actionLines(results: readonly EpisodeResult[], lastStep: number, place: Place): Drawn {
   const { episode } = results[0]!;
-  const [steps, width] = episode.shape;
+  const [steps] = episode.shape;
   const { dimensions } = results[0]!.predictions[0]!.chunk;
+  const width = dimensions.length;
   const x = (step: number): number => place.left + (step / lastStep) * place.width;
   const extents = dimensions.map((_, d) => extentOf(results, d));
   // a dimension that hardly moves is not magnified: its noise would look like an error
   const least = 0.25 * Math.max(...extents.map(([low, high]) => high - low));
-  const parts = [timeAxis(results, lastStep, x, place, dimensions.length)];
+  const rows = dimensions.length + (steps > 0 ? 1 : 0);
+  const parts = [timeAxis(results, lastStep, x, place, rows)];
   for (const [d, name] of dimensions.entries()) {
     const [low, high] = widened(extents[d]!, least);
     const top = place.top + d * (rowHeight + rowGap);
@@ -44,7 +47,9 @@ export function actionLines(results: readonly EpisodeResult[], lastStep: number,
         : '',
       `<text x="${place.left - 10}" y="${top + 17}" text-anchor="end" font-size="12" fill="${color.ink}">${escaped(name)}</text>`,
       `<text x="${place.left - 10}" y="${top + 33}" text-anchor="end" font-size="10" fill="${color.quiet}">${low.toFixed(2)} to ${high.toFixed(2)}</text>`,
-      `<path d="M${points(episode.actions, 0, steps)}" fill="none" stroke="${color.quiet}" stroke-opacity="0.75" stroke-width="5" stroke-linejoin="round" stroke-linecap="round"/>`,
+      steps === 0
+        ? ''
+        : `<path d="M${points(episode.actions, 0, steps)}" fill="none" stroke="${color.quiet}" stroke-opacity="0.75" stroke-width="5" stroke-linejoin="round" stroke-linecap="round"/>`,
     );
     for (const [p, { predictions }] of results.entries()) {
       const ink = series[p % series.length]!;
@@ -57,7 +62,36 @@ export function actionLines(results: readonly EpisodeResult[], lastStep: number,
       parts.push(`<g class="mark-line role-mark">${chunks.join('')}</g>`);
     }
   }
-  return { svg: parts.join(''), height: dimensions.length * (rowHeight + rowGap) + 24 };
+  if (steps > 0) parts.push(errorRow(results, x, place, dimensions.length));
+  return { svg: parts.join(''), height: rows * (rowHeight + rowGap) + 24 };
+}
+
+/** Below the actions: the mean error of each chunk, at the step of its observation. */
+function errorRow(
+  results: readonly EpisodeResult[],
+  x: (step: number) => number,
+  { left, top: first, width }: Place,
+  row: number,
+): string {
+  const curves = results.map((result) =>
+    result.predictions.map((prediction) => ({
+      step: prediction.step,
+      mean: predictionErrors(result, prediction)!.mean,
+    })),
+  );
+  const most = Math.max(1e-12, ...curves.flat().map(({ mean }) => mean));
+  const top = first + row * (rowHeight + rowGap);
+  const lines = curves.map((curve, p) => {
+    const points = curve.map(
+      ({ step, mean }) => `${round(x(step))} ${round(top + rowHeight * (1 - mean / most))}`,
+    );
+    return `<path d="M${points.join('L')}" fill="none" stroke="${series[p % series.length]!}" stroke-width="1.5"/>`;
+  });
+  return (
+    `<rect x="${left}" y="${top}" width="${width}" height="${rowHeight}" fill="${color.grid}" fill-opacity="0.35"/>` +
+    `<text x="${left - 10}" y="${top + 17}" text-anchor="end" font-size="12" fill="${color.ink}">mean error</text>` +
+    `<text x="${left - 10}" y="${top + 33}" text-anchor="end" font-size="10" fill="${color.quiet}">0 to ${figure(most)}</text>${lines.join('')}`
+  );
 }
 
 /** Vertical lines where chunks begin, and seconds below. */
@@ -93,7 +127,7 @@ function extentOf(results: readonly EpisodeResult[], d: number): readonly [numbe
     }
   };
   const { episode } = results[0]!;
-  take(episode.actions, episode.shape[1]);
+  if (episode.shape[0] > 0) take(episode.actions, episode.shape[1]);
   for (const { chunk } of results.flatMap(({ predictions }) => predictions))
     take(chunk.actions, chunk.shape[1]);
   return [low, high];

@@ -8,9 +8,11 @@ import { readCpuModel } from '../../support/cpuModel.ts';
 import { machineProbe } from '../../support/machineProbe.ts';
 import { type ActionErrors, actionErrors } from '../actionErrors.ts';
 import type { EpisodePrediction } from '../evaluateEpisode.ts';
-import { type Evaluation, predictionErrors, stageMedians } from '../evaluation.ts';
+import { type Evaluation, evaluationErrors, predictionErrors, stageMedians } from '../evaluation.ts';
+import { type Counted, pairedChanges } from '../pairedChanges.ts';
 import { actionLines } from './actionLines.ts';
 import { type Drawn, filmStrip, momentsOf, round } from './filmStrip.ts';
+import { horizonPlot } from './horizonPlot.ts';
 
 /** Text on the page besides the figures. */
 export interface PageTexts {
@@ -20,50 +22,109 @@ export interface PageTexts {
 }
 
 const width = 820;
+/** More would make a page that no browser scrolls through. */
+const mostEpisodes = 12;
 
 /**
- * Shows policies beside the demonstrator, as one HTML page that needs no network and runs no script.
+ * Shows policies beside the demonstrator, as one HTML page that needs no network and runs no script. Of many episodes those with
+ * the largest error of the first policy are drawn, and the page says so; figures and tables are of all.
  *
  * @param evaluations at least one, all of the same episodes
  * @returns HTML
- * @throws (rejects) as `readObservation` does, and PACKAGE_UNAVAILABLE
+ * @throws (rejects) as `Episode.observations` does, and PACKAGE_UNAVAILABLE
  */
 export async function evaluationPage(
   evaluations: readonly Evaluation[],
   { title, notes = [] }: PageTexts,
 ): Promise<string> {
   const { results } = evaluations[0]!;
-  const episodes = await Promise.all(results.map((_, i) => episodeSection(evaluations, i)));
+  const drawn = drawnEpisodes(evaluations[0]!);
+  const episodes: string[] = [];
+  // one after the other: each holds frames
+  for (const index of drawn) episodes.push(await episodeSection(evaluations, index));
   const line = `${evaluations.map(({ name, policy }) => `${name} (${policy.variant})`).join(', ')} on ${readCpuModel(machineProbe)}`;
+  const errors = evaluations.map(evaluationErrors);
+  const left =
+    drawn.length === results.length
+      ? []
+      : [
+          paragraph(
+            `Drawn are the ${drawn.length} of ${results.length} episodes with the largest error of ${evaluations[0]!.name}; figures and tables are of all.`,
+          ),
+        ];
   return page(title, line, [
     tiles(evaluations),
+    ...left,
     ...episodes,
-    section('errors', 'How far from the demonstrator', [
-      table(errorTable(evaluations)),
-      paragraph(
-        'Mean of |policy - demonstrator| in the units of the data, over every step that both have. "Constant" is the same for ' +
-          "whoever always does the demonstrator's mean action. A demonstrator is one way to do it, so a small error is a good sign and a large one a " +
-          'question; what counts on a robot is whether the task is done.',
-      ),
-    ]),
+    ...(evaluations.length === 1 ? [] : [pairedSection(evaluations)]),
+    ...(errors.every((one) => one !== null) ? [errorSection(evaluations, errors as ActionErrors[])] : []),
     section('time', 'Time', [table(timeTable(evaluations))]),
     ...(notes.length === 0 ? [] : [section('notes', 'What to know', notes.map(paragraph))]),
+  ]);
+}
+
+/** Indices of the episodes that are drawn, in their order. */
+function drawnEpisodes({ results }: Evaluation): readonly number[] {
+  const all = [...results.keys()];
+  if (all.length <= mostEpisodes) return all;
+  const errors = results.map((result) => actionErrors([result])?.mean ?? 0);
+  return all
+    .sort((a, b) => errors[b]! - errors[a]!)
+    .slice(0, mostEpisodes)
+    .sort((a, b) => a - b);
+}
+
+function errorSection(evaluations: readonly Evaluation[], errors: readonly ActionErrors[]): string {
+  const lines = evaluations.map(({ name }, i) => ({ name, horizon: errors[i]!.horizon }));
+  return section('errors', 'How far from the demonstrator', [
+    table(errorTable(evaluations, errors)),
+    paragraph(
+      'Mean of |policy - demonstrator| in the units of the data, over every step that both have; normalized, in the units of the policy’s head, about [-1, 1]. "Constant" is the same for ' +
+        "whoever always does the demonstrator's mean action. A demonstrator is one way to do it, so a small error is a good sign and a large one a " +
+        'question; what counts on a robot is whether the task is done.',
+    ),
+    `<figure id="horizon">${horizonPlot(lines)}<figcaption>How the error grows with the distance from the observation.</figcaption></figure>`,
+  ]);
+}
+
+function pairedSection(evaluations: readonly Evaluation[]): string {
+  const counted = (one: Counted | null): string =>
+    one === null ? 'none' : `${one.count} of ${one.of} (${percent(one.count / one.of)})`;
+  const rows = pairedChanges(evaluations).map((one): Cell[] => [
+    one.name,
+    one.mean,
+    one.max,
+    counted(one.gripperFlips),
+    counted(one.sameKept),
+    counted(one.sharedPatches),
+  ]);
+  return section('paired', 'Side by side', [
+    table({
+      caption: `Change from ${evaluations[0]!.name}, on the same observations`,
+      head: [
+        'policy',
+        'mean change, normalized',
+        'largest',
+        'gripper flips',
+        'frames with the same kept patches',
+        'patches both keep',
+      ],
+      rows,
+    }),
   ]);
 }
 
 /** The main figures, shown large. */
 function tiles(evaluations: readonly Evaluation[]): string {
   return evaluations
-    .map(({ name, policy, results }) => {
-      const errors = actionErrors(results);
+    .map((evaluation) => {
+      const { name, policy, results } = evaluation;
+      const errors = evaluationErrors(evaluation);
       const chunks = results.flatMap(({ predictions }) => predictions);
       const kept = keptWords(chunks[0]!, policy.patchGrid);
       const total = stageMedians(results).find(({ stage }) => stage === 'total')!;
       const facts: [string, string][] = [
-        [figure(errors.mean), `mean error; always the mean action: ${figure(constantOf(errors))}`],
-        ...(errors.gripper === null
-          ? []
-          : [[percent(errors.gripper), 'of the steps with the same gripper'] as [string, string]]),
+        ...errorFacts(errors),
         ...(kept === null ? [] : [[kept, 'patches kept of each image'] as [string, string]]),
         [
           `${figure(total.ms)}\u00a0ms`,
@@ -74,6 +135,18 @@ function tiles(evaluations: readonly Evaluation[]): string {
       return `${heading}<dl class="tiles">${facts.map(([value, what]) => `<div><dd>${escaped(value)}</dd><dt>${escaped(what)}</dt></div>`).join('')}</dl>`;
     })
     .join('');
+}
+
+function errorFacts(errors: ActionErrors | null): [string, string][] {
+  if (errors === null) return [];
+  const { mean, normalized, gripper } = errors;
+  return [
+    [figure(mean), `mean error; always the mean action: ${figure(constantOf(errors))}`],
+    ...(normalized === null ? [] : [[figure(normalized), 'normalized L1 error'] as [string, string]]),
+    ...(gripper === null
+      ? []
+      : [[percent(gripper), 'of the steps with the same gripper'] as [string, string]]),
+  ];
 }
 
 /** For example `8 of 64`; null without a pruner. */
@@ -109,7 +182,7 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
       top += 22;
     }
     const own = results[i]!.predictions.filter(({ step }) => steps.has(step));
-    const strip = await filmStrip(evaluation, own, { ...place, top });
+    const strip = await filmStrip(evaluation, results[i]!.episode, own, { ...place, top });
     parts.push(strip.svg);
     top += strip.height + 6;
   }
@@ -183,24 +256,25 @@ function momentTitles(
       const x = place.left + (i * place.width) / moments.length;
       const when = `${figure(moment.step / episode.rate)} s`;
       const hasRoom = place.width / moments.length > 115;
-      const error =
-        results.length === 1 && hasRoom
-          ? `  error ${figure(predictionErrors(results[0]!, moment).mean)}`
-          : '';
+      const error = results.length === 1 && hasRoom ? errorWords(predictionErrors(results[0]!, moment)) : '';
       return `<text x="${round(x)}" y="${place.top}" font-size="12" fill="${color.ink}">${when}<tspan fill="${color.quiet}">${error}</tspan></text>`;
     })
     .join('');
 }
 
+const errorWords = (errors: ActionErrors | null): string =>
+  errors === null ? '' : `  error ${figure(errors.mean)}`;
+
 function momentTable(evaluations: readonly Evaluation[], index: number): Table {
   const rows = evaluations.flatMap(({ name, results }) => {
     const result = results[index]!;
     return result.predictions.map((prediction): Cell[] => {
-      const { mean, gripper } = predictionErrors(result, prediction);
+      const errors = predictionErrors(result, prediction);
       const { chunk, step } = prediction;
+      const gripper = errors?.gripper ?? null;
       return [
         evaluations.length === 1 ? `step ${step}` : `${name}, step ${step}`,
-        mean,
+        errors?.mean ?? null,
         gripper === null ? 'not moved' : percent(gripper),
         chunk.timings.total ?? null,
       ];
@@ -209,12 +283,14 @@ function momentTable(evaluations: readonly Evaluation[], index: number): Table {
   return { caption: '', head: ['observation', 'mean error', 'same gripper', 'ms'], rows };
 }
 
-function errorTable(evaluations: readonly Evaluation[]): Table {
-  const all = evaluations.map(({ results }) => actionErrors(results));
+function errorTable(evaluations: readonly Evaluation[], all: readonly ActionErrors[]): Table {
   const many = evaluations.length > 1;
   const rows = all[0]!.dimensions.map(({ name, constant, range }, d): Cell[] => [
     name,
-    ...all.flatMap(({ dimensions }) => [dimensions[d]!.mean, dimensions[d]!.max]),
+    ...all.flatMap(({ dimensions }) => {
+      const { mean, normalized, max } = dimensions[d]!;
+      return [mean, normalized, max];
+    }),
     constant,
     range,
   ]);
@@ -223,11 +299,14 @@ function errorTable(evaluations: readonly Evaluation[]): Table {
     caption: `${all[0]!.compared} steps, episodes: ${evaluations[0]!.results.length}`,
     head: [
       'dimension',
-      ...all.flatMap((_, i) => [named('mean', i), named('largest', i)]),
+      ...all.flatMap((_, i) => [named('mean', i), named('normalized', i), named('largest', i)]),
       'constant',
       "demonstrator's range",
     ],
-    rows: [...rows, ['all', ...all.flatMap(({ mean }) => [mean, '']), constantOf(all[0]!), '']],
+    rows: [
+      ...rows,
+      ['all', ...all.flatMap(({ mean, normalized }) => [mean, normalized, '']), constantOf(all[0]!), ''],
+    ],
   };
 }
 

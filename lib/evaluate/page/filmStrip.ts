@@ -3,7 +3,7 @@
  * and outlined. Frames are embedded as JPEG; what the platform crops away is not shown.
  */
 
-import { readObservation } from '../../observation/readObservation.ts';
+import type { Episode } from '../../dataset/dataset.ts';
 import { escaped } from '../../plots/escaped.ts';
 import { color } from '../../plots/palette.ts';
 import { loadSharp } from '../../support/sharp.ts';
@@ -36,10 +36,12 @@ export function momentsOf(predictions: readonly EpisodePrediction[]): readonly E
 
 /**
  * @param left x of the frames, in pixels, which are `width` pixels wide in all; camera names stand to their left
- * @throws (rejects) as `readObservation` does, and PACKAGE_UNAVAILABLE
+ * @param episode whose observations the moments are
+ * @throws (rejects) as `Episode.observations` does, and PACKAGE_UNAVAILABLE
  */
 export async function filmStrip(
   { policy }: Evaluation,
+  episode: Episode,
   moments: readonly EpisodePrediction[],
   { left, top, width }: { readonly left: number; readonly top: number; readonly width: number },
 ): Promise<Drawn> {
@@ -47,8 +49,9 @@ export async function filmStrip(
   const column = width / moments.length;
   const side = Math.min(column - gap, 200);
   const parts: string[] = [];
-  for (const [i, { folder, chunk }] of moments.entries()) {
-    const { observation } = await readObservation(folder);
+  const places = new Map(moments.map(({ step, chunk }, i) => [step, { i, chunk }]));
+  for await (const { step, observation } of episode.observations([...places.keys()])) {
+    const { i, chunk } = places.get(step)!;
     for (const [row, camera] of cameras.entries()) {
       const x = left + i * column;
       const y = top + row * (side + gap);

@@ -1,30 +1,15 @@
 /**
  * A recorded episode: a folder with `episode.json`, the demonstrator's actions in one `.npy` file, and the observations to predict
- * from, each a folder as `--observation` takes it (docs/episodes.md).
+ * from, each a folder as `--observation` takes it (docs/evaluate.md).
  */
 
 import { basename, join, resolve } from 'node:path';
 import { JsonFields } from '../checkpoint/jsonFields.ts';
 import { npyNumbers, parseNpy } from '../observation/npy.ts';
+import { readObservation } from '../observation/readObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { readRegular } from '../support/fileAccess.ts';
-
-/** An episode without its frames, which are read when needed. */
-export interface Episode {
-  /** Last part of the folder's path. */
-  readonly name: string;
-  readonly folder: string;
-  /** What the robot was told; if absent, each observation has its own instruction. */
-  readonly instruction?: string;
-  /** Steps per second. */
-  readonly rate: number;
-  /** [steps, dimensions] row-major float64: the demonstrator's action at each step, in the dataset's units. */
-  readonly actions: Float64Array;
-  /** [steps, dimensions] */
-  readonly shape: readonly [number, number];
-  /** In ascending order of steps; each folder holds what the robot saw before the action of that step. */
-  readonly observations: readonly { readonly step: number; readonly folder: string }[];
-}
+import type { Episode, RecordedObservation } from './dataset.ts';
 
 /** In bytes: hours of 50 dimensions at 50 Hz. */
 const actionsCap = 64 << 20;
@@ -63,12 +48,28 @@ export async function readEpisode(folder: string): Promise<Episode> {
     throw fields.error('observations', 'at least one, in the order of their steps');
   return {
     name: basename(resolve(folder)),
-    folder,
+    source: folder,
     ...(fields.has('instruction') ? { instruction: fields.string('instruction') } : {}),
     rate,
     actions,
     shape: [steps, width],
-    observations,
+    ...stepFolders(observations),
+  };
+}
+
+/** One folder a step. */
+export function stepFolders(
+  folders: readonly { readonly step: number; readonly folder: string }[],
+): Pick<Episode, 'steps' | 'observations'> {
+  const byStep = new Map(folders.map(({ step, folder }) => [step, folder]));
+  return {
+    steps: [...byStep.keys()],
+    async *observations(steps, signal): AsyncGenerator<RecordedObservation> {
+      for (const step of steps) {
+        signal?.throwIfAborted();
+        yield { step, ...(await readObservation(byStep.get(step)!)) };
+      }
+    },
   };
 }
 

@@ -4,13 +4,16 @@
 #
 #   scripts/kernelTests.sh --build DIR [--sanitize] [--ucontext]   compile into DIR (only what changed); prints the program
 #   scripts/kernelTests.sh --build DIR ... -- [FILTER...]          and run it, or the tests whose name contains a FILTER
+#   scripts/kernelTests.sh --session --build DIR                   the session harness (test/runtime/harness) in their place
+#   scripts/kernelTests.sh --both --build DIR                      both programs
 #
 # --sanitize: AddressSanitizer and UndefinedBehaviorSanitizer. --ucontext: fibers by ucontext, as on other processors
 # than x86-64 and aarch64. CXX chooses the compiler, JOBS how many run at once (2).
 set -euo pipefail
-cd "$(dirname "$0")/.."
+self=$(realpath "$0")
+cd "$(dirname "$self")/.."
 
-build='' run=false
+build='' run=false program=kernelTests
 flags=(-std=c++17 -O1 -g1 -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off -DKERNEL_SHIM
   -Inative -Itest/kernels -Itest/kernels/shim)
 link=(-pthread)
@@ -21,9 +24,17 @@ while [ $# -gt 0 ]; do
       link+=(-fsanitize=address,undefined)
       flags+=(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
       shift ;;
+    --both)
+      "$self" --build "$3"
+      "$self" --session --build "$3/session"
+      exec cp "$3/session/sessionHarness" "$3" ;;
+    --session)
+      program=sessionHarness
+      flags+=(-DSESSION_ON_HOST -DSEMANTICVLA_HAS_KERNELS=1)
+      shift ;;
     --ucontext) flags+=(-DSHIM_UCONTEXT); shift ;;
     --) shift; run=true; break ;;
-    *) echo "Expected --build DIR, --sanitize, --ucontext or -- but received $1." >&2; exit 2 ;;
+    *) echo "Expected --build DIR, --session, --both, --sanitize, --ucontext or -- but received $1." >&2; exit 2 ;;
   esac
 done
 if [ -z "$build" ]; then echo 'Expected --build DIR: where objects and the program go.' >&2; exit 2; fi
@@ -37,8 +48,13 @@ echo "$stamp" >"$build/stamp"
 
 # Reference sources that no kernel test needs (the addon's loops over frames need threads) are in the list too: the
 # program is the whole room.
-sources=(native/kernels/*.cu native/kernels/*.cpp native/reference/*.cpp native/support/*.cpp
-  test/kernels/shim/*.cpp test/kernels/*.cpp)
+sources=(native/kernels/*.cu native/kernels/*.cpp native/reference/*.cpp native/support/*.cpp)
+if [ $program = kernelTests ]; then
+  sources+=(test/kernels/shim/*.cpp test/kernels/*.cpp)
+else
+  mapfile -t -O ${#sources[@]} sources <test/runtime/harness/sources.txt
+  sources+=(test/kernels/shim/{block,fiber,runtime}.cpp)
+fi
 objects=() stale=()
 for source in "${sources[@]}"; do
   [ -e "$source" ] || continue
@@ -65,6 +81,6 @@ for ((i = 0; i < ${#stale[@]}; i += 2)); do
 done
 while [ -n "$(jobs -rp)" ]; do wait -n; done
 wait
-"$cxx" "${link[@]}" "${objects[@]}" -o "$build/kernelTests"
-echo "$build/kernelTests"
-if $run; then exec "$build/kernelTests" "$@"; fi
+"$cxx" "${link[@]}" "${objects[@]}" -o "$build/$program"
+echo "$build/$program"
+if $run; then exec "$build/$program" "$@"; fi

@@ -10,6 +10,7 @@ import { hubSettings } from '../hub/hubSettings.ts';
 import { type HubFile, listRepository } from '../hub/listRepository.ts';
 import { pullFiles } from '../hub/pullFiles.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
 import { checkOptions, checkSignal } from '../support/options.ts';
 import type { OpenCheckpointOptions } from './checkpoint.ts';
 import { isArchiveName } from './findArchives.ts';
@@ -71,7 +72,9 @@ async function isComplete(cache: HubCache, commit: string): Promise<boolean> {
   return true;
 }
 
-async function pull(name: HubName, { onProgress, signal }: PullOptions): Promise<PullReport> {
+async function pull(name: HubName, options: PullOptions): Promise<PullReport> {
+  const { signal } = options;
+  const onProgress = isolated('onProgress of pullCheckpoint', options.onProgress);
   const settings = await hubSettings();
   const cache = new HubCache(settings.cache, name);
   if (settings.isOffline) return kept(name, cache);
@@ -96,7 +99,7 @@ async function pull(name: HubName, { onProgress, signal }: PullOptions): Promise
   fetched += await pullFiles({
     ...common,
     files: all,
-    onBytes: (done, total) => onProgress?.({ step, done, total, unit: 'bytes' }),
+    onBytes: (done, total) => onProgress({ step, done, total, unit: 'bytes' }),
   });
   await cache.setCommit(name.revision, commit);
   const bytes = all.reduce((sum, { size }) => sum + size, 0);

@@ -152,9 +152,11 @@ export function addRuntimeFlags(command: Command): Command {
       ).choices([...cpuWeights, ...engineWeights]),
     )
     .addOption(
-      new Option('--precision <type>', 'tensorrt: of weights and activations; default: by device').choices(
-        precisions,
-      ),
+      new Option(
+        '--precision <type>',
+        'cpu: float32 (default), int8 in every large linear layer, or int8-llm in those of the language model ' +
+          '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device',
+      ).choices(precisions),
     )
     .option('--tensorrt <path>', 'tensorrt: the library or its folder; default: searched')
     .option('--device <n>', 'tensorrt: number of the GPU; default: 0', wholeNumber(0))

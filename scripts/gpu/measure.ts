@@ -1,14 +1,17 @@
-/** The parts of `npm run gpu` that run a policy: golden cases and latency. */
+/** The stages of `npm run gpu` that run a policy: golden cases, latency, time by layer. The measuring is that of `bench` and `profile`. */
 
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { openTensorRt } from '../../lib/engine/openTensorRt.ts';
-import { recordedImages, recordedInput } from '../../lib/engine/recordedInput.ts';
+import { findMachine } from '../../lib/engine/openTensorRt.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
-import { resolvePlatform } from '../../lib/policy/platform.ts';
-import { policySizes } from '../../lib/policy/policyParts.ts';
+import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
+import { settingRows } from '../../lib/profile/machine/machineRows.ts';
+import { energyText } from '../../lib/profile/machine/subjectEnergy.ts';
+import { benchPolicies } from '../../lib/profile/measure/benchPolicies.ts';
+import type { BenchSubject } from '../../lib/profile/measure/benchSubject.ts';
+import { recogniseDevice } from '../../lib/profile/roofline/devices.ts';
+import type { BenchReport } from '../../lib/profile/types.ts';
+import type { PolicyOptions } from '../../lib/types.ts';
 import { goldenCheckpoint } from '../../test/helpers/golden.ts';
 import {
   type GoldenName,
@@ -18,18 +21,8 @@ import {
   goldenRoot,
   maxAbsDifference,
 } from '../../test/helpers/goldenCase.ts';
-import { limitMs, policyWork } from './limit.ts';
-
-export interface GoldenRow {
-  readonly golden: string;
-  readonly sample: string;
-  /** Of the normalized actions, max abs. */
-  readonly difference: number;
-  readonly allowed: number;
-  /** The CPU's patches. In low precision a near tie may fall the other way; then actions are not comparable. */
-  readonly samePatches: boolean;
-  readonly passed: boolean;
-}
+import type { GoldenRow, LatencyRow, SensorRow, StageResult } from './figures.ts';
+import type { Context } from './stages.ts';
 
 type NoisySample = GoldenSample & { readonly bf16_forced_selection_vs_fp32_max_abs_normalized?: number };
 
@@ -37,133 +30,136 @@ type NoisySample = GoldenSample & { readonly bf16_forced_selection_vs_fp32_max_a
 const noiseFactor = 3;
 const unstatedNoise = 0.05;
 
-export async function measureGoldens(names: readonly GoldenName[]): Promise<GoldenRow[]> {
-  const rows: GoldenRow[] = [];
-  for (const name of names) {
-    await using policy = await loadPolicy(await goldenCheckpoint(name), {
-      ...goldenOptions[name],
-      backend: 'tensorrt',
-    });
-    for (const sample of goldenCase(name).samples as readonly NoisySample[]) {
-      const { observation } = await readObservation(join(goldenRoot, name, sample.observation));
-      const { instruction, unnorm_key: unnormKey } = sample;
-      const chunk = await policy.predict(observation, { instruction, unnormKey });
-      const difference = maxAbsDifference(chunk.normalized, sample.normalized_fp32.flat());
-      const allowed =
-        noiseFactor * (sample.bf16_forced_selection_vs_fp32_max_abs_normalized ?? unstatedNoise);
-      const kept = Object.values(chunk.keptPatches).map((patches) => [...patches]);
-      const samePatches = JSON.stringify(kept) === JSON.stringify(sample.kept_patches_fp32 ?? []);
-      const passed = samePatches ? difference <= allowed : Number.isFinite(difference);
-      rows.push({
-        golden: name,
-        sample: `${sample.observation}, ${instruction}`,
-        difference,
-        allowed,
-        samePatches,
-        passed,
-      });
-    }
+/** The golden policies with and without CUDA graphs; one row as soon as it is known. */
+export async function measureGoldens(
+  { backend, goldens }: Pick<Context, 'backend' | 'goldens'>,
+  found: (row: GoldenRow) => void,
+): Promise<void> {
+  for (const name of goldens) {
+    for (const graphs of backend === 'tensorrt' ? [false, true] : [false])
+      await measureGolden(name, backend === 'tensorrt' ? { backend, graphs } : { backend }, found);
   }
-  return rows;
 }
 
-export interface LatencyRow {
-  readonly what: string;
-  readonly runs: number;
-  readonly p50: number;
-  readonly p90: number;
-  readonly p99: number;
-  /** By the device's clock, median. */
-  readonly deviceP50: number;
-  readonly limitMs: number | null;
+async function measureGolden(
+  name: GoldenName,
+  options: Pick<PolicyOptions, 'backend' | 'graphs'>,
+  found: (row: GoldenRow) => void,
+): Promise<void> {
+  await using policy = await loadPolicy(await goldenCheckpoint(name), { ...goldenOptions[name], ...options });
+  for (const sample of goldenCase(name).samples as readonly NoisySample[]) {
+    const { observation } = await readObservation(join(goldenRoot, name, sample.observation));
+    const { instruction, unnorm_key: unnormKey } = sample;
+    const chunk = await policy.predict(observation, { instruction, unnormKey });
+    const difference = maxAbsDifference(chunk.normalized, sample.normalized_fp32.flat());
+    const allowed = noiseFactor * (sample.bf16_forced_selection_vs_fp32_max_abs_normalized ?? unstatedNoise);
+    const kept = Object.values(chunk.keptPatches).map((patches) => [...patches]);
+    const samePatches = JSON.stringify(kept) === JSON.stringify(sample.kept_patches_fp32 ?? []);
+    const passed = samePatches ? difference <= allowed : Number.isFinite(difference);
+    found({
+      golden: name,
+      sample: `${sample.observation}, ${instruction}`,
+      graphs: options.graphs ?? false,
+      difference,
+      allowed,
+      samePatches,
+      passed,
+    });
+  }
 }
 
 export interface LatencyOptions {
   readonly checkpoint: string;
-  readonly weights: 'bound' | 'baked';
-  readonly label: string;
-  readonly warmUps: number;
-  readonly runs: number;
+  readonly what: string;
+  /** One row each; several take turns. */
+  readonly weights: readonly NonNullable<PolicyOptions['weights']>[];
 }
 
-/** Frames in host memory to actions in host memory, and the same from preprocessed images; batch 1. */
-export async function measureLatency(options: LatencyOptions): Promise<LatencyRow[]> {
-  const checkpoint = await openCheckpoint(options.checkpoint);
-  const platform = resolvePlatform(checkpoint, { platform: 'libero' });
-  const sizes = policySizes(checkpoint, platform);
-  const session = await openTensorRt(checkpoint, sizes, { threads: 4, weights: options.weights });
-  try {
-    const promptLength = 32;
-    const recorded = recordedInput(checkpoint.config, sizes, promptLength, 0);
-    const { instruction, proprio } = recorded;
-    const input = { images: await recordedImages(recorded, checkpoint.config, 4), proprio };
-    const state = await session.encodeInstruction(instruction);
-    const side = 256;
-    const frame = {
-      data: new Uint8Array(side * side * 3).map((_, i) => (i * 31) & 255),
-      width: side,
-      height: side,
-    };
-    const frames = {
-      frames: Array.from({ length: sizes.images }, () => frame),
-      jpeg: true,
-      centerCrop: platform.centerCrop,
-      proprio,
-    };
-    const fromFrames = () => {
-      const staged = session.stageFrames(frames);
-      if (staged === null) throw new Error('the device does not preprocess frames of 256 x 256');
-      return staged.run(state);
-    };
-    const limit = limitMs(session.device.name, policyWork(checkpoint.config, sizes, promptLength));
-    const rows: LatencyRow[] = [];
-    for (const [what, run] of [
-      ['frames', () => fromFrames()],
-      ['images', () => session.run(input, state)],
-    ] as const) {
-      const host: number[] = [];
-      const device: number[] = [];
-      for (let i = 0; i < options.warmUps + options.runs; i++) {
-        const start = performance.now();
-        const { timings } = await run();
-        if (i < options.warmUps) continue;
-        host.push(performance.now() - start);
-        device.push(timings.device!);
-      }
-      rows.push({
-        what: `${options.label}, ${options.weights} weights, from ${what}`,
-        runs: options.runs,
-        p50: percentile(host, 0.5),
-        p90: percentile(host, 0.9),
-        p99: percentile(host, 0.99),
-        deviceP50: percentile(device, 0.5),
-        limitMs: limit,
-      });
-    }
-    return rows;
-  } finally {
-    await session.close();
-  }
+export async function measureLatency(
+  context: Pick<Context, 'backend' | 'runs' | 'warmUps'>,
+  { checkpoint, what, weights }: LatencyOptions,
+): Promise<StageResult> {
+  const { backend, runs, warmUps } = context;
+  const device = backend === 'tensorrt' ? findMachine({}).device : null;
+  const known = device === null ? null : recogniseDevice(device.name, device.totalBytes);
+  const subjects: BenchSubject[] = weights.map((one) => ({
+    checkpoint,
+    name: one,
+    options: { platform: 'libero', backend, weights: one },
+  }));
+  const report = await benchPolicies(subjects, {
+    iterations: runs,
+    warmUpChunks: warmUps,
+    durationMs: 0,
+    newInstructions: Math.min(30, runs),
+    ...(backend === 'cpu' ? { warmUpMs: 0, warmUpLimitChunks: warmUps } : {}),
+    ...(known === null ? {} : { roofline: known.name }),
+    command: ['npm run gpu'],
+  });
+  return {
+    facts: {
+      ...Object.fromEntries(settingRows(report.machine)),
+      throttling: report.machine.series?.throttling.map(({ reason }) => reason).join(', ') || 'none seen',
+      ...Object.fromEntries(
+        report.subjects.map(({ subject, energy }) => [
+          `energy, ${subject.name}`,
+          energy === undefined ? 'not told' : energyText(energy),
+        ]),
+      ),
+    },
+    latency: rowsOf(report, what),
+    sensors: sensorsOf(report),
+    warnings: report.warnings.map(({ text }) => text),
+  };
 }
 
-/** The smallest value that `share` of the values do not exceed. */
-export function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+function sensorsOf({ machine }: BenchReport): SensorRow[] {
+  return (machine.series?.sensors ?? []).flatMap(({ kind, name, unit, values }) => {
+    const read = values.filter((value) => value !== null).sort((a, b) => a - b);
+    if (read.length === 0) return [];
+    const [min, middle, max] = [read[0]!, read[read.length >> 1]!, read.at(-1)!];
+    return [{ sensor: `${kind} ${name}`, unit, min, median: middle, max }];
+  });
 }
 
-/** Clocks and power as nvidia-smi or the Jetson reports them. */
-export function powerMode(read: (command: string, args: readonly string[]) => string | null): string {
-  const smi = read('nvidia-smi', [
-    '--query-gpu=clocks.sm,clocks.mem,power.limit,persistence_mode',
-    '--format=csv,noheader',
-  ]);
-  if (smi !== null && smi.trim() !== '') return smi.trim();
-  const jetson = read('nvpmodel', ['-q']);
-  if (jetson !== null) return jetson.trim().replaceAll('\n', ' ');
-  try {
-    return readFileSync('/proc/driver/nvidia/version', 'utf8').split('\n', 1)[0]!;
-  } catch {
-    return 'unknown';
-  }
+function rowsOf({ subjects, comparisons, rooflines }: BenchReport, what: string): LatencyRow[] {
+  return subjects.map(({ subject, summary, chunks, cold }) => {
+    const { total, h2d, compute, d2h, enqueue } = summary;
+    const compared = comparisons.find((comparison) => comparison.subject === subject.name);
+    return {
+      what: `${what}, ${subject.precision}, ${subject.weights} weights, ${subject.runtime}`,
+      runs: chunks.length,
+      p50: total!.median,
+      p90: total!.p90,
+      p99: total!.p99,
+      h2d: h2d?.median ?? null,
+      compute: compute?.median ?? null,
+      d2h: d2h?.median ?? null,
+      enqueue: enqueue?.median ?? null,
+      loadMs: cold.loadMs,
+      firstChunkMs: cold.firstChunkMs,
+      limitMs: rooflines[subject.name]?.limitMs ?? null,
+      ...(compared === undefined
+        ? {}
+        : { ratio: { value: compared.ratio, low: compared.low, high: compared.high } }),
+    };
+  });
+}
+
+export async function measureLayers(
+  { backend, runs }: Pick<Context, 'backend' | 'runs'>,
+  checkpoint: string,
+): Promise<StageResult> {
+  const { report } = await profilePolicy(checkpoint, {
+    policy: { platform: 'libero', backend },
+    iterations: Math.min(20, runs),
+    ...(backend === 'cpu' ? { warmUp: 1 } : {}),
+  });
+  return {
+    facts: { runtime: report.runtime },
+    blocks: report.graphs.flatMap(({ graph, blocks }) =>
+      blocks.map(({ block, layers, medianMs, percent }) => ({ graph, block, layers, medianMs, percent })),
+    ),
+    warnings: report.warnings.map(({ text }) => text),
+  };
 }

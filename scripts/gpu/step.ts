@@ -1,97 +1,97 @@
 /**
- * One step of `npm run gpu` in a process of its own, so that a crash of a driver or an engine ends nothing else. Arguments: the
- * request as JSON, and the file that gets the result as JSON. Exit codes: 0; 1: the result says why not.
+ * One stage of `npm run gpu` in a process of its own. Arguments: the stage's name and the context as JSON. What it finds is written
+ * at once to NAME.json in the folder of figures. Exit codes: 0 passed, 1 not, and the last line says why.
  */
 
-import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { findMachine } from '../../lib/engine/openTensorRt.ts';
 import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
 import { twinSpec } from '../../lib/engine/twin.ts';
+import { machineProbe } from '../../lib/support/machineProbe.ts';
+import { presetFolder } from '../../lib/synth/presetFolder.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
-import type { GoldenName } from '../../test/helpers/goldenCase.ts';
-import { type GoldenRow, type LatencyRow, measureGoldens, measureLatency } from './measure.ts';
+import { boardProbe, checkBoard } from './board.ts';
+import { type GoldenRow, type StageResult, writeJson } from './figures.ts';
+import { machineFacts } from './machineFacts.ts';
+import { measureGoldens, measureLatency, measureLayers } from './measure.ts';
+import { resultFile } from './runStages.ts';
+import type { Context, StageName } from './stages.ts';
+import { findOrFetchTensorRt } from './tensorRtFor.ts';
 
-export type StepRequest =
-  | { readonly step: 'device' }
-  | { readonly step: 'goldens'; readonly names: readonly GoldenName[] }
-  | { readonly step: 'checkpoint'; readonly work: string }
-  | {
-      readonly step: 'first' | 'latency' | 'baked';
-      /** Where checkpoints are made and kept. */
-      readonly work: string;
-      readonly warmUps: number;
-      readonly runs: number;
-    };
+type Step = (context: Context, write: (result: StageResult) => void) => Promise<void>;
 
-export interface StepResult {
-  readonly error?: string;
-  /** In words. */
-  readonly device?: string;
-  readonly checkpoint?: string;
-  readonly goldens?: readonly GoldenRow[];
-  readonly latency?: readonly LatencyRow[];
-}
+const steps: Partial<Record<StageName, Step>> = {
+  async board(context, write) {
+    const { facts, refusal, tooSmall, advice } = checkBoard(boardProbe(context.work));
+    write({ facts: { ...facts, ...(tooSmall === null ? {} : { 'full size': tooSmall }) }, warnings: advice });
+    if (refusal !== null) throw new Error(refusal);
+  },
+  async machine(_context, write) {
+    write({ facts: machineFacts(machineProbe) });
+  },
+  async tensorrt(context, write) {
+    write({
+      facts:
+        context.backend === 'cpu' ? { TensorRT: 'none: on the CPU' } : await findOrFetchTensorRt(context),
+    });
+  },
+  async checkpoint(context, write) {
+    const start = performance.now();
+    const folder = await presetFolder(preset(context), { cacheDir: context.work });
+    write({ facts: { folder, seconds: ((performance.now() - start) / 1000).toFixed(1) } });
+  },
+  async goldens(context, write) {
+    const goldens: GoldenRow[] = [];
+    await measureGoldens(context, (row) => {
+      goldens.push(row);
+      write({ goldens });
+    });
+    const failed = goldens.filter(({ passed }) => !passed);
+    if (failed.length > 0)
+      throw new Error(`${failed.length} of ${goldens.length} samples differ by more than allowed`);
+  },
+  async first(context, write) {
+    const checkpoint = await twin(context);
+    write(
+      await measureLatency(context, { checkpoint, what: 'few layers', weights: [weightsOf(context)[0]] }),
+    );
+  },
+  async latency(context, write) {
+    const checkpoint = await presetFolder(preset(context), { cacheDir: context.work });
+    write(
+      await measureLatency(context, { checkpoint, what: preset(context), weights: [weightsOf(context)[0]] }),
+    );
+  },
+  async baked(context, write) {
+    const checkpoint = await twin(context);
+    write(await measureLatency(context, { checkpoint, what: 'few layers', weights: weightsOf(context) }));
+  },
+  async layers(context, write) {
+    write(await measureLayers(context, await presetFolder(preset(context), { cacheDir: context.work })));
+  },
+};
 
-async function run(request: StepRequest): Promise<StepResult> {
-  switch (request.step) {
-    case 'device': {
-      const { device } = findMachine({});
-      return {
-        device: `${device.name} (sm_${device.capability}, driver for CUDA ${device.driverVersion / 1000})`,
-      };
-    }
-    case 'goldens':
-      return { goldens: await measureGoldens(request.names) };
-    case 'checkpoint':
-      return { checkpoint: await synthesized('libero', request.work) };
-    case 'first': {
-      findMachine({});
-      const checkpoint = await synthesized('twin', request.work);
-      return {
-        latency: await measureLatency({ ...request, checkpoint, weights: 'bound', label: 'few layers' }),
-      };
-    }
-    case 'latency': {
-      findMachine({});
-      const checkpoint = await synthesized('libero', request.work);
-      return {
-        latency: await measureLatency({ ...request, checkpoint, weights: 'bound', label: 'full size' }),
-      };
-    }
-    case 'baked': {
-      findMachine({});
-      const checkpoint = await synthesized('twin', request.work);
-      const latency: LatencyRow[] = [];
-      for (const weights of ['bound', 'baked'] as const)
-        latency.push(...(await measureLatency({ ...request, checkpoint, weights, label: 'few layers' })));
-      return { latency };
-    }
-  }
-}
+const preset = ({ backend }: Context) => (backend === 'cpu' ? 'tiny' : 'libero');
+const weightsOf = ({ backend }: Context) =>
+  backend === 'cpu' ? (['folded', 'mapped'] as const) : (['bound', 'baked'] as const);
 
-/** Random weights, made once. */
-async function synthesized(name: 'libero' | 'twin', work: string): Promise<string> {
-  const dir = join(work, name);
+/** All widths of the full size and few layers, made once. */
+async function twin(context: Context): Promise<string> {
+  if (context.backend === 'cpu') return presetFolder('tiny', { cacheDir: context.work });
+  const dir = join(context.work, 'twin');
   try {
     await openCheckpoint(dir);
-    return dir;
   } catch {
-    rmSync(dir, { recursive: true, force: true });
+    await synthesizeCheckpoint(twinSpec(presetArchitecture('libero').config), dir);
   }
-  await synthesizeCheckpoint(name === 'twin' ? twinSpec(presetArchitecture('libero').config) : name, dir);
   return dir;
 }
 
-if (process.argv[1] === import.meta.filename) {
-  const [request, out] = process.argv.slice(2) as [string, string];
-  let result: StepResult;
-  try {
-    result = await run(JSON.parse(request) as StepRequest);
-  } catch (error) {
-    result = { error: (error as Error).message };
-    process.exitCode = 1;
-  }
-  writeFileSync(out, JSON.stringify(result));
+const [name, json] = process.argv.slice(2) as [StageName, string];
+const context = JSON.parse(json) as Context;
+try {
+  await steps[name]!(context, (result) => writeJson(resultFile(context, name), result));
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
 }

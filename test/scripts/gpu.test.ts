@@ -1,26 +1,26 @@
-/** `npm run gpu` where there is no GPU, and the limit that it compares with. */
+/** `npm run gpu` where there is no GPU: its stages on the CPU, a run that is killed, and what it says and publishes. */
 
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
-import { limitMs, policyWork } from '../../scripts/gpu/limit.ts';
-import { percentile } from '../../scripts/gpu/measure.ts';
+import { callsOf } from '../../scripts/gpu/calls.ts';
+import { type Figures, readFigures } from '../../scripts/gpu/figures.ts';
+import { readmeRows, reportOf, withRows } from '../../scripts/gpu/report.ts';
+import { stageNames, stages } from '../../scripts/gpu/stages.ts';
 import { capabilityOf, tensorRtFor } from '../../scripts/gpu/tensorRtFor.ts';
 import { testWhen } from '../helpers/skip.ts';
 
 const test = suite('gpu script');
 const root = join(import.meta.dirname, '../..');
 const hasGpu = readdirSync('/dev').some((name) => /^nvidia\d+$|^nvhost-gpu$|^nvgpu$/.test(name));
+const script = ['--import', 'tsx', 'scripts/gpu.ts'];
 
 const run = (...args: readonly string[]) =>
-  spawnSync(process.execPath, ['--import', 'tsx', 'scripts/gpu.ts', ...args], {
-    cwd: root,
-    encoding: 'utf8',
-  });
+  spawnSync(process.execPath, [...script, ...args], { cwd: root, encoding: 'utf8' });
 
 testWhen(!hasGpu, 'this machine has a GPU', test, 'without a GPU: one line and its own code', () => {
   const { status, stdout, stderr } = run();
@@ -30,34 +30,91 @@ testWhen(!hasGpu, 'this machine has a GPU', test, 'without a GPU: one line and i
   assert.match(stderr, /needs an NVIDIA GPU/);
 });
 
+test('a run that is killed in a stage: the next one repeats that stage alone, and the page names all', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-gpu-test-'));
+  try {
+    const file = join(folder, 'figures.json');
+    const args = [
+      '--on-cpu',
+      '--out',
+      folder,
+      '--golden',
+      'oft-tiny',
+      '--stages',
+      'machine,tensorrt,goldens',
+    ];
+    const first: ChildProcess = spawn(process.execPath, [...script, ...args], { cwd: root, stdio: 'ignore' });
+    const ended = new Promise((resolve) => first.once('exit', resolve));
+    while (readFigures(file, true).stages.goldens?.status !== 'running' && first.exitCode === null)
+      await sleep(20);
+    first.kill('SIGKILL');
+    await ended;
+    const { pid } = readFigures(file, true).stages.goldens!;
+    const second = run(...args);
+    assert.is(second.status, 0, `${second.stdout}${second.stderr}`);
+    assert.throws(() => process.kill(-pid!, 0), 'what the killed run left behind is ended');
+    const { machine, goldens } = readFigures(file, true).stages;
+    assert.equal([machine?.attempts, goldens?.attempts], [1, 2]);
+    assert.ok(goldens!.result!.goldens!.length > 0);
+    assert.ok(goldens!.result!.goldens!.every(({ passed, samePatches }) => passed && samePatches));
+    assert.not.match(second.stdout, /^- machine/m);
+    const page = readFileSync(join(folder, 'report.md'), 'utf8');
+    assert.match(page, /^# semanticvla on a CPU: a rehearsal/);
+    assert.match(page, /^\| goldens \| .* \| passed \|/m);
+    assert.match(page, /\| oft-tiny \| .* \| ok \|/);
+    // figures of a rehearsal are not taken for measured ones
+    assert.throws(() => readFigures(file, false), /expected figures measured on a GPU/);
+    const published = run('--publish', '--out', folder);
+    assert.is(published.status, 1);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('a stage that takes too long is ended and named, what needs it is skipped, and the others go on', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-gpu-test-'));
+  try {
+    const names = 'machine,compile,kernels,tensorrt';
+    // a compiler takes longer than a second
+    const { status, stdout } = run(
+      '--on-cpu',
+      '--limit',
+      '1',
+      '--out',
+      folder,
+      '--stages',
+      'compile,kernels',
+    );
+    assert.is(status, 1);
+    assert.match(stdout, /^- compile: failed in [\d.]+ s: no end within its 1 s/m);
+    assert.match(stdout, /^- kernels: skipped: it needs "compile", which did not pass$/m);
+    const later = run('--on-cpu', '--out', folder, '--stages', names);
+    assert.match(later.stdout, /^- machine: passed/m);
+    assert.match(later.stdout, /^- tensorrt: passed/m);
+    assert.not.match(later.stdout, /^- compile/m, 'a failed stage is not run again unasked');
+    assert.match(later.stdout, /^FAILED: compile$/m);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 testWhen(
-  !hasGpu,
-  'this machine has a GPU',
+  process.env.SEMANTICVLA_LONG_TESTS === '1',
+  'it compiles for a minute; SEMANTICVLA_LONG_TESTS=1 runs it',
   test,
-  'a rehearsal: every step fails, is named, and the report ends',
+  'kernels, the session and the sanitizer stages, through the stand-in for CUDA',
   () => {
     const folder = mkdtempSync(join(tmpdir(), 'semanticvla-gpu-test-'));
     try {
-      const file = join(folder, 'reports/gpu.md');
-      const { status, stdout } = run('--rehearse', '--skip', 'fetch,build,kernels,torch', '--report', file);
-      const report = readFileSync(file, 'utf8');
-      assert.is(stdout, `${report}report: ${file}\n`);
-      assert.match(report, /^- build: skipped by option$/m);
-      const hasTensorRt = /^TensorRT\S* [\d.]+: device: FAILED: /m.test(report);
-      assert.is(status, hasTensorRt ? 1 : 23);
-      const steps = hasTensorRt
-        ? ['device', 'first latency', 'goldens', 'latency', 'bound against baked']
-        : [''];
-      // a card that tells nothing gets nothing
-      if (!hasTensorRt)
-        assert.match(
-          report,
-          /^- TensorRT: the card does not tell its compute capability .*nothing is fetched/m,
-        );
-      const last = report.trim().split('\n').at(-1)!;
-      assert.match(last, /^FAILED: .*\.$/);
-      for (const step of steps) assert.ok(last.includes(step), `${step} in: ${last}`);
-      if (hasTensorRt) assert.match(report, /goldens: FAILED: .*(libcuda\.so\.1|compiled without nvcc)/);
+      const names = 'compile,kernels,session,memcheck';
+      const { status, stdout } = run('--on-cpu', '--out', folder, '--stages', names);
+      assert.is(status, 0, stdout);
+      const { session, memcheck } = readFigures(join(folder, 'figures.json'), true).stages;
+      for (const lines of [session!.result!.lines!, memcheck!.result!.lines!])
+        assert.equal(lines.at(-1), { passed: true });
+      assert.ok(
+        session!.result!.lines!.some((line) => line.case === 'no graphs' && Number(line.hostP50) > 0),
+      );
     } finally {
       rmSync(folder, { recursive: true });
     }
@@ -65,10 +122,92 @@ testWhen(
 );
 
 test('bad options are refused', () => {
-  assert.is(run('--skip', 'nothing').status, 2);
-  assert.is(run('--runz').status, 2);
-  assert.is(run('--limit', 'soon').status, 2);
-  assert.is(run('--golden', 'none').status, 2);
+  for (const args of [['--skip', 'nothing'], ['--runz'], ['--limit', 'soon'], ['--golden', 'none']])
+    assert.is(run(...args).status, 2, args.join(' '));
+});
+
+test('every stage comes after those that it needs', () => {
+  stageNames.forEach((name, i) => {
+    for (const before of stages[name].after)
+      assert.ok(stageNames.indexOf(before) < i, `${before} before ${name}`);
+  });
+});
+
+test('the calls of a lent machine: short enough, in time, every part once', () => {
+  const parts = ['base.tar.xz', ...Array.from({ length: 10 }, (_, i) => `tensorrt-${i}.tar`)];
+  const calls = callsOf(parts);
+  assert.equal(
+    calls.flatMap(({ carry }) => carry),
+    parts.map((name) => `packed/${name}`),
+  );
+  for (const { command, timeout } of calls) {
+    assert.ok(command.length <= 2000, `${command.length} characters`);
+    assert.ok(timeout <= 600);
+  }
+  // its own budget ends a call before the machine's limit does, which would bring nothing back
+  for (const { command, timeout } of calls) {
+    const budget = Number(/--budget (\d+)/.exec(command)?.[1] ?? 0);
+    assert.ok(budget + 30 <= timeout, command);
+  }
+});
+
+const measured: Figures = {
+  format: 'semanticvla-gpu',
+  version: 1,
+  rehearsal: false,
+  stages: {
+    tensorrt: {
+      ...{ status: 'passed', attempts: 1, seconds: 8, at: '2026-01-01T00:00:00Z' },
+      result: { facts: { device: 'NVIDIA H200 (sm_90, driver for CUDA 13)' } },
+    },
+    latency: {
+      ...{ status: 'passed', attempts: 1, seconds: 60, at: '2026-01-01T00:00:00Z' },
+      result: {
+        latency: [
+          {
+            ...{
+              what: 'libero, bfloat16',
+              runs: 1000,
+              p50: 5.01,
+              p90: 5.2,
+              p99: 5.4,
+              h2d: 0.1,
+              compute: 4.8,
+            },
+            ...{ d2h: 0.02, enqueue: 0.05, loadMs: 9000, firstChunkMs: 80, limitMs: 3.5 },
+          },
+        ],
+      },
+    },
+    torch: {
+      ...{ status: 'passed', attempts: 1, seconds: 60, at: '2026-01-01T00:00:00Z' },
+      result: { lines: [{ p50: 41.25 }] },
+    },
+    baked: {
+      status: 'failed',
+      attempts: 1,
+      seconds: 3,
+      at: '2026-01-01T00:00:00Z',
+      reason: 'signal SIGSEGV',
+    },
+  },
+};
+
+test('figures become a page and rows of the README; rows of another device stay, and nothing comes twice', () => {
+  const page = reportOf(measured);
+  assert.match(page, /^# semanticvla on NVIDIA H200$/m);
+  assert.match(page, /^\| baked \| .* \| failed \| 3 \| .* \| signal SIGSEGV \|$/m);
+  assert.match(page, /\| libero, bfloat16 \| 1000 \| 5\.010 \| 5\.200 \| 5\.400 \| .* \| 3\.500 \| 70 % \|/);
+  const rows = readmeRows(measured.stages);
+  assert.equal(rows, [
+    '| NVIDIA H200 | libero, bfloat16 | 5.010, 5.200, 5.400 | 3.500 | PyTorch eager: 41.3 ms |',
+  ]);
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const once = withRows(readme, 'NVIDIA H200', rows);
+  const twice = withRows(once, 'NVIDIA H200', rows);
+  assert.is(twice, once);
+  const both = withRows(once, 'Thor', ['| Thor | libero | 1, 2, 3 | | |']);
+  assert.is(both.split('\n').filter((line) => /^\| (NVIDIA H200|Thor) \|/.test(line)).length, 2);
 });
 
 test('which TensorRT a card gets, told before it is fetched', () => {
@@ -88,48 +227,6 @@ test('which TensorRT a card gets, told before it is fetched', () => {
   assert.match(sentence(100), /^sm_100 is none/);
   for (const board of [87, 110]) assert.match(sentence(board), /nvidia-jetpack$/);
   assert.match(sentence(null), /nothing is fetched/);
-});
-
-testWhen(!hasGpu, 'this machine has a GPU', test, 'a step that takes too long is ended and named', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-gpu-test-'));
-  try {
-    const file = join(folder, 'gpu.md');
-    // what the build asks first, and gets no answer from
-    writeFileSync(join(folder, 'cmake'), '#!/bin/sh\nsleep 600\n', { mode: 0o755 });
-    const skip = 'fetch,kernels,first,goldens,latency,baked,torch';
-    const args = ['--rehearse', '--limit', '1', '--skip', skip, '--report', file];
-    const { status } = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/gpu.ts', ...args], {
-      cwd: root,
-      encoding: 'utf8',
-      env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
-    });
-    assert.ok(status === 1 || status === 23, `${status}`);
-    assert.match(readFileSync(file, 'utf8'), /^- build: FAILED with no end within its 1 s in /m);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-});
-
-test('the limit of the full-size policy on two cards', () => {
-  const sizes = { images: 2, chunk: 8, actionDim: 7, proprio: true };
-  // LIBERO's L of about 130
-  const work = policyWork(presetArchitecture('libero').config, sizes, 30);
-  assert.ok(Math.abs(work.llm.flop / 1.69e12 - 1) < 0.02, `${work.llm.flop}`);
-  assert.ok(Math.abs(work.llm.bytes / 12.95e9 - 1) < 0.01, `${work.llm.bytes}`);
-  // 0.77e12 of towers, and the exchanges' 0.044e12 and the projector's 0.009e12
-  assert.ok(Math.abs(work.vision.flop / 0.823e12 - 1) < 0.02, `${work.vision.flop}`);
-  assert.ok(Math.abs(work.vision.bytes / 1.63e9 - 1) < 0.05, `${work.vision.bytes}`);
-  assert.ok(Math.abs(limitMs('NVIDIA H200', work)! - 3.5) < 0.12, `${limitMs('NVIDIA H200', work)}`);
-  // the table leaves the exchanges out, which cost 0.17 ms where arithmetic is the limit
-  assert.ok(Math.abs(limitMs('NVIDIA A100-SXM4-80GB', work)! - 8.97) < 0.1);
-  assert.is(limitMs('Some other card', work), null);
-});
-
-test('percentiles', () => {
-  const values = Array.from({ length: 100 }, (_, i) => 100 - i);
-  assert.is(percentile(values, 0.5), 50);
-  assert.is(percentile(values, 0.99), 99);
-  assert.is(percentile([7], 0.9), 7);
 });
 
 test.run();

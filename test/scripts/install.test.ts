@@ -9,7 +9,7 @@ const install = suite('scripts/install');
 
 const script = resolve(import.meta.dirname, '../../scripts/install.mjs');
 
-/** Each tool as a shell script that answers as a good one does. */
+/** Each tool as a shell script that answers as a working one does. */
 const good: Readonly<Record<string, string>> = {
   python3: 'echo Python 3.11.2',
   make: 'exit 0',

@@ -235,7 +235,6 @@ async function drawing(): Promise<readonly (readonly [advice: string, ...args: s
     [sharp, 'view', ...given, ...task, '--observation', 'raw', '--out', 'x.png'],
     [vega, 'report', 'bench.json', '--out', 'x.html'],
     [vega, ...measure, '--html', 'x.html'],
-    [vega, 'profile', ...given, ...short, '--html', 'x.html'],
     [sharp, 'demo', '--out', 'x.html'],
     [sharp, 'evaluate', await exampleCheckpoint(), '--data', episodes, '--html', 'x.html'],
     [hyparquet, 'evaluate', await exampleCheckpoint(), '--data', lerobot, '--every', '6'],

@@ -46,9 +46,15 @@ export {
   observationGuard,
 } from './observation/observationGuard.ts';
 export { type FolderObservation, readObservation } from './observation/readObservation.ts';
+export {
+  type ComparePrecisionOptions,
+  comparePrecision,
+  type PrecisionComparison,
+} from './policy/comparePrecision.ts';
 export { loadPolicy } from './policy/loadPolicy.ts';
 export { resolvePlatform } from './policy/platform.ts';
 export { policySizes } from './policy/policyParts.ts';
+export type { LayerError, PrecisionFigures, PrecisionGate } from './policy/precisionGate.ts';
 export {
   type BaselineFile,
   type MatchedBaseline,

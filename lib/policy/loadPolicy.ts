@@ -27,16 +27,11 @@ import type {
   PredictOptions,
   StageTensor,
 } from '../types.ts';
+import { cpuSessionOptions } from './cpuModels.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
-import {
-  checkpointOptions,
-  cpuSessionOptions,
-  gatherParts,
-  type PolicyParts,
-  rememberParts,
-} from './policyParts.ts';
+import { checkpointOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
 import { keptLengthsOf, type WarmUp, warmUp, warmUpOf } from './warmUp.ts';
@@ -142,7 +137,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
     }
   }
   return OnnxSession.open({
-    ...cpuSessionOptions(parts, options),
+    ...(await cpuSessionOptions(parts, options)),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
 }

@@ -86,7 +86,8 @@ function setup(
 export function sessionConfig({
   weights,
   spinUs = 0,
-}: Pick<OnnxRuntimeOptions, 'weights' | 'spinUs'>): Readonly<Record<string, string>> {
+  packs = weights === 'folded',
+}: Pick<OnnxRuntimeOptions, 'weights' | 'spinUs' | 'packs'>): Readonly<Record<string, string>> {
   return {
     // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
     ...(weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
@@ -96,12 +97,8 @@ export function sessionConfig({
     'session.intra_op.allow_spinning': spinUs > 0 ? '1' : '0',
     ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),
     // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
-    ...(weights !== 'folded'
-      ? {
-          'session.disable_prepacking': '1',
-          'optimization.disable_specified_optimizers': 'ConstantFolding',
-        }
-      : {}),
+    ...(weights === 'folded' ? {} : { 'optimization.disable_specified_optimizers': 'ConstantFolding' }),
+    ...(packs || weights === 'folded' ? {} : { 'session.disable_prepacking': '1' }),
   };
 }
 

@@ -1,4 +1,4 @@
-/** One golden case of the authors' code: its samples, the options that the checkpoint does not hold, its stage files. */
+/** One golden case of the authors' code: its samples, the options that the checkpoint does not contain, its stage files. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { resolveUnnormKey } from '../../lib/policy/platform.ts';
-import { checkpointOptions, cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
+import { checkpointOptions, gatherParts } from '../../lib/policy/policyParts.ts';
 import { runChunk } from '../../lib/profile/layers/chunkRun.ts';
 import { type FoldedGraph, foldGraph } from '../../lib/profile/layers/foldLayers.ts';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
@@ -80,7 +81,7 @@ async function foldedGraphs(dir: string, options: PolicyOptions): Promise<Folded
   const parts = await gatherParts(await openCheckpoint(dir, checkpointOptions(options)), options);
   const unnormKey = resolveUnnormKey(parts.checkpoint, options.unnormKey);
   const observation = observationFor(parts, unnormKey);
-  const session = await watchCpu(cpuSessionOptions(parts, options), true);
+  const session = await watchCpu(await cpuSessionOptions(parts, options), true);
   try {
     const input = {
       parts,

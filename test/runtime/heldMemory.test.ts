@@ -19,7 +19,8 @@ import {
   type NativeSessionRequest,
 } from '../../lib/addon/binding.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
+import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
+import { gatherParts } from '../../lib/policy/policyParts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
 import { externalMemoryAddon, fakeTensorRt } from './fakeTensorRt.ts';
@@ -30,7 +31,7 @@ setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
 const externalMemory = createRequire(import.meta.url)(externalMemoryAddon()) as () => number;
 
-/** Bytes that V8 was told of, less those of array buffers. */
+/** Bytes reported to V8, less those of array buffers. */
 function told(): number {
   return externalMemory() - process.memoryUsage().external;
 }
@@ -216,7 +217,7 @@ test('a CPU session: folded weights in float32 and the states of instructions; m
   const parts = await gatherParts(checkpoint, { platform: 'libero', unnormKey: 'libero_spatial_no_noops' });
   const instruction = { promptIds: [1, 2, 3, 4, 5], siglipIds: new Array(64).fill(1) };
   const held = async (weights: 'folded' | 'mapped'): Promise<void> => {
-    const options = cpuSessionOptions(parts, { weights });
+    const options = await cpuSessionOptions(parts, { weights });
     await collect();
     const before = told();
     const session = await OnnxSession.open(options);

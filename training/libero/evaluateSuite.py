@@ -103,11 +103,14 @@ def actions(
 def drive(scene: Scene, episode: Episode, policy: Policy | None, replays: Replays) -> dict[str, object]:
     if episode.policy == "replay":
         first = replace(episode, index=episode.index % 5 if episode.scenes == "others" else 0)
-        begin(scene, first)
+        begin(scene, episode)
+        named = scene.named
         if episode == first:
-            return {"named": plain_name(scene.named), "skipped": "the scene that is replayed in the others"}
-        if (episode.task, scene.named) not in replays:
-            replays[episode.task, scene.named] = list(demonstrated(scene))
+            return {"named": plain_name(named), "skipped": "the scene that is replayed in the others"}
+        if (episode.task, named) not in replays:
+            begin(scene, first)
+            scene.name(named)
+            replays[episode.task, named] = list(demonstrated(scene))
     sentence = begin(scene, episode)
     success, step = False, 0
     for step, action in enumerate(actions(scene, episode, sentence, policy, replays), 1):

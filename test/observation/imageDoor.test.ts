@@ -234,7 +234,7 @@ test('raw messages: what is no RGB of 8 bits, and sizes that lie', async () => {
     '32FC1': /depth or 16-bit/,
     rgb16: /not 8 bits/,
     bgra16: /not 8 bits/,
-    '8UC3': /order is not told/,
+    '8UC3': /unspecified order/,
     '32FC3': /not 8 bits/,
     bayer_rggb8: /Bayer/,
     yuv422_yuy2: /YUV/,

@@ -479,6 +479,14 @@ export function modulePath(family: string): string | null {
 }
 
 function notBuilt(cause: unknown): SemanticVlaError {
+  if (process.platform !== 'linux') {
+    return new SemanticVlaError(
+      'ADDON_NOT_BUILT',
+      `The native addon: expected Linux, found ${process.platform}. Run the policy on a Linux machine (semanticvla serve) and use it ` +
+        'from here with connectAct or connectOpenpi; schedulers, report and roofline work here too.',
+      { cause },
+    );
+  }
   const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause);
   const missing = (cause as NodeJS.ErrnoException | null)?.code === 'MODULE_NOT_FOUND';
   return new SemanticVlaError(

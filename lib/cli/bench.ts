@@ -10,9 +10,9 @@ import {
   engineWeights,
   precisions,
 } from '../policy/runtimeOptions.ts';
-import { chunksCsv } from '../profile/export/csv.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
+import { chunksCsv } from '../profile/report/exports.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
 import type { BenchReport } from '../profile/types.ts';
 import { SemanticVlaError } from '../support/errors.ts';

@@ -221,6 +221,13 @@ class CheckpointPolicy implements Policy {
     const frames = pickFrames(observation, this.platform.cameras);
     const proprio = this.#proprio(observation, unnormKey);
     const prompt = this.#prompt(options.instruction);
+    if (this.#session.backend === 'tensorrt') {
+      this.#notices.add({
+        code: 'STAGES_ON_CPU',
+        message:
+          'stages: expected those of the engines, found none, since a fused engine has no intermediates; these are of the same graphs on the CPU, in float32, and say nothing about the GPU. Compare the actions of predict for that.',
+      });
+    }
     const input = { frames, proprio, prompt, unnormKey, ...present({ signal }) };
     return computeStages(this.#parts, input, this.#options);
   }

@@ -73,11 +73,11 @@ test('mapped: what was written in place is refused by name; what was replaced or
 
     utimesSync(shard, 1000, 1000);
     const second = await loadPolicy(dir, { ...platform, weights: 'mapped' });
-    // another name of the file, as a backup makes it, changes nothing
+    // another name for the file, as a backup creates it, changes nothing
     linkSync(shard, copy);
     assert.is(await actions(second, 'x'), before);
     rmSync(copy);
-    // given its old time again, as cp -p can
+    // set back to its old time, as by cp -p
     utimesSync(shard, 1000, 1000);
     assert.match(await refused(actions(second, 'x')), /^CHECKPOINT_CHANGED .*given its old time/);
     utimesSync(shard, 1, 1);

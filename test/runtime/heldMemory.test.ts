@@ -31,7 +31,7 @@ setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
 const externalMemory = createRequire(import.meta.url)(externalMemoryAddon()) as () => number;
 
-/** Bytes that V8 was told of, less those of array buffers. */
+/** Bytes reported to V8, less those of array buffers. */
 function told(): number {
   return externalMemory() - process.memoryUsage().external;
 }

@@ -66,7 +66,7 @@ testWhen(python !== null, reason, test, 'json-numpy and requests, simulated poli
       assert.is(result.failed[0], failed[0]);
       const answer = result.failed[1] as string | { error: { code: string } };
       const code = typeof answer === 'string' ? answer : answer.error.code;
-      // Cameras are looked for before the instruction.
+      // Cameras are checked before the instruction.
       assert.ok(code === failed[1] || code === 'CAMERA_MISSING', code);
     });
   }

@@ -16,7 +16,7 @@ import { noFetching } from '../helpers/pythonVenv.ts';
 export interface Peers {
   /** Path of the interpreter; null when the venv cannot be had. */
   readonly python: string | null;
-  /** Why it cannot. */
+  /** Why it is missing. */
   readonly reason: string;
 }
 
@@ -27,7 +27,7 @@ const patienceMs = 300_000;
 /** A lock this old is of a process that died. */
 const staleMs = 2 * installSeconds * 1000;
 
-/** For a test: only where tests may fetch. */
+/** For tests: fetches only where tests may. */
 export function peersOfTest(): Peers {
   if (noFetching !== null) return { python: null, reason: noFetching };
   const { python, reason } = pythonPeers();

@@ -11,7 +11,14 @@
  */
 
 import type { NodeProto, OnnxModel } from '../../graph/onnxModel.ts';
-import { type Attributes, attributesOf, elements, type Known, outputsOf, productOf } from './shapeRules.ts';
+import {
+  type Attributes,
+  attributesOf,
+  elements,
+  type Known,
+  outputsOf,
+  productOf,
+} from '../../graph/shapeRules.ts';
 
 /** One node that computes or reads weights. */
 export interface NodeWork {

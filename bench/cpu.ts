@@ -1,13 +1,18 @@
 /**
  * Speed on the CPU against PyTorch, alternating in one run, two threads each.
  *
- *   node --import tsx bench/cpu.ts [libero-golden] [quarter] [CHECKPOINT...] [--dtype bfloat16] [--rounds N] [--json]
+ *   node --import tsx bench/cpu.ts [libero-golden] [quarter] [CHECKPOINT...] [--ours float32,int8,mapped] [--dtype bfloat16]
+ *     [--lean | --full] [--rounds N] [--json]
  *
  * libero-golden: the golden LIBERO policy, frames in memory to actions. quarter: a full-width policy of a quarter of the
  * depth (random weights, made once in the cache folder: 6 GB on disk, 20 GB of memory for both sides).
  * A folder is another SemanticVLA policy for LIBERO. --dtype bfloat16: PyTorch computes in bfloat16, as the reference does on
  * a GPU; whether the processor has instructions for that decides who is faster, so it is printed.
- * The baseline runs twice: as the authors' code does everything on each call, and `lean`, without what nothing reads.
+ * --ours: what is measured of this program, all in the same rounds: float32 (weights folded; default), mapped (float32, weights
+ * mapped), int8, int8-llm.
+ * The baseline runs twice: as the authors' code does everything on each call (--full: this one alone), and `lean` (--lean),
+ * without what nothing reads.
+ * Beside the time of the clock stands that of the processor (core-ms, all threads), which other load changes little.
  * A ratio is that of the two medians of one round; what is printed is its median over the rounds, and its range.
  */
 
@@ -19,7 +24,7 @@ import { parseArgs } from 'node:util';
 import { readObservation } from '../lib/observation/readObservation.ts';
 import { loadPolicy } from '../lib/policy/loadPolicy.ts';
 import { synthesizeCheckpoint } from '../lib/synth/synthesize.ts';
-import type { Policy } from '../lib/types.ts';
+import type { Policy, PolicyOptions } from '../lib/types.ts';
 import { type TwinLoaded, TwinProcess } from './twinProcess.ts';
 
 const threads = 2;
@@ -39,12 +44,24 @@ interface Subject {
   readonly warmUp: number;
 }
 
+const sides = {
+  float32: { weights: 'folded' },
+  mapped: { weights: 'mapped' },
+  int8: { precision: 'int8' },
+  'int8-llm': { precision: 'int8-llm' },
+} as const satisfies Readonly<Record<string, PolicyOptions>>;
+type Side = keyof typeof sides;
+
 interface Row {
   readonly subject: string;
+  readonly ours: Side;
   readonly baseline: string;
   readonly oursMs: number;
   readonly baselineMs: number;
   readonly baselineModelMs: number;
+  /** Processor time of a prediction, all threads. */
+  readonly oursCoreMs: number;
+  readonly baselineCoreMs: number;
   readonly ratio: number;
   readonly ratioMin: number;
   readonly ratioMax: number;
@@ -109,66 +126,90 @@ function bfloat16Instructions(): string {
   return found.length === 0 ? 'none' : found.join(', ');
 }
 
-async function measure(subject: Subject, lean: boolean): Promise<{ row: Row; loaded: TwinLoaded }> {
+interface Times {
+  readonly ms: number[];
+  readonly coreMs: number[];
+  readonly ratios: number[];
+  /** Largest difference of normalized actions from the baseline's. */
+  difference: number;
+}
+
+async function measure(
+  subject: Subject,
+  lean: boolean,
+  ours: readonly Side[],
+): Promise<{ rows: Row[]; loaded: TwinLoaded }> {
   const { observation } = await readObservation(observationDir);
-  await using policy: Policy = await loadPolicy(subject.dir, {
-    platform: 'libero',
-    threads,
-    weights: 'folded',
-  });
   const unnormKey = subject.unnormKey;
+  const policies = new Map<Side, Policy>();
   const twin = new TwinProcess();
   try {
-    const loaded = await twin.load({
-      dir: subject.dir,
-      threads,
-      cameras: 2,
-      chunk: policy.platform.chunk,
-      lean,
-      dtype,
-    });
+    for (const side of ours) {
+      const options = { platform: 'libero', threads, ...sides[side], onNotice: () => {} } as const;
+      policies.set(side, await loadPolicy(subject.dir, options));
+    }
+    const { chunk } = [...policies.values()][0]!.platform;
+    const loaded = await twin.load({ dir: subject.dir, threads, cameras: 2, chunk, lean, dtype });
     const ask = (repeat: number) =>
       twin.predict({ observation: observationDir, instruction, unnorm_key: unnormKey, repeat });
-    const ours: number[] = [];
+    const times = new Map(
+      ours.map((side): [Side, Times] => [side, { ms: [], coreMs: [], ratios: [], difference: 0 }]),
+    );
     const theirs: number[] = [];
     const model: number[] = [];
-    const ratios: number[] = [];
-    let difference = 0;
-    const once = async () => policy.predict(observation, { instruction, unnormKey });
-    for (let i = 0; i < subject.warmUp; i++) await once();
+    const theirCoreMs: number[] = [];
+    for (const policy of policies.values()) {
+      for (let i = 0; i < subject.warmUp; i++) await policy.predict(observation, { instruction, unnormKey });
+    }
     await ask(subject.warmUp);
     for (let round = 0; round < subject.rounds; round++) {
-      const times: number[] = [];
-      let normalized: Float32Array = new Float32Array();
-      for (let i = 0; i < subject.perRound; i++) {
-        const start = performance.now();
-        ({ normalized } = await once());
-        times.push(performance.now() - start);
+      const found = new Map<Side, { readonly ms: number; readonly normalized: Float32Array }>();
+      for (const [side, policy] of policies) {
+        const chunks: number[] = [];
+        const cpu = process.cpuUsage();
+        let normalized: Float32Array = new Float32Array();
+        for (let i = 0; i < subject.perRound; i++) {
+          const start = performance.now();
+          ({ normalized } = await policy.predict(observation, { instruction, unnormKey }));
+          chunks.push(performance.now() - start);
+        }
+        const { user, system } = process.cpuUsage(cpu);
+        times.get(side)!.coreMs.push((user + system) / 1000 / subject.perRound);
+        found.set(side, { ms: median(chunks), normalized });
       }
+      const cpu = twin.cpuMs();
       const answer = await ask(subject.perRound);
-      ours.push(median(times));
+      theirCoreMs.push((twin.cpuMs() - cpu) / subject.perRound);
       theirs.push(median(answer.endToEndMs));
       model.push(median(answer.modelMs));
-      ratios.push(theirs.at(-1)! / ours.at(-1)!);
-      difference = Math.max(
-        difference,
-        ...answer.normalized.flat().map((value, i) => Math.abs(value - normalized[i]!)),
-      );
+      for (const [side, { ms, normalized }] of found) {
+        const all = times.get(side)!;
+        all.ms.push(ms);
+        all.ratios.push(theirs.at(-1)! / ms);
+        const differences = answer.normalized.flat().map((value, i) => Math.abs(value - normalized[i]!));
+        all.difference = Math.max(all.difference, ...differences);
+      }
     }
-    const row: Row = {
-      subject: subject.name,
-      baseline: `PyTorch, ${dtype}, ${lean ? 'lean' : 'as the reference'}`,
-      oursMs: median(ours),
-      baselineMs: median(theirs),
-      baselineModelMs: median(model),
-      ratio: median(ratios),
-      ratioMin: Math.min(...ratios),
-      ratioMax: Math.max(...ratios),
-      rounds: subject.rounds,
-      difference,
-    };
-    return { row, loaded };
+    const rows = [...times].map(
+      ([side, { ms, coreMs, ratios, difference }]): Row => ({
+        subject: subject.name,
+        ours: side,
+        baseline: `PyTorch, ${dtype}, ${lean ? 'lean' : 'as the reference'}`,
+        oursMs: median(ms),
+        baselineMs: median(theirs),
+        baselineModelMs: median(model),
+        oursCoreMs: median(coreMs),
+        baselineCoreMs: median(theirCoreMs),
+        ratio: median(ratios),
+        ratioMin: Math.min(...ratios),
+        ratioMax: Math.max(...ratios),
+        rounds: subject.rounds,
+        difference,
+      }),
+    );
+    return { rows, loaded };
   } finally {
+    for (const policy of policies.values()) await policy.close();
     await twin.close();
   }
 }
@@ -176,6 +217,9 @@ async function measure(subject: Subject, lean: boolean): Promise<{ row: Row; loa
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    ours: { type: 'string', default: 'float32' },
+    lean: { type: 'boolean', default: false },
+    full: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     dtype: { type: 'string', default: 'float32' },
     json: { type: 'boolean', default: false },
@@ -186,20 +230,27 @@ if (values.dtype !== 'float32' && values.dtype !== 'bfloat16')
   throw new Error('--dtype: float32 or bfloat16');
 const dtype = values.dtype;
 if (dtype === 'bfloat16') console.error(`bfloat16 instructions of this processor: ${bfloat16Instructions()}`);
+const ours = values.ours.split(',').map((name) => {
+  if (!(name in sides)) throw new Error(`--ours: expected ${Object.keys(sides).join(', ')}, found ${name}`);
+  return name as Side;
+});
 const rows: Row[] = [];
 for (const subject of await subjects(
   names,
   values.rounds === undefined ? undefined : Number(values.rounds),
 )) {
-  for (const lean of [false, true]) {
-    const { row, loaded } = await measure(subject, lean);
-    rows.push(row);
-    console.error(
-      `${row.subject}, against ${row.baseline} (torch ${loaded.torch}, images by ${loaded.images}): ` +
-        `${row.oursMs.toFixed(1)} ms against ${row.baselineMs.toFixed(1)} ms (${row.baselineModelMs.toFixed(1)} in the model), ` +
-        `${row.ratio.toFixed(2)}x (${row.ratioMin.toFixed(2)} to ${row.ratioMax.toFixed(2)} over ${row.rounds} rounds), ` +
-        `actions differ by ${row.difference.toExponential(1)}`,
-    );
+  for (const lean of [false, true].filter((lean) => (lean ? !values.full : !values.lean))) {
+    const { rows: some, loaded } = await measure(subject, lean, ours);
+    rows.push(...some);
+    for (const row of some) {
+      console.error(
+        `${row.subject}, ${row.ours} against ${row.baseline} (torch ${loaded.torch}, images by ${loaded.images}): ` +
+          `${row.oursMs.toFixed(1)} ms against ${row.baselineMs.toFixed(1)} ms (${row.baselineModelMs.toFixed(1)} in the model), ` +
+          `core-ms ${row.oursCoreMs.toFixed(0)} against ${row.baselineCoreMs.toFixed(0)}, ` +
+          `${row.ratio.toFixed(2)}x (${row.ratioMin.toFixed(2)} to ${row.ratioMax.toFixed(2)} over ${row.rounds} rounds), ` +
+          `actions differ by ${row.difference.toExponential(1)}`,
+      );
+    }
   }
 }
 if (values.json) console.log(JSON.stringify(rows, null, 2));

@@ -89,8 +89,12 @@ export interface PolicyOptions {
    * `baked` builds them into the plan. Default: the device's recipe (engines/).
    */
   readonly weights?: 'folded' | 'mapped' | 'bound' | 'baked';
-  /** TensorRT: type of weights and activations; default: the device's recipe. The CPU runtime computes in float32. */
-  readonly precision?: 'float32' | 'bfloat16' | 'float16';
+  /**
+   * What the policy computes in (docs/precision.md). CPU runtime: `float32` (default), `int8` (every large linear layer) or
+   * `int8-llm` (the language model's alone); such weights are quantized once, into the cache, and `weights` says how the
+   * others are held. TensorRT: type of weights and activations, by default the device's recipe.
+   */
+  readonly precision?: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int8-llm';
   /** TensorRT: path of the library or its folder; default: searched for (`semanticvla doctor` says where). */
   readonly tensorRt?: string;
   /** TensorRT: index of the GPU; default 0. */

@@ -19,6 +19,7 @@
 #include "support/base64.h"
 #include "support/busyWait.h"
 #include "support/lowRank.h"
+#include "support/quantizeRows.h"
 #include "support/team.h"
 #include "support/trimHeap.h"
 
@@ -130,6 +131,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
                     InstanceMethod("addLowRank", &SemanticVlaAddon::addLowRank),
+                    InstanceMethod("quantizeRows", &SemanticVlaAddon::quantizeRows),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("trimHeap", &SemanticVlaAddon::trimHeap),
                     InstanceMethod("jpegRoundTrip", &SemanticVlaAddon::jpegRoundTrip),
@@ -217,6 +219,29 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     }
     const bool isFinite =
         semanticvla::addLowRank(weights.data, rows, columns, a.data, b.data, rank);
+    return Napi::Boolean::New(info.Env(), isFinite);
+  }
+
+  /// On the JS thread: callers pass a few MB at a time, which takes milliseconds.
+  Napi::Value quantizeRows(const Napi::CallbackInfo& info) {
+    const napi::FloatsView weights = napi::toWritableFloats(info[0], "weights");
+    const size_t block = napi::toInt(info[1], "block", 1, 64);
+    const napi::BytesView levels = napi::toWritableBytes(info[2], "levels");
+    const napi::FloatsView scales = napi::toWritableFloats(info[3], "scales");
+    const size_t firstRow = napi::toInt(info[4], "firstRow", 0, 1 << 30);
+    const size_t rows = napi::toInt(info[5], "rows", 1, 1 << 30);
+    const size_t columns = weights.length / rows;
+    if (columns == 0 || weights.length != rows * columns || (block & (block - 1)) != 0 ||
+        columns % block != 0 || firstRow + rows > scales.length ||
+        levels.length != scales.length * columns) {
+      throw Napi::RangeError::New(info.Env(),
+                                  "expected weights [rows, columns], a block of a power of two "
+                                  "that divides columns, levels [columns, all rows] and scales "
+                                  "[all rows] with room for rows from firstRow on");
+    }
+    const bool isFinite = semanticvla::quantizeRows(
+        weights.data, rows, columns, block, reinterpret_cast<int8_t*>(levels.data) + firstRow,
+        scales.length, scales.data + firstRow);
     return Napi::Boolean::New(info.Env(), isFinite);
   }
 

@@ -111,6 +111,13 @@ function nodeHeaders() {
 }
 
 checkNode();
+if (process.platform !== 'linux') {
+  // the same words as lib/addon/binding.ts
+  console.log(
+    `semanticvla: policies run on Linux; on ${process.platform} this package has clients (connectAct, connectOpenpi), schedulers, report and roofline, and builds no addon`,
+  );
+  process.exit(0);
+}
 checkPython();
 checkMake();
 checkCompiler();

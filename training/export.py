@@ -52,7 +52,8 @@ def vision_archive(variant: Variant, weights: Tensors, earlier: Tensors | None) 
         stem, key = name.removesuffix(BASE), canonical(name)
         split = adapter(weights[key], earlier[key], variant.rank, scale)
         keys = name, f"{stem}.lora_A.default.weight", f"{stem}.lora_B.default.weight"
-        state |= dict(zip(keys, (part.float() for part in split), strict=True))
+        # contiguous: the program reads no other tensor of an archive
+        state |= dict(zip(keys, (part.float().contiguous() for part in split), strict=True))
     return state
 
 

@@ -319,6 +319,8 @@ export interface NativeCpuRuntime {
     readonly policyWeights: readonly NativeInitializer[];
     readonly threads: number;
     readonly lean: boolean;
+    /** Of mapped weights that the runtime packs into its own memory. */
+    readonly packedBytes: number;
     readonly config: Readonly<Record<string, string>>;
     readonly stagePrefix: string;
     /** Empty: not profiled. */
@@ -378,6 +380,19 @@ export interface NativeAddon {
    * where each sum runs in the order of the rank. Returns whether every result is finite (native/support/lowRank.h).
    */
   addLowRank(weights: Float32Array, a: Float32Array, b: Float32Array, rank: number): boolean;
+  /**
+   * Weights [rows, columns] as 8-bit levels, on the JS thread: each block of columns rotated by the Hadamard matrix, one scale a row.
+   * Written as rows from `firstRow` on of `levels` [columns, all rows] (int8, in a Uint8Array) and `scales` [all rows]. Returns
+   * whether every rotated weight is finite (native/support/quantizeRows.h).
+   */
+  quantizeRows(
+    weights: Float32Array,
+    block: number,
+    levels: Uint8Array,
+    scales: Float32Array,
+    firstRow: number,
+    rows: number,
+  ): boolean;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
   buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
@@ -414,6 +429,7 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   normalizePixels: true,
   openCpuRuntime: true,
   openSession: true,
+  quantizeRows: true,
   pillowBicubic: true,
   preprocessImages: true,
   tryLock: true,
@@ -463,6 +479,14 @@ export function modulePath(family: string): string | null {
 }
 
 function notBuilt(cause: unknown): SemanticVlaError {
+  if (process.platform !== 'linux') {
+    return new SemanticVlaError(
+      'ADDON_NOT_BUILT',
+      `The native addon: expected Linux, found ${process.platform}. Run the policy on a Linux machine (semanticvla serve) and use it ` +
+        'from here with connectAct or connectOpenpi; schedulers, report and roofline work here too.',
+      { cause },
+    );
+  }
   const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause);
   const missing = (cause as NodeJS.ErrnoException | null)?.code === 'MODULE_NOT_FOUND';
   return new SemanticVlaError(

@@ -1,6 +1,6 @@
 /**
- * A checkpoint by its name at a hub, `hf:owner/name[@revision]`: the folder of its snapshot in the hub's cache. What was fetched
- * once is used without asking anybody; `pullCheckpoint` asks whether a branch has moved.
+ * A checkpoint named on a hub, `hf:owner/name[@revision]`: the folder of its snapshot in the hub's cache. Once fetched, it is
+ * used without asking the hub; `pullCheckpoint` checks whether a branch has moved.
  */
 
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import { hubSettings } from '../hub/hubSettings.ts';
 import { type HubFile, listRepository } from '../hub/listRepository.ts';
 import { pullFiles } from '../hub/pullFiles.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
 import { checkOptions, checkSignal } from '../support/options.ts';
 import type { OpenCheckpointOptions } from './checkpoint.ts';
 import { isArchiveName } from './findArchives.ts';
@@ -18,26 +19,26 @@ import { indexedShards, indexName, singleName } from './shards.ts';
 /** Options of `pullCheckpoint`. */
 export type PullOptions = Pick<OpenCheckpointOptions, 'onProgress' | 'signal'>;
 
-/** What a name stands for on this machine now. */
+/** The local state of a named checkpoint. */
 export interface PullReport {
   readonly name: string;
-  /** The snapshot's folder: what `loadPolicy` takes. */
+  /** The folder of the snapshot, for `loadPolicy`. */
   readonly folder: string;
   readonly commit: string;
-  /** Number and bytes of the files that a policy is opened from; others of the repository are not fetched. */
+  /** Number and bytes of the files from which a policy is opened; other files of the repository are not fetched. */
   readonly files: number;
   readonly bytes: number;
-  /** Bytes that were fetched by this call. */
+  /** Bytes fetched by this call. */
   readonly fetched: number;
 }
 
 const configName = 'config.json';
 
 /**
- * Fetches a checkpoint into the hub's cache, or brings it up to date. What an earlier call began is gone on with. Each file has
- * the check sum that the hub states for it, else it is not kept.
+ * Fetches a checkpoint into the hub's cache, or updates it. Continues what an earlier call began. A file is kept only if it has
+ * the check sum stated by the hub.
  *
- * Reads `HF_ENDPOINT`, `HF_TOKEN` (else the token that `hf auth login` saved), `HF_HUB_CACHE`, `HF_HOME` and `HF_HUB_OFFLINE`.
+ * Reads `HF_ENDPOINT`, `HF_TOKEN` (else the token saved by `hf auth login`), `HF_HUB_CACHE`, `HF_HOME` and `HF_HUB_OFFLINE`.
  *
  * @param name `hf:owner/name` or `hf:owner/name@revision` (a branch, a tag or a commit)
  * @throws (rejects) OPTION_INVALID, CHECKPOINT_NOT_FOUND, CHECKPOINT_NOT_A_POLICY (before weights are fetched), UNAUTHORIZED,
@@ -50,7 +51,7 @@ export async function pullCheckpoint(name: string, options: PullOptions = {}): P
 }
 
 /**
- * The folder of a checkpoint that is named, fetched when it is not there.
+ * The folder of a named checkpoint, fetched if it is not there.
  * @throws (rejects) as pullCheckpoint
  */
 export async function checkpointOfHub(text: string, options: PullOptions): Promise<string> {
@@ -62,7 +63,9 @@ export async function checkpointOfHub(text: string, options: PullOptions): Promi
   return (await pull(name, options)).folder;
 }
 
-/** Whether the weights and the configuration are there: all of it when we fetched it, since the configuration comes last. */
+/**
+ * Whether weights and configuration are there. If we fetched them everything else is too, since the configuration comes last.
+ */
 async function isComplete(cache: HubCache, commit: string): Promise<boolean> {
   if (!(await cache.has(commit, configName))) return false;
   if (!(await cache.has(commit, indexName))) return cache.has(commit, singleName);
@@ -71,7 +74,9 @@ async function isComplete(cache: HubCache, commit: string): Promise<boolean> {
   return true;
 }
 
-async function pull(name: HubName, { onProgress, signal }: PullOptions): Promise<PullReport> {
+async function pull(name: HubName, options: PullOptions): Promise<PullReport> {
+  const { signal } = options;
+  const onProgress = isolated('onProgress of pullCheckpoint', options.onProgress);
   const settings = await hubSettings();
   const cache = new HubCache(settings.cache, name);
   if (settings.isOffline) return kept(name, cache);
@@ -96,7 +101,7 @@ async function pull(name: HubName, { onProgress, signal }: PullOptions): Promise
   fetched += await pullFiles({
     ...common,
     files: all,
-    onBytes: (done, total) => onProgress?.({ step, done, total, unit: 'bytes' }),
+    onBytes: (done, total) => onProgress({ step, done, total, unit: 'bytes' }),
   });
   await cache.setCommit(name.revision, commit);
   const bytes = all.reduce((sum, { size }) => sum + size, 0);
@@ -125,7 +130,7 @@ function noPolicy(name: HubName, files: readonly HubFile[]): SemanticVlaError {
   );
 }
 
-/** What opening a policy may read; pictures, logs, optimizer states and code are not. */
+/** The files that opening a policy may read; pictures, logs, optimizer states and code are not among them. */
 function isNeeded(path: string, weights: readonly string[]): boolean {
   const parts = path.split('/');
   const file = parts.at(-1)!;

@@ -2,39 +2,24 @@
  * Weights that are not used as stored (LoRA merged, rounded to bfloat16: weightBlocks.ts), made once per
  * checkpoint into one safetensors file in the cache. Its header follows from the key, the shapes and a digest of the data,
  * so a cached file is trusted only if every byte is what this code wrote (weightCache.ts).
- *
- * No lock: every process writes its own temporary file and puts it in place when it is complete and on disk.
  */
 
-import { createHash, randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { open, stat, unlink } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular } from '../support/fileAccess.ts';
-import { isolated } from '../support/isolated.ts';
-import { makeFolder } from '../support/makeFolder.ts';
-import { putInPlace } from '../support/ownFiles.ts';
-import type { CheckpointSources, OpenCheckpointOptions, Progress } from './checkpoint.ts';
+import type { CheckpointSources, OpenCheckpointOptions } from './checkpoint.ts';
 import { JsonFields } from './jsonFields.ts';
 import { fileOf, isSplit, type SplitTensor } from './logicalTensors.ts';
 import { elementCount } from './shapes.ts';
-import { dtypeBytes, type TensorView } from './tensorView.ts';
+import type { TensorView } from './tensorView.ts';
 import type { TorchArchive } from './torchArchive.ts';
 import { type LoraScale, madeDtype, type WeightMaking, weightBlocks } from './weightBlocks.ts';
-import {
-  append,
-  type CachedLayout,
-  checkCached,
-  digestOf,
-  inCache,
-  removeStale,
-  stampWritten,
-  syncFolder,
-  trimCache,
-} from './weightCache.ts';
+import { checkCached, digestOf, trimCache } from './weightCache.ts';
+import { weightFile, writeWeightFile } from './weightFile.ts';
 
 /** Part of the key: a change of layout or arithmetic makes new files. */
 const formatVersion = 4;
@@ -78,7 +63,11 @@ export async function makeWeights(
   const key = await cacheKey(archives, sorted, scale);
   const folder = resolve(cacheFolder(options));
   const file = join(folder, `weights-${key}.safetensors`);
-  const made = layout(file, key, sorted);
+  const entries = sorted.map((making) => {
+    const { name, shape } = making.source;
+    return { name, dtype: madeDtype(making), shape };
+  });
+  const made = weightFile(file, `weights ${formatVersion} ${key}`, entries);
   const { tensors } = made;
   const state = await checkCached(file, made, options);
   const fromCache = state === 'sound';
@@ -89,7 +78,8 @@ export async function makeWeights(
     });
   }
   if (!fromCache) {
-    await write(archives, file, made, sorted, scale, options);
+    const step = scale === null ? 'round weights' : 'merge LoRA';
+    await writeWeightFile(made, madeBlocks(sorted, archives, scale), step, options);
     await trimCache(folder, file);
   }
   const report = { file, fromCache, merged: merged.length, rounded: sorted.length - merged.length };
@@ -152,89 +142,21 @@ function filesOf(makings: readonly WeightMaking[]): string[] {
   return [...new Set(makings.map(({ source }) => fileOf(source)))].sort();
 }
 
-interface Layout extends CachedLayout {
-  readonly tensors: Map<string, TensorView>;
-}
-
-function layout(file: string, key: string, makings: readonly WeightMaking[]): Layout {
-  const entries: Record<string, unknown> = {};
-  let at = 0;
-  for (const making of makings) {
-    const { name, shape } = making.source;
-    const dtype = madeDtype(making);
-    const end = at + elementCount(shape) * dtypeBytes[dtype];
-    entries[name] = { dtype, shape, data_offsets: [at, end] };
-    at = end;
-  }
-  // Length and JSON, padded so that the data start at a multiple of 64 bytes.
-  const headerOf = (sha256: string): Buffer => {
-    const __metadata__ = { format: 'pt', semanticvla: `weights ${formatVersion} ${key}`, sha256 };
-    const json = Buffer.from(JSON.stringify({ __metadata__, ...entries }));
-    const length = Math.ceil((8 + json.length) / 64) * 64 - 8;
-    const header = Buffer.alloc(8 + length, ' ');
-    header.writeBigUInt64LE(BigInt(length), 0);
-    json.copy(header, 8);
-    return header;
-  };
-  const headerBytes = headerOf(''.padEnd(64, '0')).length;
-  const tensors = new Map<string, TensorView>();
-  at = headerBytes;
-  for (const making of makings) {
-    const { name, shape } = making.source;
-    const dtype = madeDtype(making);
-    const byteLength = elementCount(shape) * dtypeBytes[dtype];
-    tensors.set(name, { name, dtype, shape, file, offset: at, byteLength });
-    at += byteLength;
-  }
-  return { headerOf, headerBytes, tensors, total: at };
-}
-
-async function write(
-  archives: readonly TorchArchive[],
-  file: string,
-  made: Layout,
+/** The finished weights, one after the other. */
+async function* madeBlocks(
   makings: readonly WeightMaking[],
+  archives: readonly TorchArchive[],
   scale: LoraScale | null,
-  options: OpenCheckpointOptions,
-): Promise<void> {
-  const { headerOf, headerBytes, total } = made;
-  const { onProgress, signal } = options;
-  signal?.throwIfAborted();
-  const tell = isolated('onProgress', onProgress);
-  const temporary = `${file}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
-  const output = await inCache(temporary, async () => {
-    await makeFolder(dirname(file), 0o700);
-    await removeStale(dirname(file));
-    return open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
-  });
+): AsyncGenerator<Uint8Array> {
   const inputs = new Map<string, FileHandle>();
-  const step = scale === null ? 'round weights' : 'merge LoRA';
   try {
     for (const input of filesOf(makings))
       inputs.set(input, (await openRegular(input, { missing: 'CHECKPOINT_FILE_MISSING' })).handle);
-    const hash = createHash('sha256');
-    let position = headerBytes;
     for (const making of makings) {
       const input = fileOf(making.source);
       const archive = archives.find((candidate) => candidate.file === input) ?? null;
-      for await (const block of weightBlocks(inputs.get(input)!, archive, making, scale)) {
-        hash.update(block);
-        position = await append(output, temporary, block, position);
-        const done = position - headerBytes;
-        tell({ step, done, total: total - headerBytes, unit: 'bytes' } satisfies Progress);
-        signal?.throwIfAborted();
-      }
+      yield* weightBlocks(inputs.get(input)!, archive, making, scale);
     }
-    await append(output, temporary, headerOf(hash.digest('hex')), 0);
-    await inCache(temporary, () => stampWritten(output));
-    await output.close();
-    const isSound = async (): Promise<boolean> => (await checkCached(file, made, {})) === 'sound';
-    await inCache(temporary, () => putInPlace(temporary, file, isSound));
-    await syncFolder(dirname(file));
-  } catch (error) {
-    await output.close().catch(() => undefined);
-    await unlink(temporary).catch(() => undefined);
-    throw error;
   } finally {
     for (const input of inputs.values()) await input.close();
   }

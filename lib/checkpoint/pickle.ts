@@ -313,7 +313,7 @@ class Interpreter {
     for (let i = 0; i < pairs.length; i += 2) {
       const key = pairs[i]!;
       if (typeof key !== 'string' && typeof key !== 'number')
-        throw this.#invalid('has a dict key that is no string');
+        throw this.#invalid('has a dict key that is not a string');
       if (dict.entries.has(key)) throw this.#invalid(`has the dict key ${JSON.stringify(key)} twice`);
       dict.entries.set(key, pairs[i + 1]!);
     }
@@ -349,7 +349,7 @@ class Interpreter {
   #stackGlobal(): void {
     const [module, name] = this.#popMany(2);
     if (typeof module !== 'string' || typeof name !== 'string')
-      throw this.#forbidden('STACK_GLOBAL on values that are no strings');
+      throw this.#forbidden('STACK_GLOBAL on values that are not strings');
     this.#push(this.#global(module, name));
   }
 

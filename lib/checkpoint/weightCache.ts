@@ -12,7 +12,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, readdir, stat, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readExactly, reason } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
@@ -21,8 +21,8 @@ import type { OpenCheckpointOptions } from './checkpoint.ts';
 
 /** A temporary file that nobody has written to for so long was left by a process that was killed. */
 const staleMs = 10 * 60 * 1000;
-/** Files that are kept, those used last; a full-size one has 1.4 to 3 GB. */
-const kept = 4;
+/** Files of each kind that are kept, those used last; a full-size one has 1.4 to 3 GB, quantized 7 GB. */
+const kept = { weights: 4, int8: 2 };
 /** Nothing is removed that was used since: somebody may be about to open it. */
 const untouchedMs = 60 * 60 * 1000;
 const blockBytes = 8 * 1024 * 1024;
@@ -133,20 +133,26 @@ async function stampUsed(handle: FileHandle): Promise<void> {
   if (mtimeMs % 1000 === 0) await handle.utimes(Date.now() / 1000, mtimeMs / 1000).catch(() => undefined);
 }
 
-const cachedName = /^(?:lora|weights)-[0-9a-f]{40}\.safetensors$/;
-const temporaryName = /^(?:lora|weights)-[0-9a-f]+\.safetensors\.\d+\.[0-9a-f]+\.tmp$/;
+const cachedName = /^(lora|weights|int8)-[0-9a-f]{40}\.safetensors$/;
+const temporaryName = /^(?:lora|weights|int8)-[0-9a-f]+\.safetensors\.\d+\.[0-9a-f]+\.tmp$/;
 
-/** Removes all but the files used last, and none that was used within the hour. `own` stays. */
+/** null: not one of ours. */
+function kindOf(name: string): keyof typeof kept | null {
+  const prefix = cachedName.exec(name)?.[1];
+  return prefix === undefined ? null : prefix === 'int8' ? 'int8' : 'weights';
+}
+
+/** Removes all but the files of the kind of `own` that were used last, and none that was used within the hour. `own` stays. */
 export async function trimCache(folder: string, own: string): Promise<void> {
   const files: { path: string; usedMs: number }[] = [];
   for (const name of await readdir(folder).catch(() => [])) {
-    if (!cachedName.test(name)) continue;
+    if (kindOf(name) !== kindOf(basename(own))) continue;
     const path = join(folder, name);
     const info = await stat(path).catch(() => null);
     if (info?.isFile()) files.push({ path, usedMs: Math.max(info.atimeMs, info.mtimeMs) });
   }
   files.sort((a, b) => b.usedMs - a.usedMs);
-  for (const { path, usedMs } of files.slice(kept)) {
+  for (const { path, usedMs } of files.slice(kept[kindOf(basename(own))!])) {
     if (path !== own && Date.now() - usedMs > untouchedMs) await unlink(path).catch(() => undefined);
   }
 }

@@ -3,10 +3,16 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
 import { checkVega } from '../plots/drawPlot.ts';
-import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
-import { chunksCsv } from '../profile/export/csv.ts';
+import {
+  cpuPrecisions,
+  cpuWeights,
+  enginePrecisions,
+  engineWeights,
+  precisions,
+} from '../policy/runtimeOptions.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
+import { chunksCsv } from '../profile/report/exports.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
 import type { BenchReport } from '../profile/types.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -181,7 +187,7 @@ function runtimesOf(flags: BenchFlags): Runtime[] {
   };
   const weightsOf = chosen('weights', flags.weights, (backend) => fits(backend, cpuWeights, engineWeights));
   const precisionsOf = chosen('precision', flags.precision, (backend) =>
-    fits(backend, ['float32'], precisions),
+    fits(backend, cpuPrecisions, enginePrecisions),
   );
   return backends.flatMap((backend) =>
     weightsOf(backend).flatMap((weights) =>

@@ -1,18 +1,30 @@
 /** `semanticvla evaluate`: recorded episodes in, a policy's error out. */
 
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
-import { type Columns, gripperKinds, type Turn, turns } from '../dataset/dataset.ts';
+import { gripperKinds, type Turn, turns } from '../dataset/dataset.ts';
 import { chooseNumbers, type NumberRange, parseNumbers } from '../dataset/episodeNumbers.ts';
 import { openDataset } from '../dataset/openDataset.ts';
 import { evaluateDataset, type Source } from '../evaluate/evaluateDataset.ts';
 import type { Evaluation } from '../evaluate/evaluation.ts';
 import { pairedChanges } from '../evaluate/pairedChanges.ts';
+import { ResultsFile } from '../evaluate/resultsFile.ts';
 import { actionUnits, unnormKeyOf } from '../policy/datasetUnits.ts';
 import { loadPolicy } from '../policy/loadPolicy.ts';
+import { partsOf } from '../policy/policyParts.ts';
+import { present } from '../support/options.ts';
 import { checkSharp } from '../support/sharp.ts';
+import type { Policy, PolicyOptions } from '../types.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
-import { changesText, evaluationJson, evaluationText, sourceJson, sourceText } from './evaluationText.ts';
+import {
+  changesText,
+  evaluationJson,
+  evaluationText,
+  type ReadSource,
+  sourceJson,
+  sourceText,
+} from './evaluationText.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -21,12 +33,13 @@ import {
   nameList,
   type PolicyFlags,
   policyOptions,
+  severalChoices,
   wholeNumber,
 } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
-import { type Variant, variantNames, variantsOf } from './variants.ts';
+import { type Several, type Variant, variantNames, variantsOf } from './variants.ts';
 
-export interface EvaluateFlags extends Omit<PolicyFlags, 'observation'> {
+export interface EvaluateFlags extends Omit<PolicyFlags, 'observation' | keyof Several>, Several {
   readonly data: readonly string[];
   readonly episodes?: readonly NumberRange[];
   readonly every: number;
@@ -35,6 +48,7 @@ export interface EvaluateFlags extends Omit<PolicyFlags, 'observation'> {
   readonly actionKey?: readonly string[];
   readonly turn?: Turn;
   readonly gripper?: (typeof gripperKinds)[number];
+  readonly results?: string;
   readonly html?: string;
   readonly json?: boolean;
 }
@@ -47,7 +61,8 @@ action. The gripper agrees where both are on the same side of the middle of the 
 
 Example:
   $ semanticvla evaluate policy --data recorded/ --html evaluation.html
-  $ semanticvla evaluate policy-a policy-b --data libero_spatial --episodes 0,3-5 --every 8 --json`;
+  $ semanticvla evaluate policy-a policy-b --data libero_spatial --episodes 0,3-5 --every 8 --json
+  $ semanticvla evaluate policy --weights folded,mapped --data libero_spatial --results spatial.jsonl`;
 
 /** For commander: `0,3-5`. */
 function episodeNumbers(text: string): readonly NumberRange[] {
@@ -56,29 +71,27 @@ function episodeNumbers(text: string): readonly NumberRange[] {
   throw new InvalidArgumentError('Expected numbers such as 0,3-5. (--data says where the recordings are.)');
 }
 
-/** What was read of a dataset, and by which names. */
-export interface ReadSource extends Source {
-  readonly columns?: Columns;
-}
-
 /** Opens one policy and asks it about every episode. */
 export async function evaluatePolicy(
   context: CommandContext,
   { checkpoint, name, options }: Variant,
   sources: readonly Source[],
   flags: Partial<EvaluateFlags> & { readonly every: number },
-): Promise<Evaluation & { readonly read: readonly ReadSource[] }> {
+  file: ResultsFile | null = null,
+): Promise<Evaluation & { readonly read: readonly ReadSource[]; readonly takenOver: number }> {
   await using policy = await loadPolicy(checkpoint, { ...options, ...hooksOf(context) });
   const total = sources.reduce((sum, { numbers }) => sum + numbers.length, 0);
   const results: Evaluation['results'][number][] = [];
   const read: ReadSource[] = [];
   let perUnit: readonly number[] | undefined;
+  let takenOver = 0;
   for (const source of sources) {
     const before = results.length;
     const unnormKey = unnormKeyOf(policy, source.dataset.name);
     const units = actionUnits(policy, unnormKey);
     perUnit ??= units?.perUnit;
     let place = { index: 0, steps: 1 };
+    let key = '';
     results.push(
       ...(await evaluateDataset(policy, source, {
         keys: keysOf(flags),
@@ -89,11 +102,32 @@ export async function evaluatePolicy(
         units,
         every: flags.every,
         signal: context.signal,
-        onColumns: (columns) => read.push({ ...source, columns }),
+        onColumns: (columns) => {
+          read.push({ ...source, columns, unnormKey });
+          const { path, format } = source.dataset;
+          const { instruction } = flags;
+          key =
+            file?.key({
+              ...identityOf(policy, options),
+              data: resolve(path),
+              format,
+              columns,
+              unnormKey,
+              instruction,
+            }) ?? '';
+        },
+        known: (number) => {
+          const known = file?.known(key, number, policy.dimensions) ?? [];
+          takenOver += known.length;
+          return known;
+        },
+        afterEpisode: async () => file?.flush(),
         onEpisode: (index, episode) => {
           place = { index, steps: episode.steps.at(-1)! + 1 };
         },
-        onPrediction: (_, { step }) => {
+        onPrediction: (number, prediction) => {
+          const { step } = prediction;
+          file?.add(key, number, prediction);
           const done = Math.floor(10 * (before + place.index + (step + 1) / place.steps)) / 10;
           context.onProgress({ step: `evaluate ${name}`, done, total, unit: 'episodes' });
         },
@@ -102,7 +136,16 @@ export async function evaluatePolicy(
   }
   const { variant, platform, imageSize, patchGrid, dimensions } = policy;
   const facts = { variant, platform, imageSize, patchGrid, dimensions };
-  return { name, policy: facts, results, read, ...(perUnit === undefined ? {} : { perUnit }) };
+  return { name, policy: facts, results, read, takenOver, ...(perUnit === undefined ? {} : { perUnit }) };
+}
+
+/** What decides a policy's actions: its files as they are, and its options but for those of the machine. */
+function identityOf(policy: Policy, options: PolicyOptions): Readonly<Record<string, unknown>> {
+  const { threads: _, spin: __, cacheDir: ___, ...own } = options;
+  const files = [...(partsOf(policy)?.parts.checkpoint.files ?? [])].map(
+    ([name, { size, mtimeNs }]) => `${name} ${size} ${mtimeNs}`,
+  );
+  return { files, options: own, platform: policy.platform };
 }
 
 function keysOf({ camera, stateKey, actionKey }: Partial<EvaluateFlags>) {
@@ -125,13 +168,17 @@ async function evaluate(
     sources.push({ dataset, numbers: chooseNumbers(path, dataset.numbers, flags.episodes) });
   }
   const evaluations: Awaited<ReturnType<typeof evaluatePolicy>>[] = [];
-  const variants = variantsOf(checkpoints, policyOptions(flags));
-  for (const variant of variants) {
-    const evaluation = await evaluatePolicy(context, variant, sources, flags);
-    evaluations.push(evaluation);
-    if (flags.json) continue;
-    if (evaluations.length === 1) context.print(`${evaluation.read.map(sourceText).join('\n')}\n`);
-    context.print(`${evaluationText(evaluation)}\n`);
+  const { weights, precision, ...others } = flags;
+  const variants = variantsOf(checkpoints, policyOptions(others), present({ weights, precision }));
+  const file = flags.results === undefined ? null : await ResultsFile.open(flags.results);
+  try {
+    for (const variant of variants) {
+      const evaluation = await evaluatePolicy(context, variant, sources, flags, file);
+      evaluations.push(evaluation);
+      if (!flags.json) printEvaluation(context, evaluation, evaluations.length === 1);
+    }
+  } finally {
+    await file?.close();
   }
   if (flags.html !== undefined) {
     const { evaluationPage } = await import('../evaluate/page/evaluationPage.ts');
@@ -141,9 +188,24 @@ async function evaluate(
   if (!flags.json && evaluations.length > 1) context.print(`${changesText(pairedChanges(evaluations))}\n`);
   if (flags.json) {
     const data = evaluations[0]!.read.map(sourceJson);
-    context.json({ data, policies: evaluations.map(evaluationJson), changes: pairedChanges(evaluations) });
+    context.json({
+      data,
+      policies: evaluations.map((one) => ({ ...evaluationJson(one), takenOver: one.takenOver })),
+      changes: pairedChanges(evaluations),
+    });
   } else if (flags.html !== undefined) context.print(`page  ${flags.html}`);
   return exitCodes.ok;
+}
+
+function printEvaluation(
+  context: CommandContext,
+  evaluation: Awaited<ReturnType<typeof evaluatePolicy>>,
+  isFirst: boolean,
+): void {
+  const { name, read, takenOver } = evaluation;
+  if (isFirst) context.print(`${read.map(sourceText).join('\n')}\n`);
+  if (takenOver > 0) context.print(`${name}: ${takenOver} predictions of an earlier run are taken over\n`);
+  context.print(`${evaluationText(evaluation)}\n`);
 }
 
 export function evaluateCommand(program: Command, run: Run): void {
@@ -173,9 +235,13 @@ export function evaluateCommand(program: Command, run: Run): void {
         'how the recording counts: libero, -1 open to 1 closed, or same, as the policy; default: by kind of recording',
       ).choices(gripperKinds),
     )
+    .option(
+      '--results <file.jsonl>',
+      'keep every prediction in this file as it is made; run again, it goes on where it was',
+    )
     .option('--html <file.html>', 'write a page: frames with kept patches, actions over time, figures')
     .option('--json', 'print JSON');
-  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
+  severalChoices(addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command))), ['--weights', '--precision'])
     .addHelpText('after', example)
     .action((checkpoints: readonly string[], flags: EvaluateFlags) =>
       run((context, given) => evaluate(context, checkpoints, given), flags),

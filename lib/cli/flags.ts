@@ -79,6 +79,20 @@ export function cameraKey(text: string, before: Record<string, string> = {}): Re
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+/** Flags with choices take several of them, with commas between. */
+export function severalChoices(command: Command, longs: readonly string[]): Command {
+  for (const option of command.options.filter(({ long }) => longs.includes(long ?? ''))) {
+    const choices = option.argChoices ?? [];
+    option.description += '; several with commas between are compared';
+    option.argParser((text) => {
+      const values = nameList(text);
+      if (values.every((value) => choices.includes(value))) return values;
+      throw new InvalidArgumentError(`Allowed choices are ${choices.join(', ')}.`);
+    });
+  }
+  return command;
+}
+
 /** A flag that has been renamed: refused with its new name, so that no script silently runs with a default instead. */
 export function renamed(command: Command, old: string, now: string): Command {
   return command.addOption(
@@ -152,9 +166,11 @@ export function addRuntimeFlags(command: Command): Command {
       ).choices([...cpuWeights, ...engineWeights]),
     )
     .addOption(
-      new Option('--precision <type>', 'tensorrt: of weights and activations; default: by device').choices(
-        precisions,
-      ),
+      new Option(
+        '--precision <type>',
+        'cpu: float32 (default), int8 in every large linear layer, or int8-llm in those of the language model ' +
+          '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device',
+      ).choices(precisions),
     )
     .option('--tensorrt <path>', 'tensorrt: the library or its folder; default: searched')
     .option('--device <n>', 'tensorrt: number of the GPU; default: 0', wholeNumber(0))

@@ -132,6 +132,7 @@ export function inspectText(report: InspectReport): string {
       `${report.supersededTensors} tensors of the shards are superseded by the .pt archives or not used`,
     );
   }
+  for (const { precision, gate } of report.precisions) notes.push(precisionNote(precision, gate));
   for (const { code, message } of report.notices) notes.push(`NOTICE ${code}: ${message}`);
   for (const { file, bytes, reason } of report.ignored)
     notes.push(`ignored: ${file} (${formatBytes(bytes)}): ${reason}`);
@@ -148,6 +149,14 @@ export function inspectText(report: InspectReport): string {
   ].join('\n');
 }
 
+function precisionNote(precision: string, gate: InspectReport['precisions'][number]['gate']): string {
+  if (gate === null)
+    return `precision ${precision}: not compared with float32 here (semanticvla compare-precision)`;
+  const { observations, meanChange } = gate.figures;
+  const verdict = gate.failures.length === 0 ? 'passed' : `FAILED (${gate.failures.join('; ')})`;
+  return `precision ${precision}: ${verdict} on ${observations} observations, normalized actions ${meanChange.toExponential(1)} from float32`;
+}
+
 /** Towers use whole patches: of 384 pixels 27 of 14, and the last 6 not at all. */
 function imageText({ imageSize, siglip }: InspectReport): string {
   const grid = Math.sqrt(siglip.patches);
@@ -161,7 +170,8 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
   const options = policyOptions(flags);
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey } = options;
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
-  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey };
+  const { cacheDir } = options;
+  const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey, cacheDir };
   const report = await inspectCheckpoint(
     checkpoint,
     Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),

@@ -7,6 +7,7 @@ import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { compareCommand } from './compare.ts';
+import { comparePrecisionCommand } from './comparePrecision.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
@@ -37,6 +38,7 @@ const commands = [
   serveCommand,
   stagesCommand,
   compareCommand,
+  comparePrecisionCommand,
   viewCommand,
   evaluateCommand,
   rooflineCommand,

@@ -2,10 +2,9 @@
 
 import { type Command, Option } from 'commander';
 import { readObservation } from '../observation/readObservation.ts';
-import { layersCsv } from '../profile/export/csv.ts';
-import { trtexecProfile } from '../profile/export/trtexecProfile.ts';
 import type { GraphName } from '../profile/layers/blocks.ts';
 import { type PolicyProfile, profilePolicy } from '../profile/layers/profilePolicy.ts';
+import { layersCsv, trtexecProfile } from '../profile/report/exports.ts';
 import { encodeTrace } from '../profile/trace/perfettoTrace.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { presetFolder } from '../synth/presetFolder.ts';

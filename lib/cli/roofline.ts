@@ -1,7 +1,7 @@
 /** `semanticvla roofline`: what a policy could do on a device, from the graph and the device's peaks alone. */
 
 import { type Command, Option } from 'commander';
-import { precisions } from '../policy/runtimeOptions.ts';
+import { enginePrecisions } from '../policy/runtimeOptions.ts';
 import { devices } from '../profile/roofline/devices.ts';
 import {
   type EstimatedRoofline,
@@ -122,7 +122,7 @@ export function rooflineText(estimate: RooflineEstimate): string {
     limitTable(rooflines),
     '',
     'Stages in ms, C: bound by compute, M: by memory bandwidth. limit: all but the instruction, which runs once a sentence.',
-    `runs here: this program computes in it (--precision ${precisions.join(', ')}); the other rows say what the hardware could do.`,
+    `runs here: this program computes in it (--precision ${enginePrecisions.join(', ')}); the other rows say what the hardware could do.`,
     'fits: weights within 85 % of the memory. Peaks are dense, as sold; activations are in no limit.',
     ...tooSmall(rooflines),
     ...sources.values(),

@@ -286,7 +286,7 @@ export function serveCommand(program: Command, run: Run): void {
     .option('--state-key <key>', 'key that holds the joint state; default: state')
     .option(
       '--instructions <file>',
-      'what the robot will be told, one a line: encoded and prepared before anybody can ask',
+      'what the robot will be told, one a line: encoded and prepared before the first request',
     )
     .option('--frame-size <WxH>', 'of the frames of that preparation; default: 256x256', frameSize)
     .option(

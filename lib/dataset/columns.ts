@@ -1,29 +1,32 @@
-/** Which of a dataset's features are the policy's inputs and the demonstrator's actions: told, or asked for; never guessed. */
+/**
+ * Maps the features of a dataset to the policy's inputs and the demonstrator's actions: documented, or asked for, but never
+ * guessed.
+ */
 
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame } from '../types.ts';
 import type { Columns, Dataset, FeatureKeys, Features, GripperKind, Turn } from './dataset.ts';
 
-/** What a policy takes and gives. */
+/** The inputs and outputs of a policy. */
 export interface PolicyNeeds {
   readonly cameras: readonly string[];
-  /** 0: it takes none; undefined: not known. */
+  /** 0: it takes no state; undefined: not known. */
   readonly stateSize?: number | undefined;
   readonly actionSize: number;
 }
 
-/** How features were chosen by the caller. */
+/** The caller's choice of features. */
 export interface ColumnOptions {
   readonly keys?: FeatureKeys;
   readonly turn?: Turn;
-  readonly gripper?: GripperKind;
+  readonly gripper?: GripperKind | undefined;
 }
 
 const actionNames = ['action', 'actions'];
 const stateNames = ['observation.state', 'state'];
 
 /**
- * @throws FEATURE_REQUIRED with the dataset's names, where it cannot be told; EPISODE_INVALID actions of another width;
+ * @throws FEATURE_REQUIRED with the dataset's names if the choice is not clear; EPISODE_INVALID for actions of another width;
  *   CAMERA_UNKNOWN, CAMERA_DUPLICATE
  */
 export function chooseColumns(dataset: Dataset, needs: PolicyNeeds, options: ColumnOptions): Columns {
@@ -56,7 +59,7 @@ export function chooseColumns(dataset: Dataset, needs: PolicyNeeds, options: Col
   };
 }
 
-/** `observation.images.top` and `obs/top` are `top` for short. */
+/** Short for `observation.images.top` or `obs/top`: `top`. */
 const shortName = (name: string): string => name.split(/[./]/).at(-1)!;
 
 function cameraOf(
@@ -134,7 +137,7 @@ function actionOf(
   );
 }
 
-/** The names among `names` that the dataset has, each alone. */
+/** The names among `names` that the dataset contains, each on its own. */
 const only = ({ vectors }: Features, names: readonly string[]): string[][] =>
   names.filter((name) => Object.hasOwn(vectors, name)).map((name) => [name]);
 
@@ -168,7 +171,7 @@ function required(
   return new SemanticVlaError(code, `${path}: expected ${expected}, found ${found}. ${next}`);
 }
 
-/** The frame turned by 180 degrees: its pixels from last to first. */
+/** Turns the frame by 180 degrees: reverses its pixels. */
 export function turned(frame: ImageFrame, turn: Turn): ImageFrame {
   if (turn === 0) return frame;
   const { data } = frame;
@@ -181,7 +184,9 @@ export function turned(frame: ImageFrame, turn: Turn): ImageFrame {
   return { ...frame, data: out };
 }
 
-/** -1 (open) to 1 (closed) as LIBERO's simulator has it -> 0 (closed) to 1 (open), as its training data does (in place). */
+/**
+ * Converts, in place, -1 (open) to 1 (closed), as in LIBERO's simulator, to 0 (closed) to 1 (open), as in its training data.
+ */
 export function convertGripper(actions: Float64Array, width: number, gripper: GripperKind): Float64Array {
   if (gripper === 'same') return actions;
   for (let i = width - 1; i < actions.length; i += width)

@@ -1,14 +1,14 @@
-/** Which episodes of a dataset: `0,3-5`. */
+/** Selects episodes of a dataset: `0,3-5`. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 
-/** Both ends belong to it. */
+/** Both ends are included. */
 export interface NumberRange {
   readonly first: number;
   readonly last: number;
 }
 
-/** @returns null: not written so */
+/** @returns null if it is not in this form */
 export function parseNumbers(text: string): readonly NumberRange[] | null {
   const ranges = text.split(',').map((part) => {
     const found = /^\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*$/.exec(part);
@@ -21,10 +21,10 @@ export function parseNumbers(text: string): readonly NumberRange[] | null {
 }
 
 /**
- * @param numbers those that there are, ascending
+ * @param numbers the available ones, ascending
  * @param ranges default: all
- * @returns the chosen ones, ascending, each once
- * @throws OPTION_INVALID a range holds none of them, or one that stands alone is not among them
+ * @returns the selected ones, ascending, without duplicates
+ * @throws OPTION_INVALID if a range contains none of them, or a single number is not among them
  */
 export function chooseNumbers(
   path: string,

@@ -1,4 +1,4 @@
-/** Folders of this program's own: episodes with episode.json, or observations that nobody demonstrated anything for. */
+/** Folders in this program's own formats: episodes with episode.json, or observations without a demonstrator. */
 
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
@@ -8,16 +8,16 @@ import { convertGripper, turned } from './columns.ts';
 import type { Columns, Dataset, Episode, RecordedObservation } from './dataset.ts';
 import { readEpisode, stepFolders } from './readEpisode.ts';
 
-/** What is in such a folder, or one below. */
+/** The files that identify such a folder, or one inside it. */
 const kinds = [
   ['episode.json', 'episode folders'],
   ['observation.json', 'observation folders'],
 ] as const;
 
 /**
- * @param path an episode or an observation, or a folder of such, which are sorted by name
- * @returns null: it holds none
- * @throws (rejects) EPISODE_INVALID it cannot be read
+ * @param path an episode, an observation, or a folder of either, which are sorted by name
+ * @returns null if it contains none
+ * @throws (rejects) EPISODE_INVALID if it cannot be read
  */
 export async function openFolders(path: string): Promise<Dataset | null> {
   for (const [file, format] of kinds) {
@@ -42,7 +42,7 @@ export async function openFolders(path: string): Promise<Dataset | null> {
   return null;
 }
 
-/** Observations as one episode that nobody demonstrated: each has its own sentence, and a step is only its number. */
+/** Observations as one episode without a demonstrator: each has its own sentence, and a step is merely its number. */
 function observationsOf(path: string, folders: readonly string[]): Episode {
   return {
     name: basename(resolve(path)),
@@ -54,7 +54,7 @@ function observationsOf(path: string, folders: readonly string[]): Episode {
   };
 }
 
-/** Cameras by the policy's names; frames turned. */
+/** Renames the cameras as in the policy, and turns the frames. */
 function withColumns(recorded: Episode, { cameras, turn, gripper }: Columns): Episode {
   const actions = convertGripper(recorded.actions, recorded.shape[1], gripper);
   const episode = { ...recorded, actions };

@@ -1,17 +1,17 @@
-/** Rows of numbers as files hold them, checked. */
+/** Rows of numbers as they come from files, checked. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 
-/** Numbers of several features joined: [rows, width] row-major float64. */
+/** The numbers of several features, joined: [rows, width] row-major float64. */
 export interface Joined {
   readonly values: Float64Array;
   readonly width: number;
 }
 
 /**
- * @param rows one per step; each holds the named features, a number or a list of numbers
- * @param source for messages: what the rows are of
- * @throws EPISODE_INVALID a value that is no finite number, or rows of different widths
+ * @param rows one per step; each contains the named features as a number or a list of numbers
+ * @param source for messages: what the rows belong to
+ * @throws EPISODE_INVALID if a value is not a finite number, or rows have different widths
  */
 export function joinRows(
   rows: readonly Readonly<Record<string, unknown>>[],

@@ -1,4 +1,4 @@
-/** One door for recorded episodes: what is there is told from the content, not from a name. */
+/** The one entrance for recorded episodes: their kind is recognized by content, not by name. */
 
 import { join } from 'node:path';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -9,10 +9,10 @@ import { openLiberoFiles } from './hdf5/liberoFiles.ts';
 import { openLeRobot } from './lerobot/lerobotDataset.ts';
 
 /**
- * Opens a LeRobot dataset, HDF5 files of LIBERO, or folders of episodes or of observations. Reads what describes the episodes,
- * none of them.
+ * Opens a LeRobot dataset, HDF5 files of LIBERO, or folders of episodes or of observations. Reads the description of the
+ * episodes, but none of them.
  *
- * @throws (rejects) EPISODE_INVALID there is nothing of that; DATASET_INVALID, DATASET_UNSUPPORTED, PACKAGE_UNAVAILABLE
+ * @throws (rejects) EPISODE_INVALID if there is none of these; DATASET_INVALID, DATASET_UNSUPPORTED, PACKAGE_UNAVAILABLE
  */
 export async function openDataset(path: string): Promise<Dataset> {
   const isAFolder = await isFolder(path);

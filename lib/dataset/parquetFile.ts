@@ -1,4 +1,4 @@
-/** Parquet files through hyparquet, an optional package: rows of some columns, read where they lie. */
+/** Reads rows of some columns of Parquet files with hyparquet, an optional package. */
 
 import type { FileHandle } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
@@ -36,7 +36,7 @@ type Decompress = (bytes: Uint8Array) => Uint8Array;
 
 const optional = { names: ['hyparquet'] } as const;
 
-/** Beside Snappy and none, which hyparquet has; Zstandard from Node 22.15 on. */
+/** In addition to Snappy and uncompressed data, which hyparquet supports; Zstandard from Node 22.15 on. */
 const compressors: Readonly<Record<string, Decompress>> = {
   GZIP: (bytes) => zlib.gunzipSync(bytes),
   BROTLI: (bytes) => zlib.brotliDecompressSync(bytes),
@@ -63,10 +63,7 @@ export class ParquetFile {
     this.#metadata = metadata;
   }
 
-  /**
-   * Opens a file for the time of `body`.
-   * @throws (rejects) DATASET_INVALID, DATASET_UNSUPPORTED, PACKAGE_UNAVAILABLE
-   */
+  /** Opens a file while `body` runs. @throws (rejects) DATASET_INVALID, DATASET_UNSUPPORTED, PACKAGE_UNAVAILABLE */
   static async use<T>(path: string, body: (file: ParquetFile) => Promise<T>): Promise<T> {
     const name: string = optional.names[0];
     const library = await loadPackages(path, optional, () => import(name) as Promise<Hyparquet>);
@@ -81,8 +78,8 @@ export class ParquetFile {
   }
 
   /**
-   * Rows [start, end) of some columns. Text columns are strings, or bytes where `bytes` is true.
-   * @throws (rejects) DATASET_INVALID a column is missing, or the file is damaged
+   * Rows [start, end) of some columns. Text columns are strings, or bytes if `bytes` is true.
+   * @throws (rejects) DATASET_INVALID if a column is missing or the file is damaged
    */
   async read(
     columns: readonly string[],

@@ -57,7 +57,7 @@ export async function readEpisode(folder: string): Promise<Episode> {
   };
 }
 
-/** One folder a step. */
+/** One folder per step. */
 export function stepFolders(
   folders: readonly { readonly step: number; readonly folder: string }[],
 ): Pick<Episode, 'steps' | 'observations'> {

@@ -1,7 +1,7 @@
 /**
- * Frames of MP4 videos through the user's own ffmpeg, a process for each video: the decoders and the conversion to RGB that
- * LeRobot's own readers use (PyAV and torchcodec are made of the same libraries), and no weight on a robot. Frames come through a
- * pipe, so that one that is not taken is not decoded further than the pipe holds.
+ * Frames of MP4 videos, decoded by the user's own ffmpeg in one process per video: the same decoders and RGB conversion as in
+ * LeRobot's own readers (PyAV and torchcodec use the same libraries), and nothing to install on a robot. Frames come through a
+ * pipe, so decoding stops when the pipe is full.
  */
 
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
@@ -12,32 +12,32 @@ import { openRegular } from '../support/fileAccess.ts';
 import { checkFrameSize } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 
-/** Frames of one episode in one file. */
+/** A request for frames of one episode in one file. */
 export interface VideoRequest {
   readonly file: string;
-  /** Seconds from the file's beginning to the episode's. */
+  /** Seconds from the beginning of the file to that of the episode. */
   readonly from: number;
-  /** Other episodes follow; else the file must end with this one. */
+  /** Whether other episodes follow; otherwise the file must end with this one. */
   readonly isShared: boolean;
-  /** Of each row of the episode, in seconds from its beginning. */
+  /** Time of each row of the episode, in seconds from its beginning. */
   readonly times: readonly number[];
   /** Frames per second. */
   readonly rate: number;
-  /** Which rows' frames, ascending. */
+  /** The rows whose frames are wanted, ascending. */
   readonly steps: readonly number[];
   readonly signal?: AbortSignal;
 }
 
 /** Lines of ffmpeg kept for its error. */
 const keptLines = 4;
-/** Characters of the head of a PPM frame: `P6`, two sizes, 255. */
+/** Longest header of a PPM frame: `P6`, two sizes, 255. */
 const headBytes = 32;
 
 /**
  * The frames of `steps`, in order.
  *
- * @throws (rejects) PACKAGE_UNAVAILABLE without ffmpeg; DATASET_INVALID the file does not decode, or its frames are not one a
- *   row at the rows' times
+ * @throws (rejects) PACKAGE_UNAVAILABLE without ffmpeg; DATASET_INVALID if the file does not decode, or does not have one frame
+ *   per row at the rows' times
  */
 export async function* videoFrames(request: VideoRequest): AsyncGenerator<ImageFrame, void, undefined> {
   const { file, signal } = request;
@@ -79,7 +79,7 @@ function argumentsOf(
   ];
 }
 
-/** What ffmpeg says on standard error: the time of each frame, and why it failed. */
+/** Interprets what ffmpeg writes to standard error: the time of each frame, and why it failed. */
 class FrameLog {
   readonly #request: VideoRequest;
   readonly #lines: string[] = [];
@@ -151,7 +151,7 @@ function endOf(child: Child, log: FrameLog): Promise<void> {
         );
     });
   });
-  // it is waited for later, or not at all
+  // awaited later, or not at all
   ended.catch(() => {});
   return ended;
 }
@@ -208,7 +208,7 @@ function findFfmpeg(file: string): Ffmpeg {
     );
   }
   const [, major, minor = '0'] = /^ffmpeg version n?(\d+)\.(\d+)/.exec(stdout) ?? [];
-  // builds of a day have no number and are newer
+  // daily builds have no number and are newer
   const isOld = major !== undefined && (Number(major) < 5 || (Number(major) === 5 && Number(minor) < 1));
   const ffmpeg = { path, keepsAll: [isOld ? '-vsync' : '-fps_mode', 'passthrough'] };
   found.set(path, ffmpeg);

@@ -96,7 +96,7 @@ function prepared(name: EngineName, graph: OnnxModel, symbols: Symbols): Prepare
       input.shape.map((n) => {
         if (typeof n === 'number') return n;
         const range = symbols[n];
-        if (range === undefined) throw new Error(`input ${input.name}: nobody says how long ${n} is`);
+        if (range === undefined) throw new Error(`input ${input.name}: the length of ${n} is not known`);
         return range[end];
       });
     profile.push({ name: input.name, min: at('min'), opt: at('opt'), max: at('max') });

@@ -1,10 +1,14 @@
 /** A policy over the chosen episodes of datasets, one episode at a time. */
 
 import { type ColumnOptions, chooseColumns } from '../dataset/columns.ts';
-import type { Columns, Dataset, Episode } from '../dataset/dataset.ts';
+import type { Columns, Dataset, Episode, GripperKind } from '../dataset/dataset.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import type { Policy } from '../types.ts';
 import { type EpisodePrediction, type EpisodeResult, evaluateEpisode } from './evaluateEpisode.ts';
+import type { KnownPrediction } from './resultsFile.ts';
+
+/** A gripper whose lowest value is above this counts from 0. */
+const mostlyZero = -0.25;
 
 /** Episodes of one dataset. */
 export interface Source {
@@ -23,8 +27,8 @@ export interface EvaluateDatasetOptions extends ColumnOptions {
   readonly every?: number;
   readonly unnormKey?: string;
   readonly units?: Units | null;
-  /** Predictions of an earlier run. */
-  readonly known?: (number: number) => readonly EpisodePrediction[];
+  /** Predictions of an earlier run, of the episode of that number; what was chosen to be read is known by then. */
+  readonly known?: (number: number) => readonly KnownPrediction[];
   readonly signal?: AbortSignal;
   /** Called once, with what is read. */
   readonly onColumns?: (columns: Columns) => void;
@@ -32,6 +36,8 @@ export interface EvaluateDatasetOptions extends ColumnOptions {
   readonly onPrediction?: (number: number, prediction: EpisodePrediction) => void;
   /** Called when an episode begins. */
   readonly onEpisode?: (index: number, episode: Episode) => void;
+  /** Waited for when an episode is over. */
+  readonly afterEpisode?: () => Promise<void>;
 }
 
 /** @throws (rejects) as `chooseColumns`, `Dataset.open` and `evaluateEpisode` do; OPTION_REQUIRED the gripper cannot be told */
@@ -49,7 +55,7 @@ export async function evaluateDataset(
       actionSize: dimensions.length,
       ...(platform.proprio ? (stateSize === undefined ? {} : { stateSize }) : { stateSize: 0 }),
     },
-    options,
+    { ...options, gripper: options.gripper ?? usualGripper(dataset, dimensions, units) },
   );
   options.onColumns?.(columns);
   const isGripperTold = options.gripper !== undefined || dataset.usual !== undefined;
@@ -68,8 +74,21 @@ export async function evaluateDataset(
       onPrediction: (prediction) => options.onPrediction?.(number, prediction),
     });
     results.push(result);
+    await options.afterEpisode?.();
   }
   return results;
+}
+
+/** A policy that was trained on the simulator's own counting needs none of LIBERO's conversion. */
+function usualGripper(
+  { usual }: Dataset,
+  dimensions: readonly string[],
+  units: Units | null,
+): GripperKind | undefined {
+  const countsAlike = dimensions.some(
+    (name, d) => /gripper/.test(name) && units !== null && units.low[d]! < mostlyZero,
+  );
+  return usual?.gripper === 'libero' && countsAlike ? 'same' : usual?.gripper;
 }
 
 /** A gripper counted from -1 beside a policy that counts from 0 would agree or not by chance. */
@@ -79,7 +98,7 @@ function requireSameGripper(
   { low }: Units,
 ): void {
   for (const [d, name] of dimensions.entries()) {
-    if (!/gripper/.test(name) || low[d]! < -0.25) continue;
+    if (!/gripper/.test(name) || low[d]! < mostlyZero) continue;
     for (let i = d; i < actions.length; i += shape[1]) {
       if (actions[i]! >= -0.5) continue;
       throw new SemanticVlaError(

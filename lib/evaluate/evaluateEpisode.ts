@@ -34,7 +34,7 @@ export interface EvaluateEpisodeOptions {
   /** Whose statistics (un)normalize; default: the policy's. */
   readonly unnormKey?: string;
   /** Predictions of an earlier run, which are not made again. */
-  readonly known?: readonly EpisodePrediction[];
+  readonly known?: readonly Omit<EpisodePrediction, 'rows'>[];
   readonly signal?: AbortSignal;
   /** Called after each prediction. */
   readonly onPrediction?: (prediction: EpisodePrediction) => void;
@@ -60,7 +60,11 @@ export async function evaluateEpisode(
     );
   }
   const tell = isolated('onPrediction of evaluateEpisode', onPrediction);
-  const byStep = new Map(known.map((prediction) => [prediction.step, prediction]));
+  const rowsFrom = (step: number, chunk: EvaluatedChunk): number =>
+    Math.max(0, Math.min(chunk.shape[0], length - step));
+  const byStep = new Map(
+    known.map(({ step, chunk }) => [step, { step, chunk, rows: rowsFrom(step, chunk) }]),
+  );
   const used = spaced(episode.steps, every);
   const missing = used.filter((step) => !byStep.has(step));
   if (missing.length > 0) {
@@ -80,7 +84,7 @@ export async function evaluateEpisode(
         ...(unnormKey === undefined ? {} : { unnormKey }),
         ...(signal ? { signal } : {}),
       });
-      const prediction = { step, chunk, rows: Math.max(0, Math.min(chunk.shape[0], length - step)) };
+      const prediction = { step, chunk, rows: rowsFrom(step, chunk) };
       byStep.set(step, prediction);
       tell(prediction);
     }

@@ -3,9 +3,11 @@
  * (`dinov2/block3/attn/qkv`), so that viewers and profilers read like the paper.
  */
 
+import { levelsOf, type QuantizedWeight, scalesOf } from '../checkpoint/int8Weights.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { scalarBytes } from './halfFloats.ts';
+import { type Int8Options, isInt8 } from './int8Layers.ts';
 import {
   type AttributeValue,
   attributeProto,
@@ -33,6 +35,8 @@ export interface BuilderOptions {
   readonly precision?: Precision | undefined;
   /** Where weights come from (GraphOptions.weights); default `initializers`. */
   readonly weights?: 'initializers' | 'inputs' | undefined;
+  /** Linear layers in 8 bits; default: none. */
+  readonly int8?: Int8Options | undefined;
 }
 
 /** ONNX operator set of every graph: the first with the Gelu op that TensorRT 10.3 also reads. */
@@ -50,13 +54,16 @@ export class GraphBuilder {
   readonly #scope: string[] = [];
   readonly #windows = new Map<string, TensorView>();
   readonly #bindings: WeightBinding[] = [];
+  readonly #quantized: QuantizedWeight[] = [];
   readonly precision: Precision;
   readonly bindsWeights: boolean;
+  readonly int8: Int8Options | undefined;
 
   constructor(options: BuilderOptions) {
     this.#options = options;
     this.precision = options.precision ?? 'float32';
     this.bindsWeights = options.weights === 'inputs';
+    this.int8 = options.int8;
   }
 
   /** Runs `body` with names below `label/`. */
@@ -170,8 +177,8 @@ export class GraphBuilder {
     return this.#bind(name, [rows, ...views[0]!.shape.slice(1)], views);
   }
 
-  /** Rows [start, end) of a [rows, columns] weight, in the graph's precision: a window into the same bytes. */
-  weightRows(tensor: string, start: number, end: number): Value {
+  /** Rows [start, end) of a [rows, columns] weight as a tensor that the other methods take by name: a window into the same bytes. */
+  windowOf(tensor: string, start: number, end: number): string {
     const view = this.#view(tensor);
     const [rows, ...rest] = view.shape;
     const rowBytes = view.byteLength / rows!;
@@ -183,7 +190,42 @@ export class GraphBuilder {
       byteLength: (end - start) * rowBytes,
     };
     this.#windows.set(window.name, window);
-    return this.weight(window.name);
+    return window.name;
+  }
+
+  /** Whether a layer of these weights, stacked, is computed in 8 bits. */
+  isInt8(tensors: readonly string[]): boolean {
+    if (this.int8 === undefined) return false;
+    const shapes = tensors.map((tensor) => this.#view(tensor).shape);
+    const rows = shapes.reduce((sum, [n]) => sum + n!, 0);
+    return isInt8(this.int8, tensors[0]!, rows, shapes[0]![1]!);
+  }
+
+  /**
+   * Matrices of equal width, one below the other, as 8-bit levels and their scales: made by whoever opens the model.
+   *
+   * @param name of the joined weight  @param block columns that were rotated together
+   */
+  quantizedWeight(
+    name: string,
+    tensors: readonly string[],
+    block: number,
+  ): { readonly levels: Value; readonly scales: Value } {
+    const parts = tensors.map((tensor) => this.#view(tensor));
+    for (const view of parts) requireFloat(view);
+    const columns = parts[0]!.shape[1]!;
+    const rows = parts.reduce((sum, view) => sum + view.shape[0]!, 0);
+    const [levels, scales] = [levelsOf(name), scalesOf(name)];
+    if (!this.#names.has(levels)) {
+      this.#claim(levels);
+      this.#claim(scales);
+      this.#quantized.push({ name, parts, rows, columns, block });
+      this.#initializers.push(
+        { name: levels, type: 'int8', dims: [columns, rows], source: { made: levels } },
+        { name: scales, type: 'float32', dims: [rows], source: { made: scales } },
+      );
+    }
+    return { levels, scales };
   }
 
   /** Shape of a weight on disk. */
@@ -228,6 +270,16 @@ export class GraphBuilder {
     );
   }
 
+  /** uint8 vector of one number. */
+  byte(value: number): Value {
+    return this.#constant(`uint8[${value}]`, 'uint8', [1], () => Uint8Array.of(value));
+  }
+
+  /** float32 constant under a name of its own, whatever the scope: the same numbers wherever it is asked for. */
+  sharedFloats(name: string, dims: readonly number[], values: () => Float32Array): Value {
+    return this.#constant(name, 'float32', dims, () => new Uint8Array(values().slice().buffer));
+  }
+
   /** Named constant of zeros in the graph's precision. */
   zeros(label: string, dims: readonly number[]): Value {
     const bytes = dims.reduce((product, n) => product * n, this.precision === 'float32' ? 4 : 2);
@@ -264,6 +316,7 @@ export class GraphBuilder {
       outputs: this.#outputs,
       functions: [...this.#functions.values()],
       bindings: this.#bindings,
+      quantized: this.#quantized,
     };
   }
 

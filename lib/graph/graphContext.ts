@@ -2,6 +2,7 @@
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
+import type { Int8Options } from './int8Layers.ts';
 import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
 import type { TokenCounts } from './tokenCounts.ts';
 
@@ -31,6 +32,8 @@ export interface GraphOptions {
    * (`OnnxModel.bindings`), so the model belongs to the architecture alone; `mergeWeights` then costs nothing.
    */
   readonly weights?: 'initializers' | 'inputs';
+  /** Linear layers in 8 bits; default: none. */
+  readonly int8?: Int8Options;
   /** The runtime whose peculiarities the graph is written for; default `onnxruntime`. */
   readonly runtime?: 'onnxruntime' | 'tensorrt';
 }

@@ -23,6 +23,7 @@ export function buildInstructionGraph(
     tensors,
     precision: options.precision,
     weights: options.weights,
+    int8: options.int8,
   });
   const ctx: GraphContext = {
     g,

@@ -1,22 +1,63 @@
 /** Building blocks that every part of the model shares. Activations are [rows, width] unless said otherwise. */
 
 import type { GraphBuilder, Value } from './graphBuilder.ts';
+import { int8Linear, publishError } from './int8.ts';
 import { FloatAttribute } from './onnxModel.ts';
 
 /**
  * x W^T + b with the checkpoint's own [out, in] layout. Gemm keeps the weight as it lies on disk (no transpose on any
- * runtime); `bias: false` for Llama.
+ * runtime); `bias: false` for Llama. `rows`: those outputs alone.
  */
 export function linear(
   g: GraphBuilder,
   x: Value,
   prefix: string,
   label: string,
-  options: { readonly bias?: boolean; readonly dims?: readonly number[] } = {},
+  options: {
+    readonly bias?: boolean;
+    readonly dims?: readonly number[];
+    readonly rows?: readonly [number, number];
+  } = {},
 ): Value {
-  const weight = g.weight(`${prefix}.weight`, options.dims);
-  const inputs = options.bias === false ? [x, weight] : [x, weight, g.weight(`${prefix}.bias`)];
-  return g.op('Gemm', inputs, { transB: 1 }, label);
+  const { bias = true, dims, rows } = options;
+  const part = (tensor: string) => (rows === undefined ? tensor : g.windowOf(tensor, ...rows));
+  const tensor = part(`${prefix}.weight`);
+  const biasValue = bias ? g.weight(part(`${prefix}.bias`)) : null;
+  return product(g, x, { name: tensor, tensors: [tensor], dims }, biasValue, label);
+}
+
+/** x W^T for several layers without bias that share their input: one product, whose outputs stand side by side. */
+export function joinedLinear(
+  g: GraphBuilder,
+  x: Value,
+  prefixes: readonly string[],
+  name: string,
+  label: string,
+): Value {
+  const tensors = prefixes.map((prefix) => `${prefix}.weight`);
+  return product(g, x, { name: `${name}.weight`, tensors }, null, label);
+}
+
+function product(
+  g: GraphBuilder,
+  x: Value,
+  weight: {
+    readonly name: string;
+    readonly tensors: readonly string[];
+    readonly dims?: readonly number[] | undefined;
+  },
+  bias: Value | null,
+  label: string,
+): Value {
+  const { name, tensors, dims } = weight;
+  const eighth = (as: string) => int8Linear(g, g.int8!, x, weight, bias, as);
+  const inInt8 = dims === undefined && g.isInt8(tensors);
+  if (inInt8 && !g.int8!.compares) return eighth(label);
+  const value =
+    tensors.length === 1 ? g.weight(name, dims) : g.joinedWeight(tensors, name, `${label}_weight`);
+  const exact = g.op('Gemm', bias === null ? [x, value] : [x, value, bias], { transB: 1 }, label);
+  if (inInt8) publishError(g, name, exact, eighth(`${label}_int8`));
+  return exact;
 }
 
 export function layerNorm(g: GraphBuilder, x: Value, prefix: string, eps: number, label: string): Value {

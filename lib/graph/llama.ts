@@ -2,7 +2,7 @@
 
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
-import { attentionCore, linear, rmsNorm } from './layers.ts';
+import { attentionCore, joinedLinear, linear, rmsNorm } from './layers.ts';
 import { names } from './names.ts';
 
 const prefix = 'language_model.model';
@@ -49,14 +49,13 @@ function layer(ctx: GraphContext, x: Value, n: number, trim: boolean): Value {
 
 /** down(silu(gate(x)) * up(x)) */
 function swiGlu(ctx: GraphContext, x: Value, name: string): Value {
-  const { g, options } = ctx;
+  const { g } = ctx;
   return g.scope('mlp', () => {
     let gate: Value;
     let up: Value;
-    if (options.mergeWeights) {
-      const parts = ['gate', 'up'].map((part) => `${name}.${part}_proj.weight`);
-      const weight = g.joinedWeight(parts, `${name}.gate_up.weight`, 'gate_up_weight');
-      const both = g.op('Gemm', [x, weight], { transB: 1 }, 'gate_up');
+    const parts = ['gate', 'up'].map((part) => `${name}.${part}_proj`);
+    if (joins(ctx, parts)) {
+      const both = joinedLinear(g, x, parts, `${name}.gate_up`, 'gate_up');
       [gate, up] = g.ops('Split', [both], { axis: -1, num_outputs: 2 }, 'split', ['gate', 'up']) as [
         Value,
         Value,
@@ -68,6 +67,11 @@ function swiGlu(ctx: GraphContext, x: Value, name: string): Value {
     const silu = g.op('Mul', [gate, g.op('Sigmoid', [gate], {}, 'sigmoid')], {}, 'silu');
     return linear(g, g.op('Mul', [silu, up], {}, 'gated'), `${name}.down_proj`, 'down', { bias: false });
   });
+}
+
+/** Whether layers that share their input are one product: in 8 bits they are stacked when they are quantized. */
+function joins({ g, options }: GraphContext, prefixes: readonly string[]): boolean {
+  return options.mergeWeights || g.isInt8(prefixes.map((prefix) => `${prefix}.weight`));
 }
 
 function selfAttention(ctx: GraphContext, x: Value, name: string, trim: boolean): Value {
@@ -97,14 +101,13 @@ interface Heads {
 
 /** q, k, v through one tensor [3, h, L, d]: one split, and one rotation for q and k together. */
 function stackedHeads(ctx: GraphContext, x: Value, name: string): Heads {
-  const { g, config, options } = ctx;
+  const { g, config } = ctx;
   const { heads, headDim: d } = config.llama;
   const parts = ['q', 'k', 'v'] as const;
+  const prefixes = parts.map((part) => `${name}.${part}_proj`);
   let qkv: Value;
-  if (options.mergeWeights) {
-    const tensors = parts.map((part) => `${name}.${part}_proj.weight`);
-    const weight = g.joinedWeight(tensors, `${name}.qkv.weight`, 'qkv_weight');
-    qkv = g.op('Gemm', [x, weight], { transB: 1 }, 'qkv');
+  if (joins(ctx, prefixes)) {
+    qkv = joinedLinear(g, x, prefixes, `${name}.qkv`, 'qkv');
   } else {
     const projected = parts.map((p) => linear(g, x, `${name}.${p}_proj`, `${p}_proj`, { bias: false }));
     qkv = g.op('Concat', projected, { axis: -1 }, 'qkv');
@@ -146,7 +149,8 @@ function separateHeads(ctx: GraphContext, x: Value, name: string, trim: boolean)
     table(names.rotarySin, 0, 'q_sin'),
     'q_rotary',
   );
-  const joined = g.bindsWeights ? joinedKeysAndValues(ctx, x, name) : null;
+  const keysAndValues = ['k', 'v'].map((part) => `${name}.${part}_proj.weight`);
+  const joined = g.bindsWeights || g.isInt8(keysAndValues) ? joinedKeysAndValues(ctx, x, name) : null;
   const k = rotate(
     ctx,
     joined?.k ?? project(x, 'k', kvHeads),
@@ -163,9 +167,8 @@ function separateHeads(ctx: GraphContext, x: Value, name: string, trim: boolean)
 function joinedKeysAndValues(ctx: GraphContext, x: Value, name: string): { k: Value; v: Value } {
   const { g, config } = ctx;
   const { kvHeads, headDim: d } = config.llama;
-  const tensors = ['k', 'v'].map((part) => `${name}.${part}_proj.weight`);
-  const weight = g.joinedWeight(tensors, `${name}.kv.weight`, 'kv_weight');
-  const projected = g.op('Gemm', [x, weight], { transB: 1 }, 'kv');
+  const prefixes = ['k', 'v'].map((part) => `${name}.${part}_proj`);
+  const projected = joinedLinear(g, x, prefixes, `${name}.kv`, 'kv');
   const split = g.op('Reshape', [projected, g.ints([-1, 2, kvHeads, d])], {}, 'kv_heads');
   const stacked = g.op('Transpose', [split], { perm: [1, 2, 0, 3] }, 'kv_stacked');
   const [k, v] = g.ops('Split', [stacked], { axis: 0, num_outputs: 2 }, 'kv_split', ['k', 'v']);

@@ -1,5 +1,6 @@
 /** Plain objects of the ONNX messages we write, and their encoding. Field spelling is protobufjs' camelCase. */
 
+import type { QuantizedWeight } from '../checkpoint/int8Weights.ts';
 import type { TensorDtype, TensorView } from '../checkpoint/tensorView.ts';
 import { modelProto } from './onnxSchema.ts';
 
@@ -7,6 +8,7 @@ import { modelProto } from './onnxSchema.ts';
 export const onnxType = {
   float32: 1,
   uint8: 2,
+  int8: 3,
   int32: 6,
   int64: 7,
   bool: 9,
@@ -42,12 +44,12 @@ export interface NodeProto {
   attribute: AttributeProto[];
 }
 
-/** An initializer: inline bytes, or a tensor that stays where it lies on disk. */
+/** An initializer: inline bytes, a tensor that stays where it lies on disk, or one that is made first (`placeQuantized`). */
 export interface Initializer {
   readonly name: string;
   readonly type: OnnxTypeName;
   readonly dims: readonly number[];
-  readonly source: { readonly bytes: Uint8Array } | { readonly view: TensorView };
+  readonly source: { readonly bytes: Uint8Array } | { readonly view: TensorView } | { readonly made: string };
 }
 
 export interface ValueInfo {
@@ -91,6 +93,8 @@ export interface OnnxModel {
   readonly functions: FunctionProto[];
   /** Those of `inputs` that carry weights; empty when weights are initializers. */
   readonly bindings: readonly WeightBinding[];
+  /** Weights that must be quantized before the model is opened; empty unless it computes in 8 bits. */
+  readonly quantized: readonly QuantizedWeight[];
 }
 
 /** Domain of our local functions and, on TensorRT, of the plugins that replace them. */
@@ -146,6 +150,7 @@ function tensorProto(initializer: Initializer, locate: Locate): object {
     dataType: onnxType[initializer.type],
   };
   if ('bytes' in initializer.source) return { ...head, rawData: initializer.source.bytes };
+  if ('made' in initializer.source) throw new Error(`${initializer.name} is still to be quantized`);
   const { file, offset, byteLength } = initializer.source.view;
   return {
     ...head,
@@ -199,6 +204,15 @@ export function encodeModel(
     functions: options.functions === 'calls' ? [] : model.functions,
   };
   return modelProto.encode(modelProto.fromObject(message)).finish();
+}
+
+/** The model with its quantized weights where they were put. @param made levels and scales by name (int8Weights.ts) */
+export function placeQuantized(model: OnnxModel, made: ReadonlyMap<string, TensorView>): OnnxModel {
+  const initializers = model.initializers.map((initializer) => {
+    const { source } = initializer;
+    return 'made' in source ? { ...initializer, source: { view: made.get(source.made)! } } : initializer;
+  });
+  return { ...model, initializers };
 }
 
 /** Files that hold the model's weights, without repetition. */

@@ -32,6 +32,7 @@ export function buildPolicyGraph(
     tensors,
     precision: options.precision,
     weights: options.weights,
+    int8: options.int8,
   });
   const ctx: GraphContext = {
     g,

@@ -320,12 +320,7 @@ function rowAttention(ctx: GraphContext, tower: Tower, normed: Value, prefix: st
   const d = w / vit.heads;
   const queries = lastRows(ctx, normed, rows, keep, w, 'queries');
   const part = (x: Value, from: number, to: number, label: string) =>
-    g.op(
-      'Gemm',
-      [x, g.weightRows(`${prefix}.qkv.weight`, from, to), g.weightRows(`${prefix}.qkv.bias`, from, to)],
-      { transB: 1 },
-      label,
-    );
+    linear(g, x, `${prefix}.qkv`, label, { rows: [from, to] });
   const qHeads = g.op(
     'Reshape',
     [part(queries, 0, w, 'q_proj'), g.ints([options.images, keep, vit.heads, d])],

@@ -1,6 +1,6 @@
 /**
- * One file of a repository into the cache's blobs: by range, from where an earlier attempt ended, again after each cut, and only
- * kept when it has the check sum that the hub's list states.
+ * Fetches one file of a repository into the cache's blobs: by range, from where an earlier attempt ended, again after each
+ * interruption, and kept only if it has the check sum stated in the hub's list.
  */
 
 import { createHash, type Hash } from 'node:crypto';
@@ -22,19 +22,19 @@ export interface BlobRequest {
   readonly file: HubFile;
   readonly cache: HubCache;
   readonly settings: HubSettings;
-  /** Bytes that are there, of `file.size`; may go back when a part turns out to be damaged. */
+  /** Bytes present so far, of `file.size`; may decrease if a part turns out to be damaged. */
   readonly onBytes: (bytes: number) => void;
   readonly signal: AbortSignal;
 }
 
-/** Attempts without a single new byte, after which it is given up. */
+/** Gives up after this many attempts without a single new byte. */
 const attempts = 5;
 const firstPauseMs = 500;
 const longestPauseMs = 8000;
 
 /**
- * @returns nothing; the blob is there afterwards
- * @throws (rejects) CHECKPOINT_CHANGED the bytes are not those of the list, twice; UNAUTHORIZED, CHECKPOINT_NOT_FOUND,
+ * Afterwards the blob is there.
+ * @throws (rejects) CHECKPOINT_CHANGED if the bytes twice differ from those of the list; UNAUTHORIZED, CHECKPOINT_NOT_FOUND,
  *   REMOTE_UNREACHABLE, REMOTE_FAILED; CACHE_UNWRITABLE; the signal's reason
  */
 export async function fetchBlob(request: BlobRequest): Promise<void> {
@@ -44,7 +44,7 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
     onBytes(file.size);
     return;
   }
-  // Python's own unfinished files have another name: it holds a lock on them that Node cannot see
+  // Python's unfinished files have another name, since it holds a lock on them that Node cannot see
   const part = `${target}.semanticvla.incomplete`;
   try {
     await makeFolder(dirname(target));
@@ -56,7 +56,7 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
       if (again > 0) throw damaged(request, sum);
     }
     await rename(part, target).catch(async (error: unknown) => {
-      // another process, at the same work, was first
+      // another process doing the same was first
       if (!(reason(error) === 'ENOENT' && (await isWhole(target, file.size)))) throw error;
     });
   } catch (error) {
@@ -80,7 +80,7 @@ async function isWhole(path: string, size: number): Promise<boolean> {
   );
 }
 
-/** Fetches what is missing of the part. @returns the check sum of the whole */
+/** Fetches the missing rest of the part. @returns the check sum of the whole */
 async function complete({ signal, ...request }: BlobRequest, part: string): Promise<string> {
   const { name, settings, file, onBytes } = request;
   const handle = await open(part, 'a+').then(async (made) => {
@@ -106,7 +106,7 @@ async function complete({ signal, ...request }: BlobRequest, part: string): Prom
         failure = error;
         const { size: written } = await handle.stat();
         if (written !== state.have) {
-          // what arrived before the cut is on the disk: its sum is made from there
+          // what arrived before the interruption is on disk, and its sum is computed from there
           have = Math.min(written, file.size);
           const anew = sumOf(file);
           await hashPart(handle, have, anew, signal);
@@ -132,7 +132,7 @@ interface Reading {
   readonly sum: Hash;
 }
 
-/** One request from where the part ends until the answer does. Writes in order; the sum covers what is written. */
+/** One request, from the end of the part to the end of the answer. Writes in order; the sum covers what is written. */
 async function readOn(request: BlobRequest, handle: FileHandle, { have, sum }: Reading): Promise<Reading> {
   const { name, commit, file, settings, onBytes, signal } = request;
   const path = file.path.split('/').map(encodeURIComponent).join('/');
@@ -143,7 +143,7 @@ async function readOn(request: BlobRequest, handle: FileHandle, { have, sum }: R
   let at = have;
   let running = sum;
   if (response.status === 200) {
-    // the server does not do ranges: from the beginning
+    // the server does not support ranges: start from the beginning
     at = 0;
     if (have > 0) running = sumOf(file);
   } else if (response.status !== 206 || startOf(response) !== have) {
@@ -170,7 +170,7 @@ async function readOn(request: BlobRequest, handle: FileHandle, { have, sum }: R
   }
 }
 
-/** First byte of a partial answer; null: it does not say. */
+/** First byte of a partial answer; null if it does not say. */
 function startOf(response: Response): number | null {
   const range = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '');
   return range === null ? null : Number(range[1]);
@@ -183,7 +183,7 @@ function orSilent<T>(promise: Promise<T>): Promise<T> {
   });
 }
 
-/** Git's sum of a small file is over a head with its size, and the bytes. */
+/** Git's sum of a small file covers a header with its size, then the bytes. */
 function sumOf({ sum: { kind }, size }: HubFile): Hash {
   return kind === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
 }
@@ -199,7 +199,7 @@ async function hashPart(handle: FileHandle, bytes: number, sum: Hash, signal: Ab
   }
 }
 
-/** Errors of this machine's files, which asking the hub again does not cure. */
+/** Errors of local files, which asking the hub again does not cure. */
 function isLocal(error: unknown): boolean {
   return ['ENOSPC', 'EACCES', 'EPERM', 'EROFS', 'EIO', 'EDQUOT', 'EFBIG'].includes(reason(error));
 }

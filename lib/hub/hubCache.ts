@@ -28,7 +28,7 @@ export class HubCache {
     return join(this.folder, 'snapshots', commit);
   }
 
-  /** The commit that a revision was at when it was last fetched; null: it never was. */
+  /** The commit of a revision when it was last fetched; null if it never was. */
   async commitOf(revision: string): Promise<string | null> {
     if (isCommit(revision)) return revision;
     const file = join(this.folder, 'refs', revision);
@@ -44,7 +44,7 @@ export class HubCache {
     await rename(`${file}.${process.pid}`, file);
   }
 
-  /** Puts a file of a snapshot in its place; what was there is replaced. */
+  /** Puts a file of a snapshot in place, replacing what was there. */
   async link(commit: string, path: string, blob: string): Promise<void> {
     const file = join(this.snapshot(commit), path);
     await makeFolder(dirname(file));
@@ -55,7 +55,7 @@ export class HubCache {
     await rename(beside, file);
   }
 
-  /** Whether the file of a snapshot is there, whole. */
+  /** Whether a file of a snapshot is there, and complete. */
   async has(commit: string, path: string, size?: number): Promise<boolean> {
     try {
       const info = await stat(join(this.snapshot(commit), path));

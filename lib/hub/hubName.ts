@@ -1,4 +1,4 @@
-/** Names of checkpoints at a hub: `hf:owner/name`, with `@revision` where it is not the main branch. */
+/** Names of checkpoints on a hub: `hf:owner/name`, with `@revision` if it is not the main branch. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 
@@ -6,12 +6,12 @@ import { SemanticVlaError } from '../support/errors.ts';
 export interface HubName {
   /** `owner/name`. */
   readonly repo: string;
-  /** A branch, a tag or a commit; `main` when the name has none. */
+  /** A branch, a tag or a commit; `main` if the name has none. */
   readonly revision: string;
 }
 
 const scheme = 'hf:';
-/** As the hub allows them: letters, digits, `-`, `_`, `.`, none of the last two doubled or at an end. */
+/** What the hub allows: letters, digits, `-`, `_`, `.`; neither `-` nor `.` doubled or at an end. */
 const part = /^(?![-.])(?!.*(--|\.\.))[A-Za-z0-9._-]{1,96}(?<![-.])$/;
 /** Names of git branches and tags, without what git refuses in them. */
 const revision = /^(?![/.-])(?!.*(\.\.|\/\/|@\{|\/\.|\.lock(\/|$)))[^\s~^:?*[\\\p{Cc}]{1,200}(?<![/.])$/u;
@@ -39,7 +39,7 @@ export function inWords({ repo, revision: given }: HubName): string {
   return given === 'main' ? `${scheme}${repo}` : `${scheme}${repo}@${given}`;
 }
 
-/** A commit names what is in a repository for ever; everything else may move. */
+/** A commit identifies the contents of a repository for ever; anything else may move. */
 export function isCommit(text: string): boolean {
   return /^[0-9a-f]{40}$/.test(text);
 }

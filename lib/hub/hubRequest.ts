@@ -1,17 +1,17 @@
-/** Requests to a hub: who asks, how long an answer may take, and what a refusal means. */
+/** Requests to a hub: authorization, how long an answer may take, and what a refusal means. */
 
 import { whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type HubName, inWords } from './hubName.ts';
 import type { HubSettings } from './hubSettings.ts';
 
-/** Without an answer, or without a further byte of one, for this long a connection counts as cut. */
+/** A connection counts as lost after this long without an answer or without a further byte of one. */
 export const silenceMs = 30_000;
 
 /**
- * `fetch` with the token, for one hub: it is sent nowhere else. `fetch` itself drops it where a redirection leads to another
+ * `fetch` with the token of this hub, which is sent nowhere else: `fetch` itself drops it if a redirection leads to another
  * host.
- * @throws (rejects) the signal's reason, or what `fetch` says of the connection
+ * @throws (rejects) the signal's reason, or the error of `fetch` about the connection
  */
 export async function hubFetch(
   settings: HubSettings,
@@ -38,12 +38,12 @@ export async function hubFetch(
   }
 }
 
-/** Whether asking again may help. */
+/** Whether asking again might help. */
 export function isPassing(status: number): boolean {
   return status === 408 || status === 425 || status === 429 || status >= 500;
 }
 
-/** The hub answered, and it was no. */
+/** The error for an answer that is a refusal. */
 export function refusal(
   name: HubName,
   settings: HubSettings,

@@ -1,4 +1,7 @@
-/** Where the hub is, what it is asked with, and where its files are kept: the variables of Python's huggingface_hub. */
+/**
+ * Where the hub is, with what token it is asked, and where its files are kept: from the same variables as Python's
+ * huggingface_hub.
+ */
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -6,19 +9,19 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { readText } from '../support/fileAccess.ts';
 
 export interface HubSettings {
-  /** `HF_ENDPOINT`, without a slash at its end. */
+  /** `HF_ENDPOINT`, without a trailing slash. */
   readonly endpoint: string;
   /** `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`. */
   readonly cache: string;
-  /** `HF_TOKEN`, else the file that `hf auth login` leaves; null: none. */
+  /** `HF_TOKEN`, else the token saved by `hf auth login`; null if there is none. */
   readonly token: string | null;
-  /** `HF_HUB_OFFLINE`: nothing is asked, only the cache is used. */
+  /** `HF_HUB_OFFLINE`: only the cache is used, without any request. */
   readonly isOffline: boolean;
 }
 
 const yes = /^(1|on|yes|true)$/i;
 
-/** @throws (rejects) OPTION_INVALID `HF_ENDPOINT` is no address */
+/** @throws (rejects) OPTION_INVALID if `HF_ENDPOINT` is not an address */
 export async function hubSettings(env: NodeJS.ProcessEnv = process.env): Promise<HubSettings> {
   const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
   const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub');

@@ -1,4 +1,4 @@
-/** What a repository holds at a revision: the commit, and each file with its size and check sum. */
+/** Lists a repository at a revision: the commit, and each file with its size and check sum. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import { type HubName, inWords, isCommit } from './hubName.ts';
@@ -9,7 +9,7 @@ export interface HubFile {
   /** With forward slashes. */
   readonly path: string;
   readonly size: number;
-  /** Name of the blob, and the sum its bytes must have. */
+  /** Name of the blob, which is also the sum that its bytes must have. */
   readonly sum: { readonly kind: 'sha256' | 'git'; readonly hex: string };
 }
 
@@ -18,11 +18,11 @@ export interface Listing {
   readonly files: readonly HubFile[];
 }
 
-/** More than any repository of a policy has; a list without an end is not followed. */
+/** More files than any repository of a policy has; an endless list is not followed. */
 const mostFiles = 10_000;
 
 /**
- * @throws (rejects) CHECKPOINT_NOT_FOUND, UNAUTHORIZED, REMOTE_UNREACHABLE, REMOTE_FAILED (also for an answer that is no list of
+ * @throws (rejects) CHECKPOINT_NOT_FOUND, UNAUTHORIZED, REMOTE_UNREACHABLE, REMOTE_FAILED (also if the answer is not a list of
  *   files), the signal's reason
  */
 export async function listRepository(
@@ -73,7 +73,7 @@ export async function listRepository(
   }
 }
 
-/** Nothing that could leave the folder, and a sum that can be one. */
+/** Refuses paths that leave the folder, and malformed check sums. */
 function check(name: HubName, { path, size, sum }: HubFile): void {
   const isPath =
     typeof path === 'string' &&

@@ -1,4 +1,4 @@
-/** Files of a repository into the hub's cache: what is there is not fetched again. */
+/** Fetches files of a repository into the hub's cache; files that are already there are not fetched again. */
 
 import { statfs } from 'node:fs/promises';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -14,24 +14,24 @@ export interface PullRequest {
   readonly settings: HubSettings;
   readonly cache: HubCache;
   readonly commit: string;
-  /** Their links are made in this order, each when all bytes of all files are there: the last one says that the others are. */
+  /** Their links are made in this order, once all bytes of all files are there: the last link means that the others exist. */
   readonly files: readonly HubFile[];
   readonly onBytes?: (done: number, total: number) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Requests at once: more do not fill a line better, and small files do not wait for large ones. */
+/** Concurrent requests: more would not use a connection better, and with fewer small files would wait for large ones. */
 const lanes = 4;
 
 /**
- * @returns the bytes that were fetched now
+ * @returns the number of bytes fetched now
  * @throws (rejects) OUTPUT_NO_SPACE before anything is fetched; the codes of fetchBlob; the signal's reason
  */
 export async function pullFiles(request: PullRequest): Promise<number> {
   const { name, settings, cache, commit, files, onBytes, signal: given } = request;
   const missing: HubFile[] = [];
   for (const file of files) if (!(await cache.has(commit, file.path, file.size))) missing.push(file);
-  // files of the same content are one blob
+  // files with the same content share one blob
   const blobs = [...new Map(missing.map((file) => [file.sum.hex, file])).values()];
   const total = files.reduce((sum, { size }) => sum + size, 0);
   const here = new Map(files.map((file) => [file.sum.hex, missing.includes(file) ? 0 : file.size]));
@@ -63,7 +63,7 @@ export async function pullFiles(request: PullRequest): Promise<number> {
   try {
     await Promise.all(running);
   } catch (error) {
-    // the first failure is the one that is reported; nothing is written after it was
+    // the first failure is the one reported; nothing is written after it
     stop.abort(error);
     await Promise.allSettled(running);
     given?.throwIfAborted();
@@ -85,7 +85,7 @@ async function checkSpace({ name, cache }: PullRequest, files: readonly HubFile[
   const needed = files.reduce((sum, { size }) => sum + size, 0);
   const { bavail, bsize } = await statfs(cache.folder);
   const free = bavail * bsize;
-  // a file that was begun is counted whole: it takes at most its size more
+  // a partly fetched file is counted completely, so this overestimates by at most its size
   if (free >= needed) return;
   throw new SemanticVlaError(
     'OUTPUT_NO_SPACE',

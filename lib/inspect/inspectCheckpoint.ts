@@ -9,14 +9,18 @@ import type { HeadConfig, LlamaConfig, VitConfig } from '../checkpoint/policyCon
 import { readSafetensors } from '../checkpoint/safetensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { countImageTokens, countTokens } from '../graph/tokenCounts.ts';
+import { keptGates } from '../policy/cpuModels.ts';
 import {
   type PlatformOptions,
   platformNotices,
   resolvePlatform,
   resolveUnnormKey,
 } from '../policy/platform.ts';
+import { policySizes } from '../policy/policyParts.ts';
+import type { PrecisionGate } from '../policy/precisionGate.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import type { Notice } from '../support/notices.ts';
+import { present } from '../support/options.ts';
 import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
 import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
@@ -74,6 +78,8 @@ export interface InspectReport {
   /** Total bytes of the files that the policy reads. */
   readonly bytesOnDisk: number;
   readonly memory: readonly MemoryEstimate[];
+  /** How precisions of the CPU runtime compared with float32 on this machine (compare-precision); empty without a platform. */
+  readonly precisions: readonly { readonly precision: string; readonly gate: PrecisionGate | null }[];
   /** Paths; relative to the folder for files inside it. */
   readonly sources: {
     readonly weights: readonly { readonly file: string; readonly bytes: number; readonly tensors: number }[];
@@ -194,6 +200,18 @@ async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number
   return count;
 }
 
+/** None where a discrete policy's data set was not chosen: the graph's sizes are not known then. */
+async function precisionsOf(
+  checkpoint: Checkpoint,
+  platform: Platform,
+  options: PlatformOptions & { readonly cacheDir?: string },
+): Promise<InspectReport['precisions']> {
+  const isKnown = checkpoint.config.actionDim !== null || checkpoint.statistics.size === 1;
+  if (!isKnown && options.unnormKey === undefined) return [];
+  const sizes = policySizes(checkpoint, platform, options.unnormKey);
+  return keptGates({ checkpoint, sizes }, present({ cacheDir: options.cacheDir }));
+}
+
 /**
  * Reads only headers, no weights.
  *
@@ -203,7 +221,7 @@ async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number
  */
 export async function inspectCheckpoint(
   checkpoint: Checkpoint,
-  options: PlatformOptions = {},
+  options: PlatformOptions & { readonly cacheDir?: string } = {},
 ): Promise<InspectReport> {
   const { dir, config, tensors, statistics, sources, tokenizers } = checkpoint;
   const inside = (file: string): string => {
@@ -263,6 +281,7 @@ export async function inspectCheckpoint(
     parameters: parts.reduce((sum, { parameters }) => sum + parameters, 0),
     bytesOnDisk: sized.reduce((sum, { bytes }) => sum + bytes, 0),
     memory: estimateMemory(parts),
+    precisions: platform === null ? [] : await precisionsOf(checkpoint, platform, options),
     sources: {
       weights: sized,
       statistics: inside(sources.statistics),

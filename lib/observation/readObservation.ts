@@ -4,7 +4,7 @@
  * .npy file instead.
  */
 
-import { isAbsolute, join, normalize, sep } from 'node:path';
+import { dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { readJsonFile } from '../checkpoint/jsonFile.ts';
 import { isJsonArray, isJsonObject, type JsonObject, type JsonValue } from '../checkpoint/strictJson.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
@@ -26,6 +26,8 @@ const fileName = 'observation.json';
 const knownKeys = ['instruction', 'state', 'images'];
 /** Enough for a state of a few numbers, a few file names and a sentence. */
 const maxJsonBytes = 1 << 20;
+/** The same for many observations. */
+const maxListBytes = 1 << 26;
 const maxStateBytes = 1 << 20;
 /** Far more cameras than a policy takes; a longer list is not an observation. */
 const maxImages = 16;
@@ -38,7 +40,29 @@ const maxImages = 16;
  */
 export async function readObservation(folder: string): Promise<FolderObservation> {
   const file = join(folder, fileName);
-  const json = await readJson(file);
+  return fromJson(await readJson(file, maxJsonBytes), folder, file);
+}
+
+/**
+ * Reads many observations from one file, `{"observations": [...]}`, each an object as in observation.json with its images beside
+ * the file.
+ *
+ * @throws as readObservation
+ */
+export async function readObservations(file: string): Promise<FolderObservation[]> {
+  const { observations } = await readJson(file, maxListBytes);
+  if (observations === undefined || !isJsonArray(observations))
+    throw invalid(file, '"observations" to be a list', describe(observations));
+  const read: FolderObservation[] = [];
+  for (const [i, json] of observations.entries()) {
+    const place = `${file}, observation ${i}`;
+    if (!isJsonObject(json)) throw invalid(place, 'an object with "images"', describe(json));
+    read.push(await fromJson(json, dirname(file), place));
+  }
+  return read;
+}
+
+async function fromJson(json: JsonObject, folder: string, file: string): Promise<FolderObservation> {
   for (const key of Object.keys(json)) {
     const meant = knownKeys.includes(key) ? null : nearest(key, knownKeys);
     // Other keys are the recorder's notes, but a misspelled one would silently be lost.
@@ -55,10 +79,10 @@ export async function readObservation(folder: string): Promise<FolderObservation
   return { observation, instruction };
 }
 
-async function readJson(file: string): Promise<JsonObject> {
+async function readJson(file: string, cap: number): Promise<JsonObject> {
   if (!(await isThere(file, 'OBSERVATION_INVALID')))
     throw invalid(file, 'a readable file', 'none; an observation is a folder with that file');
-  const json = await readJsonFile(file, { missing: 'OBSERVATION_INVALID', cap: maxJsonBytes });
+  const json = await readJsonFile(file, { missing: 'OBSERVATION_INVALID', cap });
   if (!isJsonObject(json)) throw invalid(file, 'an object with "images"', describe(json));
   return json;
 }

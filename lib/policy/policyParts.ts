@@ -6,19 +6,14 @@ import {
   type Checkpoint,
   type OpenCheckpointOptions,
   openCheckpointOptionNames,
-  weightBytes,
 } from '../checkpoint/checkpoint.ts';
 import { checkBounds } from '../checkpoint/statistics.ts';
-import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
-import { buildInstructionGraph } from '../graph/instructionGraph.ts';
-import { buildPolicyGraph } from '../graph/policyGraph.ts';
-import type { OnnxSessionOptions } from '../runtime/onnxRuntime.ts';
+import type { PolicySizes } from '../graph/graphContext.ts';
 import { type PromptLimits, promptLimits } from '../transforms/prompt.ts';
 import { checkVocabularies } from '../transforms/tokenizer/checkVocabularies.ts';
 import { loadTokenizers, type Tokenizers } from '../transforms/tokenizer/tokenizers.ts';
 import type { Platform, Policy, PolicyOptions } from '../types.ts';
 import { resolvePlatform, resolveUnnormKey } from './platform.ts';
-import { type CpuWeights, cpuWeightsOf } from './runtimeOptions.ts';
 
 export interface PolicyParts {
   readonly checkpoint: Checkpoint;
@@ -75,32 +70,6 @@ export function policySizes(checkpoint: Checkpoint, platform: Platform, unnormKe
     // a discrete policy has no head that tells; its statistics do
     actionDim: config.actionDim ?? checkBounds(statistics.get(key!)!.action, platform.normalization),
     proprio: platform.proprio,
-  };
-}
-
-/** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
-const foldedWeightsLimit = 2 * 2 ** 30;
-
-/** How the CPU runtime holds the weights by default. */
-export function defaultWeights(checkpoint: Pick<Checkpoint, 'tensors'>): CpuWeights {
-  return weightBytes(checkpoint) < foldedWeightsLimit ? 'folded' : 'mapped';
-}
-
-/** Both graphs as the CPU runtime runs them. */
-export function cpuSessionOptions(
-  { checkpoint, sizes, threads, spinUs }: Pick<PolicyParts, 'checkpoint' | 'sizes' | 'threads' | 'spinUs'>,
-  options: Pick<PolicyOptions, 'weights'>,
-): OnnxSessionOptions {
-  const { config, tensors, pixelNormalization } = checkpoint;
-  const weights = cpuWeightsOf(options) ?? defaultWeights(checkpoint);
-  const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: weights === 'folded' };
-  return {
-    instruction: buildInstructionGraph(config, tensors, graphOptions),
-    policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
-    threads,
-    ...(spinUs === undefined ? {} : { spinUs }),
-    weights,
-    files: checkpoint.files,
   };
 }
 

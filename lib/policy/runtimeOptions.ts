@@ -9,10 +9,16 @@ import type { PolicyOptions } from '../types.ts';
 export const cpuWeights = ['folded', 'mapped'] as const;
 /** How an engine gets them. */
 export const engineWeights = ['bound', 'baked'] as const;
-export const precisions = ['float32', 'bfloat16', 'float16'] as const;
+/** What the CPU runtime computes linear layers in. */
+export const cpuPrecisions = ['float32', 'int8', 'int8-llm'] as const;
+/** What an engine computes in. */
+export const enginePrecisions = ['float32', 'bfloat16', 'float16'] as const;
+export const precisions = ['float32', 'bfloat16', 'float16', 'int8', 'int8-llm'] as const;
 
 export type CpuWeights = (typeof cpuWeights)[number];
 export type EngineWeights = (typeof engineWeights)[number];
+export type CpuPrecision = (typeof cpuPrecisions)[number];
+export type EnginePrecision = (typeof enginePrecisions)[number];
 
 /** What only TensorRT takes. */
 const tensorRtOnly = [
@@ -29,8 +35,14 @@ const cpuOnly = ['spin'] as const satisfies readonly (keyof PolicyOptions)[];
 export function checkRuntimeOptions(options: PolicyOptions): void {
   const { backend = 'cpu', weights, precision, device, graphs, tensorRt } = options;
   checkChoice('backend', backend, ['cpu', 'tensorrt']);
+  if (precisions.some((name) => name === (weights as string | undefined))) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option weights: expected how weights are held, found ${weights}, which is a precision. Pass precision: '${weights}'.`,
+    );
+  }
   checkChoice('weights', weights, backend === 'cpu' ? cpuWeights : engineWeights, backend);
-  checkChoice('precision', precision, backend === 'cpu' ? ['float32'] : precisions, backend);
+  checkChoice('precision', precision, backend === 'cpu' ? cpuPrecisions : enginePrecisions, backend);
   const [foreign, own] = backend === 'cpu' ? [tensorRtOnly, 'tensorrt'] : [cpuOnly, 'cpu'];
   const found = foreign.find((name) => options[name] !== undefined);
   if (found !== undefined) {
@@ -62,6 +74,18 @@ export function cpuWeightsOf({ weights }: Pick<PolicyOptions, 'weights'>): CpuWe
   return weights === 'folded' || weights === 'mapped' ? weights : undefined;
 }
 
+/** `precision` as the CPU runtime takes it. @param options checked */
+export function cpuPrecisionOf({ precision }: Pick<PolicyOptions, 'precision'>): CpuPrecision {
+  return cpuPrecisions.find((name) => name === precision) ?? 'float32';
+}
+
+/** `precision` as an engine takes it; undefined when it was not given. @param options checked */
+export function enginePrecisionOf({
+  precision,
+}: Pick<PolicyOptions, 'precision'>): EnginePrecision | undefined {
+  return enginePrecisions.find((name) => name === precision);
+}
+
 /** The options that TensorRT takes. @param options checked */
 export function tensorRtOptionsOf({
   tensorRt,
@@ -77,7 +101,7 @@ export function tensorRtOptionsOf({
   return {
     ...(tensorRt === undefined ? {} : { tensorRt }),
     ...(device === undefined ? {} : { device }),
-    ...(precision === undefined ? {} : { precision }),
+    ...present({ precision: enginePrecisionOf({ ...(precision === undefined ? {} : { precision }) }) }),
     ...(weights === 'bound' || weights === 'baked' ? { weights } : {}),
     ...present({ graphs, keptLengths }),
   };

@@ -7,15 +7,8 @@
 import type { stageNames } from './stages.ts';
 
 /** Statistics of one series. Percentiles follow trtexec's rule (lib/profile/measure/percentiles.ts). No value is left out. */
-export interface Summary {
-  readonly count: number;
-  readonly min: number;
-  readonly max: number;
-  readonly mean: number;
-  readonly median: number;
-  readonly p90: number;
-  readonly p95: number;
-  readonly p99: number;
+export interface Summary
+  extends Readonly<Record<'count' | 'min' | 'max' | 'mean' | 'median' | 'p90' | 'p95' | 'p99', number>> {
   /** Further percentiles, if any were requested, by number: `{"99.9": 12.3}`. */
   readonly percentiles?: Readonly<Record<string, number>>;
 }
@@ -53,7 +46,7 @@ export interface SubjectFacts {
   readonly backend: 'cpu' | 'tensorrt';
   /** Library and version that runs the graphs: `ONNX Runtime 1.30.0`, `TensorRT 10.3.0.26`. */
   readonly runtime: string;
-  readonly precision: 'float32' | 'bfloat16' | 'float16';
+  readonly precision: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int8-llm';
   /** How the weights are held: folded, mapped, bound, baked. */
   readonly weights: string;
   /** P: Llama tokens of the prompt, without the stop token. */
@@ -97,17 +90,19 @@ export interface SubjectResult {
   readonly energy?: SubjectEnergy;
 }
 
+/** Ends of a confidence interval, and its confidence, e.g. 0.95. */
+export interface Confident {
+  readonly low: number;
+  readonly high: number;
+  readonly confidence: number;
+}
+
 /** The comparison of two subjects that alternated in one run. */
-export interface Comparison {
+export interface Comparison extends Confident {
   readonly subject: string;
   readonly baseline: string;
   /** Baseline median / subject median: above 1, the subject is faster. */
   readonly ratio: number;
-  /** Ends of the confidence interval of the ratio. */
-  readonly low: number;
-  readonly high: number;
-  /** Confidence of the interval, e.g. 0.95. */
-  readonly confidence: number;
   /** Number of rounds in which both were measured, one after the other. */
   readonly rounds: number;
 }
@@ -144,7 +139,7 @@ export interface MachineSnapshot {
   readonly memoryFreeBytes: number | null;
   /** Counts since boot; their growth shows what happened during a run: `oc3_event_cnt`, `cpu-busy`, `cpu-steal` (seconds). */
   readonly counters?: readonly Reading[];
-  /** Output of the board's tools that could not be parsed; absent if there is none. */
+  /** Output of the board's tools that was skipped (unknown words) or refused (a cut line); absent if there is none. */
   readonly unread?: readonly string[];
 }
 
@@ -246,7 +241,7 @@ export interface MachineState {
   readonly clockRanges?: readonly ClockRange[];
   /** Degrees Celsius at which the machine slows down, by zone. */
   readonly temperatureLimits?: readonly Reading[];
-  /** `KVM`, `container`; null if neither is visible. */
+  /** `virtual machine`, `container`, or both; null if neither is visible. */
   readonly virtual?: string | null;
   readonly os: string;
   readonly start: MachineSnapshot;
@@ -277,7 +272,7 @@ export interface SelfCheck {
 }
 
 /** The regression gate's verdict on one condition. */
-export interface GateVerdict {
+export interface GateVerdict extends Confident {
   /** As written: `p50 > 1.05x`. A condition states what must not happen. */
   readonly condition: string;
   readonly subject: string;
@@ -287,10 +282,7 @@ export interface GateVerdict {
   readonly outcome: 'pass' | 'fail' | 'noisy';
   /** Value of the condition's left side: a ratio, milliseconds, or chunks per second. */
   readonly value: number;
-  readonly low: number;
-  readonly high: number;
   readonly limit: number;
-  readonly confidence: number;
   /** The verdict in one sentence for people. */
   readonly because: string;
 }
@@ -362,15 +354,21 @@ export interface Roofline {
   readonly memory?: RooflineMemory;
 }
 
-/** What `bench --report` and `profile --json` write, and what the report and the gate read. */
-export interface BenchReport {
-  readonly format: 'semanticvla-bench';
+/** What every report has. */
+interface ReportHead {
   readonly version: 1;
   /** ISO 8601. */
   readonly createdAt: string;
+  /** During the run. */
+  readonly machine: MachineState;
+  readonly warnings: readonly Warning[];
+}
+
+/** What `bench --report` writes, and what the report and the gate read. */
+export interface BenchReport extends ReportHead {
+  readonly format: 'semanticvla-bench';
   readonly command: readonly string[];
   readonly software: Readonly<Record<string, string>>;
-  readonly machine: MachineState;
   readonly selfCheck: SelfCheck;
   readonly subjects: readonly SubjectResult[];
   readonly comparisons: readonly Comparison[];
@@ -378,7 +376,6 @@ export interface BenchReport {
   readonly rooflines: Readonly<Record<string, Roofline>>;
   /** By subject name; measured in a separate run, since a profiler slows what it watches. */
   readonly layers: Readonly<Record<string, readonly LayerTime[]>>;
-  readonly warnings: readonly Warning[];
   /** Present with `--fail-if`. */
   readonly gate?: readonly GateVerdict[];
 }
@@ -417,11 +414,8 @@ export interface GraphProfile {
 }
 
 /** What `profile --json` writes. */
-export interface ProfileReport {
+export interface ProfileReport extends ReportHead {
   readonly format: 'semanticvla-profile';
-  readonly version: 1;
-  /** ISO 8601. */
-  readonly createdAt: string;
   readonly variant: string;
   readonly source: string;
   readonly backend: 'cpu' | 'tensorrt';
@@ -439,7 +433,4 @@ export interface ProfileReport {
   readonly layers: readonly LayerTime[];
   /** Medians of the host's stages around the graphs, without the profiler. */
   readonly stages: StageTimes;
-  /** The machine during the run. */
-  readonly machine: MachineState;
-  readonly warnings: readonly Warning[];
 }

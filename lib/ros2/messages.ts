@@ -22,7 +22,7 @@ const otherEncodings: readonly (readonly [pattern: RegExp, words: string])[] = [
   [/^(?:16UC1|32FC1|mono16)$/, 'a depth or 16-bit image'],
   [/^(?:mono8|8UC1)$/, 'a gray image'],
   [/^(?:rgb|bgr)a?16$|^(?:8S|16|32|64)[A-Z]/, 'not 8 bits a channel'],
-  [/^8UC/, 'channels whose order is not told'],
+  [/^8UC/, 'channels in an unspecified order'],
   [/^bayer_/, 'a Bayer image, to be debayered'],
   [/^(?:yuv|uyvy|yuyv|nv\d\d)/i, 'a YUV image'],
 ];

@@ -1,5 +1,5 @@
 /**
- * The CPU runtime: both graphs on ONNX Runtime, in float32, on a thread of the session's own.
+ * The CPU runtime: both graphs on ONNX Runtime, in float32 or with linear layers in 8 bits, on a thread of the session's own.
  *
  * Weights are read where the checkpoint left them. `folded` reads them into memory and widens them to float32 at load (twice
  * the bf16 bytes, fastest); afterwards the files may change. `mapped` leaves them in the page cache and widens each as it
@@ -89,6 +89,7 @@ export class OnnxSession implements Session {
   static async open(options: OnnxSessionOptions): Promise<OnnxSession> {
     options.signal?.throwIfAborted();
     const { instruction, policy, weights } = options;
+    const packedBytes = quantizedBytes(instruction) + quantizedBytes(policy);
     const used = [...externalFiles(instruction), ...externalFiles(policy)];
     const now = await statesOf(used);
     const watched = WatchedFiles.open(
@@ -109,13 +110,14 @@ export class OnnxSession implements Session {
             threads: options.threads,
             ...(options.spinUs === undefined ? {} : { spinUs: options.spinUs }),
             weights,
+            packedBytes,
             ...(options.profileFolder === undefined ? {} : { profileFolder: options.profileFolder }),
           },
         },
         options.signal,
       );
       watched.check();
-      if (weights === 'folded') {
+      if (weights === 'folded' && packedBytes === 0) {
         session.#watched = null;
         watched.close();
       }
@@ -216,10 +218,14 @@ function rootRelative(file: string): string {
   return file.replace(/^\/+/, '');
 }
 
-/** The weights of a model that are stored in files. */
+function quantizedBytes({ quantized }: OnnxModel): number {
+  return quantized.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+}
+
+/** The weights of a model that are stored in files; not the quantized ones, which the runtime packs out of the file itself. */
 function initializersOf({ initializers }: OnnxModel): NativeInitializer[] {
   return initializers.flatMap(({ name, type, dims, source }) => {
-    if (!('view' in source)) return [];
+    if (!('view' in source) || type === 'int8') return [];
     const { file, offset, byteLength } = source.view;
     return [{ name, type: onnxType[type], dims, file, offset, byteLength }];
   });

@@ -79,7 +79,7 @@ export function recordedLatency(milliseconds: readonly number[], name = 'recorde
     throw new SemanticVlaError(
       'OPTION_INVALID',
       `Latencies ${name}: expected at least one number of milliseconds >= 0, found ` +
-        `${milliseconds.length === 0 ? 'none' : `${milliseconds[bad]} at place ${bad}`}. Remove what is no measurement.`,
+        `${milliseconds.length === 0 ? 'none' : `${milliseconds[bad]} at place ${bad}`}. Remove what is not a measurement.`,
     );
   }
   const values = Float64Array.from(milliseconds);

@@ -104,7 +104,7 @@ export class EngineChild {
       this.#socket,
       { sharedFd, side: 'supervisor' },
       (message, arrays) => this.#receive(message, arrays),
-      (error) => this.#lose('protocol', `it sent what is no message: ${error.message}`),
+      (error) => this.#lose('protocol', `it sent an invalid message: ${error.message}`),
     );
     this.#socket.on('error', () => {
       // its exit follows and is reported

@@ -205,7 +205,7 @@ function checkedShapes(given: unknown): readonly (readonly [DtypeName, number])[
     const [dtype, length] = Array.isArray(shape) ? (shape as unknown[]) : [];
     const known = typeof dtype === 'string' && Object.hasOwn(constructors, dtype);
     if (!known || !Number.isSafeInteger(length) || (length as number) < 0)
-      throw new Error('an array whose type or length is none');
+      throw new Error('an array of invalid type or length');
   }
   return given as (readonly [DtypeName, number])[];
 }

@@ -19,6 +19,11 @@ export type NoticeCode =
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
   | 'FILM_ABSENT'
+  | 'STAGES_ON_CPU'
+  // a policy in 8 bits
+  | 'PRECISION_NOT_COMPARED'
+  | 'PRECISION_FAILED'
+  | 'PRECISION_SEVEN_BITS'
   // no GPU: a library for tests was named
   | 'TENSORRT_STAND_IN'
   // a session: costs time and nothing else

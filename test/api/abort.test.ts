@@ -19,7 +19,10 @@ async function abortedWith(promise: Promise<unknown>, reason: unknown): Promise<
   assert.unreachable('expected the abort reason');
 }
 
-/** A prediction and a way to give it up, which tells whether that was in time; if so the reason must have come back. */
+/**
+ * A prediction and a way to abort it, which returns whether it did so in time; then the prediction must have rejected with the
+ * reason.
+ */
 function abortable(policy: Policy, observation: Observation, options: PredictOptions) {
   const controller = new AbortController();
   let answered = false;
@@ -53,7 +56,7 @@ test('before, in the queue, while running: the reason comes back, the next predi
   const before = new Stopped('before');
   await abortedWith(policy.predict(observation, { ...options, signal: AbortSignal.abort(before) }), before);
 
-  // This thread may be held up until a prediction has answered, so that nothing is left to give up: then once more.
+  // This thread may be delayed until a prediction has answered and nothing is left to abort: then try once more.
   const caught = { queued: 0, running: 0 };
   for (let tries = 0; tries < 100 && (caught.queued === 0 || caught.running === 0); tries++) {
     const running = abortable(policy, observation, options);
@@ -68,7 +71,7 @@ test('before, in the queue, while running: the reason comes back, the next predi
   assert.equal(numbers(await policy.predict(observation, options)), expected);
 });
 
-/** Predictions that the inference threads of this process were given while `body` ran. */
+/** Counts the predictions passed to the inference threads of this process while `body` ran. */
 async function countGiven(body: (given: () => number) => Promise<void>): Promise<void> {
   const { start } = OnnxThread.prototype;
   let given = 0;
@@ -103,17 +106,17 @@ test('given up in the queue is not computed: no backlog', () =>
         },
       ),
     );
-    // all are preprocessed and stand in the session's queue when the first answers
+    // all are preprocessed and in the queue of the session when the first one answers
     await first;
     const answeredBefore = count.answered;
     const givenBefore = given();
     controller.abort();
     await Promise.all(abandoned);
     await policy.predict(observation, options);
-    // the thread gets a request when it is about to be free: after the signal none but the last one
+    // the thread gets a request when it is about to be free: after the signal only the last one
     assert.is(given(), givenBefore + 1);
     assert.ok(givenBefore < 200, `${givenBefore} begun, ${answeredBefore} of 200 answered`);
-    // whatever had not answered when the signal came is given up
+    // whatever had not answered when the signal came is abandoned
     assert.equal(count, { answered: answeredBefore, abandoned: 200 - answeredBefore });
     assert.ok(answeredBefore < 200, 'some were given up');
   }));
@@ -187,7 +190,7 @@ test('while loading: the reason, no policy, no thread', async () => {
   assert.ok(loaded < 12, 'some were aborted');
   const late = new Stopped('late');
   await abortedWith(openLibero({ signal: AbortSignal.abort(late) }), late);
-  // a thread that was stopped while it loaded ends a little later
+  // a thread that was stopped while loading ends a little later
   for (let waits = 0; waits < 100 && threadCount() > threads; waits++) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

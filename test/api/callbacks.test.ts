@@ -19,7 +19,7 @@ import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 const test = suite('callbacks of long work');
 const libero = { platform: 'libero', unnormKey: 'libero_spatial_no_noops', threads: 1 } as const;
 
-/** Throws, and rejects, by turns. */
+/** Throws and rejects in turn. */
 function failing(heard: { count: number }): () => void {
   return () => {
     if (heard.count++ % 2 === 0) throw new Error('mine');

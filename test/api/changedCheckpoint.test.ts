@@ -4,8 +4,9 @@ import { copyFileSync, linkSync, renameSync, rmSync, truncateSync, utimesSync, w
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
-import { cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
+import { gatherParts } from '../../lib/policy/policyParts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Policy } from '../../lib/types.ts';
@@ -72,11 +73,11 @@ test('mapped: what was written in place is refused by name; what was replaced or
 
     utimesSync(shard, 1000, 1000);
     const second = await loadPolicy(dir, { ...platform, weights: 'mapped' });
-    // another name of the file, as a backup makes it, changes nothing
+    // another name for the file, as a backup creates it, changes nothing
     linkSync(shard, copy);
     assert.is(await actions(second, 'x'), before);
     rmSync(copy);
-    // given its old time again, as cp -p can
+    // set back to its old time, as by cp -p
     utimesSync(shard, 1000, 1000);
     assert.match(await refused(actions(second, 'x')), /^CHECKPOINT_CHANGED .*given its old time/);
     utimesSync(shard, 1, 1);
@@ -96,11 +97,11 @@ test('a file that changed between opening and loading is refused, whoever reads 
     const parts = await gatherParts(checkpoint, platform);
     utimesSync(shard, 1, 1);
     for (const weights of ['folded', 'mapped'] as const) {
-      const opening = OnnxSession.open(cpuSessionOptions(parts, { weights }));
+      const opening = OnnxSession.open(await cpuSessionOptions(parts, { weights }));
       assert.match(await refused(opening), /^CHECKPOINT_CHANGED .*model-00001/);
     }
     rmSync(shard);
-    const opening = OnnxSession.open(cpuSessionOptions(parts, {}));
+    const opening = OnnxSession.open(await cpuSessionOptions(parts, {}));
     assert.match(await refused(opening), /^CHECKPOINT_FILE_MISSING /);
   });
 });

@@ -22,7 +22,7 @@ test('32 callers, 4 instructions, 2 observations: each gets what it would get al
   const expected = (await sequential(policy)).map(numbers);
   const distinct = new Set(expected.map((value) => JSON.stringify(value)));
   assert.is(distinct.size, 8, 'a mix-up would show');
-  // a policy of its own, so that instructions are encoded under concurrency too; the cache holds fewer than there are
+  // a separate policy, so that instructions are encoded concurrently too; the cache holds fewer than there are
   await using fresh = await openLibero({ instructionCache: 2 });
   const observations = [await liberoObservation('obs0'), await liberoObservation('obs1')] as const;
   const calls = Array.from({ length: 32 }, async (_, i) => {
@@ -76,8 +76,8 @@ test('the event loop turns while predictions run', async () => {
   setImmediate(turn);
   const chunks = await Promise.all(Array.from({ length: 8 }, () => policy.predict(observation, options)));
   running = false;
-  // Were the model run on this thread, the loop would turn a few times a prediction at most. 100 turns take a few
-  // milliseconds, the 8 predictions take tens of times as long on any machine.
+  // If the model ran on this thread, the loop would turn only a few times per prediction. 100 turns take a few milliseconds;
+  // the 8 predictions take tens of times as long on any machine.
   assert.ok(turns > 100, `${turns} turns in ${chunks[0]!.timings.total} ms`);
 });
 

@@ -36,14 +36,14 @@ test('everything that is exported says in a sentence what it is', () => {
       `((?:^/\\*\\*(?:(?!\\*/)[^])*\\*/\\n)?)^export (?:async )?(?:function|class|interface|type|const) ${name}\\b`,
       'm',
     ).exec(source);
-    // a type that its file passes on is described where it is declared
+    // a re-exported type is described where it is declared
     if (declared === null) continue;
     const words = declared[1]!.replace(/^\s*\/?\*+\/?/gm, '').split('@')[0]!;
     assert.match(words, /\w{2}/, `${name} of ${file}`);
   }
 });
 
-/** Names that a file passes on, and the files they are passed on from. */
+/** Names that a file re-exports, and the files they come from. */
 function exportsOf(file: string): (readonly [name: string, file: string])[] {
   const source = readFileSync(join(root, file), 'utf8');
   const lists = [...source.matchAll(/^export (?:type )?\{([^}]*)\} from '([^']+)';/gm)];

@@ -73,7 +73,7 @@ export async function rejects(
   assert.unreachable(`expected ${code}`);
 }
 
-/** Threads of this process; inference threads are among them. */
+/** Number of threads of this process, including inference threads. */
 export function threadCount(): number {
   return readdirSync('/proc/self/task').length;
 }
@@ -86,8 +86,8 @@ export interface ProgramResult {
 }
 
 /**
- * Runs a program of a user: an ES module given as a string, with the built package. `api`, `observation`, `options` and
- * `checkpoint` are there.
+ * Runs a program as a user would write it: an ES module given as a string, with the built package. `api`, `observation`,
+ * `options` and `checkpoint` are defined.
  * @param limitMs after which it counts as hanging and is killed (signal SIGKILL)
  */
 export function runProgram(body: string, limitMs = 60_000): Promise<ProgramResult> {

@@ -18,7 +18,7 @@ import {
 } from './libero.ts';
 
 const test = suite('life of a policy');
-/** How often what depends on the moment is tried: more with SEMANTICVLA_LONG_TESTS=1. */
+/** How often to try what depends on timing: more often with SEMANTICVLA_LONG_TESTS=1. */
 const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
 const workers = isLong ? 8 : 3;
 const endsAfterMs = isLong ? [3, 7, 12] : [7];
@@ -137,7 +137,7 @@ test('ended while it predicts, by an exit or an exception: with its own code, at
     await policy.predict(observation, task);
     console.log('runs');`;
   const forever = 'for (;;) await policy.predict(observation, task);';
-  // the end comes at another moment of a prediction each time
+  // the end comes at a different moment of a prediction each time
   for (const ms of endsAfterMs) {
     const exit = await runProgram(`${endless} setTimeout(() => process.exit(7), ${ms}); ${forever}`);
     assert.equal([exit.code, exit.signal, exit.stdout, exit.stderr], [7, null, 'runs\n', '']);

@@ -8,9 +8,9 @@ const test = suite('memory of a policy');
 
 const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
 /**
- * A load holds 20 MB of weights and 1 MB of models. The long form ends 51 loads after it has settled: leaked models would be
- * 51 MB. The short form ends 6 loads after, before the allocator's caches are full (they take up to 40 MB more): it tells only
- * leaked weights, 120 MB.
+ * A load holds 20 MB of weights and 1 MB of models. The long form ends 51 loads after memory has settled: leaked models would
+ * be 51 MB. The short form ends 6 loads after, before the allocator's caches are full (they take up to 40 MB more): it notices
+ * only leaked weights, 120 MB.
  */
 const { loads, settledAfter, limitMib } = isLong
   ? { loads: 100, settledAfter: 20, limitMib: 30 }

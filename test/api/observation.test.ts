@@ -28,7 +28,7 @@ test('a deeply frozen observation works and is not modified', async () => {
   const observation = copyObservation(await liberoObservation('obs1'));
   const before = structuredClone(observation);
   Object.freeze(observation.state);
-  // views over bytes cannot be frozen; what surrounds them can
+  // typed arrays cannot be frozen, but the objects around them can
   for (const frame of Object.values(observation.images)) Object.freeze(frame);
   Object.freeze(observation.images);
   Object.freeze(observation);
@@ -64,7 +64,7 @@ test('cameras go by name: their order does not matter, more of them neither', as
   const broken = { data: new Uint8Array(1), width: -1, height: 7 };
   const more = { depth_image: broken, ...images, wrist_image_of_another: broken };
   assert.equal(numbers(await policy.predict({ images: more, state: state! }, task)), expected);
-  // swapped by name is another observation
+  // with the names swapped it is a different observation
   const crossed = { full_image: images.wrist_image!, wrist_image: images.full_image! };
   assert.not.equal(numbers(await policy.predict({ images: crossed, state: state! }, task)), expected);
   const { full_image: only } = images;

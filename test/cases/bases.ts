@@ -1,4 +1,4 @@
-/** Golden policies with one data set each, so that no key is needed: what the cases change. Only for tests. */
+/** Golden policies with one dataset each, so that no key is needed; the cases modify copies of them. Only for tests. */
 
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,7 +30,7 @@ export async function base(name: GoldenName): Promise<Base> {
   return { dir, observation, instruction: sample.instruction, actions: sample.actions_fp32 };
 }
 
-/** What `change` returns replaces the value; nothing: it was changed in place. */
+/** The value returned by `change` replaces the content; if it returns nothing, it has changed it in place. */
 export function editJson(file: string, change: (value: Loose) => Loose): void {
   const value = JSON.parse(readFileSync(file, 'utf8'));
   writeFileSync(file, JSON.stringify(change(value) ?? value));
@@ -41,7 +41,7 @@ export function editStatistics(dir: string, change: (dataset: Loose) => void): v
   editJson(join(dir, 'dataset_statistics.json'), (all) => change(Object.values(all)[0]));
 }
 
-/** Removes what begins so in the folder. */
+/** Removes the files in the folder whose names begin like this. */
 export function remove(dir: string, ...starts: readonly string[]): void {
   for (const name of readdirSync(dir)) {
     if (starts.some((start) => name.startsWith(start))) rmSync(join(dir, name), { recursive: true });

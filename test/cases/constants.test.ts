@@ -39,7 +39,7 @@ test('a left arm that stands still stays where it stands', async () => {
   });
   const { rows, normalized, shape } = await predict(given);
   rows.forEach((row, i) => {
-    // the reference adds 1e-8 to the range: a constant comes back with at most the head's value times half of that
+    // the reference adds 1e-8 to the range, so a constant is off by at most the head's value times half of that
     row.slice(0, 6).forEach((joint, d) => {
       const a = normalized[i * shape[1] + d]!;
       assert.is(joint, 0.5 * Math.fround(a + 1) * 1e-8 + pose[d]!);

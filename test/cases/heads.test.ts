@@ -207,7 +207,7 @@ test(`${nearMisses.length} names that are nearly right are named, never loaded a
       new RegExp(name.replace('.', '\\.')),
     ];
     await refused('oft-tiny', rename(kind, name), {}, 'CHECKPOINT_FILE_MISSING', ...words);
-    // a statement of the caller's does not make the file another one
+    // what the caller states does not turn the file into another one
     const all: PolicyOptions = { head: 'discrete', proprio: false, platform: 'libero' };
     await refused('oft-tiny', rename(kind, name), all, 'CHECKPOINT_FILE_MISSING', ...words);
   }

@@ -12,19 +12,19 @@ import { torchArchive } from './zipAssembler.ts';
 
 export type Json = Record<string, unknown>;
 
-/** Rewrites a JSON file; what `change` returns replaces it, nothing returned means it was changed in place. */
+/** Rewrites a JSON file with what `change` returns; if it returns nothing, it has changed the value in place. */
 export function editJson(dir: string, name: string, change: (value: Json) => Json | undefined): void {
   const path = join(dir, name);
   const value = JSON.parse(readFileSync(path, 'utf8')) as Json;
   writeFileSync(path, JSON.stringify(change(value) ?? value));
 }
 
-/** The object at a path of keys, for changing. */
+/** The object at a path of keys, to be modified. */
 export function at(value: Json, ...keys: readonly string[]): Json {
   return keys.reduce((inner, key) => inner[key] as Json, value);
 }
 
-/** The one file whose name starts so. */
+/** The one file whose name begins like this. */
 export function fileNamed(dir: string, start: string): string {
   const name = readdirSync(dir).find((candidate) => candidate.startsWith(start));
   if (name === undefined) throw new Error(`no ${start}* in ${dir}`);
@@ -50,7 +50,7 @@ const storageTypes: Readonly<Record<TensorDtype, string>> = {
   BOOL: 'Bool',
 };
 
-/** Reads a `.pt` file whole, lets `change` edit its tensors by name, and writes it again. */
+/** Reads a whole `.pt` file, lets `change` edit its tensors by name, and writes it again. */
 export async function editArchive(
   file: string,
   change: (tensors: Map<string, PlainTensor>) => void,
@@ -77,7 +77,7 @@ export function filled(shape: readonly number[], value = 0): PlainTensor {
   return { dtype: 'F32', shape, bytes: new Uint8Array(data.buffer) };
 }
 
-/** The SemanticVlaError that a promise ends with; anything else is thrown. */
+/** The SemanticVlaError that a promise rejects with; anything else is thrown. */
 export async function errorOf(promise: Promise<unknown>): Promise<SemanticVlaError> {
   const error: unknown = await promise.then(
     () => null,
@@ -89,7 +89,7 @@ export async function errorOf(promise: Promise<unknown>): Promise<SemanticVlaErr
   });
 }
 
-/** Puts float32 zeros under these names and shapes into a further shard, and into the index. */
+/** Adds a shard with float32 zeros under these names and shapes, and lists it in the index. */
 export function addShard(dir: string, shapes: Readonly<Record<string, readonly number[]>>): void {
   const name = 'model-99999-of-99999.safetensors';
   const header: Json = {};

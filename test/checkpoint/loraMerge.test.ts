@@ -40,7 +40,7 @@ function freshCache(): string {
   return join(scratchFolder(), `lora-cache-${caches++}`);
 }
 
-/** float32 sums of r products, in the order of r, then W: the arithmetic that is promised, written plainly. */
+/** float32 sums of r products in the order of r, then plus W: the promised arithmetic, written plainly. */
 function plainMerge(
   w: Float32Array,
   a: Float32Array,
@@ -70,7 +70,7 @@ const sizes = [
   [6, 35, 5],
   [5, 33, 4],
 ] as const;
-/** Numbers that float32, but not bfloat16, tells apart. */
+/** Numbers that differ in float32 but not in bfloat16. */
 const noise = (length: number, seed: number) =>
   Float32Array.from({ length }, (_, i) => Math.fround(Math.sin((i + seed) * 12.9898) * 3));
 
@@ -105,7 +105,7 @@ test('the numbers of these tests tell a fused multiply-add apart', () => {
   const fused = w.map((value, at) => {
     let sum = 0;
     for (let k = 0; k < rank; k++) {
-      // the product of two float32 is exact in a float64
+      // the product of two float32 values is exact in float64
       sum = Math.fround(sum + a[k * columns + (at % columns)]! * b[Math.floor(at / columns) * rank + k]!);
     }
     return Math.fround(value + sum);
@@ -148,7 +148,7 @@ test('golden: every merged weight is W + alpha/r B A, and the rest is read in pl
   const checkpoint = await openCheckpoint(dir, { cacheDir: freshCache() });
   const archive = await readTorchArchive(fileNamed(dir, 'vision_backbone--'));
   const { madeWeights } = checkpoint.sources;
-  // 4 DINOv2 and 5 SigLIP blocks of 4 linear layers each; the pooling head has LoRA too, but no use.
+  // 4 DINOv2 and 5 SigLIP blocks of 4 linear layers each; the pooling head also has LoRA, but is not used.
   assert.is(madeWeights?.merged, 36);
   const raw = async (name: string) => readTensorFloat32(archive.tensors.get(name)!);
   for (const [tower, block] of [
@@ -168,7 +168,7 @@ test('golden: every merged weight is W + alpha/r B A, and the rest is read in pl
         const [row, column] = [Math.floor(i / columns), i % columns];
         let sum = 0;
         for (let k = 0; k < 4; k++) sum += b[row * 4 + k]! * a[k * columns + column]!;
-        // The golden's merge is exact in bf16, so in float32 too: no tolerance.
+        // The golden's merge is exact in bf16, hence also in float32: no tolerance.
         difference += Math.abs(merged[i]! - (base[i]! + (8 / 4) * sum));
       }
       assert.is(difference, 0, `${stem}.${layer}`);
@@ -195,7 +195,7 @@ test('without the addon the merge is refused by its code, and a checkpoint that 
     }).stdout.trim();
   assert.is(answer(), 'ADDON_NOT_BUILT');
   assert.equal(readdirSync(cacheDir), []);
-  // built before the merge was the addon's
+  // built before the merge moved into the addon
   mkdirSync(join(folder, 'build/Release'), { recursive: true });
   writeFileSync(join(folder, 'build/Release/semanticvla.node'), readFileSync(externalMemoryAddon()));
   assert.is(answer(), 'ADDON_NOT_BUILT');
@@ -285,7 +285,7 @@ test('a damaged cache file is made again', async () => {
     () => writeFileSync(file, Buffer.concat([sound.subarray(0, 100), Buffer.from('?'), sound.subarray(101)])),
     () => writeFileSync(file, changedAt(sound, sound.length - 1)),
     () => writeFileSync(file, changedAt(sound, Math.floor(sound.length / 2))),
-    // what a power cut can leave of a file that was not synced
+    // what may be left of an unsynced file after a power cut
     () =>
       writeFileSync(file, Buffer.concat([sound.subarray(0, 65_536), Buffer.alloc(sound.length - 65_536)])),
     () => writeFileSync(file, Buffer.alloc(sound.length)),

@@ -1,4 +1,4 @@
-/** Broken LoRA adapters: each is refused by name, and nothing of it is taken. */
+/** Broken LoRA adapters: each is refused by name, and nothing of it is used. */
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

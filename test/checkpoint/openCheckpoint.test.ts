@@ -76,7 +76,7 @@ test('libero-tiny: config from files and shapes', async () => {
   assert.match(tokenizers.siglipModel!, /spiece\.model$/);
   assert.equal(pixelNormalization.dinov2.mean, [0.484375, 0.455078125, 0.40625]);
   assert.equal(pixelNormalization.siglip.std, [0.5, 0.5, 0.5]);
-  // The decoys of config.json (norm_stats) are other numbers.
+  // The decoys of config.json (norm_stats) have different numbers.
   assert.match(sources.statistics, /dataset_statistics\.json$/);
   assert.is(statistics.size, 2);
   assert.is(statistics.get('libero_spatial_no_noops')!.action.mask.length, 7);

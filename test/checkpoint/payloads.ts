@@ -18,11 +18,11 @@ export interface Payload {
   readonly name: string;
   readonly code: ErrorCode;
   readonly make: () => Buffer;
-  /** In the message. */
+  /** Expected in the message. */
   readonly names?: RegExp;
 }
 
-/** A pickle that is refused because of what it would do. */
+/** A pickle refused because of what it would do. */
 export function forbidden(name: string, body: () => Part, names?: RegExp, protocol = 2): Payload {
   return {
     name,
@@ -32,25 +32,25 @@ export function forbidden(name: string, body: () => Part, names?: RegExp, protoc
   };
 }
 
-/** A pickle that is refused because it is broken. */
+/** A pickle refused because it is broken. */
 export function broken(name: string, body: Part, names?: RegExp, protocol = 2): Payload {
   return { ...forbidden(name, () => body, names, protocol), code: 'TORCH_ARCHIVE_INVALID' };
 }
 
-/** An archive that is refused whatever its pickle says. */
+/** An archive refused whatever its pickle contains. */
 export function invalid(name: string, parts: Partial<TorchParts> | (() => Buffer), names?: RegExp): Payload {
   const make = typeof parts === 'function' ? parts : () => torchArchive({ pickle: valid, ...parts });
   return { name, code: 'TORCH_ARCHIVE_INVALID', make, ...(names === undefined ? {} : { names }) };
 }
 
-/** Changes the entry whose name ends so. */
+/** Changes the entry whose name ends like this. */
 export function change(ending: string, changes: Partial<ZipPart>): Partial<TorchParts> {
   return {
     edit: (parts) => parts.map((part) => (part.name.endsWith(ending) ? { ...part, ...changes } : part)),
   };
 }
 
-/** What is wrong with how the payload was treated; null when it was refused as it should be. */
+/** What was wrong with how the payload was handled; null if it was refused as it should be. */
 async function complaint(payload: Payload, index: number): Promise<string | null> {
   const file = join(scratchFolder(), `payload-${index}.pt`);
   writeFileSync(file, payload.make());
@@ -66,9 +66,9 @@ async function complaint(payload: Payload, index: number): Promise<string | null
   if (!(error instanceof SemanticVlaError)) return `${payload.name}: ended with ${String(error)}`;
   const isWorded = error.message.includes(file) && (payload.names ?? /again\./).test(error.message);
   if (error.code !== payload.code || !isWorded) return `${payload.name}: ${error.code}: ${error.message}`;
-  // processor time, which a busy machine does not stretch: a bomb takes minutes, the slowest payload a quarter second
+  // processor time, which does not depend on other load: a bomb takes minutes, the slowest payload a quarter of a second
   if (user + system > 5e6) return `${payload.name}: took ${(user + system) / 1e6} s of the processor`;
-  // The file itself (5 MB at most) and what the garbage collector has not taken back yet.
+  // The file itself (5 MB at most) and what the garbage collector has not yet freed.
   return grown > 128 * 2 ** 20 ? `${payload.name}: memory grew by ${grown} bytes` : null;
 }
 

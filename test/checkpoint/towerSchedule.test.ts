@@ -29,7 +29,7 @@ function words({ steps }: TowerSchedule): string {
     .join(' ');
 }
 
-/** What leaves both towers, as a term of everything that it was computed from. */
+/** The outputs of both towers, each as a term of everything that it was computed from. */
 function symbolic({ steps, leaves }: TowerSchedule): string[] {
   const state = { dinov2: 'd', siglip: 's' };
   const out: Record<string, string> = {};
@@ -81,7 +81,7 @@ test('a pair that repeats a block, or ends in the last one, exchanges again', ()
     ),
     'd0 s0 x0 s1 s2 x1 d1',
   );
-  // the tokens of both are those of the last blocks' first time: what follows is left out
+  // the tokens of both come from the first time the last blocks run; anything after that is left out
   const back = towerSchedule(
     config(
       [2, 2],

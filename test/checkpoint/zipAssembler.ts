@@ -18,7 +18,7 @@ export interface ZipPart {
   readonly centralOffset?: number;
   readonly centralExtra?: Buffer;
   readonly localExtra?: Buffer;
-  /** CRC and sizes behind the data instead of in the local header. */
+  /** CRC and sizes after the data instead of in the local header. */
   readonly descriptor?: boolean;
 }
 

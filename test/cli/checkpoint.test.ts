@@ -105,7 +105,7 @@ test('synth, inspect, predict, export: the commands work without trained weights
     assert.is(JSON.parse(made.stdout).dir, policy);
     assert.is(JSON.parse(cli('inspect', policy, '--json').stdout).llama.layers, 2);
 
-    // what synth wrote beside the weights is enough
+    // what synth wrote in addition to the weights is enough
     const own = cli('predict', policy, '--observation', join(policy, 'observation'), '--json');
     assert.is(own.code, 0, own.stderr);
     assert.is(JSON.parse(own.stdout).actions.length, 8);

@@ -63,7 +63,16 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
 
     // a dataset of others, of which one episode is read; what was taken for what is said
     const data = ['--data', 'test/dataset/recorded/lerobot-v3.0-images', '--episodes', '1', '--cache', cache];
-    const lerobot = cli('evaluate', demo.checkpoint, ...data, '--every', '3', '--instruction', 'grab it');
+    const long = [
+      ...data,
+      '--every',
+      '3',
+      '--instruction',
+      'grab it',
+      '--results',
+      join(dir, 'results.jsonl'),
+    ];
+    const lerobot = cli('evaluate', demo.checkpoint, ...long);
     assert.is(lerobot.code, 0, lerobot.stderr);
     assert.match(lerobot.stdout, /lerobot-v3\.0-images: LeRobot v3\.0, 1 of 2 episodes$/m);
     assert.match(
@@ -74,6 +83,24 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
     // rows 0 to 5 and 3 to 5
     assert.match(lerobot.stdout, /^9 steps compared: mean error \d\.\d{3}, gripper agrees/m);
     assert.match(lerobot.stdout, /^normalized L1 error \d\.\d{3}$/m);
+    assert.not.match(lerobot.stdout, /taken over/);
+    // the names that there are, and the flag to say which
+    const other = cli('evaluate', demo.checkpoint, ...data, '--camera', 'full_image=front', '--every', '6');
+    assert.is(other.code, 2);
+    assert.match(
+      other.stderr,
+      /^FEATURE_REQUIRED: .*: expected the image front, found observation\.images\.full_image, observation\.images\.wrist_image\. Pass --camera, /m,
+    );
+    // what was predicted stays; the weights in another form are another policy, whose actions differ by rounding alone
+    const both = cli('evaluate', demo.checkpoint, ...long, '--weights', 'folded,mapped');
+    assert.is(both.code, 0, both.stderr);
+    assert.not.match(both.stdout, /taken over/, 'an option that was not given is another one');
+    assert.match(
+      both.stdout,
+      /mapped +\d\.\d\de-\d +\d\.\d\de-\d +0 of 16 \(0\.00 %\) +4 of 4 \(100\.00 %\)$/m,
+    );
+    const again = cli('evaluate', demo.checkpoint, ...long, '--weights', 'mapped', '--json');
+    assert.is((JSON.parse(again.stdout) as { policies: { takenOver: number }[] }).policies[0]!.takenOver, 2);
   });
 });
 

@@ -80,7 +80,7 @@ test('what is missing is asked for', () => {
   const noKey = cli('predict', checkpoint, '--observation', `${golden}/obs0`, '--instruction', 'x');
   assert.is(noKey.code, 2);
   assert.match(noKey.stderr, /^UNNORM_KEY_REQUIRED: .*libero_spatial_no_noops.*another_dataset/);
-  // a place of its own, so that it does not matter which TensorRT this machine has
+  // a separate place, so that it does not matter which TensorRT this machine has
   const noRuntime = cli('predict', ...given, '--backend', 'tensorrt', '--tensorrt', '/nowhere');
   assert.is(noRuntime.code, 2);
   assert.match(noRuntime.stderr, /TENSORRT_NOT_FOUND: \/nowhere \(the path given\)/);

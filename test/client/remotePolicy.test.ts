@@ -151,7 +151,7 @@ test('out of reach: refused at once, HOLD told, and back with jitter', async () 
     await using remote = await connect(protocol, urlOf(server), { onEvent: (event) => events.push(event) });
     const pending = code(remote.predict(observe(), words));
     await policy.called(1);
-    // The inference does not end: draining aborts it.
+    // The inference never ends by itself: draining aborts it.
     await server.close();
     assert.ok(['REMOTE_UNREACHABLE', 'DRAINING'].includes(await pending));
     await until(
@@ -185,7 +185,7 @@ test('another policy behind the same address is refused for good', async () => {
     await remote.predict(observe(), words);
     await server.close();
     server = await serveOn(policy, protocol, port, 'b');
-    // Over HTTP the change shows in the answer itself, which is dropped.
+    // Over HTTP the change is noticed in the answer itself, which is dropped.
     await until(
       async () => (await code(remote.predict(observe(), words))) === 'REMOTE_CHANGED',
       'the refusal',
@@ -208,7 +208,7 @@ test('deadlines and aborts leave the next call its own answer', async () => {
       controller.abort(new SemanticVlaError('OBSERVATION_INVALID', 'a newer one is there'));
       assert.is(await aborted, 'OBSERVATION_INVALID');
       const next = remote.predict(observe(2), words);
-      // Over HTTP the server has seen the client go; over the WebSocket the old answer comes first, and is dropped.
+      // Over HTTP the server sees that the client has left; over the WebSocket the old answer comes first and is dropped.
       if (protocol === 'openpi') first.finish();
       (await policy.called(2)).finish();
       assert.is((await next).actions[0], 2);
@@ -251,7 +251,7 @@ test('no server, a wrong token, a wrong address', async () => {
   assert.is(await code(connectAct('http://127.0.0.1:1', {} as RemoteOptions)), 'OPTION_INVALID');
 });
 
-/** A server of somebody else, without metadata of ours. */
+/** Somebody else's server, without our metadata. */
 async function foreign(
   protocol: Protocol,
   answer: () => string,
@@ -310,7 +310,7 @@ test("the reference's server and openpi's, which do not describe their policies"
   }
 });
 
-/** What a server may answer to a prediction in the place of a chunk of one row `x y gripper`. */
+/** What a server may send instead of a chunk of one row `x y gripper`. */
 const f8 = (values: number[], shape: number[]) => float64Array(Float64Array.from(values), shape);
 const openpiAnswers: Readonly<Record<string, readonly [unknown, string]>> = {
   'no map': [[], 'REMOTE_FAILED'],

@@ -4,7 +4,8 @@
 
 Datasets, their types, contiguous storage and attributes are those that LIBERO's scripts/create_dataset.py makes (the file of the
 demonstrations) and those of OpenVLA's regenerated "no-noops" files (no attributes at all; the sentence is the file's name).
-Frames are stored turned by 180 degrees, as robosuite renders them.
+Frames are stored turned by 180 degrees, as robosuite renders them; the gripper of these episodes is the simulator's, -1 open
+to 1 closed.
 """
 
 import json
@@ -14,13 +15,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 from cubeEpisodes import CubeEpisode, cube_episodes
-
-
-def simulator_gripper(actions: np.ndarray) -> np.ndarray:
-    """0 closed, 1 open -> 1 closed, -1 open."""
-    out = actions.astype(np.float64)
-    out[:, -1] = np.where(out[:, -1] > 0.5, -1.0, 1.0)
-    return out
 
 
 def write_demo(group: h5py.Group, episode: CubeEpisode) -> None:
@@ -33,7 +27,7 @@ def write_demo(group: h5py.Group, episode: CubeEpisode) -> None:
     obs.create_dataset("ee_ori", data=states[:, 3:6])
     for name, camera in (("agentview_rgb", "full_image"), ("eye_in_hand_rgb", "wrist_image")):
         obs.create_dataset(name, data=np.stack([frames[camera][::-1, ::-1] for frames in episode.frames]))
-    group.create_dataset("actions", data=simulator_gripper(episode.actions))
+    group.create_dataset("actions", data=episode.actions.astype(np.float64))
     group.create_dataset("states", data=np.zeros((len(states), 4)))
     group.create_dataset("robot_states", data=np.zeros((len(states), 9)))
     last = np.zeros(len(states), np.uint8)

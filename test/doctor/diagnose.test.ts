@@ -39,7 +39,7 @@ const orin: TensorRtState = {
   },
 };
 
-/** A machine that holds only what is listed. */
+/** A machine that contains only what is listed. */
 function machine({
   files = {},
   folders = {},
@@ -64,7 +64,7 @@ function found(report: DoctorReport, name: string): string {
   return report.checks.find((check) => check.name === name)!.found;
 }
 
-/** As nvidia-smi answers: one field that the driver does not know, and there is no answer but an error. */
+/** Answers like nvidia-smi: if the driver does not know one of the fields, there is only an error. */
 function smi(gpus: readonly Readonly<Record<string, string>>[], { around = '' } = {}): Command {
   return (args) => {
     const value = (flag: string): string | undefined =>

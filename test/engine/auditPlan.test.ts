@@ -71,6 +71,7 @@ const model: OnnxModel = {
   ],
   outputs: [{ name: 'y', type: 'float32', shape: ['L', 64] }],
   functions: [],
+  quantized: [],
   bindings: [{ name: 'w', type: 'bfloat16', dims: [64, 64], parts: [] }],
 };
 

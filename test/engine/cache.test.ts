@@ -30,7 +30,7 @@ async function store(dir: string, size = 4096): Promise<Stored> {
   return { cache, bytes, sidecar, sidecarFile: file, planFile: join(cache.folder, sidecar.plan.file) };
 }
 
-/** What a session would deserialize: counts the plans that the cache lets through. */
+/** Loads what a session would deserialize: shows which plans the cache lets through. */
 async function deserialized(cache: EngineCache, want: EngineIdentity = identity): Promise<number> {
   const cached = await cache.load('policy', want);
   await cached?.plan.close();
@@ -65,7 +65,7 @@ test('eight fields: each makes another key, and a plan under the wrong key is re
       const key = engineKey('policy', other);
       keys.add(key);
       assert.is(await cache.load('policy', other), null);
-      // whoever renames or relabels a plan of ours: the MAC is right, the plan is not
+      // a renamed or relabelled plan of ours: the MAC is right, the plan is not
       await writeFile(
         join(cache.folder, `${key}.json`),
         encodeSidecar(sidecar, await readFile(join(cache.folder, 'machine.key'))),
@@ -92,7 +92,7 @@ test('a plan cut short at every 1/256 of its length is refused', () =>
 
 test('10,000 flipped bits of plan and sidecar: none is let through', async () => {
   const flips = 10_000;
-  // a load mostly waits for the file system, so as many caches are damaged side by side
+  // a load mostly waits for the file system, so this many caches are damaged in parallel
   const lanes = 8;
   let tried = 0;
   const flip = async (dir: string, from: number, to: number): Promise<void> => {
@@ -110,7 +110,7 @@ test('10,000 flipped bits of plan and sidecar: none is let through', async () =>
       } catch (error) {
         assert.is((error as { code?: string }).code, 'ENGINE_REFUSED', String(error));
       }
-      // white space between the fields of the sidecar may change, what it says may not
+      // white space between the fields of the sidecar may change, its content may not
       if (through > 0) {
         assert.is(file, sidecarFile);
         const same = JSON.stringify(JSON.parse(Buffer.from(damaged).toString('utf8')));
@@ -177,7 +177,7 @@ test('a cache folder that others may write to is refused, and so is a key that o
     const { message } = await rejection(EngineCache.open({ dir }), 'ENGINE_REFUSED');
     assert.match(message, /no right to write for others, found mode 777/);
     assert.match(message, /chmod o-w/);
-    // also when it happens while we run
+    // also if it happens while we run
     await rejection(cache.load('policy', identity), 'ENGINE_REFUSED');
     await chmod(cache.folder, 0o700);
     await chmod(join(cache.folder, 'machine.key'), 0o644);

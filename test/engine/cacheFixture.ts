@@ -41,9 +41,9 @@ export async function rejection(promise: Promise<unknown>, code: string): Promis
   throw new Error(`expected ${code}, found no error but ${JSON.stringify(value)?.slice(0, 200)}`);
 }
 
-/** What a session would deserialize; the file is given back. */
+/** Reads what a session would deserialize, and closes the file. */
 export async function readPlan({ plan }: CachedEngine): Promise<Uint8Array> {
-  // by the descriptor: another builder may have replaced what the name stands for
+  // through the descriptor: another builder may have replaced the file of that name
   const bytes = readFileSync(plan.descriptor);
   assert.is(bytes.byteLength, plan.byteLength);
   await plan.close();

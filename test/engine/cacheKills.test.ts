@@ -43,8 +43,8 @@ test(`${kills} kills`, () =>
     await readPlan(await cache.getOrBuild('policy', identity, async () => ({ plan: first, seconds: 0 })));
     const seen = new Set<number>();
     let partials = 0;
-    // four at once compete for the lock; each is killed within this many ms of its first line, later where no build finished,
-    // since the time of a build is not known
+    // four at once compete for the lock. Each is killed within this many ms of its first line; the time grows while no build
+    // has finished, since a build may take any time
     let withinMs = 30;
     const lane = async (seed: number): Promise<void> => {
       for (let n = 0; n < kills / 4; n++) {

@@ -29,7 +29,7 @@ const engine = (sha256: string): { sidecar: Sidecar } => ({
 });
 const engines = { instruction: engine('1'.repeat(64)), policy: engine('2'.repeat(64)) };
 
-/** One process: opens, runs prompts of these lengths, closes. How many sizes its engines had to compile. */
+/** The life of a process: opens, runs prompts of these lengths, closes. Returns how many sizes its engines had to compile. */
 async function life(dir: string, lengths: readonly number[], notices: string[]): Promise<number> {
   const log = join(dir, `log-${Math.random()}`);
   const store = await KernelStore.open(engines, {

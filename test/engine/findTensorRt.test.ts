@@ -1,4 +1,4 @@
-/** Which TensorRT is taken, with folders made for the purpose and small libraries that only know their version. */
+/** Which TensorRT is chosen, with made-up folders and small libraries that only know their version. */
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -26,7 +26,7 @@ function folder(): string {
   return mkdtempSync(join(scratchFolder(), 'tensorrt-'));
 }
 
-/** A machine where nothing is installed but what `env` names. */
+/** A machine with nothing installed except what `env` names. */
 function bare(env: Record<string, string> = {}, run: PlaceOptions['run'] = () => null): PlaceOptions {
   return { env: { HOME: folder(), ...env }, root: folder(), arch: process.arch, run };
 }
@@ -40,7 +40,7 @@ function throwsCode(body: () => unknown, code: string, ...patterns: RegExp[]): v
   });
 }
 
-/** A shared library that calls itself this version. */
+/** A shared library that reports this version. */
 function fakeLibrary(path: string, version: readonly [number, number, number, number]): string {
   const source = `${path}.c`;
   const names = ['Major', 'Minor', 'Patch', 'Build'];
@@ -202,7 +202,7 @@ find('the parser: missing it is said; RTX gets a folder of links with the name t
   const unversioned = join(dirname(parser), 'libtensorrt_rtx.so');
   assert.ok(lstatSync(unversioned).isSymbolicLink());
   assert.is(realpathSync(unversioned), realpathSync(library));
-  // an SDK brings the name itself: nothing is made
+  // an SDK has this name itself: nothing is made
   symlinkSync('libtensorrt_rtx.so.1', join(dir, 'libtensorrt_rtx.so'));
   assert.is(findParser({ family: 'rtx1', library }), join(dir, 'libtensorrt_onnxparser_rtx.so.1'));
   const full = join(folder(), 'libnvinfer.so.10');

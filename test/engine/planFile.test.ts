@@ -15,7 +15,7 @@ import { identity, inCacheFolder, plan, readPlan, rejection } from './cacheFixtu
 
 const test = suite('plan files');
 
-/** As the addon gives a plan out. */
+/** As the addon returns a plan. */
 function native(bytes: Uint8Array): NativeBytes & { readonly reads: number[] } {
   const reads: number[] = [];
   const read = (offset: number, length: number): Uint8Array => {

@@ -1,4 +1,4 @@
-/** A preset's architecture is what opening a checkpoint of that preset gives. */
+/** The architecture of a preset equals that of an opened checkpoint of the preset. */
 
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';

@@ -113,7 +113,7 @@ test('a damaged or foreign one is started anew, and that is said', () =>
     assert.match(notices[0]!, /^The timing cache is started anew\. .*expected SHA-256 .*, found /);
     assert.is((await build(2)).given, cacheOf(2));
     assert.is(notices.length, 1);
-    // ours, and yet TensorRT does not take it: a new driver, perhaps
+    // ours, but TensorRT does not accept it, perhaps because of a new driver
     await file.replace(Buffer.from('of an older driver'));
     const { given, refused } = await build(3);
     assert.is(given, 'of an older driver');

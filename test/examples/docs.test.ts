@@ -1,4 +1,4 @@
-/** Every TypeScript block of the pages fits the API, and those of a program run as they stand, on the tiny policy. */
+/** Every TypeScript block of the pages fits the API, and those that are programs run as they are, on the tiny policy. */
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { root } from '../helpers/cli.ts';
-import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
+import { goldenCheckpoint, goldenCopy, goldenRoot } from '../helpers/golden.ts';
 
 const test = suite('code of the pages');
 const lib = JSON.stringify(join(root, 'lib/index.ts'));
 const observation = join(goldenRoot, 'libero-tiny/obs0');
 
-/** What a reader has already when he comes to a block; the robot ends the program after its tenth command. */
+/** What a reader already has when reaching a block; the robot ends the program after its tenth command. */
 const robotAtHand = `
 import { readObservation } from ${lib};
 const { observation } = await readObservation(${JSON.stringify(observation)});
@@ -23,19 +23,27 @@ const robot = { send: (values: Float64Array) => { if (commands.push(values) === 
 `;
 
 interface Page {
-  /** Before the block. */
+  /** Code before the block. */
   readonly given?: string;
-  /** After it; the block is run only where there is one. */
+  /** Code after it; only blocks with this field are run. */
   readonly after?: string;
-  /** In what the program prints. */
+  /** Must match the output of the program. */
   readonly prints?: RegExp;
-  /** Run with a server of its own by another test. */
+  /** Another test runs it, with a server of its own. */
   readonly elsewhere?: string;
 }
 
-/** By page and number of the block. A block that is not here fails the test. */
+/** By page and number of the block. A block that is not listed fails the test. */
 const pages: Readonly<Record<string, Page>> = {
   'README.md 1': { after: '', prints: /'gripper'[\s\S]*Float64Array\(7\)[\s\S]*full_image: Int32Array/ },
+  'docs/checkpoints.md 1': {
+    given: `import { Hub, filesOf } from ${JSON.stringify(join(root, 'test/hub/imitation.ts'))};
+      const hub = await new Hub().start();
+      hub.commit('owner/name', filesOf(${JSON.stringify(goldenCopy('libero-tiny'))}), 'v1');
+      Object.assign(process.env, { HF_ENDPOINT: hub.url, HF_HUB_CACHE: 'hub' });`,
+    after: 'await hub.close();',
+    prints: /hub\/models--owner--name\/snapshots\/([0-9a-f]{40}) \1 1\d{7}/,
+  },
   'docs/choosingAMode.md 1': {
     given: `${robotAtHand}let kills = 0;
       const enough = () => {
@@ -52,7 +60,10 @@ const pages: Readonly<Record<string, Page>> = {
     prints: /sent 1[01] 7/,
   },
   'docs/evaluate.md 1': { after: '', prints: /name: 'gripper'/ },
-  'docs/evaluate.md 2': { after: '', prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]/ },
+  'docs/evaluate.md 2': {
+    after: '',
+    prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]\nnormalized L1 error 0\.\d/,
+  },
   'docs/profiling.md 1': {
     given: `import { loadPolicy } from ${lib};
       ${robotAtHand}
@@ -86,7 +97,7 @@ function blocksOf(page: string): string[] {
   return [...text.matchAll(/^ *```ts\n(.*?)^ *```/gms)].map((found) => found[1]!);
 }
 
-/** The block between what was there before and what comes after. */
+/** The block with the code before and after it. */
 function programOf(code: string, { given = '', after = '' }: Page): string {
   const own = code
     .replaceAll("'semanticvla'", lib)

@@ -1,4 +1,4 @@
-/** Every example runs as its own head says, on the tiny policy. */
+/** Every example runs as its header says, on the tiny policy. */
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Every golden and every variant, exported in place into a checkpoint folder of its own, and what to feed the models with. */
+/** Every golden and every variant, exported in place into a checkpoint folder of its own, with inputs for the models. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ import { variant, variantNames, variantObservation } from '../helpers/variants.t
 
 export const policyNames: readonly string[] = [...goldenNames, ...variantNames];
 
-/** One sample as the two models take it. */
+/** One sample in the form that the two models take. */
 export interface ModelSample {
   readonly promptIds: number[];
   readonly siglipIds: number[] | null;

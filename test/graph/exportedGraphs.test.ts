@@ -22,7 +22,7 @@ function weightNames(file: string): string[] {
     .map(({ name }) => name);
 }
 
-/** One prediction with further values of the graphs as outputs: their shapes as the runtime sees them. */
+/** One prediction with additional values of the graphs as outputs: their shapes as the runtime sees them. */
 async function observedShapes(
   { models, samples }: Exported,
   wanted: readonly string[],

@@ -1,4 +1,4 @@
-/** A headless browser that is on this machine, without a profile, without a network. */
+/** A headless browser installed on this machine, without a profile and without a network. */
 
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -38,7 +38,7 @@ export function startBrowser(executablePath: string): Promise<Browser> {
       '--disable-component-update',
       '--disable-sync',
     ],
-    // a machine full of other work is slow, not wrong
+    // a busy machine is slow, not wrong
     timeout: 180_000,
   });
 }

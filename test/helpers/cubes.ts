@@ -16,7 +16,7 @@ export interface CubesSample {
   readonly instruction: string;
   readonly state: readonly number[];
   readonly images: Readonly<Record<string, string>>;
-  /** By camera: where the named cube is, fractions of the frame's side; null outside. */
+  /** By camera: where the named cube is, in fractions of the side of the frame; null if outside. */
   readonly target: Readonly<Record<string, readonly [number, number] | null>>;
   /** [C][A] of the PyTorch twin, float32. */
   readonly normalized: readonly (readonly number[])[];
@@ -43,8 +43,8 @@ export async function openCubes(options: PolicyOptions = {}): Promise<Policy> {
 }
 
 /**
- * Where a point of a frame is in the grid of patches, in patches: the policy sees the middle 90 % of the area. Outside of 0..grid
- * where it was cropped away.
+ * Where a point of a frame lies in the grid of patches, in patches: the policy sees the middle 90 % of the area. Outside
+ * 0..grid if it was cropped away.
  */
 export function placeInGrid([x, y]: readonly [number, number], grid: number): readonly [number, number] {
   const side = Math.sqrt(0.9);

@@ -1,4 +1,4 @@
-/** Golden policies as whole checkpoint folders (test/golden/README.md says what was left out of them). */
+/** Golden policies as complete checkpoint folders (test/golden/README.md lists what was left out of them). */
 
 import {
   cpSync,
@@ -52,7 +52,7 @@ export function goldenCheckpoint(name: AnyGolden): string {
   return dir;
 }
 
-/** A private copy of it that may be changed. */
+/** A private copy that may be modified. */
 export function goldenCopy(name: AnyGolden): string {
   const dir = mkdtempSync(join(scratchFolder(), `${name}-`));
   cpSync(goldenCheckpoint(name), dir, { recursive: true, dereference: true });

@@ -1,4 +1,4 @@
-/** Where the headers are that the TensorRT code is compiled against; tests that need them skip without. */
+/** Finds the headers that the TensorRT code is compiled against; tests that need them skip without them. */
 
 import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';

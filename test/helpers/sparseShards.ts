@@ -1,7 +1,7 @@
 /**
  * Shards whose large tables were left out of the repository: `model-*.sparse.safetensors` is a shard whose metadata entry
- * `sparse` (JSON: name -> shape) lists tensors that are mostly zero rows. `NAME.rows` (I32) and `NAME.values` hold the
- * other rows, where there are any.
+ * `sparse` (JSON: name -> shape) lists tensors that consist mostly of zero rows. `NAME.rows` (I32) and `NAME.values` contain
+ * the other rows, if there are any.
  */
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** TensorRT for tests: found once a process, or the reason why it is not there. */
+/** TensorRT for tests: found once per process, or the reason why it is not there. */
 
 import { type FoundTensorRt, findParser, findTensorRt } from '../../lib/engine/findTensorRt.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';

@@ -1,6 +1,6 @@
 /**
- * Tiny policies that the PyTorch twin answered (test/golden/variants/README.md), rebuilt as full checkpoint folders in a
- * temporary folder that goes when the process ends.
+ * Tiny policies with answers of the PyTorch twin (test/golden/variants/README.md), rebuilt as complete checkpoint folders in a
+ * temporary folder that is removed when the process ends.
  */
 
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -43,7 +43,7 @@ export interface VariantCase {
   /** Folder of the SigLIP tokenizer inside the checkpoint; null without a sampler. */
   readonly text_folder: string | null;
   readonly samples: readonly VariantSample[];
-  /** No selection (top-k, argmax) is closer to a tie; null when the policy selects nothing. */
+  /** No selection (top-k, argmax) is closer to a tie than this; null if the policy selects nothing. */
   readonly min_gap: number | null;
   readonly fp32_vs_fp64_max_abs_normalized: number;
   readonly sensitivity: Readonly<Record<string, number>>;
@@ -69,7 +69,7 @@ function removeTemporary(): void {
   for (const folder of temporary) rmSync(folder, { recursive: true, force: true });
 }
 
-/** Rebuilds a variant once a process. */
+/** Rebuilds a variant, once per process. */
 export function variant(name: string): Variant {
   let result = built.get(name);
   if (result === undefined) {

@@ -17,7 +17,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const run = promisify(execFile);
 
 const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
-/** Of the tests' names: every kernel is reached, in seconds. */
+/** Names of the tests that take seconds; every kernel has one. */
 const quick =
   /^shim|Refusals$|^goldenSelection|^instructionTopKMasks|^textGuidedPooling(Limits|TiesAndMasks)|^preprocessImagesWideFrames|^(queryRows|channelConcat|film)Random/;
 const kernelNames = [
@@ -64,7 +64,7 @@ function build(): Promise<{ program: string; names: readonly string[] }> {
   return built;
 }
 
-/** The preprocessing takes as long as all else, so the two halves run side by side. */
+/** The preprocessing takes as long as everything else, so the two halves run in parallel. */
 let halves: Promise<readonly (readonly [string, Outcome])[]> | undefined;
 function results(): Promise<readonly (readonly [string, Outcome])[]> {
   halves ??= build().then(({ program, names }) => {

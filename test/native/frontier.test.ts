@@ -30,7 +30,7 @@ frontier('only lib/addon/binding.ts names the compiled file', () => {
   );
 });
 
-/** Operations with a CUDA kernel: what native/reference has of them is their twin, built into the kernel tests alone. */
+/** Operations with a CUDA kernel: their counterparts in native/reference are twins, built only into the kernel tests. */
 function kernelTwins(): Set<string> {
   const stems = readdirSync(join(root, 'native/kernels')).flatMap(
     (name) => /^(.*)\.cu$/.exec(name)?.[1] ?? [],

@@ -53,7 +53,7 @@ lifecycle('calls that overlap settle in order, each with its own result', async 
       const side = i % 3 === 0 ? 180 : 24;
       const data = new Uint8Array(side * side * 3).fill(i);
       const pending = addon.preprocessImages([{ data, width: side, height: side, bgr: false }], options);
-      // Copied already: what the caller does next must not be seen.
+      // Already copied: what the caller does next must have no effect.
       data.fill(200);
       const { images } = await pending;
       order.push(i);
@@ -89,7 +89,7 @@ lifecycle('worker threads load their own instance, and end idle, busy or termina
 lifecycle(
   'a worker may be terminated at any moment, also while it loads the addon or gets a result',
   async () => {
-    // No fixed seed: each run of the tests tries other moments.
+    // No fixed seed: each run of the tests tries different moments.
     for (let i = 0; i < 12; i++) {
       const endless = new Worker(`${prelude} (function again() { run(40 + ${i} * 10).then(again); })();`, {
         eval: true,

@@ -1,6 +1,6 @@
 /**
- * Heads that answer with any bits at all, under every scheduler, limits and the control loop in virtual time: nothing that
- * is not finite, or out of range, leaves for the robot; see fuzz.ts.
+ * Heads that return arbitrary bits, under every scheduler, limits and the control loop in virtual time: nothing that is not
+ * finite or out of range is sent to the robot; see fuzz.ts.
  */
 
 import { actionSpaces } from '../../lib/schedule/actionSpace.ts';
@@ -19,17 +19,17 @@ const runMs = 20_000;
 
 interface Sums {
   runs: number;
-  /** Values that the heads gave, and how many of them were not finite. */
+  /** Values returned by the heads, and how many of them were not finite. */
   given: number;
   wild: number;
   refusedChunks: number;
   executed: number;
   held: number;
-  /** What must not be. */
+  /** Violations. */
   leaked: number;
 }
 
-/** Any 64 bits; most rows finite, so that some chunks are acted upon. */
+/** Arbitrary 64 bits; most rows are finite, so that some chunks are acted upon. */
 function wildRows(random: Random, wildness: number, sums: Sums): Float64Array {
   const bits = new Uint32Array(2 * chunk * dimensions.length);
   const values = new Float64Array(bits.buffer);

@@ -1,4 +1,4 @@
-/** Observations with one fault each, between sound ones, before a guarded policy; see fuzz.ts. */
+/** Observations with one fault each, among sound ones, sent to a guarded policy; see fuzz.ts. */
 
 import fc from 'fast-check';
 import { guardPolicy } from '../../lib/observation/guardPolicy.ts';
@@ -197,7 +197,7 @@ export async function fuzzObservations(seconds: number, seed: number): Promise<n
     problems++;
     if (problems <= 10) console.error(`FAILED --seed ${seed}: ${text}`);
   };
-  /** Asks and compares; null: it must be answered. */
+  /** Sends it and compares the outcome; null: it must be accepted. */
   const ask = async (name: string, observation: Observation, codes: RegExp | null): Promise<void> => {
     const before = asked;
     let code = 'none';
@@ -224,7 +224,7 @@ export async function fuzzObservations(seconds: number, seed: number): Promise<n
       at += stepMs;
       const observation = change(sound(), random);
       await ask(name, observation, codes);
-      // the same again: another time does not make it right
+      // the same one again: a later time does not make it right
       at += stepMs;
       await ask(name, observation, codes);
       at += stepMs;

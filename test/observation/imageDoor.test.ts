@@ -1,4 +1,6 @@
-/** Frames pass the same checks however they come in: each way accepts the same image, or refuses it with the same code. */
+/**
+ * Frames pass the same checks whichever way they come in: each way accepts the same image, or refuses it with the same code.
+ */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,7 +29,7 @@ const drawn = () => sharp(pixels, { raw });
 
 type Door = (bytes: Uint8Array) => Promise<ImageFrame>;
 
-/** The doors of encoded images. A file's ending is part of what it says it is. */
+/** The entrances for encoded images. The extension of a file is part of what it claims to be. */
 async function withDoors(
   ending: string,
   check: (doors: Readonly<Record<string, Door>>) => Promise<void>,
@@ -232,7 +234,7 @@ test('raw messages: what is no RGB of 8 bits, and sizes that lie', async () => {
     '32FC1': /depth or 16-bit/,
     rgb16: /not 8 bits/,
     bgra16: /not 8 bits/,
-    '8UC3': /order is not told/,
+    '8UC3': /unspecified order/,
     '32FC3': /not 8 bits/,
     bayer_rggb8: /Bayer/,
     yuv422_yuy2: /YUV/,

@@ -21,7 +21,7 @@ function random(seed: number): () => number {
   };
 }
 
-/** A view of its own for each camera, plus noise that no two frames share. */
+/** A different view for each camera, plus noise that no two frames share. */
 function view(camera: number, shot: number, { width = 64, height = 48 } = {}): ImageFrame {
   const next = random(camera * 1000 + shot + 1);
   const data = new Uint8Array(width * height * 3);
@@ -56,7 +56,7 @@ function codeOf(call: () => unknown): string {
 test('what is right passes, again and again', () => {
   const guard = guardOf();
   for (let shot = 0; shot < 40; shot++) guard.check(seen(shot), shot * 50);
-  // another camera in the observation is none of the policy's
+  // an additional camera in the observation is ignored
   guard.check(seen(41, { depth: view(3, 1) }), 41 * 50);
 });
 
@@ -131,7 +131,7 @@ test('a camera that stands still too long is frozen; a slow one is not; it may c
     'IMAGE_FROZEN',
   );
   guard.check(seen(550), 550);
-  // one pixel of noise is life
+  // one pixel of noise shows that the camera is alive
   for (let at = 600; at < 2000; at += 50) {
     const alive = { ...stuck, data: stuck.data.slice() };
     alive.data[at % 100] = at % 251;
@@ -139,7 +139,7 @@ test('a camera that stands still too long is frozen; a slow one is not; it may c
   }
   const simulator = guardOf({ frozenMs: Number.POSITIVE_INFINITY });
   for (let at = 0; at < 5000; at += 50) simulator.check(seen(at, { wrist_image: stuck }), at);
-  // two looks that are far apart are no proof
+  // two observations that are far apart prove nothing
   const rare = guardOf();
   rare.check(seen(1, { wrist_image: stuck }), 0);
   rare.check(seen(2, { wrist_image: stuck }), 60_000);
@@ -311,7 +311,7 @@ test('no observation at all is passed by accident: random values are refused or 
   );
 });
 
-/** A policy that gives what it is told to. */
+/** A policy that returns what it is told to. */
 function fixedPolicy(actions: () => Float64Array, shape: readonly [number, number]): Policy {
   const dimensions = Array.from({ length: 7 }, (_, i) => `d${i}`);
   return {

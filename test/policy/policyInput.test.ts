@@ -1,7 +1,7 @@
 /**
- * Frames into a session that preprocesses them and into one that does not: the same actions, and the timings name the way. The
- * device is test/runtime/fake's: at the place of the kernels it has the CPU's preprocessing, and its engine's outputs depend
- * on every byte of every input.
+ * Frames into a session that preprocesses them and into one that does not: the actions are the same, and the timings tell which
+ * way was taken. The device is that of test/runtime/fake: its kernels are the CPU's preprocessing, and its engine's outputs
+ * depend on every byte of every input.
  */
 
 import { suite } from 'uvu';

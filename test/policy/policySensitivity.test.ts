@@ -44,12 +44,12 @@ const spoiled =
 const tolerance = 5e-5;
 
 /**
- * A mistake made here is the reference's mistake when it moves the actions as far: both are max-abs over one chunk of a
+ * A mistake counts as the same as the reference's if it moves the actions as far: both are max-abs over one chunk of a
  * deterministic network, so they agree to the float32 noise (3e-6) unless the mistake itself leaves a choice.
  */
 const agreement = 5e-5;
 
-/** Mistakes that leave a choice: which patch is kept in place of a right one is not told, only that one is. */
+/** Mistakes that leave a choice: it is not specified which patch is kept in place of a right one. */
 const loose: Readonly<Record<string, number>> = { 'one wrong patch kept': Number.POSITIVE_INFINITY };
 
 async function runMutant(

@@ -1,6 +1,6 @@
 /**
- * The trained policy against the PyTorch twin, which shares no code, on observations it was not trained on. Trained weights have
- * what random ones lack: a gripper that flips, scores with a clear best patch, activations of very different sizes.
+ * The trained policy against the PyTorch twin, which shares no code, on observations it was not trained on. Trained weights
+ * have what random ones lack: a gripper that switches, scores with a clear best patch, activations of very different sizes.
  */
 
 import { suite } from 'uvu';

@@ -24,6 +24,8 @@ test('each runtime takes its own', () => {
     {},
     { backend: 'cpu', weights: 'mapped', precision: 'float32' },
     { weights: 'folded' },
+    { precision: 'int8' },
+    { precision: 'int8-llm', weights: 'mapped' },
     { backend: 'tensorrt' },
     {
       backend: 'tensorrt',
@@ -53,7 +55,10 @@ test('what the other runtime has is refused by name', () => {
     { backend: 'tensorrt', weights: 'mapped' },
     /expected bound or baked with backend tensorrt, found mapped/,
   );
-  refused({ precision: 'bfloat16' }, /precision: expected float32 with backend cpu/);
+  refused(
+    { precision: 'bfloat16' },
+    /precision: expected float32 or int8 or int8-llm with backend cpu, found bfloat16/,
+  );
   refused({ backend: 'tensorrt', precision: 'int8' }, /float32 or bfloat16 or float16/);
   for (const given of [{ device: 0 }, { graphs: true }, { tensorRt: '/opt/trt' }])
     refused(given, new RegExp(`${Object.keys(given)[0]}: expected with backend tensorrt only`));

@@ -1,6 +1,6 @@
 /**
- * Preparing at load, counted on a device without a GPU (test/runtime/fake): captures, and sizes that engines had to compile.
- * Times are a GPU's to tell.
+ * Preparation at load, counted on a device without a GPU (test/runtime/fake): captures, and sizes that engines had to compile.
+ * Times can only be measured on a GPU.
  */
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Weights as training leaves them, off the bfloat16 grid: rounded as the authors' loaders round them, the policy is the
- * authors'; not rounded, it is as far away as the golden says.
+ * Weights as training leaves them, off the bfloat16 grid: rounded as the authors' loaders round them, the policy equals the
+ * authors'; without rounding, it is as far off as the golden says.
  */
 
 import { mkdtempSync } from 'node:fs';
@@ -69,7 +69,7 @@ for (const rounding of weightRoundings) {
     assert.ok(stages.length > 40);
     const failed = stages.filter((stage) => !stage.passed).map((stage) => stage.name);
     assert.is(passed, rounding === 'bfloat16', failed.join(' '));
-    // what no weight has touched is equal anyway, and FiLM is the first that shows it
+    // stages before any weight are equal anyway, and FiLM is the first to differ
     if (rounding === 'none') assert.match(failed[0]!, /^film\.dinov2\.block0/);
   });
 }

@@ -2,8 +2,14 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { blockOf, type GraphName, stageOfBlock, wholeBlock } from '../../lib/profile/layers/blocks.ts';
-import { blockOfLayer, nodesOf } from '../../lib/profile/layers/nodeNames.ts';
+import {
+  blockOf,
+  blockOfLayer,
+  type GraphName,
+  nodesOf,
+  stageOfBlock,
+  wholeBlock,
+} from '../../lib/profile/layers/blocks.ts';
 
 const test = suite('blocks of layers');
 

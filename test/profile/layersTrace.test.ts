@@ -4,10 +4,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { layersCsv } from '../../lib/profile/export/csv.ts';
-import { trtexecProfile } from '../../lib/profile/export/trtexecProfile.ts';
 import { foldGraph } from '../../lib/profile/layers/foldLayers.ts';
 import { alignRuns, parseOrtTrace } from '../../lib/profile/layers/layerRuns.ts';
+import { layersCsv, trtexecProfile } from '../../lib/profile/report/exports.ts';
 
 const test = suite('profile of ONNX Runtime');
 /** Two runs of the golden LIBERO policy, ONNX Runtime 1.30, fields that nothing reads left out. */

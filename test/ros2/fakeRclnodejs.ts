@@ -45,7 +45,7 @@ const [full, wrist] = given.image_topics as string[];
 const enough = Number(process.env.FAKE_TRAJECTORIES);
 let shot = 0;
 const robot = setInterval(() => {
-  // a program that never gets there ends too
+  // a program that never gets there is ended too
   if (ros.published.length >= enough || shot > 1000) {
     clearInterval(robot);
     process.kill(process.pid, 'SIGTERM');

@@ -65,7 +65,7 @@ export class FakeRos {
     this.#overrides = overrides;
   }
 
-  /** As another node would. A reliable subscription hears no best-effort publisher. */
+  /** Sends as another node would. A reliable subscription does not hear a best-effort publisher. */
   send(topic: string, message: unknown, reliability = 1): number {
     const heard = this.subscriptions.filter(
       (subscription) =>

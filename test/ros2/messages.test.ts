@@ -86,7 +86,7 @@ test('joint positions by name, and a missing one', () => {
     () => jointPositions(message, ['elbow', 'shoulder']),
     (error: SemanticVlaError) => error.code === 'STATE_INVALID' && /shoulder/.test(error.message),
   );
-  // positions left out, as a driver of velocities does
+  // positions omitted, as by a driver of velocities
   assert.throws(() => jointPositions({ ...message, position: [] }, ['elbow']));
 });
 

@@ -22,7 +22,7 @@ const policy = simulatedPolicy({
     chunk: 8,
     normalization: 'q99',
   },
-  // what came in goes out again: the first joint, the first byte of each camera, the length of the sentence
+  // sends back what came in: the first joint, the first byte of each camera, the length of the sentence
   rows: ({ observation: { state, images }, instruction }) => {
     const row = [
       state?.[0] ?? Number.NaN,

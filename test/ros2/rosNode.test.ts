@@ -184,7 +184,7 @@ test('sensors that fail: NaN, a lost camera, repeated stamps, a frozen picture; 
       await setting.clock.runUntil(setting.clock.now() + 50);
     }
     const { counters } = setting.node.loop!;
-    // what rests on the last good observation may still leave, up to its age limit
+    // actions based on the last good observation may still be sent, up to its age limit
     assert.ok(counters.executed - executed <= 12, `${name}: ${counters.executed - executed} actions`);
     assert.ok(counters.held.observationLate >= 25, `${name}: held ${JSON.stringify(counters.held)}`);
     const held = sent(setting).at(-1)!;
@@ -206,7 +206,7 @@ test('reset forgets the episode', async () => {
   setting.ros.send('/semanticvla/reset', {});
   assert.ok(setting.node.scheduler.epoch > epoch);
   const before = sent(setting).length;
-  // without news nothing is known, and nothing is asked
+  // without new messages nothing is known, and nothing is asked
   await setting.clock.runUntil(setting.clock.now() + 500);
   assert.equal(
     sent(setting)
@@ -241,7 +241,7 @@ test('a picture that is still being decoded at a reset belongs to the episode be
   }
   node.reset();
   sendJoints(2);
-  // the decoder has done all that it was given by then
+  // by then the decoder has done everything that it was given
   for (let i = 0; i < 20; i++) await decodedFrameOf({ header: header(1), format: 'jpeg', data: before }, 'a');
   await clock.runUntil(clock.now() + 200);
   assert.equal(asked, []);

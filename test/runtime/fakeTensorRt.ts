@@ -66,7 +66,7 @@ export interface FakeTensorRt {
   readonly module: string;
 }
 
-/** A library that says it is this version, and the module for TensorRT 10. */
+/** A library that reports this version, and the module for TensorRT 10. */
 export function fakeTensorRt(version: readonly [number, number] = [10, 3]): FakeTensorRt {
   return {
     library: compile(`library-${version.join('.')}.so`, [

@@ -19,7 +19,8 @@ import {
   type NativeSessionRequest,
 } from '../../lib/addon/binding.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
-import { cpuSessionOptions, gatherParts } from '../../lib/policy/policyParts.ts';
+import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
+import { gatherParts } from '../../lib/policy/policyParts.ts';
 import { OnnxSession } from '../../lib/runtime/onnxRuntime.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
 import { externalMemoryAddon, fakeTensorRt } from './fakeTensorRt.ts';
@@ -30,7 +31,7 @@ setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
 const externalMemory = createRequire(import.meta.url)(externalMemoryAddon()) as () => number;
 
-/** Bytes that V8 was told of, less those of array buffers. */
+/** Bytes reported to V8, less those of array buffers. */
 function told(): number {
   return externalMemory() - process.memoryUsage().external;
 }
@@ -211,21 +212,25 @@ test('dropped sessions answer what is on its way, also in workers that are termi
   });
 });
 
-test('a CPU session: folded weights in float32 and the states of instructions; mapped files are not counted', async () => {
+test('a CPU session: folded weights in float32, packed ones and the states of instructions; mapped files are not counted', async () => {
   const checkpoint = await openCheckpoint(goldenCheckpoint('libero-tiny'));
   const parts = await gatherParts(checkpoint, { platform: 'libero', unnormKey: 'libero_spatial_no_noops' });
   const instruction = { promptIds: [1, 2, 3, 4, 5], siglipIds: new Array(64).fill(1) };
-  const held = async (weights: 'folded' | 'mapped'): Promise<void> => {
-    const options = cpuSessionOptions(parts, { weights });
+  const held = async (weights: 'folded' | 'mapped', precision?: 'int8'): Promise<void> => {
+    const options = await cpuSessionOptions(parts, { weights, ...(precision ? { precision } : {}) });
     await collect();
     const before = told();
     const session = await OnnxSession.open(options);
-    const numbers = [options.instruction, options.policy]
+    const stored = [options.instruction, options.policy]
       .flatMap(({ initializers }) => initializers)
-      .filter(({ source }) => 'view' in source)
-      .reduce((total, { dims }) => total + dims.reduce((a, b) => a * b, 1), 0);
+      .filter(({ source }) => 'view' in source);
+    const count = (some: typeof stored) =>
+      some.reduce((total, { dims }) => total + dims.reduce((a, b) => a * b, 1), 0);
+    const packed = count(stored.filter(({ type }) => type === 'int8'));
+    const numbers = count(stored) - packed;
     assert.ok(numbers > 1e6);
-    const loaded = weights === 'folded' ? 4 * numbers : 0;
+    assert.is(packed > 1e4, precision !== undefined);
+    const loaded = packed + (weights === 'folded' ? 4 * numbers : 0);
     assert.is(told() - before, loaded, weights);
     const first = await session.encodeInstruction(instruction);
     const one = told() - before - loaded;
@@ -244,6 +249,8 @@ test('a CPU session: folded weights in float32 and the states of instructions; m
   };
   await held('folded');
   await held('mapped');
+  await held('folded', 'int8');
+  await held('mapped', 'int8');
 });
 
 test('a plan: until it is released, once, or collected', async () => {

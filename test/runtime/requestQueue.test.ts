@@ -64,7 +64,7 @@ test('two are on their way, the others wait in order; a failed one makes room, t
   for (const { answer } of thread.given.slice(2)) answer();
   const [first, second, ...rest] = await Promise.all(answers);
   assert.is(first, 0);
-  // the runtime's own words speak of a graph that no user wrote
+  // the runtime's own words mention a graph that no user wrote
   assert.match(String(second), /ONNX Runtime \(CPU\): it ran out of memory/);
   assert.not.match(String(second), /bad_alloc|Gemm/);
   assert.equal(rest, [2, 3]);

@@ -1,4 +1,4 @@
-/** The loop in virtual time: deadlines, HOLD, freshness, ends. */
+/** The loop in virtual time: deadlines, HOLD, freshness, how it ends. */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -1,4 +1,4 @@
-/** docs/safety.md: its table is what the code says (test/examples/docs.test.ts runs its example). */
+/** docs/safety.md: its table agrees with the code (test/examples/docs.test.ts runs its example). */
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -10,7 +10,7 @@ import { Random } from '../../lib/support/random.ts';
 import { bench, step } from './helpers.ts';
 
 const test = suite('ensemble');
-/** The bound; sums of 20 values of size 1 differ by 1e-15 in float64. */
+/** Sums of 20 values of size 1 differ by 1e-15 in float64. */
 const tolerance = 1e-6;
 
 const space: ActionSpace = {
@@ -19,8 +19,8 @@ const space: ActionSpace = {
 };
 
 /**
- * ACT's evaluation loop as the paper's code lays it out: a table [time asked, time meant, dimension], one column read a
- * tick. A second table says which cells were written, where that code looks for values other than zero.
+ * ACT's evaluation loop as in the paper's code: a table [time asked, time meant, dimension], of which one column is read per
+ * tick. A second table says which cells were written, where that code looks for nonzero values.
  */
 function actReference(chunks: readonly (readonly (readonly number[])[])[], m: number): number[][] {
   const ticks = chunks.length;

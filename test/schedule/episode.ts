@@ -26,7 +26,7 @@ const blends = blendRules.map((rule: BlendRule): [string, Make] => [
     overlapBlend(policy, { ...common, rule, threshold: random.next(), frozen: random.integer(0, 2) }),
 ]);
 
-/** Every mode, its own parameters at random. */
+/** Every mode, with random parameters. */
 export const makers: Readonly<Record<string, Make>> = {
   openLoop: (policy, random, chunk, common) =>
     openLoop(policy, random.chance(0.5) ? common : { ...common, executeHorizon: random.integer(1, chunk) }),
@@ -122,7 +122,7 @@ export async function runEpisode(
   await clock.runUntil(stormy);
   const before = loop.counters.executed;
   await clock.runUntil(end);
-  // with a value that is not finite in every tenth chunk a short calm may pass in vain
+  // if every tenth chunk has a value that is not finite, a short calm may pass without an action
   if (wild === 0 && loop.counters.executed === before) {
     world.problems.push(`nothing executed in ${calm} calm ms: ${JSON.stringify(loop.counters.held)}`);
   }
@@ -141,7 +141,7 @@ export async function runEpisode(
     world.problems.push(`the limits let ${counters.held.outOfRange} actions out of range through`);
   if (counters.held.readingImpossible > 0)
     world.problems.push(`${counters.held.readingImpossible} readings of a sound robot were refused`);
-  // braking in time leaves a way at every tick
+  // with braking in time there is a way out at every tick
   if (counters.held.infeasible > 0) world.problems.push(`${counters.held.infeasible} actions without a way`);
   await loop.stop().catch((error: unknown) => world.problems.push(String(error)));
   await scheduler.close();

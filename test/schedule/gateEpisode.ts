@@ -1,7 +1,7 @@
 /**
- * A robot of any kind, drawn with its limits, its sensors (which lie at times) and a policy that answers anything finite. At
- * the robot's end of the wire, by code of its own: what arrives is finite, inside range and workspace, of this episode; with
- * sensors that never lied also inside steps and accelerations.
+ * A random robot with random limits, sensors that sometimes lie, and a policy that returns any finite values. At the robot's
+ * end, separate code checks that everything that arrives is finite, inside range and workspace, and of this episode; with
+ * sensors that never lied, also inside steps and accelerations.
  */
 
 import type { ActionDimension, ActionKind, ActionSpace } from '../../lib/schedule/actionSpace.ts';
@@ -18,12 +18,12 @@ import { testPolicy } from './testPolicy.ts';
 
 export interface GateReport {
   readonly problems: readonly string[];
-  /** Sent, HOLDs included. */
+  /** Number of actions sent, including HOLDs. */
   readonly actions: number;
   readonly executed: number;
   readonly lies: number;
   readonly impossible: number;
-  /** The options made no robot: refused with a code. */
+  /** The options do not describe a robot and were refused with a code. */
   readonly refused: boolean;
   /**
    * It has no odd scale, a range everywhere (without, 1e308 takes it to infinity) and no angle (1e17 is none, and holds until

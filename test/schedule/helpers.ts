@@ -43,7 +43,7 @@ export function bench(
 
 export interface TickOptions extends Partial<Tick> {
   readonly state?: readonly number[];
-  /** false: what is proposed does not leave. */
+  /** false: the proposed action is not sent. */
   readonly leaves?: boolean;
 }
 

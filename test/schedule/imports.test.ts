@@ -1,4 +1,4 @@
-/** What lib/schedule may import: it knows policies by their interface only, and no wall clock. */
+/** What lib/schedule may import: it knows policies only by their interface, and no wall clock. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';

@@ -18,7 +18,7 @@ function limiter(dimension: ActionDimension, options: LimitOptions): Limiter {
 
 const at = (state: number) => ({ images: {}, state: [state] });
 
-/** Sends `value`; what left, or why nothing did. */
+/** Sends `value`; returns what was sent, or why nothing was. */
 function send(limits: Limiter, value: number, state = 0, time = 0): number | string {
   const result = limits.apply([value], at(state), time);
   if ('refused' in result) return result.refused;
@@ -130,9 +130,9 @@ test('deltas: step, and a workspace in units of the state', () => {
   const limits = limiter(delta, { workspace: { j: [-1, 1] } });
   // 0.02 from the edge: 0.4 units of the controller
   assert.ok(Math.abs((send(limits, 1, 0.98, 0) as number) - 0.4) < 1e-9);
-  // the same picture again: the delta that was executed since has used the room up
+  // the same observation again: the delta executed since then has used up the room
   assert.ok(Math.abs(send(limits, 1, 0.98, 0) as number) < 1e-9);
-  // pushed out: it may come back, and no further out
+  // pushed out: it may come back, but go no further out
   assert.is(send(limits, 1, 1.5, 10), 0);
   assert.is(send(limits, -1, 1.5, 20), -1);
 });

@@ -1,4 +1,6 @@
-/** Readings of the robot: impossible ones are reported and not acted upon, and all that is sent stays inside range and workspace. */
+/**
+ * Readings of the robot: impossible ones are reported and not acted upon, and everything sent stays inside range and workspace.
+ */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -96,7 +96,7 @@ test('the instant after is the next number', () => {
   }
 });
 
-/** A clock that jumps by `by`; `strict`: what is due waits for the time that it shows, as with a timer that looks again. */
+/** A clock that jumps by `by`; `strict`: due callbacks wait for the time that it shows, as with a timer that checks again. */
 class JumpingClock implements Clock {
   readonly base: VirtualClock;
   offset = 0;

@@ -1,6 +1,6 @@
 /**
- * Do the tests notice? Breaks scheduler and loop on purpose, one way at a time in a copy, and runs episodes until one fails,
- * or the test that is to fail. A mutant that survives is a hole in the invariants.
+ * Do the tests notice? Breaks scheduler and loop on purpose, one way at a time in a copy, and runs episodes until one fails, or
+ * the test that should fail. A mutant that survives is a hole in the invariants.
  *
  *   node --import tsx test/schedule/mutants.ts [--episodes 400] [--only WORD]
  */

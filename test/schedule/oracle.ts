@@ -1,7 +1,7 @@
 /**
- * What every mode is to do, written anew from its description (docs/choosingAMode.md) and without a line of lib/schedule:
- * slow, by absolute places and whole histories, where the library counts and keeps sums. Given what happens at a tick, it says
- * what is asked and what leaves.
+ * What every mode has to do, written anew from its description (docs/choosingAMode.md) and without a line of lib/schedule:
+ * slow, with absolute positions and complete histories, where the library counts and keeps sums. Given what happens at a tick,
+ * it says what is asked and what is sent.
  */
 
 export interface Mode {
@@ -57,7 +57,7 @@ export class Oracle {
   readonly #mode: Mode;
   readonly #kinds: readonly Kind[];
   readonly #maxAge: number;
-  /** Every action that ever left. */
+  /** Every action that was ever sent. */
   readonly #history: { readonly at: number; readonly values: readonly number[] }[] = [];
   #chunks: Chunk[] = [];
   #pending: Pending | null = null;
@@ -65,7 +65,7 @@ export class Oracle {
   #askedFor: object | null = null;
   #resetAt = Number.NEGATIVE_INFINITY;
   #instruction: string | null = null;
-  /** What left last in this episode. */
+  /** What was sent last in this episode. */
   #last: readonly number[] | null = null;
 
   constructor(mode: Mode, kinds: readonly Kind[], maxAge: number) {

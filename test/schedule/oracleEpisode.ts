@@ -1,7 +1,7 @@
 /**
- * One random episode, in which every tick of the library is held against the oracle: value, row, ages, HOLD and its reason,
- * what is asked and when. Frames come late, twice and out of order, questions fail, chunks are none or of other lengths,
- * resets and other instructions fall on any instant, and clocks are coarse or show the time since 1970.
+ * One random episode, in which every tick of the library is compared with the oracle: value, row, ages, HOLD and its reason,
+ * what is asked and when. Frames come late, twice and out of order, questions fail, chunks are invalid or of other lengths,
+ * resets and new instructions fall on any instant, and clocks are coarse or show the time since 1970.
  */
 
 import type { ActionSpace } from '../../lib/schedule/actionSpace.ts';
@@ -47,7 +47,7 @@ export interface OracleReport {
   readonly questions: number;
 }
 
-/** Sums of a few hundred numbers of size 10 in another order. */
+/** Rounding of sums of a few hundred numbers of size 10 in another order. */
 const rounding = 1e-9;
 
 export async function runOracleEpisode(name: Mode['name'], seed: number): Promise<OracleReport> {

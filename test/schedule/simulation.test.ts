@@ -6,7 +6,7 @@ import type { ActionScheduler } from '../../lib/schedule/scheduler.ts';
 import { makers, runEpisode } from './episode.ts';
 
 const test = suite('simulation');
-/** The blend rules differ in one number; one of them stands for all. */
+/** The blend rules differ in a single number, so one of them stands for all. */
 const few = 100;
 const many = process.env.SEMANTICVLA_LONG_TESTS === '1' ? 1000 : 250;
 
@@ -19,7 +19,7 @@ for (const mode of Object.keys(makers)) {
       assert.equal(report.problems, [], `npm run simulate -- --mode "${mode}" --seed ${seed} --episodes 1`);
       for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += report[key];
     }
-    // the episodes are no idyll: everything that is to be survived has happened
+    // the episodes are not idyllic: everything that has to be survived did happen
     for (const [what, count] of Object.entries(sums)) assert.ok(count > episodes / 4, `${what}: ${count}`);
   });
 }
@@ -40,7 +40,7 @@ test('the wall clock may jump', async () => {
   }
 });
 
-/** Every proposal of `scheduler` changed. */
+/** A scheduler whose every proposal is changed. */
 function tampered(
   change: (values: Float64Array) => Float64Array,
 ): (scheduler: ActionScheduler) => ActionScheduler {

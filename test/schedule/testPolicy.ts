@@ -1,4 +1,4 @@
-/** What every policy of these tests is, but for what it answers. */
+/** What the policies of these tests have in common, apart from their answers. */
 
 import type { Policy } from '../../lib/types.ts';
 

@@ -1,7 +1,7 @@
 /**
- * A robot, its camera and its policy in virtual time, whose actions say where they come from: the executed action a row is
- * meant for, the episode, the instruction and the time of its observation are values of the action itself. Averages of
- * equal tags are equal, so that what leaves can be checked without believing the scheduler's own accounts.
+ * A robot, its camera and its policy in virtual time. The actions tell where they come from: the executed action that a row is
+ * meant for, the episode, the instruction and the time of its observation are values of the action itself. Averages of equal
+ * tags are equal, so what is sent can be checked without trusting the scheduler's own accounts.
  */
 
 import { type ActionSpace, wrapped } from '../../lib/schedule/actionSpace.ts';
@@ -135,7 +135,7 @@ export class World {
     this.#last = null;
     this.#jointStep = 0;
     this.#slideStep = 0;
-    // somebody puts the robot elsewhere
+    // somebody moves the robot
     this.#joint = this.#random.between(-1, 1);
     this.#slide = this.#random.between(-0.4, 0.4);
   }

@@ -9,7 +9,7 @@ const install = suite('scripts/install');
 
 const script = resolve(import.meta.dirname, '../../scripts/install.mjs');
 
-/** Each tool as a shell script that answers as a good one does. */
+/** Each tool as a shell script that answers as a working one does. */
 const good: Readonly<Record<string, string>> = {
   python3: 'echo Python 3.11.2',
   make: 'exit 0',
@@ -17,7 +17,7 @@ const good: Readonly<Record<string, string>> = {
 };
 
 /** Runs the script on a machine that has only `tools`; it must not get as far as building. */
-function runWith(tools: Readonly<Record<string, string>>, nodeVersion?: string) {
+function runWith(tools: Readonly<Record<string, string>>, nodeVersion?: string, system = 'linux') {
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-install-'));
   try {
     symlinkSync('/bin/sh', join(folder, 'sh'));
@@ -27,10 +27,11 @@ function runWith(tools: Readonly<Record<string, string>>, nodeVersion?: string) 
     }
     // The folder of this copy has no node-gyp beside it: what passes all checks ends there.
     const copy = join(folder, 'install.mjs');
+    const platform = `Object.defineProperty(process, 'platform', { value: '${system}' });`;
     const version = `Object.defineProperty(process.versions, 'node', { value: '${nodeVersion}' });`;
     const text = readFileSync(script, 'utf8').replace(
       'checkNode();',
-      `${nodeVersion ? version : ''}checkNode();`,
+      `${platform}${nodeVersion ? version : ''}checkNode();`,
     );
     writeFileSync(copy, text.replace(/const besideNode = [^;]+;/, "const besideNode = '';"));
     const child = spawnSync(process.execPath, [copy], {
@@ -38,7 +39,7 @@ function runWith(tools: Readonly<Record<string, string>>, nodeVersion?: string) 
       env: { PATH: folder },
       timeout: 30_000,
     });
-    return { code: child.status, lines: child.stderr.trim().split('\n') };
+    return { code: child.status, lines: child.stderr.trim().split('\n'), out: child.stdout };
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -88,6 +89,15 @@ install('with every tool there it goes on to build', () => {
   const { code, lines } = runWith(good);
   assert.is(code, 1);
   assert.match(lines.join('\n'), /needs node-gyp, which comes with npm, and found none/);
+});
+
+install('elsewhere than on Linux nothing is built, nothing is needed for it, and it says so', () => {
+  for (const system of ['darwin', 'win32']) {
+    const { code, lines, out } = runWith({}, undefined, system);
+    assert.equal([code, lines], [0, ['']]);
+    assert.match(out, new RegExp(`policies run on Linux; on ${system} .*connectAct.*builds no addon`));
+    assert.is(runWith({}, '18.20.4', system).code, 1, 'the version of Node still counts');
+  }
 });
 
 install.run();

@@ -1,4 +1,4 @@
-/** The package as a project gets it: packed, unpacked beside its dependencies, used by its name. Nothing is fetched. */
+/** The package as a project gets it: packed, unpacked beside its dependencies, used by its name. Nothing is downloaded. */
 
 import { spawnSync } from 'node:child_process';
 import {
@@ -44,7 +44,7 @@ interface Project {
   readonly files: readonly string[];
 }
 
-/** Runs a program and says all that it printed when it fails. */
+/** Runs a program and returns everything that it printed. */
 function run(command: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env) {
   const { status, stdout, stderr } = spawnSync(command, args, {
     cwd,
@@ -125,7 +125,7 @@ test(
     }
     const strangers = files.filter((file) => /^(test|bench|build)\//.test(file));
     assert.equal(strangers, []);
-    // no link of a page leads out of the package, or nowhere
+    // no link of a page leads out of the package or to a missing file
     const pages = files.filter((file) => file.endsWith('.md'));
     const dead = pages.flatMap((page) => {
       const links = readFileSync(join(folder, 'node_modules/semanticvla', page), 'utf8').matchAll(
@@ -140,7 +140,7 @@ test(
     assert.ok(pages.includes('docs/installing.md'));
 
     const example = tenLines();
-    // as JavaScript, in whatever Node this is: a syntax that the oldest does not know is found by its CI
+    // as JavaScript, in the current Node: syntax unknown to the oldest one is found by its CI
     writeFileSync(join(folder, 'main.mjs'), runnableTenLines());
     const predicted = run(process.execPath, ['main.mjs'], folder);
     assert.is(predicted.status, 0, predicted.text);
@@ -180,7 +180,7 @@ async function writeRawObservation(folder: string): Promise<string> {
   return folder;
 }
 
-/** A robot's program: a policy served, asked once over the network, in a process of its own, and scheduled. */
+/** A robot's program: serves a policy and asks it once over the network, runs it in a process of its own, and schedules it. */
 const robotProgram = (checkpoint: string, raw: string) => `
 import * as api from 'semanticvla';
 const options = { platform: 'libero', unnormKey: '${unnormKey}', threads: 1 };
@@ -221,7 +221,10 @@ const commandIn =
   (...args: string[]) =>
     run(process.execPath, [join(folder, 'node_modules/semanticvla/bin/semanticvla.js'), ...args], folder);
 
-/** What decodes or draws: the command that installs what it needs, then its arguments. `raw` and a bench.json are in the project. */
+/**
+ * The commands that decode or draw, each preceded by the command that installs what it needs. `raw` and bench.json are in the
+ * project.
+ */
 async function drawing(): Promise<readonly (readonly [advice: string, ...args: string[]])[]> {
   const png = join(goldenRoot, 'libero-tiny/obs0');
   const episodes = join(root, 'models/cubes/episodes');
@@ -232,7 +235,6 @@ async function drawing(): Promise<readonly (readonly [advice: string, ...args: s
     [sharp, 'view', ...given, ...task, '--observation', 'raw', '--out', 'x.png'],
     [vega, 'report', 'bench.json', '--out', 'x.html'],
     [vega, ...measure, '--html', 'x.html'],
-    [vega, 'profile', ...given, ...short, '--html', 'x.html'],
     [sharp, 'demo', '--out', 'x.html'],
     [sharp, 'evaluate', await exampleCheckpoint(), '--data', episodes, '--html', 'x.html'],
     [hyparquet, 'evaluate', await exampleCheckpoint(), '--data', lerobot, '--every', '6'],
@@ -318,7 +320,7 @@ test(
     const version = run(process.execPath, [join(home, 'bin/semanticvla.js'), '--version'], folder);
     assert.is(version.text.trim(), JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version);
 
-    // a package that is not whole says so, and opens nothing
+    // an incomplete package says so, and opens nothing
     const packed = join(home, 'models/cubes/checkpoint/config.json.gz');
     const unpacking =
       "import { exampleCheckpoint } from 'semanticvla'; await exampleCheckpoint().catch((e) => console.log(e.code, e.message));";
@@ -375,7 +377,7 @@ test('commands are named as they work where the package is', () => {
   assert.is(packageCommand('a && b', inside), 'npm explore semanticvla -- "a && b"');
 });
 
-/** A project of a package manager, known by what it leaves in node_modules; npm of a version on the PATH. */
+/** A project of a package manager, recognized by what it leaves in node_modules; with an npm of this version on the PATH. */
 function projectOf(marks: Readonly<Record<string, string>>, npm?: string): { root: string; modules: string } {
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-manager-'));
   const modules = join(folder, 'node_modules');

@@ -8,11 +8,14 @@ import * as assert from 'uvu/assert';
 const test = suite('test runner');
 const root = resolve(import.meta.dirname, '../..');
 
-// Put together at run time: the runner looks for it in sources, and this file is one.
+// Composed at run time: the runner searches sources for it, and this file is one.
 const only = 'only';
 const header = `import { suite } from 'uvu'; import * as assert from 'uvu/assert'; const t = suite('s');\n`;
 
-/** Runs the runner over a folder that holds `files`, DIR in texts and arguments; returns its exit code and standard output. */
+/**
+ * Runs the runner over a folder with these `files`, replacing DIR in texts and arguments; returns its exit code and standard
+ * output.
+ */
 function run(
   files: Record<string, string>,
   ...args: string[]

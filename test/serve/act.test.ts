@@ -74,7 +74,7 @@ test('configured keys, also inside of other keys, and `prompt`', async () => {
   });
 });
 
-/** Each: what is changed of a good request, status, code. */
+/** Each: how a good request is changed, status, code. */
 const refusals: readonly [string, (request: Map<string, unknown>) => void, number, string][] = [
   ['no instruction', (r) => r.delete('instruction'), 422, 'INSTRUCTION_INVALID'],
   ['a blank instruction', (r) => r.set('instruction', '  '), 422, 'INSTRUCTION_INVALID'],

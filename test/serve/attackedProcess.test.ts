@@ -43,7 +43,10 @@ async function start(stderr: 'pipe' | 'ignore' | number): Promise<Running> {
   return { child, ...(JSON.parse(await inTime(line, 'the addresses')) as { act: string; openpi: string }) };
 }
 
-/** `count` requests at once that are no JSON, each answered so. A connection whose answer nobody reads is not used again. */
+/**
+ * Sends `count` requests at once that are not JSON, and checks the answers. A connection whose answer nobody reads is not
+ * reused.
+ */
 async function postBroken(act: string, count: number): Promise<void> {
   const one = async (): Promise<void> => {
     const answer = await post(act, '{');
@@ -75,7 +78,7 @@ test('a full disk: requests are answered, SIGTERM ends it, the log is lost', asy
 test('a socket that nobody reads: the same, and what was lost is said when it is read', async () => {
   const running = await start('pipe');
   const { child, act } = running;
-  // A line of 150 bytes and more each; a pipe holds 64 KiB, and the log 256 beside it.
+  // At least 150 bytes per line; a pipe holds 64 KiB, and the log another 256.
   const lines = 4000;
   for (let i = 0; i < lines; i += 50) await postBroken(act, 50);
   assert.is((await fetch(`${act}/healthz`)).status, 200);
@@ -91,7 +94,7 @@ test('a socket that nobody reads: the same, and what was lost is said when it is
 });
 
 test('unread: SIGTERM ends it, whether its log goes to a socket or to a pipe', async () => {
-  // Open for reading too, so that a writer has somebody to wait for.
+  // Also open for reading, so that a writer has a reader to wait for.
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-log-'));
   const pipe = join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);
@@ -118,7 +121,7 @@ test('SIGUSR1 opens no debugger, SIGUSR2 without a recorder ends nothing, a refu
   running.child.kill('SIGUSR2');
   await until(() => /SIGUSR1/.test(text) && /--flight-recorder/.test(text), 'what the signals do');
   assert.not.match(text, /Debugger listening/);
-  // A page of another origin: refused, and its socket never closed by itself.
+  // A page of another origin: it is refused, and never closes its socket.
   const { hostname, port } = new URL(running.openpi);
   const socket = tcp(Number(port), hostname);
   socket.on('error', () => {});

@@ -1,6 +1,5 @@
 /** The real clients, unchanged, from PyPI: json-numpy with requests, and openpi-client. */
 
-import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,25 +11,13 @@ import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { defaultActions, FakePolicy } from './fakePolicy.ts';
 import { type Served, served } from './harness.ts';
-import { peersOfTest } from './pythonPeers.ts';
+import { peersOfTest, runPeer } from './pythonPeers.ts';
 
 const test = suite('conformance with clients from PyPI');
 const { python, reason } = peersOfTest();
 const token = 'correct-horse-battery-staple-0451';
 
-/** Runs a script of test/serve/peers; what it prints behind RESULT. */
-async function run<T>(script: string, ...args: string[]): Promise<T> {
-  const child = spawn(python!, [join(import.meta.dirname, 'peers', script), ...args]);
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', (data: Buffer) => (output += data.toString()));
-  const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
-  const code = await new Promise((resolve) => child.on('close', resolve));
-  clearTimeout(timer);
-  const line = /^RESULT (.*)$/m.exec(output)?.[1];
-  if (code !== 0 || line === undefined) throw new Error(`${script} ended with ${code}: ${output}`);
-  return JSON.parse(line) as T;
-}
+const run = <T>(script: string, ...args: string[]): Promise<T> => runPeer(python!, script, args);
 
 interface ActResult {
   readonly actions: number[][];
@@ -79,7 +66,7 @@ testWhen(python !== null, reason, test, 'json-numpy and requests, simulated poli
       assert.is(result.failed[0], failed[0]);
       const answer = result.failed[1] as string | { error: { code: string } };
       const code = typeof answer === 'string' ? answer : answer.error.code;
-      // Cameras are looked for before the instruction.
+      // Cameras are checked before the instruction.
       assert.ok(code === failed[1] || code === 'CAMERA_MISSING', code);
     });
   }

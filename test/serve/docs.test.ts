@@ -1,4 +1,4 @@
-/** docs/serving.md: its code blocks run against a server, and its tables are what the code says. */
+/** docs/serving.md: its code blocks run against a server, and its tables agree with the code. */
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ function blocks(language: string): string[] {
   return [...page.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map((found) => found[1]!);
 }
 
-/** First cells of the table whose head begins so. */
+/** First cells of the table whose header begins like this. */
 function firstCells(head: string): string[] {
   const lines = page.slice(page.indexOf(`| ${head} |`)).split('\n');
   const end = lines.findIndex((line) => !line.startsWith('|'));
@@ -80,7 +80,7 @@ test('the TypeScript: a server, and both clients', async () => {
       .replace('CHECKPOINT', goldenCheckpoint('libero-tiny'))
       .replace('port: 8777', 'port: 0')
       .replace('port: 8000', 'port: 0');
-    // It would serve on; here it ends when it is told where.
+    // It would go on serving; here it ends once it has said where.
     writeFileSync(serverFile, `${program(own)}await server.close();\n`);
     const clientFile = join(folder, 'clients.mts');
     await served(new FakePolicy({ immediate: true }), {}, async (where) => {

@@ -16,7 +16,7 @@ export const liberoPlatform: Platform = {
 export interface FakeCall {
   readonly observation: Observation;
   readonly options: PredictOptions;
-  /** Ends the call; without actions with the default ones: row * 10 + column, plus the first number of the state. */
+  /** Ends the call; without `actions`, with the default ones: row * 10 + column, plus the first number of the state. */
   finish(actions?: Float64Array): void;
   fail(error: unknown): void;
 }
@@ -24,9 +24,9 @@ export interface FakeCall {
 export interface FakeOptions {
   readonly platform?: Platform;
   readonly dimensions?: readonly string[];
-  /** Calls end by themselves, at once. */
+  /** Calls end at once, without `finish`. */
   readonly immediate?: boolean;
-  /** Does not look at the signal, like code that cannot be interrupted. */
+  /** Ignores the signal, like code that cannot be interrupted. */
   readonly deaf?: boolean;
 }
 
@@ -37,7 +37,7 @@ export class FakePolicy implements Policy {
   readonly notices = [];
   readonly imageSize = 224;
   readonly variant: string = 'SemanticVLA';
-  /** In order of arrival; ended ones too. */
+  /** In order of arrival, including ended ones. */
   readonly calls: FakeCall[] = [];
   /** Signals that were aborted while a call ran. */
   aborted = 0;
@@ -93,7 +93,7 @@ export class FakePolicy implements Policy {
     return ended;
   }
 
-  /** Resolves when `count` calls have arrived in all, with the last of them. */
+  /** Resolves with the last call once `count` calls have arrived in all. */
   async called(count: number): Promise<FakeCall> {
     if (this.calls.length < count) {
       await new Promise<void>((resolve) => this.#waiters.push({ count, resolve }));

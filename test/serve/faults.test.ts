@@ -22,7 +22,7 @@ function head(length: number): string {
   return `POST /act HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`;
 }
 
-/** Everything until the other side ends it. */
+/** Everything received until the other side closes. */
 async function answer(socket: Socket): Promise<string> {
   let text = '';
   socket.on('data', (data: Buffer) => {

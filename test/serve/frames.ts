@@ -1,4 +1,4 @@
-/** Handmade WebSocket frames, valid and invalid, and a client that is only a socket. */
+/** Handmade WebSocket frames, valid and invalid, and a client that is a bare socket. */
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ export interface FrameForm {
   readonly key?: Buffer | null;
   /** Bytes of the length field; default: the fewest. */
   readonly lengthBytes?: 0 | 2 | 8;
-  /** What the head claims; default: what there is. */
+  /** The length that the header claims; default: the real one. */
   readonly claimed?: bigint;
 }
 
@@ -59,7 +59,7 @@ export class RawClient {
     socket.on('data', (data: Buffer) => this.#receive(data));
   }
 
-  /** @param behind bytes that come with the request, in one piece */
+  /** @param behind bytes sent together with the request, in one piece */
   static async open(url: string, behind: Buffer = Buffer.alloc(0)): Promise<RawClient> {
     const { hostname, port } = new URL(url);
     const socket = connect({ port: Number(port), host: hostname, noDelay: true });
@@ -74,7 +74,7 @@ export class RawClient {
     return client;
   }
 
-  /** @param piece bytes at a time, each given time to leave by itself; 0: all at once */
+  /** @param piece bytes at a time, each sent separately; 0: all at once */
   async send(bytes: Buffer, piece = 0): Promise<void> {
     if (piece === 0) this.socket.write(bytes);
     for (let at = 0; piece > 0 && at < bytes.length; at += piece) {
@@ -83,7 +83,7 @@ export class RawClient {
     }
   }
 
-  /** Until there are so many frames, or the server has ended it. */
+  /** Waits until there are this many frames, or the server has closed. */
   async until(count: number): Promise<void> {
     await until(() => this.frames.length >= count || this.socket.closed, `${count} frames`);
   }

@@ -68,7 +68,7 @@ function rows(text: string): number[][] {
   });
 }
 
-/** The answer with every base64 run of the same length masked: what is left is structure, types, shapes and spacing. */
+/** The answer with every base64 run masked by one of the same length: what remains is structure, types, shapes and spacing. */
 function structure(text: string): string {
   return text.replace(/[A-Za-z0-9+/]{40,}={0,2}/g, (run) => `<${run.length}>`);
 }

@@ -9,7 +9,7 @@ import type { PolicyServer } from '../../lib/serve/policyServer.ts';
 import { type ServeOptions, servePolicy } from '../../lib/serve/servePolicy.ts';
 import type { Policy } from '../../lib/types.ts';
 
-/** Far above what anything here takes, a process that starts on a crowded machine too; reached only by a hang. */
+/** Far longer than anything here takes, even starting a process on a busy machine; reached only by a hang. */
 const patienceMs = 90_000;
 
 export const silent: Logger = pino({ level: 'silent' });
@@ -40,7 +40,7 @@ export async function served(
   }
 }
 
-/** Resolves when `met`; rejects after a time that only a hang reaches. */
+/** Resolves once `met` holds; rejects after a time that only a hang reaches. */
 export async function until(met: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const deadline = performance.now() + patienceMs;
   while (!(await met())) {
@@ -49,7 +49,7 @@ export async function until(met: () => boolean | Promise<boolean>, what: string)
   }
 }
 
-/** Rejects when a promise hangs. Its timer does not keep a finished process alive. */
+/** Rejects if the promise hangs. Its timer does not keep a finished process alive. */
 export async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -104,7 +104,7 @@ export function post(
   });
 }
 
-/** One sample of `GET /metrics`; 0 when it is not there. */
+/** One sample of `GET /metrics`; 0 if it is not there. */
 export async function metric(server: PolicyServer, line: string): Promise<number> {
   const text = await server.metrics();
   const found = text.split('\n').find((row) => row.startsWith(`${line} `));

@@ -6,7 +6,7 @@ function array(fields: Record<string, unknown>): string {
   return JSON.stringify({ full_image: { __numpy__: pixels, dtype: '|u1', shape: [2, 2, 3], ...fields } });
 }
 
-/** Bodies of `POST /act` by what is wrong with them. */
+/** Bodies of `POST /act`, with what is wrong with them. */
 export function hostileJson(): [string, string | Buffer][] {
   return [
     ['nothing', ' '],
@@ -72,7 +72,7 @@ function ndarray(data: Buffer, dtype: Buffer, shape: Buffer): Buffer {
 const four = bytes(0xc4, 4, 'abcd');
 const u1 = bytes(0xa3, '|u1');
 
-/** openpi messages by what is wrong with them. */
+/** openpi messages, with what is wrong with them. */
 export function hostileMsgpack(): [string, Buffer][] {
   const max = Buffer.from([0xff, 0xff, 0xff, 0xff]);
   const millions = Buffer.from([0x01, 0xc9, 0xc3, 0x80]);

@@ -18,7 +18,7 @@ interface Reply {
   readonly text: string;
 }
 
-/** Bytes out, answers in, on one connection. */
+/** A connection for raw bytes: sends them and collects the answers. */
 class Wire {
   readonly socket: Socket;
   #received = Buffer.alloc(0);
@@ -200,7 +200,7 @@ test('bodies that arrive in turns, in memory that is used again and again, are n
   class Looking extends FakePolicy {
     override predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
       const { data } = observation.images.full_image!;
-      // All of it, now: the memory is another request's later.
+      // Compare it now: the memory will be reused for another request.
       assert.ok(data.every((value) => value === data[0]));
       levels.push(data[0]!);
       assert.is(observation.state?.[0], data[0]);

@@ -77,7 +77,7 @@ const bad: readonly Stream[] = [
   stream('a message behind a fault', 1, whole(message, 0x80), frame(message)),
 ];
 
-/** What came back, without the times that an answer holds. */
+/** What came back, without the times contained in an answer. */
 async function reply(url: string, { bytes, frames }: Stream, piece: number): Promise<string[]> {
   const client = await RawClient.open(url);
   await client.send(bytes, piece);
@@ -178,7 +178,7 @@ test('messages that arrive in turns, in memory that is used again and again, are
   class Looking extends FakePolicy {
     override predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
       const { data } = observation.images.full_image!;
-      // All of it, now: the memory is another message's later.
+      // Compare it now: the memory will be reused for another message.
       assert.ok(data.every((value) => value === data[0]));
       assert.is(observation.state?.[0], data[0]);
       levels.add(data[0]!);

@@ -22,7 +22,7 @@ interface Running {
 
 const children: ChildProcess[] = [];
 
-// A test that fails leaves its server behind, for which this process would wait.
+// A failed test leaves its server behind, and this process would wait for it.
 test.after(() => {
   for (const child of children) child.kill('SIGKILL');
 });
@@ -96,7 +96,7 @@ function peak(pid: number): number {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
 }
 
-/** Bodies of the full 32 MiB, each built to be as dear as it can be. */
+/** Bodies of the full 32 MiB, each constructed to be as expensive as possible. */
 function giants(): [string, Buffer][] {
   const size = 32 * MiB - 1024;
   const filled = (start: string, fill: string, end: string): Buffer => {
@@ -122,7 +122,7 @@ test('hostile bodies of 32 MiB: typed refusals, and at most twice that and 16 Mi
   const child = spawn(process.execPath, ['--import', 'tsx', file], { stdio: ['ignore', 'pipe', 'pipe'] });
   const running = await addresses(child);
   const { act, openpi } = running;
-  // What is loaded at the first request belongs to the baseline.
+  // What is loaded at the first request is part of the baseline.
   await post(act, '{}');
   const before = peak(child.pid!);
   for (const [name, body] of giants()) {
@@ -164,7 +164,7 @@ test('connects and disconnects leave nothing behind', async () => {
     else socket.close();
     await closed;
   }
-  // The server learns of an end a moment after its client.
+  // The server notices the end a moment after its client.
   const none = /^semanticvla_connections\{protocol="openpi"\} 0$/m;
   const metrics = async (): Promise<string> => (await fetch(`${running.act}/metrics`)).text();
   await until(async () => none.test(await metrics()), 'all connections gone');

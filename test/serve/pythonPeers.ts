@@ -5,7 +5,7 @@
  *   node --import tsx test/serve/pythonPeers.ts    make it, and print its interpreter
  */
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -16,16 +16,18 @@ import { noFetching } from '../helpers/pythonVenv.ts';
 export interface Peers {
   /** Path of the interpreter; null when the venv cannot be had. */
   readonly python: string | null;
-  /** Why it cannot. */
+  /** Why it is missing. */
   readonly reason: string;
 }
 
 const requirements = join(import.meta.dirname, 'peers', 'requirements.txt');
 const installSeconds = 150;
+/** Far above what a script takes; reached only by a hang. */
+const patienceMs = 540_000;
 /** A lock this old is of a process that died. */
 const staleMs = 2 * installSeconds * 1000;
 
-/** For a test: only where tests may fetch. */
+/** For tests: fetches only where tests may. */
 export function peersOfTest(): Peers {
   if (noFetching !== null) return { python: null, reason: noFetching };
   const { python, reason } = pythonPeers();
@@ -68,6 +70,27 @@ export function pythonPeers(): Peers {
   } finally {
     release();
   }
+}
+
+/** Runs a script of test/serve/peers; what it prints behind RESULT. */
+export async function runPeer<T>(python: string, script: string, args: readonly string[]): Promise<T> {
+  const output = await runPython(python, [join(import.meta.dirname, 'peers', script), ...args]);
+  const line = /^RESULT (.*)$/m.exec(output)?.[1];
+  if (line === undefined) throw new Error(`${script} printed no result: ${output}`);
+  return JSON.parse(line) as T;
+}
+
+/** What it prints on either stream. Throws when it does not end with 0. */
+export async function runPython(python: string, args: readonly string[]): Promise<string> {
+  const child = spawn(python, args);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (data: Buffer) => (output += data.toString()));
+  const timer = setTimeout(() => child.kill('SIGKILL'), patienceMs);
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  clearTimeout(timer);
+  if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}: ${output}`);
+  return output;
 }
 
 /** Null when it is neither free nor done in time. */

@@ -1,4 +1,4 @@
-/** A policy and a logger that a user wrote: invalid results are never sent to clients, and none stops the server. */
+/** A policy and a logger written by a user: invalid results are never sent to clients, and none of them stops the server. */
 
 import type { Logger } from 'pino';
 import { suite } from 'uvu';

@@ -12,7 +12,7 @@ import { hostileJson, hostileMsgpack } from './hostile.ts';
 
 const test = suite('wire formats');
 
-/** Bounded for CI; test/serve/fuzz.ts runs as long as it is told. */
+/** Bounded for CI; test/serve/fuzz.ts runs as long as it is told to. */
 const runs = { numRuns: 300 };
 
 /** What the reader must agree on: the value, or that there is none. */
@@ -149,7 +149,7 @@ test('any bytes: a typed refusal or a value', () => {
 test('the corpus: lying lengths, deep nesting, headers that lie, base64 garbage, __proto__', () => {
   const keys = ['full_image', 'a', 'state', 'images', 'encoded'];
   for (const [name, body] of hostileJson()) {
-    // What nobody asks for is not looked into, so all of it is asked for.
+    // Only requested fields are decoded, so all of them are requested.
     refused(() => {
       const { fields } = decodeActRequest(Buffer.from(body));
       for (const key of keys) fields.find(key);

@@ -106,7 +106,7 @@ test('float stages differ at most by 1e-3, actions by 5e-5', () => {
   assert.not(compareOne('llm.hidden1', floats(1, 2.002), floats(1, 2)).passed);
   assert.ok(compareOne('actions.normalized', floats(0.5, 0.10004), floats(0.5, 0.1)).passed);
   assert.not(compareOne('actions.normalized', floats(0.5, 0.1001), floats(0.5, 0.1)).passed);
-  // A joint that goes to 3 rad: its un-normalized tolerance is three times that of its normalized value.
+  // A joint that moves to 3 rad: its un-normalized tolerance is three times that of its normalized value.
   assert.ok(compareOne('actions.unnormalized', floats(3.0001), floats(3)).passed);
   assert.not(compareOne('actions.unnormalized', floats(3.0002), floats(3)).passed);
 });

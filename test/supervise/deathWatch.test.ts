@@ -8,7 +8,7 @@ import { type Ending, endingOf, watchDeath } from '../../lib/supervise/deathWatc
 
 const test = suite('deathWatch');
 
-/** `command` under a parent that never waits for it. */
+/** Runs `command` under a parent that never waits for it. */
 async function unreaped(command: string): Promise<{ pid: number; parent: ChildProcess }> {
   const parent = spawn('sh', ['-c', `${command} & echo $!; exec sleep 60`], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -67,7 +67,7 @@ test('the flags in a line of /proc are read behind a name with spaces and parent
   assert.equal(endingOf(line(0x40000c, 11)), { signal: 'SIGSEGV' });
   assert.equal(endingOf(line(0x40000c, 0x80 | 6)), { signal: 'SIGABRT' });
   assert.equal(endingOf(line(0x400004, 3 << 8)), { code: 3 });
-  // a core is being dumped: it is over, by what signal is not said yet
+  // a core is being dumped: the process is over, but the signal is not known yet
   assert.equal(endingOf(line(0x400200, 0)), { signal: null });
 });
 

@@ -42,7 +42,7 @@ function ends(fd: number | null) {
   new EngineLink<unknown, unknown>(
     here as unknown as Socket,
     options('engine'),
-    // the engine's arrays are the next message's later
+    // the engine's arrays are reused for the next message
     (message, arrays) => got.push({ message, arrays: arrays.map((array) => array.slice()) }),
     (error) => broken.push(error),
   );

@@ -16,7 +16,7 @@ export interface FakeEngineOptions {
   readonly slowMs?: number;
   /** Refuses to start, whatever happens. */
   readonly broken?: boolean;
-  /** MiB of memory it holds, which the kernel has to give back before its end is told: 30 ms for each GB. */
+  /** MiB of memory that it holds. The kernel has to free them before the end of the process is reported: 30 ms per GB. */
   readonly ballastMiB?: number;
 }
 
@@ -44,7 +44,7 @@ export function fakeActions(observation: Observation): Float64Array {
   return Float64Array.from({ length: chunk * 3 }, (_, i) => row[i % 3]! + Math.floor(i / 3));
 }
 
-/** Does a fault, or nothing. */
+/** Commits the fault named by the instruction, if any. */
 async function commit(instruction: string, options: FakeEngineOptions, signal?: AbortSignal): Promise<void> {
   switch (instruction) {
     case 'crash':

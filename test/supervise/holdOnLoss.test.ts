@@ -20,7 +20,7 @@ const space: ActionSpace = {
   dimensions: ['x', 'y', 'z'].map((name) => ({ name, kind: 'delta', unit: 'm' })),
 };
 
-/** Runs `body` with a wall clock that jumps an hour back or forth at every look. */
+/** Runs `body` with a wall clock that jumps an hour forward or back each time it is read. */
 async function withJumpingClock(body: () => Promise<void>): Promise<void> {
   const now = Date.now;
   let looks = 0;

@@ -1,4 +1,4 @@
-/** No message of an engine hangs a call, is returned as a chunk unchecked, or ends supervision. */
+/** No message of an engine makes a call hang, is returned as a chunk unchecked, or ends supervision. */
 
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
@@ -41,7 +41,7 @@ async function errorOf(promise: Promise<unknown>): Promise<SemanticVlaError> {
   throw new Error('was answered');
 }
 
-/** One after the other: nonsense, ENGINE_LOST, the next engine answers. */
+/** One after the other: nonsense, ENGINE_LOST, an answer of the next engine. */
 async function survives(kinds: readonly string[], transport: 'shared' | 'pipe'): Promise<void> {
   await using policy = await supervise({}, { transport });
   for (const [i, kind] of kinds.entries()) {

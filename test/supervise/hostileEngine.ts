@@ -1,7 +1,7 @@
 /**
- * An engine that sends nonsense on demand, past its own process's checks: the instruction names what it writes to the link. Any
- * other instruction is answered with the first joint, as a chunk of one row; `module NAME` with a chunk that is broken in
- * that way, as a policy that a user wrote might give it.
+ * An engine that sends nonsense on demand, bypassing the checks of its own process: the instruction names what it writes to the
+ * link. Any other instruction is answered with the first joint as a chunk of one row; `module NAME` with a chunk broken in that
+ * way, as a policy written by a user might return it.
  */
 
 import { writeSync } from 'node:fs';
@@ -40,7 +40,7 @@ const answer = (id: number, change: object = {}, of: object = chunk) => ({
   ...change,
 });
 
-/** What is written in the place of the answer to call `id`. */
+/** Written instead of the answer to call `id`. */
 export const nonsense: Readonly<Record<string, (id: number) => void>> = {
   'error null': (id) => frame([{ kind: 'error', id, error: null }, []]),
   'error text': (id) => frame([{ kind: 'error', id, error: 'broken' }, []]),
@@ -87,7 +87,7 @@ export const nonsense: Readonly<Record<string, (id: number) => void>> = {
 export interface HostileOptions {
   /** Written before it is ready. */
   readonly start?: 'ready null' | 'ready without dimensions' | 'an answer' | 'exit';
-  /** What `createPolicy` returns in the place of a policy. */
+  /** What `createPolicy` returns instead of a policy. */
   readonly gives?: unknown;
 }
 

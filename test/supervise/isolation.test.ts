@@ -37,13 +37,13 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return 'none';
 }
 
-/** Ends the engine, and returns when that is known. */
+/** Kills the engine, and returns once that is known. */
 async function kill(policy: SupervisedPolicy): Promise<void> {
   process.kill(policy.pid!, 'SIGKILL');
   while (policy.state === 'ready') await sleep(1);
 }
 
-/** Every kind of harm at every event, by turns. */
+/** Does every kind of harm at every event, in turn. */
 function harmful(policy: () => SupervisedPolicy): (event: EngineEvent) => unknown {
   let calls = 0;
   return (event) => {

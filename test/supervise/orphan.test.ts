@@ -1,4 +1,4 @@
-/** An engine does not outlive its supervisor, however that ends and whatever the engine is doing. */
+/** An engine does not outlive its supervisor, however the supervisor ends and whatever the engine is doing. */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -35,7 +35,7 @@ for (const doing of ['idle', 'hang']) {
     assert.is(shared.length, 1);
     assert.match(shared[0]!, / \(deleted\)$/, 'no name is left in the memory file system');
     parent.kill('SIGKILL');
-    // it looks once a second; a busy machine may take long to let it
+    // it checks once a second, and a busy machine may delay that
     for (let i = 0; i < 600 && !isGone(pid); i++) await sleep(100);
     assert.ok(isGone(pid));
   });

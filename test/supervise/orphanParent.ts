@@ -11,6 +11,6 @@ const policy = await superviseEngine({
 if (process.argv[2] === 'hang') {
   policy.predict({ images: {} }, { instruction: 'hang' }).catch(() => {});
 }
-// as text: a console colours numbers where colours are on
+// as text, since a console may colour numbers
 console.log(String(policy.pid));
 setInterval(() => {}, 1000);

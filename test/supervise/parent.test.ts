@@ -1,4 +1,4 @@
-/** The supervising process: what it loads, and a real policy behind it. */
+/** The supervising process: what it loads, and a real policy supervised by it. */
 
 import { readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
@@ -11,7 +11,7 @@ import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 const test = suite('supervising process');
 const lib = resolve(goldenRoot, '../../lib');
 
-/** Files that `file` loads when it is loaded: static imports that are not of types only, and what those load. */
+/** Files loaded with `file`: its static imports, except those of types only, and theirs. */
 function loadedBy(file: string, seen = new Set<string>()): Set<string> {
   if (seen.has(file)) return seen;
   seen.add(file);

@@ -1,4 +1,7 @@
-/** Real processes with an engine that fails on demand. Limits are wide: a machine may start a process in seconds. */
+/**
+ * Real processes with an engine that fails on demand. Limits are wide, since a busy machine may take seconds to start a
+ * process.
+ */
 
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -63,7 +66,7 @@ async function lossOf(policy: SupervisedPolicy, cause: () => void): Promise<stri
   return reason;
 }
 
-/** As a loop would: asks again until an engine answers. */
+/** Asks again until an engine answers, as a loop would. */
 async function answered(policy: SupervisedPolicy): Promise<void> {
   await policy.whenReady();
   const { actions } = await policy.predict(observe(5), { instruction: 'go on' });
@@ -78,7 +81,7 @@ for (const transport of ['shared', 'pipe'] as const) {
     const observation = observe(0);
     const answers = Array.from({ length: 64 }, (_, seed) => {
       const next = observe(seed);
-      // one buffer for all: what was passed before must have been copied by now
+      // the same buffer for all: what was passed before must have been copied by now
       for (const camera of ['full_image', 'wrist_image']) {
         observation.images[camera]!.data.set(next.images[camera]!.data);
       }
@@ -107,7 +110,7 @@ test('exit, crash and failure of the runtime: the call is refused at once, anoth
   for (const [fault, code] of Object.entries(expectedCodes)) {
     const before = policy.pid;
     const lost = policy.predict(observe(1), { instruction: fault });
-    // these wait behind it, and must not reach the next engine: what they saw is old by then
+    // these wait behind it and must not reach the next engine: by then their observations are old
     const waiting = policy.predict(observe(2), { instruction: 'go on' });
     assert.is(await codeOf(lost), code);
     assert.ok(['ENGINE_UNAVAILABLE', 'ENGINE_LOST'].includes(await codeOf(waiting)));

@@ -48,7 +48,7 @@ test('orAborted: what comes first, and no listener stays', async () => {
   await Promise.resolve();
   assert.equal(dropped, ['late'], 'given back');
   assert.is(await settled(orAborted(Promise.resolve('x'), AbortSignal.abort('before'))), 'before');
-  // the work fails after all: nobody is told, and nothing is unhandled
+  // the work fails after all, but nobody is told and nothing is left unhandled
   assert.is(
     await settled(orAborted(Promise.reject(new Error('late')), AbortSignal.abort('before'))),
     'before',

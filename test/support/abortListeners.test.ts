@@ -1,4 +1,4 @@
-/** Many calls of every kind on one signal that outlives them: however they end, no listener is left. */
+/** Many calls of every kind on a signal that outlives them: however they end, no listener is left. */
 
 import { getEventListeners } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';

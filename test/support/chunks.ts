@@ -2,7 +2,7 @@
 
 import type { ActionChunk } from '../../lib/types.ts';
 
-/** [rows, 3] `x y z`, of patches 16 a side. */
+/** [rows, 3] `x y z`, with 16 patches per side. */
 export function goodChunk(rows: number): ActionChunk {
   const actions = Float64Array.from({ length: rows * 3 }, (_, i) => i / 8);
   return {

@@ -12,7 +12,7 @@ interface CodedWarning extends Error {
   readonly detail?: string;
 }
 
-/** Warnings of callbacks while `work` runs. */
+/** Warnings about callbacks while `work` runs. */
 async function warningsOf(work: () => unknown): Promise<readonly CodedWarning[]> {
   const seen: CodedWarning[] = [];
   const hear = (warning: CodedWarning): void => {
@@ -107,7 +107,7 @@ test('no callback is fine; what is none is refused at once', () => {
   }
 });
 
-/** Called bare on purpose: from one of our files to another, never from a user. */
+/** Deliberately called without isolation: from one of our files to another, never from a user. */
 const own: readonly string[] = [
   // a notice log, which isolates
   'checkpoint/loraMerge.ts onNotice',
@@ -116,7 +116,9 @@ const own: readonly string[] = [
   'engine/compiledKernels.ts onNotice',
   'engine/engineCache.ts onWait',
   'engine/engineLock.ts onWait',
+  'engine/openTensorRt.ts onNotice',
   'engine/timings.ts onNotice',
+  'hub/pullFiles.ts onBytes',
   'runtime/tensorRt.ts onLayers',
   'serve/openpiSocket.ts onMessage',
   'synth/fileSink.ts onBytes',

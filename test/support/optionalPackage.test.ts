@@ -1,4 +1,7 @@
-/** What is said where a package is missing, in part, or is one of another machine; test/scripts/package.test.ts has the commands. */
+/**
+ * What is said if a package is missing, incomplete, or built for another machine; test/scripts/package.test.ts has the
+ * commands.
+ */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

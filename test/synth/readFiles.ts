@@ -1,4 +1,4 @@
-/** Readers for the tests of `synth`, written apart from both the writers and lib/checkpoint, so that they can disagree. */
+/** Readers for the tests of `synth`, written separately from both the writers and lib/checkpoint, so that they can disagree. */
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -65,7 +65,7 @@ type Value = string | number | boolean | Value[] | Map<Value, Value> | { readonl
 
 const mark = Symbol('mark');
 
-/** State dict of a torch archive. Throws on any opcode or class that a state dict does not use. */
+/** The state dict of a torch archive. Throws on any opcode or class that a state dict does not use. */
 export function readTorchArchive(path: string): Map<string, FoundTensor> {
   const entries = readZip(readFileSync(path));
   const root = entries[0]!.name.split('/')[0]!;

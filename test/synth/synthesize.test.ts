@@ -46,7 +46,7 @@ const small: SynthOverrides = {
 const smallText: SynthOverrides = { textWidth: 24, textHeads: 2, textLayers: 1, textMlp: 40, textVocab: 512 };
 const isOft = (preset: SynthPreset) => preset.startsWith('oft');
 
-/** The sizes of the reference policies, read off their configurations. */
+/** The sizes of the reference policies, taken from their configurations. */
 const like: readonly [SynthPreset, GoldenName, SynthOverrides][] = [
   ['tiny', 'libero-tiny', { llamaWidth: 56, textWidth: 72 }],
   [

@@ -1,4 +1,4 @@
-/** The goldens' case.json and statistics, as far as the tests of proprioception and actions need them. */
+/** The parts of the goldens' case.json and statistics that the tests of proprioception and actions need. */
 
 import { readFileSync } from 'node:fs';
 import type { Bounds } from '../../lib/checkpoint/checkpoint.ts';

@@ -9,7 +9,7 @@ const imageFrame = suite('transforms/imageFrame');
 const options = { imageSize: 224, centerCrop: true, jpeg: true, threads: 1 };
 const bytes = (length: number) => new Uint8Array(length);
 
-/** What is wrong, its code, and what the message must name. */
+/** What is wrong, its code, and what the message must mention. */
 const wrong: [unknown, string, RegExp][] = [
   [null, 'IMAGE_INVALID', /a frame .* found object/],
   [undefined, 'IMAGE_INVALID', /found undefined/],

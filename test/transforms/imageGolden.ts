@@ -10,7 +10,7 @@ export const preprocessingNames: readonly string[] = Object.keys(
   JSON.parse(readFileSync(new URL('preprocessing/index.json', golden), 'utf8')) as Record<string, unknown>,
 );
 
-/** One tensor of a safetensors file, bytes as stored. Small files only: it reads the whole. */
+/** One tensor of a safetensors file, bytes as stored. For small files only: it reads all of it. */
 export function goldenTensor(file: string, name: string): { shape: number[]; data: Uint8Array } | null {
   const bytes = readFileSync(new URL(file, golden));
   const headerLength = Number(bytes.readBigUInt64LE(0));
@@ -34,7 +34,7 @@ export async function goldenPng(file: string): Promise<{ data: Uint8Array; width
   return { data: new Uint8Array(data), width: info.width, height: info.height };
 }
 
-/** Values that differ, and by how much at most. */
+/** Number of values that differ, and the largest difference. */
 export function difference(a: Uint8Array, b: Uint8Array): { count: number; max: number } {
   if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
   let count = 0;

@@ -31,7 +31,7 @@ test('equal to the reference on every golden', () => {
   assert.ok(compared >= policies.length, `${compared} compared`);
 });
 
-/** Only the samples with all stages hold it. */
+/** Only the samples with all stages contain it. */
 function goldenSafely(policy: (typeof policies)[number], file: string): Float32Array | null {
   try {
     return goldenTensor(policy, file, 'proprio.normalized');

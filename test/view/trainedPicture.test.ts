@@ -1,4 +1,4 @@
-/** The picture of a trained policy: the object that the sentence names is highlighted. */
+/** The picture of a trained policy highlights the object named in the sentence. */
 
 import sharp from 'sharp';
 import { suite } from 'uvu';
@@ -25,7 +25,7 @@ test('the named cube is bright, the corners are darkened', async () => {
     const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
     const picture = (x: number, y: number): number =>
       Math.max(...data.subarray((y * info.width + x) * info.channels).subarray(0, 3));
-    // below the texts, at the panel's right edge, where the first frame begins
+    // below the texts, at the right edge of the panel, where the first frame begins
     const right = Array.from({ length: 20 }, (_, i) => left + panel - 2 - i);
     const rows = Array.from({ length: info.height }, (_, y) => y);
     const top = rows.find((y) => y > 60 && right.every((x) => picture(x, y) < 200))!;

@@ -83,17 +83,18 @@ function errorSection(evaluations: readonly Evaluation[], errors: readonly Actio
         "whoever always does the demonstrator's mean action. A demonstrator is one way to do it, so a small error is a good sign and a large one a " +
         'question; what counts on a robot is whether the task is done.',
     ),
-    `<figure id="horizon">${horizonPlot(lines)}<figcaption>How the error grows with the distance from the observation.</figcaption></figure>`,
+    `<figure id="horizon">${horizonPlot(lines)}<figcaption>How the error grows with the distance from the observation: row 0 is the action of its own step.</figcaption></figure>`,
   ]);
 }
 
 function pairedSection(evaluations: readonly Evaluation[]): string {
   const counted = (one: Counted | null): string =>
     one === null ? 'none' : `${one.count} of ${one.of} (${percent(one.count / one.of)})`;
+  const small = (value: number): Cell => (value > 0 && value < 1e-3 ? value.toExponential(2) : value);
   const rows = pairedChanges(evaluations).map((one): Cell[] => [
     one.name,
-    one.mean,
-    one.max,
+    small(one.mean),
+    small(one.max),
     counted(one.gripperFlips),
     counted(one.sameKept),
     counted(one.sharedPatches),

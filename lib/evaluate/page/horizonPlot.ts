@@ -6,20 +6,23 @@ import { color, series } from '../../plots/palette.ts';
 import type { HorizonError } from '../actionErrors.ts';
 import { round } from './filmStrip.ts';
 
-const size = { width: 560, height: 220, left: 64, right: 12, top: 14, bottom: 40 };
+const size = { width: 560, height: 220, left: 64, right: 12, bottom: 40 };
+/** Height of a policy's name above the curves. */
+const lineHeight = 16;
 
 /** @param lines one a policy; at least one, of at least one row each */
 export function horizonPlot(
   lines: readonly { readonly name: string; readonly horizon: readonly HorizonError[] }[],
 ): string {
   const isNormalized = lines.every(({ horizon }) => horizon.every(({ normalized }) => normalized !== null));
+  const top = 14 + (lines.length === 1 ? 0 : lineHeight * lines.length);
   const heightOf = ({ mean, normalized }: HorizonError): number => (isNormalized ? normalized! : mean);
   const rows = Math.max(...lines.map(({ horizon }) => horizon.length));
   const most = Math.max(1e-12, ...lines.flatMap(({ horizon }) => horizon.map(heightOf)));
   const x = (row: number): number =>
     size.left + (rows === 1 ? 0.5 : row / (rows - 1)) * (size.width - size.left - size.right);
   const y = (value: number): number =>
-    size.height - size.bottom - (value / most) * (size.height - size.top - size.bottom);
+    size.height - size.bottom - (value / most) * (size.height - top - size.bottom);
   const grid = [0, 0.5, 1].map(
     (part) =>
       `<path d="M${size.left} ${round(y(part * most))}H${size.width - size.right}" stroke="${color.grid}"/>` +
@@ -38,11 +41,11 @@ export function horizonPlot(
     const dots = horizon.map(
       (one) => `<circle cx="${round(x(one.row))}" cy="${round(y(heightOf(one)))}" r="3" fill="${ink}"/>`,
     );
-    const words = `<text x="${size.left + 8}" y="${size.top + 8 + 15 * i}" font-size="12" fill="${ink}">${lines.length === 1 ? '' : escaped(name)}</text>`;
+    const words = `<text x="${size.left}" y="${12 + lineHeight * i}" font-size="12" fill="${ink}">${lines.length === 1 ? '' : escaped(name)}</text>`;
     return `<path d="M${points.join('L')}" fill="none" stroke="${ink}" stroke-width="2"/>${dots.join('')}${words}`;
   });
   const what = `${isNormalized ? 'normalized L1 error' : 'mean error'} by row of the chunk`;
-  const label = `<text x="${size.left}" y="${size.height - 6}" font-size="12" fill="${color.ink}">${what}: 0 is the action of the observation's own step</text>`;
+  const label = `<text x="${size.left}" y="${size.height - 6}" font-size="12" fill="${color.ink}">${what}</text>`;
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${size.width}" height="${size.height}" viewBox="0 0 ${size.width} ${size.height}" ` +
     `font-family="system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif" role="img" aria-labelledby="horizon-title">` +

@@ -1,7 +1,13 @@
 /**
  * From a node's name to the policy's own block. Names are paths that lib/graph gives (`siglip/block11/attn/qkv`); a weight
  * that is widened as it is used carries the checkpoint's own name (`language_model.model.layers.3.mlp.up_proj.weight/float32`).
- * Runtimes wrap, join and prefix them; nodeNames.ts gets them back.
+ *
+ * Runtimes wrap, join and prefix these names, and they are recovered from what a runtime calls its layers:
+ *
+ * ONNX Runtime   appends the fusion (`llama/layer0/input_norm/scaled/SimplifiedLayerNormFusion/`), prefixes (`fused head/fc1`),
+ *                or writes the function that it inlined (`_inlfunc_instructionTopK_patch_norm`)
+ * TensorRT       joins with ` + `, wraps (`PWN(a)`, `{ForeignNode[a...b]}`), or invents a name (`__myl_FcMul_myl0_3`) and keeps
+ *                ours in the layer's metadata (`[ONNX Layer: a][ONNX Layer: b]`)
  */
 
 export type GraphName = 'instruction' | 'policy';
@@ -126,4 +132,40 @@ export function stageOfBlock(block: string): PolicyStage {
 /** `siglip block 11 attention` -> `siglip block 11`; other blocks stay as they are. */
 export function wholeBlock(block: string): string {
   return block.replace(/ (?:attention|mlp|film)$/, '');
+}
+
+/** Names in metadata, when there are any, say more than the layer's own name. */
+export function nodesOf(name: string, metadata = ''): string[] {
+  // versions differ in what stands between two of them: nothing, or one of ASCII's separators
+  const text = metadata.replaceAll('\u001f', ' ').replaceAll('\u001e', ' ');
+  const told = [...text.matchAll(/\[ONNX Layer: (.*?)\](?=\s*(?:\[ONNX Layer: |$))/g)].map(
+    (match) => match[1]!,
+  );
+  return told.length > 0 ? told : split(name);
+}
+
+function split(name: string): string[] {
+  return name
+    .replaceAll('...', ' ')
+    .split(/ \+ |[\s{}(),|]+|\[(?!\d)|\](?=\s|$|})/)
+    .map((part) => part.replace(/^(?:fused|ForeignNode)$/, '').replace(/^_inlfunc_/, ''))
+    .filter((part) => part !== '');
+}
+
+/**
+ * The block of a layer. One that spans several belongs to the one it computes most nodes of (the first of equals), whole, so
+ * that nothing is counted twice.
+ * @returns null when none of its names is ours
+ */
+export function blockOfLayer(name: string, graph: GraphName, metadata = ''): string | null {
+  const counts = new Map<string, number>();
+  for (const node of nodesOf(name, metadata)) {
+    const block = blockOf(node, graph);
+    if (block !== null) counts.set(block, (counts.get(block) ?? 0) + 1);
+  }
+  let best: string | null = null;
+  for (const [block, count] of counts) {
+    if (best === null || count > counts.get(best)!) best = block;
+  }
+  return best;
 }

@@ -2,9 +2,15 @@
 
 import { mean, median } from '../measure/percentiles.ts';
 import type { BlockTime, GraphProfile, LayerTime, StageShare } from '../types.ts';
-import { type GraphName, otherBlock, type PolicyStage, policyStages, stageOfBlock } from './blocks.ts';
+import {
+  blockOfLayer,
+  type GraphName,
+  otherBlock,
+  type PolicyStage,
+  policyStages,
+  stageOfBlock,
+} from './blocks.ts';
 import type { GraphRun, LayerRun } from './layerRuns.ts';
-import { blockOfLayer } from './nodeNames.ts';
 
 export interface FoldedGraph {
   readonly layers: readonly LayerTime[];

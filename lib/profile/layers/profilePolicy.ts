@@ -6,14 +6,9 @@
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { openTensorRt, type TensorRtOptions } from '../../engine/openTensorRt.ts';
+import { cpuSessionOptions } from '../../policy/cpuModels.ts';
 import { resolveUnnormKey } from '../../policy/platform.ts';
-import {
-  checkpointOptions,
-  cpuSessionOptions,
-  gatherParts,
-  type OpenedPolicy,
-  partsOf,
-} from '../../policy/policyParts.ts';
+import { checkpointOptions, gatherParts, type OpenedPolicy, partsOf } from '../../policy/policyParts.ts';
 import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
 import type { TensorRtSession } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
@@ -187,8 +182,9 @@ function watching({ parts, options: policyOptions }: OpenedPolicy, options: Prof
       });
     return { open: (isProfiled) => watchTensorRt(open, isProfiled), takesTurns: false };
   }
-  const session = { ...cpuSessionOptions(parts, policyOptions), ...hooks };
-  return { open: (isProfiled) => watchCpu(session, isProfiled), takesTurns: true };
+  const open = async (isProfiled: boolean) =>
+    watchCpu({ ...(await cpuSessionOptions(parts, { ...policyOptions, ...hooks })), ...hooks }, isProfiled);
+  return { open, takesTurns: true };
 }
 
 interface Measured {

@@ -32,9 +32,9 @@ export class LineStream {
     this.#atMs = monotonicMs();
   }
 
-  /** With its line break; null: no line yet, or none within `maxAgeMs`. */
+  /** null: no line yet, or none within `maxAgeMs`. */
   latest(maxAgeMs: number): string | null {
-    return monotonicMs() - this.#atMs > maxAgeMs ? null : `${this.#latest}\n`;
+    return monotonicMs() - this.#atMs > maxAgeMs ? null : this.#latest;
   }
 
   get pid(): number | undefined {

@@ -179,7 +179,7 @@ export function streamGpu(probe: MachineProbe, intervalMs: number): GpuStream | 
     powerPeriodMs: powerOf(first.value)?.periodMs ?? null,
     read: (maxAgeMs) => {
       const line = lines.latest(maxAgeMs);
-      const cells = line === null ? null : parseGpuCells(line, fields);
+      const cells = line === null ? null : parseGpuCells(`${line}\n`, fields);
       return cells === null || !('value' in cells) ? cells : { value: gpuMoment(cells.value) };
     },
     close: () => lines.close(),

@@ -8,7 +8,7 @@ export function malformed(what: string, expected: string, found: string): { read
 }
 
 /**
- * Texts that could not be parsed. Those that differ only in their numbers are kept once, since a tool repeats its words in
+ * Texts that are not known here or could not be parsed. Those that differ only in their numbers are kept once, since a tool repeats its words in
  * every line; at most eight are kept: more would be the output of some other tool.
  */
 export class UnreadText {

@@ -67,7 +67,9 @@ function snapshotOf(probe: MachineProbe, smi: GpuMoment | null, unread: UnreadTe
   // tegrastats never ends by itself: `head` ends it
   const command = ['-c', 'tegrastats --interval 100 | head -n 1'];
   const line = needsTegrastats(probe) ? probe.run('sh', command) : null;
-  return momentOf(probe, smi, line ? unread.valueIn(parseTegrastats(line)) : null, unread);
+  // a line without its end may have been cut
+  const whole = line?.endsWith('\n') ? parseTegrastats(line) : null;
+  return momentOf(probe, smi, unread.valueIn(whole), unread);
 }
 
 /**
@@ -86,6 +88,7 @@ export function momentOf(
   tegra: TegraSample | null,
   unread: UnreadText,
 ): MachineSnapshot {
+  for (const words of tegra?.unknown ?? []) unread.add(`tegrastats: ${words}`);
   const clocks = readClocks(probe);
   const monitors = readPowerRails(probe);
   const rails = monitors?.rails ?? tegra?.power ?? [];

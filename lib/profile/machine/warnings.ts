@@ -56,7 +56,7 @@ const rules: Readonly<Record<string, Rule>> = {
     for (const part of [start, end, series]) for (const text of part?.unread ?? []) unread.add(text);
     return unread.texts.length === 0
       ? null
-      : `Tools of this board printed what cannot be read here (${unread.texts.join('; ')}). It was passed over, and everything else of it counts; if a figure is missing for it, please report the whole line`;
+      : `Tools of this board printed what is not known here (${unread.texts.join('; ')}). It was passed over, and everything else of it counts; if a figure is missing for it, please report the whole line`;
   },
   'power-mode': ({ powerMode }) =>
     powerMode === null || powerMode.startsWith('MAXN')

@@ -2,8 +2,9 @@
 
 import { createRequire } from 'node:module';
 import { engineOptions, findMachine, labelOf } from '../../engine/openTensorRt.ts';
-import { defaultWeights, type PolicyParts } from '../../policy/policyParts.ts';
-import { tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
+import { defaultWeights } from '../../policy/cpuModels.ts';
+import type { PolicyParts } from '../../policy/policyParts.ts';
+import { cpuPrecisionOf, tensorRtOptionsOf } from '../../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import type { Policy, PolicyOptions } from '../../types.ts';
 import type { SubjectFacts } from '../types.ts';
@@ -21,8 +22,8 @@ export function subjectFacts(
       ? tensorRtFacts(options)
       : {
           runtime: `ONNX Runtime ${packageVersion('onnxruntime-node')}`,
-          precision: 'float32' as const,
-          weights: options.weights ?? defaultWeights(parts.checkpoint),
+          precision: cpuPrecisionOf(options),
+          weights: options.weights ?? defaultWeights(parts.checkpoint, cpuPrecisionOf(options)),
         };
   let parameters = 0;
   for (const { shape } of parts.checkpoint.tensors.values()) parameters += shape.reduce((a, b) => a * b, 1);

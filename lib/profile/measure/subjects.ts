@@ -11,12 +11,12 @@ import { present } from '../../support/options.ts';
 import { presetFolder } from '../../synth/presetFolder.ts';
 import { synthPresets } from '../../synth/presets.ts';
 import { type FrameSize, observationFor } from '../../synth/randomObservation.ts';
+import { othersLike, sentenceOf } from '../../synth/sentences.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import type { Observation, Platform, Policy, PolicyOptions } from '../../types.ts';
 import type { StageTimes, SubjectFacts } from '../types.ts';
 import type { BenchSubject } from './benchSubject.ts';
 import type { Runner } from './runner.ts';
-import { othersLike, sentenceOf } from './sentences.ts';
 import { subjectFacts, subjectNames } from './subjectFacts.ts';
 
 export interface LoadOptions {

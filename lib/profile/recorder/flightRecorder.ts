@@ -4,9 +4,9 @@
  * missing folder is reported and changes nothing for the robot.
  */
 
+import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
-import type { Worker } from 'node:worker_threads';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
 import { makeFolder } from '../../support/makeFolder.ts';
@@ -36,14 +36,9 @@ export interface FlightRecorderOptions {
   readonly onEvent?: (event: FlightEvent) => void;
 }
 
-const optionNames = [
-  'dir',
-  'files',
-  'quietMs',
-  'afterMs',
-  'title',
-  'onEvent',
-] as const satisfies readonly (keyof FlightRecorderOptions)[];
+const optionNames: readonly (keyof FlightRecorderOptions)[] = [
+  ...(['dir', 'files', 'quietMs', 'afterMs', 'title', 'onEvent'] as const),
+];
 
 /** Keeps the last chunks and events, and writes them as a trace when a deadline is missed. */
 export interface FlightRecorder extends AsyncDisposable {
@@ -82,112 +77,108 @@ export async function startFlightRecorder(
       { cause },
     );
   }
-  return new Flights(recorder, { ...options, dir, files, quietMs, afterMs });
+  return flights(recorder, { ...options, dir, files, quietMs, afterMs });
 }
 
-type Resolved = FlightRecorderOptions &
-  Required<Pick<FlightRecorderOptions, 'files' | 'quietMs' | 'afterMs'>>;
-
-class Flights implements FlightRecorder {
-  readonly #recorder: Recorder;
-  readonly #options: Resolved;
-  readonly #tell: (event: FlightEvent) => void;
-  /** Started before it is needed: starting a thread takes longer than a tick. */
-  readonly #worker: Worker;
+function flights(
+  recorder: Recorder,
+  {
+    dir,
+    files,
+    quietMs,
+    afterMs,
+    title = 'semanticvla',
+    onEvent,
+  }: FlightRecorderOptions & Required<Pick<FlightRecorderOptions, 'files' | 'quietMs' | 'afterMs'>>,
+): FlightRecorder {
+  const tell = isolated('onEvent of startFlightRecorder', onEvent);
+  // started before it is needed: starting a thread takes longer than a tick
+  const worker = startWorker('./flightWorker', import.meta.url, 'flight recorder');
+  worker.unref();
   /** Why the thread has ended; null: it runs. */
-  #ended: string | null = null;
-  #jobs: Promise<unknown> = Promise.resolve();
-  #pending: { readonly why: string; readonly timer: NodeJS.Timeout } | null = null;
-  #lastMiss = Number.NEGATIVE_INFINITY;
-  #closed: Promise<void> | null = null;
-  quieted = 0;
+  let ended: string | null = null;
+  worker.on('error', ({ message }) => {
+    ended = message;
+  });
+  let jobs: Promise<unknown> = Promise.resolve();
+  let pending: { readonly why: string; readonly timer: NodeJS.Timeout } | null = null;
+  let lastMiss = Number.NEGATIVE_INFINITY;
+  let quieted = 0;
+  let closed: Promise<void> | null = null;
 
-  constructor(recorder: Recorder, options: Resolved) {
-    this.#recorder = recorder;
-    this.#options = options;
-    this.#tell = isolated('onEvent of startFlightRecorder', options.onEvent);
-    this.#worker = startWorker('./flightWorker', import.meta.url, 'flight recorder');
-    this.#worker.unref();
-    this.#worker.on('error', ({ message }) => {
-      this.#ended = message;
-    });
-    recorder.onMiss = (why) => this.#onMiss(why);
-  }
-
-  dump(why = 'request'): Promise<string | null> {
-    if (this.#closed !== null) {
-      return Promise.reject(new SemanticVlaError('CLOSED', 'This flight recorder is closed. Start another.'));
-    }
-    return this.#write(why);
-  }
-
-  close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
-  async #close(): Promise<void> {
-    this.#recorder.onMiss = undefined;
-    if (this.#pending !== null) {
-      clearTimeout(this.#pending.timer);
-      this.#write(this.#pending.why);
-    }
-    await this.#jobs;
-    await this.#worker.terminate();
-  }
-
-  #onMiss(why: string): void {
-    const now = performance.now();
-    if (this.#pending !== null) return;
-    if (now - this.#lastMiss < this.#options.quietMs) {
-      this.quieted++;
-      return;
-    }
-    this.#lastMiss = now;
-    this.quieted = 0;
-    const timer = setTimeout(() => {
-      this.#pending = null;
-      void this.#write(why);
-    }, this.#options.afterMs);
-    timer.unref();
-    this.#pending = { why, timer };
-  }
-
-  /** Copies at once; one file after the other. Never rejects. */
-  #write(why: string): Promise<string | null> {
-    const { dir, files, title = 'semanticvla' } = this.#options;
-    const nowMs = performance.now();
-    const toMonotonicMs = monotonicMs() - nowMs;
-    const facts = { title, pid: process.pid, why, nowMs, toMonotonicMs, realtimeMs: Date.now() };
-    const job: FlightJob = { recording: this.#recorder.copy(), facts, dir, files };
-    const written = this.#jobs.then(() => this.#send(job));
-    this.#jobs = written;
-    return written;
-  }
-
-  async #send(job: FlightJob): Promise<string | null> {
-    const worker = this.#worker;
-    const { why } = job.facts;
-    const reply = await new Promise<FlightReply>((resolve) => {
-      const settle = (answer: FlightReply): void => {
-        worker.off('message', settle).off('error', onError).unref();
-        resolve(answer);
-      };
-      const onError = ({ message }: Error): void => settle({ code: 'DEFECT', message });
-      if (this.#ended !== null) return resolve({ code: 'DEFECT', message: this.#ended });
-      worker.on('message', settle).on('error', onError).ref();
-      const arrays = Object.values(job.recording).flatMap((rows) => Object.values(rows as object));
+  const send = async (job: FlightJob): Promise<FlightReply> => {
+    if (ended !== null) return { code: 'DEFECT', message: ended };
+    const arrays = Object.values(job.recording).flatMap((rows) => Object.values(rows as object));
+    worker.ref();
+    try {
+      // rejects if the thread ends with an error
+      const answer = once(worker, 'message');
       worker.postMessage(
         job,
         arrays.filter(ArrayBuffer.isView).map(({ buffer }) => buffer as ArrayBuffer),
       );
+      const [reply] = (await answer) as [FlightReply];
+      return reply;
+    } catch (error) {
+      return { code: 'DEFECT', message: (error as Error).message };
+    } finally {
+      worker.unref();
+    }
+  };
+  /** Copies at once; one file after the other. Never rejects. */
+  const write = (why: string): Promise<string | null> => {
+    const nowMs = performance.now();
+    const toMonotonicMs = monotonicMs() - nowMs;
+    const facts = { title, pid: process.pid, why, nowMs, toMonotonicMs, realtimeMs: Date.now() };
+    const job: FlightJob = { recording: recorder.copy(), facts, dir, files };
+    const written = jobs.then(async () => {
+      const reply = await send(job);
+      const isWritten = 'file' in reply;
+      tell(isWritten ? { type: 'written', file: reply.file, why } : { type: 'failed', why, ...reply });
+      return isWritten ? reply.file : null;
     });
-    if ('file' in reply) this.#tell({ type: 'written', file: reply.file, why });
-    else this.#tell({ type: 'failed', why, ...reply });
-    return 'file' in reply ? reply.file : null;
-  }
+    jobs = written;
+    return written;
+  };
+  recorder.onMiss = (why) => {
+    const now = performance.now();
+    if (pending !== null) return;
+    if (now - lastMiss < quietMs) {
+      quieted++;
+      return;
+    }
+    lastMiss = now;
+    quieted = 0;
+    const timer = setTimeout(() => {
+      pending = null;
+      void write(why);
+    }, afterMs);
+    timer.unref();
+    pending = { why, timer };
+  };
+  const end = async (): Promise<void> => {
+    recorder.onMiss = undefined;
+    if (pending !== null) {
+      clearTimeout(pending.timer);
+      void write(pending.why);
+    }
+    await jobs;
+    await worker.terminate();
+  };
+  const close = (): Promise<void> => {
+    closed ??= end();
+    return closed;
+  };
+  return {
+    get quieted() {
+      return quieted;
+    },
+    dump: async (why = 'request') => {
+      if (closed !== null)
+        throw new SemanticVlaError('CLOSED', 'This flight recorder is closed. Start another.');
+      return write(why);
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }

@@ -27,30 +27,20 @@ export function recordLoop(options: ControlLoopOptions, recorder: Recorder): Con
       return act(action);
     },
     onEvent: (event: LoopEvent) => {
-      switch (event.type) {
-        case 'hold':
-          recorder.event('hold', event.at, Number.NaN, event.reason);
-          if (hasMoved && event.reason !== 'stopped') recorder.miss('hold');
-          break;
-        case 'missed':
-          recorder.event('missed', event.at, event.ticks);
-          recorder.miss('missed tick');
-          break;
-        case 'limited':
-          recorder.event('limited', event.at, event.dimensions.length);
-          break;
-        case 'observation':
-          recorder.event('observation refused', event.at);
-          break;
-        case 'clock':
-          recorder.event('clock back', event.at, event.back);
-          break;
-        case 'holdLost':
-          recorder.event('last hold lost', event.at);
-          break;
-        default:
-          hasMoved = false;
-          recorder.event(event.type, event.at);
+      const { at } = event;
+      if (event.type === 'hold') {
+        recorder.event('hold', at, Number.NaN, event.reason);
+        if (hasMoved && event.reason !== 'stopped') recorder.miss('hold');
+      } else if (event.type === 'missed') {
+        recorder.event('missed', at, event.ticks);
+        recorder.miss('missed tick');
+      } else if (event.type === 'limited') recorder.event('limited', at, event.dimensions.length);
+      else if (event.type === 'observation') recorder.event('observation refused', at);
+      else if (event.type === 'clock') recorder.event('clock back', at, event.back);
+      else if (event.type === 'holdLost') recorder.event('last hold lost', at);
+      else {
+        hasMoved = false;
+        recorder.event(event.type, at);
       }
       tell(event);
     },

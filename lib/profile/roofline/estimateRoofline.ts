@@ -5,7 +5,7 @@ import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
 import { type PlatformOptions, resolvePlatform } from '../../policy/platform.ts';
 import { checkpointOptions, policySizes } from '../../policy/policyParts.ts';
-import { precisions } from '../../policy/runtimeOptions.ts';
+import { enginePrecisions } from '../../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { checkOptions, expected, present } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
@@ -81,7 +81,7 @@ export async function estimateRoofline(options: EstimateRooflineOptions): Promis
       (name): EstimatedRoofline => ({
         deviceName: device.name,
         precisionName: name,
-        runs: (precisions as readonly string[]).includes(rooflinePrecisions[name].text),
+        runs: (enginePrecisions as readonly string[]).includes(rooflinePrecisions[name].text),
         ...rooflineOf(work, device, { precision: name }),
       }),
     );

@@ -11,7 +11,14 @@
  */
 
 import type { NodeProto, OnnxModel } from '../../graph/onnxModel.ts';
-import { type Attributes, attributesOf, elements, type Known, outputsOf, productOf } from './shapeRules.ts';
+import {
+  type Attributes,
+  attributesOf,
+  elements,
+  type Known,
+  outputsOf,
+  productOf,
+} from '../../graph/shapeRules.ts';
 
 /** One node that computes or reads weights. */
 export interface NodeWork {
@@ -44,7 +51,7 @@ export function graphWork(model: OnnxModel, sizes: SymbolSizes): NodeWork[] {
   for (const { name, dims, type, source } of model.initializers) {
     const isWeight = 'view' in source;
     if (isWeight) weights.set(name, { elements: elements(dims), bytes: source.view.byteLength, read: false });
-    const ints = isWeight || type !== 'int64' ? undefined : int64s(source.bytes);
+    const ints = 'bytes' in source && type === 'int64' ? int64s(source.bytes) : undefined;
     known.set(name, { shape: dims, isConstant: true, ints });
   }
   const bound = new Set(model.bindings.map(({ name }) => name));

@@ -4,10 +4,10 @@ import type { Architecture } from '../../engine/presetArchitecture.ts';
 import type { GraphOptions } from '../../graph/graphContext.ts';
 import { buildInstructionGraph } from '../../graph/instructionGraph.ts';
 import { buildPolicyGraph } from '../../graph/policyGraph.ts';
+import { elements } from '../../graph/shapeRules.ts';
 import { countTokens } from '../../graph/tokenCounts.ts';
 import { blockOf, otherBlock, stageOfBlock } from '../layers/blocks.ts';
 import { graphWork, type NodeWork, type SymbolSizes } from './graphWork.ts';
-import { elements } from './shapeRules.ts';
 
 /** In the order they run. `instruction` runs once a sentence, the others once a chunk. */
 export const workStages = ['instruction', 'vision', 'pruner', 'fuser', 'llm', 'heads'] as const;

@@ -15,7 +15,13 @@ export interface SubjectRooflineOptions {
   readonly layers?: readonly LayerTime[];
 }
 
-const precisions = { float32: 'fp32', bfloat16: 'bf16', float16: 'fp16' } as const;
+const precisions = {
+  float32: 'fp32',
+  bfloat16: 'bf16',
+  float16: 'fp16',
+  int8: 'int8',
+  'int8-llm': 'int8-llm',
+} as const;
 
 /**
  * @param sizes what the checkpoint does not hold (../../policy/policyParts.ts); the prompt's length is the subject's

@@ -16,7 +16,7 @@ function value<T>(parsed: Parsed<T>): T {
   return (parsed as { value: T }).value;
 }
 
-const sampleOf = (line: string): TegraSample => value(parseTegrastats(`${line}\n`));
+const sampleOf = (line: string): TegraSample => value(parseTegrastats(line));
 
 const named = (readings: readonly Reading[]): Record<string, number> =>
   Object.fromEntries(readings.map(({ name, value: number }) => [name, number]));
@@ -84,14 +84,29 @@ test('without root there is no EMC and no GPU', () => {
   assert.is(inputPower(sample.power)?.watts, 87.426);
 });
 
-test('a line without its end is refused, since its last figure may be cut; so is what is no line of tegrastats', () => {
-  for (const line of [...orin.tegrastats, thor.tegrastats39]) assert.ok('malformed' in parseTegrastats(line));
-  for (const text of ['', 'Failed to open /sys/kernel/debug', 'RAM 1/2MB (lfb 1x4MB)', 'cpu@41C VIN 1mW/1mW'])
-    assert.ok('malformed' in parseTegrastats(`${text}\n`), text);
-  assert.match(
-    (parseTegrastats('RAM nonsense\n') as { malformed: string }).malformed,
-    /tegrastats: expected `RAM/,
-  );
+test('every cut of a line is refused, or tells only figures that the whole line tells', () => {
+  for (const line of [
+    ...orin.tegrastats,
+    orin.tegrastats35,
+    orin.tegrastatsModule,
+    thor.tegrastats38,
+    thor.tegrastats39,
+  ]) {
+    const whole = value(parseTegrastats(line));
+    const [temperatures, power] = [named(whole.temperatures), named(whole.power)];
+    let kept = 0;
+    for (let length = 0; length < line.length; length++) {
+      const parsed = parseTegrastats(line.slice(0, length));
+      if (!('value' in parsed)) continue;
+      kept++;
+      const cut = parsed.value;
+      assert.equal([cut.emc, cut.gpu], [whole.emc, whole.gpu], `cut at ${length}`);
+      for (const { name, value: number } of cut.temperatures)
+        assert.is(number, temperatures[name], `${name}, ${length}`);
+      for (const { name, value: number } of cut.power) assert.is(number, power[name], `${name}, ${length}`);
+    }
+    assert.ok(kept < 70, `${kept} cuts were taken for whole`);
+  }
 });
 
 test('Jetson Linux, and the JetPack that it belongs to', () => {

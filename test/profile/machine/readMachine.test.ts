@@ -122,6 +122,7 @@ test('where sysfs shows no sensors, a line of tegrastats stands in; a malformed 
   assert.ok(Math.abs(named(snapshot.power).total! - 8.726) < 1e-9);
   assert.is(named(snapshot.clocks).emc, 2133);
   assert.equal(with_(orin.tegrastats[0]!).power, [], 'no end of line: it may be cut');
+  assert.equal(with_(`${thor.tegrastats39.slice(0, -6)}\n`).power, []);
 });
 
 test('what happens in a run: alarms, counters, heat, others, steal', () => {

@@ -47,7 +47,7 @@ const value = (readings: readonly Reading[], name: string): number | undefined =
 test('the newest whole line counts; one that is cut off does not', async () => {
   const stream = new LineStream('sh', ['-c', 'printf "one\\ntwo\\nthr"; exec sleep 100']);
   try {
-    assert.is(await until(() => stream.latest(endless)), 'two\n');
+    assert.is(await until(() => stream.latest(endless)), 'two');
     assert.is(stream.latest(-1), null, 'too old');
   } finally {
     stream.close();

@@ -1,9 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { chunksCsv } from '../../../lib/profile/export/csv.ts';
 import { summarize } from '../../../lib/profile/measure/percentiles.ts';
 import { driftOf, gpuWarnings } from '../../../lib/profile/measure/warnings.ts';
 import { ChunkRing } from '../../../lib/profile/recorder/rings.ts';
+import { chunksCsv } from '../../../lib/profile/report/exports.ts';
 import type { BenchReport, StageTimes, SubjectResult } from '../../../lib/profile/types.ts';
 
 const test = suite('profile/measure/warnings');

@@ -1,7 +1,7 @@
 /** Makes sentences with a given number of tokens, and others of the same length, to measure prompt lengths. */
 
-import { SemanticVlaError } from '../../support/errors.ts';
-import { words } from '../../synth/words.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { words } from './words.ts';
 
 /** Number of tokens (P) of the prompt made from a sentence. */
 export type CountTokens = (sentence: string) => number;

@@ -1,4 +1,7 @@
-/** Chunks and layers as comma-separated values (RFC 4180), for spreadsheets: quoted where needed, lines end in CR LF. */
+/**
+ * Measurements for other programs: chunks and layers as comma-separated values (RFC 4180) for spreadsheets, and layer times as
+ * trtexec writes them.
+ */
 
 import { stageOfBlock } from '../layers/blocks.ts';
 import { stageNames } from '../stages.ts';
@@ -6,6 +9,7 @@ import type { BenchReport, ChunkRecord, LayerTime } from '../types.ts';
 
 type Row = readonly (string | number)[];
 
+/** Quoted where needed; lines end in CR LF. */
 function formatCsv(rows: readonly Row[]): string {
   return rows.map((row) => `${row.map(cell).join(',')}\r\n`).join('');
 }
@@ -41,4 +45,25 @@ export function layersCsv(layers: readonly LayerTime[]): string {
       ...[count, averageMs, medianMs, percent],
     ]),
   ]);
+}
+
+/**
+ * As `--exportProfile` of trtexec: fields and their order are those of TensorRT's public samples (sampleReporting.cpp).
+ *
+ * @param layers of one graph, in the order in which they ran
+ * @param runs how many runs were counted
+ * @returns `[{count}, {name, timeMs, averageMs, medianMs, percentage}, ...]`; percentages of the total time, as trtexec's
+ */
+export function trtexecProfile(layers: readonly LayerTime[], runs: number): readonly object[] {
+  const totalMs = layers.reduce((sum, { averageMs }) => sum + averageMs, 0);
+  return [
+    { count: runs },
+    ...layers.map(({ name, averageMs, medianMs }) => ({
+      name,
+      timeMs: averageMs * runs,
+      averageMs,
+      medianMs,
+      percentage: totalMs > 0 ? (100 * averageMs) / totalMs : 0,
+    })),
+  ];
 }

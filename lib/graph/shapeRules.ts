@@ -1,6 +1,6 @@
 /** Output shapes of ONNX nodes, for the operators that lib/graph writes. Pure. */
 
-import type { NodeProto } from '../../graph/onnxModel.ts';
+import type { NodeProto } from './onnxModel.ts';
 
 /** What is known of a value before anything runs. */
 export interface Known {

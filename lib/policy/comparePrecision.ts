@@ -1,0 +1,161 @@
+/** A policy in 8 bits beside itself in float32 on stored observations, judged by the limits of precisionGate.ts. */
+
+import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
+import { warn } from '../support/notices.ts';
+import type { ActionChunk, PolicyOptions } from '../types.ts';
+import { int8Of } from './cpuModels.ts';
+import { layerErrors, type ObservedTask } from './layerErrors.ts';
+import { loadPolicy } from './loadPolicy.ts';
+import { checkpointOptions, gatherParts } from './policyParts.ts';
+import {
+  failuresOf,
+  type LayerError,
+  type PrecisionFigures,
+  type PrecisionGate,
+  writeGate,
+} from './precisionGate.ts';
+import type { CpuPrecision } from './runtimeOptions.ts';
+
+/** What is compared with float32. */
+export interface ComparePrecisionOptions extends Omit<PolicyOptions, 'precision' | 'backend'> {
+  readonly precision: Exclude<CpuPrecision, 'float32'>;
+}
+
+/** The gate's result, with every layer. */
+export interface PrecisionComparison extends PrecisionGate {
+  /** Worst first. */
+  readonly layers: readonly LayerError[];
+  /** Where the result is kept. */
+  readonly file: string;
+}
+
+/** Observations whose activations the layers are compared on: their sums hardly change with more. */
+const layerTasks = 8;
+
+/**
+ * Compares, judges, and keeps the result beside the quantized weights, where loading the policy in this precision finds it.
+ *
+ * @param tasks observations that the policy was trained to act on, at least one
+ * @throws (rejects) OPTION_REQUIRED without observations, and as loadPolicy and predict do
+ */
+export async function comparePrecision(
+  dir: string,
+  tasks: readonly ObservedTask[],
+  options: ComparePrecisionOptions,
+): Promise<PrecisionComparison> {
+  if (tasks.length === 0)
+    throw new SemanticVlaError('OPTION_REQUIRED', 'Expected observations to compare on, found none.');
+  const { precision, ...rest } = options;
+  const tell = isolated('onProgress', options.onProgress);
+  const { onNotice = warn } = options;
+  const predicted = async (
+    name: CpuPrecision,
+  ): Promise<{ chunks: ActionChunk[]; dimensions: readonly string[] }> => {
+    await using policy = await loadPolicy(dir, {
+      ...rest,
+      precision: name,
+      // what this comparison is about to answer
+      onNotice: (notice) => {
+        if (!notice.code.startsWith('PRECISION_')) onNotice(notice);
+      },
+    });
+    const chunks: ActionChunk[] = [];
+    for (const { observation, instruction } of tasks) {
+      const { signal } = options;
+      chunks.push(
+        await policy.predict(observation, { instruction, ...(signal === undefined ? {} : { signal }) }),
+      );
+      tell({ step: `predict in ${name}`, done: chunks.length, total: tasks.length, unit: 'steps' });
+    }
+    return { chunks, dimensions: policy.dimensions };
+  };
+  const exact = await predicted('float32');
+  const rounded = await predicted(precision);
+  const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} });
+  const parts = await gatherParts(checkpoint, rest);
+  const step = Math.max(1, Math.floor(tasks.length / layerTasks));
+  const some = tasks.filter((_, i) => i % step === 0).slice(0, layerTasks);
+  const { key, layers } = await layerErrors(parts, precision, some, rest);
+  const sorted = layers.toSorted((a, b) => a.decibels - b.decibels);
+  const figures = precisionFigures(exact.chunks, rounded.chunks, exact.dimensions);
+  const gate: PrecisionGate = {
+    precision,
+    activationBits: int8Of(precision)!.activationBits,
+    figures,
+    medianDecibels: sorted[sorted.length >> 1]!.decibels,
+    worst: sorted[0]!,
+    failures: failuresOf(figures),
+  };
+  return { ...gate, layers: sorted, file: await writeGate(key, gate, rest) };
+}
+
+/** @param exact as many chunks as `rounded`, of the same observations  @param dimensions names of the actions' dimensions */
+export function precisionFigures(
+  exact: readonly Pick<ActionChunk, 'normalized' | 'keptPatches'>[],
+  rounded: readonly Pick<ActionChunk, 'normalized' | 'keptPatches'>[],
+  dimensions: readonly string[],
+): PrecisionFigures {
+  const cosines = exact.map(({ normalized }, i) => cosine(normalized, rounded[i]!.normalized));
+  let [sum, values, largest] = [0, 0, 0];
+  let [kept, same] = [0, 0];
+  for (const [i, chunk] of exact.entries()) {
+    const other = rounded[i]!;
+    chunk.normalized.forEach((value, at) => {
+      const change = Math.abs(value - other.normalized[at]!);
+      sum += change;
+      values++;
+      // a NaN stays
+      largest = change <= largest ? largest : change;
+    });
+    for (const [camera, patches] of Object.entries(chunk.keptPatches)) {
+      const theirs = new Set(other.keptPatches[camera]);
+      kept += patches.length;
+      same += patches.filter((patch) => theirs.has(patch)).length;
+    }
+  }
+  return {
+    observations: exact.length,
+    actionCosine: cosines.reduce((a, b) => a + b, 0) / cosines.length,
+    lowestCosine: Math.min(...cosines),
+    meanChange: sum / values,
+    largestChange: largest,
+    keptEqual: kept === 0 ? null : same / kept,
+    gripperFlips: gripperFlips(exact, rounded, dimensions),
+  };
+}
+
+/** A gripper that moves less than this share of the normalized range is taken as still. */
+const stillGripper = 0.1;
+
+function gripperFlips(
+  exact: readonly Pick<ActionChunk, 'normalized'>[],
+  rounded: readonly Pick<ActionChunk, 'normalized'>[],
+  dimensions: readonly string[],
+): number | null {
+  const width = dimensions.length;
+  let [flips, all] = [0, 0];
+  for (const [d, name] of dimensions.entries()) {
+    if (!/gripper/.test(name)) continue;
+    const column = (chunks: readonly Pick<ActionChunk, 'normalized'>[]): number[] =>
+      chunks.flatMap(({ normalized }) => [...normalized.filter((_, at) => at % width === d)]);
+    const [ours, theirs] = [column(exact), column(rounded)];
+    const [low, high] = ours.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+    if (high - low < stillGripper) continue;
+    const middle = (low + high) / 2;
+    all += ours.length;
+    flips += ours.filter((value, i) => value > middle !== theirs[i]! > middle).length;
+  }
+  return all === 0 ? null : flips / all;
+}
+
+function cosine(a: Float32Array, b: Float32Array): number {
+  let [dot, aa, bb] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i]! * b[i]!;
+    aa += a[i]! ** 2;
+    bb += b[i]! ** 2;
+  }
+  return dot / Math.sqrt(aa * bb);
+}

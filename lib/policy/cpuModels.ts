@@ -1,0 +1,147 @@
+/** Both graphs of a policy as the CPU runtime runs them, quantized where that was asked for. */
+
+import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from '../checkpoint/checkpoint.ts';
+import { type Int8Weights, int8Key, makeInt8Weights } from '../checkpoint/int8Weights.ts';
+import type { GraphOptions } from '../graph/graphContext.ts';
+import { buildInstructionGraph } from '../graph/instructionGraph.ts';
+import type { Int8Options } from '../graph/int8Layers.ts';
+import { type OnnxModel, placeQuantized } from '../graph/onnxModel.ts';
+import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { activationBits } from '../runtime/int8Kernels.ts';
+import type { OnnxSessionOptions } from '../runtime/onnxRuntime.ts';
+import type { PolicyOptions } from '../types.ts';
+import type { PolicyParts } from './policyParts.ts';
+import { gateNotice, type PrecisionGate, readGate } from './precisionGate.ts';
+import {
+  type CpuPrecision,
+  type CpuWeights,
+  cpuPrecisionOf,
+  cpuPrecisions,
+  cpuWeightsOf,
+} from './runtimeOptions.ts';
+
+/** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
+const foldedWeightsLimit = 2 * 2 ** 30;
+
+type Parts = Pick<PolicyParts, 'checkpoint' | 'sizes'>;
+type Hooks = Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'onNotice' | 'signal'>;
+
+/** How the CPU runtime holds the weights that are not quantized, by default. */
+export function defaultWeights(checkpoint: Pick<Checkpoint, 'tensors'>, precision: CpuPrecision): CpuWeights {
+  const rest =
+    precision === 'float32'
+      ? checkpoint.tensors
+      : new Map([...checkpoint.tensors].filter(([name]) => !isQuantized(precision, name)));
+  return weightBytes({ tensors: rest }) < foldedWeightsLimit ? 'folded' : 'mapped';
+}
+
+/** Roughly: what the graph quantizes are the matrices; embeddings are read row by row and stay in their file. */
+function isQuantized(precision: CpuPrecision, tensor: string): boolean {
+  return precision === 'int8' || tensor.startsWith('language_model.model.layers.');
+}
+
+/** The graph's option for a precision; undefined: float32. */
+export function int8Of(precision: CpuPrecision, compares = false): Int8Options | undefined {
+  if (precision === 'float32') return undefined;
+  return { layers: precision === 'int8' ? 'all' : 'llm', activationBits: activationBits(), compares };
+}
+
+/** Quantized, and said what is known of it. */
+async function judged(
+  models: Models,
+  checkpoint: Checkpoint,
+  precision: CpuPrecision,
+  { activationBits }: Int8Options,
+  options: Hooks,
+): Promise<Models> {
+  const placed = await quantizeModels(models, checkpoint, options);
+  if (activationBits === 7) {
+    options.onNotice?.({
+      code: 'PRECISION_SEVEN_BITS',
+      message: `precision ${precision}: expected a processor with VNNI, found none: activations have 7 bits instead of 8, since sums of 8 would saturate. Compare on this machine: semanticvla compare-precision`,
+    });
+  }
+  const notice = gateNotice(
+    checkpoint.dir,
+    precision,
+    await readGate(placed.made.key, activationBits, options),
+  );
+  if (notice !== null) options.onNotice?.(notice);
+  return placed;
+}
+
+interface Models {
+  readonly instruction: OnnxModel;
+  readonly policy: OnnxModel;
+}
+
+export function buildModels({ checkpoint, sizes }: Parts, options: Partial<GraphOptions>): Models {
+  const { config, tensors, pixelNormalization } = checkpoint;
+  const all = { ...sizes, stages: false, mergeWeights: false, ...options };
+  return {
+    instruction: buildInstructionGraph(config, tensors, all),
+    policy: buildPolicyGraph(config, tensors, pixelNormalization, all),
+  };
+}
+
+/** The weights of both that are quantized, each once. */
+export function quantizedOf({ instruction, policy }: Models): OnnxModel['quantized'] {
+  return [...instruction.quantized, ...policy.quantized];
+}
+
+/** What is known of each precision on this checkpoint; null: nothing. Reads no weights. */
+export async function keptGates(
+  parts: Parts,
+  options: Pick<Hooks, 'cacheDir'>,
+): Promise<{ readonly precision: CpuPrecision; readonly gate: PrecisionGate | null }[]> {
+  const rounded = cpuPrecisions.filter((name) => name !== 'float32');
+  return Promise.all(
+    rounded.map(async (precision) => {
+      const int8 = int8Of(precision)!;
+      const key = int8Key(parts.checkpoint, quantizedOf(buildModels(parts, { int8 })));
+      return { precision, gate: await readGate(key, int8.activationBits, options) };
+    }),
+  );
+}
+
+/** Models whose quantized weights are in the cache; made now if they are not. */
+export async function quantizeModels<T extends Models>(
+  models: T,
+  checkpoint: Checkpoint,
+  hooks: Hooks,
+): Promise<T & { readonly made: Int8Weights }> {
+  const made = await makeInt8Weights(checkpoint, quantizedOf(models), hooks);
+  return {
+    ...models,
+    instruction: placeQuantized(models.instruction, made.tensors),
+    policy: placeQuantized(models.policy, made.tensors),
+    made,
+  };
+}
+
+/**
+ * What an OnnxSession of the policy is opened with.
+ *
+ * @throws (rejects) what makeInt8Weights throws
+ */
+export async function cpuSessionOptions(
+  parts: Parts & Pick<PolicyParts, 'threads' | 'spinUs'>,
+  options: Pick<PolicyOptions, 'weights' | 'precision'> & Hooks,
+): Promise<OnnxSessionOptions> {
+  const { checkpoint, threads, spinUs } = parts;
+  const precision = cpuPrecisionOf(options);
+  const weights = cpuWeightsOf(options) ?? defaultWeights(checkpoint, precision);
+  const int8 = int8Of(precision);
+  const mergeWeights = weights === 'folded';
+  const plain = buildModels(parts, { mergeWeights, ...(int8 === undefined ? {} : { int8 }) });
+  const { instruction, policy } =
+    int8 === undefined ? plain : await judged(plain, checkpoint, precision, int8, options);
+  return {
+    instruction,
+    policy,
+    threads,
+    ...(spinUs === undefined ? {} : { spinUs }),
+    weights,
+    files: checkpoint.files,
+  };
+}

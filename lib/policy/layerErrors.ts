@@ -1,0 +1,85 @@
+/** How far each 8-bit layer is from its float32 one on recorded activations: both are computed from the same input. */
+
+import type { OpenCheckpointOptions } from '../checkpoint/checkpoint.ts';
+import { errorPrefix } from '../graph/int8.ts';
+import { OnnxSession } from '../runtime/onnxRuntime.ts';
+import { preprocessImages } from '../transforms/image.ts';
+import { pickFrames } from '../transforms/pickFrames.ts';
+import { encodePrompt } from '../transforms/prompt.ts';
+import { normalizeProprio } from '../transforms/proprio.ts';
+import type { Observation, PolicyOptions } from '../types.ts';
+import { buildModels, defaultWeights, int8Of, quantizeModels } from './cpuModels.ts';
+import { resolveUnnormKey } from './platform.ts';
+import type { PolicyParts } from './policyParts.ts';
+import type { LayerError } from './precisionGate.ts';
+import { type CpuPrecision, cpuWeightsOf } from './runtimeOptions.ts';
+
+export interface ObservedTask {
+  readonly observation: Observation;
+  readonly instruction: string;
+}
+
+export interface LayerErrors {
+  /** Of the quantized weights. */
+  readonly key: string;
+  readonly layers: readonly LayerError[];
+}
+
+/** Signal and noise are summed over the observations. */
+export async function layerErrors(
+  parts: PolicyParts,
+  precision: Exclude<CpuPrecision, 'float32'>,
+  tasks: readonly ObservedTask[],
+  options: Pick<PolicyOptions, 'weights' | 'unnormKey'> &
+    Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'signal'>,
+): Promise<LayerErrors> {
+  const { checkpoint, platform, threads, tokenizers, promptLimits } = parts;
+  const { signal } = options;
+  const weights = cpuWeightsOf(options) ?? defaultWeights(checkpoint, 'float32');
+  const plain = buildModels(parts, { int8: int8Of(precision, true)! });
+  const { instruction, policy, made } = await quantizeModels(plain, checkpoint, options);
+  const session = await OnnxSession.open({
+    ...{ instruction, policy, threads, weights, files: checkpoint.files },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const sums = new Map<string, { signal: number; noise: number }>();
+  const add = (outputs: Readonly<Record<string, { readonly data: ArrayLike<number | bigint> }>>): void => {
+    for (const [name, { data }] of Object.entries(outputs)) {
+      if (!name.startsWith(errorPrefix)) continue;
+      const layer = name.slice(errorPrefix.length);
+      const sum = sums.get(layer) ?? { signal: 0, noise: 0 };
+      sums.set(layer, { signal: sum.signal + Number(data[0]), noise: sum.noise + Number(data[1]) });
+    }
+  };
+  try {
+    for (const { observation, instruction: text } of tasks) {
+      const { promptIds, siglipIds } = encodePrompt(tokenizers, text, promptLimits);
+      const ids = [...promptIds, tokenizers.llama.endId];
+      const state = await session.encodeInstruction({ promptIds: ids, siglipIds }, signal);
+      add(state.stages);
+      const images = await preprocessImages(pickFrames(observation, platform.cameras), {
+        imageSize: checkpoint.config.imageSize,
+        centerCrop: platform.centerCrop,
+        jpeg: platform.jpeg,
+        threads,
+      });
+      const key = resolveUnnormKey(checkpoint, options.unnormKey);
+      const proprio = platform.proprio
+        ? normalizeProprio(
+            observation.state!,
+            checkpoint.statistics.get(key)!.proprio!,
+            platform.normalization,
+          )
+        : null;
+      add((await session.runRaw({ images, proprio }, state, signal)).outputs);
+      state.release();
+    }
+  } finally {
+    await session.close();
+  }
+  const layers = [...sums].map(([layer, { signal: s, noise }]) => ({
+    layer,
+    decibels: 10 * Math.log10(s / noise),
+  }));
+  return { key: made.key, layers };
+}

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace semanticvla {
+
+/// Rows of a weight matrix as 8-bit levels, `weight ~ scale * level`, one scale a row.
+///
+/// Each `block` columns of a row are rotated first by the orthonormal Hadamard matrix of that size
+/// (Sylvester's order), which spreads outliers over the block; what is multiplied with the row must
+/// be rotated the same way. The row's largest magnitude becomes level 127; rounding is to nearest,
+/// ties to even. A row of zeros, or one whose scale is no longer a float32, gets scale 0 and levels
+/// 0.
+///
+/// The result does not depend on the machine, nor on how the caller splits the rows.
+///
+/// @param weights [rows, columns]  @param block a power of two that divides `columns`
+/// @param levels column by column: row r of column c is `levels[c * stride + r]`
+/// @param scales [rows]
+/// @return whether every rotated weight is finite
+bool quantizeRows(const float* weights, size_t rows, size_t columns, size_t block, int8_t* levels,
+                  size_t stride, float* scales);
+
+}  // namespace semanticvla

@@ -1,0 +1,47 @@
+/** The scenes of training/libero are LIBERO's, and a seed decides an episode: training/libero/checkScenes.py. */
+
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { root } from '../helpers/cli.ts';
+import { testWhen } from '../helpers/skip.ts';
+import { runPython } from '../serve/pythonPeers.ts';
+
+const test = suite('training/libero');
+const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+const python = join(cache, 'semanticvla/libero-venv/bin/python');
+const isThere = existsSync(python);
+const reason = isThere
+  ? 'it takes a minute; SEMANTICVLA_LONG_TESTS=1 runs it'
+  : 'there is no environment with LIBERO (2.2 GB); training/libero/setup.sh makes it';
+
+interface Checked {
+  readonly steps: readonly [number, number];
+  readonly success: boolean;
+  readonly arm: number;
+  readonly objects: number;
+  readonly frames: number;
+  readonly repeatable: boolean;
+}
+
+testWhen(
+  isThere && process.env.SEMANTICVLA_LONG_TESTS === '1',
+  reason,
+  test,
+  "an episode against LIBERO's own environment, and a seed twice",
+  async () => {
+    const output = await runPython(python, [join(root, 'training/libero/checkScenes.py')]);
+    const checked = JSON.parse(/^RESULT (.*)$/m.exec(output)![1]!) as Checked;
+    assert.ok(checked.success);
+    assert.is(checked.steps[0], checked.steps[1]);
+    // Metres and radians, after 100 steps of a solver that starts from elsewhere in each of 2500 substeps.
+    assert.ok(checked.arm < 0.002 && checked.objects < 0.0005, output);
+    // Grey levels; an edge may fall on another pixel.
+    assert.ok(checked.frames < 0.1, output);
+    assert.ok(checked.repeatable);
+  },
+);
+
+test.run();

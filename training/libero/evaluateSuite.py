@@ -1,0 +1,174 @@
+"""LIBERO as its authors evaluate: evaluateSuite.py RESULTS --policy http://127.0.0.1:8777 [--scenes official]
+
+RESULTS gets one line of JSON an episode; episodes that are in it are not driven again, so that a run can be stopped at
+any moment and started again. `table.py RESULTS...` prints success with 95 % intervals.
+
+Scenes: `official` are the suite's 50 initial states and its sentence; `others` the same states with each of the other
+objects named in turn; `wide` have all objects placed anywhere within reach and the suite's object named; in `named` any
+object that training named in this scene, in `held-out` the one that it never did. `--sentences other`: new templates.
+
+The loop is the authors': frames of 256 pixels, turned, 10 steps of waiting, the whole chunk played, steps limited.
+Policies that need no server: `demonstrator`, and `replay`, which plays blindly what the demonstrator did in the first
+scene of its kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind this folder: `sentences` is the one here
+
+from demonstrator import Demonstrator, demonstrated
+from layouts import begin_wide, to_environment
+from protocols import Policy, served
+
+from scene import Scene, limit, plain_name
+from sentences import FAMILIES, OFFICIAL, TEMPLATES
+
+SCENES = ("official", "others", "wide", "named", "held-out")
+PLACED = ("wide", "named", "held-out")
+CONTROLS = ("none", "grey", "wrong")
+FIRST_SEED = 1_000_000  # training and validation have smaller ones
+Replays = dict[tuple[int, str], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What is asked for; the answer goes beside it into one line of the results."""
+
+    suite: str
+    task: int
+    scenes: str
+    index: int
+    sentences: str
+    policy: str
+    control: str
+    replan: int
+    full: bool
+
+
+def begin(scene: Scene, episode: Episode) -> str:
+    """Lays out the scene and names its object; returns the sentence."""
+    scene.name(scene.target)
+    seed = FIRST_SEED + 1000 * episode.task + episode.index
+    if episode.scenes in ("official", "others"):
+        scene.start_official(episode.index % len(scene.states))
+        if episode.scenes == "others":
+            rest = [body for body in scene.objects if body != scene.target]
+            scene.name(rest[episode.index % len(rest)])
+    else:
+        held_out = {"wide": None, "named": False, "held-out": True}[episode.scenes]
+        begin_wide(scene, seed, episode.task, held_out)
+        if episode.scenes == "wide":
+            scene.name(scene.target)
+    if episode.control == "wrong":
+        rest = [body for body in scene.objects if body != scene.named]
+        return OFFICIAL.format(plain_name(rest[episode.index % len(rest)]))
+    if episode.sentences == "other":
+        templates = TEMPLATES["test"]["other"]
+        return templates[episode.index % len(templates)].format(plain_name(scene.named))
+    return scene.language if scene.named == scene.target else OFFICIAL.format(plain_name(scene.named))
+
+
+def actions(
+    scene: Scene, episode: Episode, sentence: str, policy: Policy | None, replays: Replays
+) -> Iterator[np.ndarray]:
+    """LIBERO's, one a step."""
+    if episode.policy == "demonstrator":
+        demonstrator = Demonstrator(scene)
+        while True:
+            yield demonstrator.act()
+    if episode.policy == "replay":
+        recorded = replays[episode.task, scene.named]
+        yield from recorded
+        while True:
+            yield recorded[-1]
+    assert policy is not None
+    while True:
+        frames = scene.frames()
+        if episode.control == "grey":
+            frames = {name: np.full_like(frame, 128) for name, frame in frames.items()}
+        for action in policy(frames, scene.state(), sentence)[: episode.replan]:
+            yield to_environment(action)
+
+
+def drive(scene: Scene, episode: Episode, policy: Policy | None, replays: Replays) -> dict[str, object]:
+    if episode.policy == "replay":
+        first = replace(episode, index=episode.index % 5 if episode.scenes == "others" else 0)
+        begin(scene, episode)
+        named = scene.named
+        if episode == first:
+            return {"named": plain_name(named), "skipped": "the scene that is replayed in the others"}
+        if (episode.task, named) not in replays:
+            begin(scene, first)
+            scene.name(named)
+            replays[episode.task, named] = list(demonstrated(scene))
+    sentence = begin(scene, episode)
+    success, step = False, 0
+    for step, action in enumerate(actions(scene, episode, sentence, policy, replays), 1):
+        success = scene.step(action)
+        if success or step == limit(episode.suite):
+            break
+    inside = scene.inside()
+    put = plain_name(inside) if inside else None
+    return {"named": plain_name(scene.named), "sentence": sentence, "success": success, "steps": step, "inside": put}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--policy", required=True)
+    parser.add_argument("--name", help="of the policy in the results; default: what --policy says")
+    parser.add_argument("--suite", default="libero_object")
+    parser.add_argument("--tasks", default="0-9")
+    parser.add_argument("--scenes", choices=SCENES, default="official")
+    parser.add_argument("--sentences", choices=FAMILIES, default="official")
+    parser.add_argument("--control", choices=CONTROLS, default="none")
+    parser.add_argument("--episodes", type=int, default=50, help="of a task")
+    parser.add_argument("--replan", type=int, default=8, help="actions of a chunk that are played")
+    parser.add_argument("--full", action="store_true", help="frames exactly as LIBERO renders them")
+    given = parser.parse_args()
+    name = given.name or given.policy
+    low, _, high = given.tasks.partition("-")
+    policy = served(given.policy) if "://" in given.policy else None
+    if policy is None and given.policy not in ("demonstrator", "replay"):
+        parser.error(f"--policy: expected a URL, demonstrator or replay, found {given.policy}")
+    if given.scenes in PLACED and not given.suite.startswith("libero_object"):
+        parser.error(f"--scenes {given.scenes}: only the scenes of libero_object are placed anew, found {given.suite}")
+    given.results.parent.mkdir(parents=True, exist_ok=True)
+    done = set()
+    if given.results.exists():
+        lines = given.results.read_text(encoding="utf-8").splitlines()
+        done = {json.dumps(json.loads(line)["episode"], sort_keys=True) for line in lines}
+    kept = (given.scenes, given.sentences, name, given.control, given.replan, given.full)
+    started, driven = time.time(), 0
+    for task in range(int(low), int(high or low) + 1):
+        scene, replays = None, {}
+        for index in range(given.episodes):
+            scenes, *rest = kept
+            episode = Episode(given.suite, task, scenes, index, *rest)
+            if json.dumps(asdict(episode), sort_keys=True) in done:
+                continue
+            scene = scene or Scene(given.suite, task, full=given.full)
+            line = {"episode": asdict(episode), **drive(scene, episode, policy, replays)}
+            with given.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            driven += 1
+            print(
+                f"{(time.time() - started) / driven:.1f} s an episode: {json.dumps(line)}", file=sys.stderr, flush=True
+            )
+        if scene is not None:
+            scene.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

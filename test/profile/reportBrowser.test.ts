@@ -272,7 +272,7 @@ const others: Readonly<Record<string, readonly [write: () => Promise<string>, pl
       const two = { ...one, name: 'cubes, float32 as trained' };
       return evaluationPage([one, two], { title: 'Two policies', notes: ['A note.'] });
     },
-    ['pick up the block next to the purple cube', 'pick up the left box'],
+    ['pick up the block next to the purple cube', 'pick up the left box', 'mean error by row of the chunk'],
   ],
 };
 

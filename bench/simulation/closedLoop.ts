@@ -107,10 +107,12 @@ async function run(flags: Flags): Promise<void> {
   const done = new Set(lines.map(key));
   const policy = await openPolicy(flags);
   const simulator = new Simulator();
+  const seeds = new Set<number>();
   try {
     for (let seed = first, scenes = 0; scenes < count; seed++) {
       if ((await simulator.reset(seed, family)).task === null) continue;
       scenes++;
+      seeds.add(seed);
       for (const given of latencies) {
         for (const mode of names) {
           const facts = { mode, latency: given, family, policy: policyName };
@@ -137,6 +139,7 @@ async function run(flags: Flags): Promise<void> {
     await policy.close();
   }
   const asked = (line: Line): boolean =>
+    seeds.has(line.seed) &&
     names.includes(line.mode) &&
     latencies.includes(line.latency) &&
     line.family === family &&

@@ -18,8 +18,11 @@ import { packageCommand } from '../support/packageCommand.ts';
 import type { ImageFrame } from '../types.ts';
 import { type CheckSizes, type Recorded, recordedImages, recordedInput } from './recordedInput.ts';
 
-/** Observations that are tried until one selects the same patches on both sides. */
-const observations = 6;
+/**
+ * Observations that are tried until two of them select the same patches on both sides. With random weights, as a twin's, bfloat16
+ * does in 10 to 15 of 24 (goldens, test/standin): of 6, one right engine in five would be refused, of 24 none.
+ */
+const observations = 24;
 
 /**
  * Largest difference of a normalized action and of a cosine similarity. Measured on the golden policies: bfloat16 moves
@@ -31,6 +34,13 @@ const allowed: Readonly<Record<Precision, { readonly actions: number; readonly s
   float16: { actions: 0.03, similarity: 0.01 },
   float32: { actions: 1e-3, similarity: 1e-4 },
 };
+
+/**
+ * A `discrete` head names one of 256 bins, and where two are nearly as likely, rounding decides: the action then moves by up to
+ * its whole range, though nothing is wrong. In 24 observations bfloat16 moved up to 6 of 56 actions by more than is allowed
+ * (test/golden/variants/discrete); of twice as many it is taken for another policy.
+ */
+const discreteShare = 1 / 4;
 
 export interface TrustResult {
   readonly difference: number;
@@ -59,7 +69,7 @@ export interface TrustRequest {
 /** @throws (rejects) ENGINE_CHECK_FAILED with the largest difference, and whether preprocessing or engine made it */
 export async function checkAnswers(request: TrustRequest): Promise<TrustResult> {
   const limit = allowed[request.precision];
-  let earlier: { readonly found: Float32Array; readonly difference: number } | null = null;
+  let earlier: (Record<'found' | 'wanted', Float32Array> & { readonly difference: number }) | null = null;
   for (let n = 0; n < observations; n++) {
     request.signal?.throwIfAborted();
     const recorded = recordedInput(request.config, request.sizes, request.promptLength, n);
@@ -78,11 +88,14 @@ export async function checkAnswers(request: TrustRequest): Promise<TrustResult> 
     if (known.length < differences.length) continue;
     const difference = Math.max(...known);
     if (earlier === null) {
-      earlier = { found: found.actions, difference };
+      earlier = { found: found.actions, wanted: wanted.actions, difference };
       continue;
     }
-    // An engine that ignores its input might still be near a policy that hardly moves.
-    if (largestDifference(earlier.found, found.actions) === 0) {
+    // An engine that ignores its input might still be near a policy that hardly moves. Bins may be the same on both sides.
+    if (
+      largestDifference(earlier.found, found.actions) === 0 &&
+      largestDifference(earlier.wanted, wanted.actions) > 0
+    ) {
       throw new SemanticVlaError(
         'ENGINE_CHECK_FAILED',
         `${request.label}: expected other actions for another observation, found the same bits. ${nextStep}`,
@@ -184,9 +197,21 @@ function compareOutputs(
   const scores = largestDifference(found.similarity, wanted.similarity);
   if (!(scores <= limit.similarity)) throw mismatch(request, 'similarity', scores, limit.similarity, given);
   if (largestDifference(found.keptPatches, wanted.keptPatches) > 0) return null;
-  const difference = largestDifference(found.actions, wanted.actions);
+  const difference = actionDifference(request, found.actions, wanted.actions);
   if (!(difference <= limit.actions)) throw mismatch(request, 'actions', difference, limit.actions, given);
   return difference;
+}
+
+/** The largest; of a discrete head in low precision the largest of all but `discreteShare` of the actions. */
+function actionDifference(
+  { config, precision }: TrustRequest,
+  found: Float32Array,
+  wanted: Float32Array,
+): number {
+  const largest = largestDifference(found, wanted);
+  if (config.head.kind !== 'discrete' || precision === 'float32' || !Number.isFinite(largest)) return largest;
+  const sorted = found.map((value, i) => Math.abs(value - wanted[i]!)).sort();
+  return sorted[Math.floor(sorted.length * (1 - discreteShare))]!;
 }
 
 async function answer<T>(

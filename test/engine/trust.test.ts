@@ -73,15 +73,15 @@ function framesSession(
   };
 }
 
-const check = (device: Session): Promise<TrustResult> =>
+const check = (device: Session, policy = config, cpu = session()): Promise<TrustResult> =>
   checkAnswers({
-    config,
+    config: policy,
     sizes,
     precision: 'bfloat16',
     promptLength: 20,
     threads: 1,
     device,
-    cpu: session(),
+    cpu,
     label: 'Fake GPU, TensorRT 10.3',
   });
 
@@ -96,6 +96,23 @@ test('an engine within the noise passes, with the largest difference', async () 
   assert.ok(Math.abs(result.difference - 0.1) < 1e-6);
   assert.is(result.tried, 2);
   assert.is(result.preprocessesFrames, false);
+});
+
+test('a discrete head: some bins may be others, more may not; two observations may give the same bins', async () => {
+  const discrete: PolicyConfig = { ...config, head: { kind: 'discrete', bins: 256, tokenVocab: 32000 } };
+  const others = (count: number): Session =>
+    session((output) => ({
+      ...output,
+      actions: output.actions.map((value, i) => (i < count ? -value : value)),
+    }));
+  assert.is((await check(others(13), discrete)).difference, 0);
+  await rejection(check(others(13)), 'ENGINE_CHECK_FAILED');
+  await rejection(check(others(20), discrete), 'ENGINE_CHECK_FAILED');
+  const same = session((output) => ({ ...output, actions: new Float32Array(56) }));
+  assert.is((await check(same, discrete, same)).difference, 0);
+  // the CPU's differ, and the engine's do not
+  const near = session((output) => ({ ...output, actions: output.actions.map((value) => value / 100) }));
+  await rejection(check(same, discrete, near), 'ENGINE_CHECK_FAILED');
 });
 
 test('frames go through the device too: two sizes, both orders of colours, each after other frames', async () => {

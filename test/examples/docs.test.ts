@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { root } from '../helpers/cli.ts';
-import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
+import { goldenCheckpoint, goldenCopy, goldenRoot } from '../helpers/golden.ts';
 
 const test = suite('code of the pages');
 const lib = JSON.stringify(join(root, 'lib/index.ts'));
@@ -36,6 +36,14 @@ interface Page {
 /** By page and number of the block. A block that is not listed fails the test. */
 const pages: Readonly<Record<string, Page>> = {
   'README.md 1': { after: '', prints: /'gripper'[\s\S]*Float64Array\(7\)[\s\S]*full_image: Int32Array/ },
+  'docs/checkpoints.md 1': {
+    given: `import { Hub, filesOf } from ${JSON.stringify(join(root, 'test/hub/imitation.ts'))};
+      const hub = await new Hub().start();
+      hub.commit('owner/name', filesOf(${JSON.stringify(goldenCopy('libero-tiny'))}), 'v1');
+      Object.assign(process.env, { HF_ENDPOINT: hub.url, HF_HUB_CACHE: 'hub' });`,
+    after: 'await hub.close();',
+    prints: /hub\/models--owner--name\/snapshots\/([0-9a-f]{40}) \1 1\d{7}/,
+  },
   'docs/choosingAMode.md 1': {
     given: `${robotAtHand}let kills = 0;
       const enough = () => {
@@ -52,7 +60,10 @@ const pages: Readonly<Record<string, Page>> = {
     prints: /sent 1[01] 7/,
   },
   'docs/evaluate.md 1': { after: '', prints: /name: 'gripper'/ },
-  'docs/evaluate.md 2': { after: '', prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]/ },
+  'docs/evaluate.md 2': {
+    after: '',
+    prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]\nnormalized L1 error 0\.\d/,
+  },
   'docs/profiling.md 1': {
     given: `import { loadPolicy } from ${lib};
       ${robotAtHand}

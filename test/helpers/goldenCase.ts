@@ -18,6 +18,9 @@ export interface GoldenSample {
   readonly actions_fp32: readonly (readonly number[])[];
   readonly normalized_fp32: readonly (readonly number[])[];
   readonly kept_patches_fp32?: readonly (readonly number[])[];
+  /** How far the reference's own bfloat16 moves the normalized actions; with the patches of float32 where it chooses others. */
+  readonly bf16_vs_fp32_max_abs_normalized: number;
+  readonly bf16_forced_selection_vs_fp32_max_abs_normalized?: number;
   readonly discrete?: { readonly actions_fp32: readonly (readonly number[])[] };
 }
 

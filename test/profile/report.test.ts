@@ -12,6 +12,7 @@ import { readReport } from '../../lib/profile/report/readReport.ts';
 import {
   bodyRange,
   histogram,
+  logHistogram,
   overTime,
   percentileCurve,
   quantile,
@@ -105,6 +106,13 @@ report('no chunk is left out of histogram, curve and timeline', () => {
   const inside = histogram(values, low, high).reduce((sum, { count }) => sum + count, 0);
   assert.is(inside, 4999);
   assert.ok(high < 120);
+  const logBins = logHistogram(Float64Array.from(values), low, 900);
+  assert.is(
+    logBins.reduce((sum, { count }) => sum + count, 0),
+    5000,
+  );
+  const ratios = logBins.map(({ from, to }) => to / from);
+  assert.ok(Math.max(...ratios) - Math.min(...ratios) < 1e-9, 'equally wide on a logarithmic axis');
   const chunks: ChunkRecord[] = values.map((total, i) => ({ startMs: i, stages: { total } }));
   const points = overTime(chunks);
   assert.ok(points.length < 1000 && points.some(({ value }) => value === 900));

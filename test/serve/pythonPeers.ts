@@ -23,7 +23,7 @@ export interface Peers {
 const requirements = join(import.meta.dirname, 'peers', 'requirements.txt');
 const installSeconds = 150;
 /** Far above what a script takes; reached only by a hang. */
-const patienceMs = 300_000;
+const patienceMs = 540_000;
 /** A lock this old is of a process that died. */
 const staleMs = 2 * installSeconds * 1000;
 

@@ -10,6 +10,12 @@ import { goldenCheckpoint, scratchFolder } from '../helpers/golden.ts';
 import { goldenCase, goldenRoot } from '../helpers/goldenCase.ts';
 import { variant, variantNames, variantObservation } from '../helpers/variants.ts';
 
+/**
+ * Where the reference's own bfloat16 is not known: as in the check of engines (lib/engine/trust.ts), three times the most that
+ * it moves an action of the goldens.
+ */
+const usualNoise = 0.17;
+
 export interface KnownSample {
   readonly label: string;
   readonly observation: () => Promise<Observation>;
@@ -28,12 +34,19 @@ export interface KnownPolicy {
   readonly samples: readonly KnownSample[];
   /** Of a float32 action, as in the tests of the CPU path. */
   readonly tolerance: number;
-  /** Its actions are bins of tokens, which bfloat16 moves by whole bins. */
-  readonly isDiscrete: boolean;
+  /** Of a bfloat16 action where the same patches are kept; null: actions are bins of tokens, which move by whole bins. */
+  readonly bfloat16: number | null;
+  /** Share of actions that may lie farther away in bfloat16: a trained gripper that is about to close moves by half its range. */
+  readonly switching: number;
 }
 
 function golden(name: 'libero-tiny' | 'aloha-tiny' | 'oft-tiny' | 'offgrid-tiny'): KnownPolicy {
-  const samples = goldenCase(name).samples.map(
+  const cases = goldenCase(name).samples;
+  // three times the reference's own (golden README): both round after every operator, in another order of sums
+  const noise = cases.map(
+    (one) => one.bf16_forced_selection_vs_fp32_max_abs_normalized ?? one.bf16_vs_fp32_max_abs_normalized,
+  );
+  const samples = cases.map(
     (sample): KnownSample => ({
       label: `${sample.observation}, "${sample.instruction}"`,
       observation: async () =>
@@ -51,7 +64,8 @@ function golden(name: 'libero-tiny' | 'aloha-tiny' | 'oft-tiny' | 'offgrid-tiny'
     samples,
     // policy.test.ts, weightRounding.test.ts
     tolerance: name === 'offgrid-tiny' ? 2e-5 : 5e-5,
-    isDiscrete: false,
+    bfloat16: 3 * Math.max(...noise),
+    switching: 0,
   };
 }
 
@@ -75,7 +89,8 @@ function variantPolicy(name: string): KnownPolicy {
     }),
     // policyVariants.test.ts
     tolerance: 2e-5,
-    isDiscrete: content.options.head === 'discrete',
+    bfloat16: content.options.head === 'discrete' ? null : usualNoise,
+    switching: 0,
   };
 }
 
@@ -98,7 +113,9 @@ export function cubes(): KnownPolicy {
     })),
     // policyTrained.test.ts
     tolerance: 5e-5,
-    isDiscrete: false,
+    bfloat16: usualNoise,
+    // seen: 1 of 2800, and 99.9 % of them within 0.063
+    switching: 1 / 500,
   };
 }
 

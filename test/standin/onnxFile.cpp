@@ -269,6 +269,7 @@ std::map<std::string, int64_t> inferTypes(const OnnxFile& file) {
     }
     if (conditions.count(node.op) > 0) type = kBool;
     if (integers.count(node.op) > 0) type = kInt64;
+    if (node.op == "MatMulInteger") type = kInt32;
     if (type == kUnknown)
       throw std::runtime_error("node " + node.name + " (" + node.op + "): no rule for its type");
     for (size_t i = 0; i < node.outputs.size(); ++i) types[node.outputs[i]] = type;

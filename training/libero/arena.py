@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from episodes import Episode, FailedEpisodeError
-from PIL import Image
-from tasks import Task, Trial
-
 from demonstrator import Demonstrator, demonstrated
 from layouts import RolledAwayError, Scenes, begin_wide, draw_named, to_data, to_environment
+from PIL import Image
+
+from episodes import Episode, FailedEpisodeError
 from scene import Scene, limit, plain_name
 from sentences import FAMILIES, HELD_OUT, fitting
+from tasks import Task, Trial
 
 SUITE = "libero_object"
 TASKS = 10

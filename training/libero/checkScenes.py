@@ -16,13 +16,13 @@ import numpy as np
 os.environ.setdefault("MUJOCO_GL", "osmesa")  # as scene.py; LIBERO is imported before it
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from libero.libero import get_libero_path
-from libero.libero.envs import OffScreenRenderEnv
-from tasks import read_task
-
 from arena import Recorder
 from demonstrator import demonstrated
+from libero.libero import get_libero_path
+from libero.libero.envs import OffScreenRenderEnv
+
 from scene import IDLE, WAIT, Scene, axis_angle
+from tasks import read_task
 
 SIDE = 64
 

@@ -29,10 +29,12 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind this fold
 from demonstrator import Demonstrator, demonstrated
 from layouts import begin_wide, to_environment
 from protocols import Policy, served
+
 from scene import Scene, limit, plain_name
 from sentences import FAMILIES, OFFICIAL, TEMPLATES
 
 SCENES = ("official", "others", "wide", "named", "held-out")
+PLACED = ("wide", "named", "held-out")
 CONTROLS = ("none", "grey", "wrong")
 FIRST_SEED = 1_000_000  # training and validation have smaller ones
 Replays = dict[tuple[int, str], list[np.ndarray]]
@@ -101,11 +103,14 @@ def actions(
 def drive(scene: Scene, episode: Episode, policy: Policy | None, replays: Replays) -> dict[str, object]:
     if episode.policy == "replay":
         first = replace(episode, index=episode.index % 5 if episode.scenes == "others" else 0)
-        begin(scene, first)
+        begin(scene, episode)
+        named = scene.named
         if episode == first:
-            return {"named": plain_name(scene.named), "skipped": "the scene that is replayed in the others"}
-        if (episode.task, scene.named) not in replays:
-            replays[episode.task, scene.named] = list(demonstrated(scene))
+            return {"named": plain_name(named), "skipped": "the scene that is replayed in the others"}
+        if (episode.task, named) not in replays:
+            begin(scene, first)
+            scene.name(named)
+            replays[episode.task, named] = list(demonstrated(scene))
     sentence = begin(scene, episode)
     success, step = False, 0
     for step, action in enumerate(actions(scene, episode, sentence, policy, replays), 1):
@@ -136,6 +141,8 @@ def main() -> int:
     policy = served(given.policy) if "://" in given.policy else None
     if policy is None and given.policy not in ("demonstrator", "replay"):
         parser.error(f"--policy: expected a URL, demonstrator or replay, found {given.policy}")
+    if given.scenes in PLACED and not given.suite.startswith("libero_object"):
+        parser.error(f"--scenes {given.scenes}: only the scenes of libero_object are placed anew, found {given.suite}")
     given.results.parent.mkdir(parents=True, exist_ok=True)
     done = set()
     if given.results.exists():

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgpack
 import numpy as np
-import policies
 from websockets.sync.client import connect
+
+import policies
 
 Policy = Callable[[dict[str, np.ndarray], np.ndarray, str], np.ndarray]
 

@@ -24,7 +24,6 @@ import mujoco
 import numpy as np
 from libero.libero import benchmark, get_libero_path
 from libero.libero.envs.env_wrapper import ControlEnv
-
 from renderer import Renderer, thin
 
 logging.disable(logging.WARNING)  # robosuite, of its macro file
@@ -68,9 +67,9 @@ class Scene:
             self._wrapper = ControlEnv(str(file), use_camera_obs=False, has_offscreen_renderer=False, hard_reset=False)
         self.states = np.asarray(tasks.get_task_init_states(task))
         self.env = self._wrapper.env
-        # The file's name is what base suites are trained with; LIBERO-PRO writes its changes into the file.
-        changed = suite not in LIMITS
-        self.language = self._wrapper.language_instruction if changed else self.task.language
+        # The file's name is what policies are trained with; in these suites of LIBERO-PRO it is not what the goal is.
+        is_changed = suite.endswith(("_lan", "_task"))
+        self.language = self._wrapper.language_instruction if is_changed else self.task.language
         self._stepping = False
         self._observe_once_a_step()
         self._wrapper.seed(0)

@@ -9,6 +9,7 @@ import { byLine, colorOf, plotWidth, quantity, stacked, titleLines } from './plo
 import {
   bodyRange,
   histogram,
+  logHistogram,
   overTime,
   percentileCurve,
   quantile,
@@ -38,7 +39,7 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
       height: 120,
       layer: [
         {
-          data: { values: histogram(values, low, high) },
+          data: { values: isWide ? logHistogram(values, low, high) : histogram(values, low, high) },
           mark: { type: 'rect', color: colorOf(i), stroke: color.paper, strokeWidth: 0.5 },
           encoding: {
             x: quantity('from', `latency, ms${isWide ? ', logarithmic' : ''}`, x),

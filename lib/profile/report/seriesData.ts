@@ -36,6 +36,12 @@ export function histogram(values: ArrayLike<number>, low: number, high: number):
   return counts.map((n, i) => ({ from: edge(i), to: edge(i + 1), count: n }));
 }
 
+/** Bins that are equally wide on a logarithmic axis. */
+export function logHistogram(values: Float64Array, low: number, high: number): Bin[] {
+  const bins = histogram(values.map(Math.log), Math.log(low), Math.log(high));
+  return bins.map(({ from, to, count }) => ({ from: Math.exp(from), to: Math.exp(to), count }));
+}
+
 /** [low, high] of the body: everything, or 99 of 100 chunks and a margin if a few are far out. */
 export function bodyRange(all: readonly ArrayLike<number>[]): readonly [number, number] {
   const low = Math.min(...all.map((values) => quantile(values, 0)));

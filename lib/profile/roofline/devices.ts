@@ -1,6 +1,6 @@
 /**
  * Peaks of devices as their makers state them: dense (no structured sparsity), tensor cores with float32 accumulation
- * where a maker tells both, highest clocks that the product is sold with. Where only the sparse figure is printed, dense is
+ * if a maker gives both, highest clocks that the product is sold with. If only the sparse figure is printed, dense is
  * half of it. What a device reaches in practice is lower; a limit made of these is one that nobody passes.
  */
 
@@ -164,7 +164,7 @@ const products: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * The table's entry for a product as a driver or a board names it; null where none is surely meant. Orin's modules share
+ * The table's entry for a product as a driver or a board names it; null if none is surely meant. Orin's modules share
  * their names, so their memory decides.
  */
 export function recogniseDevice(product: string, memoryBytes: number | null): Device | null {

@@ -3,7 +3,7 @@
  *
  * Written for what the viewer makes of it (test/profile/traceViewer.test.ts). Tracks of slices are threads: these it shows
  * in the order of their numbers, sums up in the overview and in the closed process; other tracks below a process it sorts
- * by name. There is no clock snapshot: it would be a second group, and the viewer opens the process by itself only where
+ * by name. There is no clock snapshot: it would be a second group, and the viewer opens the process by itself only if
  * it is the only one. Slices that need it carry the time of day (timeline.ts, dated).
  */
 

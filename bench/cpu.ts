@@ -12,6 +12,7 @@
  * mapped), int8, int8-llm.
  * The baseline runs twice: as the authors' code does everything on each call (--full: this one alone), and `lean` (--lean),
  * without what nothing reads.
+ * Beside the time of the clock stands that of the processor (core-ms, all threads), which other load changes little.
  * A ratio is that of the two medians of one round; what is printed is its median over the rounds, and its range.
  */
 
@@ -58,6 +59,9 @@ interface Row {
   readonly oursMs: number;
   readonly baselineMs: number;
   readonly baselineModelMs: number;
+  /** Processor time of a prediction, all threads. */
+  readonly oursCoreMs: number;
+  readonly baselineCoreMs: number;
   readonly ratio: number;
   readonly ratioMin: number;
   readonly ratioMax: number;
@@ -124,6 +128,7 @@ function bfloat16Instructions(): string {
 
 interface Times {
   readonly ms: number[];
+  readonly coreMs: number[];
   readonly ratios: number[];
   /** Largest difference of normalized actions from the baseline's. */
   difference: number;
@@ -147,9 +152,12 @@ async function measure(
     const loaded = await twin.load({ dir: subject.dir, threads, cameras: 2, chunk, lean, dtype });
     const ask = (repeat: number) =>
       twin.predict({ observation: observationDir, instruction, unnorm_key: unnormKey, repeat });
-    const times = new Map(ours.map((side): [Side, Times] => [side, { ms: [], ratios: [], difference: 0 }]));
+    const times = new Map(
+      ours.map((side): [Side, Times] => [side, { ms: [], coreMs: [], ratios: [], difference: 0 }]),
+    );
     const theirs: number[] = [];
     const model: number[] = [];
+    const theirCoreMs: number[] = [];
     for (const policy of policies.values()) {
       for (let i = 0; i < subject.warmUp; i++) await policy.predict(observation, { instruction, unnormKey });
     }
@@ -158,15 +166,20 @@ async function measure(
       const found = new Map<Side, { readonly ms: number; readonly normalized: Float32Array }>();
       for (const [side, policy] of policies) {
         const chunks: number[] = [];
+        const cpu = process.cpuUsage();
         let normalized: Float32Array = new Float32Array();
         for (let i = 0; i < subject.perRound; i++) {
           const start = performance.now();
           ({ normalized } = await policy.predict(observation, { instruction, unnormKey }));
           chunks.push(performance.now() - start);
         }
+        const { user, system } = process.cpuUsage(cpu);
+        times.get(side)!.coreMs.push((user + system) / 1000 / subject.perRound);
         found.set(side, { ms: median(chunks), normalized });
       }
+      const cpu = twin.cpuMs();
       const answer = await ask(subject.perRound);
+      theirCoreMs.push((twin.cpuMs() - cpu) / subject.perRound);
       theirs.push(median(answer.endToEndMs));
       model.push(median(answer.modelMs));
       for (const [side, { ms, normalized }] of found) {
@@ -178,13 +191,15 @@ async function measure(
       }
     }
     const rows = [...times].map(
-      ([side, { ms, ratios, difference }]): Row => ({
+      ([side, { ms, coreMs, ratios, difference }]): Row => ({
         subject: subject.name,
         ours: side,
         baseline: `PyTorch, ${dtype}, ${lean ? 'lean' : 'as the reference'}`,
         oursMs: median(ms),
         baselineMs: median(theirs),
         baselineModelMs: median(model),
+        oursCoreMs: median(coreMs),
+        baselineCoreMs: median(theirCoreMs),
         ratio: median(ratios),
         ratioMin: Math.min(...ratios),
         ratioMax: Math.max(...ratios),
@@ -231,6 +246,7 @@ for (const subject of await subjects(
       console.error(
         `${row.subject}, ${row.ours} against ${row.baseline} (torch ${loaded.torch}, images by ${loaded.images}): ` +
           `${row.oursMs.toFixed(1)} ms against ${row.baselineMs.toFixed(1)} ms (${row.baselineModelMs.toFixed(1)} in the model), ` +
+          `core-ms ${row.oursCoreMs.toFixed(0)} against ${row.baselineCoreMs.toFixed(0)}, ` +
           `${row.ratio.toFixed(2)}x (${row.ratioMin.toFixed(2)} to ${row.ratioMax.toFixed(2)} over ${row.rounds} rounds), ` +
           `actions differ by ${row.difference.toExponential(1)}`,
       );

@@ -1,7 +1,7 @@
 /** The PyTorch baseline as a child process that answers one JSON line a request (bench/reference/runPolicy.py). */
 
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -66,6 +66,14 @@ export class TwinProcess {
     repeat: number;
   }): Promise<TwinTimes> {
     return this.#ask({ cmd: 'predict', ...request });
+  }
+
+  /** Milliseconds of processor time of all its threads so far. Linux counts them in hundredths of a second. */
+  cpuMs(): number {
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8');
+    // behind the name, which may hold anything: state is the third field, utime and stime the 14th and 15th
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return 10 * (Number(fields[11]) + Number(fields[12]));
   }
 
   async close(): Promise<void> {

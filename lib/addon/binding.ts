@@ -319,6 +319,8 @@ export interface NativeCpuRuntime {
     readonly policyWeights: readonly NativeInitializer[];
     readonly threads: number;
     readonly lean: boolean;
+    /** Of mapped weights that the runtime packs into its own memory. */
+    readonly packedBytes: number;
     readonly config: Readonly<Record<string, string>>;
     readonly stagePrefix: string;
     /** Empty: not profiled. */

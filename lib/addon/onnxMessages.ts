@@ -27,8 +27,8 @@ export interface OnnxRuntimeOptions {
   readonly spinUs?: number;
   /** `beside`: mapped, of models given as files that name their weights beside themselves. */
   readonly weights: 'folded' | 'mapped' | 'beside';
-  /** Lets the runtime pack weights into memory of its own, which mapped float32 weights must not cost. */
-  readonly packs?: boolean;
+  /** Bytes of the quantized weights, which the runtime packs into memory of its own; float32 ones that are mapped are not packed. */
+  readonly packedBytes?: number;
   /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */
   readonly profileFolder?: string;
 }

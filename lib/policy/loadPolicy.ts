@@ -151,6 +151,7 @@ class CheckpointPolicy implements Policy {
   readonly stateSize: number;
   readonly #notices: NoticeLog;
   readonly #parts: PolicyParts;
+  readonly #options: PolicyOptions;
   readonly #session: Session;
   readonly #instructions: InstructionCache;
   readonly #unnormKey: string | undefined;
@@ -160,6 +161,7 @@ class CheckpointPolicy implements Policy {
   constructor(parts: PolicyParts, session: Session, options: PolicyOptions & WarmUp, notices: NoticeLog) {
     const { config } = parts.checkpoint;
     this.#parts = parts;
+    this.#options = options;
     this.#notices = notices;
     this.#session = session;
     this.#instructions = new InstructionCache(options.instructionCache);
@@ -226,7 +228,8 @@ class CheckpointPolicy implements Policy {
           'stages: expected those of the engines, found none, since a fused engine has no intermediates; these are of the same graphs on the CPU, in float32, and say nothing about the GPU. Compare the actions of predict for that.',
       });
     }
-    return computeStages(this.#parts, { frames, proprio, prompt, unnormKey, ...(signal ? { signal } : {}) });
+    const input = { frames, proprio, prompt, unnormKey, ...present({ signal }) };
+    return computeStages(this.#parts, input, this.#options);
   }
 
   async warmUp({ instructions, frameSize }: WarmUp, signal: AbortSignal | undefined): Promise<void> {

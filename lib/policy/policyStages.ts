@@ -5,16 +5,17 @@
 
 import type { NamedTensors, TensorData } from '../addon/onnxMessages.ts';
 import { stagePrefix } from '../graph/graphContext.ts';
-import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { names } from '../graph/names.ts';
-import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { OnnxSession, toInt32 } from '../runtime/onnxRuntime.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { present } from '../support/options.ts';
 import { unnormalizeActions } from '../transforms/actions.ts';
 import { preprocessSteps } from '../transforms/image.ts';
 import type { EncodedPrompt } from '../transforms/prompt.ts';
-import type { ImageFrame, StageTensor } from '../types.ts';
+import type { ImageFrame, PolicyOptions, StageTensor } from '../types.ts';
+import { buildModels, int8Of, quantizeModels } from './cpuModels.ts';
 import type { PolicyParts } from './policyParts.ts';
+import { cpuPrecisionOf } from './runtimeOptions.ts';
 
 export interface StageInput {
   /** In the platform's order. */
@@ -30,12 +31,14 @@ export interface StageInput {
 const notPerImage =
   /^(e_avg|film\.|siglip_text\.|dinov2\.siglip_text\.|proprio\.|llm\.|head\.|actions\.|vision_tokens$)/;
 
+/** In the precision of the policy. @param options as `loadPolicy` got them */
 export async function computeStages(
   parts: PolicyParts,
   input: StageInput,
+  options: Pick<PolicyOptions, 'precision' | 'cacheDir' | 'onProgress'>,
 ): Promise<Map<string, StageTensor>> {
   const { checkpoint, platform, sizes, threads, spinUs } = parts;
-  const { config, tensors, pixelNormalization, statistics } = checkpoint;
+  const { config, statistics } = checkpoint;
   const steps = await preprocessSteps(input.frames, {
     imageSize: config.imageSize,
     centerCrop: platform.centerCrop,
@@ -43,10 +46,14 @@ export async function computeStages(
     threads,
     names: platform.cameras,
   });
-  const options = { ...sizes, stages: true, mergeWeights: false };
+  const int8 = int8Of(cpuPrecisionOf(options));
+  const models = buildModels(parts, { stages: true, ...(int8 === undefined ? {} : { int8 }) });
+  const hooks = present({ ...options, signal: input.signal });
+  const { instruction, policy } =
+    int8 === undefined ? models : await quantizeModels(models, checkpoint, hooks);
   const session = await OnnxSession.open({
-    instruction: buildInstructionGraph(config, tensors, options),
-    policy: buildPolicyGraph(config, tensors, pixelNormalization, options),
+    instruction,
+    policy,
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights: 'mapped',

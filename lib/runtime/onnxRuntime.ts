@@ -89,7 +89,7 @@ export class OnnxSession implements Session {
   static async open(options: OnnxSessionOptions): Promise<OnnxSession> {
     options.signal?.throwIfAborted();
     const { instruction, policy, weights } = options;
-    const isQuantized = instruction.quantized.length + policy.quantized.length > 0;
+    const packedBytes = quantizedBytes(instruction) + quantizedBytes(policy);
     const used = [...externalFiles(instruction), ...externalFiles(policy)];
     const now = await statesOf(used);
     const watched = WatchedFiles.open(
@@ -110,14 +110,14 @@ export class OnnxSession implements Session {
             threads: options.threads,
             ...(options.spinUs === undefined ? {} : { spinUs: options.spinUs }),
             weights,
-            packs: isQuantized,
+            packedBytes,
             ...(options.profileFolder === undefined ? {} : { profileFolder: options.profileFolder }),
           },
         },
         options.signal,
       );
       watched.check();
-      if (weights === 'folded' && !isQuantized) {
+      if (weights === 'folded' && packedBytes === 0) {
         session.#watched = null;
         watched.close();
       }
@@ -216,6 +216,10 @@ function closedError(): SemanticVlaError {
 /** External data are named relative to the folder "/" (see onnxThread.ts). */
 function rootRelative(file: string): string {
   return file.replace(/^\/+/, '');
+}
+
+function quantizedBytes({ quantized }: OnnxModel): number {
+  return quantized.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
 }
 
 /** The weights of a model that are stored in files; not the quantized ones, which the runtime packs out of the file itself. */

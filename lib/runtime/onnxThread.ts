@@ -78,6 +78,7 @@ function setup(
     instructionProfile: profile('instruction'),
     policyProfile: profile('policy'),
     lean: options.weights !== 'folded',
+    packedBytes: options.packedBytes ?? 0,
     config: sessionConfig(options),
   };
 }
@@ -86,8 +87,8 @@ function setup(
 export function sessionConfig({
   weights,
   spinUs = 0,
-  packs = weights === 'folded',
-}: Pick<OnnxRuntimeOptions, 'weights' | 'spinUs' | 'packs'>): Readonly<Record<string, string>> {
+  packedBytes = 0,
+}: Pick<OnnxRuntimeOptions, 'weights' | 'spinUs' | 'packedBytes'>): Readonly<Record<string, string>> {
   return {
     // weights are named by absolute path below "/": no copy, no link, whatever folder or file system they lie in
     ...(weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
@@ -98,7 +99,7 @@ export function sessionConfig({
     ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),
     // bf16 weights stay mapped and are widened at each use: no folding, no packed copies, no arena that would keep either
     ...(weights === 'folded' ? {} : { 'optimization.disable_specified_optimizers': 'ConstantFolding' }),
-    ...(packs || weights === 'folded' ? {} : { 'session.disable_prepacking': '1' }),
+    ...(packedBytes > 0 || weights === 'folded' ? {} : { 'session.disable_prepacking': '1' }),
   };
 }
 

@@ -331,6 +331,7 @@ Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
   onnx::GraphOptions options;
   options.threads = toInt(request.Get("threads"), "threads", 0, 4096);
   options.lean = toBool(request, "lean");
+  options.packedBytes = static_cast<uint64_t>(request.Get("packedBytes").ToNumber().Int64Value());
   const auto text = [&](const char* name) { return request.Get(name).ToString().Utf8Value(); };
   options.instructionProfile = text("instructionProfile");
   options.policyProfile = text("policyProfile");

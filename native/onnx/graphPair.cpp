@@ -69,6 +69,7 @@ void GraphPair::load(const Model& instruction, const Model& policy, const GraphO
   Graph first = open(instruction, options, options.instructionProfile);
   policy_ = open(policy, options, options.policyProfile);
   instruction_ = std::move(first);
+  packedBytes_ = options.packedBytes;
 }
 
 void GraphPair::cancelLoad() {
@@ -260,10 +261,11 @@ void GraphPair::close() {
   states_.clear();
   policy_ = Graph();
   instruction_ = Graph();
+  packedBytes_ = 0;
 }
 
 uint64_t GraphPair::heldBytes() const {
-  uint64_t bytes = instruction_.weightBytes + policy_.weightBytes;
+  uint64_t bytes = instruction_.weightBytes + policy_.weightBytes + packedBytes_;
   for (const auto& [id, state] : states_) bytes += state.bytes;
   return bytes;
 }

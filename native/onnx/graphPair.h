@@ -46,6 +46,8 @@ struct GraphOptions {
   int threads = 1;
   /// Keeps neither an arena nor memory patterns.
   bool lean = false;
+  /// Of mapped weights that the runtime packs into its own memory.
+  uint64_t packedBytes = 0;
   std::vector<ConfigEntry> config;
   /// Prefix of each graph's own profile; empty: not profiled.
   std::string instructionProfile;
@@ -105,8 +107,8 @@ class GraphPair {
   /// Completes the profiles.
   void endProfiling();
   void close();
-  /// Bytes of the runtime's own memory: weights that are not mapped, widened to float32, and the
-  /// states.
+  /// Bytes of the runtime's own memory: weights that are not mapped, widened to float32, packed
+  /// ones, and the states.
   uint64_t heldBytes() const;
 
   View view(OrtValue* value) const;
@@ -139,6 +141,7 @@ class GraphPair {
   Graph instruction_;
   Graph policy_;
   std::map<uint64_t, State> states_;
+  uint64_t packedBytes_ = 0;
   /// Guards what `cancelLoad` may touch.
   std::mutex loading_;
   OrtSessionOptions* loadingOptions_ = nullptr;

@@ -80,6 +80,20 @@ test('at load: nothing of what passed, the figures of what failed, and that nobo
   assert.match(none!.message, /semanticvla compare-precision/);
 });
 
+test('the stages of a policy in 8 bits are those that it predicts from', async () => {
+  const [task] = await tasks();
+  const { instruction, observation } = task!;
+  await using policy = await loadPolicy(dir, { precision: 'int8', cacheDir, threads: 1, onNotice: () => {} });
+  const { normalized } = await policy.predict(observation, { instruction });
+  const stages = await policy.stages(observation, { instruction });
+  const shown = stages.get('actions.normalized')!.data as Float32Array;
+  const far = (a: ArrayLike<number>): number =>
+    shown.reduce((sum, value, i) => sum + Math.abs(value - a[i]!), 0) / shown.length;
+  const exact = cubesSamples()[20]!.normalized.flat();
+  // a value next to the middle of two levels may round the other way when sums run in another order
+  assert.ok(far(normalized) < 0.2 * far(exact), `${far(normalized)}, ${far(exact)}`);
+});
+
 test('a result that is not ours, not whole, or of other bits says nothing', async () => {
   const key = 'a'.repeat(40);
   const file = join(cacheDir, `int8-${key}.gate.json`);

@@ -212,21 +212,25 @@ test('dropped sessions answer what is on its way, also in workers that are termi
   });
 });
 
-test('a CPU session: folded weights in float32 and the states of instructions; mapped files are not counted', async () => {
+test('a CPU session: folded weights in float32, packed ones and the states of instructions; mapped files are not counted', async () => {
   const checkpoint = await openCheckpoint(goldenCheckpoint('libero-tiny'));
   const parts = await gatherParts(checkpoint, { platform: 'libero', unnormKey: 'libero_spatial_no_noops' });
   const instruction = { promptIds: [1, 2, 3, 4, 5], siglipIds: new Array(64).fill(1) };
-  const held = async (weights: 'folded' | 'mapped'): Promise<void> => {
-    const options = await cpuSessionOptions(parts, { weights });
+  const held = async (weights: 'folded' | 'mapped', precision?: 'int8'): Promise<void> => {
+    const options = await cpuSessionOptions(parts, { weights, ...(precision ? { precision } : {}) });
     await collect();
     const before = told();
     const session = await OnnxSession.open(options);
-    const numbers = [options.instruction, options.policy]
+    const stored = [options.instruction, options.policy]
       .flatMap(({ initializers }) => initializers)
-      .filter(({ source }) => 'view' in source)
-      .reduce((total, { dims }) => total + dims.reduce((a, b) => a * b, 1), 0);
+      .filter(({ source }) => 'view' in source);
+    const count = (some: typeof stored) =>
+      some.reduce((total, { dims }) => total + dims.reduce((a, b) => a * b, 1), 0);
+    const packed = count(stored.filter(({ type }) => type === 'int8'));
+    const numbers = count(stored) - packed;
     assert.ok(numbers > 1e6);
-    const loaded = weights === 'folded' ? 4 * numbers : 0;
+    assert.is(packed > 1e4, precision !== undefined);
+    const loaded = packed + (weights === 'folded' ? 4 * numbers : 0);
     assert.is(told() - before, loaded, weights);
     const first = await session.encodeInstruction(instruction);
     const one = told() - before - loaded;
@@ -245,6 +249,8 @@ test('a CPU session: folded weights in float32 and the states of instructions; m
   };
   await held('folded');
   await held('mapped');
+  await held('folded', 'int8');
+  await held('mapped', 'int8');
 });
 
 test('a plan: until it is released, once, or collected', async () => {

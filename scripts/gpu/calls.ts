@@ -20,8 +20,8 @@ export function callsOf([base, ...rest]: readonly string[], folder = 'packed'): 
   return [
     {
       carry: [`${folder}/${base}`],
-      command: `${unpackBase} && ${call} --background checkpoint; ${call} --stages machine,kernels,session,memcheck,racecheck,synccheck,initcheck --budget 270; ${call} results`,
-      timeout: 330,
+      command: `${unpackBase} && ${call} --background checkpoint; ${call} --stages machine,kernels,session,memcheck,racecheck --budget 210; ${call} results`,
+      timeout: 270,
       what: 'what needs no TensorRT: kernels, session, compute-sanitizer; random weights are made meanwhile',
     },
     ...rest.map((part) => ({
@@ -32,7 +32,7 @@ export function callsOf([base, ...rest]: readonly string[], folder = 'packed'): 
     })),
     {
       carry: [],
-      command: `${call} --budget 400; ${call} results`,
+      command: `${call} --skip synccheck,initcheck --budget 400; ${call} results`,
       timeout: 460,
       what: 'the rest: golden cases, latency, bound against baked, layers, PyTorch',
     },

@@ -275,4 +275,4 @@ function timeTable({ parts, calls }: Packed, unpacked: Readonly<Record<string, n
 const firstStages = (command: string): StageName[] =>
   /--stages (\S+)/.exec(command)![1]!.split(',') as StageName[];
 const laterStages = (first: string): StageName[] =>
-  stageNames.filter((name) => !firstStages(first).includes(name));
+  stageNames.filter((name) => !firstStages(first).includes(name) && !/^(sync|init)check$/.test(name));

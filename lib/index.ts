@@ -27,6 +27,11 @@ export {
 } from './doctor/diagnose.ts';
 export { type ActionErrors, actionErrors, type DimensionError } from './evaluate/actionErrors.ts';
 export {
+  type EvaluateDatasetOptions,
+  evaluateDataset,
+  type Source as EpisodeSource,
+} from './evaluate/evaluateDataset.ts';
+export {
   type EpisodePrediction,
   type EpisodeResult,
   type EvaluateEpisodeOptions,
@@ -34,6 +39,7 @@ export {
 } from './evaluate/evaluateEpisode.ts';
 export type { Evaluation } from './evaluate/evaluation.ts';
 export { evaluationPage, type PageTexts } from './evaluate/page/evaluationPage.ts';
+export { type PairedChange, pairedChanges } from './evaluate/pairedChanges.ts';
 export { type ExampleOptions, exampleCheckpoint } from './example/exampleCheckpoint.ts';
 export { exampleEpisodes } from './example/exampleEpisodes.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
@@ -56,6 +62,7 @@ export {
   comparePrecision,
   type PrecisionComparison,
 } from './policy/comparePrecision.ts';
+export { type ActionUnits, actionUnits } from './policy/datasetUnits.ts';
 export { loadPolicy } from './policy/loadPolicy.ts';
 export { resolvePlatform } from './policy/platform.ts';
 export { policySizes } from './policy/policyParts.ts';

@@ -3,7 +3,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
-import { type Columns, gripperKinds, type Turn, turns } from '../dataset/dataset.ts';
+import { gripperKinds, type Turn, turns } from '../dataset/dataset.ts';
 import { chooseNumbers, type NumberRange, parseNumbers } from '../dataset/episodeNumbers.ts';
 import { openDataset } from '../dataset/openDataset.ts';
 import { evaluateDataset, type Source } from '../evaluate/evaluateDataset.ts';
@@ -17,7 +17,14 @@ import { present } from '../support/options.ts';
 import { checkSharp } from '../support/sharp.ts';
 import type { Policy, PolicyOptions } from '../types.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
-import { changesText, evaluationJson, evaluationText, sourceJson, sourceText } from './evaluationText.ts';
+import {
+  changesText,
+  evaluationJson,
+  evaluationText,
+  type ReadSource,
+  sourceJson,
+  sourceText,
+} from './evaluationText.ts';
 import {
   addCheckpointFlags,
   addPlatformFlags,
@@ -64,11 +71,6 @@ function episodeNumbers(text: string): readonly NumberRange[] {
   throw new InvalidArgumentError('Expected numbers such as 0,3-5. (--data says where the recordings are.)');
 }
 
-/** What was read of a dataset, and by which names. */
-export interface ReadSource extends Source {
-  readonly columns?: Columns;
-}
-
 /** Opens one policy and asks it about every episode. */
 export async function evaluatePolicy(
   context: CommandContext,
@@ -101,7 +103,7 @@ export async function evaluatePolicy(
         every: flags.every,
         signal: context.signal,
         onColumns: (columns) => {
-          read.push({ ...source, columns });
+          read.push({ ...source, columns, unnormKey });
           const { path, format } = source.dataset;
           const { instruction } = flags;
           key =

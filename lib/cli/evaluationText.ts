@@ -9,7 +9,12 @@ import { type Evaluation, evaluationErrors, predictionErrors, stageMedians } fro
 import type { Counted, PairedChange } from '../evaluate/pairedChanges.ts';
 import { formatMs, formatTable } from './format.ts';
 
-type ReadSource = Source & { readonly columns?: Columns };
+/** What was read of a dataset, by which names and in whose units. */
+export interface ReadSource extends Source {
+  readonly columns: Columns;
+  /** undefined: the policy's own default, which nobody tells. */
+  readonly unnormKey: string | undefined;
+}
 
 /** Episodes beyond this many are told one a line. */
 const fewEpisodes = 8;
@@ -17,16 +22,16 @@ const fewEpisodes = 8;
 const mostLines = 20;
 
 /** As `--json` prints what was read. */
-export function sourceJson({ dataset, numbers, columns }: ReadSource): Record<string, unknown> {
+export function sourceJson({ dataset, numbers, columns, unnormKey }: ReadSource): Record<string, unknown> {
   const { format, path, name, notes } = dataset;
-  return { path, name, format, episodes: numbers, ...columns, notes };
+  return { path, name, format, episodes: numbers, ...columns, unnormKey: unnormKey ?? null, notes };
 }
 
 /** Nothing is silent: which names were taken for what. */
-export function sourceText({ dataset, numbers, columns }: ReadSource): string {
+export function sourceText({ dataset, numbers, columns, unnormKey }: ReadSource): string {
   const { format, path, notes, features } = dataset;
   const lines = [`${path}: ${format}, ${numbers.length} of ${dataset.numbers.length} episodes`];
-  if (columns !== undefined && features !== null) {
+  if (features !== null) {
     const cameras = Object.entries(columns.cameras).map(([camera, key]) => `${camera} = ${key}`);
     lines.push(
       `  images   ${cameras.join(', ')}${columns.turn === 0 ? '' : `, turned by ${columns.turn} degrees`}`,
@@ -34,6 +39,7 @@ export function sourceText({ dataset, numbers, columns }: ReadSource): string {
       `  actions  ${columns.action.join(', ')}${columns.gripper === 'libero' ? ', gripper from -1 open, 1 closed to 1 open, 0 closed' : ''}`,
     );
   }
+  if (unnormKey !== undefined) lines.push(`  units    ${unnormKey}`);
   return [...lines, ...notes.map((note) => `  note     ${note}`)].join('\n');
 }
 

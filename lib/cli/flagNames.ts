@@ -10,6 +10,7 @@ const otherwise: Readonly<Record<string, string>> = {
   token: '--token-file',
   'keys.cameras': '--camera',
   'keys.state': '--state-key',
+  'keys.action': '--action-key',
   'keys.instruction': '--instruction-key',
   warmUpChunks: '--warm-up',
   durationMs: '--duration',

@@ -84,6 +84,13 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
     assert.match(lerobot.stdout, /^9 steps compared: mean error \d\.\d{3}, gripper agrees/m);
     assert.match(lerobot.stdout, /^normalized L1 error \d\.\d{3}$/m);
     assert.not.match(lerobot.stdout, /taken over/);
+    // the names that there are, and the flag to say which
+    const other = cli('evaluate', demo.checkpoint, ...data, '--camera', 'full_image=front', '--every', '6');
+    assert.is(other.code, 2);
+    assert.match(
+      other.stderr,
+      /^FEATURE_REQUIRED: .*: expected the image front, found observation\.images\.full_image, observation\.images\.wrist_image\. Pass --camera, /m,
+    );
     // what was predicted stays; the weights in another form are another policy, whose actions differ by rounding alone
     const both = cli('evaluate', demo.checkpoint, ...long, '--weights', 'folded,mapped');
     assert.is(both.code, 0, both.stderr);

@@ -60,7 +60,10 @@ const pages: Readonly<Record<string, Page>> = {
     prints: /sent 1[01] 7/,
   },
   'docs/evaluate.md 1': { after: '', prints: /name: 'gripper'/ },
-  'docs/evaluate.md 2': { after: '', prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]/ },
+  'docs/evaluate.md 2': {
+    after: '',
+    prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]\nnormalized L1 error 0\.\d/,
+  },
   'docs/profiling.md 1': {
     given: `import { loadPolicy } from ${lib};
       ${robotAtHand}

@@ -9,7 +9,7 @@ import { readObservation } from '../../lib/observation/readObservation.ts';
 import { type CliResult, cli, inFolder, root, startCli } from '../helpers/cli.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { goldenCase, maxAbsDifference } from '../helpers/goldenCase.ts';
-import { longStandInTest, standIn, standInTest } from './standIn.ts';
+import { longStandInTests, standIn, standInTest } from './standIn.ts';
 
 const test = suite('commands on the device path');
 
@@ -49,64 +49,66 @@ standInTest(test, 'doctor says what it is, and that it is no TensorRT', async ()
   }
 });
 
-longStandInTest(test, 'build, then predict from the cache: the golden actions', async () => {
-  const library = await standIn();
-  const built = cli('build', checkpoint, ...key, '--tensorrt', library, '--precision', 'float32', '--json');
-  assert.is(built.code, 0, built.stderr);
-  const chunk = await answer('predict', checkpoint, ...key, ...observed);
-  const difference = maxAbsDifference(
-    (chunk.normalized as number[][]).flat(),
-    sample!.normalized_fp32.flat(),
-  );
-  assert.ok(difference <= tolerance, `normalized actions differ by ${difference}`);
-  assert.equal(Object.values(chunk.keptPatches as Record<string, number[]>), sample!.kept_patches_fp32);
-});
-
-longStandInTest(test, 'stages are of the CPU, which is said', async () => {
-  await inFolder(async (dir) => {
-    const out = join(dir, 'stages.safetensors');
-    const { code, stderr } = await onStandIn('stages', checkpoint, ...key, ...observed, '--out', out);
-    assert.is(code, 0, stderr);
-    assert.match(stderr, /stages: .*on the CPU/);
-    const own = join(dir, 'cpu.safetensors');
-    assert.is(cli('stages', checkpoint, ...key, ...observed, '--out', own).code, 0);
-    assert.is(cli('compare', out, own, '--strict').code, 0);
+longStandInTests(test, 'build, predict, stages, bench, profile, serve', () => {
+  standInTest(test, 'build, then predict from the cache: the golden actions', async () => {
+    const library = await standIn();
+    const built = cli('build', checkpoint, ...key, '--tensorrt', library, '--precision', 'float32', '--json');
+    assert.is(built.code, 0, built.stderr);
+    const chunk = await answer('predict', checkpoint, ...key, ...observed);
+    const difference = maxAbsDifference(
+      (chunk.normalized as number[][]).flat(),
+      sample!.normalized_fp32.flat(),
+    );
+    assert.ok(difference <= tolerance, `normalized actions differ by ${difference}`);
+    assert.equal(Object.values(chunk.keptPatches as Record<string, number[]>), sample!.kept_patches_fp32);
   });
-});
 
-longStandInTest(test, 'bench: both backends, the device by its honest name', async () => {
-  const short = ['--warm-up', '1', '--iterations', '3', '--duration', '0', '--limit', '20'];
-  const library = await standIn();
-  const both = ['--backend', 'cpu,tensorrt', '--tensorrt', library];
-  const { code, stdout, stderr } = cli('bench', checkpoint, ...key, ...both, ...short, '--json');
-  assert.is(code, 0, stderr);
-  assert.match(stdout, /stand-in 0\.1\.0\.0, which computes on the CPU/);
-});
+  standInTest(test, 'stages are of the CPU, which is said', async () => {
+    await inFolder(async (dir) => {
+      const out = join(dir, 'stages.safetensors');
+      const { code, stderr } = await onStandIn('stages', checkpoint, ...key, ...observed, '--out', out);
+      assert.is(code, 0, stderr);
+      assert.match(stderr, /stages: .*on the CPU/);
+      const own = join(dir, 'cpu.safetensors');
+      assert.is(cli('stages', checkpoint, ...key, ...observed, '--out', own).code, 0);
+      assert.is(cli('compare', out, own, '--strict').code, 0);
+    });
+  });
 
-longStandInTest(test, 'profile: the graph as one layer', async () => {
-  const { code, stdout, stderr } = await onStandIn('profile', checkpoint, ...key, '--json');
-  assert.is(code, 0, stderr);
-  assert.match(stdout, /stand-in/);
-});
+  standInTest(test, 'bench: both backends, the device by its honest name', async () => {
+    const short = ['--warm-up', '1', '--iterations', '3', '--duration', '0', '--limit', '20'];
+    const library = await standIn();
+    const both = ['--backend', 'cpu,tensorrt', '--tensorrt', library];
+    const { code, stdout, stderr } = cli('bench', checkpoint, ...key, ...both, ...short, '--json');
+    assert.is(code, 0, stderr);
+    assert.match(stdout, /stand-in 0\.1\.0\.0, which computes on the CPU/);
+  });
 
-longStandInTest(test, 'serve: a client gets the golden actions', async () => {
-  const backend = ['--backend', 'tensorrt', '--tensorrt', await standIn(), '--precision', 'float32'];
-  const child = startCli('serve', checkpoint, ...key, ...backend, '--act', '0', '--openpi', '0', '--json');
-  try {
-    const [line] = (await once(child.stdout!, 'data')) as [Buffer];
-    const { act } = JSON.parse(line.toString()) as { act: string };
-    const policy = await connectAct(act, { deadlineMs: 60_000 });
-    const { observation } = await readObservation(join(folder, 'obs0'));
-    const { actions } = await policy.predict(observation, { instruction: sample!.instruction });
-    await policy.close();
-    const difference = maxAbsDifference(actions, sample!.actions_fp32.flat());
-    assert.ok(difference <= 2 * tolerance, `actions differ by ${difference}`);
-    const ended = once(child, 'exit');
-    child.kill('SIGTERM');
-    assert.is((await ended)[0], 0);
-  } finally {
-    child.kill('SIGKILL');
-  }
+  standInTest(test, 'profile: the graph as one layer', async () => {
+    const { code, stdout, stderr } = await onStandIn('profile', checkpoint, ...key, '--json');
+    assert.is(code, 0, stderr);
+    assert.match(stdout, /stand-in/);
+  });
+
+  standInTest(test, 'serve: a client gets the golden actions', async () => {
+    const backend = ['--backend', 'tensorrt', '--tensorrt', await standIn(), '--precision', 'float32'];
+    const child = startCli('serve', checkpoint, ...key, ...backend, '--act', '0', '--openpi', '0', '--json');
+    try {
+      const [line] = (await once(child.stdout!, 'data')) as [Buffer];
+      const { act } = JSON.parse(line.toString()) as { act: string };
+      const policy = await connectAct(act, { deadlineMs: 60_000 });
+      const { observation } = await readObservation(join(folder, 'obs0'));
+      const { actions } = await policy.predict(observation, { instruction: sample!.instruction });
+      await policy.close();
+      const difference = maxAbsDifference(actions, sample!.actions_fp32.flat());
+      assert.ok(difference <= 2 * tolerance, `actions differ by ${difference}`);
+      const ended = once(child, 'exit');
+      child.kill('SIGTERM');
+      assert.is((await ended)[0], 0);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
 });
 
 test.run();

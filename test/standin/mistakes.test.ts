@@ -16,7 +16,7 @@ import { maxAbsDifference } from '../helpers/goldenCase.ts';
 import { withDevice } from '../runtime/fakeTensorRt.ts';
 import { cubes, type KnownSample, variants } from './cases.ts';
 import { openOnStandIn, predictSample } from './compare.ts';
-import { longStandInTest, standInTest } from './standIn.ts';
+import { longStandInTests, standInTest } from './standIn.ts';
 
 const test = suite('mistakes on the device path');
 
@@ -68,30 +68,32 @@ for (const [wrong, samples, shown] of [
   });
 }
 
-for (const name of ['images', 'rotary_cos', 'siglip_text_tokens']) {
-  longStandInTest(test, `${name} read one row late: noticed`, async () => {
-    assert.is(await noticed(`rowOffset:${name}`, otherFrames), 'actions of call 0');
-  });
-}
-
-for (const wrong of ['swapWeights', 'rowOffset:images', 'rowOffset:tail_embeddings', 'lateCopies']) {
-  longStandInTest(test, `${wrong}: the engine's own check refuses it before anybody predicts`, async () => {
-    const cacheDir = mkdtempSync(join(scratchFolder(), 'fresh-'));
-    assert.is(await noticed(wrong, otherFrames, { cacheDir }), 'ENGINE_CHECK_FAILED');
-  });
-}
-
-longStandInTest(test, 'a discrete head in bfloat16: its own check still refuses what is wrong', async () => {
-  const discrete = variants().find(({ name }) => name === 'discrete')!;
-  for (const wrong of ['none', 'rowOffset:tail_embeddings', 'rowOffset:images']) {
-    const cacheDir = mkdtempSync(join(scratchFolder(), 'fresh-'));
-    const opened = withDevice(`wrong=${wrong}`, async () => {
-      await (await openOnStandIn(discrete, { cacheDir, precision: 'bfloat16' })).close();
-      return 'opened';
+longStandInTests(test, 'other inputs, and what the check of an engine refuses', () => {
+  for (const name of ['images', 'rotary_cos', 'siglip_text_tokens']) {
+    standInTest(test, `${name} read one row late: noticed`, async () => {
+      assert.is(await noticed(`rowOffset:${name}`, otherFrames), 'actions of call 0');
     });
-    const code = await opened.catch((error: SemanticVlaError) => error.code);
-    assert.is(code, wrong === 'none' ? 'opened' : 'ENGINE_CHECK_FAILED', wrong);
   }
+
+  for (const wrong of ['swapWeights', 'rowOffset:images', 'rowOffset:tail_embeddings', 'lateCopies']) {
+    standInTest(test, `${wrong}: the engine's own check refuses it before anybody predicts`, async () => {
+      const cacheDir = mkdtempSync(join(scratchFolder(), 'fresh-'));
+      assert.is(await noticed(wrong, otherFrames, { cacheDir }), 'ENGINE_CHECK_FAILED');
+    });
+  }
+
+  standInTest(test, 'a discrete head in bfloat16: its own check still refuses what is wrong', async () => {
+    const discrete = variants().find(({ name }) => name === 'discrete')!;
+    for (const wrong of ['none', 'rowOffset:tail_embeddings', 'rowOffset:images']) {
+      const cacheDir = mkdtempSync(join(scratchFolder(), 'fresh-'));
+      const opened = withDevice(`wrong=${wrong}`, async () => {
+        await (await openOnStandIn(discrete, { cacheDir, precision: 'bfloat16' })).close();
+        return 'opened';
+      });
+      const code = await opened.catch((error: SemanticVlaError) => error.code);
+      assert.is(code, wrong === 'none' ? 'opened' : 'ENGINE_CHECK_FAILED', wrong);
+    }
+  });
 });
 
 test.run();

@@ -10,6 +10,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Test } from 'uvu';
+import { lockEngine } from '../../lib/engine/engineLock.ts';
 import { testWhen } from '../helpers/skip.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -91,11 +92,21 @@ let made: Promise<string> | undefined;
 
 /** Path of the library, for `tensorRt` and SEMANTICVLA_TENSORRT. */
 export function standIn(): Promise<string> {
+  made ??= compiled();
+  return made;
+}
+
+async function compiled(): Promise<string> {
   const folder = join(tmpdir(), `semanticvla-standin-${process.getuid?.() ?? 0}-${contentDigest()}`);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const library = join(folder, 'libsemanticvla_standin.so');
-  made ??= existsSync(library) ? Promise.resolve(library) : compile(library);
-  return made;
+  // two test files run at a time: the second waits for what the first one compiles
+  const lock = await lockEngine(join(folder, 'lock'));
+  try {
+    return existsSync(library) ? library : await compile(library);
+  } finally {
+    await lock.release();
+  }
 }
 
 const hasCompiler = spawnSync('g++', ['--version']).status === 0;
@@ -112,8 +123,8 @@ export function standInTest(test: Test, name: string, body: () => Promise<void>)
   );
 }
 
-/** The same, of a test that takes longer. */
-export function longStandInTest(test: Test, name: string, body: () => Promise<void>): void {
-  if (isLong) standInTest(test, name, body);
-  else testWhen(false, 'SEMANTICVLA_LONG_TESTS=1', test, name, body);
+/** Tests that take longer: `register` registers them, or one line says that they are skipped. */
+export function longStandInTests(test: Test, what: string, register: () => void): void {
+  if (isLong) register();
+  else testWhen(false, 'they take minutes; SEMANTICVLA_LONG_TESTS=1 runs them', test, what, () => {});
 }

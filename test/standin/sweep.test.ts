@@ -6,12 +6,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { cubes, goldens, type KnownPolicy, variants } from './cases.ts';
 import { keptOf, largestDifference, openOnStandIn, predictSample } from './compare.ts';
-import { longStandInTest } from './standIn.ts';
+import { longStandInTests, standInTest } from './standIn.ts';
 
 const test = suite('every known policy on the device path');
 
 const baked = ['libero-tiny', 'offgrid-tiny', 'both-samplers', 'cubes'];
-const policies = [...goldens(), ...variants(), cubes()];
 
 interface HalfDifference {
   /** Samples that keep the patches of float32: others give other actions. */
@@ -36,9 +35,9 @@ async function halfDifference(known: KnownPolicy): Promise<HalfDifference> {
   return { equal, differences: differences.sort((a, b) => a - b) };
 }
 
-for (const known of policies) {
+function sweep(known: KnownPolicy): void {
   const count = known.samples.length;
-  longStandInTest(test, `${known.name}, float32: ${count} samples`, async () => {
+  standInTest(test, `${known.name}, float32: ${count} samples`, async () => {
     await using policy = await openOnStandIn(known);
     const difference = await largestDifference(policy, known.samples);
     console.log(`${known.name}, float32: ${count} samples within ${difference.toExponential(1)}`);
@@ -47,7 +46,7 @@ for (const known of policies) {
 
   // baking is the same for all: those that differ in where their weights come from
   if (baked.includes(known.name)) {
-    longStandInTest(test, `${known.name}, baked weights, float32`, async () => {
+    standInTest(test, `${known.name}, baked weights, float32`, async () => {
       await using policy = await openOnStandIn(known, { weights: 'baked' });
       const difference = await largestDifference(policy, known.samples.slice(0, 4));
       assert.ok(difference <= known.tolerance, `normalized actions differ by ${difference}`);
@@ -55,7 +54,7 @@ for (const known of policies) {
   }
 
   if (known.bfloat16 === null) {
-    longStandInTest(test, `${known.name}, bfloat16: three bins of four are those of float32`, async () => {
+    standInTest(test, `${known.name}, bfloat16: three bins of four are those of float32`, async () => {
       await using policy = await openOnStandIn(known, { precision: 'bfloat16' });
       for (const sample of known.samples) {
         const { normalized } = await predictSample(policy, sample);
@@ -64,10 +63,10 @@ for (const known of policies) {
         assert.ok(same.length >= 0.75 * normalized.length, `${same.length} of ${normalized.length}`);
       }
     });
-    continue;
+    return;
   }
   const allowed = known.bfloat16;
-  longStandInTest(test, `${known.name}, bfloat16: within ${allowed.toFixed(3)}`, async () => {
+  standInTest(test, `${known.name}, bfloat16: within ${allowed.toFixed(3)}`, async () => {
     const { equal, differences } = await halfDifference(known);
     assert.ok(equal > 0, 'no sample keeps the patches of float32');
     const most = differences[differences.length - 1 - Math.floor(differences.length * known.switching)]!;
@@ -79,5 +78,9 @@ for (const known of policies) {
     assert.ok(most > 20 * known.tolerance, `normalized actions differ by ${most} only`);
   });
 }
+
+longStandInTests(test, 'goldens, variants and the trained policy', () => {
+  [...goldens(), ...variants(), cubes()].forEach(sweep);
+});
 
 test.run();

@@ -134,7 +134,7 @@ test('a board without room for the full size: the small stages, and why', () => 
   assert.is(refusal, null);
   assert.is(
     tooSmall,
-    'the full size is left out: 7 GB of memory are free, and it takes 22 GB; 12 GB of disk are free, and it takes 24 GB',
+    'the full size is left out: 7 GB of memory are free, and it takes 22 GB; 12 GB of disk are free, and it takes 28 GB',
   );
 });
 

@@ -24,13 +24,14 @@ interface Checked {
   readonly objects: number;
   readonly frames: number;
   readonly repeatable: boolean;
+  readonly arena: boolean;
 }
 
 testWhen(
   isThere && process.env.SEMANTICVLA_LONG_TESTS === '1',
   reason,
   test,
-  "an episode against LIBERO's own environment, and a seed twice",
+  "an episode against LIBERO's own environment, a seed twice, the arena",
   async () => {
     const output = await runPython(python, [join(root, 'training/libero/checkScenes.py')]);
     const checked = JSON.parse(/^RESULT (.*)$/m.exec(output)![1]!) as Checked;
@@ -41,6 +42,7 @@ testWhen(
     // Grey levels; an edge may fall on another pixel.
     assert.ok(checked.frames < 0.1, output);
     assert.ok(checked.repeatable);
+    assert.ok(checked.arena);
   },
 );
 

@@ -128,16 +128,19 @@ class Arena:
     def __init__(self, task: Task) -> None:
         self._scenes = Scenes(256)
         self._scene: Scene | None = None
-        self._done = False
         self._cameras = task.cameras
+        self._asked = (0, "", "")
 
     def begin(self, seed: int, family: str, templates: str) -> Trial | None:
         if family not in FAMILIES:
             raise ValueError(f"family: expected one of {', '.join(FAMILIES)}, found {family}")
+        self._asked = seed, family, templates
         task = task_of(seed)
         self._scene = scene = self._scenes.get(SUITE, task)
-        begin_wide(scene, seed, task, held_out=None)
-        self._done = False
+        try:
+            begin_wide(scene, seed, task, held_out=None)
+        except RolledAwayError:
+            return None
         rng = np.random.default_rng([seed, 4])
         names = [plain_name(body) for body in scene.objects]
         named = scene.objects.index(scene.named)
@@ -155,7 +158,7 @@ class Arena:
         return self._begun().state()
 
     def step(self, action: np.ndarray) -> None:
-        self._done = self._begun().step(to_environment(action))
+        self._begun().step(to_environment(action))
 
     def done(self) -> str | None:
         inside = self._begun().inside()
@@ -164,10 +167,12 @@ class Arena:
     def blind(self) -> Sequence[np.ndarray]:
         """What the demonstrator does in another layout of this task, with the same object."""
         scene = self._begun()
-        named = scene.named
-        begin_wide(scene, BLIND_SEED, 0, held_out=None)
+        seed, named = self._asked[0], scene.named
+        begin_wide(scene, BLIND_SEED, task_of(seed), held_out=None)
         scene.name(named)
-        return [to_data(action) for action in demonstrated(scene)]
+        actions = [to_data(action) for action in demonstrated(scene)]
+        self.begin(*self._asked)
+        return actions
 
     def _begun(self) -> Scene:
         if self._scene is None:

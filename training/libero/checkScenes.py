@@ -16,7 +16,7 @@ import numpy as np
 os.environ.setdefault("MUJOCO_GL", "osmesa")  # as scene.py; LIBERO is imported before it
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from arena import Recorder
+from arena import Arena, Recorder
 from demonstrator import demonstrated
 from libero.libero import get_libero_path
 from libero.libero.envs import OffScreenRenderEnv
@@ -72,5 +72,15 @@ def is_repeatable(seed: int) -> bool:
     return all(np.array_equal(first[name], again[name], equal_nan=name == "pixels") for name in first)
 
 
+def is_arena_whole() -> bool:
+    """What is played blindly was recorded elsewhere, and the scene waits as it was laid out."""
+    arena = Arena(read_task("libero"))
+    trial = arena.begin(1_000_000, "official", "test")
+    before = arena.frames()["full_image"]
+    actions = arena.blind()
+    same = bool(np.array_equal(before, arena.frames()["full_image"]))
+    return same and trial is not None and arena.done() is None and len(actions) > WAIT
+
+
 if __name__ == "__main__":
-    print("RESULT", json.dumps({**against_own(0, 3), "repeatable": is_repeatable(0)}))
+    print("RESULT", json.dumps({**against_own(0, 3), "repeatable": is_repeatable(0), "arena": is_arena_whole()}))

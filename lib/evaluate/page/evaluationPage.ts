@@ -81,7 +81,7 @@ function errorSection(evaluations: readonly Evaluation[], errors: readonly Actio
     paragraph(
       'Mean of |policy - demonstrator| in the units of the data, over every step that both have; normalized, in the units of the policy’s head, about [-1, 1]. "Constant" is the same for ' +
         "whoever always does the demonstrator's mean action. A demonstrator is one way to do it, so a small error is a good sign and a large one a " +
-        'question; what counts on a robot is whether the task is done.',
+        "question; what counts on a robot is whether the task is done. Range: the demonstrator's.",
     ),
     `<figure id="horizon">${horizonPlot(lines)}<figcaption>How the error grows with the distance from the observation: row 0 is the action of its own step.</figcaption></figure>`,
   ]);
@@ -302,7 +302,7 @@ function errorTable(evaluations: readonly Evaluation[], all: readonly ActionErro
       'dimension',
       ...all.flatMap((_, i) => [named('mean', i), named('normalized', i), named('largest', i)]),
       'constant',
-      "demonstrator's range",
+      'range',
     ],
     rows: [
       ...rows,

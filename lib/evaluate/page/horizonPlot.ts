@@ -41,8 +41,14 @@ export function horizonPlot(
     const dots = horizon.map(
       (one) => `<circle cx="${round(x(one.row))}" cy="${round(y(heightOf(one)))}" r="3" fill="${ink}"/>`,
     );
-    const words = `<text x="${size.left}" y="${12 + lineHeight * i}" font-size="12" fill="${ink}">${lines.length === 1 ? '' : escaped(name)}</text>`;
-    return `<path d="M${points.join('L')}" fill="none" stroke="${ink}" stroke-width="2"/>${dots.join('')}${words}`;
+    // the name in ink beside a dot: as text the colours of series are too pale
+    const words =
+      lines.length === 1
+        ? ''
+        : `<circle cx="${size.left + 4}" cy="${8 + lineHeight * i}" r="4" fill="${ink}"/>` +
+          `<text x="${size.left + 14}" y="${12 + lineHeight * i}" font-size="12" fill="${color.ink}">${escaped(name)}</text>`;
+    const curve = `<path d="M${points.join('L')}" fill="none" stroke="${ink}" stroke-width="2"/>`;
+    return `<g class="mark-line role-mark">${curve}${dots.join('')}</g>${words}`;
   });
   const what = `${isNormalized ? 'normalized L1 error' : 'mean error'} by row of the chunk`;
   const label = `<text x="${size.left}" y="${size.height - 6}" font-size="12" fill="${color.ink}">${what}</text>`;

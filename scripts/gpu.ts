@@ -9,12 +9,13 @@
  *   --budget S      seconds for all; what does not fit is left for the next run
  *   --limit S       seconds that each stage may take, below its own limit
  *   --out DIR       figures, logs and report.md (gpu-figures)
- *   --work DIR      where random-weight policies (16 GB) and engines go (default: below --out)
+ *   --work DIR      where random-weight policies (20 GB) and engines go (default: below --out)
  *   --runs N        timed runs (1000)                  --warm-ups N   before them (300)
  *   --golden NAME   that golden case alone (libero-tiny, aloha-tiny, oft-tiny)
  *   --prepared      programs, addon and TensorRT were brought along: compile and fetch nothing
  *   --background S  start that stage by itself and return; a later run waits for it
  *   --on-cpu        the stages with the CPU in the GPU's place: no figure is one of a GPU
+ *   --on-stand-in   the same through TensorRT's stand-in, which computes (test/standin)
  *   --publish       figures of --out to bench/results/ and into the README's table
  *   --pack DIR      what a machine without a network needs, in parts, and the list of calls (gpu/pack.ts)
  *   --rehearse      all of that as far as a CPU shows it: parts, an empty machine, every stage, a kill (gpu/rehearse.ts)
@@ -62,6 +63,7 @@ function options() {
         pack: { type: 'string' },
         prepared: flag,
         'on-cpu': flag,
+        'on-stand-in': flag,
         publish: flag,
         rehearse: flag,
         board: flag,
@@ -106,6 +108,7 @@ function contextOf(): Context {
     root,
     out,
     work: resolve(values.work ?? join(out, 'work')),
+    rehearsal: values['on-cpu'] || values['on-stand-in'],
     backend: values['on-cpu'] ? 'cpu' : 'tensorrt',
     goldens: golden === undefined ? goldenNames : [golden],
     runs: whole('runs'),
@@ -131,14 +134,14 @@ async function run(context: Context): Promise<number> {
   );
   const [budget, limit] = [whole('budget'), whole('limit')];
   // a board is looked at by its own stage, which says more
-  if (context.backend === 'tensorrt' && !context.board && !hasGpu()) {
+  if (!context.rehearsal && !context.board && !hasGpu()) {
     fail(
       'needs an NVIDIA GPU with its driver and found no device file (/dev/nvidia0, /dev/nvgpu); everything that needs none runs in npm test, and --rehearse tries this plan',
       exitCodes.noGpu,
     );
   }
   const file = figuresFile(context);
-  const before = readFigures(file, context.backend === 'cpu');
+  const before = readFigures(file, context.rehearsal);
   const kept = Object.entries(before.stages).filter(([name]) => !again.includes(name as StageName));
   writeJson(file, { ...before, stages: Object.fromEntries(kept) });
   const figures = await runStages(context, {
@@ -174,6 +177,9 @@ async function main(): Promise<number> {
     return 0;
   }
   for (const folder of [context.out, context.work]) mkdirSync(folder, { recursive: true });
+  // the stages inherit it
+  if (values['on-stand-in'])
+    process.env.SEMANTICVLA_TENSORRT = await (await import('../test/standin/standIn.ts')).standIn();
   const [background] = named('background');
   if (background === undefined) return run(context);
   startInBackground(background, context);

@@ -3,10 +3,10 @@
 import { statfsSync } from 'node:fs';
 import { findLibrary } from '../../lib/doctor/gpu.ts';
 import { doctorProbe, type Probe } from '../../lib/doctor/probe.ts';
-import { parseTegraRelease } from '../../lib/profile/machine/jetson.ts';
-import { settingRows } from '../../lib/profile/machine/machineRows.ts';
-import { readMachine } from '../../lib/profile/machine/readMachine.ts';
-import { machineWarnings } from '../../lib/profile/machine/warnings.ts';
+import { parseTegraRelease } from '../../lib/machine/jetson.ts';
+import { settingRows } from '../../lib/machine/machineRows.ts';
+import { readMachine } from '../../lib/machine/readMachine.ts';
+import { machineWarnings } from '../../lib/machine/warnings.ts';
 
 export interface BoardProbe extends Probe {
   /** Bytes free where checkpoints and engines go. */
@@ -39,8 +39,8 @@ const gigabyte = 1e9;
 /** The build, golden policies, and a twin of few layers with its engines. */
 const leastDisk = 8;
 const leastMemory = 6;
-/** 15 GB of weights, on the disk and again on the device, which is the same memory; engines and the system beside them. */
-const fullDisk = 24;
+/** 20 GB of a checkpoint and 3 of merged weights on the disk; 15 GB of weights in memory, which the device shares; the system. */
+const fullDisk = 28;
 const fullMemory = 22;
 
 interface Family {

@@ -2,11 +2,11 @@
 
 import { join } from 'node:path';
 import { findMachine } from '../../lib/engine/openTensorRt.ts';
+import { settingRows } from '../../lib/machine/machineRows.ts';
+import { energyText } from '../../lib/machine/subjectEnergy.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
-import { settingRows } from '../../lib/profile/machine/machineRows.ts';
-import { energyText } from '../../lib/profile/machine/subjectEnergy.ts';
 import { benchPolicies } from '../../lib/profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../../lib/profile/measure/benchSubject.ts';
 import { recogniseDevice } from '../../lib/profile/roofline/devices.ts';
@@ -76,10 +76,10 @@ export interface LatencyOptions {
 }
 
 export async function measureLatency(
-  context: Pick<Context, 'backend' | 'runs' | 'warmUps'>,
+  context: Pick<Context, 'rehearsal' | 'backend' | 'runs' | 'warmUps'>,
   { checkpoint, what, weights }: LatencyOptions,
 ): Promise<StageResult> {
-  const { backend, runs, warmUps } = context;
+  const { rehearsal, backend, runs, warmUps } = context;
   const device = backend === 'tensorrt' ? findMachine({}).device : null;
   const known = device === null ? null : recogniseDevice(device.name, device.totalBytes);
   const subjects: BenchSubject[] = weights.map((one) => ({
@@ -92,7 +92,7 @@ export async function measureLatency(
     warmUpChunks: warmUps,
     durationMs: 0,
     newInstructions: Math.min(30, runs),
-    ...(backend === 'cpu' ? { warmUpMs: 0, warmUpLimitChunks: warmUps } : {}),
+    ...(rehearsal ? { warmUpMs: 0, warmUpLimitChunks: warmUps } : {}),
     ...(known === null ? {} : { roofline: known.name }),
     command: ['npm run gpu'],
   });
@@ -147,13 +147,13 @@ function rowsOf({ subjects, comparisons, rooflines }: BenchReport, what: string)
 }
 
 export async function measureLayers(
-  { backend, runs }: Pick<Context, 'backend' | 'runs'>,
+  { rehearsal, backend, runs }: Pick<Context, 'rehearsal' | 'backend' | 'runs'>,
   checkpoint: string,
 ): Promise<StageResult> {
   const { report } = await profilePolicy(checkpoint, {
     policy: { platform: 'libero', backend },
     iterations: Math.min(20, runs),
-    ...(backend === 'cpu' ? { warmUp: 1 } : {}),
+    ...(rehearsal ? { warmUp: 1 } : {}),
   });
   return {
     facts: { runtime: report.runtime },

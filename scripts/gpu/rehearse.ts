@@ -3,7 +3,8 @@
  * unpacks them, starts what was packed in an empty root, runs every stage with the CPU in the GPU's place, kills a run in the
  * middle of a stage and goes on, and prints what each call will take: measured here, or estimated.
  *
- * Full TensorRT builds no engine without a GPU (its builder ends with CUDA error 35), so its stages run on ONNX Runtime.
+ * Full TensorRT builds no engine without a GPU (its builder ends with CUDA error 35), so its stages run through TensorRT's stand-in
+ * (test/standin), which computes the same graphs with ONNX Runtime.
  */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -15,6 +16,7 @@ import {
   readdirSync,
   realpathSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -60,7 +62,7 @@ export async function rehearse(context: Context): Promise<number> {
     const home = join(work, 'home');
     const unpacked = unpack(packed, join(root, 'packed'), home, check);
     emptyRoot(home, join(work, 'root'), check);
-    await killAndGoOn({ ...context, backend: 'cpu', out: join(work, 'figures') }, check);
+    await killAndGoOn({ ...context, out: join(work, 'figures') }, check);
     timeTable(packed, unpacked);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -80,8 +82,17 @@ async function timed<T>(what: string, body: () => Promise<T>): Promise<T> {
   return value;
 }
 
-/** What is packed, compiled once. */
+/** What is packed, compiled where a source is newer. */
 function build(root: string): void {
+  const sources = spawnSync('git', ['ls-files', 'native', 'test/kernels', 'test/runtime/harness'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  const changed = sources.stdout
+    .split('\n')
+    .filter((file) => /\.(cpp|h|cu|cuh)$/.test(file) && existsSync(join(root, file)))
+    .map((file) => statSync(join(root, file)).mtimeMs);
+  const newest = Math.max(...changed);
   const made: [string, string, string[]][] = [
     ['build-kernels/gpu/sessionHarness', 'scripts/gpuTests.sh', ['--compile-only', '--arch', 'sm_90']],
     [
@@ -91,7 +102,8 @@ function build(root: string): void {
     ],
   ];
   for (const [file, program, args] of made) {
-    if (existsSync(join(root, file))) continue;
+    if (existsSync(join(root, file)) && statSync(join(root, file)).mtimeMs > newest) continue;
+    console.log(`       ${basename(program)} ${args.join(' ')}`);
     const { status } = spawnSync(program, args, { cwd: root, stdio: 'inherit' });
     if (status !== 0) throw new Error(`${file}: it did not build; the output above says why`);
   }
@@ -115,7 +127,7 @@ function unpack({ parts }: Packed, folder: string, home: string, check: Check): 
 }
 
 /** Only the C library, the compiler's libraries and what was packed; no variable of this machine's. */
-function emptyRoot(home: string, root: string, check: Check): void {
+export function emptyRoot(home: string, root: string, check: Check): void {
   if (process.getuid?.() !== 0) {
     console.log('       not root: an empty root (chroot) is not tried');
     return;
@@ -133,6 +145,7 @@ function emptyRoot(home: string, root: string, check: Check): void {
     copyFileSync(realpathSync(library), join(root, library));
   }
   for (const folder of ['tmp', 'proc', 'dev']) mkdirSync(join(root, folder), { recursive: true });
+  spawnSync('mknod', ['-m', '666', join(root, 'dev/null'), 'c', '1', '3']);
   spawnSync('cp', ['-rl', home, join(root, 'home')]);
   const inside = (what: string, args: readonly string[], pattern: RegExp): void => {
     const run = spawnSync(
@@ -192,7 +205,7 @@ function librariesOf(file: string): string[] {
 
 /** A run that is killed in the middle of a stage, and the run after it. */
 async function killAndGoOn(context: Context, check: Check): Promise<void> {
-  const args = ['--on-cpu', '--out', context.out, '--runs', '5', '--warm-ups', '2'];
+  const args = ['--on-stand-in', '--out', context.out, '--runs', '5', '--warm-ups', '2'];
   const start = (): ChildProcess =>
     spawn(process.execPath, ['--import', 'tsx', 'scripts/gpu.ts', ...args], {
       cwd: context.root,
@@ -216,7 +229,7 @@ async function killAndGoOn(context: Context, check: Check): Promise<void> {
     const record = stages[name];
     const text = `${record?.status ?? 'not run'} in ${record?.seconds ?? 0} s`;
     check(
-      `stage ${name} on the CPU, ${text}`,
+      `stage ${name} in rehearsal, ${text}`,
       record !== undefined && record.status !== 'failed',
       record?.reason,
     );

@@ -17,7 +17,8 @@ export interface Context {
   readonly out: string;
   /** Where checkpoints and engines go. */
   readonly work: string;
-  /** `cpu`: a rehearsal, with the tiny preset and the kernels' stand-in for CUDA. */
+  /** With the tiny preset and the kernels' stand-in for CUDA; `backend` is ONNX Runtime, or TensorRT's stand-in (test/standin). */
+  readonly rehearsal: boolean;
   readonly backend: 'tensorrt' | 'cpu';
   readonly goldens: readonly GoldenName[];
   readonly runs: number;
@@ -68,7 +69,7 @@ export type StageName =
   | 'torch';
 
 const programs = (context: Context): string =>
-  context.backend === 'cpu' ? join(context.work, 'programs') : 'build-kernels/gpu';
+  context.rehearsal ? join(context.work, 'programs') : 'build-kernels/gpu';
 
 /** One part of scripts/gpuTests.sh. */
 function gpuTests(title: string, part: string, limit: number): Stage {
@@ -78,7 +79,7 @@ function gpuTests(title: string, part: string, limit: number): Stage {
     after: ['compile'],
     command: (context) => {
       const args = ['--compiled', '--build', programs(context), '--only', part];
-      if (context.backend === 'tensorrt') return { program: 'scripts/gpuTests.sh', args };
+      if (!context.rehearsal) return { program: 'scripts/gpuTests.sh', args };
       return {
         program: 'scripts/gpuTests.sh',
         // in host memory a run takes a second, and there is nothing to watch
@@ -138,7 +139,7 @@ function locked(stage: Stage): Stage {
 const unlessPrepared =
   (command: (context: Context) => Command | null) =>
   (context: Context): Command | string | null =>
-    context.prepared || context.backend === 'cpu' ? null : command(context);
+    context.prepared || context.rehearsal ? null : command(context);
 
 const hasNvcc = (): boolean =>
   [process.env.CUDA_HOME, '/usr/local/cuda'].some(
@@ -162,7 +163,7 @@ export const stages: Readonly<Record<StageName, Stage>> = {
     limit: 900,
     after: ['compiler'],
     command: (context) =>
-      context.backend === 'cpu'
+      context.rehearsal
         ? { program: 'scripts/kernelTests.sh', args: ['--both', '--build', programs(context)] }
         : context.prepared
           ? null
@@ -203,7 +204,7 @@ export const stages: Readonly<Record<StageName, Stage>> = {
       const python = process.env.PYTHON ?? 'python3';
       if (spawnSync(python, ['-c', 'import torch']).status !== 0) return `${python} has no torch`;
       const args = ['--runs', String(context.runs), '--warm-ups', String(context.warmUps)];
-      const where = context.backend === 'cpu' ? ['--device', 'cpu', '--dtype', 'float32'] : [];
+      const where = context.rehearsal ? ['--device', 'cpu', '--dtype', 'float32'] : [];
       return {
         program: python,
         args: ['bench/reference/eagerLatency.py', checkpointOf(context), ...args, ...where],

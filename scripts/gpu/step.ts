@@ -38,6 +38,8 @@ const steps: Partial<Record<StageName, Step>> = {
   async checkpoint(context, write) {
     const start = performance.now();
     const folder = await presetFolder(preset(context), { cacheDir: context.work });
+    // merges what training left unmerged, once, into the cache
+    await openCheckpoint(folder);
     write({ facts: { folder, seconds: ((performance.now() - start) / 1000).toFixed(1) } });
   },
   async goldens(context, write) {
@@ -71,13 +73,13 @@ const steps: Partial<Record<StageName, Step>> = {
   },
 };
 
-const preset = ({ backend }: Context) => (backend === 'cpu' ? 'tiny' : 'libero');
+const preset = ({ rehearsal }: Context) => (rehearsal ? 'tiny' : 'libero');
 const weightsOf = ({ backend }: Context) =>
   backend === 'cpu' ? (['folded', 'mapped'] as const) : (['bound', 'baked'] as const);
 
 /** All widths of the full size and few layers, made once. */
 async function twin(context: Context): Promise<string> {
-  if (context.backend === 'cpu') return presetFolder('tiny', { cacheDir: context.work });
+  if (context.rehearsal) return presetFolder('tiny', { cacheDir: context.work });
   const dir = join(context.work, 'twin');
   try {
     await openCheckpoint(dir);

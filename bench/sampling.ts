@@ -6,7 +6,7 @@
  */
 
 import { parseArgs } from 'node:util';
-import { type MachineSampler, type SampledRun, sampleMachine } from '../lib/profile/machine/sampleMachine.ts';
+import { type MachineSampler, type SampledRun, sampleMachine } from '../lib/machine/sampleMachine.ts';
 import { byRound } from '../lib/profile/measure/benchPolicies.ts';
 import { pairedRatio } from '../lib/profile/measure/bootstrap.ts';
 import { summarize } from '../lib/profile/measure/percentiles.ts';

@@ -45,6 +45,11 @@ export { exampleEpisodes } from './example/exampleEpisodes.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
+export { machineRows, settingRows } from './machine/machineRows.ts';
+export { readMachine } from './machine/readMachine.ts';
+export type { MachineSeries, MachineState, SensorSeries, SubjectEnergy, Warning } from './machine/types.ts';
+export { machineDifferences, machineWarnings } from './machine/warnings.ts';
+export { type MachineWatch, watchMachine } from './machine/watchMachine.ts';
 export { type GuardedPolicy, type GuardPolicyOptions, guardPolicy } from './observation/guardPolicy.ts';
 export {
   type ObservationGuard,
@@ -75,12 +80,7 @@ export {
   type JudgeOptions,
   judge as judgeBench,
 } from './profile/gate/judge.ts';
-
 export { type PolicyProfile, type ProfileOptions, profilePolicy } from './profile/layers/profilePolicy.ts';
-export { machineRows, settingRows } from './profile/machine/machineRows.ts';
-export { readMachine } from './profile/machine/readMachine.ts';
-export { machineDifferences, machineWarnings } from './profile/machine/warnings.ts';
-export { type MachineWatch, watchMachine } from './profile/machine/watchMachine.ts';
 export { type BenchOptions, benchPolicies } from './profile/measure/benchPolicies.ts';
 export type { BenchSubject } from './profile/measure/benchSubject.ts';
 export {
@@ -112,21 +112,16 @@ export type {
   Comparison,
   GateVerdict,
   LayerTime,
-  MachineSeries,
-  MachineState,
   ProfileReport,
   Roofline,
   RooflineMemory,
   RooflineRow,
   SelfCheck,
-  SensorSeries,
   StageName,
   StageTimes,
-  SubjectEnergy,
   SubjectFacts,
   SubjectResult,
   Summary,
-  Warning,
 } from './profile/types.ts';
 export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
 export * from './schedule/index.ts';

@@ -21,6 +21,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   support: [],
   addon: [],
   plots: [],
+  machine: [],
   hub: [],
   checkpoint: ['addon', 'hub'],
   stages: ['checkpoint'],
@@ -48,6 +49,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
     'checkpoint',
     'engine',
     'graph',
+    'machine',
     'plots',
     'policy',
     'runtime',
@@ -55,7 +57,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
     'synth',
     'transforms',
   ],
-  doctor: ['addon', 'engine', 'profile'],
+  doctor: ['addon', 'engine', 'machine'],
 };
 
 const imports = readRoomImports(lib);

@@ -1,7 +1,7 @@
 /** A bench report as text. */
 
-import { machineRows } from '../profile/machine/machineRows.ts';
-import { energyText } from '../profile/machine/subjectEnergy.ts';
+import { machineRows } from '../machine/machineRows.ts';
+import { energyText } from '../machine/subjectEnergy.ts';
 import { verdictOf } from '../profile/measure/bootstrap.ts';
 import { selfCheckText } from '../profile/measure/selfCheck.ts';
 import { threadsText } from '../profile/measure/subjectFacts.ts';

@@ -5,8 +5,8 @@
 
 import { basename, join } from 'node:path';
 import { missingBuilderResource } from '../engine/builderResource.ts';
-import { type GpuFacts, readGpus } from '../profile/machine/nvidiaSmi.ts';
-import type { Parsed } from '../profile/machine/parsed.ts';
+import { type GpuFacts, readGpus } from '../machine/nvidiaSmi.ts';
+import type { Parsed } from '../machine/parsed.ts';
 import { packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 import type { Probe } from './probe.ts';

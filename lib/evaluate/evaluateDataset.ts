@@ -3,6 +3,7 @@
 import { type ColumnOptions, chooseColumns } from '../dataset/columns.ts';
 import type { Columns, Dataset, Episode, GripperKind } from '../dataset/dataset.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
 import type { Policy } from '../types.ts';
 import { type EpisodePrediction, type EpisodeResult, evaluateEpisode } from './evaluateEpisode.ts';
 import type { KnownPrediction } from './resultsFile.ts';
@@ -48,6 +49,9 @@ export async function evaluateDataset(
 ): Promise<EpisodeResult[]> {
   const { platform, dimensions, stateSize } = policy;
   const { units = null, known, instruction, every, unnormKey, signal } = options;
+  const onColumns = isolated('onColumns of evaluateDataset', options.onColumns);
+  const onEpisode = isolated('onEpisode of evaluateDataset', options.onEpisode);
+  const onPrediction = isolated('onPrediction of evaluateDataset', options.onPrediction);
   const columns = chooseColumns(
     dataset,
     {
@@ -57,21 +61,21 @@ export async function evaluateDataset(
     },
     { ...options, gripper: options.gripper ?? usualGripper(dataset, dimensions, units) },
   );
-  options.onColumns?.(columns);
+  onColumns(columns);
   const isGripperTold = options.gripper !== undefined || dataset.usual !== undefined;
   const results: EpisodeResult[] = [];
   for (const [index, number] of numbers.entries()) {
     signal?.throwIfAborted();
     const episode = await dataset.open(number, columns);
     if (!isGripperTold && units !== null) requireSameGripper(episode, dimensions, units);
-    options.onEpisode?.(index, episode);
+    onEpisode(index, episode);
     const result = await evaluateEpisode(policy, episode, {
       ...(instruction === undefined ? {} : { instruction }),
       ...(every === undefined ? {} : { every }),
       ...(unnormKey === undefined ? {} : { unnormKey }),
       ...(signal === undefined ? {} : { signal }),
       known: known?.(number) ?? [],
-      onPrediction: (prediction) => options.onPrediction?.(number, prediction),
+      onPrediction: (prediction) => onPrediction(number, prediction),
     });
     results.push(result);
     await options.afterEpisode?.();

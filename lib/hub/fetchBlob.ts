@@ -6,7 +6,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { pause } from '../support/abort.ts';
+import { pause, whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { reason } from '../support/fileAccess.ts';
 import { makeFolder } from '../support/makeFolder.ts';
@@ -152,7 +152,7 @@ async function readOn(request: BlobRequest, handle: FileHandle, { have, sum }: R
   }
   const reader = response.body!.getReader();
   const cut = (): void => void reader.cancel(new Error('cut')).catch(() => {});
-  signal.addEventListener('abort', cut, { once: true });
+  const stop = whenAborted(signal, cut);
   try {
     for (;;) {
       const { done, value } = await orSilent(reader.read());
@@ -165,7 +165,7 @@ async function readOn(request: BlobRequest, handle: FileHandle, { have, sum }: R
       onBytes(at);
     }
   } finally {
-    signal.removeEventListener('abort', cut);
+    stop();
     cut();
   }
 }

@@ -3,10 +3,10 @@
 import { statfsSync } from 'node:fs';
 import { findLibrary } from '../../lib/doctor/gpu.ts';
 import { doctorProbe, type Probe } from '../../lib/doctor/probe.ts';
-import { parseTegraRelease } from '../../lib/profile/machine/jetson.ts';
-import { settingRows } from '../../lib/profile/machine/machineRows.ts';
-import { readMachine } from '../../lib/profile/machine/readMachine.ts';
-import { machineWarnings } from '../../lib/profile/machine/warnings.ts';
+import { parseTegraRelease } from '../../lib/machine/jetson.ts';
+import { settingRows } from '../../lib/machine/machineRows.ts';
+import { readMachine } from '../../lib/machine/readMachine.ts';
+import { machineWarnings } from '../../lib/machine/warnings.ts';
 
 export interface BoardProbe extends Probe {
   /** Bytes free where checkpoints and engines go. */

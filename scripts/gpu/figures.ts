@@ -44,7 +44,7 @@ export interface BlockRow {
   readonly percent: number;
 }
 
-/** One sensor of the machine over a run (lib/profile/machine). */
+/** One sensor of the machine over a run (lib/machine). */
 export interface SensorRow {
   readonly sensor: string;
   readonly unit: string;

@@ -2,11 +2,11 @@
 
 import { join } from 'node:path';
 import { findMachine } from '../../lib/engine/openTensorRt.ts';
+import { settingRows } from '../../lib/machine/machineRows.ts';
+import { energyText } from '../../lib/machine/subjectEnergy.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { profilePolicy } from '../../lib/profile/layers/profilePolicy.ts';
-import { settingRows } from '../../lib/profile/machine/machineRows.ts';
-import { energyText } from '../../lib/profile/machine/subjectEnergy.ts';
 import { benchPolicies } from '../../lib/profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../../lib/profile/measure/benchSubject.ts';
 import { recogniseDevice } from '../../lib/profile/roofline/devices.ts';

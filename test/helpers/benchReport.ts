@@ -1,6 +1,7 @@
 /** Reports of made-up runs, the same at every call: shapes and sizes as `bench` writes them, figures of no machine. */
 
 import { presetArchitecture, presetSizes } from '../../lib/engine/presetArchitecture.ts';
+import type { MachineSeries, MachineState, SensorSeries } from '../../lib/machine/types.ts';
 import { blockOf } from '../../lib/profile/layers/blocks.ts';
 import { findDevice } from '../../lib/profile/roofline/devices.ts';
 import { policyWork } from '../../lib/profile/roofline/policyWork.ts';
@@ -9,9 +10,6 @@ import type {
   BenchReport,
   ChunkRecord,
   LayerTime,
-  MachineSeries,
-  MachineState,
-  SensorSeries,
   StageName,
   SubjectResult,
   Summary,

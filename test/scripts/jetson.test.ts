@@ -7,8 +7,8 @@ import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type BoardProbe, checkBoard } from '../../scripts/gpu/board.ts';
-import { type FakeMachine, fakeOrin, fakeThor, probeOf } from '../profile/machine/fakeMachines.ts';
-import { orin, thor } from '../profile/machine/recorded.ts';
+import { type FakeMachine, fakeOrin, fakeThor, probeOf } from '../machine/fakeMachines.ts';
+import { orin, thor } from '../machine/recorded.ts';
 
 const test = suite('a board to measure');
 const root = join(import.meta.dirname, '../..');

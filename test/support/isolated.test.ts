@@ -110,6 +110,7 @@ test('no callback is fine; what is none is refused at once', () => {
 /** Deliberately called without isolation: from one of our files to another, never from a user. */
 const own: readonly string[] = [
   // a notice log, which isolates
+  'checkpoint/int8Weights.ts onNotice',
   'checkpoint/loraMerge.ts onNotice',
   'client/openpiTransport.ts onLost',
   'engine/cachedEngines.ts onWait',
@@ -119,6 +120,7 @@ const own: readonly string[] = [
   'engine/openTensorRt.ts onNotice',
   'engine/timings.ts onNotice',
   'hub/pullFiles.ts onBytes',
+  'policy/cpuModels.ts onNotice',
   'runtime/tensorRt.ts onLayers',
   'serve/openpiSocket.ts onMessage',
   'synth/fileSink.ts onBytes',

@@ -1,9 +1,10 @@
 /** What a run is compared with: earlier reports on disk, matched by subject, and whether they can be compared at all. */
 
+import type { Warning } from '../../machine/types.ts';
+import { machineDifferences } from '../../machine/warnings.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
-import { machineDifferences } from '../machine/warnings.ts';
 import { readReport } from '../report/readReport.ts';
-import type { BenchReport, SubjectFacts, SubjectResult, Warning } from '../types.ts';
+import type { BenchReport, SubjectFacts, SubjectResult } from '../types.ts';
 import type { GateBaseline } from './judge.ts';
 
 /** A report and the file it was read from. */

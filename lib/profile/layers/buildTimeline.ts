@@ -1,7 +1,8 @@
 /** The profiled chunks as tracks: the host's threads above, what the runtime did below. */
 
+import { monotonicMs } from '../../support/monotonicMs.ts';
 import type { EventLoopWatch } from '../trace/eventLoopWatch.ts';
-import { dated, monotonicMs, nested, type Slice, type SliceTrack, type Timeline } from '../trace/timeline.ts';
+import { dated, nested, type Slice, type SliceTrack, type Timeline } from '../trace/timeline.ts';
 import { type GraphName, otherBlock, stageOfBlock } from './blocks.ts';
 import type { ChunkTimes, ChunkTrack } from './chunkRun.ts';
 import { blocksOf } from './foldLayers.ts';

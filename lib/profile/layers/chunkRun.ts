@@ -2,11 +2,12 @@
 
 import { prepareInput } from '../../policy/policyInput.ts';
 import type { PolicyParts } from '../../policy/policyParts.ts';
+import { monotonicMs } from '../../support/monotonicMs.ts';
 import { unnormalizeActions } from '../../transforms/actions.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import { normalizeProprio } from '../../transforms/proprio.ts';
 import type { ImageFrame } from '../../types.ts';
-import { monotonicMs, type Slice } from '../trace/timeline.ts';
+import type { Slice } from '../trace/timeline.ts';
 import type { StageName, StageTimes } from '../types.ts';
 import type { WatchedSession } from './watchedSession.ts';
 

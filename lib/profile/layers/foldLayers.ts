@@ -1,6 +1,7 @@
 /** Many runs of one graph -> one line a layer, one a block, one a stage. */
 
-import { mean, median } from '../measure/percentiles.ts';
+import { median } from '../../support/median.ts';
+import { mean } from '../measure/percentiles.ts';
 import type { BlockTime, GraphProfile, LayerTime, StageShare } from '../types.ts';
 import {
   blockOfLayer,

@@ -7,8 +7,8 @@ import { OnnxSession, type OnnxSessionOptions } from '../../runtime/onnxRuntime.
 import type { Session } from '../../runtime/session.ts';
 import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
+import { monotonicMs } from '../../support/monotonicMs.ts';
 import { packageVersion } from '../measure/subjectFacts.ts';
-import { monotonicMs } from '../trace/timeline.ts';
 import type { GraphName } from './blocks.ts';
 import {
   alignRuns,

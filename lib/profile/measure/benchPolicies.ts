@@ -1,16 +1,16 @@
 /** `bench` as a function: measures policies side by side in one run, with everything a reader needs to trust the result. */
 
+import { seriesWarnings } from '../../machine/seriesWarnings.ts';
+import { subjectEnergy, turnsOf } from '../../machine/subjectEnergy.ts';
+import { watchMachine } from '../../machine/watchMachine.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
+import { monotonicMs } from '../../support/monotonicMs.ts';
 import { checkOptions, checkSignal, present } from '../../support/options.ts';
 import { usualFrame, usualInstruction } from '../../synth/randomObservation.ts';
 import type { Policy } from '../../types.ts';
-import { seriesWarnings } from '../machine/seriesWarnings.ts';
-import { subjectEnergy, turnsOf } from '../machine/subjectEnergy.ts';
-import { watchMachine } from '../machine/watchMachine.ts';
 import { findDevice } from '../roofline/devices.ts';
 import { stageNames } from '../stages.ts';
 import { EventLoopWatch } from '../trace/eventLoopWatch.ts';
-import { monotonicMs } from '../trace/timeline.ts';
 import type { BenchReport, ChunkRecord, Comparison, StageName, SubjectResult, Summary } from '../types.ts';
 import { addExtras, type ExtraOptions } from './benchExtras.ts';
 import type { BenchSubject } from './benchSubject.ts';

@@ -4,6 +4,7 @@
  */
 
 import { SemanticVlaError } from '../../support/errors.ts';
+import { medianOf, sorted } from '../../support/median.ts';
 import type { Summary } from '../types.ts';
 
 /**
@@ -33,19 +34,6 @@ export function percentileOf(ascending: ArrayLike<number>, percentile: number): 
   return ascending[Math.max(count - 1 - excludedAbove(percentile, count), 0)]!;
 }
 
-/** The middle value; for an even number of values, the mean of the middle two. */
-export function medianOf(ascending: ArrayLike<number>): number {
-  const count = ascending.length;
-  if (count === 0) throw new RangeError('a median of no values');
-  const middle = count >> 1;
-  return count % 2 === 1 ? ascending[middle]! : (ascending[middle - 1]! + ascending[middle]!) / 2;
-}
-
-/** Median of values in any order. */
-export function median(values: ArrayLike<number>): number {
-  return medianOf(sorted(values));
-}
-
 export function mean(values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i]!;
@@ -72,8 +60,4 @@ export function summarize(values: ArrayLike<number>, further: readonly number[] 
       ? {}
       : { percentiles: Object.fromEntries(extra.map((p) => [String(p), percentileOf(ascending, p)])) }),
   };
-}
-
-export function sorted(values: ArrayLike<number>): Float64Array {
-  return Float64Array.from(values).sort();
 }

@@ -6,9 +6,9 @@
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
 import { isolated } from '../../support/isolated.ts';
+import { median } from '../../support/median.ts';
 import { ChunkRing } from '../recorder/rings.ts';
 import type { ChunkRecord, StageTimes, SubjectResult } from '../types.ts';
-import { median } from './percentiles.ts';
 import { steadyState } from './steadyState.ts';
 
 /** Something that makes action chunks. */

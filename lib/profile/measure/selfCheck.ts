@@ -5,9 +5,10 @@
  */
 
 import { loadAddon } from '../../addon/binding.ts';
+import type { Warning } from '../../machine/types.ts';
+import { median } from '../../support/median.ts';
 import { ChunkRing } from '../recorder/rings.ts';
-import type { SelfCheck, StageTimes, Warning } from '../types.ts';
-import { median } from './percentiles.ts';
+import type { SelfCheck, StageTimes } from '../types.ts';
 import { recordChunk } from './runner.ts';
 
 /** The overhead is reported as a share of a chunk of this length. */

@@ -3,7 +3,7 @@
  * little about the next thousand. The rule compares medians of windows, so that single outliers neither end nor prolong warm-up.
  */
 
-import { median } from './percentiles.ts';
+import { median } from '../../support/median.ts';
 
 /** Number of windows whose medians must agree. */
 const windows = 3;

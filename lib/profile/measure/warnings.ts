@@ -1,7 +1,9 @@
 /** Warnings derived from the numbers themselves: what to know before believing them. */
 
-import type { StageName, SubjectResult, Summary, Warning } from '../types.ts';
-import { median, percentileOf, sorted } from './percentiles.ts';
+import type { Warning } from '../../machine/types.ts';
+import { median, sorted } from '../../support/median.ts';
+import type { StageName, SubjectResult, Summary } from '../types.ts';
+import { percentileOf } from './percentiles.ts';
 
 /** trtexec's limits (TensorRT, samples/common/sampleReporting.cpp). */
 const enqueueShare = 0.8;

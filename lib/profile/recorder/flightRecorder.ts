@@ -10,9 +10,9 @@ import { access } from 'node:fs/promises';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { isolated } from '../../support/isolated.ts';
 import { makeFolder } from '../../support/makeFolder.ts';
+import { monotonicMs } from '../../support/monotonicMs.ts';
 import { checkOptions, expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
-import { monotonicMs } from '../trace/timeline.ts';
 import type { FlightJob, FlightReply } from './flightWorker.ts';
 import type { Recorder } from './recorder.ts';
 

@@ -1,8 +1,9 @@
 /** Reports of several runs as one, with a warning about what such a comparison cannot know. */
 
-import { machineDifferences } from '../machine/warnings.ts';
+import type { Warning } from '../../machine/types.ts';
+import { machineDifferences } from '../../machine/warnings.ts';
 import { Blocks, cutBlocks, enoughDraws, intervalOf, resampled } from '../measure/bootstrap.ts';
-import type { BenchReport, Comparison, SubjectResult, Warning } from '../types.ts';
+import type { BenchReport, Comparison, SubjectResult } from '../types.ts';
 import { totals } from './seriesData.ts';
 
 /** A report and what its subjects are called beside others. */

@@ -3,7 +3,7 @@
 import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
-import { sorted } from '../measure/percentiles.ts';
+import { sorted } from '../../support/median.ts';
 import type { SubjectResult } from '../types.ts';
 import { byLine, colorOf, plotWidth, quantity, stacked, titleLines } from './plotStyle.ts';
 import {

@@ -1,10 +1,10 @@
 /** The machine over the run: power, clocks, temperatures and load against time, throttling marked. */
 
+import type { MachineSeries, MachineState, SensorSeries } from '../../machine/types.ts';
 import { plainLabels } from '../../plots/drawPlot.ts';
 import { type Cell, type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
-import { medianOf, sorted } from '../measure/percentiles.ts';
-import type { MachineSeries, MachineState, SensorSeries } from '../types.ts';
+import { medianOf, sorted } from '../../support/median.ts';
 import { byLine, quantity, stacked } from './plotStyle.ts';
 import { thinned } from './seriesData.ts';
 

@@ -1,6 +1,7 @@
 /** What the plots draw, computed from the chunks of a subject. */
 
-import { median, medianOf, percentileOf } from '../measure/percentiles.ts';
+import { median, medianOf } from '../../support/median.ts';
+import { percentileOf } from '../measure/percentiles.ts';
 import { stageNames } from '../stages.ts';
 import type { ChunkRecord, StageName, SubjectResult } from '../types.ts';
 

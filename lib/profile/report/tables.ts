@@ -1,21 +1,13 @@
 /** The page's texts and tables: warnings, verdicts, the summary, rooflines, the machine, how it was measured. */
 
+import { machineRows } from '../../machine/machineRows.ts';
+import { energyText } from '../../machine/subjectEnergy.ts';
+import type { MachineState, Warning } from '../../machine/types.ts';
 import { escaped } from '../../plots/escaped.ts';
 import { type Cell, figure, percent, table } from '../../plots/html.ts';
-import { machineRows } from '../machine/machineRows.ts';
-import { energyText } from '../machine/subjectEnergy.ts';
 import { verdictOf } from '../measure/bootstrap.ts';
 import { tflopsOf, weightRateOf } from '../roofline/roofline.ts';
-import type {
-  BenchReport,
-  Comparison,
-  GateVerdict,
-  LayerTime,
-  MachineState,
-  Roofline,
-  SubjectResult,
-  Warning,
-} from '../types.ts';
+import type { BenchReport, Comparison, GateVerdict, LayerTime, Roofline, SubjectResult } from '../types.ts';
 
 export function warningList(warnings: readonly Warning[]): string {
   if (warnings.length === 0) return '<p class="calm">Nothing was seen that makes these figures doubtful.</p>';

@@ -1,8 +1,8 @@
 /** A measurement as one HTML file that needs nothing else: no network, no script, no other file. */
 
+import { settingRows } from '../../machine/machineRows.ts';
 import { type Figure, figure, paragraph, plotFigure, section } from '../../plots/html.ts';
 import { page } from '../../plots/page.ts';
-import { settingRows } from '../machine/machineRows.ts';
 import { selfCheckText } from '../measure/selfCheck.ts';
 import type { BenchReport } from '../types.ts';
 import { histogramFigure, percentileFigure, timelineFigure } from './latencyFigures.ts';

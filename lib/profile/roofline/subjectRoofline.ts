@@ -1,9 +1,10 @@
 /** The roofline of a measured subject, for the device that it ran on or another one by name. */
 
 import type { Architecture } from '../../engine/presetArchitecture.ts';
+import type { MachineState } from '../../machine/types.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { stageOfBlock } from '../layers/blocks.ts';
-import type { LayerTime, MachineState, Roofline, SubjectResult } from '../types.ts';
+import type { LayerTime, Roofline, SubjectResult } from '../types.ts';
 import { type Device, devices, findDevice, recogniseDevice } from './devices.ts';
 import { policyWork, type WorkSizes, type WorkStage, workStages } from './policyWork.ts';
 import { rooflineOf } from './roofline.ts';

@@ -1,8 +1,8 @@
 /** How late the event loop answers while something runs, apart from inference, which has other threads. */
 
+import { monotonicMs } from '../../support/monotonicMs.ts';
 import { summarize } from '../measure/percentiles.ts';
 import type { Summary } from '../types.ts';
-import { monotonicMs } from './timeline.ts';
 
 /** A timer fires this often; what is recorded is how late. */
 const everyMs = 5;

@@ -1,6 +1,6 @@
 /** Sensors of the machine as counter tracks: what a report holds of them, at the times at which it read them. */
 
-import type { MachineState } from '../types.ts';
+import type { MachineState } from '../../machine/types.ts';
 import type { CounterTrack, Timeline } from './timeline.ts';
 
 /** The timeline with a track for each sensor that was sampled, on the clock of the slices, and one for what slowed the machine. */

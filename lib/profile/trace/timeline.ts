@@ -51,11 +51,6 @@ export function dated(slice: Slice, { monotonicMs, realtimeMs }: Timeline['clock
   return { ...slice, args: { ...slice.args, time } };
 }
 
-/** The clock of every timeline. */
-export function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
-}
-
 /**
  * Slices in an order in which each comes after the one that holds it, cut so that they nest: neighbours that overlap by the
  * rounding of their clocks are pushed apart, and what begins inside another ends with it at the latest.

@@ -10,8 +10,9 @@ import {
   pairedRatio,
   studentScale,
 } from '../../../lib/profile/measure/bootstrap.ts';
-import { median, summarize } from '../../../lib/profile/measure/percentiles.ts';
+import { summarize } from '../../../lib/profile/measure/percentiles.ts';
 import type { SubjectResult } from '../../../lib/profile/types.ts';
+import { median } from '../../../lib/support/median.ts';
 import { Random } from '../../../lib/support/random.ts';
 import { failure } from '../../observation/errorCode.ts';
 

@@ -1,7 +1,7 @@
 /** What the sensors show over a run but not at its ends: when something changed, and at which chunk. */
 
-import { median } from '../measure/percentiles.ts';
-import type { MachineSeries, MachineState, SensorSeries, Warning } from '../types.ts';
+import { median } from '../support/median.ts';
+import type { MachineSeries, MachineState, SensorSeries, Warning } from './types.ts';
 
 /** When the chunks of one subject were requested, on the clock of the series. */
 export interface SubjectStarts {

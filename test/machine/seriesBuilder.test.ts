@@ -2,10 +2,10 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openSensors } from '../../../lib/profile/machine/sensors.ts';
-import { fromStart, SeriesBuilder } from '../../../lib/profile/machine/seriesBuilder.ts';
-import { subjectEnergy } from '../../../lib/profile/machine/subjectEnergy.ts';
-import type { MachineSeries, SensorSeries } from '../../../lib/profile/types.ts';
+import { openSensors } from '../../lib/machine/sensors.ts';
+import { fromStart, SeriesBuilder } from '../../lib/machine/seriesBuilder.ts';
+import { subjectEnergy } from '../../lib/machine/subjectEnergy.ts';
+import type { MachineSeries, SensorSeries } from '../../lib/machine/types.ts';
 import { type FakeMachine, fakeDesktop, fakeNothing, fakeOrin, fakeThor, probeOf } from './fakeMachines.ts';
 
 const test = suite('machine series');

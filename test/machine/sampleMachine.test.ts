@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { rangesOf, throttlingOf } from '../../../lib/profile/machine/machineRows.ts';
-import { readMachine, readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
-import { sampleMachine } from '../../../lib/profile/machine/sampleMachine.ts';
-import { fromStart, SeriesBuilder } from '../../../lib/profile/machine/seriesBuilder.ts';
-import { watchMachine } from '../../../lib/profile/machine/watchMachine.ts';
-import { SemanticVlaError } from '../../../lib/support/errors.ts';
+import { rangesOf, throttlingOf } from '../../lib/machine/machineRows.ts';
+import { readMachine, readSnapshot } from '../../lib/machine/readMachine.ts';
+import { sampleMachine } from '../../lib/machine/sampleMachine.ts';
+import { fromStart, SeriesBuilder } from '../../lib/machine/seriesBuilder.ts';
+import { watchMachine } from '../../lib/machine/watchMachine.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { fakeOrin, probeOf } from './fakeMachines.ts';
 
 const test = suite('machine sampling');

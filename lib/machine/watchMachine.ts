@@ -1,12 +1,12 @@
 /** The machine before, during and after a run, with warnings: this whole folder behind two calls. */
 
-import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
-import type { MachineSampling, MachineState, Warning } from '../types.ts';
+import { type MachineProbe, machineProbe } from '../support/machineProbe.ts';
 import { processShares } from './counters.ts';
 import { readMachine, readSnapshot } from './readMachine.ts';
 import { type SampledRun, sampleMachine } from './sampleMachine.ts';
 import { fromStart } from './seriesBuilder.ts';
 import { subjectEnergy } from './subjectEnergy.ts';
+import type { MachineSampling, MachineState, Warning } from './types.ts';
 import { machineWarnings } from './warnings.ts';
 
 /** How the times of a run are counted. */

@@ -1,9 +1,9 @@
 /** Collects samples into one column per sensor. A value that was not read, or that such a sensor cannot measure, becomes a gap. */
 
-import type { MachineSeries, MachineSnapshot, Reading, SensorSeries } from '../types.ts';
 import { grownCounters, growth } from './counters.ts';
 import { energySource } from './hwmon.ts';
 import { UnreadText } from './parsed.ts';
+import type { MachineSeries, MachineSnapshot, Reading, SensorSeries } from './types.ts';
 
 type Kind = SensorSeries['kind'];
 

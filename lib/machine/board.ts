@@ -1,7 +1,7 @@
 /** What the machine is: board, processor, operating system, real or virtual. */
 
 import { availableParallelism } from 'node:os';
-import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
+import { type MachineProbe, readNumber, readWord } from '../support/machineProbe.ts';
 
 const cpuRoot = '/sys/devices/system/cpu';
 

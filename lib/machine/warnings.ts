@@ -1,9 +1,9 @@
 /** Warnings about the machine: what was seen, how it affects the numbers, and how to change it. */
 
-import type { MachineState, Warning } from '../types.ts';
 import { growth } from './counters.ts';
 import { isShownClock, rangesOf, rangesText, throttlingOf } from './machineRows.ts';
 import { UnreadText } from './parsed.ts';
+import type { MachineState, Warning } from './types.ts';
 
 /** Beyond these limits a figure no longer shows the program alone. */
 const limits = {

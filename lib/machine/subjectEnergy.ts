@@ -1,7 +1,14 @@
 /** Energy per chunk of one subject: power over the turns in which it had the machine to itself. */
 
-import { median } from '../measure/percentiles.ts';
-import type { ChunkRecord, MachineSeries, SubjectEnergy } from '../types.ts';
+import { median } from '../support/median.ts';
+import type { MachineSeries, SubjectEnergy } from './types.ts';
+
+/** A chunk as `bench` records it: when it was requested, how long it took, and the turn it was measured in. */
+interface TimedChunk {
+  readonly startMs: number;
+  readonly stages: { readonly total?: number };
+  readonly round?: number;
+}
 
 /** From the first chunk of a turn to the end of its last. */
 export interface Turn {
@@ -20,7 +27,7 @@ const aloneMs = 6000;
  * With several subjects, each round is a turn: chunks that were not counted may lie between two turns of a subject. A single
  * subject has the stretches of its run.
  */
-export function turnsOf(subjects: readonly (readonly ChunkRecord[])[]): readonly (readonly Turn[])[] {
+export function turnsOf(subjects: readonly (readonly TimedChunk[])[]): readonly (readonly Turn[])[] {
   const isAlone = subjects.length === 1;
   return subjects.map((chunks) => {
     const turns: Turn[] = [];

@@ -8,8 +8,9 @@ import {
   subjectEnergy,
   type Turn,
   turnsOf,
-} from '../../../lib/profile/machine/subjectEnergy.ts';
-import type { ChunkRecord, MachineSeries, SubjectEnergy } from '../../../lib/profile/types.ts';
+} from '../../lib/machine/subjectEnergy.ts';
+import type { MachineSeries, SubjectEnergy } from '../../lib/machine/types.ts';
+import type { ChunkRecord } from '../../lib/profile/types.ts';
 
 const test = suite('energy by subject');
 

@@ -10,8 +10,8 @@
  * since `470` may have been `4707mW`. Without root the EMC, GPU and engine fields are not printed.
  */
 
-import type { Reading } from '../types.ts';
 import { malformed, type Parsed } from './parsed.ts';
+import type { Reading } from './types.ts';
 
 /** Percent busy and MHz; null: not printed. */
 interface Busy {

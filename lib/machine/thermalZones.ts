@@ -1,7 +1,7 @@
 /** Temperatures, and the temperatures at which the kernel slows the machine down. */
 
-import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
-import type { Reading } from '../types.ts';
+import { type MachineProbe, readNumber, readWord } from '../support/machineProbe.ts';
+import type { Reading } from './types.ts';
 
 const root = '/sys/class/thermal';
 

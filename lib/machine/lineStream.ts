@@ -1,7 +1,7 @@
 /** The newest line of a command that prints lines periodically, as `tegrastats` and `nvidia-smi --loop-ms` do. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { monotonicMs } from '../trace/timeline.ts';
+import { monotonicMs } from '../support/monotonicMs.ts';
 
 /** Bytes; lines of sensors are shorter, and a longer one is dropped. */
 const longestLine = 1 << 16;

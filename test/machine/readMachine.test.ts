@@ -1,13 +1,13 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { doctorText } from '../../../lib/cli/doctor.ts';
-import { diagnose } from '../../../lib/doctor/diagnose.ts';
-import { doctorProbe } from '../../../lib/doctor/probe.ts';
-import { machineRows, throttlingOf } from '../../../lib/profile/machine/machineRows.ts';
-import { readMachine, readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
-import { machineDifferences, machineWarnings } from '../../../lib/profile/machine/warnings.ts';
-import { finishMachine } from '../../../lib/profile/machine/watchMachine.ts';
-import type { MachineState, Reading } from '../../../lib/profile/types.ts';
+import { doctorText } from '../../lib/cli/doctor.ts';
+import { diagnose } from '../../lib/doctor/diagnose.ts';
+import { doctorProbe } from '../../lib/doctor/probe.ts';
+import { machineRows, throttlingOf } from '../../lib/machine/machineRows.ts';
+import { readMachine, readSnapshot } from '../../lib/machine/readMachine.ts';
+import type { MachineState, Reading } from '../../lib/machine/types.ts';
+import { machineDifferences, machineWarnings } from '../../lib/machine/warnings.ts';
+import { finishMachine } from '../../lib/machine/watchMachine.ts';
 import { type FakeMachine, fakeDesktop, fakeNothing, fakeOrin, fakeThor, probeOf } from './fakeMachines.ts';
 import { orin, thor } from './recorded.ts';
 

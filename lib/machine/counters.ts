@@ -1,9 +1,9 @@
 /** Counters since boot whose growth over a run shows what happened during it: throttling, and who used the processor. */
 
-import { type MachineProbe, readNumber } from '../../support/machineProbe.ts';
-import type { Reading } from '../types.ts';
+import { type MachineProbe, readNumber } from '../support/machineProbe.ts';
 import { onlineCores } from './board.ts';
 import { overCurrentEvents } from './hwmon.ts';
+import type { Reading } from './types.ts';
 
 /** /proc counts in ticks of USER_HZ, which is 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;

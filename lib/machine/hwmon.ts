@@ -3,8 +3,8 @@
  * three channels) and INA238 (Thor: one rail, in microwatts); over-current events: soctherm.
  */
 
-import { type MachineProbe, readNumber, readWord } from '../../support/machineProbe.ts';
-import type { Reading } from '../types.ts';
+import { type MachineProbe, readNumber, readWord } from '../support/machineProbe.ts';
+import type { Reading } from './types.ts';
 
 /** Folders of the monitors of one kind. */
 function monitors(probe: MachineProbe, ...chips: readonly string[]): string[] {

@@ -1,8 +1,8 @@
 /** The thread started by sampleMachine.ts. */
 
 import { parentPort } from 'node:worker_threads';
-import { machineProbe } from '../../support/machineProbe.ts';
-import { monotonicMs } from '../trace/timeline.ts';
+import { machineProbe } from '../support/machineProbe.ts';
+import { monotonicMs } from '../support/monotonicMs.ts';
 import { readProcesses } from './counters.ts';
 import type { Sampled } from './sampleMachine.ts';
 import { openSensors } from './sensors.ts';

@@ -1,8 +1,8 @@
 /** Clocks and their ranges from sysfs, in MHz, and GPU load: cores by cpufreq, GPU and memory by devfreq. No root needed. */
 
-import { type MachineProbe, readNumber } from '../../support/machineProbe.ts';
-import type { ClockRange, Reading } from '../types.ts';
+import { type MachineProbe, readNumber } from '../support/machineProbe.ts';
 import { onlineCores } from './board.ts';
+import type { ClockRange, Reading } from './types.ts';
 
 const devfreqRoot = '/sys/class/devfreq';
 

@@ -3,7 +3,7 @@
  * published are made up and say so nowhere else than here.
  */
 
-import type { MachineProbe } from '../../../lib/support/machineProbe.ts';
+import type { MachineProbe } from '../../lib/support/machineProbe.ts';
 import { orin, thor } from './recorded.ts';
 
 export interface FakeMachine {

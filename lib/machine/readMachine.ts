@@ -1,8 +1,7 @@
 /** The machine at one moment: what it is, and its temperatures, clocks, load and throttling. Nothing here throws or guesses. */
 
-import { readCpuModel } from '../../support/cpuModel.ts';
-import { type MachineProbe, machineProbe as thisMachine } from '../../support/machineProbe.ts';
-import type { MachineSnapshot, MachineState, Reading } from '../types.ts';
+import { readCpuModel } from '../support/cpuModel.ts';
+import { type MachineProbe, machineProbe as thisMachine } from '../support/machineProbe.ts';
 import { countCores, readBoard, readGovernor, readOs, readTegraGpu, readVirtual } from './board.ts';
 import { areClocksHeld, readClockRanges, readClocks, readLoads } from './clocks.ts';
 import { readCounters } from './counters.ts';
@@ -12,6 +11,7 @@ import { type GpuMoment, gpuFacts, gpuMoment, readGpuCells } from './nvidiaSmi.t
 import { type Parsed, UnreadText } from './parsed.ts';
 import { parseTegrastats, type TegraSample } from './tegrastats.ts';
 import { readTemperatureLimits, readTemperatures } from './thermalZones.ts';
+import type { MachineSnapshot, MachineState, Reading } from './types.ts';
 
 export interface ReadMachineOptions {
   /** For tests: another machine to read. */

@@ -2,10 +2,10 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readMachine } from '../../../lib/profile/machine/readMachine.ts';
-import { seriesWarnings } from '../../../lib/profile/machine/seriesWarnings.ts';
-import { withMachine } from '../../../lib/profile/trace/machineCounters.ts';
-import type { MachineSeries, MachineState, SensorSeries } from '../../../lib/profile/types.ts';
+import { readMachine } from '../../lib/machine/readMachine.ts';
+import { seriesWarnings } from '../../lib/machine/seriesWarnings.ts';
+import type { MachineSeries, MachineState, SensorSeries } from '../../lib/machine/types.ts';
+import { withMachine } from '../../lib/profile/trace/machineCounters.ts';
 import { fakeOrin, probeOf } from './fakeMachines.ts';
 
 const test = suite('warnings of a series');

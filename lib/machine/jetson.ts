@@ -1,7 +1,7 @@
 /** What a Jetson's own files and tools print: release, power mode, clocks. Unknown lines and words are skipped. */
 
-import type { ClockRange } from '../types.ts';
 import { malformed, type Parsed } from './parsed.ts';
+import type { ClockRange } from './types.ts';
 
 /**
  * JetPack by Jetson Linux release. The pairs are those of NVIDIA's JetPack and Jetson Linux archives

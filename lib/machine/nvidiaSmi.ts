@@ -4,10 +4,10 @@
  * it takes longer than the time between two samples. What a GPU does not report (`[N/A]`, `[Not Supported]`) is null.
  */
 
-import type { MachineProbe } from '../../support/machineProbe.ts';
-import type { Reading } from '../types.ts';
+import type { MachineProbe } from '../support/machineProbe.ts';
 import { LineStream } from './lineStream.ts';
 import { malformed, type Parsed, wholeNumberText } from './parsed.ts';
+import type { Reading } from './types.ts';
 
 const factFields = ['name', 'driver_version', 'compute_cap', 'memory.total'] as const;
 /** From Ampere on `power.draw` is a mean over a second; newer drivers also report the latest value. */

@@ -1,8 +1,8 @@
 /** Describes the machine in rows for people: `doctor`, `bench` and the report print the same. */
 
-import type { ClockRange, MachineSnapshot, MachineState, Reading, SensorSeries } from '../types.ts';
 import { grownCounters } from './counters.ts';
 import { energyText } from './subjectEnergy.ts';
+import type { ClockRange, MachineSnapshot, MachineState, Reading, SensorSeries } from './types.ts';
 
 export type MachineRow = readonly [label: string, value: string];
 

@@ -1,7 +1,6 @@
 /** All sensors of a machine, for repeated reading: fixed facts are read once, slow commands are started once. */
 
-import type { MachineProbe } from '../../support/machineProbe.ts';
-import type { MachineSnapshot } from '../types.ts';
+import type { MachineProbe } from '../support/machineProbe.ts';
 import { countCores } from './board.ts';
 import { readClocks } from './clocks.ts';
 import { readPowerPeriod } from './hwmon.ts';
@@ -10,6 +9,7 @@ import { streamGpu } from './nvidiaSmi.ts';
 import { UnreadText } from './parsed.ts';
 import { hasGpuClock, momentOf, needsTegrastats } from './readMachine.ts';
 import { parseTegrastats } from './tegrastats.ts';
+import type { MachineSnapshot } from './types.ts';
 
 export interface Sensors {
   readonly cores: number;

@@ -1,12 +1,12 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseProcessStat, parseProcStat, processShares } from '../../../lib/profile/machine/counters.ts';
-import { inputPower } from '../../../lib/profile/machine/hwmon.ts';
-import { parseJetsonClocks, parseNvpmodel, parseTegraRelease } from '../../../lib/profile/machine/jetson.ts';
-import { gpuFacts, gpuMoment, parseGpuCells } from '../../../lib/profile/machine/nvidiaSmi.ts';
-import type { Parsed } from '../../../lib/profile/machine/parsed.ts';
-import { parseTegrastats, type TegraSample } from '../../../lib/profile/machine/tegrastats.ts';
-import type { Reading } from '../../../lib/profile/types.ts';
+import { parseProcessStat, parseProcStat, processShares } from '../../lib/machine/counters.ts';
+import { inputPower } from '../../lib/machine/hwmon.ts';
+import { parseJetsonClocks, parseNvpmodel, parseTegraRelease } from '../../lib/machine/jetson.ts';
+import { gpuFacts, gpuMoment, parseGpuCells } from '../../lib/machine/nvidiaSmi.ts';
+import type { Parsed } from '../../lib/machine/parsed.ts';
+import { parseTegrastats, type TegraSample } from '../../lib/machine/tegrastats.ts';
+import type { Reading } from '../../lib/machine/types.ts';
 import { orin, thor } from './recorded.ts';
 
 const test = suite('text of boards');

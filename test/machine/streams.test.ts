@@ -6,11 +6,11 @@ import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LineStream } from '../../../lib/profile/machine/lineStream.ts';
-import { gpuMoment, parseGpuCells, powerOf, readGpuCells } from '../../../lib/profile/machine/nvidiaSmi.ts';
-import { openSensors } from '../../../lib/profile/machine/sensors.ts';
-import type { Reading } from '../../../lib/profile/types.ts';
-import { machineProbe } from '../../../lib/support/machineProbe.ts';
+import { LineStream } from '../../lib/machine/lineStream.ts';
+import { gpuMoment, parseGpuCells, powerOf, readGpuCells } from '../../lib/machine/nvidiaSmi.ts';
+import { openSensors } from '../../lib/machine/sensors.ts';
+import type { Reading } from '../../lib/machine/types.ts';
+import { machineProbe } from '../../lib/support/machineProbe.ts';
 import { fakeNothing, fakeOrin, probeOf } from './fakeMachines.ts';
 import { orin } from './recorded.ts';
 

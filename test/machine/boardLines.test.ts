@@ -2,16 +2,16 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseProcStat } from '../../../lib/profile/machine/counters.ts';
-import { inputPower } from '../../../lib/profile/machine/hwmon.ts';
-import { parseJetsonClocks, parseNvpmodel, parseTegraRelease } from '../../../lib/profile/machine/jetson.ts';
-import { gpuFacts, gpuMoment, parseGpuCells, readGpuCells } from '../../../lib/profile/machine/nvidiaSmi.ts';
-import type { Parsed } from '../../../lib/profile/machine/parsed.ts';
-import { readMachine, readSnapshot } from '../../../lib/profile/machine/readMachine.ts';
-import { SeriesBuilder } from '../../../lib/profile/machine/seriesBuilder.ts';
-import { parseTegrastats, type TegraSample } from '../../../lib/profile/machine/tegrastats.ts';
-import { machineWarnings } from '../../../lib/profile/machine/warnings.ts';
-import type { Reading } from '../../../lib/profile/types.ts';
+import { parseProcStat } from '../../lib/machine/counters.ts';
+import { inputPower } from '../../lib/machine/hwmon.ts';
+import { parseJetsonClocks, parseNvpmodel, parseTegraRelease } from '../../lib/machine/jetson.ts';
+import { gpuFacts, gpuMoment, parseGpuCells, readGpuCells } from '../../lib/machine/nvidiaSmi.ts';
+import type { Parsed } from '../../lib/machine/parsed.ts';
+import { readMachine, readSnapshot } from '../../lib/machine/readMachine.ts';
+import { SeriesBuilder } from '../../lib/machine/seriesBuilder.ts';
+import { parseTegrastats, type TegraSample } from '../../lib/machine/tegrastats.ts';
+import type { Reading } from '../../lib/machine/types.ts';
+import { machineWarnings } from '../../lib/machine/warnings.ts';
 import { fakeNothing, fakeOrin, probeOf } from './fakeMachines.ts';
 import { orin, thor } from './recorded.ts';
 

@@ -5,9 +5,9 @@
  */
 
 import { once } from 'node:events';
-import { type MachineProbe, machineProbe } from '../../support/machineProbe.ts';
-import { expected } from '../../support/options.ts';
-import { startWorker } from '../../support/startWorker.ts';
+import { type MachineProbe, machineProbe } from '../support/machineProbe.ts';
+import { expected } from '../support/options.ts';
+import { startWorker } from '../support/startWorker.ts';
 import { type ProcessTime, readCounters, readProcesses } from './counters.ts';
 import type { SampledSeries } from './seriesBuilder.ts';
 

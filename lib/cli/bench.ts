@@ -309,7 +309,7 @@ export function benchCommand(program: Command, run: Run): void {
     )
     .option(
       '--precision <list>',
-      'float32, bfloat16, float16; the CPU computes in float32',
+      'float32, bfloat16, float16 (tensorrt), float32, int8, int8-llm (cpu)',
       listOf(oneOf(...precisions)),
     )
     .option('--tensorrt <path>', 'the library or its folder; default: searched')

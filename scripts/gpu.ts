@@ -30,10 +30,11 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { goldenNames } from '../test/helpers/goldenCase.ts';
+import type { Context, StageName } from './gpu/context.ts';
 import { readFigures, writeJson } from './gpu/figures.ts';
 import { publish, reportOf } from './gpu/report.ts';
 import { figuresFile, runStages } from './gpu/runStages.ts';
-import { type Context, type StageName, stageNames, stages } from './gpu/stages.ts';
+import { stageNames, stages } from './gpu/stages.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const exitCodes = { failed: 1, usage: 2, noGpu: 20, noTensorRt: 23 } as const;

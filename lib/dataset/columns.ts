@@ -26,6 +26,9 @@ const actionNames = ['action', 'actions'];
 const stateNames = ['observation.state', 'state'];
 
 /**
+ * Decides which of a recording's features are the cameras, the state and the action that a policy needs: what the options name,
+ * else what is called the same or is the only one that fits.
+ *
  * @throws FEATURE_REQUIRED with the dataset's names if the choice is not clear; EPISODE_INVALID for actions of another width;
  *   CAMERA_UNKNOWN, CAMERA_DUPLICATE
  */

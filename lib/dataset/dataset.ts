@@ -58,10 +58,12 @@ export interface FeatureKeys {
 
 /** How the gripper is encoded: as in LIBERO's simulator, -1 open to 1 closed, or as in the policy's statistics. */
 export const gripperKinds = ['libero', 'same'] as const;
+/** One of `gripperKinds`. */
 export type GripperKind = (typeof gripperKinds)[number];
 
 /** By how many degrees frames are turned before the policy sees them. */
 export const turns = [0, 180] as const;
+/** One of `turns`, in degrees. */
 export type Turn = (typeof turns)[number];
 
 /** What is read of an episode, and how, with every choice made. */

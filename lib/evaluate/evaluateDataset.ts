@@ -23,6 +23,7 @@ export interface Units {
   readonly low: readonly number[];
 }
 
+/** What of a dataset is read, how it becomes observations, and who is told. */
 export interface EvaluateDatasetOptions extends ColumnOptions {
   readonly instruction?: string;
   readonly every?: number;
@@ -41,7 +42,11 @@ export interface EvaluateDatasetOptions extends ColumnOptions {
   readonly afterEpisode?: () => Promise<void>;
 }
 
-/** @throws (rejects) as `chooseColumns`, `Dataset.open` and `evaluateEpisode` do; OPTION_REQUIRED the gripper cannot be told */
+/**
+ * Predicts along recorded episodes, one open at a time, and compares each chunk with what the demonstrator did.
+ *
+ * @throws (rejects) as `chooseColumns`, `Dataset.open` and `evaluateEpisode` do; OPTION_REQUIRED the gripper cannot be told
+ */
 export async function evaluateDataset(
   policy: Policy,
   { dataset, numbers }: Source,

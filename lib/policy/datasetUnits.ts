@@ -34,6 +34,8 @@ export interface ActionUnits {
 }
 
 /**
+ * Widths and lowest values by which a policy's actions are normalized, per dimension: what turns errors into normalized ones.
+ *
  * @param unnormKey default: as `unnormKeyOf` any dataset
  * @returns null for a policy that `loadPolicy` did not make
  */

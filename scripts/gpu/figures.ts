@@ -2,7 +2,7 @@
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
-import type { StageName } from './stages.ts';
+import type { StageName } from './context.ts';
 
 export interface GoldenRow {
   readonly golden: string;

@@ -21,8 +21,8 @@ import {
   goldenRoot,
   maxAbsDifference,
 } from '../../test/helpers/goldenCase.ts';
+import type { Context } from './context.ts';
 import type { GoldenRow, LatencyRow, SensorRow, StageResult } from './figures.ts';
-import type { Context } from './stages.ts';
 
 type NoisySample = GoldenSample & { readonly bf16_forced_selection_vs_fp32_max_abs_normalized?: number };
 

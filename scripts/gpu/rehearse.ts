@@ -22,10 +22,11 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Context, StageName } from './context.ts';
 import { readFigures } from './figures.ts';
 import { type Packed, pack } from './pack.ts';
 import { figuresFile } from './runStages.ts';
-import { type Context, type StageName, stageNames } from './stages.ts';
+import { stageNames } from './stages.ts';
 
 /** Seconds on an H200, as nobody has measured them yet. */
 const estimates: Partial<Record<StageName, number>> = {

@@ -2,8 +2,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { StageName } from './context.ts';
 import type { BlockRow, Figures, GoldenRow, LatencyRow, SensorRow, StageResult } from './figures.ts';
-import { type StageName, stageNames, stages } from './stages.ts';
+import { stageNames, stages } from './stages.ts';
 
 const ms = (value: number | null): string => (value === null ? '' : value.toFixed(value < 10 ? 3 : 1));
 

@@ -7,8 +7,9 @@ import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
+import type { Context, StageName } from './context.ts';
 import { type Figures, readFigures, type StageRecord, type StageResult, writeJson } from './figures.ts';
-import { type Command, type Context, type StageName, stageNames, stages } from './stages.ts';
+import { type Command, stageNames, stages } from './stages.ts';
 
 export interface RunOptions {
   /** In the order of `stages`, whatever theirs. */

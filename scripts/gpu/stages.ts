@@ -6,28 +6,9 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { GoldenName } from '../../test/helpers/goldenCase.ts';
+import type { Context, StageName } from './context.ts';
 import type { StageResult } from './figures.ts';
 import { cardCapability } from './tensorRtFor.ts';
-
-/** What a run is about; passed to the steps as JSON. */
-export interface Context {
-  readonly root: string;
-  /** Folder of the figures. */
-  readonly out: string;
-  /** Where checkpoints and engines go. */
-  readonly work: string;
-  /** With the tiny preset and the kernels' stand-in for CUDA; `backend` is ONNX Runtime, or TensorRT's stand-in (test/standin). */
-  readonly rehearsal: boolean;
-  readonly backend: 'tensorrt' | 'cpu';
-  readonly goldens: readonly GoldenName[];
-  readonly runs: number;
-  readonly warmUps: number;
-  /** Programs, addon and TensorRT were brought along: nothing is compiled or fetched. */
-  readonly prepared: boolean;
-  /** A Jetson, which is checked first. */
-  readonly board: boolean;
-}
 
 export interface Command {
   readonly program: string;
@@ -46,27 +27,6 @@ export interface Stage {
   /** What a program printed, as figures; absent: the command writes its result itself (step.ts). */
   readonly read?: (output: string) => StageResult;
 }
-
-export type StageName =
-  | 'board'
-  | 'machine'
-  | 'compiler'
-  | 'compile'
-  | 'kernels'
-  | 'session'
-  | 'memcheck'
-  | 'racecheck'
-  | 'synccheck'
-  | 'initcheck'
-  | 'build'
-  | 'tensorrt'
-  | 'goldens'
-  | 'first'
-  | 'checkpoint'
-  | 'latency'
-  | 'baked'
-  | 'layers'
-  | 'torch';
 
 const programs = (context: Context): string =>
   context.rehearsal ? join(context.work, 'programs') : 'build-kernels/gpu';

@@ -11,11 +11,11 @@ import { machineProbe } from '../../lib/support/machineProbe.ts';
 import { presetFolder } from '../../lib/synth/presetFolder.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
 import { boardProbe, checkBoard } from './board.ts';
+import type { Context, StageName } from './context.ts';
 import { type GoldenRow, type StageResult, writeJson } from './figures.ts';
 import { machineFacts } from './machineFacts.ts';
 import { measureGoldens, measureLatency, measureLayers } from './measure.ts';
 import { resultFile } from './runStages.ts';
-import type { Context, StageName } from './stages.ts';
 import { findOrFetchTensorRt } from './tensorRtFor.ts';
 
 type Step = (context: Context, write: (result: StageResult) => void) => Promise<void>;

@@ -9,7 +9,7 @@ import { type FoundTensorRt, findTensorRt } from '../../lib/engine/findTensorRt.
 import { findMachine, labelOf } from '../../lib/engine/openTensorRt.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { machineProbe } from '../../lib/support/machineProbe.ts';
-import type { Context } from './stages.ts';
+import type { Context } from './context.ts';
 
 /** What TensorRT-RTX 1.0 to 1.7 builds for, by its headers' enumeration and support matrices: no Hopper, no Jetson. */
 const rtx: readonly number[] = [75, 80, 86, 89, 120, 121];

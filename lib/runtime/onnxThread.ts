@@ -20,8 +20,9 @@ export class OnnxThread {
 
   /** @throws BACKEND_UNAVAILABLE ONNX Runtime's library is not there or does not open; ADDON_NOT_BUILT */
   constructor() {
-    const library = onnxRuntimeLibrary();
+    // first: on other systems than Linux it says where policies run
     const addon = loadAddon();
+    const library = onnxRuntimeLibrary();
     try {
       this.#runtime = addon.openCpuRuntime(library);
     } catch (cause) {

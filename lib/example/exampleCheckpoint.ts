@@ -42,7 +42,7 @@ interface PackedFile {
 
 const unzip = promisify(gunzip);
 /** models/cubes of the package; the same path from lib/ and from dist/. */
-const home = fileURLToPath(new URL('../../models/cubes', import.meta.url));
+const home = fileURLToPath(new URL('../../models/cubes/', import.meta.url));
 const manifest = join(home, 'checkpoint.json');
 /** In bytes; the largest file has 11 MB. */
 const fileCap = 64 << 20;

@@ -11,7 +11,7 @@ import sharp from 'sharp';
 import type { ImageFrame, Observation, PolicyOptions, StageTensor } from '../../lib/types.ts';
 import { expandShards, isSparseShard, readRawShard } from './sparseShards.ts';
 
-const goldenFolder = fileURLToPath(new URL('../golden', import.meta.url));
+const goldenFolder = fileURLToPath(new URL('../golden/', import.meta.url));
 const variantsFolder = join(goldenFolder, 'variants');
 
 type Tower = 'dinov2' | 'siglip';

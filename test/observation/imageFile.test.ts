@@ -10,7 +10,7 @@ import { failure } from './errorCode.ts';
 
 const imageFile = suite('observation/imageFile');
 
-const observation = fileURLToPath(new URL('../golden/libero-tiny/obs0', import.meta.url));
+const observation = fileURLToPath(new URL('../golden/libero-tiny/obs0/', import.meta.url));
 
 /** Runs `work` with a fresh folder that is removed afterwards. */
 async function withFolder(work: (folder: string) => Promise<void>): Promise<void> {

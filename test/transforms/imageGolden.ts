@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import sharp from 'sharp';
 
-const golden = new URL('../golden', import.meta.url);
+const golden = new URL('../golden/', import.meta.url);
 
 /** Names of the images in golden/preprocessing. */
 export const preprocessingNames: readonly string[] = Object.keys(

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const golden = new URL('../../golden', import.meta.url);
+const golden = new URL('../../golden/', import.meta.url);
 
 export function goldenPath(name: string): string {
   return fileURLToPath(new URL(name, golden));

@@ -1,10 +1,12 @@
-/** The commands with `--backend tensorrt`, on the stand-in: build, predict, stages, bench, serve, profile, doctor. */
+/** The commands with `--backend tensorrt`, on the stand-in: build, predict, stages, bench, profile, view, evaluate, serve, doctor. */
 
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectAct } from '../../lib/client/connect.ts';
+import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
 import { type CliResult, cli, inFolder, root, startCli } from '../helpers/cli.ts';
 import { scratchFolder } from '../helpers/golden.ts';
@@ -20,6 +22,12 @@ const key = ['--unnorm-key', sample!.unnorm_key];
 const observed = ['--observation', join(folder, 'obs0'), '--instruction', sample!.instruction];
 /** As on the CPU path (policy.test.ts). */
 const tolerance = 5e-5;
+
+interface Errors {
+  readonly compared: number;
+  readonly gripper: number;
+  readonly normalized: number;
+}
 
 // one cache folder for all of them
 scratchFolder();
@@ -49,7 +57,7 @@ standInTest(test, 'doctor says what it is, and that it is no TensorRT', async ()
   }
 });
 
-longStandInTests(test, 'build, predict, stages, bench, profile, serve', () => {
+longStandInTests(test, 'build, predict, stages, bench, profile, view, evaluate, serve', () => {
   standInTest(test, 'build, then predict from the cache: the golden actions', async () => {
     const library = await standIn();
     const built = cli('build', checkpoint, ...key, '--tensorrt', library, '--precision', 'float32', '--json');
@@ -88,6 +96,28 @@ longStandInTests(test, 'build, predict, stages, bench, profile, serve', () => {
     const { code, stdout, stderr } = await onStandIn('profile', checkpoint, ...key, '--json');
     assert.is(code, 0, stderr);
     assert.match(stdout, /stand-in/);
+  });
+
+  standInTest(test, 'view draws; evaluate finds the errors that the CPU finds', async () => {
+    await inFolder(async (dir) => {
+      const drawn = await answer('view', checkpoint, ...key, ...observed, '--out', join(dir, 'kept.png'));
+      assert.equal(drawn.kept, { full_image: 32, wrist_image: 32 });
+      assert.ok(statSync(join(dir, 'kept.png')).size > 10_000);
+    });
+    const trained = [
+      await exampleCheckpoint(),
+      '--data',
+      join(root, 'models/cubes/episodes'),
+      '--every',
+      '16',
+    ];
+    const device = (await answer('evaluate', ...trained)).policies as Errors[];
+    const own = cli('evaluate', ...trained, '--json');
+    assert.is(own.code, 0, own.stderr);
+    const cpu = JSON.parse(own.stdout).policies as Errors[];
+    assert.equal([device[0]!.compared, device[0]!.gripper], [cpu[0]!.compared, cpu[0]!.gripper]);
+    const difference = Math.abs(device[0]!.normalized - cpu[0]!.normalized);
+    assert.ok(difference <= tolerance, `normalized errors differ by ${difference}`);
   });
 
   standInTest(test, 'serve: a client gets the golden actions', async () => {

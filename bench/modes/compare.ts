@@ -11,7 +11,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { wholeNumber } from '../../lib/cli/flags.ts';
 import { formatTable } from '../../lib/cli/format.ts';
 import { writeOutput } from '../../lib/cli/outputFile.ts';
-import { SemanticVlaError } from '../../lib/support/errors.ts';
+import { runProgram } from '../runProgram.ts';
 import { type Comparison, compareModes } from './compareModes.ts';
 import { readLatency } from './latencyFile.ts';
 import { comparisonPage, comparisonPlots } from './page.ts';
@@ -98,10 +98,4 @@ const program = new Command('compare.ts')
   .option('--json', 'print JSON')
   .action(compare);
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (!(error instanceof SemanticVlaError)) throw error;
-  console.error(`${error.code}: ${error.message}`);
-  process.exitCode = 2;
-}
+await runProgram(program);

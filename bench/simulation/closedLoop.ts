@@ -22,6 +22,7 @@ import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { isThere, readText } from '../../lib/support/fileAccess.ts';
 import type { Policy } from '../../lib/types.ts';
 import { readLatency } from '../modes/latencyFile.ts';
+import { runProgram } from '../runProgram.ts';
 import { type Episode, runEpisode } from './episode.ts';
 import { type Cell, cells, type Line } from './figures.ts';
 import { modes } from './modes.ts';
@@ -169,10 +170,4 @@ const program = new Command('closedLoop.ts')
   .option('--plots <prefix>', 'writes <prefix>-success.svg and <prefix>-steps.svg')
   .action(run);
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (!(error instanceof SemanticVlaError)) throw error;
-  console.error(`${error.code}: ${error.message}`);
-  process.exitCode = 2;
-}
+await runProgram(program);

@@ -8,7 +8,14 @@ import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpo
 import { checkpointOptions, policyTokenizers } from '../policy/policyParts.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
-import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
+import {
+  addCheckpointFlags,
+  addPlatformFlags,
+  checkpointArgument,
+  jsonFlag,
+  type PolicyFlags,
+  policyOptions,
+} from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
 interface InspectFlags extends Partial<PolicyFlags> {
@@ -207,11 +214,11 @@ export function inspectCommand(program: Command, run: Run): void {
   const command = program
     .command('inspect')
     .description('What a checkpoint is: variant, token budget, normalization keys, parameters, memory.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
+    .argument('<checkpoint>', checkpointArgument);
   addPlatformFlags(command);
   addCheckpointFlags(command)
     .option('--verify', 'read every weight and look for NaN and Infinity')
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: InspectFlags) =>
       run((context, given) => inspect(context, checkpoint, given), flags),

@@ -22,6 +22,10 @@ import {
   addPlatformFlags,
   addRuntimeFlags,
   cameraKey,
+  checkpointArgument,
+  type frameSize,
+  frameSizeFlag,
+  jsonFlag,
   type PolicyFlags,
   policyOptions,
   wholeNumber,
@@ -39,7 +43,7 @@ interface ServeFlags extends Partial<PolicyFlags> {
   readonly stateKey?: string;
   readonly instructionKey?: string;
   readonly instructions?: string;
-  readonly frameSize?: readonly [number, number];
+  readonly frameSize?: ReturnType<typeof frameSize>;
   readonly keptLengths?: number;
   readonly flightRecorder?: string;
   readonly deadline?: number;
@@ -64,13 +68,6 @@ function port(text: string): number {
   const value = wholeNumber(0)(text);
   if (value > 65535) throw new InvalidArgumentError('Expected a port.');
   return value;
-}
-
-/** For commander: `640x480`. */
-function frameSize(text: string): readonly [number, number] {
-  const sides = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(text);
-  if (sides === null) throw new InvalidArgumentError('Expected WIDTHxHEIGHT.');
-  return [Number(sides[1]), Number(sides[2])];
 }
 
 /** Bytes of a file of instructions. */
@@ -213,7 +210,7 @@ async function serveUntil(
     ...policyOptions(flags),
     ...present({
       instructions: flags.instructions === undefined ? undefined : await readInstructions(flags.instructions),
-      frameSize: flags.frameSize,
+      frameSize: flags.frameSize && ([flags.frameSize.width, flags.frameSize.height] as const),
       keptLengths: flags.keptLengths,
     }),
     ...hooksOf(context),
@@ -270,7 +267,7 @@ export function serveCommand(program: Command, run: Run): void {
   const command = program
     .command('serve')
     .description('Serves the policy: POST /act and the openpi WebSocket.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name')
+    .argument('<checkpoint>', checkpointArgument)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--act <port>', 'port of POST /act; default: 8777, for ALOHA 20101', port)
     .option('--no-act', 'no POST /act')
@@ -282,13 +279,17 @@ export function serveCommand(program: Command, run: Run): void {
       '--insecure-no-auth',
       'serve other machines without a token: anybody on the network may move the robot',
     )
-    .option('--camera <camera=key>', 'key of a request that holds a camera; may be given for each', cameraKey)
+    .option(
+      '--camera <camera=key>',
+      'a camera of the policy and the key of a request that holds it; may be given for each',
+      cameraKey,
+    )
     .option('--state-key <key>', 'key that holds the joint state; default: state')
     .option(
       '--instructions <file>',
       'what the robot will be told, one a line: encoded and prepared before the first request',
     )
-    .option('--frame-size <WxH>', 'of the frames of that preparation; default: 256x256', frameSize)
+    .option(...frameSizeFlag)
     .option(
       '--kept-lengths <n>',
       'tensorrt: lengths of prompts that stay prepared; default: 4, or one more than the instructions have',
@@ -306,7 +307,7 @@ export function serveCommand(program: Command, run: Run): void {
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
         .default('info'),
     )
-    .option('--json', 'print the addresses as JSON');
+    .option(...jsonFlag);
   addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ServeFlags) =>

@@ -8,7 +8,7 @@ import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { randomObservation, usualInstruction } from '../synth/randomObservation.ts';
 import { type SynthReport, synthesizeCheckpoint } from '../synth/synthesize.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
-import { wholeNumber } from './flags.ts';
+import { jsonFlag, wholeNumber } from './flags.ts';
 import { formatBytes, formatCount, formatMs } from './format.ts';
 import { encodeNpy } from './npyWriter.ts';
 import { writeOutput } from './outputFile.ts';
@@ -80,7 +80,7 @@ export function synthCommand(program: Command, run: Run): void {
     .addArgument(new Argument('<preset>', 'which policy').choices(Object.keys(synthPresets)))
     .requiredOption('--out <dir>', 'folder to write; absent or empty')
     .option('--seed <n>', 'the same seed gives the same bytes', wholeNumber(0), 0)
-    .option('--json', 'print JSON');
+    .option(...jsonFlag);
   for (const { key, flag, description } of synthOverrideOptions) {
     const least = key === 'pooledTokens' ? 0 : 1;
     command.addOption(new Option(`${flag} <n>`, description).argParser(wholeNumber(least)));

@@ -60,7 +60,7 @@ function checkUrl(url: string, protocols: readonly string[], given: string | und
   const token = given ?? (inside === '' ? undefined : inside);
   checkToken(token);
   if (given !== undefined && inside !== '')
-    throw new SemanticVlaError('OPTION_INVALID', 'Expected a token as option or in the URL, found both.');
+    throw new SemanticVlaError('OPTION_INVALID', 'Expected the option token or one in the URL, found both.');
   parsed.username = '';
   parsed.password = '';
   return { parsed, token };

@@ -4,6 +4,7 @@ export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/c
 export { type PullOptions, type PullReport, pullCheckpoint } from './checkpoint/hubCheckpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
+export { type BenchServerOptions, benchServer, type ServerBench } from './client/benchServer.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
 export { type ColumnOptions, chooseColumns, type PolicyNeeds } from './dataset/columns.ts';

@@ -39,7 +39,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   evaluate: ['dataset', 'plots', 'view'],
   schedule: [],
   serve: ['addon', 'transforms'],
-  client: ['serve', 'transforms'],
+  client: ['serve', 'transforms', 'profile', 'synth'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],
   inspect: ['checkpoint', 'graph', 'policy'],
   supervise: ['policy', 'transforms'],

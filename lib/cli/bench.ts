@@ -12,6 +12,7 @@ import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type GateFlags, gateExitCode, openGate, withVerdicts } from './benchGate.ts';
 import { type SubjectFlags, subjectsOf } from './benchSubjects.ts';
 import { benchText } from './benchText.ts';
+import { benchUrls, checkUrlFlags, type UrlFlags } from './benchUrl.ts';
 import type { CommandContext, Run } from './context.ts';
 import {
   addCheckpointFlags,
@@ -29,19 +30,12 @@ import {
 } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
 import { rooflineRowsText } from './rooflineRows.ts';
+import { addWireFlags } from './wire.ts';
 
-interface BenchFlags extends SubjectFlags, GateFlags {
-  readonly observation?: string;
+interface BenchFlags extends SubjectFlags, GateFlags, UrlFlags {
   readonly frameSize?: NonNullable<BenchOptions['frame']>;
-  readonly warmUp?: number;
-  readonly rate?: number;
-  readonly duration?: number;
-  readonly iterations?: number;
-  readonly limit?: number;
   readonly turn?: number;
   readonly sample?: number;
-  readonly percentile?: readonly number[];
-  readonly json?: boolean;
   readonly report?: string;
   readonly csv?: string;
   readonly html?: string;
@@ -56,6 +50,10 @@ follow trtexec's rule, and every chunk counts. Without --warm-up, warm-up goes o
 chunks, at most 30 s); without --iterations and --duration at least 1000 chunks and 3 s are measured, at most --limit seconds
 a subject; the report says when there were fewer. What is measured with random weights is as fast as with trained ones.
 
+--rate HZ asks as a robot's loop does, a chunk each 1/HZ s, and counts the ticks at which the chunk before was not there yet.
+--url measures a running server, with --clients N that many robots at once, each at --rate or back to back; a server that
+takes the joint state, or does not describe its policy, needs --observation. Exit code 1 where none was answered.
+
 Gate: exit code 0 when no --fail-if holds, 1 when one does, 4 when the measurement is too noisy to tell. An interval decides,
 not the value: blocks of neighbouring chunks are drawn again and again, and what runs of the same thing differ by is added.
 Least noisy is --baseline FOLDER, since both then take turns in one run. Reports of another board, GPU, number of cores or
@@ -64,6 +62,8 @@ power mode are refused.
 Example:
   $ semanticvla bench --preset tiny
   $ semanticvla bench policy --threads 1,2,4 --report bench.json
+  $ semanticvla bench policy --rate 10 --duration 30
+  $ semanticvla bench --url http://gpu:8777 --url ws://gpu:8000 --clients 1,4 --rate 10 --observation obs0
   $ semanticvla bench policy --baseline bench.json --fail-if "p50 > 1.05x" --fail-if "p99 > 12ms"`;
 
 function oneOf<T extends string>(choices: readonly T[]): (text: string) => T {
@@ -118,6 +118,7 @@ async function bench(
       `bench: expected folders of policies, found ${file}; ${found}.`,
     );
   }
+  if (flags.url !== undefined) return benchUrls(context, flags);
   if (flags.html !== undefined) checkVega(`--html ${flags.html}`);
   const subjects = subjectsOf(checkpoints, flags);
   const given = flags.observation === undefined ? null : await readObservation(flags.observation);
@@ -169,6 +170,12 @@ export function benchCommand(program: Command, run: Run): void {
         `policy of this size with random weights instead of a checkpoint; several allowed: ${presets.join(', ')}`,
       ).argParser(collect(oneOf(presets))),
     )
+    .option(
+      '--url <url>',
+      'a running server instead: http://HOST:8777 (POST /act) or ws://HOST:8000 (openpi); several allowed',
+      collect(String),
+    )
+    .option('--clients <n>', '--url: connections that ask at the same time; default: 1', wholeNumber(1))
     .option('--observation <dir>', 'folder with observation.json and its images; default: noise')
     .option(...frameSizeFlag)
     .option(
@@ -200,7 +207,7 @@ export function benchCommand(program: Command, run: Run): void {
     .option('--camera-counts <n>', 'number of cameras, e.g. 1,2', wholeNumber(1));
   several(command, [
     ...['--prompt-length', '--backend', '--weights', '--precision', '--threads'],
-    ...['--percentile', '--camera-counts'],
+    ...['--percentile', '--camera-counts', '--clients'],
   ]);
   addPlatformFlags(command);
   addCheckpointFlags(command)
@@ -232,13 +239,22 @@ export function benchCommand(program: Command, run: Run): void {
       '--roofline [hardware]',
       'limits on a named device, or on the GPU at hand, and the share reached; by stage with --layers',
     )
+    .option('--deadline <ms>', 'milliseconds that a prediction may take; default: 10000', wholeNumber(1));
+  addWireFlags(command)
     .option(...jsonFlag)
     .addHelpText('after', observationHelp.trimEnd())
     .addHelpText('after', example);
   renamed(command, '--warmUp', '--warm-up N (chunks)');
   renamed(command, '--frame', '--frame-size WxH');
   renamed(command, '--prompt-lengths', '--prompt-length LIST');
-  command.action((checkpoints: string[], flags: BenchFlags) =>
-    run((context, given) => bench(context, checkpoints, given), flags),
-  );
+  command.action((checkpoints: string[], flags: BenchFlags) => {
+    const typed = command.options.filter(
+      (one) => command.getOptionValueSource(one.attributeName()) === 'cli',
+    );
+    checkUrlFlags(
+      typed.map((one) => [one.attributeName(), one.long!] as const),
+      checkpoints,
+    );
+    return run((context, given) => bench(context, checkpoints, given), flags);
+  });
 }

@@ -10,7 +10,6 @@ import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import { checkAddress } from '../serve/access.ts';
-import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { warmUp } from '../serve/warmUp.ts';
 import { whenAborted } from '../support/abort.ts';
@@ -21,7 +20,6 @@ import {
   addCheckpointFlags,
   addPlatformFlags,
   addRuntimeFlags,
-  cameraKey,
   checkpointArgument,
   type frameSize,
   frameSizeFlag,
@@ -30,18 +28,15 @@ import {
   policyOptions,
   wholeNumber,
 } from './flags.ts';
+import { addWireFlags, observationKeys, readToken, type WireFlags } from './wire.ts';
 
-interface ServeFlags extends Partial<PolicyFlags> {
+interface ServeFlags extends Partial<PolicyFlags>, WireFlags {
   readonly host: string;
   /** `false`: not served. */
   readonly act: number | boolean;
   readonly openpi: number | boolean;
   readonly compat?: boolean;
-  readonly tokenFile?: string;
   readonly insecureNoAuth?: boolean;
-  readonly camera?: Readonly<Record<string, string>>;
-  readonly stateKey?: string;
-  readonly instructionKey?: string;
   readonly instructions?: string;
   readonly frameSize?: ReturnType<typeof frameSize>;
   readonly keptLengths?: number;
@@ -82,15 +77,6 @@ async function readInstructions(file: string): Promise<string[]> {
     .filter((line) => line !== '');
 }
 
-/** Bytes of a token file. */
-const tokenCap = 64 * 1024;
-
-/** Not a flag: arguments are readable by every process of the machine. */
-async function readToken(file: string | undefined): Promise<string | undefined> {
-  if (file === undefined) return process.env.SEMANTICVLA_TOKEN || undefined;
-  return (await readText(file, { missing: 'OPTION_INVALID', cap: tokenCap })).trim();
-}
-
 /** Bytes of settings, as they were opened. */
 const settingsCap = 16 * 1024 * 1024;
 
@@ -106,14 +92,6 @@ async function checkpointDigest(dir: string): Promise<string> {
       hash.update(await readRegular(file, { missing: 'CHECKPOINT_FILE_MISSING', cap: settingsCap }));
   }
   return hash.digest('hex').slice(0, 16);
-}
-
-function observationKeys({ camera, stateKey, instructionKey }: ServeFlags): ObservationKeys {
-  return {
-    ...(camera === undefined ? {} : { cameras: camera }),
-    ...(stateKey === undefined ? {} : { state: stateKey }),
-    ...(instructionKey === undefined ? {} : { instruction: instructionKey }),
-  };
 }
 
 /** Resolves at SIGTERM, or at SIGINT through `signal`. */
@@ -274,17 +252,10 @@ export function serveCommand(program: Command, run: Run): void {
     .option('--openpi <port>', 'port of the WebSocket; default: 8000', port)
     .option('--no-openpi', 'no WebSocket')
     .option('--compat', 'failures of POST /act as the reference answers them: status 200 and "error"')
-    .option('--token-file <file>', 'file that holds the token; default: $SEMANTICVLA_TOKEN')
     .option(
       '--insecure-no-auth',
       'serve other machines without a token: anybody on the network may move the robot',
     )
-    .option(
-      '--camera <camera=key>',
-      'a camera of the policy and the key of a request that holds it; may be given for each',
-      cameraKey,
-    )
-    .option('--state-key <key>', 'key that holds the joint state; default: state')
     .option(
       '--instructions <file>',
       'what the robot will be told, one a line: encoded and prepared before the first request',
@@ -301,14 +272,13 @@ export function serveCommand(program: Command, run: Run): void {
       'milliseconds that a prediction may take; default: no deadline',
       wholeNumber(1),
     )
-    .option('--instruction-key <key>', 'key that holds the instruction; default: instruction, or prompt')
     .addOption(
       new Option('--log-level <level>', 'lowest level that is logged')
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
         .default('info'),
-    )
-    .option(...jsonFlag);
-  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
+    );
+  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(addWireFlags(command))))
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ServeFlags) =>
       run((context, given) => serve(context, checkpoint, given), flags),

@@ -46,6 +46,11 @@ export { exampleEpisodes } from './example/exampleEpisodes.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
+export {
+  compareObservation,
+  type ObservationNeeds,
+  type ObservationPart,
+} from './inspect/observationNeeds.ts';
 export { machineRows, settingRows } from './machine/machineRows.ts';
 export { readMachine } from './machine/readMachine.ts';
 export type { MachineSeries, MachineState, SensorSeries, SubjectEnergy, Warning } from './machine/types.ts';

@@ -41,7 +41,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   serve: ['addon', 'transforms'],
   client: ['serve', 'transforms', 'profile', 'synth'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],
-  inspect: ['checkpoint', 'graph', 'policy'],
+  inspect: ['checkpoint', 'graph', 'policy', 'transforms'],
   supervise: ['policy', 'transforms'],
   ros2: ['observation', 'schedule', 'transforms'],
   profile: [

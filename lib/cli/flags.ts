@@ -222,7 +222,8 @@ export function addRuntimeFlags(command: Command): Command {
 /** Appended to the help of every command that reads an observation. */
 export const observationHelp = `
 An observation is a folder with observation.json, {"instruction": "...", "state": [...], "images": {"full_image": "full.png"}},
-and the images beside it: PNG or JPEG of RGB, or .npy uint8 [height, width, 3]. synth writes one, DIR/observation.
+and the images beside it: PNG or JPEG of RGB, or .npy uint8 [height, width, 3]. inspect says what a policy takes and how a
+folder fits; synth observation --for CHECKPOINT writes one to start from.
 `;
 
 /** Everything that makes one prediction: `predict`, `stages` and `view`. */

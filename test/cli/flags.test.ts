@@ -7,10 +7,11 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { inFlags } from '../../lib/cli/flagNames.ts';
 import { type PolicyFlags, policyOptions } from '../../lib/cli/flags.ts';
-import { buildProgram, main } from '../../lib/cli/main.ts';
+import { buildProgram } from '../../lib/cli/main.ts';
 import { rooflinePrecisionNames } from '../../lib/profile/roofline/roofline.ts';
 import { root } from '../helpers/cli.ts';
 import { goldenCheckpoint } from '../helpers/golden.ts';
+import { run } from '../helpers/mainInProcess.ts';
 
 const test = suite('flags of all commands');
 const { commands } = buildProgram(async () => {});
@@ -201,28 +202,6 @@ test('lists, switches and what a caller would write are told in flags too', () =
   ] as const)
     assert.is(inFlags(said, predict), told);
 });
-
-/** What a command line prints, and its exit code. */
-async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const { stdout, stderr } = process;
-  const kept = [stdout.write, stderr.write] as const;
-  const text = { out: '', err: '' };
-  const catching = (to: 'out' | 'err') =>
-    ((part: string | Uint8Array) => {
-      text[to] += part;
-      return true;
-    }) as typeof stdout.write;
-  stdout.write = catching('out');
-  stderr.write = catching('err');
-  try {
-    const code = await main(args);
-    return { code, ...text };
-  } finally {
-    [stdout.write, stderr.write] = kept;
-    // main is made for one command a process
-    for (const stream of [stdout, stderr]) stream.removeAllListeners('error');
-  }
-}
 
 test('values that only the API refuses: the message names the flag and no option of the API', async () => {
   const policy = goldenCheckpoint('libero-tiny');

@@ -171,7 +171,7 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
   assert.is(code, 0);
   assert.match(stdout, /^orin-agx-64 +float16 +8\d\.\d .* 64\.0 GB +yes$/m);
   assert.match(stdout, /^thor +nvfp4 .* no +\d.* yes$/m);
-  assert.match(stdout, /^orin-agx-64 +bf16 .* M +yes +16\.8 GB/m);
+  assert.match(stdout, /^orin-agx-64 +bfloat16 .* M +yes +16\.8 GB/m);
   assert.match(stdout, /^runs here: .*--precision float32, bfloat16, float16\)/m);
   assert.not.match(stdout, /none both runs here and fits/);
   assert.match(

@@ -154,7 +154,7 @@ test('usage errors name what was expected', async () => {
     [[], /--preset \(.*libero.*found neither/],
     [['--preset', 'huge'], /Expected .*libero or /],
     [['x', '--threads', '1,0'], /--threads.*>= 1/],
-    [['x', '--backend', 'cuda'], /Expected cpu or tensorrt/],
+    [['x', '--backend', 'cuda'], /Allowed choices are cpu, tensorrt/],
     [['x', '--percentile', '101'], /0\.\.100/],
     [['x', '--frame-size', '640'], /WIDTHxHEIGHT/],
     [['x', '--frame', '640x480'], /--frame .*--frame-size/],

@@ -1,12 +1,15 @@
-/** The public API. Each command of the `semanticvla` command line is one of these functions. */
+/**
+ * The public API: policies, checkpoints, observations, recordings. Each command of the `semanticvla` command line is one of
+ * these functions. Everything of the other rooms (`semanticvla/serve`, `/client`, `/schedule`, `/profile`, `/ros2`) is here too.
+ *
+ * @module semanticvla
+ */
 
 export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
 export { type PullOptions, type PullReport, pullCheckpoint } from './checkpoint/hubCheckpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
-export { type BenchServerOptions, benchServer, type ServerBench } from './client/benchServer.ts';
-export { connectAct, connectOpenpi } from './client/connect.ts';
-export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
+export * from './client/index.ts';
 export { type ColumnOptions, chooseColumns, type PolicyNeeds } from './dataset/columns.ts';
 export type {
   Columns,
@@ -73,68 +76,10 @@ export { loadPolicy } from './policy/loadPolicy.ts';
 export { resolvePlatform } from './policy/platform.ts';
 export { policySizes } from './policy/policyParts.ts';
 export type { LayerError, PrecisionFigures, PrecisionGate } from './policy/precisionGate.ts';
-export {
-  type BaselineFile,
-  type MatchedBaseline,
-  matchBaselines,
-  readBaseline,
-} from './profile/gate/baseline.ts';
-export { type Condition, parseCondition } from './profile/gate/condition.ts';
-export {
-  type GateBaseline,
-  type GatePair,
-  type JudgeOptions,
-  judge as judgeBench,
-} from './profile/gate/judge.ts';
-export { type PolicyProfile, type ProfileOptions, profilePolicy } from './profile/layers/profilePolicy.ts';
-export { type BenchOptions, benchPolicies } from './profile/measure/benchPolicies.ts';
-export type { BenchSubject } from './profile/measure/benchSubject.ts';
-export {
-  type FlightEvent,
-  type FlightRecorder,
-  type FlightRecorderOptions,
-  startFlightRecorder,
-} from './profile/recorder/flightRecorder.ts';
-export { Recorder, type RecorderOptions } from './profile/recorder/recorder.ts';
-export { recordLoop, recordSchedule } from './profile/recorder/recordLoop.ts';
-export { recordPolicy } from './profile/recorder/recordPolicy.ts';
-export { joinReports, type NamedReport } from './profile/report/joinReports.ts';
-export { readReport } from './profile/report/readReport.ts';
-export { writeReport } from './profile/report/writeReport.ts';
-export type { Device } from './profile/roofline/devices.ts';
-export {
-  type EstimatedRoofline,
-  type EstimateRooflineOptions,
-  estimateRoofline,
-  type RooflineEstimate,
-} from './profile/roofline/estimateRoofline.ts';
-export type { PolicyWork, StageWork } from './profile/roofline/policyWork.ts';
-export type { RooflinePrecision } from './profile/roofline/roofline.ts';
-export { encodeTrace } from './profile/trace/perfettoTrace.ts';
-export type { Timeline } from './profile/trace/timeline.ts';
-export type {
-  BenchReport,
-  ChunkRecord,
-  Comparison,
-  GateVerdict,
-  LayerTime,
-  ProfileReport,
-  Roofline,
-  RooflineMemory,
-  RooflineRow,
-  SelfCheck,
-  StageName,
-  StageTimes,
-  SubjectFacts,
-  SubjectResult,
-  Summary,
-} from './profile/types.ts';
-export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
+export * from './profile/index.ts';
+export * from './ros2/index.ts';
 export * from './schedule/index.ts';
-export type { ServeLimits } from './serve/limits.ts';
-export type { ObservationKeys } from './serve/observationMap.ts';
-export type { PolicyServer } from './serve/policyServer.ts';
-export { type ServeOptions, servePolicy } from './serve/servePolicy.ts';
+export * from './serve/index.ts';
 export {
   type CompareOptions,
   compareStages,

@@ -1,6 +1,7 @@
 /**
  * Policies on other machines, used like local ones: over `POST /act` or openpi's WebSocket, with a deadline, holding and
- * reconnecting; and a server measured as its clients see it. Loads nothing native.
+ * reconnecting; and a server measured as its clients see it. Importing it loads nothing
+ * native.
  *
  * @module semanticvla/client
  */

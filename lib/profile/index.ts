@@ -13,6 +13,7 @@ export {
   type JudgeOptions,
   judge as judgeBench,
 } from './gate/judge.ts';
+export type { GraphName } from './layers/blocks.ts';
 export { type PolicyProfile, type ProfileOptions, profilePolicy } from './layers/profilePolicy.ts';
 export { type BenchOptions, benchPolicies } from './measure/benchPolicies.ts';
 export type { BenchSubject } from './measure/benchSubject.ts';
@@ -25,6 +26,7 @@ export {
 export { Recorder, type RecorderOptions, type Recording } from './recorder/recorder.ts';
 export { recordLoop, recordSchedule } from './recorder/recordLoop.ts';
 export { recordPolicy } from './recorder/recordPolicy.ts';
+export type { ChunkRows, EventRows } from './recorder/rings.ts';
 export { joinReports, type NamedReport } from './report/joinReports.ts';
 export { readReport } from './report/readReport.ts';
 export { writeReport } from './report/writeReport.ts';
@@ -38,9 +40,10 @@ export {
 export type { PolicyWork, StageWork } from './roofline/policyWork.ts';
 export type { RooflinePrecision } from './roofline/roofline.ts';
 export { encodeTrace } from './trace/perfettoTrace.ts';
-export type { CounterTrack, SliceTrack, Timeline } from './trace/timeline.ts';
+export type { CounterTrack, Slice, SliceTrack, Timeline } from './trace/timeline.ts';
 export type {
   BenchReport,
+  BlockTime,
   ChunkRecord,
   Comparison,
   GateVerdict,
@@ -52,6 +55,7 @@ export type {
   RooflineRow,
   SelfCheck,
   StageName,
+  StageShare,
   StageTimes,
   SubjectFacts,
   SubjectResult,

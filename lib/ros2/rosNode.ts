@@ -168,6 +168,7 @@ export class RosPolicyNode implements AsyncDisposable {
     this.#node.destroy();
   }
 
+  /** Closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

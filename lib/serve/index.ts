@@ -9,4 +9,4 @@ export type { ServeLimits } from './limits.ts';
 export type { ObservationKeys } from './observationMap.ts';
 export type { PolicyServer } from './policyServer.ts';
 export { type ServeOptions, servePolicy } from './servePolicy.ts';
-export type { ServeRecorder } from './serverMetrics.ts';
+export type { Rejection, ServeRecorder } from './serverMetrics.ts';

@@ -1,0 +1,29 @@
+/** The pages of docs/ on the site: named by their headings, in the order in which one needs them. */
+
+import { Converter } from 'typedoc';
+
+const order = [
+  ...['installing', 'jetson', 'containers', 'checkpoints', 'observations', 'serving', 'ros2'],
+  ...['safety', 'choosingAMode', 'normalization', 'profiling', 'cpuThreads', 'precision', 'weightRounding'],
+  ...['evaluate', 'libero', 'training', 'model', 'devicePath', 'kernelsPerLayer', 'files', 'dependencies'],
+];
+
+/** @param {import('typedoc').Application} app */
+export function load(app) {
+  app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_, document) => {
+    const [first] = document.content;
+    const heading = /^# (.+)\n+/.exec(first?.text ?? '');
+    if (heading === null) return;
+    document.frontmatter.file = document.name;
+    document.name = heading[1].replaceAll('`', '');
+    // the page shows its name as its heading
+    first.text = first.text.slice(heading[0].length);
+  });
+  app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
+    const place = (document) => {
+      const at = order.indexOf(document.frontmatter.file);
+      return at < 0 ? order.length : at;
+    };
+    project.documents?.sort((a, b) => place(a) - place(b));
+  });
+}

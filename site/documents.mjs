@@ -19,11 +19,18 @@ export function load(app) {
     // the page shows its name as its heading
     first.text = first.text.slice(heading[0].length);
   });
-  app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
-    const place = (document) => {
-      const at = order.indexOf(document.frontmatter.file);
-      return at < 0 ? order.length : at;
-    };
-    project.documents?.sort((a, b) => place(a) - place(b));
-  });
+  const place = (reflection) => {
+    if (!reflection.isDocument()) return order.length + 1;
+    const at = order.indexOf(reflection.frontmatter.file);
+    return at < 0 ? order.length : at;
+  };
+  // after typedoc has put everything into its own order
+  app.converter.on(
+    Converter.EVENT_RESOLVE_END,
+    ({ project }) => {
+      for (const list of [project.documents, project.childrenIncludingDocuments])
+        list?.sort((a, b) => place(a) - place(b));
+    },
+    -1000,
+  );
 }

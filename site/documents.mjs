@@ -25,12 +25,8 @@ export function load(app) {
     return at < 0 ? order.length : at;
   };
   // after typedoc has put everything into its own order
-  app.converter.on(
-    Converter.EVENT_RESOLVE_END,
-    ({ project }) => {
-      for (const list of [project.documents, project.childrenIncludingDocuments])
-        list?.sort((a, b) => place(a) - place(b));
-    },
-    -1000,
-  );
+  app.converter.on(Converter.EVENT_END, ({ project }) => {
+    for (const list of [project.documents, project.childrenIncludingDocuments])
+      list?.sort((a, b) => place(a) - place(b));
+  });
 }

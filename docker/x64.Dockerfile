@@ -1,0 +1,28 @@
+# A policy server on x64, on the CPU; with TensorRT: docs/containers.md. In a clone:
+#
+#   docker build -f docker/x64.Dockerfile -t semanticvla .
+#   docker run --rm -p 8777:8777 -p 8000:8000 -e SEMANTICVLA_TOKEN -v "$PWD/policy:/policy:ro" semanticvla
+FROM node:22-bookworm AS build
+RUN apt-get update && apt-get install -y build-essential python3
+WORKDIR /semanticvla
+COPY . .
+RUN npm ci
+RUN npm pack --pack-destination /
+WORKDIR /app
+RUN npm init -y
+RUN ONNXRUNTIME_NODE_INSTALL=skip npm install /semanticvla-0.1.0.tgz sharp@^0.35.5
+# says what is missing, and ends the build there; the second line is its advice where no install script ran
+RUN npx semanticvla doctor || node node_modules/semanticvla/scripts/install.mjs
+RUN npx semanticvla doctor
+
+FROM node:22-bookworm-slim
+COPY --from=build /app /app
+RUN mkdir /cache && chown node:node /cache
+ENV SEMANTICVLA_CACHE=/cache
+USER node
+VOLUME /cache
+EXPOSE 8777 8000
+HEALTHCHECK --start-period=10m CMD ["node", "-e", "fetch('http://127.0.0.1:8777/readyz').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "/app/node_modules/semanticvla/bin/semanticvla.js"]
+# others reach the container, so SEMANTICVLA_TOKEN must be set
+CMD ["serve", "/policy", "--host", "0.0.0.0"]

@@ -1,0 +1,117 @@
+/** The Dockerfiles as far as they can be checked without a container engine: see docs/containers.md for what cannot. */
+
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DockerfileParser } from 'dockerfile-ast';
+import { validate } from 'dockerfile-utils';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { buildProgram } from '../../lib/cli/main.ts';
+import { root } from '../helpers/cli.ts';
+import { FakePolicy } from '../serve/fakePolicy.ts';
+import { served } from '../serve/harness.ts';
+
+const test = suite('Dockerfiles');
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+const files = { x64: 'docker/x64.Dockerfile', jetson: 'docker/jetson.Dockerfile' };
+const manifest = JSON.parse(read('package.json')) as {
+  version: string;
+  engines: { node: string };
+  files: string[];
+  peerDependencies: Record<string, string>;
+};
+
+/** Instructions with their arguments on one line. */
+function instructions(file: string): { readonly keyword: string; readonly text: string }[] {
+  return DockerfileParser.parse(read(file))
+    .getInstructions()
+    .map((one) => ({ keyword: one.getKeyword(), text: one.getArgumentsContent() ?? '' }));
+}
+
+const runs = (file: string): string[] =>
+  instructions(file).flatMap(({ keyword, text }) => (keyword === 'RUN' ? text.split(' && ') : []));
+
+test('they parse, and nothing about them is complained of', () => {
+  for (const file of Object.values(files)) {
+    const found = validate(read(file)).map(({ range, message }) => `${range.start.line + 1}: ${message}`);
+    assert.equal(found, [], file);
+  }
+});
+
+test('what is copied exists, and .dockerignore leaves out nothing that the package has', () => {
+  const left = read('.dockerignore').trim().split('\n');
+  for (const file of [...manifest.files, 'package.json', 'package-lock.json', '.npmrc', 'tsconfig.json', 'tsconfig.build.json'])
+    // dist is built inside
+    if (file !== 'dist') assert.ok(!left.includes(file) && existsSync(join(root, file)), file);
+  for (const file of Object.values(files)) {
+    const stages = new Set<string>();
+    for (const { keyword, text } of instructions(file)) {
+      if (keyword === 'FROM') stages.add(/ AS (\w+)$/.exec(text)?.[1] ?? '');
+      if (keyword !== 'COPY') continue;
+      const [, from, source] = /^(?:--from=(\S+) )?(\S+) \S+$/.exec(text)!;
+      if (from === undefined) assert.ok(existsSync(join(root, source!)), `${file}: ${source}`);
+      else assert.ok(stages.has(from), `${file}: ${from}`);
+    }
+  }
+});
+
+test('packages, versions and commands are those of the tested pages', () => {
+  const installing = read('docs/installing.md');
+  const jetson = read('docs/jetson.md');
+  const packages = 'apt-get install -y build-essential python3';
+  assert.ok(installing.includes(packages) && jetson.includes(`${packages} cmake`));
+  const x64 = runs(files.x64);
+  assert.ok(x64.includes(packages));
+  assert.ok(x64.includes('npm ci') && read('README.md').includes('npm ci'));
+  const install = x64.find((line) => line.includes('npm install'))!;
+  assert.is(
+    install,
+    `ONNXRUNTIME_NODE_INSTALL=skip npm install /semanticvla-${manifest.version}.tgz sharp@${manifest.peerDependencies.sharp}`,
+  );
+  const script = 'node node_modules/semanticvla/scripts/install.mjs';
+  assert.ok(x64.some((line) => line.endsWith(`|| ${script}`)) && installing.includes(script));
+  const board = runs(files.jetson);
+  assert.ok(board.includes(`${packages} cmake`) && board.includes('npm ci'));
+  const native = board.find((line) => line.startsWith('npm run build:native'))!;
+  assert.is(native, 'npm run build:native -- --archs ${ARCHS}');
+  assert.match(jetson, /npm run build:native -- --archs 87 +# Orin; 110 on Thor/);
+  assert.match(read(files.jetson), /^ARG ARCHS=87$/m);
+  for (const lines of [x64, board]) assert.match(lines.at(-1) === 'chown node:node /cache' ? lines.at(-3)! : lines.at(-1)!, / doctor$/);
+  for (const file of Object.values(files)) assert.match(read(file), /^FROM node:22-/m);
+  assert.match(manifest.engines.node, />=22\.2/);
+});
+
+test('the server starts with flags that there are, and says where it is reached', () => {
+  const serve = buildProgram(async () => {}).commands.find((command) => command.name() === 'serve')!;
+  const longs = new Set(serve.options.map(({ long }) => long));
+  for (const file of Object.values(files)) {
+    const command = instructions(file).find(({ keyword }) => keyword === 'CMD')!;
+    const [name, ...args] = JSON.parse(command.text) as string[];
+    assert.is(name, 'serve');
+    for (const arg of args.filter((one) => one.startsWith('--'))) assert.ok(longs.has(arg), arg);
+    const entry = instructions(file).find(({ keyword }) => keyword === 'ENTRYPOINT')!;
+    assert.match((JSON.parse(entry.text) as string[])[1]!, /\/bin\/semanticvla\.js$/);
+    assert.ok(instructions(file).some(({ keyword, text }) => keyword === 'EXPOSE' && text === '8777 8000'));
+    assert.match(read('docs/serving.md'), /^\| 8777 .*\n\| 8000 /m);
+  }
+});
+
+test('the health check tells a server that is ready from none', async () => {
+  const checks = Object.values(files).map((file) => {
+    const { text } = instructions(file).find(({ keyword }) => keyword === 'HEALTHCHECK')!;
+    return JSON.parse(/CMD (\[.*\])$/.exec(text)![1]!) as string[];
+  });
+  assert.equal(checks[0], checks[1]);
+  const [, flag, script] = checks[0]!;
+  const exitCode = (url: string): Promise<number | null> =>
+    new Promise((resolve) =>
+      spawn(process.execPath, [flag!, script!.replace('http://127.0.0.1:8777', url)]).on('close', resolve),
+    );
+  await served(new FakePolicy({ immediate: true }), {}, async ({ act }) => {
+    assert.is(await exitCode(act), 0);
+  });
+  assert.is(await exitCode('http://127.0.0.1:1'), 1);
+});
+
+test.run();

@@ -1,15 +1,10 @@
 /** `semanticvla bench`: latency of policies, side by side. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { enginePrecisions } from '../graph/tiers.ts';
 import { readObservation } from '../observation/readObservation.ts';
 import { checkVega } from '../plots/drawPlot.ts';
-import {
-  cpuPrecisions,
-  cpuWeights,
-  enginePrecisions,
-  engineWeights,
-  precisions,
-} from '../policy/runtimeOptions.ts';
+import { cpuPrecisions, cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
 import { type BenchOptions, benchPolicies } from '../profile/measure/benchPolicies.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import { chunksCsv } from '../profile/report/exports.ts';

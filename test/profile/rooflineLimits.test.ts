@@ -172,7 +172,7 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
   assert.match(stdout, /^orin-agx-64 +fp16 +8\d\.\d .* 64\.0 GB +yes$/m);
   assert.match(stdout, /^thor +nvfp4 .* no +\d.* yes$/m);
   assert.match(stdout, /^orin-agx-64 +bf16 .* M +yes +16\.8 GB/m);
-  assert.match(stdout, /^runs here: .*--precision float32, bfloat16, float16\)/m);
+  assert.match(stdout, /^runs here: .*fp32: --precision float32, .*int8-llm: --precision int8/m);
   assert.not.match(stdout, /none both runs here and fits/);
   assert.match(
     cli('roofline', '--preset', 'libero', '--hardware', 'orin-nx-16,thor').stdout,

@@ -156,7 +156,10 @@ test('options: a precision belongs to its backend, and is not how weights are he
   const wrong = async (options: object) => (await errorOf(loadPolicy(dir, options))).message;
   assert.match(await wrong({ weights: 'int8' }), /precision: 'int8'/);
   assert.match(await wrong({ precision: 'bfloat16' }), /float32 or int8 or int8-llm with backend cpu/);
-  assert.match(await wrong({ precision: 'int8', backend: 'tensorrt' }), /float32 or bfloat16 or float16/);
+  assert.match(
+    await wrong({ precision: 'int8-llm', backend: 'tensorrt' }),
+    /float16 or int8.* with backend tensorrt/,
+  );
   assert.is((await errorOf(comparePrecision(dir, [], { precision: 'int8' }))).code, 'OPTION_REQUIRED');
 });
 

@@ -10,10 +10,13 @@ import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts'
 import {
   addCheckpointFlags,
   addPlatformFlags,
+  backendFlag,
   checkpointArgument,
+  deviceFlag,
   jsonFlag,
   type PolicyFlags,
   policyOptions,
+  tensorRtFlag,
   threadsFlag,
 } from './flags.ts';
 import { formatTable } from './format.ts';
@@ -28,6 +31,7 @@ const rounded = [...new Set([...cpuPrecisions.filter((name) => name !== 'float32
 
 const example = `
 Give observations of the task that the policy was trained for: what rounding does to random weights or pictures says nothing.
+--backend says whose precision it is; it is compared with the CPU's float32.
 Limits: mean action cosine >= ${precisionLimits.actionCosine}, mean change of normalized actions <= ${precisionLimits.meanChange}, kept patches >= ${100 * precisionLimits.keptEqual} % equal
 one by one, gripper flips <= ${100 * precisionLimits.gripperFlips} %. The result is kept with the quantized weights: loading the policy in this precision
 says that it failed, or that no comparison was made. Exit code 1 when it failed.
@@ -87,13 +91,9 @@ export function comparePrecisionCommand(program: Command, run: Run): void {
     .addOption(new Option('--precision <type>', 'what is compared').choices(rounded).default('int8'))
     .requiredOption('--observations <dir...>', 'folders with observations, episodes among them')
     .option('--instruction <text>', 'what the robot should do; default: as recorded')
-    .addOption(
-      new Option('--backend <name>', 'whose precision it is; float32 is always the CPU runtime').choices([
-        'cpu',
-        'tensorrt',
-      ]),
-    )
-    .option('--tensorrt <path>', 'TensorRT library or its folder; default: searched on this machine')
+    .addOption(backendFlag())
+    .option(...tensorRtFlag)
+    .option(...deviceFlag)
     .option(...threadsFlag)
     .option(...jsonFlag);
   addCheckpointFlags(addPlatformFlags(command))

@@ -190,10 +190,13 @@ export const deviceFlag = [
   wholeNumber(0),
 ] as const;
 
+export const backendFlag = (): Option =>
+  new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']);
+
 /** The runtime, and how it holds the weights. */
 export function addRuntimeFlags(command: Command): Command {
   return command
-    .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
+    .addOption(backendFlag())
     .option(...threadsFlag)
     .option(
       '--spin <us>',

@@ -2,7 +2,15 @@
 
 import { readFileSync } from 'node:fs';
 
-const scalar = (text: string): unknown => (Number.isNaN(Number(text)) ? text : Number(text));
+/** A bare `y` or `n` is a boolean to ROS's parser, and no string. */
+const booleans = new Set(['y', 'n', 'yes', 'no', 'on', 'off', 'true', 'false']);
+
+function scalar(text: string): unknown {
+  const quoted = /^'(.*)'$/.exec(text);
+  if (quoted !== null) return quoted[1]!;
+  if (booleans.has(text.toLowerCase())) return /^(?:y|yes|on|true)$/i.test(text);
+  return Number.isNaN(Number(text)) ? text : Number(text);
+}
 
 export function parametersOf(file: string | URL): Record<string, unknown> {
   const lines = readFileSync(file, 'utf8').matchAll(/^ {4}([\w.]+): (.+)$/gm);

@@ -13,6 +13,7 @@ export type ScheduleMode = (typeof scheduleModes)[number];
 const imageTransports = ['raw', 'compressed'] as const;
 const stateTypes = ['joint_state', 'float64_multi_array'] as const;
 
+/** What the node is told when it starts (docs/ros2.md). */
 export interface NodeParameters {
   /** Actions per second. */
   readonly rate: number;

@@ -1,7 +1,10 @@
 /** The part of rclnodejs (2.x) that the node uses, as types: the package is an optional peer, and tests provide a fake. */
 
+/** What the node uses of rclnodejs. */
 export interface RosModule {
+  /** Starts ROS 2 in this process. */
   init(context?: undefined, argv?: string[]): Promise<void>;
+  /** Ends it. */
   shutdown(): void;
   readonly Node: new (name: string, namespace?: string) => RosNode;
   readonly Parameter: new (name: string, type: number, value?: unknown) => RosParameter;

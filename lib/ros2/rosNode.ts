@@ -169,6 +169,7 @@ export class RosPolicyNode implements AsyncDisposable {
     this.#node.destroy();
   }
 
+  /** Closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

@@ -15,6 +15,7 @@ import type { PolicyParts } from './policyParts.ts';
 import type { LayerError } from './precisionGate.ts';
 import { type CpuPrecision, cpuWeightsOf, type RoundedPrecision } from './runtimeOptions.ts';
 
+/** An observation and what the robot was told. */
 export interface ObservedTask {
   readonly observation: Observation;
   readonly instruction: string;

@@ -3,7 +3,7 @@
 import { Converter } from 'typedoc';
 
 const order = [
-  ...['installing', 'jetson', 'containers', 'checkpoints', 'observations', 'serving', 'ros2'],
+  ...['installing', 'jetson', 'containers', 'figures', 'checkpoints', 'observations', 'serving', 'ros2'],
   ...['safety', 'choosingAMode', 'normalization', 'profiling', 'cpuThreads', 'precision', 'weightRounding'],
   ...['evaluate', 'libero', 'training', 'model', 'devicePath', 'kernelsPerLayer', 'files', 'dependencies'],
 ];
@@ -14,7 +14,7 @@ export function load(app) {
     const [first] = document.content;
     const heading = /^# (.+)\n+/.exec(first?.text ?? '');
     if (heading === null) return;
-    document.frontmatter.file = document.name;
+    document.frontmatter.file = document.name.split('/').at(-1);
     document.name = heading[1].replaceAll('`', '');
     // the page shows its name as its heading
     first.text = first.text.slice(heading[0].length);

@@ -46,6 +46,7 @@ export interface FlightRecorderOptions {
    * actions, events. The recorder has to keep scenes (`sceneBytes`).
    */
   readonly mcap?: boolean;
+  /** Told of each file, and of each that could not be written. */
   readonly onEvent?: (event: FlightEvent) => void;
 }
 

@@ -132,7 +132,7 @@ export class Recorder {
     this.#scenes?.answer(number, endMs, chunk);
   }
 
-  /** @param timings of the ActionChunk; null: there is none */
+  /** The end of a prediction that `begin` numbered. Milliseconds. @param timings of the ActionChunk; null: there is none */
   end(number: number, startMs: number, endMs: number, outcome: Outcome, timings: StageTimes | null): void {
     const ms = endMs - startMs;
     this.chunks.end(number, ms, outcome, timings);
@@ -147,6 +147,7 @@ export class Recorder {
     }
   }
 
+  /** An event of the loop. @param at milliseconds of `performance.now()` */
   event(kind: EventKind, at: number, value?: number, reason?: string): void {
     this.events.add(kind, at, value, reason);
   }
@@ -156,6 +157,7 @@ export class Recorder {
     this.#sent?.add(at, values, isHeld);
   }
 
+  /** Calls `onMiss`. */
   miss(why: string): void {
     this.#onMiss(why);
   }
@@ -180,6 +182,7 @@ export class Recorder {
     return this.#scenes?.take() ?? [];
   }
 
+  /** What is kept now, oldest first. */
   copy(): Recording {
     return { chunks: this.chunks.copy(), events: this.events.copy(), sent: this.#sent?.copy() ?? null };
   }

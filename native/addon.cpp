@@ -244,11 +244,9 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     }
     const size_t columnStride = byRow ? 1 : scales.length;
     const size_t rowStride = byRow ? columns : 1;
-    const bool isFinite =
-        semanticvla::quantizeRows(weights.data, rows, columns, block,
-                                  isE4m3 ? LevelFormat::kE4m3 : LevelFormat::kInt8,
-                                  levels.data + firstRow * rowStride, columnStride, rowStride,
-                                  scales.data + firstRow);
+    const bool isFinite = semanticvla::quantizeRows(
+        weights.data, rows, columns, block, isE4m3 ? LevelFormat::kE4m3 : LevelFormat::kInt8,
+        levels.data + firstRow * rowStride, columnStride, rowStride, scales.data + firstRow);
     return Napi::Boolean::New(info.Env(), isFinite);
   }
 

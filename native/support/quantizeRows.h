@@ -13,8 +13,8 @@ enum class LevelFormat { kInt8, kE4m3 };
 /// Each `block` columns of a row are rotated first by the orthonormal Hadamard matrix of that size
 /// (Sylvester's order), which spreads outliers over the block; what is multiplied with the row must
 /// be rotated the same way. The row's largest magnitude becomes the largest level; rounding is to
-/// nearest, ties to even. A row of zeros, or one whose scale is no longer a float32, gets scale 0 and levels
-/// 0.
+/// nearest, ties to even. A row of zeros, or one whose scale is no longer a float32, gets scale 0
+/// and levels 0.
 ///
 /// The result does not depend on the machine, nor on how the caller splits the rows.
 ///

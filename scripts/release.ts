@@ -1,17 +1,17 @@
 /**
  * Makes what is published: `semanticvla` and a prebuilt package for each processor, as tarballs of npm, with a bill of materials
- * (CycloneDX) and SHA256SUMS. From the tracked files as they are, in a folder of its own; the same sources and compilers give the same
- * bytes.
+ * (CycloneDX) and SHA256SUMS. From the tracked files as they are, in a folder of their own; the same sources, tools and commit date
+ * give the same bytes.
  *
  *   node --import tsx scripts/release.ts                     all, into release/: some minutes a processor, most of it nvcc
  *   ... --out FOLDER                                         elsewhere; has to be empty or an earlier release
  *   ... --processors x64                                     of x64 and arm64; arm64 by the cross compiler (scripts/arm64.sh --fetch)
  *   ... --archs 87,110                                       compute capabilities of the kernels (default: all)
  *   ... --no-tensorrt                                        the addon and ONNX Runtime alone
- *   ... --again                                              makes it a second time elsewhere, and compares every byte
+ *   ... --again                                              makes it a second time from the start, and compares every byte
  *
  * Needs scripts/fetchNvcc.sh and TensorRT's headers (TENSORRT_ROOT, or ../shared and scripts/fetchTensorRtRtx.sh), cmake, binutils, and
- * PyPI for ONNX Runtime's notices. Publishes nothing; scripts/tryRelease.ts tries it. Exit codes: 0 made, 1 failed, 2 usage.
+ * PyPI for ONNX Runtime's notices. Publishes nothing; scripts/tryRelease.ts tries what is there. Exit codes: 0 made, 1 failed, 2 usage.
  */
 
 import { createHash } from 'node:crypto';
@@ -38,6 +38,9 @@ import { run } from './release/run.ts';
 
 const root = join(import.meta.dirname, '..');
 
+/** The same for each release: nvcc names symbols after the folder that it compiles in. */
+const work = '/tmp/semanticvla-release';
+
 interface ReleaseOptions extends CompileOptions {
   readonly processors: readonly Processor[];
 }
@@ -62,7 +65,16 @@ function sourceDate(): number {
 }
 
 function makeRelease(out: string, { processors, ...how }: ReleaseOptions): void {
-  const work = mkdtempSync(join(realpathSync(tmpdir()), 'semanticvla-release-'));
+  try {
+    mkdirSync(work);
+  } catch (cause) {
+    throw new Error(
+      `${work}: expected not to be there, found a release that is being made or was interrupted. When none runs: rm -r ${work}`,
+      {
+        cause,
+      },
+    );
+  }
   try {
     const source = join(work, 'semanticvla');
     copySources(source);

@@ -4,7 +4,7 @@
  * have to print their chunk, and, after the commands that `doctor` prints for what is optional, `demo` has to draw its page.
  *
  *   node --import tsx scripts/tryRelease.ts                 all of scripts/tryRelease/managers.ts, of release/ (scripts/release.ts)
- *   node --import tsx scripts/tryRelease.ts npm12 yarn1@20  those whose name contains a word; arm64: in emulation (scripts/arm64.sh)
+ *   node --import tsx scripts/tryRelease.ts npm12 yarn1@20  those whose name begins with a word; arm64: in emulation (scripts/arm64.sh)
  *   ... --release FOLDER                                    another release
  *   ... --repair                                            also delete what is prebuilt and follow doctor's advice, and compile by hand
  *
@@ -19,7 +19,6 @@ import { parseArgs } from 'node:util';
 import { run } from './release/run.ts';
 import { pairs } from './tryRelease/managers.ts';
 import { publish, withRegistry } from './tryRelease/registry.ts';
-import { fetchTools } from './tryRelease/tools.ts';
 import { tryOne } from './tryRelease/tryOne.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -43,13 +42,12 @@ async function main(): Promise<number> {
     },
   });
   const chosen = pairs.filter(
-    ({ name }) => positionals.length === 0 || positionals.some((word) => name.includes(word)),
+    ({ name }) => positionals.length === 0 || positionals.some((word) => name.startsWith(word)),
   );
   if (chosen.length === 0) {
-    console.error(`No pair has a name with ${positionals.join(' or ')}, such as npm12@22.`);
+    console.error(`No pair has a name that begins with ${positionals.join(' or ')}, such as npm12@22.`);
     return 2;
   }
-  const tools = fetchTools();
   const scratch = mkdtempSync(join(realpathSync(tmpdir()), 'semanticvla-registry-'));
   let failed = 0;
   try {
@@ -57,7 +55,7 @@ async function main(): Promise<number> {
       publish(tarballsOf(resolve(values.release)), registry, scratch);
       for (const pair of chosen) {
         try {
-          const { installSeconds, seconds, megabytes, packages, complaint } = tryOne(tools, pair, registry, {
+          const { installSeconds, seconds, megabytes, packages, complaint } = tryOne(pair, registry, {
             andRepair: values.repair,
           });
           const figures = `${installSeconds.toFixed(0).padStart(4)} s to install  ${megabytes.toFixed(1).padStart(6)} MB  ${String(packages).padStart(3)} packages`;

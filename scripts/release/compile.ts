@@ -1,6 +1,7 @@
 /**
  * Compiles the addon, and a TensorRT module for each family whose headers are found, for one processor: CMake, with GCC's cross
- * compiler where it is another one. The same sources and compilers give the same bytes in whatever folder.
+ * compiler where it is another one. The same sources and compilers give the
+ * same bytes in the same folder; the addon, without kernels, in any.
  */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';

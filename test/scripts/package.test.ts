@@ -432,7 +432,7 @@ function projectOf(marks: readonly string[], place = 'node_modules/semanticvla/'
   return home;
 }
 
-// What scripts/installMatrix.ts runs for real, with each package manager.
+// What scripts/tryRelease.ts runs for real, with each package manager.
 test('advice is that of the package manager that installed it', () => {
   const inPnpm = 'node_modules/.pnpm/s@1/node_modules/semanticvla/';
   const inYarn = '.yarn/unplugged/s-npm-1/node_modules/semanticvla/';

@@ -4,8 +4,9 @@ import type { NativeInputRange } from '../addon/binding.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { names } from '../graph/names.ts';
-import { encodeModel, functionDomain, type OnnxModel, type Precision } from '../graph/onnxModel.ts';
+import { encodeModel, functionDomain, type OnnxModel } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import type { EngineTypes } from '../graph/tiers.ts';
 import { countTokens } from '../graph/tokenCounts.ts';
 import type { EngineModel } from './buildEngine.ts';
 import type { Architecture } from './presetArchitecture.ts';
@@ -13,9 +14,8 @@ import type { EngineWeights, PromptRange } from './recipes.ts';
 
 export type PolicyDimensions = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
 
-export interface EngineModelOptions {
+export interface EngineModelOptions extends EngineTypes {
   readonly sizes: PolicyDimensions;
-  readonly precision: Precision;
   readonly weights: EngineWeights;
   readonly promptLength: PromptRange;
 }
@@ -40,6 +40,7 @@ export function prepareModels(
     stages: false,
     mergeWeights: true,
     precision: options.precision,
+    ...(options.tier === undefined ? {} : { tier: options.tier }),
     weights: options.weights === 'bound' ? 'inputs' : 'initializers',
     runtime: 'tensorrt',
   };

@@ -149,7 +149,7 @@ export interface NativeDevice {
 }
 
 /** Of weights; levels of one byte are copied as they are. */
-export type NativeWeightType = 'float32' | 'float16' | 'bfloat16' | 'float64' | 'int8';
+export type NativeWeightType = 'float32' | 'float16' | 'bfloat16' | 'float64' | 'int8' | 'float8';
 
 /** A weight that is an input of an engine: parts of files, one below the other, converted to `type`. */
 export interface NativeWeight {
@@ -381,8 +381,8 @@ export interface NativeAddon {
   addLowRank(weights: Float32Array, a: Float32Array, b: Float32Array, rank: number): boolean;
   /**
    * Weights [rows, columns] as 8-bit levels, on the JS thread: each block of columns rotated by the Hadamard matrix, one scale a row.
-   * Written as rows from `firstRow` on of `levels` [columns, all rows], or with `byRow` [all rows, columns] (int8, in a Uint8Array),
-   * and `scales` [all rows]. Returns whether every rotated weight is finite (native/support/quantizeRows.h).
+   * Written as rows from `firstRow` on of `levels` [columns, all rows], or with `byRow` [all rows, columns] (int8, or
+   * with `format` E4M3), and `scales` [all rows]. Returns whether every rotated weight is finite (native/support/quantizeRows.h).
    */
   quantizeRows(
     weights: Float32Array,
@@ -392,6 +392,7 @@ export interface NativeAddon {
     firstRow: number,
     rows: number,
     byRow?: boolean,
+    format?: 'int8' | 'float8',
   ): boolean;
   /**
    * In place, on the JS thread: columns of `weights` [rows, columns] times `gamma`, then each `rowBlock` rows rotated

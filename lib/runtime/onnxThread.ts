@@ -94,6 +94,8 @@ export function sessionConfig({
     ...(weights === 'beside' ? {} : { 'session.model_external_initializers_file_folder_path': '/' }),
     // masked attention leaves denormal weights (1e-45), on which the CPU is ten times slower than on zero
     'session.set_denormal_as_zero': '1',
+    // an engine's levels (lib/graph/tierLinear.ts) are computed as they are written: the fused product has no kernel for E4M3
+    'session.disable_quant_qdq': '1',
     // spinning workers take the processor from everything else, and from the thread that they wait for
     'session.intra_op.allow_spinning': spinUs > 0 ? '1' : '0',
     ...(spinUs > 0 ? { 'session.intra_op.spin_duration_us': String(spinUs) } : {}),

@@ -7,12 +7,11 @@ RUN apt-get update && apt-get install -y build-essential python3
 WORKDIR /semanticvla
 COPY . .
 RUN npm ci
-RUN npm pack --pack-destination /
+RUN node --import tsx scripts/release.ts --processors x64 --no-tensorrt
 WORKDIR /app
 RUN npm init -y
-RUN ONNXRUNTIME_NODE_INSTALL=skip npm install /semanticvla-0.1.0.tgz sharp@^0.35.5
-# says what is missing, and ends the build there; the second line is its advice where no install script ran
-RUN npx semanticvla doctor || node node_modules/semanticvla/scripts/install.mjs
+RUN npm install /semanticvla/release/*.tgz sharp@^0.35.5
+# says what is missing, and ends the build there
 RUN npx semanticvla doctor
 
 FROM node:22-bookworm-slim

@@ -10,6 +10,9 @@ export type Normalization = 'q99' | 'minmax';
 /** Name of a preset. */
 export type PlatformName = 'libero' | 'aloha' | 'bridge' | 'custom';
 
+/** Wording of the prompt around the instruction. */
+export type PromptStyle = 'openvla' | 'openvla-v01';
+
 /** What a policy assumes about its robot, with every default resolved. The fields are explained at `PolicyOptions`. */
 export interface Platform {
   readonly name: PlatformName;
@@ -43,10 +46,18 @@ export interface Observation {
 /** Options of `loadPolicy`; all are optional. */
 export interface PolicyOptions {
   /**
-   * How the policy produces actions. Needed only for a folder without an action head (`discrete`); must agree with the files
-   * where these tell. `diffusion` and `autoregressive` are recognised but not supported.
+   * How the policy produces actions. Needed only for a folder without an action head: `discrete` (tokens, all at once) or
+   * `autoregressive` (OpenVLA: one token after another); must agree with the files where these tell.
    */
   readonly head?: HeadName;
+  /** Diffusion: how many steps a prediction takes, at most `diffusionTrainSteps`, which is the default. No file says it. */
+  readonly diffusionSteps?: number;
+  /** Diffusion: how many steps the noise schedule was trained with; default 50, of SemanticVLA `diffusionSteps`. No file says it. */
+  readonly diffusionTrainSteps?: number;
+  /** Diffusion: every prediction starts from the noise of this seed (whole number); default: new noise each time. */
+  readonly seed?: number;
+  /** Autoregressive: the wording of the prompt. `openvla-v01` is that of openvla-7b-v01; default `openvla`. No file says it. */
+  readonly prompt?: PromptStyle;
   /** Preset for what the checkpoint does not contain; inferred only if unambiguous. */
   readonly platform?: PlatformName;
   /** Camera names in the order the policy was trained with; they are the keys of `observation.images`. */
@@ -55,7 +66,10 @@ export interface PolicyOptions {
   readonly proprio?: boolean;
   /** Whether to crop the middle 90 % of the area and scale it back up, as needed after training with random crops. */
   readonly centerCrop?: boolean;
-  /** Whether a frame goes through a JPEG round trip before it is resized, as the training data did. */
+  /**
+   * Whether a frame goes through a JPEG round trip before it is resized, as the training data did; default true. Autoregressive:
+   * default false, and then the frame is not resized by Lanczos either: the crop reads it at its own size.
+   */
   readonly jpeg?: boolean;
   /** Chunk length C: actions per prediction, >= 1. */
   readonly chunk?: number;
@@ -121,6 +135,10 @@ export interface PredictOptions {
   readonly instruction: string;
   /** Whose statistics normalize the state and un-normalize the actions; default: the key given to `loadPolicy`. */
   readonly unnormKey?: string;
+  /** Diffusion: the noise of this seed (whole number); default: the `seed` given to `loadPolicy`. */
+  readonly seed?: number;
+  /** Diffusion: the noise itself, [C, A] row-major, in place of a seed. */
+  readonly noise?: ArrayLike<number>;
   /** Aborts the prediction; `predict` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -163,7 +181,7 @@ export interface Policy extends AsyncDisposable {
   readonly platform: Platform;
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
-  /** Name for people: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */
+  /** Name for people: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`, `OpenVLA`. */
   readonly variant: string;
   /** Side in pixels of the square image that enters the vision towers. */
   readonly imageSize: number;

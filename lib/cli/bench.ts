@@ -23,6 +23,7 @@ import { benchText } from './benchText.ts';
 import type { CommandContext, Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   observationHelp,
   type PolicyFlags,
@@ -331,7 +332,7 @@ export function benchCommand(program: Command, run: Run): void {
       wholeNumber(10),
     )
     .option('--percentile <list>', 'further percentiles, e.g. 99.9', listOf(percentile));
-  addPlatformFlags(command);
+  addHeadFlags(addPlatformFlags(command));
   addCheckpointFlags(command)
     .option('--camera-counts <list>', 'numbers of cameras, e.g. 1,2', listOf(wholeNumber(1)))
     .option(

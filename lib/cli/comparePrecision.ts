@@ -8,6 +8,7 @@ import { type CpuPrecision, cpuPrecisions } from '../policy/runtimeOptions.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   type PolicyFlags,
   policyOptions,
@@ -85,7 +86,7 @@ export function comparePrecisionCommand(program: Command, run: Run): void {
     .option('--instruction <text>', 'what the robot was told; default: as recorded')
     .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
     .option('--json', 'print JSON');
-  addCheckpointFlags(addPlatformFlags(command))
+  addCheckpointFlags(addHeadFlags(addPlatformFlags(command)))
     .addHelpText('after', example)
     .action((checkpoint: string, flags: CompareFlags) =>
       run((context, given) => compare(context, checkpoint, given), flags),

@@ -27,6 +27,7 @@ import {
 } from './evaluationText.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
   cameraKey,
@@ -241,7 +242,10 @@ export function evaluateCommand(program: Command, run: Run): void {
     )
     .option('--html <file.html>', 'write a page: frames with kept patches, actions over time, figures')
     .option('--json', 'print JSON');
-  severalChoices(addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command))), ['--weights', '--precision'])
+  severalChoices(addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command)))), [
+    '--weights',
+    '--precision',
+  ])
     .addHelpText('after', example)
     .action((checkpoints: readonly string[], flags: EvaluateFlags) =>
       run((context, given) => evaluate(context, checkpoints, given), flags),

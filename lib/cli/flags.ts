@@ -28,6 +28,10 @@ export interface PolicyFlags {
   readonly device?: number;
   readonly cudaGraphs?: boolean;
   readonly head?: NonNullable<PolicyOptions['head']>;
+  readonly diffusionSteps?: number;
+  readonly diffusionTrainSteps?: number;
+  readonly seed?: number;
+  readonly prompt?: NonNullable<PolicyOptions['prompt']>;
   readonly siglipText?: string;
   readonly rounding?: NonNullable<PolicyOptions['rounding']>;
   readonly cache?: string;
@@ -108,7 +112,8 @@ export function addCheckpointFlags(command: Command): Command {
     .addOption(
       new Option(
         '--head <kind>',
-        'how actions are made; needed where the folder has no action head (only l1 and discrete are supported)',
+        'how actions are made; needed where the folder has no action head: discrete (tokens, all at once) or ' +
+          'autoregressive (OpenVLA, one token after another)',
       ).choices(headNames),
     )
     .option(
@@ -144,8 +149,37 @@ export function addPlatformFlags(command: Command): Command {
     .option('--no-proprio', 'do not use the joint state')
     .option('--center-crop', 'crop 90 % of the area')
     .option('--no-center-crop', 'do not crop')
-    .option('--jpeg', 'JPEG round trip before the resize, as in the training data')
+    .option(
+      '--jpeg',
+      'JPEG round trip before the resize, as in the training data; default but for autoregressive',
+    )
     .option('--no-jpeg', 'no JPEG round trip');
+}
+
+/** What single kinds of heads need besides: steps and noise of diffusion, the wording of OpenVLA's prompt. */
+export function addHeadFlags(command: Command): Command {
+  return command
+    .option(
+      '--diffusion-steps <n>',
+      'diffusion: steps of a prediction; default: all that were trained',
+      wholeNumber(1),
+    )
+    .option(
+      '--diffusion-train-steps <n>',
+      'diffusion: steps of the noise schedule in training; default: 50',
+      wholeNumber(1),
+    )
+    .option(
+      '--seed <n>',
+      'diffusion: every prediction starts from this noise; default: new noise',
+      wholeNumber(0),
+    )
+    .addOption(
+      new Option('--prompt <wording>', 'autoregressive: wording of the prompt; default: openvla').choices([
+        'openvla',
+        'openvla-v01',
+      ]),
+    );
 }
 
 /** The runtime, and how it holds the weights. */
@@ -189,13 +223,17 @@ export function addPolicyFlags(command: Command): Command {
     .requiredOption('--observation <dir>', 'folder with observation.json and its images')
     .option('--instruction <text>', 'what the robot should do; default: the instruction in observation.json')
     .addHelpText('after', observationHelp.trimEnd());
-  return addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)));
+  return addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command))));
 }
 
 /** The flags as options of `loadPolicy`; what was not given stays absent. */
 export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   const {
     head,
+    diffusionSteps,
+    diffusionTrainSteps,
+    seed,
+    prompt,
     platform,
     cameras,
     unnormKey,
@@ -213,6 +251,10 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   } = flags;
   const all = {
     head,
+    diffusionSteps,
+    diffusionTrainSteps,
+    seed,
+    prompt,
     platform,
     cameras,
     unnormKey,

@@ -19,6 +19,7 @@ import { present } from '../support/options.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
   cameraKey,
@@ -307,7 +308,7 @@ export function serveCommand(program: Command, run: Run): void {
         .default('info'),
     )
     .option('--json', 'print the addresses as JSON');
-  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
+  addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command))))
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ServeFlags) =>
       run((context, given) => serve(context, checkpoint, given), flags),

@@ -1,6 +1,7 @@
-/** The two ONNX models of a policy in the form that TensorRT takes: types, bound weights, calls of plugins, profiles. */
+/** The ONNX models of a policy in the form that TensorRT takes: types, bound weights, calls of plugins, profiles. */
 
 import type { NativeInputRange } from '../addon/binding.ts';
+import { buildDenoiserGraph } from '../graph/denoiserGraph.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { names } from '../graph/names.ts';
@@ -20,7 +21,21 @@ export interface EngineModelOptions {
   readonly promptLength: PromptRange;
 }
 
-export type EngineName = 'instruction' | 'policy';
+/** `denoiser`: of a diffusion policy alone. */
+export const engineNames = ['instruction', 'policy', 'denoiser'] as const;
+export type EngineName = (typeof engineNames)[number];
+
+/** One of each engine that a policy has. */
+export interface PerEngine<T> {
+  readonly instruction: T;
+  readonly policy: T;
+  readonly denoiser: T | null;
+}
+
+/** Of the engines that there are, in the order in which they run. */
+export function perEngine<T>({ instruction, policy, denoiser }: PerEngine<T>): T[] {
+  return [instruction, policy, ...(denoiser === null ? [] : [denoiser])];
+}
 
 export interface PreparedModel {
   readonly name: EngineName;
@@ -29,11 +44,11 @@ export interface PreparedModel {
   readonly plugins: Readonly<Record<string, number>>;
 }
 
-/** Both graphs, not encoded yet. @throws TENSOR_MISSING, TENSOR_DTYPE */
+/** The graphs, not encoded yet. @throws TENSOR_MISSING, TENSOR_DTYPE */
 export function prepareModels(
   architecture: Architecture,
   options: EngineModelOptions,
-): Record<EngineName, PreparedModel> {
+): PerEngine<PreparedModel> {
   const { config, tensors, pixelNormalization } = architecture;
   const graphOptions: GraphOptions = {
     ...options.sizes,
@@ -45,10 +60,13 @@ export function prepareModels(
   };
   const instruction = buildInstructionGraph(config, tensors, graphOptions);
   const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
+  const denoiser =
+    config.head.kind === 'diffusion' ? buildDenoiserGraph(config, tensors, graphOptions) : null;
   const lengths = sequenceLengths(architecture, options);
   return {
     instruction: prepared('instruction', instruction, lengths),
     policy: prepared('policy', policy, lengths),
+    denoiser: denoiser === null ? null : prepared('denoiser', denoiser, lengths),
   };
 }
 
@@ -80,11 +98,13 @@ function sequenceLengths(architecture: Architecture, { sizes, promptLength }: En
   });
   return {
     // prompt and stop
-    P1: plus(1),
+    P1: plus(tokens.stop),
     // prompt without BOS, placeholders, stop
-    T: plus(tokens.placeholders),
-    // BOS, vision and proprioception, T
-    L: plus(1 + tokens.nVis + tokens.placeholders),
+    T: plus(tokens.placeholders + tokens.stop - 1),
+    // the whole sequence
+    L: plus(tokens.besidePrompt),
+    // BOS, vision and the rest of the prompt
+    S: plus(tokens.nVis),
   };
 }
 

@@ -49,6 +49,9 @@ export async function comparePrecision(
     throw new SemanticVlaError('OPTION_REQUIRED', 'Expected observations to compare on, found none.');
   const { precision, ...rest } = options;
   const tell = isolated('onProgress', options.onProgress);
+  // both must start from the same noise
+  const { head } = (await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} })).config;
+  const isDiffusion = head.kind === 'diffusion';
   const { onNotice = warn } = options;
   const predicted = async (
     name: CpuPrecision,
@@ -56,6 +59,7 @@ export async function comparePrecision(
     await using policy = await loadPolicy(dir, {
       ...rest,
       precision: name,
+      ...(isDiffusion ? { seed: rest.seed ?? 0 } : {}),
       // what this comparison is about to answer
       onNotice: (notice) => {
         if (!notice.code.startsWith('PRECISION_')) onNotice(notice);

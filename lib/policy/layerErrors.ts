@@ -3,13 +3,17 @@
 import type { OpenCheckpointOptions } from '../checkpoint/checkpoint.ts';
 import { errorPrefix } from '../graph/int8.ts';
 import { OnnxSession } from '../runtime/onnxRuntime.ts';
+import { present } from '../support/options.ts';
 import { preprocessImages } from '../transforms/image.ts';
 import { pickFrames } from '../transforms/pickFrames.ts';
 import { encodePrompt } from '../transforms/prompt.ts';
 import { normalizeProprio } from '../transforms/proprio.ts';
 import type { Observation, PolicyOptions } from '../types.ts';
-import { buildModels, defaultWeights, int8Of, quantizeModels } from './cpuModels.ts';
+import { instructionInput } from './actionValues.ts';
+import { buildModels, defaultWeights, int8Of, quantizeModels, sessionModels } from './cpuModels.ts';
+import { startNoise } from './denoising.ts';
 import { resolveUnnormKey } from './platform.ts';
+import { preprocessingOf } from './policyInput.ts';
 import type { PolicyParts } from './policyParts.ts';
 import type { LayerError } from './precisionGate.ts';
 import { type CpuPrecision, cpuWeightsOf } from './runtimeOptions.ts';
@@ -33,13 +37,14 @@ export async function layerErrors(
   options: Pick<PolicyOptions, 'weights' | 'unnormKey'> &
     Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'signal'>,
 ): Promise<LayerErrors> {
-  const { checkpoint, platform, threads, tokenizers, promptLimits } = parts;
+  const { checkpoint, platform, threads, tokenizers, promptLimits, promptStyle } = parts;
   const { signal } = options;
   const weights = cpuWeightsOf(options) ?? defaultWeights(checkpoint, 'float32');
   const plain = buildModels(parts, { int8: int8Of(precision, true)! });
-  const { instruction, policy, made } = await quantizeModels(plain, checkpoint, options);
+  const models = await quantizeModels(plain, checkpoint, options);
   const session = await OnnxSession.open({
-    ...{ instruction, policy, threads, weights, files: checkpoint.files },
+    ...sessionModels(models, parts),
+    ...{ threads, weights, files: checkpoint.files },
     ...(signal === undefined ? {} : { signal }),
   });
   const sums = new Map<string, { signal: number; noise: number }>();
@@ -53,16 +58,11 @@ export async function layerErrors(
   };
   try {
     for (const { observation, instruction: text } of tasks) {
-      const { promptIds, siglipIds } = encodePrompt(tokenizers, text, promptLimits);
-      const ids = [...promptIds, tokenizers.llama.endId];
-      const state = await session.encodeInstruction({ promptIds: ids, siglipIds }, signal);
+      const prompt = encodePrompt(tokenizers, text, promptLimits, promptStyle);
+      const state = await session.encodeInstruction(instructionInput(parts, prompt), signal);
       add(state.stages);
-      const images = await preprocessImages(pickFrames(observation, platform.cameras), {
-        imageSize: checkpoint.config.imageSize,
-        centerCrop: platform.centerCrop,
-        jpeg: platform.jpeg,
-        threads,
-      });
+      const frames = pickFrames(observation, platform.cameras);
+      const images = await preprocessImages(frames, preprocessingOf(parts));
       const key = resolveUnnormKey(checkpoint, options.unnormKey);
       const proprio = platform.proprio
         ? normalizeProprio(
@@ -71,7 +71,14 @@ export async function layerErrors(
             platform.normalization,
           )
         : null;
-      add((await session.runRaw({ images, proprio }, state, signal)).outputs);
+      const noise = startNoise(parts.diffusion, parts.sizes, {}, 0);
+      const last = (parts.diffusion?.inference ?? 0) - 1;
+      const input = { images, proprio, ...present({ noise }) };
+      const run = session.runRaw(input, state, signal, (step, outputs) => {
+        // the last step's come with those of the observation
+        if (step < last) add(outputs);
+      });
+      add((await run).outputs);
       state.release();
     }
   } finally {
@@ -81,5 +88,5 @@ export async function layerErrors(
     layer,
     decibels: 10 * Math.log10(s / noise),
   }));
-  return { key: made.key, layers };
+  return { key: models.made.key, layers };
 }

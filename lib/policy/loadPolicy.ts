@@ -14,7 +14,7 @@ import { drawnObservation } from '../support/drawnObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type Notice, NoticeLog } from '../support/notices.ts';
 import { checkOptions, checkSignal, present } from '../support/options.ts';
-import { actionDimensions, unnormalizeActions } from '../transforms/actions.ts';
+import { actionDimensions } from '../transforms/actions.ts';
 import { pickFrames } from '../transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from '../transforms/prompt.ts';
 import { normalizeProprio } from '../transforms/proprio.ts';
@@ -27,7 +27,9 @@ import type {
   PredictOptions,
   StageTensor,
 } from '../types.ts';
+import { actionsOf, instructionInput } from './actionValues.ts';
 import { cpuSessionOptions } from './cpuModels.ts';
+import { diffusionNotices, startNoise } from './denoising.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
@@ -40,6 +42,10 @@ import { keptLengthsOf, type WarmUp, warmUp, warmUpOf } from './warmUp.ts';
 export const policyOptionNames = [
   ...openCheckpointOptionNames,
   'platform',
+  'diffusionSteps',
+  'diffusionTrainSteps',
+  'seed',
+  'prompt',
   'cameras',
   'proprio',
   'centerCrop',
@@ -64,6 +70,8 @@ export const policyOptionNames = [
 const predictOptionNames = [
   'instruction',
   'unnormKey',
+  'seed',
+  'noise',
   'signal',
 ] as const satisfies readonly (keyof PredictOptions)[];
 
@@ -87,6 +95,7 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
   for (const notice of platformNotices(checkpoint, options, parts.platform)) notices.add(notice);
+  for (const notice of diffusionNotices(checkpoint, options)) notices.add(notice);
   options.signal?.throwIfAborted();
   const lengths = new Set(
     warm.instructions.map((instruction) => promptOf(parts, instruction).promptIds.length),
@@ -121,6 +130,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
     const { cacheDir, onProgress, onNotice, signal } = options;
     const session = await openTensorRt(checkpoint, sizes, {
       ...tensorRtOptionsOf(options),
+      ...(parts.diffusion === null ? {} : { denoising: parts.diffusion.schedule }),
       threads,
       ...(cacheDir === undefined ? {} : { cacheDir }),
       ...(onProgress === undefined ? {} : { onProgress }),
@@ -189,8 +199,9 @@ class CheckpointPolicy implements Policy {
     const normalizeMs = performance.now() - beforeProprio;
     // told only to the caller that encodes
     let tokenizeMs: number | undefined;
+    const noise = this.#noise(options);
     // copies what it needs before the first wait, so the caller may reuse its buffers at once
-    const input = prepareInput(this.#parts, this.#session, frames, proprio);
+    const input = prepareInput(this.#parts, this.#session, frames, proprio, noise);
     const output = this.#instructions.use(
       options.instruction,
       () =>
@@ -228,7 +239,8 @@ class CheckpointPolicy implements Policy {
           'stages: expected those of the engines, found none, since a fused engine has no intermediates; these are of the same graphs on the CPU, in float32, and say nothing about the GPU. Compare the actions of predict for that.',
       });
     }
-    const input = { frames, proprio, prompt, unnormKey, ...present({ signal }) };
+    const noise = this.#noise(options);
+    const input = { frames, proprio, prompt, unnormKey, ...present({ signal, noise }) };
     return computeStages(this.#parts, input, this.#options);
   }
 
@@ -288,16 +300,20 @@ class CheckpointPolicy implements Policy {
     return normalizeProprio(observation.state, bounds, platform.normalization);
   }
 
+  #noise(options: PredictOptions): Float32Array | undefined {
+    const { diffusion, sizes } = this.#parts;
+    return startNoise(diffusion, sizes, options, this.#options.seed);
+  }
+
   #prompt(instruction: string): EncodedPrompt {
     return promptOf(this.#parts, instruction);
   }
 
   async #encode(instruction: string, onTokenized: (ms: number) => void): Promise<InstructionState> {
     const start = performance.now();
-    const { promptIds, siglipIds } = this.#prompt(instruction);
+    const prompt = this.#prompt(instruction);
     onTokenized(performance.now() - start);
-    const { endId: stopId } = this.#parts.tokenizers.llama;
-    return this.#session.encodeInstruction({ promptIds: [...promptIds, stopId], siglipIds });
+    return this.#session.encodeInstruction(instructionInput(this.#parts, prompt));
   }
 
   #chunk(
@@ -310,7 +326,7 @@ class CheckpointPolicy implements Policy {
     const { checkpoint, platform, sizes } = this.#parts;
     const before = performance.now();
     const bounds = checkpoint.statistics.get(unnormKey)!.action;
-    const actions = unnormalizeActions(output.actions, bounds, platform.normalization);
+    const actions = actionsOf(this.#parts, output, bounds);
     const end = performance.now();
     return {
       actions,
@@ -332,8 +348,11 @@ class CheckpointPolicy implements Policy {
 }
 
 /** @throws INSTRUCTION_* */
-function promptOf({ tokenizers, promptLimits }: PolicyParts, instruction: string): EncodedPrompt {
-  return encodePrompt(tokenizers, instruction, promptLimits);
+function promptOf(
+  { tokenizers, promptLimits, promptStyle }: PolicyParts,
+  instruction: string,
+): EncodedPrompt {
+  return encodePrompt(tokenizers, instruction, promptLimits, promptStyle);
 }
 
 /** Splits [I, n] into one array per camera. */

@@ -37,6 +37,10 @@ const variants: Readonly<Record<SynthPreset, string>> = {
   oft: 'OpenVLA-OFT',
   'oft-plus': 'OpenVLA-OFT+',
   moe: 'SemanticVLA',
+  diffusion: 'SemanticVLA',
+  'oft-diffusion': 'OpenVLA-OFT',
+  'oft-discrete': 'OpenVLA-OFT',
+  openvla: 'OpenVLA',
 };
 
 for (const preset of Object.keys(variants) as SynthPreset[])

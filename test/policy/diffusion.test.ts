@@ -99,7 +99,8 @@ for (const set of Object.keys(sets)) {
     assert.is(compared, samples.length * schedule.count);
   });
 
-  for (const weights of ['folded', 'mapped'] as const) {
+  // how weights are held changes nothing that differs between the sets
+  for (const weights of set === 't10' ? (['folded', 'mapped'] as const) : (['folded'] as const)) {
     test(`${set}, weights ${weights}: whole chains`, async () => {
       await using policy = await loadPolicy(goldenCheckpoint(name), { ...steps(set), weights });
       for (const sample of samples) {

@@ -4,6 +4,7 @@ export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/c
 export { type PullOptions, type PullReport, pullCheckpoint } from './checkpoint/hubCheckpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
 export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
+export { type BenchServerOptions, benchServer, type ServerBench } from './client/benchServer.ts';
 export { connectAct, connectOpenpi } from './client/connect.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
 export { type ColumnOptions, chooseColumns, type PolicyNeeds } from './dataset/columns.ts';
@@ -45,6 +46,11 @@ export { exampleEpisodes } from './example/exampleEpisodes.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
+export {
+  compareObservation,
+  type ObservationNeeds,
+  type ObservationPart,
+} from './inspect/observationNeeds.ts';
 export { machineRows, settingRows } from './machine/machineRows.ts';
 export { readMachine } from './machine/readMachine.ts';
 export type { MachineSeries, MachineState, SensorSeries, SubjectEnergy, Warning } from './machine/types.ts';

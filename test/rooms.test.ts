@@ -39,9 +39,9 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   evaluate: ['dataset', 'plots', 'view'],
   schedule: [],
   serve: ['addon', 'transforms'],
-  client: ['serve', 'transforms'],
+  client: ['serve', 'transforms', 'profile', 'synth'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],
-  inspect: ['checkpoint', 'graph', 'policy'],
+  inspect: ['checkpoint', 'graph', 'policy', 'transforms'],
   supervise: ['policy', 'transforms'],
   ros2: ['observation', 'schedule', 'transforms'],
   profile: [

@@ -61,6 +61,7 @@ function subjectText({
   chunks,
   summary,
   throughput,
+  rhythm,
   newInstruction = [],
   peakMemoryBytes,
   energy,
@@ -92,6 +93,7 @@ function subjectText({
       'throughput',
       `${throughput.toFixed(throughput < 10 ? 3 : 1)} chunks/s over ${chunks.length} chunks in ${seconds.toFixed(1)} s${memory}`,
     ],
+    ...(rhythm === undefined ? [] : [['rhythm', rhythmText(rhythm, chunks.length)]]),
     ...(energy === undefined ? [] : [['energy', energyText(energy)]]),
   ];
   const asked = Object.keys(summary.total?.percentiles ?? {});
@@ -125,6 +127,13 @@ function subjectText({
     ['left'],
   );
   return `${formatTable(head, ['left', 'left'])}\n${table}`;
+}
+
+/** `10 Hz, a chunk each 100.0 ms: 3 of 600 ticks missed (0.5 %)`; a tick is missed where the chunk before was still computed. */
+export function rhythmText({ rateHz, missed }: NonNullable<SubjectResult['rhythm']>, met: number): string {
+  const ticks = met + missed;
+  const share = ticks === 0 ? 0 : (100 * missed) / ticks;
+  return `${rateHz} Hz, asked each ${formatMs(1000 / rateHz)}: ${missed} of ${ticks} ticks missed (${share.toFixed(1)} %), since the chunk before was not there yet`;
 }
 
 function further({ percentiles = {} }: Summary, asked: readonly string[]): string[] {

@@ -24,8 +24,12 @@ import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts'
 import {
   addCheckpointFlags,
   addPlatformFlags,
+  checkpointArgument,
+  deviceFlag,
+  jsonFlag,
   type PolicyFlags,
   policyOptions,
+  tensorRtFlag,
   wholeNumber,
 } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
@@ -118,8 +122,14 @@ function choose(tensorRt: FoundTensorRt, flags: BuildFlags): Choice {
   };
 }
 
-function named(tensorRt: FoundTensorRt, { recipe: name, target }: BuildFlags): Choice | null {
+function named(tensorRt: FoundTensorRt, { recipe: name, target, device }: BuildFlags): Choice | null {
   if (name === undefined && target === undefined) return null;
+  if (device !== undefined) {
+    throw new SemanticVlaError(
+      'OPTION_INVALID',
+      `--device ${device}: expected it without --${name === undefined ? 'target' : 'recipe'}, which is no GPU of this machine. Leave one of them out.`,
+    );
+  }
   const recipes = recipeNames().map(readRecipe);
   const recipe =
     name !== undefined
@@ -142,8 +152,11 @@ function named(tensorRt: FoundTensorRt, { recipe: name, target }: BuildFlags): C
   return { ...recipe, targets, device: '' };
 }
 
-function machineFlags({ tensorrt }: BuildFlags): { tensorRt?: string } {
-  return tensorrt === undefined ? {} : { tensorRt: tensorrt };
+function machineFlags({ tensorrt, device }: BuildFlags): { tensorRt?: string; device?: number } {
+  return {
+    ...(tensorrt === undefined ? {} : { tensorRt: tensorrt }),
+    ...(device === undefined ? {} : { device }),
+  };
 }
 
 async function run(context: CommandContext, dir: string | undefined, flags: BuildFlags): Promise<number> {
@@ -212,13 +225,15 @@ export function buildCommand(program: Command, start: Run): void {
   const command = program
     .command('build')
     .description('TensorRT engines of a policy, into the cache.')
-    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
+    .argument('[checkpoint]', checkpointArgument)
     .addOption(
-      new Option('--preset <name>', 'an architecture instead of a checkpoint').choices(
-        Object.keys(synthPresets),
-      ),
+      new Option(
+        '--preset <name>',
+        'policy of this size with random weights instead of a checkpoint',
+      ).choices(Object.keys(synthPresets)),
     )
-    .option('--tensorrt <path>', 'TensorRT library or its folder; default: searched on this machine')
+    .option(...tensorRtFlag)
+    .option(...deviceFlag)
     .addOption(
       new Option('--recipe <name>', 'options for a kind of device; default: the device at hand').choices(
         recipeNames(),
@@ -235,7 +250,11 @@ export function buildCommand(program: Command, start: Run): void {
     .addOption(
       new Option('--weights <how>', 'put on the device at load, or in the plan').choices(['bound', 'baked']),
     )
-    .option('--prompt-length <tokens>', 'one number, or smallest,usual,largest', promptRange)
+    .option(
+      '--prompt-length <tokens>',
+      'tokens of the prompt: one number, or smallest,usual,largest',
+      promptRange,
+    )
     .option('--optimization-level <n>', "0..5; default: TensorRT's", wholeNumber(0))
     .option(
       '--timing-cache <file>',
@@ -244,7 +263,7 @@ export function buildCommand(program: Command, start: Run): void {
     .option('--rebuild', 'build even when the cache holds the engines');
   addPlatformFlags(command);
   addCheckpointFlags(command)
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string | undefined, flags: BuildFlags) =>
       start((context, given) => run(context, checkpoint, given), flags),

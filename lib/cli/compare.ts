@@ -9,7 +9,7 @@ import {
 } from '../stages/compareStages.ts';
 import { readStages } from '../stages/stageFile.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
-import { tolerance } from './flags.ts';
+import { jsonFlag, numberIn } from './flags.ts';
 import { formatTable } from './format.ts';
 
 interface CompareFlags {
@@ -83,10 +83,15 @@ export function compareCommand(program: Command, run: Run): void {
     .description('Stage-by-stage difference of two stage files.')
     .argument('<a>', 'stage file to judge')
     .argument('<b>', 'stage file of the reference')
-    .option('--atol <x>', 'largest absolute difference of float stages', tolerance, defaultTolerances.atol)
-    .option('--actions-atol <x>', 'the same of normalized actions', tolerance, defaultTolerances.actionsAtol)
+    .option('--atol <x>', 'largest absolute difference of float stages', numberIn(0), defaultTolerances.atol)
+    .option(
+      '--actions-atol <x>',
+      'the same of normalized actions',
+      numberIn(0),
+      defaultTolerances.actionsAtol,
+    )
     .option('--strict', 'stages on one side only are a failure')
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((a: string, b: string, flags: CompareFlags) =>
       run((context, given) => compare(context, a, b, given), flags),

@@ -10,9 +10,11 @@ import {
   addCheckpointFlags,
   addHeadFlags,
   addPlatformFlags,
+  checkpointArgument,
+  jsonFlag,
   type PolicyFlags,
   policyOptions,
-  wholeNumber,
+  threadsFlag,
 } from './flags.ts';
 import { formatTable } from './format.ts';
 
@@ -80,12 +82,12 @@ export function comparePrecisionCommand(program: Command, run: Run): void {
   const command = program
     .command('compare-precision')
     .description('A policy in 8 bits beside itself in float32 on stored observations: may it be used?')
-    .argument('<checkpoint>', 'folder of a trained policy')
+    .argument('<checkpoint>', checkpointArgument)
     .addOption(new Option('--precision <type>', 'what is compared').choices(rounded).default('int8'))
     .requiredOption('--observations <dir...>', 'folders with observations, episodes among them')
-    .option('--instruction <text>', 'what the robot was told; default: as recorded')
-    .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
-    .option('--json', 'print JSON');
+    .option('--instruction <text>', 'what the robot should do; default: as recorded')
+    .option(...threadsFlag)
+    .option(...jsonFlag);
   addCheckpointFlags(addHeadFlags(addPlatformFlags(command)))
     .addHelpText('after', example)
     .action((checkpoint: string, flags: CompareFlags) =>

@@ -10,7 +10,7 @@ import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import { evaluatePolicy } from './evaluate.ts';
 import { evaluationJson, evaluationText } from './evaluationText.ts';
-import { policyOptions, wholeNumber } from './flags.ts';
+import { cacheFlag, jsonFlag, policyOptions, threadsFlag } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
 
 interface DemoFlags {
@@ -78,9 +78,9 @@ export function demoCommand(program: Command, run: Run): void {
     .command('demo')
     .description('The trained policy in this package on recorded episodes that it has not seen, as a page.')
     .option('--out <file.html>', 'page to write', 'demo.html')
-    .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
-    .option('--cache <dir>', 'where the policy is unpacked; default: $SEMANTICVLA_CACHE, else the user cache')
-    .option('--json', 'print JSON')
+    .option(...threadsFlag)
+    .option(...cacheFlag)
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((flags: DemoFlags) => run(demo, flags));
 }

@@ -3,6 +3,7 @@
 import { type Command, Option } from 'commander';
 import { type DoctorReport, diagnose } from '../doctor/diagnose.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { cacheFlag, jsonFlag } from './flags.ts';
 import { formatTable } from './format.ts';
 
 interface DoctorFlags {
@@ -78,11 +79,9 @@ export function doctorCommand(program: Command, run: Run): void {
   program
     .command('doctor')
     .description('What this machine can run, what is missing, and the command that installs it.')
-    .addOption(
-      new Option('--backend <name>', 'runtime that must work').choices(['cpu', 'tensorrt']).default('cpu'),
-    )
-    .option('--cache <dir>', 'cache folder to look at; default: $SEMANTICVLA_CACHE, else the user cache')
-    .option('--json', 'print JSON')
+    .addOption(new Option('--backend <name>', 'runtime').choices(['cpu', 'tensorrt']).default('cpu'))
+    .option(...cacheFlag)
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((flags: DoctorFlags) => run(doctor, flags));
 }

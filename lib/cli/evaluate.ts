@@ -31,10 +31,13 @@ import {
   addPlatformFlags,
   addRuntimeFlags,
   cameraKey,
+  checkpointArgument,
+  jsonFlag,
   nameList,
   type PolicyFlags,
   policyOptions,
-  severalChoices,
+  renamed,
+  several,
   wholeNumber,
 } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
@@ -47,7 +50,7 @@ export interface EvaluateFlags extends Omit<PolicyFlags, 'observation' | keyof S
   readonly camera?: Readonly<Record<string, string>>;
   readonly stateKey?: readonly string[];
   readonly actionKey?: readonly string[];
-  readonly turn?: Turn;
+  readonly rotate?: Turn;
   readonly gripper?: (typeof gripperKinds)[number];
   readonly results?: string;
   readonly html?: string;
@@ -96,7 +99,7 @@ export async function evaluatePolicy(
     results.push(
       ...(await evaluateDataset(policy, source, {
         keys: keysOf(flags),
-        ...(flags.turn === undefined ? {} : { turn: flags.turn }),
+        ...(flags.rotate === undefined ? {} : { turn: flags.rotate }),
         ...(flags.gripper === undefined ? {} : { gripper: flags.gripper }),
         ...(flags.instruction === undefined ? {} : { instruction: flags.instruction }),
         ...(unnormKey === undefined ? {} : { unnormKey }),
@@ -213,20 +216,20 @@ export function evaluateCommand(program: Command, run: Run): void {
   const command = program
     .command('evaluate')
     .description("A policy's actions beside those of recorded episodes: errors, gripper, kept patches, time.")
-    .argument('<checkpoint...>', 'folders of trained policies')
+    .argument('<checkpoint...>', checkpointArgument)
     .requiredOption('--data <path...>', 'recordings: datasets, or folders of episodes or observations')
     .option('--episodes <numbers>', 'of each recording, e.g. 0,3-5; default: all', episodeNumbers)
     .option('--every <n>', 'fewest steps between two observations that are used', wholeNumber(1), 1)
     .option('--instruction <text>', 'what the robot should do; default: as recorded')
     .option(
-      '--camera <camera=name>',
-      'image of the recording that a camera of the policy is; may be given for each',
+      '--camera <camera=key>',
+      'a camera of the policy and the image of the recording that it is; may be given for each',
       cameraKey,
     )
     .option('--state-key <names>', 'numbers of the recording that are the joint state, joined', nameList)
     .option('--action-key <names>', 'numbers of the recording that are the actions, joined', nameList)
     .addOption(
-      new Option('--turn <degrees>', 'how frames are turned first; default: as the kind of recording needs')
+      new Option('--rotate <degrees>', 'how frames are turned first; default: as the kind of recording needs')
         .choices(turns.map(String))
         .argParser(degrees),
     )
@@ -241,8 +244,9 @@ export function evaluateCommand(program: Command, run: Run): void {
       'keep every prediction in this file as it is made; run again, it goes on where it was',
     )
     .option('--html <file.html>', 'write a page: frames with kept patches, actions over time, figures')
-    .option('--json', 'print JSON');
-  severalChoices(addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command)))), [
+    .option(...jsonFlag);
+  renamed(command, '--turn', '--rotate DEGREES (bench --turn counts milliseconds)');
+  several(addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command)))), [
     '--weights',
     '--precision',
   ])

@@ -6,7 +6,14 @@ import { type ExportReport, exportPolicy } from '../export/exportPolicy.ts';
 import { platformNotices, resolvePlatform } from '../policy/platform.ts';
 import { checkpointOptions, policySizes, policyTokenizers } from '../policy/policyParts.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
-import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
+import {
+  addCheckpointFlags,
+  addPlatformFlags,
+  checkpointArgument,
+  jsonFlag,
+  type PolicyFlags,
+  policyOptions,
+} from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
 
 interface ExportFlags extends Partial<PolicyFlags> {
@@ -73,7 +80,7 @@ export function exportCommand(program: Command, start: Run): void {
   const command = program
     .command('export')
     .description('The two ONNX models of a checkpoint, with references to its weights.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name')
+    .argument('<checkpoint>', checkpointArgument)
     .option('--out <dir>', 'folder to write; default: the checkpoint folder')
     .addOption(
       new Option('--link <how>', 'links to weight files outside the folder instead of copies').choices([
@@ -83,7 +90,7 @@ export function exportCommand(program: Command, start: Run): void {
     );
   addPlatformFlags(command);
   addCheckpointFlags(command)
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ExportFlags) =>
       start((context, given) => run(context, checkpoint, given), flags),

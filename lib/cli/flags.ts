@@ -30,7 +30,7 @@ export interface PolicyFlags {
   readonly head?: NonNullable<PolicyOptions['head']>;
   readonly diffusionSteps?: number;
   readonly diffusionTrainSteps?: number;
-  readonly seed?: number;
+  readonly noiseSeed?: number;
   readonly prompt?: NonNullable<PolicyOptions['prompt']>;
   readonly siglipText?: string;
   readonly rounding?: NonNullable<PolicyOptions['rounding']>;
@@ -48,14 +48,46 @@ export function wholeNumber(least: number): (text: string) => number {
   };
 }
 
-/** For commander: a number >= 0, e.g. `5e-5`. */
-export function tolerance(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
-    throw new InvalidArgumentError('Expected a number >= 0.');
-  }
-  return value;
+/** For commander: a number in `least`..`most`, e.g. `5e-5`. */
+export function numberIn(least: number, most = Number.POSITIVE_INFINITY): (text: string) => number {
+  const range = most === Number.POSITIVE_INFINITY ? `a number >= ${least}` : `a number in ${least}..${most}`;
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isFinite(value) || value < least || value > most) {
+      throw new InvalidArgumentError(`Expected ${range}.`);
+    }
+    return value;
+  };
 }
+
+/** For commander: `640x480`. */
+export function frameSize(text: string): { readonly width: number; readonly height: number } {
+  const [, width, height] = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(text) ?? [];
+  if (width === undefined) throw new InvalidArgumentError('Expected WIDTHxHEIGHT like 640x480.');
+  return { width: Number(width), height: Number(height) };
+}
+
+/** Frames that nobody took: noise to prepare or to measure with. */
+export const frameSizeFlag = [
+  '--frame-size <WxH>',
+  'pixels of made-up frames; default: 256x256',
+  frameSize,
+] as const;
+
+/** What a command that takes one says of its argument. */
+export const checkpointArgument = 'folder of a trained policy, or hf:owner/name';
+
+/** The last flag of every command. */
+export const jsonFlag = ['--json', 'print the result as one JSON value'] as const;
+
+/** What a run does before it counts: the same kind of chunks, exactly as many. */
+export const warmUpFlag = (otherwise: string) =>
+  ['--warm-up <n>', `warm-up chunks, exactly this many; default: ${otherwise}`, wholeNumber(0)] as const;
+
+export const cacheFlag = [
+  '--cache <dir>',
+  'cache folder: merged and rounded weights, engines, presets; default: $SEMANTICVLA_CACHE, else the user cache',
+] as const;
 
 /** For commander: `a,b` -> ['a', 'b']. */
 export function nameList(text: string): string[] {
@@ -83,16 +115,12 @@ export function cameraKey(text: string, before: Record<string, string> = {}): Re
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-/** Flags with choices take several of them, with commas between. */
-export function severalChoices(command: Command, longs: readonly string[]): Command {
+/** Flags that elsewhere take one value take several, with commas between. */
+export function several(command: Command, longs: readonly string[]): Command {
   for (const option of command.options.filter(({ long }) => longs.includes(long ?? ''))) {
-    const choices = option.argChoices ?? [];
+    const one = option.parseArg!;
     option.description += '; several with commas between are compared';
-    option.argParser((text) => {
-      const values = nameList(text);
-      if (values.every((value) => choices.includes(value))) return values;
-      throw new InvalidArgumentError(`Allowed choices are ${choices.join(', ')}.`);
-    });
+    option.argParser((text) => nameList(text).map((value) => one(value, undefined)));
   }
   return command;
 }
@@ -126,10 +154,7 @@ export function addCheckpointFlags(command: Command): Command {
         "of weights: bfloat16, as the reference's loaders do (default), or none, as training left them",
       ).choices(weightRoundings),
     )
-    .option(
-      '--cache <dir>',
-      'where merged and rounded weights are kept; default: $SEMANTICVLA_CACHE, else the user cache',
-    );
+    .option(...cacheFlag);
 }
 
 /** What the checkpoint does not hold; each flag overrides one value of the platform. */
@@ -170,7 +195,7 @@ export function addHeadFlags(command: Command): Command {
       wholeNumber(1),
     )
     .option(
-      '--seed <n>',
+      '--noise-seed <n>',
       'diffusion: every prediction starts from this noise; default: new noise',
       wholeNumber(0),
     )
@@ -182,11 +207,28 @@ export function addHeadFlags(command: Command): Command {
     );
 }
 
+export const threadsFlag = [
+  '--threads <n>',
+  'CPU threads; default: what the process may use',
+  wholeNumber(1),
+] as const;
+
+export const tensorRtFlag = [
+  '--tensorrt <path>',
+  'tensorrt: the library or its folder; default: searched',
+] as const;
+
+export const deviceFlag = [
+  '--device <n>',
+  'tensorrt: number of the GPU; default: 0',
+  wholeNumber(0),
+] as const;
+
 /** The runtime, and how it holds the weights. */
 export function addRuntimeFlags(command: Command): Command {
   return command
     .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
-    .option('--threads <n>', 'CPU threads; default: what the process may use', wholeNumber(1))
+    .option(...threadsFlag)
     .option(
       '--spin <us>',
       'cpu: microseconds that an idle worker spins before it sleeps; default: 0',
@@ -206,15 +248,16 @@ export function addRuntimeFlags(command: Command): Command {
           '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device',
       ).choices(precisions),
     )
-    .option('--tensorrt <path>', 'tensorrt: the library or its folder; default: searched')
-    .option('--device <n>', 'tensorrt: number of the GPU; default: 0', wholeNumber(0))
+    .option(...tensorRtFlag)
+    .option(...deviceFlag)
     .option('--no-cuda-graphs', 'tensorrt: launch kernels one by one');
 }
 
 /** Appended to the help of every command that reads an observation. */
 export const observationHelp = `
 An observation is a folder with observation.json, {"instruction": "...", "state": [...], "images": {"full_image": "full.png"}},
-and the images beside it: PNG or JPEG of RGB, or .npy uint8 [height, width, 3]. synth writes one, DIR/observation.
+and the images beside it: PNG or JPEG of RGB, or .npy uint8 [height, width, 3]. inspect says what a policy takes and how a
+folder fits; synth observation --for CHECKPOINT writes one to start from.
 `;
 
 /** Everything that makes one prediction: `predict`, `stages` and `view`. */
@@ -232,7 +275,7 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     head,
     diffusionSteps,
     diffusionTrainSteps,
-    seed,
+    noiseSeed: seed,
     prompt,
     platform,
     cameras,

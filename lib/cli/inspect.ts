@@ -5,22 +5,41 @@ import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import type { VitConfig } from '../checkpoint/policyConfig.ts';
 import { verifyTensors } from '../checkpoint/verifyTensors.ts';
 import { type InspectReport, inspectCheckpoint } from '../inspect/inspectCheckpoint.ts';
+import {
+  compareObservation,
+  expectedParts,
+  type ObservationNeeds,
+  type ObservationPart,
+} from '../inspect/observationNeeds.ts';
+import { readObservation } from '../observation/readObservation.ts';
 import { checkpointOptions, policyTokenizers } from '../policy/policyParts.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { present } from '../support/options.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
-import { addCheckpointFlags, addPlatformFlags, type PolicyFlags, policyOptions } from './flags.ts';
+import {
+  addCheckpointFlags,
+  addPlatformFlags,
+  checkpointArgument,
+  jsonFlag,
+  observationHelp,
+  type PolicyFlags,
+  policyOptions,
+} from './flags.ts';
 import { formatBytes, formatCount, formatTable } from './format.ts';
 
 interface InspectFlags extends Partial<PolicyFlags> {
+  readonly observation?: string;
   readonly verify?: boolean;
   readonly json?: boolean;
 }
 
 const example = `
+Says what an observation must hold, and with --observation how a folder's fits (exit code 1 when it does not).
 Reads headers only, whatever the size; --verify reads every weight, looks for NaN and Infinity and checks archives'
 checksums (exit code 1 when it finds any). Memory: the weights of a prediction; activations come on top.
 
 Example:
+  $ semanticvla inspect policy --observation obs0
   $ semanticvla inspect policy --verify`;
 
 function tower(vit: VitConfig): string {
@@ -150,7 +169,28 @@ export function inspectText(report: InspectReport): string {
     files,
     `also read: ${others}`,
     ...notes,
+    ...(report.observation === null ? [] : ['', observationText(report.observation)]),
   ].join('\n');
+}
+
+/** What observation.json and the files beside it hold, or how those of a folder fit. */
+export function observationText(needs: ObservationNeeds, parts?: readonly ObservationPart[]): string {
+  const images = Object.fromEntries(needs.cameras.map((camera) => [camera, `${camera}.png`]));
+  const state = needs.state === null ? '' : `"state": [${needs.state.length} numbers], `;
+  const file = `{"instruction": "...", ${state}"images": ${JSON.stringify(images).replaceAll('":"', '": "').replaceAll(',"', ', "')}}`;
+  if (parts === undefined) {
+    const rows = Object.entries(expectedParts(needs));
+    return [
+      'an observation is a folder with PNG, JPEG or .npy (uint8 [height, width, 3]) files and observation.json:',
+      `  ${file}`,
+      formatTable(
+        rows.map(([part, expected]) => [`  ${part}`, expected]),
+        ['left', 'left'],
+      ),
+    ].join('\n');
+  }
+  const rows = parts.map(({ part, expected, found, fits }) => [fits ? 'ok' : 'NO', part, expected, found]);
+  return formatTable([['', 'observation', 'expected', 'found'], ...rows], ['left', 'left', 'left', 'left']);
 }
 
 function precisionNote(precision: string, gate: InspectReport['precisions'][number]['gate']): string {
@@ -173,6 +213,7 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
   const { onProgress, signal } = context;
   const options = policyOptions(flags);
   const { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey } = options;
+  const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const { cacheDir } = options;
   const given = { platform, cameras, proprio, centerCrop, jpeg, chunk, normalization, unnormKey, cacheDir };
@@ -183,6 +224,12 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
   await policyTokenizers(checkpoint);
   // those of the checkpoint were said when it was opened
   report.notices.slice(checkpoint.notices.length).forEach(context.onNotice);
+  if (folder !== null && report.observation === null) {
+    throw new SemanticVlaError(
+      'PLATFORM_REQUIRED',
+      `--observation ${flags.observation}: expected to know the cameras of the policy. ${report.platformProblem}`,
+    );
+  }
   let verified: { tensors: number; bytes: number; problem: string | null } | null = null;
   if (flags.verify) {
     try {
@@ -192,15 +239,20 @@ async function inspect(context: CommandContext, dir: string, flags: InspectFlags
       verified = { tensors: checkpoint.tensors.size, bytes: 0, problem: `${error.code}: ${error.message}` };
     }
   }
+  const parts =
+    folder === null || report.observation === null
+      ? undefined
+      : compareObservation(report.observation, folder);
   if (flags.json) {
-    context.json(verified === null ? report : { ...report, verified });
+    context.json({ ...report, ...present({ verified: verified ?? undefined, observed: parts }) });
   } else {
     context.print(inspectText(report));
+    if (parts !== undefined) context.print(`\n${observationText(report.observation!, parts)}`);
     if (verified?.problem) context.print(`verified: REFUSED, ${verified.problem}`);
     else if (verified)
       context.print(`verified: ${verified.tensors} tensors, ${formatBytes(verified.bytes)}, all finite`);
   }
-  return verified?.problem ? exitCodes.refused : exitCodes.ok;
+  return verified?.problem || parts?.some(({ fits }) => !fits) ? exitCodes.refused : exitCodes.ok;
 }
 
 function isFinding({ code }: SemanticVlaError): boolean {
@@ -211,11 +263,13 @@ export function inspectCommand(program: Command, run: Run): void {
   const command = program
     .command('inspect')
     .description('What a checkpoint is: variant, token budget, normalization keys, parameters, memory.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
+    .argument('<checkpoint>', checkpointArgument);
   addPlatformFlags(command);
   addCheckpointFlags(command)
+    .option('--observation <dir>', 'folder with observation.json and its images; default: none is compared')
     .option('--verify', 'read every weight and look for NaN and Infinity')
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
+    .addHelpText('after', observationHelp.trimEnd())
     .addHelpText('after', example)
     .action((checkpoint: string, flags: InspectFlags) =>
       run((context, given) => inspect(context, checkpoint, given), flags),

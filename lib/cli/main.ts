@@ -53,7 +53,8 @@ const graceMs = 3000;
 const help = `
 Exit codes: 0 done; 1 a check said no (compare over its tolerance, inspect --verify); 2 an error, printed as
 "CODE: message"; 3 a defect of this program; 130 cancelled. doctor and bench have more: semanticvla doctor --help.
-With --json standard output holds one JSON value and nothing else: the result, or {"error": {"code", "message"}}.
+With --json standard output holds one JSON value and nothing else: the result, or {"error": {"code", "message"}}; progress,
+notices and logs go to standard error. A flag means the same in every command, and takes the unit in its <brackets>.
 SEMANTICVLA_DEBUG=1 adds the stack of an error. SEMANTICVLA_CACHE names the cache folder.
 
 Example:
@@ -88,10 +89,14 @@ function describe(error: unknown): Failure {
   };
 }
 
+function writeError(error: Omit<Failure, 'exitCode'>): void {
+  process.stdout.write(`${JSON.stringify({ error })}\n`);
+}
+
 function report(error: unknown, asJson: boolean, command: Command | undefined): number {
   const { code, message: said, exitCode } = describe(error);
   const message = inFlags(said, command);
-  if (asJson) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  if (asJson) writeError({ code, message });
   process.stderr.write(`${code}: ${message}\n`);
   if (process.env.SEMANTICVLA_DEBUG === '1' && error instanceof Error) {
     for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
@@ -126,12 +131,15 @@ export async function main(args: readonly string[]): Promise<number> {
   const controller = new AbortController();
   const progress = new ProgressLine(process.stderr);
   let command: Command | undefined;
+  /** Whether the one JSON value is on standard output already. */
+  let answered = false;
   const context: CommandContext = {
     print: (text) => {
       progress.clear();
       process.stdout.write(`${text}\n`);
     },
     json: (value) => {
+      answered = true;
       progress.clear();
       process.stdout.write(`${JSON.stringify(value)}\n`);
     },
@@ -178,6 +186,7 @@ export async function main(args: readonly string[]): Promise<number> {
     progress.clear();
     if (controller.signal.aborted) {
       process.stderr.write('cancelled\n');
+      if (asJson && !answered) writeError({ code: 'CANCELLED', message: 'cancelled' });
       // Threads may still be computing abandoned work.
       process.exit(exitCodes.cancelled);
     }
@@ -185,7 +194,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     // Without a command the help has been printed already.
     if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.error;
-    return report(error, asJson, command);
+    return report(error, asJson && !answered, command);
   }
   progress.clear();
   return code;

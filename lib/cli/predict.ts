@@ -7,7 +7,14 @@ import { present } from '../support/options.ts';
 import { checkSharp } from '../support/sharp.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
-import { addPolicyFlags, type PolicyFlags, threadsOf, wholeNumber } from './flags.ts';
+import {
+  addPolicyFlags,
+  checkpointArgument,
+  jsonFlag,
+  type PolicyFlags,
+  threadsOf,
+  wholeNumber,
+} from './flags.ts';
 import { formatMs, formatTable } from './format.ts';
 import { encodeNpy } from './npyWriter.ts';
 import { writeOutput } from './outputFile.ts';
@@ -141,13 +148,13 @@ export function predictCommand(program: Command, run: Run): void {
   const command = program
     .command('predict')
     .description('One action chunk from one observation.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
+    .argument('<checkpoint>', checkpointArgument);
   addPolicyFlags(command)
     .option('--out <file.npy>', 'write the actions, float64 [chunk, dimensions]')
     .option('--view <file.png>', 'draw the kept patches over the camera images')
     .option('--noise <file.npy>', 'diffusion: start from this noise, float32 [chunk, dimensions]')
     .option('--repeat <n>', 'predict several times and show the median times', wholeNumber(1), 1)
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: PredictFlags) =>
       run((context, given) => predict(context, checkpoint, given), flags),

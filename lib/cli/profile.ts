@@ -15,10 +15,13 @@ import {
   addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
+  checkpointArgument,
+  jsonFlag,
   observationHelp,
   type PolicyFlags,
   policyOptions,
   renamed,
+  warmUpFlag,
   wholeNumber,
 } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
@@ -27,7 +30,7 @@ import { profileText } from './profileText.ts';
 interface ProfileFlags extends Partial<PolicyFlags> {
   readonly preset?: SynthPreset;
   readonly iterations?: number;
-  readonly warmUp: number;
+  readonly warmUp?: number;
   readonly graph: GraphName;
   readonly top: number;
   readonly json?: boolean;
@@ -76,7 +79,7 @@ async function profile(
     ...(folder === null ? {} : { observation: folder.observation }),
     ...(instruction === undefined ? {} : { instruction }),
     ...(flags.iterations === undefined ? {} : { iterations: flags.iterations }),
-    warmUp: flags.warmUp,
+    warmUp: flags.warmUp ?? 3,
     onProgress,
     signal,
   });
@@ -135,11 +138,12 @@ export function profileCommand(program: Command, run: Run): void {
   const command = program
     .command('profile')
     .description('Where the time of a chunk goes: layers, blocks, stages.')
-    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
+    .argument('[checkpoint]', checkpointArgument)
     .addOption(
-      new Option('--preset <name>', 'random weights of a preset instead, made once in the cache').choices(
-        Object.keys(synthPresets),
-      ),
+      new Option(
+        '--preset <name>',
+        'policy of this size with random weights instead of a checkpoint',
+      ).choices(Object.keys(synthPresets)),
     )
     .option('--observation <dir>', 'folder with observation.json and its images; default: noise')
     .option(
@@ -152,21 +156,21 @@ export function profileCommand(program: Command, run: Run): void {
       'chunks that are measured; default: 20, fewer where they would take over 20 s',
       wholeNumber(1),
     )
-    .option('--warm-up <n>', 'warm-up chunks', wholeNumber(0), 3)
+    .option(...warmUpFlag('3'))
     .option('--top <n>', 'rows of the tables of blocks and layers', wholeNumber(1), 15)
     .addOption(
       new Option('--graph <name>', 'graph of the exports')
         .choices(['policy', 'instruction'])
         .default('policy'),
     )
-    .option('--csv <file>', 'write every layer')
+    .option('--csv <file.csv>', 'write every layer as a line')
     .option('--export-profile <file.json>', "write layer times in trtexec's form")
     .option('--export-layer-info <file.json>', "write what TensorRT's inspector says of the layers")
     .option(
       '--trace <file>',
       'write a time line of host and device as a Perfetto trace, e.g. chunk.perfetto-trace',
     )
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', observationHelp.trimEnd())
     .addHelpText('after', example);
   renamed(command, '--exportProfile', '--export-profile FILE');

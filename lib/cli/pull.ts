@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { type PullReport, pullCheckpoint } from '../checkpoint/hubCheckpoint.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { jsonFlag } from './flags.ts';
 import { formatBytes } from './format.ts';
 
 interface PullFlags {
@@ -46,7 +47,7 @@ export function pullCommand(program: Command, run: Run): void {
     .command('pull')
     .description('Fetches a checkpoint by its name at the Hugging Face hub.')
     .argument('<name>', 'hf:owner/name, or hf:owner/name@revision')
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((name: string, flags: PullFlags) => run((context, given) => pull(context, name, given), flags));
 }

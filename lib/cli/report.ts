@@ -7,6 +7,7 @@ import { joinReports } from '../profile/report/joinReports.ts';
 import { readReport } from '../profile/report/readReport.ts';
 import { writeReport } from '../profile/report/writeReport.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
+import { jsonFlag } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
 
 interface ReportFlags {
@@ -43,7 +44,7 @@ export function reportCommand(program: Command, run: Run): void {
     .description('Saved measurements as one HTML page: figures, plots, comparison.')
     .argument('<measurement...>', 'files that bench --report wrote')
     .requiredOption('--out <file.html>', 'page to write')
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((files: readonly string[], flags: ReportFlags) =>
       run((context, given) => report(context, files, given), flags),

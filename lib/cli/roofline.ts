@@ -17,6 +17,8 @@ import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts'
 import {
   addCheckpointFlags,
   addPlatformFlags,
+  checkpointArgument,
+  jsonFlag,
   nameList,
   type PolicyFlags,
   policyOptions,
@@ -163,22 +165,29 @@ export function rooflineCommand(program: Command, run: Run): void {
   const command = program
     .command('roofline')
     .description('What a policy could do on a device at best, and whether it fits there; runs nothing.')
-    .argument('[checkpoint]', 'folder of a trained policy, or hf:owner/name')
+    .argument('[checkpoint]', checkpointArgument)
     .addOption(
-      new Option('--preset <name>', 'an architecture instead of a checkpoint').choices(
-        Object.keys(synthPresets),
-      ),
+      new Option(
+        '--preset <name>',
+        'policy of this size with random weights instead of a checkpoint',
+      ).choices(Object.keys(synthPresets)),
     )
     .option('--hardware <names>', 'e.g. orin-agx-64,thor; default: all of the table', nameList)
     .addOption(
       new Option(
-        '--precision <name>',
-        'default: all that named hardware computes in; bf16 without --hardware',
+        '--precision <type>',
+        'type of weights and activations; default: all that named hardware computes in, bfloat16 without --hardware',
       ).choices([...rooflinePrecisionNames]),
     )
-    .option('--prompt-length <tokens>', `default: ${usualPromptTokens}`, wholeNumber(2));
+    .option(
+      '--prompt-length <tokens>',
+      `tokens of the prompt; default: ${usualPromptTokens}`,
+      wholeNumber(2),
+    );
   addPlatformFlags(command);
-  addCheckpointFlags(command).option('--json', 'print JSON').addHelpText('after', example);
+  addCheckpointFlags(command)
+    .option(...jsonFlag)
+    .addHelpText('after', example);
   renamed(command, '--device', '--hardware NAMES (elsewhere --device is the number of a GPU)');
   command.action((checkpoint: string | undefined, flags: RooflineFlags) =>
     run((context, given) => roofline(context, checkpoint, given), flags),

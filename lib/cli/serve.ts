@@ -10,7 +10,6 @@ import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import { checkAddress } from '../serve/access.ts';
-import type { ObservationKeys } from '../serve/observationMap.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { warmUp } from '../serve/warmUp.ts';
 import { whenAborted } from '../support/abort.ts';
@@ -22,25 +21,25 @@ import {
   addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
-  cameraKey,
+  checkpointArgument,
+  type frameSize,
+  frameSizeFlag,
+  jsonFlag,
   type PolicyFlags,
   policyOptions,
   wholeNumber,
 } from './flags.ts';
+import { addWireFlags, observationKeys, readToken, type WireFlags } from './wire.ts';
 
-interface ServeFlags extends Partial<PolicyFlags> {
+interface ServeFlags extends Partial<PolicyFlags>, WireFlags {
   readonly host: string;
   /** `false`: not served. */
   readonly act: number | boolean;
   readonly openpi: number | boolean;
   readonly compat?: boolean;
-  readonly tokenFile?: string;
   readonly insecureNoAuth?: boolean;
-  readonly camera?: Readonly<Record<string, string>>;
-  readonly stateKey?: string;
-  readonly instructionKey?: string;
   readonly instructions?: string;
-  readonly frameSize?: readonly [number, number];
+  readonly frameSize?: ReturnType<typeof frameSize>;
   readonly keptLengths?: number;
   readonly flightRecorder?: string;
   readonly deadline?: number;
@@ -67,13 +66,6 @@ function port(text: string): number {
   return value;
 }
 
-/** For commander: `640x480`. */
-function frameSize(text: string): readonly [number, number] {
-  const sides = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(text);
-  if (sides === null) throw new InvalidArgumentError('Expected WIDTHxHEIGHT.');
-  return [Number(sides[1]), Number(sides[2])];
-}
-
 /** Bytes of a file of instructions. */
 const instructionsCap = 1024 * 1024;
 
@@ -84,15 +76,6 @@ async function readInstructions(file: string): Promise<string[]> {
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
-}
-
-/** Bytes of a token file. */
-const tokenCap = 64 * 1024;
-
-/** Not a flag: arguments are readable by every process of the machine. */
-async function readToken(file: string | undefined): Promise<string | undefined> {
-  if (file === undefined) return process.env.SEMANTICVLA_TOKEN || undefined;
-  return (await readText(file, { missing: 'OPTION_INVALID', cap: tokenCap })).trim();
 }
 
 /** Bytes of settings, as they were opened. */
@@ -110,14 +93,6 @@ async function checkpointDigest(dir: string): Promise<string> {
       hash.update(await readRegular(file, { missing: 'CHECKPOINT_FILE_MISSING', cap: settingsCap }));
   }
   return hash.digest('hex').slice(0, 16);
-}
-
-function observationKeys({ camera, stateKey, instructionKey }: ServeFlags): ObservationKeys {
-  return {
-    ...(camera === undefined ? {} : { cameras: camera }),
-    ...(stateKey === undefined ? {} : { state: stateKey }),
-    ...(instructionKey === undefined ? {} : { instruction: instructionKey }),
-  };
 }
 
 /** Resolves at SIGTERM, or at SIGINT through `signal`. */
@@ -214,7 +189,7 @@ async function serveUntil(
     ...policyOptions(flags),
     ...present({
       instructions: flags.instructions === undefined ? undefined : await readInstructions(flags.instructions),
-      frameSize: flags.frameSize,
+      frameSize: flags.frameSize && ([flags.frameSize.width, flags.frameSize.height] as const),
       keptLengths: flags.keptLengths,
     }),
     ...hooksOf(context),
@@ -271,25 +246,22 @@ export function serveCommand(program: Command, run: Run): void {
   const command = program
     .command('serve')
     .description('Serves the policy: POST /act and the openpi WebSocket.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name')
+    .argument('<checkpoint>', checkpointArgument)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--act <port>', 'port of POST /act; default: 8777, for ALOHA 20101', port)
     .option('--no-act', 'no POST /act')
     .option('--openpi <port>', 'port of the WebSocket; default: 8000', port)
     .option('--no-openpi', 'no WebSocket')
     .option('--compat', 'failures of POST /act as the reference answers them: status 200 and "error"')
-    .option('--token-file <file>', 'file that holds the token; default: $SEMANTICVLA_TOKEN')
     .option(
       '--insecure-no-auth',
       'serve other machines without a token: anybody on the network may move the robot',
     )
-    .option('--camera <camera=key>', 'key of a request that holds a camera; may be given for each', cameraKey)
-    .option('--state-key <key>', 'key that holds the joint state; default: state')
     .option(
       '--instructions <file>',
       'what the robot will be told, one a line: encoded and prepared before the first request',
     )
-    .option('--frame-size <WxH>', 'of the frames of that preparation; default: 256x256', frameSize)
+    .option(...frameSizeFlag)
     .option(
       '--kept-lengths <n>',
       'tensorrt: lengths of prompts that stay prepared; default: 4, or one more than the instructions have',
@@ -301,14 +273,13 @@ export function serveCommand(program: Command, run: Run): void {
       'milliseconds that a prediction may take; default: no deadline',
       wholeNumber(1),
     )
-    .option('--instruction-key <key>', 'key that holds the instruction; default: instruction, or prompt')
     .addOption(
       new Option('--log-level <level>', 'lowest level that is logged')
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
         .default('info'),
-    )
-    .option('--json', 'print the addresses as JSON');
-  addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command))))
+    );
+  addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(addWireFlags(command)))))
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ServeFlags) =>
       run((context, given) => serve(context, checkpoint, given), flags),

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { writeStages } from '../stages/stageFile.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
-import { addPolicyFlags, type PolicyFlags } from './flags.ts';
+import { addPolicyFlags, checkpointArgument, jsonFlag, type PolicyFlags } from './flags.ts';
 import { formatBytes } from './format.ts';
 import { withPolicy } from './withPolicy.ts';
 
@@ -42,10 +42,10 @@ export function stagesCommand(program: Command, run: Run): void {
   const command = program
     .command('stages')
     .description('Every named intermediate tensor of one prediction, for comparing implementations.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
+    .argument('<checkpoint>', checkpointArgument);
   addPolicyFlags(command)
     .requiredOption('--out <file.safetensors>', 'file to write')
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: StagesFlags) =>
       run((context, given) => stages(context, checkpoint, given), flags),

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { checkSharp } from '../support/sharp.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
-import { addPolicyFlags, type PolicyFlags, threadsOf } from './flags.ts';
+import { addPolicyFlags, checkpointArgument, jsonFlag, type PolicyFlags, threadsOf } from './flags.ts';
 import { writeOutput } from './outputFile.ts';
 import { withPolicy } from './withPolicy.ts';
 
@@ -45,10 +45,10 @@ export function viewCommand(program: Command, run: Run): void {
   const command = program
     .command('view')
     .description('Picture of what the policy kept of each camera image.')
-    .argument('<checkpoint>', 'folder of a trained policy, or hf:owner/name');
+    .argument('<checkpoint>', checkpointArgument);
   addPolicyFlags(command)
     .requiredOption('--out <file.png>', 'picture to write')
-    .option('--json', 'print JSON')
+    .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ViewFlags) =>
       run((context, given) => view(context, checkpoint, given), flags),

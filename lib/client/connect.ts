@@ -4,6 +4,8 @@ import { checkToken } from '../serve/access.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { expected } from '../support/options.ts';
 import type { RemoteOptions, RemotePolicy } from './remotePolicy.ts';
+import type { InstructionKey } from './requestFields.ts';
+import type { Transport } from './transport.ts';
 
 /**
  * A policy behind `POST /act`: a server of this project, or the reference's.
@@ -13,9 +15,8 @@ import type { RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 export async function connectAct(url: string, options: RemoteOptions): Promise<RemotePolicy> {
   const { checkRemoteOptions, openRemote } = await import('./remotePolicy.ts');
   checkRemoteOptions(options, 'connectAct');
-  const { parsed, token } = checkUrl(url, ['http:', 'https:'], options.token);
-  const { ActTransport } = await import('./actTransport.ts');
-  return openRemote(new ActTransport({ url: parsed, token }), parsed, options, 'instruction');
+  const { transport, parsed, instructionKey } = await openTransport(url, options.token, ['act']);
+  return openRemote(transport, parsed, options, instructionKey);
 }
 
 /**
@@ -26,9 +27,43 @@ export async function connectAct(url: string, options: RemoteOptions): Promise<R
 export async function connectOpenpi(url: string, options: RemoteOptions): Promise<RemotePolicy> {
   const { checkRemoteOptions, openRemote } = await import('./remotePolicy.ts');
   checkRemoteOptions(options, 'connectOpenpi');
-  const { parsed, token } = checkUrl(url, ['ws:', 'wss:'], options.token);
+  const { transport, parsed, instructionKey } = await openTransport(url, options.token, ['openpi']);
+  return openRemote(transport, parsed, options, instructionKey);
+}
+
+/** Which protocol a URL means. */
+const schemes = { act: ['http:', 'https:'], openpi: ['ws:', 'wss:'] } as const;
+
+export type Protocol = keyof typeof schemes;
+
+export interface OpenedTransport {
+  readonly protocol: Protocol;
+  /** Not connected yet. */
+  readonly transport: Transport;
+  /** The URL without its token. */
+  readonly parsed: URL;
+  readonly instructionKey: InstructionKey;
+}
+
+/** The client's end of the protocol that the URL names. @throws (rejects) OPTION_INVALID */
+export async function openTransport(
+  url: string,
+  given: string | undefined,
+  allowed: readonly Protocol[] = ['act', 'openpi'],
+): Promise<OpenedTransport> {
+  const { parsed, token } = checkUrl(
+    url,
+    allowed.flatMap((protocol) => [...schemes[protocol]]),
+    given,
+  );
+  if ((schemes.act as readonly string[]).includes(parsed.protocol)) {
+    const { ActTransport } = await import('./actTransport.ts');
+    const transport = new ActTransport({ url: parsed, token });
+    return { protocol: 'act', transport, parsed, instructionKey: 'instruction' };
+  }
   const { OpenpiTransport } = await import('./openpiTransport.ts');
-  return openRemote(new OpenpiTransport({ url: parsed, token }), parsed, options, 'prompt');
+  const transport = new OpenpiTransport({ url: parsed, token });
+  return { protocol: 'openpi', transport, parsed, instructionKey: 'prompt' };
 }
 
 interface Target {
@@ -54,13 +89,18 @@ function checkUrl(url: string, protocols: readonly string[], given: string | und
       parsed === null
         ? url.replace(/^.*@/, '')
         : `${parsed.protocol}//${parsed.host}${parsed.pathname}${parsed.search === '' ? '' : '?...'}`;
-    throw expected('OPTION_INVALID', `an address like ${protocols[0]}//host:port`, 'url', shown);
+    throw expected(
+      'OPTION_INVALID',
+      `an address like ${['http:', 'ws:'].filter((one) => protocols.includes(one)).join('//host:port or ')}//host:port`,
+      'url',
+      shown,
+    );
   }
   const inside = decodeURIComponent(parsed.password || parsed.username);
   const token = given ?? (inside === '' ? undefined : inside);
   checkToken(token);
   if (given !== undefined && inside !== '')
-    throw new SemanticVlaError('OPTION_INVALID', 'Expected a token as option or in the URL, found both.');
+    throw new SemanticVlaError('OPTION_INVALID', 'Expected the option token or one in the URL, found both.');
   parsed.username = '';
   parsed.password = '';
   return { parsed, token };

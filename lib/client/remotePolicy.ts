@@ -14,6 +14,7 @@ import { isolated } from '../support/isolated.ts';
 import type { Notice } from '../support/notices.ts';
 import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
+import { deadline } from './deadline.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
 import { type InstructionKey, requestFields } from './requestFields.ts';
 import { retryDelay } from './retryDelay.ts';
@@ -316,19 +317,4 @@ export class RemotePolicy implements Policy {
       }
     }
   }
-}
-
-interface Deadline {
-  readonly signal: AbortSignal;
-  clear(): void;
-}
-
-/** Unlike `AbortSignal.timeout`, it can be cleared, and its reason has a code. */
-function deadline(ms: number, what: string): Deadline {
-  const controller = new AbortController();
-  const timer = setTimeout(() => {
-    const message = `Expected ${what} within ${ms} ms, found none. Hold, and ask again with a newer observation.`;
-    controller.abort(new SemanticVlaError('DEADLINE_EXCEEDED', message));
-  }, ms);
-  return { signal: controller.signal, clear: () => clearTimeout(timer) };
 }

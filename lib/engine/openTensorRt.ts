@@ -82,7 +82,7 @@ export function findMachine(options: Pick<TensorRtOptions, 'tensorRt' | 'device'
   if (device === undefined) {
     throw new SemanticVlaError(
       'BACKEND_UNAVAILABLE',
-      `Device ${options.device ?? 0}: expected one of the ${devices.length} GPUs of this machine. \`semanticvla doctor\` lists them.`,
+      `Option device: expected one of the ${devices.length} GPUs of this machine, counted from 0, found ${options.device ?? 0}. \`semanticvla doctor\` lists them.`,
     );
   }
   return { tensorRt, device };

@@ -23,6 +23,7 @@ import type { Notice } from '../support/notices.ts';
 import { present } from '../support/options.ts';
 import type { Platform } from '../types.ts';
 import { estimateMemory, type MemoryEstimate } from './memory.ts';
+import { type ObservationNeeds, observationNeeds } from './observationNeeds.ts';
 import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
 
 export interface TokenBudget {
@@ -64,6 +65,8 @@ export interface InspectReport {
   /** null if it cannot be told; `platformProblem` then says which options a caller must pass. */
   readonly platform: Platform | null;
   readonly platformProblem: string | null;
+  /** What an observation of it holds; null without a platform. */
+  readonly observation: ObservationNeeds | null;
   readonly normalizationKeys: readonly {
     readonly key: string;
     /** null: the lists are missing. */
@@ -279,6 +282,7 @@ export async function inspectCheckpoint(
     proprioDim: config.proprioDim,
     tokens: tokenBudget(checkpoint, inference.platform),
     ...inference,
+    observation: platform === null ? null : observationNeeds(checkpoint, platform, chosen),
     normalizationKeys: [...statistics].map(([key, { actionDim, proprioDim }]) => ({
       key,
       actionDim,

@@ -3,7 +3,7 @@
 import type { PartSize } from './parts.ts';
 
 export interface MemoryEstimate {
-  /** e.g. `bf16`, `int4 LLM, bf16 rest`. */
+  /** e.g. `bfloat16 or float16`, `int4 LLM, bfloat16 rest`. */
   readonly precision: string;
   /** Bytes of all weights that a prediction reads. Activations and workspace come on top: tens of MB at batch 1. */
   readonly bytes: number;
@@ -14,11 +14,11 @@ const int4Group = 128;
 
 /** [label, bytes per weight of the LLM's layers, bytes per other weight] */
 const precisions: readonly (readonly [label: string, layers: number, rest: number])[] = [
-  ['fp32', 4, 4],
-  ['bf16 or fp16', 2, 2],
-  ['fp8 LLM, bf16 rest', 1, 2],
-  ['int8 LLM, bf16 rest', 1, 2],
-  ['int4 LLM, bf16 rest', 0.5 + 2 / int4Group, 2],
+  ['float32', 4, 4],
+  ['bfloat16 or float16', 2, 2],
+  ['fp8 LLM, bfloat16 rest', 1, 2],
+  ['int8 LLM, bfloat16 rest', 1, 2],
+  ['int4 LLM, bfloat16 rest', 0.5 + 2 / int4Group, 2],
 ];
 
 /** Only the LLM's layers are quantized; embeddings, vision and heads stay as they are. Unused tensors are not loaded. */

@@ -17,7 +17,7 @@ export interface Table {
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return 'none';
   const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toLocaleString('en-US', { maximumFractionDigits: Math.min(digits, 4) });
+  return value.toLocaleString('en-US', { maximumFractionDigits: Math.min(digits, 8) });
 }
 
 /** The percent sign stays beside its number if a cell wraps. */

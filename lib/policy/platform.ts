@@ -196,7 +196,7 @@ function camerasNeeded({ dir, config }: PlatformEvidence, { name, cameras }: Pla
   return new SemanticVlaError(
     'PLATFORM_REQUIRED',
     `Platform of ${dir}: expected the cameras of ${why}, found none: no file says how many images it was trained with (${name} fits in all else). ` +
-      `Pass cameras, in the order of training: ${cameras[0]} for one image, ${cameras.join(',')} for all of ${name}'s.`,
+      `Pass the option cameras, in the order of training: ${cameras[0]} for one image, ${cameras.join(',')} for all of ${name}'s.`,
   );
 }
 
@@ -204,7 +204,7 @@ function need<K extends (typeof customValues)[number]>(preset: Preset | null, na
   if (preset !== null) return preset[name];
   throw new SemanticVlaError(
     'OPTION_REQUIRED',
-    `Platform custom: expected the option ${name}, found none. A custom platform needs ${customValues.join(', ')}.`,
+    `Platform custom: expected the option ${name}, found none. A custom platform needs the options ${customValues.join(', ')}.`,
   );
 }
 

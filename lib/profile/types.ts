@@ -84,8 +84,13 @@ export interface SubjectResult {
   readonly newInstruction?: readonly ChunkRecord[];
   /** By stage; `tokenize` and `instruction` are of `newInstruction`, all others of `chunks`. */
   readonly summary: Readonly<Partial<Record<StageName, Summary>>>;
-  /** Chunks per second, one after the other, over the time this subject ran. */
+  /** Chunks per second over the time this subject ran: one after the other, or at the ticks of `rhythm`. */
   readonly throughput: number;
+  /**
+   * Present where chunks were asked for at a fixed rate, as a robot's loop does: the ticks' rate in Hz, and the number of ticks
+   * missed because the chunk before was still being computed.
+   */
+  readonly rhythm?: { readonly rateHz: number; readonly missed: number };
   /** Largest resident memory of the process while this subject ran, in bytes; null if it was shared with other subjects. */
   readonly peakMemoryBytes: number | null;
   readonly energy?: SubjectEnergy;

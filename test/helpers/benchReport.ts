@@ -274,7 +274,7 @@ export function madeUpReport(made: readonly MadeUpSubject[]): BenchReport {
     }),
     rooflines: {
       [first!.subject.name]: rooflineOf(work, findDevice('orin-agx-64'), {
-        precision: 'bf16',
+        precision: 'bfloat16',
         measured: {
           policy: policyMs,
           vision: 0.24 * policyMs,

@@ -2,7 +2,7 @@
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { subjectsOf } from '../../lib/cli/bench.ts';
+import { subjectsOf } from '../../lib/cli/benchSubjects.ts';
 import { checkRuntimeOptions, cpuWeightsOf, tensorRtOptionsOf } from '../../lib/policy/runtimeOptions.ts';
 import { sessionConfig } from '../../lib/runtime/onnxThread.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';

@@ -4,10 +4,12 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { percent, table } from '../../lib/plots/html.ts';
+import { plainLabels } from '../../lib/plots/drawPlot.ts';
+import { figure, percent, table } from '../../lib/plots/html.ts';
 import { inLightColors } from '../../lib/plots/palette.ts';
 import { joinReports } from '../../lib/profile/report/joinReports.ts';
-import { timelineFigure } from '../../lib/profile/report/latencyFigures.ts';
+import { histogramFigure, timelineFigure } from '../../lib/profile/report/latencyFigures.ts';
+import { logTicks, quantity } from '../../lib/profile/report/plotStyle.ts';
 import { readReport } from '../../lib/profile/report/readReport.ts';
 import {
   bodyRange,
@@ -258,10 +260,39 @@ report('the time line begins with the first measured chunk, not with the warm-up
     ...one,
     chunks: one.chunks.map((chunk) => ({ ...chunk, startMs: chunk.startMs + 33_000 })),
   }));
-  const domain = /"seconds","type":"quantitative","title":"[^"]*","scale":\{"domain":\[([\d.]+),([\d.]+)\]/;
+  const domain =
+    /"seconds","type":"quantitative","title":"[^"]*","axis":\{[^}]*\},"scale":\{"domain":\[([\d.]+),([\d.]+)\]/;
   const [, first, last] = domain.exec(JSON.stringify(timelineFigure(late).spec))!;
   assert.is(Number(first), 33);
   assert.is(Number(last), late[0]!.chunks.at(-1)!.startMs / 1000);
+});
+
+report('plots of the same kind share their scales, and axes print numbers in full', () => {
+  const { subjects } = small();
+  // one of them slower, and with half as many chunks
+  const slower = subjects.slice(0, 1).map((one) => ({
+    ...one,
+    chunks: one.chunks.flatMap((chunk, i) =>
+      i % 2 === 0 ? [{ ...chunk, stages: { ...chunk.stages, total: 2 * chunk.stages.total! } }] : [],
+    ),
+  }));
+  const both = [subjects[0]!, ...slower];
+  for (const { id, spec } of [histogramFigure(both), timelineFigure(both)]) {
+    const text = JSON.stringify(spec);
+    const domains = (field: string): string[] => [
+      ...new Set(
+        [...text.matchAll(new RegExp(`"field":"${field}".*?"domain":\\[([^\\]]*)`, 'g'))].map(
+          ([, at]) => at!,
+        ),
+      ),
+    ];
+    const [x, y] = id === 'histogram' ? ['from', 'share'] : ['seconds', 'ms'];
+    for (const field of [x!, y!]) assert.is(domains(field).length, 1, `${id} ${field}: ${domains(field)}`);
+  }
+  assert.equal(quantity('x').axis, plainLabels);
+  assert.equal(logTicks(15, 1500), [20, 50, 100, 200, 500, 1000]);
+  assert.equal(logTicks(0.02, 900), [0.1, 1, 10, 100]);
+  assert.is(figure(0.0000231), '0.0000231');
 });
 
 report('columns of quantities stand right, words left, and a percent sign stays beside its number', () => {

@@ -33,19 +33,19 @@ const designWork = (): PolicyWork => {
 
 limits("the limit column of the design's table, from the design's work and our device table", () => {
   const column: readonly (readonly [string, RooflinePrecision, string])[] = [
-    ['h200', 'bf16', '3.5'],
+    ['h200', 'bfloat16', '3.5'],
     ['h200', 'fp8', '1.74'],
-    ['a100', 'bf16', '8.8'],
+    ['a100', 'bfloat16', '8.8'],
     ['a100', 'int8', '4.4'],
-    ['rtx-4090', 'bf16', '17.5'],
+    ['rtx-4090', 'bfloat16', '17.5'],
     ['rtx-4090', 'fp8', '8.8'],
-    ['rtx-5090', 'bf16', '11.8'],
+    ['rtx-5090', 'bfloat16', '11.8'],
     ['rtx-5090', 'fp8', '5.9'],
     ['rtx-5090', 'nvfp4', '3.9'],
-    ['thor', 'bf16', '53'],
+    ['thor', 'bfloat16', '53'],
     ['thor', 'fp8', '26.7'],
     ['thor', 'nvfp4', '16.3'],
-    ['orin-agx-64', 'fp16', '81'],
+    ['orin-agx-64', 'float16', '81'],
     ['orin-agx-64', 'int8-llm', '50'],
     ['orin-nx-16', 'int8-llm', '103'],
   ];
@@ -85,7 +85,7 @@ limits('each row is the larger of its two times; the chunk is their sum without 
 });
 
 limits('what was measured gives fractions, and nothing else does', () => {
-  const options = { precision: 'bf16', measured: { llm: 20, policy: 40 } } as const;
+  const options = { precision: 'bfloat16', measured: { llm: 20, policy: 40 } } as const;
   const { rows, limitMs } = rooflineOf(libero(), findDevice('rtx-4090'), options);
   const llm = rows.find(({ stage }) => stage === 'llm')!;
   assert.is(llm.measuredMs, 20);
@@ -97,7 +97,7 @@ limits('what was measured gives fractions, and nothing else does', () => {
 limits('mapped weights are read as the checkpoint holds them', () => {
   const device = { ...findDevice('h200'), peaks: { fp32: 1e6 } };
   const [folded, mapped] = [false, true].map(
-    (storedWeights) => rooflineOf(libero(), device, { precision: 'fp32', storedWeights }).limitMs,
+    (storedWeights) => rooflineOf(libero(), device, { precision: 'float32', storedWeights }).limitMs,
   ) as [number, number];
   // bfloat16 on disk: half the bytes of float32; the pruner has no weights and takes its 8e-8 ms in both
   assert.ok(Math.abs(folded / mapped - 2) < 1e-6);
@@ -107,17 +107,17 @@ limits('memory: 16 bits are too much for an Orin NX, INT8 fits, 8 GB are too few
   const work = libero();
   const fits = (device: string, precision: RooflinePrecision): boolean =>
     rooflineOf(work, findDevice(device), { precision }).memory!.fits;
-  assert.is(fits('orin-nx-16', 'fp16'), false);
+  assert.is(fits('orin-nx-16', 'float16'), false);
   assert.is(fits('orin-nx-16', 'int8-llm'), true);
   assert.is(fits('orin-nano-8', 'int4-llm'), false);
-  assert.is(fits('orin-agx-64', 'fp16'), true);
-  const { memory } = rooflineOf(work, findDevice('h200'), { precision: 'bf16' });
+  assert.is(fits('orin-agx-64', 'float16'), true);
+  const { memory } = rooflineOf(work, findDevice('h200'), { precision: 'bfloat16' });
   assert.is(memory!.neededBytes, 2 * work.residentElements);
 });
 
 limits('a device is refused a precision that it does not compute in', async () => {
   const orin = findDevice('orin-agx-64');
-  assert.equal(precisionsOf(orin), ['fp32', 'bf16', 'fp16', 'int8', 'int8-llm', 'int4-llm']);
+  assert.equal(precisionsOf(orin), ['float32', 'bfloat16', 'float16', 'int8', 'int8-llm', 'int4-llm']);
   assert.throws(() => rooflineOf(libero(), orin, { precision: 'fp8' }), /fp8 on orin-agx-64: .*int8-llm/);
   assert.throws(() => findDevice('abacus'), /expected one of h200.*thor/);
   assert.throws(() => findDevice('Orin AGX 64'), /orin-agx-64 was probably meant/);
@@ -169,9 +169,9 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
   const args = ['roofline', '--preset', 'libero', '--hardware', 'orin-agx-64,thor'];
   const { code, stdout } = cli(...args);
   assert.is(code, 0);
-  assert.match(stdout, /^orin-agx-64 +fp16 +8\d\.\d .* 64\.0 GB +yes$/m);
+  assert.match(stdout, /^orin-agx-64 +float16 +8\d\.\d .* 64\.0 GB +yes$/m);
   assert.match(stdout, /^thor +nvfp4 .* no +\d.* yes$/m);
-  assert.match(stdout, /^orin-agx-64 +bf16 .* M +yes +16\.8 GB/m);
+  assert.match(stdout, /^orin-agx-64 +bfloat16 .* M +yes +16\.8 GB/m);
   assert.match(stdout, /^runs here: .*--precision float32, bfloat16, float16\)/m);
   assert.not.match(stdout, /none both runs here and fits/);
   assert.match(
@@ -179,7 +179,7 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
     /none both runs here and fits: orin-nx-16\.$/m,
   );
   assert.match(stdout, /technical brief/);
-  const json = cli(...args, '--precision', 'bf16', '--prompt-length', '60', '--json');
+  const json = cli(...args, '--precision', 'bfloat16', '--prompt-length', '60', '--json');
   const { work, rooflines } = JSON.parse(json.stdout);
   assert.is(work.promptTokens, 60);
   assert.equal(
@@ -188,8 +188,8 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
       precisionName,
     ]),
     [
-      ['orin-agx-64', 'bf16'],
-      ['thor', 'bf16'],
+      ['orin-agx-64', 'bfloat16'],
+      ['thor', 'bfloat16'],
     ],
   );
   assert.match(cli('roofline').stderr, /^OPTION_REQUIRED: /);

@@ -16,23 +16,45 @@ interface Place {
   readonly width: number;
 }
 
+/** What the vertical axes show: the same for all episodes of a page. */
+export interface ActionScales {
+  /** One a dimension, low and high. */
+  readonly ranges: readonly (readonly [number, number])[];
+  /** Largest mean error of a chunk. */
+  readonly mostError: number;
+}
+
+/** @param results of all episodes and policies that are drawn; at least one */
+export function actionScales(results: readonly EpisodeResult[]): ActionScales {
+  const { dimensions } = results[0]!.predictions[0]!.chunk;
+  const extents = dimensions.map((_, d) => extentOf(results, d));
+  // a dimension that hardly moves is not magnified: its noise would look like an error
+  const least = 0.25 * Math.max(...extents.map(([low, high]) => high - low));
+  const errors = results.flatMap((result) =>
+    result.predictions.map((prediction) => predictionErrors(result, prediction)?.mean ?? 0),
+  );
+  return { ranges: extents.map((extent) => widened(extent, least)), mostError: Math.max(1e-12, ...errors) };
+}
+
 /**
  * @param results one per policy, all of the same episode; at least one
  * @param lastStep where the time axis ends, at least the number of steps of the episode
  */
-export function actionLines(results: readonly EpisodeResult[], lastStep: number, place: Place): Drawn {
+export function actionLines(
+  results: readonly EpisodeResult[],
+  lastStep: number,
+  place: Place,
+  scales: ActionScales,
+): Drawn {
   const { episode } = results[0]!;
   const [steps] = episode.shape;
   const { dimensions } = results[0]!.predictions[0]!.chunk;
   const width = dimensions.length;
   const x = (step: number): number => place.left + (step / lastStep) * place.width;
-  const extents = dimensions.map((_, d) => extentOf(results, d));
-  // a dimension that hardly moves is not magnified: its noise would look like an error
-  const least = 0.25 * Math.max(...extents.map(([low, high]) => high - low));
   const rows = dimensions.length + (steps > 0 ? 1 : 0);
   const parts = [timeAxis(results, lastStep, x, place, rows)];
   for (const [d, name] of dimensions.entries()) {
-    const [low, high] = widened(extents[d]!, least);
+    const [low, high] = scales.ranges[d]!;
     const top = place.top + d * (rowHeight + rowGap);
     const y = (value: number): number => top + rowHeight - ((value - low) / (high - low || 1)) * rowHeight;
     const points = (values: Float64Array, from: number, rows: number): string =>
@@ -62,7 +84,7 @@ export function actionLines(results: readonly EpisodeResult[], lastStep: number,
       parts.push(`<g class="mark-line role-mark">${chunks.join('')}</g>`);
     }
   }
-  if (steps > 0) parts.push(errorRow(results, x, place, dimensions.length));
+  if (steps > 0) parts.push(errorRow(results, x, place, dimensions.length, scales.mostError));
   return { svg: parts.join(''), height: rows * (rowHeight + rowGap) + 24 };
 }
 
@@ -72,6 +94,7 @@ function errorRow(
   x: (step: number) => number,
   { left, top: first, width }: Place,
   row: number,
+  most: number,
 ): string {
   const curves = results.map((result) =>
     result.predictions.map((prediction) => ({
@@ -79,7 +102,6 @@ function errorRow(
       mean: predictionErrors(result, prediction)!.mean,
     })),
   );
-  const most = Math.max(1e-12, ...curves.flat().map(({ mean }) => mean));
   const top = first + row * (rowHeight + rowGap);
   const lines = curves.map((curve, p) => {
     const points = curve.map(
@@ -126,8 +148,7 @@ function extentOf(results: readonly EpisodeResult[], d: number): readonly [numbe
       high = Math.max(high, values[i]!);
     }
   };
-  const { episode } = results[0]!;
-  if (episode.shape[0] > 0) take(episode.actions, episode.shape[1]);
+  for (const { episode } of results) if (episode.shape[0] > 0) take(episode.actions, episode.shape[1]);
   for (const { chunk } of results.flatMap(({ predictions }) => predictions))
     take(chunk.actions, chunk.shape[1]);
   return [low, high];

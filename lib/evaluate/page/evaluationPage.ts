@@ -10,7 +10,7 @@ import { type ActionErrors, actionErrors } from '../actionErrors.ts';
 import type { EpisodePrediction } from '../evaluateEpisode.ts';
 import { type Evaluation, evaluationErrors, predictionErrors, stageMedians } from '../evaluation.ts';
 import { type Counted, pairedChanges } from '../pairedChanges.ts';
-import { actionLines } from './actionLines.ts';
+import { type ActionScales, actionLines, actionScales } from './actionLines.ts';
 import { type Drawn, filmStrip, momentsOf, round } from './filmStrip.ts';
 import { horizonPlot } from './horizonPlot.ts';
 
@@ -41,7 +41,8 @@ export async function evaluationPage(
   const drawn = drawnEpisodes(evaluations[0]!);
   const episodes: string[] = [];
   // one after the other: each holds frames
-  for (const index of drawn) episodes.push(await episodeSection(evaluations, index));
+  const scales = actionScales(evaluations.flatMap(({ results }) => drawn.map((index) => results[index]!)));
+  for (const index of drawn) episodes.push(await episodeSection(evaluations, index, scales));
   const line = `${evaluations.map(({ name, policy }) => `${name} (${policy.variant})`).join(', ')} on ${readCpuModel(machineProbe)}`;
   const errors = evaluations.map(evaluationErrors);
   const left =
@@ -90,11 +91,10 @@ function errorSection(evaluations: readonly Evaluation[], errors: readonly Actio
 function pairedSection(evaluations: readonly Evaluation[]): string {
   const counted = (one: Counted | null): string =>
     one === null ? 'none' : `${one.count} of ${one.of} (${percent(one.count / one.of)})`;
-  const small = (value: number): Cell => (value > 0 && value < 1e-3 ? value.toExponential(2) : value);
   const rows = pairedChanges(evaluations).map((one): Cell[] => [
     one.name,
-    small(one.mean),
-    small(one.max),
+    one.mean,
+    one.max,
     counted(one.gripperFlips),
     counted(one.sameKept),
     counted(one.sharedPatches),
@@ -159,7 +159,11 @@ function keptWords({ chunk }: EpisodePrediction, patchGrid: number): string | nu
 const constantOf = ({ dimensions }: ActionErrors): number =>
   dimensions.reduce((sum, { constant }) => sum + constant, 0) / dimensions.length;
 
-async function episodeSection(evaluations: readonly Evaluation[], index: number): Promise<string> {
+async function episodeSection(
+  evaluations: readonly Evaluation[],
+  index: number,
+  scales: ActionScales,
+): Promise<string> {
   const results = evaluations.map((one) => one.results[index]!);
   const { episode, instruction, predictions } = results[0]!;
   const [steps] = episode.shape;
@@ -188,7 +192,7 @@ async function episodeSection(evaluations: readonly Evaluation[], index: number)
     top += strip.height + 6;
   }
   top += 8;
-  const lines = actionLines(results, lastStep, { ...place, top });
+  const lines = actionLines(results, lastStep, { ...place, top }, scales);
   parts.push(lines.svg);
   const height = top + lines.height;
   const id = `episode-${index}`;

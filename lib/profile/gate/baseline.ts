@@ -59,7 +59,7 @@ export function matchBaselines(
   const baselines = report.subjects.map((subject): GateBaseline => {
     const results = files.map((file) => {
       const result = matching(subject.subject.name, report.subjects.length, file);
-      warnings.push(...factWarnings(subject.subject, result.subject, file.file));
+      warnings.push(...factWarnings(subject, result, file.file));
       return result;
     });
     return { kind: 'runs', name, results, ...(disturbed === undefined ? {} : { disturbed }) };
@@ -95,10 +95,12 @@ const telling: readonly (keyof SubjectFacts)[] = [
   ...(['cameras', 'chunk', 'parameters', 'threads', 'frame'] as const),
 ];
 
-function factWarnings(now: SubjectFacts, then: SubjectFacts, file: string): Warning[] {
-  return telling.flatMap((fact) => {
-    const [here, there] = [now, then].map((facts) => JSON.stringify(facts[fact]));
-    const text = `${file}: ${fact} of ${now.name} is ${here} here and ${there} in the baseline: the ratio is of two different things.`;
+function factWarnings(now: SubjectResult, then: SubjectResult, file: string): Warning[] {
+  const factOf = (fact: (typeof telling)[number] | 'rate', { subject, rhythm }: SubjectResult) =>
+    JSON.stringify(fact === 'rate' ? (rhythm?.rateHz ?? null) : subject[fact]);
+  return [...telling, 'rate' as const].flatMap((fact) => {
+    const [here, there] = [now, then].map((result) => factOf(fact, result));
+    const text = `${file}: ${fact} of ${now.subject.name} is ${here} here and ${there} in the baseline: the ratio is of two different things.`;
     return here === there ? [] : [{ code: 'baseline-differs', text }];
   });
 }

@@ -5,7 +5,7 @@ import { subjectEnergy, turnsOf } from '../../machine/subjectEnergy.ts';
 import { watchMachine } from '../../machine/watchMachine.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { monotonicMs } from '../../support/monotonicMs.ts';
-import { checkOptions, checkSignal, present } from '../../support/options.ts';
+import { checkOptions, checkSignal, expected, present } from '../../support/options.ts';
 import { usualFrame, usualInstruction } from '../../synth/randomObservation.ts';
 import type { Policy } from '../../types.ts';
 import { findDevice } from '../roofline/devices.ts';
@@ -60,7 +60,7 @@ export const defaultLimits: RunLimits = {
 const optionNames: readonly (keyof BenchOptions)[] = [
   ...(Object.keys(defaultLimits) as (keyof RunLimits)[]),
   ...(['sampleMs', 'observation', 'cacheDir', 'onProgress', 'signal', 'instruction', 'frame'] as const),
-  ...(['percentiles', 'confidence', 'command', 'layers', 'roofline'] as const),
+  ...(['percentiles', 'confidence', 'command', 'layers', 'roofline', 'rateHz'] as const),
 ];
 
 /**
@@ -85,7 +85,10 @@ export async function benchPolicies(
     delay.start();
     const results = await runInTurns(
       loaded.map(({ runner }) => runner),
-      { ...limits, ...present({ signal: options.signal, onProgress: options.onProgress }) },
+      {
+        ...limits,
+        ...present({ rateHz: options.rateHz, signal: options.signal, onProgress: options.onProgress }),
+      },
     ).finally(() => delay.stop());
     const eventLoopDelay = delay.finish();
     const chunks = results.reduce(
@@ -159,11 +162,14 @@ function checkLimits(options: BenchOptions): RunLimits {
     if (Number.isFinite(value) && value >= 0) return [name, value] as const;
     throw new SemanticVlaError('OPTION_INVALID', `Option ${name}: expected a number >= 0, found ${value}.`);
   });
+  const { rateHz } = options;
+  if (rateHz !== undefined && !(rateHz > 0 && rateHz <= 1000))
+    throw expected('OPTION_INVALID', 'a number of Hz in 0..1000', 'rateHz', rateHz);
   const limits = Object.fromEntries(given) as unknown as RunLimits;
   if (limits.iterations < 1 || limits.limitMs <= 0) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `Options iterations and limitMs: expected at least one chunk and a limit above 0, found ${limits.iterations} and ${limits.limitMs}.`,
+      `Option ${limits.iterations < 1 ? 'iterations' : 'limitMs'}: expected at least one chunk and a limit above 0, found ${limits.iterations} and ${limits.limitMs}.`,
     );
   }
   return limits;
@@ -172,7 +178,7 @@ function checkLimits(options: BenchOptions): RunLimits {
 function resultOf(
   { facts, cold }: LoadedSubject,
   run: RunResult,
-  { percentiles = [] }: BenchOptions,
+  { percentiles = [], rateHz }: BenchOptions,
   subjects: number,
 ): SubjectResult {
   return {
@@ -183,6 +189,7 @@ function resultOf(
     newInstruction: run.newInstruction,
     summary: summaryOf(run.chunks, run.newInstruction, percentiles),
     throughput: (1000 * run.chunks.length) / run.ranMs,
+    ...(rateHz === undefined ? {} : { rhythm: { rateHz, missed: run.missed } }),
     // this is of the whole process since its start, so only a single subject can claim it
     peakMemoryBytes: subjects === 1 ? process.resourceUsage().maxRSS * 1024 : null,
   };

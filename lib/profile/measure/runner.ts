@@ -5,6 +5,7 @@
  */
 
 import type { Progress } from '../../checkpoint/checkpoint.ts';
+import { pause } from '../../support/abort.ts';
 import { isolated } from '../../support/isolated.ts';
 import { median } from '../../support/median.ts';
 import { ChunkRing } from '../recorder/rings.ts';
@@ -36,12 +37,19 @@ export interface RunLimits {
    * default is followed exactly: measuring energy needs turns of several periods of the power sensor.
    */
   readonly turnMs?: number;
+  /**
+   * Hz: chunks are asked for at the ticks of a clock of this rate instead of one after the other. A tick at which the last chunk is
+   * still being computed is missed: nothing is asked for then.
+   */
+  readonly rateHz?: number;
   /** Most chunks with a new instruction per subject, and the time limit for them. */
   readonly newInstructions: number;
 }
 
 export interface RunOptions extends RunLimits {
   readonly now?: () => number;
+  /** Resolves after so many milliseconds, or early when aborted; with `now` in virtual time. */
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -50,8 +58,10 @@ export interface RunResult {
   readonly warmUp: SubjectResult['warmUp'];
   readonly chunks: readonly ChunkRecord[];
   readonly newInstruction: readonly ChunkRecord[];
-  /** Milliseconds that its counted chunks took, one after the other. */
+  /** Milliseconds that its counted chunks took, one after the other; with a rate, until the next tick. */
   readonly ranMs: number;
+  /** Ticks of its turns at which nothing could be asked for; 0 without a rate. */
+  readonly missed: number;
   readonly rounds: number;
   /** Chunks at the start of its turns that are not counted, because another subject had filled the caches. */
   readonly uncounted: number;
@@ -74,6 +84,7 @@ interface Subject {
   newInstruction: readonly ChunkRecord[];
   readonly warmUpTimes: number[];
   ranMs: number;
+  missed: number;
   uncounted: number;
   perTurn: number;
   settles: boolean;
@@ -105,7 +116,7 @@ export async function runInTurns(
   const origin = now();
   const subjects = runners.map((runner): Subject => {
     const lists = { chunks: [], newInstruction: [], warmUpTimes: [] };
-    return { runner, ...lists, ranMs: 0, uncounted: 0, perTurn: 1, settles: false, warmUpMs: 0 };
+    return { runner, ...lists, ranMs: 0, missed: 0, uncounted: 0, perTurn: 1, settles: false, warmUpMs: 0 };
   });
   for (const subject of subjects) {
     await warmUp(subject, options, now);
@@ -113,9 +124,9 @@ export async function runInTurns(
   }
   const rounds = await measure(subjects, options, origin, now);
   for (const subject of subjects) await measureNewInstructions(subject, options, origin, now);
-  return subjects.map(({ warmUpTimes, warmUpMs, chunks, newInstruction, ranMs, uncounted }) => ({
+  return subjects.map(({ warmUpTimes, warmUpMs, chunks, newInstruction, ranMs, missed, uncounted }) => ({
     warmUp: { chunks: warmUpTimes.length, ms: warmUpMs, ...steadyState(warmUpTimes) },
-    ...{ chunks, newInstruction, ranMs, rounds, uncounted, originMs: origin },
+    ...{ chunks, newInstruction, ranMs, missed, rounds, uncounted, originMs: origin },
   }));
 }
 
@@ -161,6 +172,7 @@ async function measure(
     const wanted = Math.min(chunks.length / iterations, durationMs > 0 ? ranMs / durationMs : 1);
     return Math.min(1, Math.max(wanted, ranMs / limitMs));
   };
+  const rhythm = options.rateHz === undefined ? null : rhythmOf(options.rateHz, options, now);
   let round = 0;
   // all continue until the last one is done: a round without one of them would compare nothing
   while (subjects.some((subject) => done(subject) < 1)) {
@@ -176,7 +188,8 @@ async function measure(
       const ring = new ChunkRing(subject.perTurn);
       for (let i = 0; i < subject.perTurn; i++) {
         signal?.throwIfAborted();
-        subject.ranMs += await recordChunk(chunk, ring, origin, now, signal);
+        if (rhythm === null) subject.ranMs += await recordChunk(chunk, ring, origin, now, signal);
+        else await rhythm(subject, () => recordChunk(chunk, ring, origin, now, signal));
       }
       for (const record of ring.records()) subject.chunks.push({ ...record, round });
     }
@@ -186,6 +199,31 @@ async function measure(
     tell({ step: 'measuring', done: count, total: Math.round(count / done(slowest)), unit: 'steps' });
   }
   return round;
+}
+
+/** Each call waits for the next tick, computes a chunk, and counts the ticks that passed meanwhile. */
+function rhythmOf(
+  rateHz: number,
+  { wait = pause, signal = new AbortController().signal }: RunOptions,
+  now: () => number,
+): (subject: Subject, compute: () => Promise<unknown>) => Promise<void> {
+  const period = 1000 / rateHz;
+  const start = now();
+  /** The first tick that has not passed; rounding misses none. */
+  const upcoming = (): number => Math.ceil((now() - start) / period - 1e-6);
+  let tick = 0;
+  return async (subject, compute) => {
+    // others may have used the time since: whoever has the turn misses nothing by that
+    tick = Math.max(tick, upcoming());
+    const due = start + tick * period;
+    while (now() < due && !signal.aborted) await wait(due - now(), signal);
+    signal.throwIfAborted();
+    await compute();
+    const next = Math.max(tick + 1, upcoming());
+    subject.missed += next - tick - 1;
+    subject.ranMs += (next - tick) * period;
+    tick = next;
+  };
 }
 
 async function measureNewInstructions(

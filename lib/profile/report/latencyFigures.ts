@@ -1,11 +1,11 @@
 /** How long chunks took: histogram, percentile curve, and the run over time. */
 
-import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
+import type { PlotSpec } from '../../plots/drawPlot.ts';
 import { type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
 import { sorted } from '../../support/median.ts';
 import type { SubjectResult } from '../types.ts';
-import { byLine, colorOf, plotWidth, quantity, stacked, titleLines } from './plotStyle.ts';
+import { byLine, colorOf, logTicks, plotWidth, quantity, stacked, titleLines } from './plotStyle.ts';
 import {
   bodyRange,
   histogram,
@@ -27,8 +27,15 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
   const isWide = high / low > 3;
   const x = {
     scale: { type: isWide ? 'log' : 'linear', domain: [low * 0.98, high * 1.02], nice: false },
-    axis: { tickCount: isWide ? 5 : 8, labelOverlap: 'greedy', ...plainLabels },
+    axis: isWide ? { values: logTicks(low, high) } : { tickCount: 8, labelOverlap: 'greedy' },
   };
+  // the same bins and the same height of a share for all: what looks alike is alike, however many chunks each has
+  const binned = isWide ? logHistogram : histogram;
+  const bins = Math.min(...all.map((values) => binned(values, low, high).length));
+  const shared = all.map((values) =>
+    binned(values, low, high, bins).map((bin) => ({ ...bin, share: (100 * bin.count) / values.length })),
+  );
+  const most = Math.max(...shared.flat().map(({ share }) => share));
   const rows = subjects.map(({ subject }, i) => {
     const values = all[i]!;
     const [middle, late] = [quantile(values, 0.5), quantile(values, 0.99)];
@@ -39,12 +46,12 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
       height: 120,
       layer: [
         {
-          data: { values: isWide ? logHistogram(values, low, high) : histogram(values, low, high) },
+          data: { values: shared[i]! },
           mark: { type: 'rect', color: colorOf(i), stroke: color.paper, strokeWidth: 0.5 },
           encoding: {
             x: quantity('from', `latency, ms${isWide ? ', logarithmic' : ''}`, x),
             x2: { field: 'to' },
-            y: quantity('count', 'chunks'),
+            y: quantity('share', '% of the chunks', { scale: { domain: [0, most] }, axis: { tickCount: 4 } }),
             y2: { datum: 0 },
           },
         },
@@ -64,7 +71,7 @@ export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
     description: `How many chunks took how long, for ${nameList(subjects)}.`,
     spec: stacked(rows),
     caption:
-      'How many chunks took how long.' +
+      'How many chunks took how long, all on the same scales.' +
       (lost > 0 ? ` ${lost} lie right of the last bar; the two plots below show them.` : ''),
     table: {
       caption: 'latency histogram',
@@ -111,7 +118,9 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
         scale: isWide
           ? { type: 'log', domain: [0.95 * low, 1.05 * high], nice: false }
           : { type: 'linear', zero: false, nice: true },
-        axis: { tickCount: 6, labelOverlap: 'greedy', ...plainLabels },
+        axis: isWide
+          ? { values: logTicks(0.95 * low, 1.05 * high) }
+          : { tickCount: 6, labelOverlap: 'greedy' },
       }),
       ...(subjects.length === 1 ? { color: { ...line.color, legend: null } } : line),
     },
@@ -137,9 +146,9 @@ export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
   const starts = subjects.flatMap(({ chunks }) => chunks.map(({ startMs }) => startMs / 1000));
   // warm-up came before the first and is not drawn
   const domain = [Math.min(...starts), Math.max(...starts)];
+  const [low, high] = bodyRange(subjects.map(({ chunks }) => sorted(totals(chunks))));
   const rows = subjects.map(({ subject, chunks }, i) => {
     const values = sorted(totals(chunks));
-    const [low, high] = bodyRange([values]);
     const points = overTime(chunks).map(({ seconds, value }) => ({
       seconds,
       ms: Math.min(value!, high),
@@ -182,7 +191,7 @@ export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
     description: `Latency of each chunk in the order measured, with the running median, for ${nameList(subjects)}.`,
     spec: stacked(rows),
     caption:
-      'Each chunk in the order measured, from the first after warm-up on, and the running median. A median that climbs is a board that warms and throttles, or memory that fills; single high dots are other work on the machine.',
+      'Each chunk in the order measured, from the first after warm-up on, and the running median, all on the same scales. A median that climbs is a board that warms and throttles, or memory that fills; single high dots are other work on the machine.',
     table: {
       caption: 'median of each quarter of the run, ms',
       head: ['subject', 'first', 'second', 'third', 'last', 'last against first'],

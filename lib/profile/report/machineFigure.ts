@@ -1,7 +1,6 @@
 /** The machine over the run: power, clocks, temperatures and load against time, throttling marked. */
 
 import type { MachineSeries, MachineState, SensorSeries } from '../../machine/types.ts';
-import { plainLabels } from '../../plots/drawPlot.ts';
 import { type Cell, type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
 import { medianOf, sorted } from '../../support/median.ts';
@@ -109,7 +108,7 @@ function plotOf(
         mark: lines,
         encoding: {
           x: x('seconds'),
-          y: quantity('value', null, { scale, axis: { tickCount: 3, ...plainLabels } }),
+          y: quantity('value', null, { scale, axis: { tickCount: 3 } }),
           color: { ...line.color, legend },
           strokeDash: line.strokeDash,
         },

@@ -1,14 +1,31 @@
 /** What the plots of a page share: sizes, names, colours, encodings. */
 
-import type { PlotSpec } from '../../plots/drawPlot.ts';
+import { type PlotSpec, plainLabels } from '../../plots/drawPlot.ts';
 import { series } from '../../plots/palette.ts';
 
 /** Room for the plots of a page 780 wide, axes included. */
 export const plotWidth = 620;
 
-/** An encoding of numbers. */
-export const quantity = (field: string, title?: string | null, more: object = {}) =>
-  ({ field, type: 'quantitative', ...(title === undefined ? {} : { title }), ...more }) as const;
+/** An encoding of numbers, which its axis prints in full: 0.0001 and 20,000, no exponents. */
+export const quantity = (
+  field: string,
+  title?: string | null,
+  { axis = {}, ...more }: { readonly axis?: object; readonly scale?: object } = {},
+) =>
+  ({
+    ...{ field, type: 'quantitative', ...(title === undefined ? {} : { title }) },
+    ...{ axis: { ...plainLabels, ...axis }, ...more },
+  }) as const;
+
+/** Marks of a logarithmic axis: 1, 2, 5, 10, 20, ... within the range, only powers of ten where those are many. */
+export function logTicks(low: number, high: number): number[] {
+  const decades = Math.log10(high / low);
+  const steps = decades > 3 ? [1] : [1, 2, 5];
+  const first = Math.floor(Math.log10(low));
+  return Array.from({ length: Math.ceil(decades) + 2 }, (_, i) => first + i)
+    .flatMap((power) => steps.map((step) => Number((step * 10 ** power).toPrecision(1))))
+    .filter((value) => value >= low && value <= high);
+}
 
 /** Plots below one another. */
 export const stacked = (rows: readonly object[], spacing = 14): PlotSpec =>

@@ -22,15 +22,19 @@ export interface Bin {
   readonly count: number;
 }
 
-/** Equal bins over [low, high], without what lies beyond. Freedman and Diaconis' width, within 12..60 bins. */
-export function histogram(values: ArrayLike<number>, low: number, high: number): Bin[] {
+/**
+ * Equal bins over [low, high], without what lies beyond.
+ *
+ * @param bins how many; default: Freedman and Diaconis' width, within 12..60
+ */
+export function histogram(values: ArrayLike<number>, low: number, high: number, bins?: number): Bin[] {
   const inside = Float64Array.from(values)
     .filter((value) => value >= low && value <= high)
     .sort();
   const width =
     (2 * (quantile(inside, 0.75) - quantile(inside, 0.25))) / Math.cbrt(Math.max(1, inside.length));
   const span = high - low || Math.max(low * 0.01, 1e-6);
-  const count = Math.min(60, Math.max(12, width > 0 ? Math.ceil(span / width) : 12));
+  const count = bins ?? Math.min(60, Math.max(12, width > 0 ? Math.ceil(span / width) : 12));
   const counts = new Array<number>(count).fill(0);
   for (const value of inside) counts[Math.min(count - 1, Math.floor(((value - low) / span) * count))]!++;
   const edge = (i: number): number => low + (i * span) / count;
@@ -38,9 +42,9 @@ export function histogram(values: ArrayLike<number>, low: number, high: number):
 }
 
 /** Bins that are equally wide on a logarithmic axis. */
-export function logHistogram(values: Float64Array, low: number, high: number): Bin[] {
-  const bins = histogram(values.map(Math.log), Math.log(low), Math.log(high));
-  return bins.map(({ from, to, count }) => ({ from: Math.exp(from), to: Math.exp(to), count }));
+export function logHistogram(values: Float64Array, low: number, high: number, bins?: number): Bin[] {
+  const equal = histogram(values.map(Math.log), Math.log(low), Math.log(high), bins);
+  return equal.map(({ from, to, count }) => ({ from: Math.exp(from), to: Math.exp(to), count }));
 }
 
 /** [low, high] of the body: everything, or 99 of 100 chunks and a margin if a few are far out. */

@@ -98,20 +98,39 @@ const colorBy = {
 /** `llama layer 3` -> llama and 3. */
 const numbered = /^(.*?) (?:block|layer) (\d+)$/;
 
-export function blocksFigure(subject: string, index: number, layers: readonly LayerTime[]): Figure {
-  // in the order in which the blocks first run
+/** Time of each block, in the order in which they first run. */
+function blockTimes(layers: readonly LayerTime[]) {
   const times = new Map<string, number>();
   for (const { graph, block, medianMs } of layers) {
     const name = wholeBlock(block);
     if (graph === 'policy') times.set(name, (times.get(name) ?? 0) + medianMs);
   }
-  const blocks = [...times].map(([block, ms]) => {
+  return [...times].map(([block, ms]) => {
     const [, tower, number] = numbered.exec(block) ?? [];
     return { block, ms, stage: stageOfBlock(block), tower, number: Number(number), label: figure(ms) };
   });
+}
+
+/** One figure a subject, their panels of blocks on one scale. */
+export function blocksFigures(
+  layers: readonly (readonly [subject: string, readonly LayerTime[]])[],
+): Figure[] {
+  const all = layers.map(([subject, own]) => ({ subject, blocks: blockTimes(own) }));
+  const most = Math.max(
+    0,
+    ...all.flatMap(({ blocks }) => blocks.flatMap(({ tower, ms }) => (tower === undefined ? [] : [ms]))),
+  );
+  return all.map(({ subject, blocks }, index) => blocksFigure(subject, index, blocks, most));
+}
+
+function blocksFigure(
+  subject: string,
+  index: number,
+  blocks: ReturnType<typeof blockTimes>,
+  most: number,
+): Figure {
   const inTowers = blocks.filter(({ tower }) => tower !== undefined);
   const others = blocks.filter(({ tower }) => tower === undefined).sort((a, b) => b.ms - a.ms);
-  const most = Math.max(...inTowers.map(({ ms }) => ms), 0);
   const axis = { labelAngle: 0, labelOverlap: 'greedy', ticks: false };
   const panels = [...new Set(inTowers.map(({ tower }) => tower!))].map((tower) => ({
     title: tower === 'llama' ? 'llama, by layer' : `${tower}, by block`,

@@ -127,6 +127,8 @@ export function subjectTable(subjects: readonly SubjectResult[]): string {
     cameras: ({ subject }) => subject.cameras.join(', '),
     actions: ({ subject: { chunk, actionDim }, throughput }) =>
       `${chunk} a chunk, of ${actionDim} numbers each, ${figure(throughput * chunk)} a second`,
+    asked: ({ rhythm }) =>
+      rhythm === undefined ? 'back to back' : `at ${rhythm.rateHz} Hz, ${rhythm.missed} ticks missed`,
     threads: ({ subject }) => (subject.threads === null ? 'on the device' : String(subject.threads)),
     energy: ({ energy }) => (energy === undefined ? 'not told' : energyText(energy)),
   });

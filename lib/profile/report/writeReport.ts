@@ -8,7 +8,7 @@ import type { BenchReport } from '../types.ts';
 import { histogramFigure, percentileFigure, timelineFigure } from './latencyFigures.ts';
 import { machineFigure } from './machineFigure.ts';
 import { totals } from './seriesData.ts';
-import { blocksFigure, waterfallFigure } from './stageFigures.ts';
+import { blocksFigures, waterfallFigure } from './stageFigures.ts';
 import {
   comparisonTable,
   gateTable,
@@ -68,7 +68,7 @@ export async function writeReport(report: BenchReport): Promise<string> {
     ...(await drawn(
       'layers',
       'Layers',
-      layers.flatMap(([name, list], i) => [layersTable(name, list), blocksFigure(name, i, list)]),
+      blocksFigures(layers).flatMap((figure, i) => [layersTable(...layers[i]!), figure]),
     )),
     ...(await drawn(
       'roofline',

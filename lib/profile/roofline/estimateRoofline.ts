@@ -28,7 +28,7 @@ export interface EstimateRooflineOptions
   readonly preset?: SynthPreset;
   /** Names of the table; default: all of it. */
   readonly devices?: readonly string[];
-  /** Default: all that a named device computes in, and bf16 without names. */
+  /** Default: all that a named device computes in, and bfloat16 without names. */
   readonly precision?: RooflinePrecision;
   /** P; default 30. */
   readonly promptTokens?: number;
@@ -74,14 +74,14 @@ export async function estimateRoofline(options: EstimateRooflineOptions): Promis
   const rooflines = chosen.flatMap((device) => {
     const known = precisionsOf(device);
     // over the whole table a device that does not compute in the precision is left out; a named one must
-    const all = precision ?? 'bf16';
+    const all = precision ?? 'bfloat16';
     const wanted =
       names === undefined ? known.filter((name) => name === all) : precision ? [precision] : known;
     return wanted.map(
       (name): EstimatedRoofline => ({
         deviceName: device.name,
         precisionName: name,
-        runs: (enginePrecisions as readonly string[]).includes(rooflinePrecisions[name].text),
+        runs: (enginePrecisions as readonly string[]).includes(name),
         ...rooflineOf(work, device, { precision: name }),
       }),
     );

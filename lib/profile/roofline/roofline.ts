@@ -32,9 +32,9 @@ const nvfp4Bits = 4 + 8 / 16;
 const int4Bits = 4 + 16 / 128;
 
 export const rooflinePrecisions = {
-  fp32: { text: 'float32', llm: plain('fp32', 32), rest: plain('fp32', 32) },
-  bf16: { text: 'bfloat16', llm: plain('bf16', 16), rest: plain('bf16', 16) },
-  fp16: { text: 'float16', llm: plain('fp16', 16), rest: plain('fp16', 16) },
+  float32: { text: 'float32', llm: plain('fp32', 32), rest: plain('fp32', 32) },
+  bfloat16: { text: 'bfloat16', llm: plain('bf16', 16), rest: plain('bf16', 16) },
+  float16: { text: 'float16', llm: plain('fp16', 16), rest: plain('fp16', 16) },
   fp8: { text: 'FP8', llm: plain('fp8', 8), rest: plain('fp8', 8) },
   int8: { text: 'INT8', llm: plain('int8', 8), rest: plain('int8', 8) },
   'int8-llm': { text: 'INT8 language model, float16 rest', llm: plain('int8', 8), rest: plain('fp16', 16) },

@@ -16,14 +16,6 @@ export interface SubjectRooflineOptions {
   readonly layers?: readonly LayerTime[];
 }
 
-const precisions = {
-  float32: 'fp32',
-  bfloat16: 'bf16',
-  float16: 'fp16',
-  int8: 'int8',
-  'int8-llm': 'int8-llm',
-} as const;
-
 /**
  * @param sizes what the checkpoint does not hold (../../policy/policyParts.ts); the prompt's length is the subject's
  * @throws OPTION_INVALID unknown device; OPTION_REQUIRED the GPU at hand is in no table
@@ -38,7 +30,7 @@ export function subjectRoofline(
   const { promptTokens, precision, weights } = result.subject;
   const work = policyWork(architecture, { ...sizes, promptTokens });
   return rooflineOf(work, device === undefined ? deviceAtHand(machine) : findDevice(device), {
-    precision: precisions[precision],
+    precision,
     measured: measuredStages(result, layers),
     storedWeights: weights === 'mapped',
   });

@@ -78,7 +78,7 @@ test('--json prints the whole report; several prompt lengths, cameras and thread
     const csv = join(dir, 'chunks.csv');
     const started = Date.now();
     const { code, stdout, stderr } = cli(
-      ...['bench', checkpoint, ...platform, ...short, '--prompt-lengths', '20,31', '--threads', '1'],
+      ...['bench', checkpoint, ...platform, ...short, '--prompt-length', '20,31', '--threads', '1'],
       ...['--percentile', '75,99.9', '--json', '--csv', csv],
     );
     assert.is(code, 0, stderr);
@@ -87,7 +87,7 @@ test('--json prints the whole report; several prompt lengths, cameras and thread
     assert.is(report.version, 1);
     const createdAt = Date.parse(report.createdAt);
     assert.ok(createdAt >= started && createdAt <= Date.now(), report.createdAt);
-    assert.ok(report.command.includes('--prompt-lengths'));
+    assert.ok(report.command.includes('--prompt-length'));
     assert.equal(Object.keys(report.software).toSorted(), ['node', 'onnxruntime-node', 'semanticvla']);
     assert.ok(report.machine.cpu.cores >= 1);
     assert.ok(report.machine.end !== null);
@@ -154,9 +154,11 @@ test('usage errors name what was expected', async () => {
     [[], /--preset \(.*libero.*found neither/],
     [['--preset', 'huge'], /Expected .*libero or /],
     [['x', '--threads', '1,0'], /--threads.*>= 1/],
-    [['x', '--backend', 'cuda'], /Expected cpu or tensorrt/],
+    [['x', '--backend', 'cuda'], /Allowed choices are cpu, tensorrt/],
     [['x', '--percentile', '101'], /0\.\.100/],
-    [['x', '--frame', '640'], /WIDTHxHEIGHT/],
+    [['x', '--frame-size', '640'], /WIDTHxHEIGHT/],
+    [['x', '--frame', '640x480'], /--frame .*--frame-size/],
+    [['x', '--rate', '0'], /--rate.*above 0/],
     [['x', '--warmup', '1'], /--warmup'\n.*--warm-up/],
     [['x', '--warmUp', '40'], /--warmUp is not a flag of bench: use --warm-up N/],
     [['x', '--json', 'bench.json'], /found bench\.json; use --report bench\.json/],

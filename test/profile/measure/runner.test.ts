@@ -85,6 +85,25 @@ test('subjects take turns: rounds hold both, who begins alternates, each turn ha
   }
 });
 
+test('at a rate: chunks begin at the ticks, and ticks that pass meanwhile are missed, each of its own subject', async () => {
+  const world = new World();
+  const wait = async (ms: number): Promise<void> => {
+    world.time += ms;
+  };
+  // every fifth chunk of a takes two periods and a half: two ticks pass
+  const runners = [world.runner('a', (call) => (call % 5 === 0 ? 250 : 20)), world.runner('b', () => 100)];
+  const options = { ...limits, iterations: 100, rateHz: 10, now: world.now, wait };
+  const [a, b] = await runInTurns(runners, options);
+  const start = a!.chunks[0]!.startMs;
+  for (const { chunks } of [a!, b!])
+    for (const { startMs } of chunks) assert.ok(Math.abs((startMs - start) % 100) < 1e-6, `${startMs}`);
+  const slow = a!.chunks.filter(({ stages }) => stages.total! > 100).length;
+  assert.ok(slow >= 15);
+  assert.is(a!.missed, 2 * slow);
+  assert.is(b!.missed, 0, 'a chunk that takes just the period misses nothing');
+  for (const { chunks, missed, ranMs } of [a!, b!]) assert.is(ranMs, 100 * (chunks.length + missed));
+});
+
 test('warm-up lasts until the medians agree, and says so', async () => {
   const world = new World();
   // caches fill: each chunk is faster than the one before, until the 200th

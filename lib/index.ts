@@ -1,12 +1,30 @@
-/** The public API. Each command of the `semanticvla` command line is one of these functions. */
+/**
+ * The public API: policies, checkpoints, observations, recordings. Each command of the `semanticvla` command line is one of
+ * these functions. Everything of the other rooms (`semanticvla/serve`, `/client`, `/schedule`, `/profile`, `/ros2`) is here too.
+ *
+ * @module semanticvla
+ */
 
-export type { Checkpoint, OpenCheckpointOptions, Progress } from './checkpoint/checkpoint.ts';
+export type {
+  Checkpoint,
+  CheckpointSources,
+  DatasetStatistics,
+  OpenCheckpointOptions,
+  Progress,
+  TokenizerFiles,
+} from './checkpoint/checkpoint.ts';
 export { type PullOptions, type PullReport, pullCheckpoint } from './checkpoint/hubCheckpoint.ts';
 export { openCheckpoint } from './checkpoint/openCheckpoint.ts';
-export type { HeadName, PolicyConfig } from './checkpoint/policyConfig.ts';
-export { type BenchServerOptions, benchServer, type ServerBench } from './client/benchServer.ts';
-export { connectAct, connectOpenpi } from './client/connect.ts';
-export type { RemoteEvent, RemoteOptions, RemotePolicy } from './client/remotePolicy.ts';
+export type {
+  HeadConfig,
+  HeadName,
+  LlamaConfig,
+  PixelNormalization,
+  PolicyConfig,
+  PolicyFamily,
+  VitConfig,
+} from './checkpoint/policyConfig.ts';
+export * from './client/index.ts';
 export { type ColumnOptions, chooseColumns, type PolicyNeeds } from './dataset/columns.ts';
 export type {
   Columns,
@@ -26,12 +44,15 @@ export {
   type DoctorReport,
   diagnose,
 } from './doctor/diagnose.ts';
+export type { HorizonError } from './evaluate/actionErrors.ts';
 export { type ActionErrors, actionErrors, type DimensionError } from './evaluate/actionErrors.ts';
+export type { Units } from './evaluate/evaluateDataset.ts';
 export {
   type EvaluateDatasetOptions,
   evaluateDataset,
   type Source as EpisodeSource,
 } from './evaluate/evaluateDataset.ts';
+export type { EvaluatedChunk } from './evaluate/evaluateEpisode.ts';
 export {
   type EpisodePrediction,
   type EpisodeResult,
@@ -40,21 +61,41 @@ export {
 } from './evaluate/evaluateEpisode.ts';
 export type { Evaluation } from './evaluate/evaluation.ts';
 export { evaluationPage, type PageTexts } from './evaluate/page/evaluationPage.ts';
+export type { Counted } from './evaluate/pairedChanges.ts';
 export { type PairedChange, pairedChanges } from './evaluate/pairedChanges.ts';
+export type { KnownPrediction } from './evaluate/resultsFile.ts';
 export { type ExampleOptions, exampleCheckpoint } from './example/exampleCheckpoint.ts';
 export { exampleEpisodes } from './example/exampleEpisodes.ts';
+export type { ExportedModel } from './export/exportPolicy.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
+export type { WeightFile } from './export/placeWeights.ts';
 export type { PolicySizes } from './graph/graphContext.ts';
+export type { IgnoredFile, TokenBudget } from './inspect/inspectCheckpoint.ts';
 export { type InspectReport, inspectCheckpoint } from './inspect/inspectCheckpoint.ts';
+export type { MemoryEstimate } from './inspect/memory.ts';
 export {
   compareObservation,
   type ObservationNeeds,
   type ObservationPart,
 } from './inspect/observationNeeds.ts';
+export type { PartSize } from './inspect/parts.ts';
+export type { MachineRow } from './machine/machineRows.ts';
 export { machineRows, settingRows } from './machine/machineRows.ts';
+export type { ReadMachineOptions } from './machine/readMachine.ts';
 export { readMachine } from './machine/readMachine.ts';
-export type { MachineSeries, MachineState, SensorSeries, SubjectEnergy, Warning } from './machine/types.ts';
+export type {
+  ClockRange,
+  MachineSampling,
+  MachineSeries,
+  MachineSnapshot,
+  MachineState,
+  Reading,
+  SensorSeries,
+  SubjectEnergy,
+  Warning,
+} from './machine/types.ts';
 export { machineDifferences, machineWarnings } from './machine/warnings.ts';
+export type { RunTimes, WatchMachineOptions } from './machine/watchMachine.ts';
 export { type MachineWatch, watchMachine } from './machine/watchMachine.ts';
 export { type GuardedPolicy, type GuardPolicyOptions, guardPolicy } from './observation/guardPolicy.ts';
 export {
@@ -69,72 +110,16 @@ export {
   type PrecisionComparison,
 } from './policy/comparePrecision.ts';
 export { type ActionUnits, actionUnits } from './policy/datasetUnits.ts';
+export type { ObservedTask } from './policy/layerErrors.ts';
 export { loadPolicy } from './policy/loadPolicy.ts';
+export type { PlatformOptions } from './policy/platform.ts';
 export { resolvePlatform } from './policy/platform.ts';
 export { policySizes } from './policy/policyParts.ts';
 export type { LayerError, PrecisionFigures, PrecisionGate } from './policy/precisionGate.ts';
-export {
-  type BaselineFile,
-  type MatchedBaseline,
-  matchBaselines,
-  readBaseline,
-} from './profile/gate/baseline.ts';
-export { type Condition, parseCondition } from './profile/gate/condition.ts';
-export {
-  type GateBaseline,
-  type GatePair,
-  type JudgeOptions,
-  judge as judgeBench,
-} from './profile/gate/judge.ts';
-export { type PolicyProfile, type ProfileOptions, profilePolicy } from './profile/layers/profilePolicy.ts';
-export { type BenchOptions, benchPolicies } from './profile/measure/benchPolicies.ts';
-export type { BenchSubject } from './profile/measure/benchSubject.ts';
-export {
-  type FlightEvent,
-  type FlightRecorder,
-  type FlightRecorderOptions,
-  startFlightRecorder,
-} from './profile/recorder/flightRecorder.ts';
-export { Recorder, type RecorderOptions } from './profile/recorder/recorder.ts';
-export { recordLoop, recordSchedule } from './profile/recorder/recordLoop.ts';
-export { recordPolicy } from './profile/recorder/recordPolicy.ts';
-export { joinReports, type NamedReport } from './profile/report/joinReports.ts';
-export { readReport } from './profile/report/readReport.ts';
-export { writeReport } from './profile/report/writeReport.ts';
-export type { Device } from './profile/roofline/devices.ts';
-export {
-  type EstimatedRoofline,
-  type EstimateRooflineOptions,
-  estimateRoofline,
-  type RooflineEstimate,
-} from './profile/roofline/estimateRoofline.ts';
-export type { PolicyWork, StageWork } from './profile/roofline/policyWork.ts';
-export type { RooflinePrecision } from './profile/roofline/roofline.ts';
-export { encodeTrace } from './profile/trace/perfettoTrace.ts';
-export type { Timeline } from './profile/trace/timeline.ts';
-export type {
-  BenchReport,
-  ChunkRecord,
-  Comparison,
-  GateVerdict,
-  LayerTime,
-  ProfileReport,
-  Roofline,
-  RooflineMemory,
-  RooflineRow,
-  SelfCheck,
-  StageName,
-  StageTimes,
-  SubjectFacts,
-  SubjectResult,
-  Summary,
-} from './profile/types.ts';
-export { loadRclnodejs, type RosNodeOptions, type RosPolicyNode, startRosNode } from './ros2/rosNode.ts';
+export * from './profile/index.ts';
+export * from './ros2/index.ts';
 export * from './schedule/index.ts';
-export type { ServeLimits } from './serve/limits.ts';
-export type { ObservationKeys } from './serve/observationMap.ts';
-export type { PolicyServer } from './serve/policyServer.ts';
-export { type ServeOptions, servePolicy } from './serve/servePolicy.ts';
+export * from './serve/index.ts';
 export {
   type CompareOptions,
   compareStages,
@@ -144,6 +129,10 @@ export {
   type StageTolerances,
 } from './stages/compareStages.ts';
 export { readStages, type Stages, writeStages } from './stages/stageFile.ts';
+export type { Backoff } from './supervise/backoff.ts';
+export type { LossReason } from './supervise/engineChild.ts';
+export type { TransportName } from './supervise/engineLink.ts';
+export type { EngineSource } from './supervise/engineMessages.ts';
 export type {
   EngineCounters,
   EngineEvent,
@@ -154,7 +143,8 @@ export { type SuperviseOptions, superviseEngine } from './supervise/superviseEng
 export { type ErrorCode, SemanticVlaError } from './support/errors.ts';
 export type { Notice, NoticeCode, OnNotice } from './support/notices.ts';
 export type { SynthOverrides } from './synth/overrides.ts';
-export type { SynthPreset } from './synth/presets.ts';
+export type { SynthPreset, SynthSpec } from './synth/presets.ts';
+export type { FrameSize } from './synth/randomObservation.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';
 export { liberoGripper } from './transforms/actions.ts';
 export type {

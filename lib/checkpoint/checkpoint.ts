@@ -20,6 +20,7 @@ export interface Bounds {
   readonly where?: string;
 }
 
+/** Statistics of one dataset, in its units. */
 export interface DatasetStatistics {
   /** Length of the lists, whatever they hold; null: there are none. */
   readonly actionDim: number | null;
@@ -29,6 +30,7 @@ export interface DatasetStatistics {
   readonly proprio: Bounds | null;
 }
 
+/** Where the tokenizers were found; null: the policy has no such part. */
 export interface TokenizerFiles {
   /** `tokenizer.json`, else null. */
   readonly llamaJson: string | null;
@@ -105,6 +107,7 @@ export interface OpenCheckpointOptions {
   readonly rounding?: WeightRounding;
   /** Where merged and rounded weights are kept; default `$SEMANTICVLA_CACHE`, else `$XDG_CACHE_HOME/semanticvla`, else `~/.cache/semanticvla`. */
   readonly cacheDir?: string;
+  /** Called while it lasts; must return quickly. */
   readonly onProgress?: (progress: Progress) => void;
   /** Each of `Checkpoint.notices`, as soon as it is known; default: a warning of the process. */
   readonly onNotice?: OnNotice;

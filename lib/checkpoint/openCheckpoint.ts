@@ -38,7 +38,9 @@ import type { WeightMaking } from './weightBlocks.ts';
  * Opens the checkpoint in the folder `dir`. Nothing in the folder is written, so it may be read-only; its files may be
  * links. Only headers and small tensors are read; merged and rounded weights are written to the cache the first time.
  *
- * Throws SemanticVlaError with the codes under "files of a checkpoint" in ../support/errors.ts, or the signal's reason.
+ * @param dir folder, or `hf:owner/name[@revision]`
+ * @param options what the folder does not say, and where merged weights are kept
+ * @throws (rejects) the codes under "files of a checkpoint" of `ErrorCode`, or the signal's reason
  */
 export async function openCheckpoint(dir: string, options: OpenCheckpointOptions = {}): Promise<Checkpoint> {
   checkOptions(dir, options);

@@ -63,6 +63,7 @@ export interface TextEncoderConfig {
   readonly layerNormEps: number;
 }
 
+/** Sizes of the language model. */
 export interface LlamaConfig {
   readonly width: number;
   readonly layers: number;

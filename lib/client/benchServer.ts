@@ -39,6 +39,7 @@ export interface BenchServerOptions {
   readonly token?: string;
   /** Percentiles besides 90, 95 and 99. */
   readonly percentiles?: readonly number[];
+  /** Called while it lasts; must return quickly. */
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }

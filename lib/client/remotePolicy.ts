@@ -197,6 +197,7 @@ export class RemotePolicy implements Policy {
     this.#parts.transport.close();
   }
 
+  /** Closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -195,7 +195,12 @@ function boardChecks(probe: Probe): Check[] {
     .map(([name, found]) => ({ name, status: 'ok', found, fix: null }));
 }
 
-/** Checks everything, installs nothing, leaves nothing behind, and never throws because of what it finds. */
+/**
+ * Checks everything, installs nothing, leaves nothing behind.
+ *
+ * @param options where the cache folder is; default: as for `loadPolicy`
+ * @throws never because of what it finds
+ */
 export function diagnose(options: DoctorOptions = {}): DoctorReport {
   const probe = options.probe ?? doctorProbe;
   const { version } = require('../../package.json') as { version: string };

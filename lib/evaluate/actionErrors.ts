@@ -66,7 +66,9 @@ export function forEachPair(
  *
  * @param results at least one, all of one policy
  * @param perUnit by dimension: units of the policy's head per unit of the dataset; default: not known
- * @returns null: nothing was compared, since nobody demonstrated anything
+ * @returns in the dataset's units, normalized where `perUnit` is known; null: nothing was compared, since nobody demonstrated
+ *   anything
+ * @throws never
  */
 export function actionErrors(
   results: readonly EpisodeResult[],

@@ -34,6 +34,8 @@ export interface PairedChange {
  * Each evaluation but the first beside the first.
  *
  * @param evaluations of the same episodes
+ * @returns changes of normalized actions, [-1, 1]; counts of gripper flips and kept patches
+ * @throws never
  */
 export function pairedChanges([first, ...others]: readonly Evaluation[]): PairedChange[] {
   if (first === undefined) return [];

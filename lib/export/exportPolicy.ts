@@ -26,10 +26,12 @@ export interface ExportOptions {
    */
   readonly link?: 'hard' | 'symbolic';
   readonly sizes: Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
+  /** Called while it lasts; must return quickly. */
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
 
+/** One ONNX file. */
 export interface ExportedModel {
   readonly file: string;
   readonly bytes: number;

@@ -14,6 +14,7 @@ import { openRegular, reason } from '../support/fileAccess.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 
+/** A file of weights that the models refer to. */
 export interface WeightFile {
   /** The name in the models, relative to their folder. */
   readonly location: string;

@@ -26,6 +26,7 @@ import { estimateMemory, type MemoryEstimate } from './memory.ts';
 import { type ObservationNeeds, observationNeeds } from './observationNeeds.ts';
 import { type PartName, type PartSize, partNames, partOf } from './parts.ts';
 
+/** How many tokens the language model reads. */
 export interface TokenBudget {
   /** Projected patches per image. */
   readonly patches: number;
@@ -41,6 +42,7 @@ export interface TokenBudget {
   readonly besidePrompt: number | null;
 }
 
+/** A file of the folder that the policy does not read, and why. */
 export interface IgnoredFile {
   readonly file: string;
   readonly bytes: number;

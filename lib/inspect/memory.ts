@@ -2,6 +2,7 @@
 
 import type { PartSize } from './parts.ts';
 
+/** Memory of the weights in one precision. */
 export interface MemoryEstimate {
   /** e.g. `bfloat16 or float16`, `int4 LLM, bfloat16 rest`. */
   readonly precision: string;

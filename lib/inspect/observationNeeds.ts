@@ -47,11 +47,18 @@ export function observationNeeds(
   };
 }
 
-/** The observation beside what the policy takes: each camera, the joint state, the instruction; then frames that it does not use. */
+/**
+ * The observation beside what the policy takes: each camera, the joint state, the instruction; then frames that it does not use.
+ *
+ * @param needs `observation` of the report of `inspectCheckpoint`
+ * @param given as `readObservation` returns it
+ * @throws never
+ */
 export function compareObservation(
   needs: ObservationNeeds,
-  { observation, instruction }: { readonly observation: Observation; readonly instruction?: string },
+  given: { readonly observation: Observation; readonly instruction?: string },
 ): ObservationPart[] {
+  const { observation, instruction } = given;
   const { images } = observation;
   const expected = expectedParts(needs);
   const cameras = needs.cameras.map((camera): ObservationPart => {

@@ -22,6 +22,7 @@ export const partNames = [
 
 export type PartName = (typeof partNames)[number];
 
+/** Parameters and bytes of one part of the policy. */
 export interface PartSize {
   readonly part: PartName;
   readonly parameters: number;

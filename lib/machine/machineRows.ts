@@ -4,6 +4,7 @@ import { grownCounters } from './counters.ts';
 import { energyText } from './subjectEnergy.ts';
 import type { ClockRange, MachineSnapshot, MachineState, Reading, SensorSeries } from './types.ts';
 
+/** Label and text. */
 export type MachineRow = readonly [label: string, value: string];
 
 /** Lowest and highest value of each sensor of a kind; empty if nothing was sampled. */
@@ -38,7 +39,12 @@ const list = (readings: readonly Reading[], unit: string, digits: number): strin
 const rowsOf = (rows: Readonly<Record<string, string | null | undefined>>): MachineRow[] =>
   Object.entries(rows).flatMap(([label, value]) => (value ? [[label, value] as const] : []));
 
-/** What the machine is and how it is set. What it does not report has no row. */
+/**
+ * What the machine is and how it is set, as label and text. What it does not report has no row.
+ *
+ * @param machine as `readMachine` finds it
+ * @throws never
+ */
 export function settingRows(machine: MachineState): MachineRow[] {
   const { board, cpu, gpu, jetpack, powerMode, clocksLocked, clockRanges = [], os, virtual } = machine;
   const gpuFacts = gpu && [
@@ -69,7 +75,12 @@ function momentText({ temperatures, clocks, power, load, memoryFreeBytes }: Mach
   return parts.filter(Boolean).join('; ');
 }
 
-/** Settings, start, end, throttling, energy and the cost of sampling. */
+/**
+ * Settings, start, end, throttling, energy and the cost of sampling, as label and text with units.
+ *
+ * @param machine over a run
+ * @throws never
+ */
 export function machineRows(machine: MachineState): MachineRow[] {
   const { start, end, gpu, energy, sampling } = machine;
   // through alarms of rails, counters, or a GPU's reasons

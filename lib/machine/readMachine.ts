@@ -13,12 +13,19 @@ import { parseTegrastats, type TegraSample } from './tegrastats.ts';
 import { readTemperatureLimits, readTemperatures } from './thermalZones.ts';
 import type { MachineSnapshot, MachineState, Reading } from './types.ts';
 
+/** Options of `readMachine`. */
 export interface ReadMachineOptions {
   /** For tests: another machine to read. */
   readonly probe?: MachineProbe;
 }
 
-/** Leaves `end`, `energy` and `sampling` null for watchMachine.ts to fill in. May take some seconds if tools are slow. */
+/**
+ * What this machine is and how it is set: board, clocks, temperatures, power mode. `end`, `energy` and `sampling` are null:
+ * `watchMachine` fills them in. May take some seconds if tools are slow.
+ *
+ * @param options of tests
+ * @throws never: what cannot be read is null
+ */
 export function readMachine({ probe = thisMachine }: ReadMachineOptions = {}): MachineState {
   const unread = new UnreadText();
   const smi = unread.valueIn(readGpuCells(probe));

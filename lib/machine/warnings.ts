@@ -117,7 +117,12 @@ const rules: Readonly<Record<string, Rule>> = {
       : null,
 };
 
-/** In the order of `rules`, those about the machine itself first. */
+/**
+ * What to change before believing a figure of this machine. In the order of `rules`, those about the machine itself first.
+ *
+ * @param machine over a run, or as `readMachine` finds it
+ * @throws never
+ */
 export function machineWarnings(machine: MachineState): Warning[] {
   return Object.entries(rules).flatMap(([code, rule]) => {
     const text = rule(machine);
@@ -125,7 +130,13 @@ export function machineWarnings(machine: MachineState): Warning[] {
   });
 }
 
-/** Differences between the machines of two reports: their figures then compare machines, not programs. */
+/**
+ * Differences between the machines of two reports: their figures then compare machines, not programs.
+ *
+ * @param machine of this run
+ * @param baseline of the earlier one
+ * @throws never
+ */
 export function machineDifferences(machine: MachineState, baseline: MachineState): Warning[] {
   const facts = (state: MachineState): Readonly<Record<string, readonly [string, string | null]>> => ({
     'different-board': ['board', `${state.board}, ${state.cpu.model}`],

@@ -30,6 +30,7 @@ export interface MachineWatch extends AsyncDisposable {
   ): Promise<{ readonly machine: MachineState; readonly warnings: readonly Warning[] }>;
 }
 
+/** Options of `watchMachine`. */
 export interface WatchMachineOptions {
   /** Milliseconds between samples; default 100, as often as the fastest GPU updates its power reading. */
   readonly intervalMs?: number;
@@ -37,7 +38,13 @@ export interface WatchMachineOptions {
   readonly probe?: MachineProbe;
 }
 
-/** Resolves when the first sample has been taken. Disposing without `finish` just ends the sampling. */
+/**
+ * Samples this machine's sensors on a thread of its own until `finish`. Resolves when the first sample has been taken. Disposing
+ * without `finish` just ends the sampling.
+ *
+ * @param options how often, in milliseconds
+ * @throws (rejects) OPTION_INVALID for an interval below 10 ms
+ */
 export async function watchMachine({
   intervalMs = 100,
   probe = machineProbe,

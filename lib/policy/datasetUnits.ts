@@ -36,8 +36,10 @@ export interface ActionUnits {
 /**
  * Widths and lowest values by which a policy's actions are normalized, per dimension: what turns errors into normalized ones.
  *
- * @param unnormKey default: as `unnormKeyOf` any dataset
- * @returns null for a policy that `loadPolicy` did not make
+ * @param policy a loaded one
+ * @param unnormKey default: the only dataset, or the one that `loadPolicy` was told
+ * @returns [A] each, in the dataset's units; null for a policy that `loadPolicy` did not make
+ * @throws UNNORM_KEY_UNKNOWN, UNNORM_KEY_REQUIRED; STATISTICS_INVALID where the dataset's cannot be read
  */
 export function actionUnits(policy: Policy, unnormKey: string | undefined): ActionUnits | null {
   const made = partsOf(policy);

@@ -18,6 +18,7 @@ import type { PolicyParts } from './policyParts.ts';
 import type { LayerError } from './precisionGate.ts';
 import { type CpuPrecision, cpuWeightsOf } from './runtimeOptions.ts';
 
+/** An observation and what the robot was told. */
 export interface ObservedTask {
   readonly observation: Observation;
   readonly instruction: string;

@@ -1,10 +1,19 @@
-/** ROS messages -> the policy's input; actions -> a trajectory message. Pure, except for decoding compressed images. */
+/** ROS messages -> the policy's input; actions -> commands. Pure, except for decoding compressed images. */
 
 import { decodeImage } from '../observation/decodeImage.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { checkFrameSize } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
-import type { RosCompressedImage, RosImage, RosJointState, RosTime, RosTrajectory } from './rosInterface.ts';
+import type { Controller } from './controllers.ts';
+import type {
+  RosCompressedImage,
+  RosImage,
+  RosJointState,
+  RosNumbers,
+  RosTime,
+  RosTrajectory,
+  RosTwist,
+} from './rosInterface.ts';
 
 /**
  * Channels per pixel, and the positions of red, green and blue; 8 bits per channel. The fourth byte of a camera's pixel is
@@ -137,5 +146,36 @@ export function trajectoryOf(
         time_from_start: { sec, nanosec },
       },
     ],
+  };
+}
+
+/** ROS type of a controller's commands. */
+export const commandTypes: Readonly<Record<Controller['type'], string>> = {
+  joint_trajectory: 'trajectory_msgs/msg/JointTrajectory',
+  forward_command: 'std_msgs/msg/Float64MultiArray',
+  twist: 'geometry_msgs/msg/TwistStamped',
+};
+
+/**
+ * What a controller is sent for one action.
+ * @param values [A] in the dataset's units
+ * @param stamp of a twist, which its receivers refuse when it is old
+ */
+export function commandOf(
+  controller: Controller,
+  values: ArrayLike<number>,
+  periodMs: number,
+  stamp: () => RosTime,
+): RosTrajectory | RosNumbers | RosTwist {
+  const { type, indices, joints, scale, offset, frameId } = controller;
+  const scaled = indices.map((index, i) => values[index]! * scale[i]! + offset[i]!);
+  if (type === 'joint_trajectory') return trajectoryOf(scaled, joints, periodMs);
+  if (type === 'forward_command') return { layout: { dim: [], data_offset: 0 }, data: scaled };
+  const [x = 0, y = 0, z = 0, roll = 0, pitch = 0, yaw = 0] = scaled.map(
+    (change) => change * (1000 / periodMs),
+  );
+  return {
+    header: { stamp: stamp(), frame_id: frameId },
+    twist: { linear: { x, y, z }, angular: { x: roll, y: pitch, z: yaw } },
   };
 }

@@ -1,9 +1,10 @@
 /** The node's ROS parameters: declared, read once at start, checked. docs/ros2.md lists them. */
 
+import type { ActionSpace } from '../schedule/actionSpace.ts';
 import { type BlendRule, blendRules } from '../schedule/overlapBlend.ts';
-import { SemanticVlaError } from '../support/errors.ts';
-import { nearest } from '../support/options.ts';
 import type { Policy } from '../types.ts';
+import { type Controller, readControllers } from './controllers.ts';
+import { invalidParameter, ParameterReader, requiredParameter } from './parameterReader.ts';
 import type { RosModule, RosNode } from './rosInterface.ts';
 
 export const scheduleModes = ['open_loop', 'asynchronous', 'overlap_blend', 'temporal_ensemble'] as const;
@@ -12,6 +13,7 @@ export type ScheduleMode = (typeof scheduleModes)[number];
 const imageTransports = ['raw', 'compressed'] as const;
 const stateTypes = ['joint_state', 'float64_multi_array'] as const;
 
+/** What the node is told when it starts (docs/ros2.md). */
 export interface NodeParameters {
   /** Actions per second. */
   readonly rate: number;
@@ -29,6 +31,8 @@ export interface NodeParameters {
   readonly instruction: string;
   readonly actionTopic: string;
   readonly actionNames: readonly string[];
+  /** Empty: one trajectory of all dimensions on `actionTopic`. */
+  readonly controllers: readonly Controller[];
   readonly unnormKey: string | null;
   readonly maxAgeMs: number;
   /** Number.POSITIVE_INFINITY: never. */
@@ -43,55 +47,25 @@ export function readParameters(
   ros: RosModule,
   node: RosNode,
   policy: Pick<Policy, 'platform' | 'dimensions'>,
+  space: ActionSpace,
 ): NodeParameters {
-  const { PARAMETER_STRING, PARAMETER_DOUBLE, PARAMETER_STRING_ARRAY } = ros.ParameterType;
-  const declare = (name: string, type: number, value: unknown): unknown =>
-    node.declareParameter(new ros.Parameter(name, type, value)).value;
-  const text = (name: string, preset: string): string => {
-    const value = declare(name, PARAMETER_STRING, preset);
-    if (typeof value === 'string') return value;
-    throw invalid(name, 'a string', value);
-  };
-  const number = (name: string, preset: number): number => {
-    const value = declare(name, PARAMETER_DOUBLE, preset);
-    if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
-    throw invalid(name, 'a number (with a decimal point) >= 0', value);
-  };
-  const list = (name: string, preset: readonly string[]): readonly string[] => {
-    const value = declare(name, PARAMETER_STRING_ARRAY, [...preset]);
-    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
-    throw invalid(name, 'a list of strings', value);
-  };
-  const choice = <T extends string>(name: string, preset: T | '', choices: readonly T[]): T => {
-    const value = text(name, preset);
-    const chosen = choices.find((item) => item === value);
-    if (chosen !== undefined) return chosen;
-    if (value === '') throw required(name, choices.join(', '));
-    const meant = nearest(value, choices);
-    throw invalid(
-      name,
-      `one of ${choices.join(', ')}`,
-      value,
-      meant === null ? '' : ` Did you mean ${meant}?`,
-    );
-  };
-
+  const read = new ParameterReader(ros, node);
   const { cameras, proprio } = policy.platform;
-  const rate = number('rate', 0);
-  const mode = choice('mode', '', scheduleModes);
-  const blend = text('blend_rule', '');
-  const imageTopics = list(
+  const rate = read.number('rate', 0);
+  const mode = read.choice('mode', '', scheduleModes);
+  const blend = read.text('blend_rule', '');
+  const imageTopics = read.list(
     'image_topics',
     cameras.map((camera) => `~/${camera}`),
   );
-  const imageTransport = choice('image_transport', 'raw', imageTransports);
-  const stateType = choice('state_type', 'joint_state', stateTypes);
-  const stateTopic = text('state_topic', 'joint_states');
-  const jointNames = list('joint_names', []);
-  const actionNames = list('action_names', policy.dimensions);
-  const maxAgeMs = number('max_age_ms', 500);
-  const frozenMs = number('frozen_ms', 500);
-  const unnormKey = text('unnorm_key', '');
+  const imageTransport = read.choice('image_transport', 'raw', imageTransports);
+  const stateType = read.choice('state_type', 'joint_state', stateTypes);
+  const stateTopic = read.text('state_topic', 'joint_states');
+  const jointNames = read.list('joint_names', []);
+  const actionNames = read.list('action_names', policy.dimensions);
+  const maxAgeMs = read.number('max_age_ms', 500);
+  const frozenMs = read.number('frozen_ms', 500);
+  const unnormKey = read.text('unnorm_key', '');
   const parameters = {
     rate,
     mode,
@@ -101,28 +75,33 @@ export function readParameters(
     stateTopic,
     stateType,
     jointNames,
-    instructionTopic: text('instruction_topic', '~/instruction'),
-    instruction: text('instruction', ''),
-    actionTopic: text('action_topic', '~/trajectory'),
+    instructionTopic: read.text('instruction_topic', '~/instruction'),
+    instruction: read.text('instruction', ''),
+    actionTopic: read.text('action_topic', '~/trajectory'),
     actionNames,
+    controllers: readControllers(read, space),
     unnormKey: unnormKey === '' ? null : unnormKey,
     maxAgeMs,
     frozenMs: frozenMs === 0 ? Number.POSITIVE_INFINITY : frozenMs,
   };
-  if (rate === 0) throw required('rate', 'actions per second, e.g. 20.0');
-  if (maxAgeMs === 0) throw invalid('max_age_ms', 'milliseconds above 0', maxAgeMs);
+  if (rate === 0) throw requiredParameter('rate', 'actions per second, e.g. 20.0');
+  if (maxAgeMs === 0) throw invalidParameter('max_age_ms', 'milliseconds above 0', maxAgeMs);
   if (imageTopics.length !== cameras.length) {
-    throw invalid('image_topics', `one topic for each of ${cameras.join(', ')}`, imageTopics.join(', '));
+    throw invalidParameter(
+      'image_topics',
+      `one topic for each of ${cameras.join(', ')}`,
+      imageTopics.join(', '),
+    );
   }
   if (actionNames.length !== policy.dimensions.length) {
-    throw invalid(
+    throw invalidParameter(
       'action_names',
       `one name for each of ${policy.dimensions.join(', ')}`,
       actionNames.join(', '),
     );
   }
   if (proprio && stateType === 'joint_state' && jointNames.length === 0) {
-    throw required('joint_names', "the robot's joints in the order of the policy's state");
+    throw requiredParameter('joint_names', "the robot's joints in the order of the policy's state");
   }
   return parameters;
 }
@@ -130,20 +109,6 @@ export function readParameters(
 function blendRule(value: string): BlendRule {
   const rule = blendRules.find((name) => name === value);
   if (rule !== undefined) return rule;
-  if (value === '') throw required('blend_rule', blendRules.join(', '));
-  throw invalid('blend_rule', `one of ${blendRules.join(', ')}`, value);
-}
-
-function required(name: string, choices: string): SemanticVlaError {
-  return new SemanticVlaError(
-    'OPTION_REQUIRED',
-    `Parameter ${name}: expected a value (${choices}), found none.`,
-  );
-}
-
-function invalid(name: string, wanted: string, value: unknown, hint = ''): SemanticVlaError {
-  return new SemanticVlaError(
-    'OPTION_INVALID',
-    `Parameter ${name}: expected ${wanted}, found ${JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? `${v}` : v))}.${hint}`,
-  );
+  if (value === '') throw requiredParameter('blend_rule', blendRules.join(', '));
+  throw invalidParameter('blend_rule', `one of ${blendRules.join(', ')}`, value);
 }

@@ -1,12 +1,18 @@
 /** The part of rclnodejs (2.x) that the node uses, as types: the package is an optional peer, and tests provide a fake. */
 
+/** What the node uses of rclnodejs. */
 export interface RosModule {
+  /** Starts ROS 2 in this process. */
   init(context?: undefined, argv?: string[]): Promise<void>;
+  /** Ends it. */
   shutdown(): void;
   readonly Node: new (name: string, namespace?: string) => RosNode;
   readonly Parameter: new (name: string, type: number, value?: unknown) => RosParameter;
   readonly ParameterType: Readonly<
-    Record<'PARAMETER_STRING' | 'PARAMETER_DOUBLE' | 'PARAMETER_STRING_ARRAY', number>
+    Record<
+      'PARAMETER_STRING' | 'PARAMETER_DOUBLE' | 'PARAMETER_STRING_ARRAY' | 'PARAMETER_DOUBLE_ARRAY',
+      number
+    >
   >;
   readonly QoS: {
     new (history: number, depth: number, reliability: number, durability: number): unknown;
@@ -37,6 +43,8 @@ export interface RosNode {
     warn(text: string): unknown;
     error(text: string): unknown;
   };
+  /** ROS's time: the wall clock, or a simulator's where `use_sim_time` says so. */
+  now(): { toMsg(): RosTime };
   spin(timeout?: number): void;
   destroy(): void;
 }
@@ -84,6 +92,7 @@ export interface RosJointState {
 
 /** std_msgs/msg/Float64MultiArray */
 export interface RosNumbers {
+  readonly layout?: { readonly dim: readonly never[]; readonly data_offset: number };
   readonly data: ArrayLike<number>;
 }
 
@@ -98,4 +107,17 @@ export interface RosTrajectory {
     readonly effort: readonly number[];
     readonly time_from_start: RosTime;
   }[];
+}
+
+interface RosVector {
+  readonly x: number;
+  readonly y: number;
+  readonly z: number;
+}
+
+/** geometry_msgs/msg/TwistStamped */
+export interface RosTwist {
+  readonly header: RosHeader;
+  /** m/s and rad/s */
+  readonly twist: { readonly linear: RosVector; readonly angular: RosVector };
 }

@@ -1,10 +1,10 @@
 /**
- * A policy as a ROS 2 node: it receives images, joint states and the instruction, and sends one trajectory point per tick. The
+ * A policy as a ROS 2 node: it receives images, joint states and the instruction, and sends one command per tick. The
  * control loop is that of lib/schedule, with fresh observations of the current instruction only, limits, and HOLD.
  */
 
 import { observationGuard } from '../observation/observationGuard.ts';
-import type { ActionSpace } from '../schedule/actionSpace.ts';
+import { type ActionSpace, resolveActionSpace } from '../schedule/actionSpace.ts';
 import { asynchronous } from '../schedule/asynchronous.ts';
 import type { Clock } from '../schedule/clock.ts';
 import { monotonicClock } from '../schedule/clock.ts';
@@ -19,7 +19,15 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { checkOptions } from '../support/options.ts';
 import type { Policy } from '../types.ts';
-import { decodedFrameOf, frameOf, jointPositions, stampOf, trajectoryOf } from './messages.ts';
+import {
+  commandOf,
+  commandTypes,
+  decodedFrameOf,
+  frameOf,
+  jointPositions,
+  stampOf,
+  trajectoryOf,
+} from './messages.ts';
 import { type NodeParameters, readParameters } from './nodeParameters.ts';
 import type {
   RosCompressedImage,
@@ -112,9 +120,9 @@ export class RosPolicyNode implements AsyncDisposable {
       node.getLogger()[level](`${what}${text(problem)}`),
     );
     this.#clock = options.clock ?? monotonicClock(1.5);
-    this.parameters = readParameters(ros, node, policy);
+    this.parameters = readParameters(ros, node, policy, resolveActionSpace(policy, options.space));
     const { cameras, proprio } = policy.platform;
-    const { frozenMs, rate, actionNames } = this.parameters;
+    const { frozenMs } = this.parameters;
     const guard = observationGuard({ cameras, frozenMs, ...(proprio ? {} : { stateLength: 'none' }) });
     this.#inbox = new SensorInbox(cameras, proprio, guard);
     this.scheduler = scheduled(policy, this.parameters, {
@@ -125,14 +133,7 @@ export class RosPolicyNode implements AsyncDisposable {
       },
     });
     const { reliable, sensor } = qualities(ros);
-    const publisher = node.createPublisher(
-      'trajectory_msgs/msg/JointTrajectory',
-      this.parameters.actionTopic,
-      {
-        qos: reliable,
-      },
-    );
-    this.#send = ({ values }) => publisher.publish(trajectoryOf(values, actionNames, 1000 / rate));
+    this.#send = sender(node, this.parameters, reliable);
     this.#subscribe(sensor, reliable);
     node.spin();
     this.setInstruction(this.parameters.instruction);
@@ -168,6 +169,7 @@ export class RosPolicyNode implements AsyncDisposable {
     this.#node.destroy();
   }
 
+  /** Closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
@@ -312,6 +314,28 @@ function scheduled(policy: Policy, parameters: NodeParameters, options: Schedule
     case 'temporal_ensemble':
       return temporalEnsemble(policy, options);
   }
+}
+
+/** Publishes an action: to each controller its part, or all of it as one trajectory point. */
+function sender(
+  node: RosNode,
+  { rate, controllers, actionTopic, actionNames }: NodeParameters,
+  qos: unknown,
+): (action: SentAction) => void {
+  const periodMs = 1000 / rate;
+  if (controllers.length === 0) {
+    const publisher = node.createPublisher(commandTypes.joint_trajectory, actionTopic, { qos });
+    return ({ values }) => publisher.publish(trajectoryOf(values, actionNames, periodMs));
+  }
+  const publishers = controllers.map((controller) => ({
+    controller,
+    publisher: node.createPublisher(commandTypes[controller.type], controller.topic, { qos }),
+  }));
+  return ({ values }) => {
+    for (const { controller, publisher } of publishers) {
+      publisher.publish(commandOf(controller, values, periodMs, () => node.now().toMsg()));
+    }
+  };
 }
 
 /** Sensors: only the newest message, losses allowed. Instructions and actions: reliable, without history for late joiners. */

@@ -25,6 +25,8 @@ const longestDelay = 2 ** 31 - 1;
  *
  * @param spinMs how long before the deadline the timer ends. Precision costs a core that is busy for about this long at every
  *   call. 0: a plain timer, about a millisecond late, without busy waiting
+ * @returns a clock of milliseconds, that of `performance.now()`
+ * @throws never
  */
 export function monotonicClock(spinMs = 0): Clock {
   const now = (): number => performance.now();

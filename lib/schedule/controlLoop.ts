@@ -130,10 +130,12 @@ export class ControlLoop implements AsyncDisposable {
     }
   }
 
+  /** Whether ticks go on. */
   get running(): boolean {
     return this.#running;
   }
 
+  /** What the robot is told now. */
   get instruction(): string {
     return this.#instruction;
   }
@@ -171,6 +173,7 @@ export class ControlLoop implements AsyncDisposable {
     return this.stop();
   }
 
+  /** As `stop`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }

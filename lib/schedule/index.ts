@@ -1,4 +1,9 @@
-/** What scheduling offers to the outside. */
+/**
+ * From chunks to one action a tick: open loop, asynchronous, overlap blend, temporal ensemble, future state; a control loop that
+ * holds when actions are late and limits what is sent. Times are milliseconds, actions are in the dataset's units.
+ *
+ * @module semanticvla/schedule
+ */
 
 export {
   type ActionDimension,

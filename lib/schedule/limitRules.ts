@@ -14,6 +14,7 @@ import { type Bounds, clamp } from './stepBounds.ts';
 /** By dimension name. */
 type PerDimension<T> = Readonly<Record<string, T>>;
 
+/** What may leave to the robot, in the dataset's units; what is beyond is held or clipped as docs/safety.md says. */
 export interface LimitOptions {
   /**
    * Training statistics of the actions (`Checkpoint.statistics`), [A] each: values unlike any in the training data are not

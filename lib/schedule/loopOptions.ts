@@ -6,6 +6,7 @@ import type { LimitOptions } from './limitRules.ts';
 import type { LoopEvent, SentAction, TimedObservation } from './loopEvents.ts';
 import type { ActionScheduler } from './scheduler.ts';
 
+/** What a control loop runs, how often, and what it may send. */
 export interface ControlLoopOptions {
   readonly scheduler: ActionScheduler;
   /** Ticks per second. */

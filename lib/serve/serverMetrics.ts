@@ -10,13 +10,14 @@ const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Number of requests counted in one batch, which takes about 50 microseconds. */
 const mostPending = 64;
 
+/** Why a request was refused, as the metrics count it. */
 export type Rejection = 'superseded' | 'draining' | 'memory' | 'places' | 'token';
 
 /** Records what happens inside the server and its policy; implemented in lib/profile/recorder. */
 export interface ServeRecorder {
   /** Additional metrics: complete lines in Prometheus's text format, with names that are not used here. */
   metricsText(): Promise<string>;
-  /** @param at milliseconds of `performance.now()` */
+  /** A request was refused. @param at milliseconds of `performance.now()` */
   event(kind: 'rejected', at: number, value: number, reason: Rejection): void;
 }
 /** Values that are kept elsewhere and read when the metrics are requested. */

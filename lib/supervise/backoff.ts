@@ -2,6 +2,7 @@
 
 import { checkOptions, expected } from '../support/options.ts';
 
+/** How long a supervisor waits before it starts the engine again. */
 export interface Backoff {
   /** Milliseconds before the first restart, >= 1. */
   readonly firstMs: number;

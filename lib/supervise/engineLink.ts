@@ -11,6 +11,7 @@ import type { Socket } from 'node:net';
 import type { WireArray } from './engineMessages.ts';
 import { SharedRegion } from './sharedFile.ts';
 
+/** How frames reach the engine process. */
 export type TransportName = 'shared' | 'pipe';
 
 const constructors = { u8: Uint8Array, i32: Int32Array, f32: Float32Array, f64: Float64Array } as const;

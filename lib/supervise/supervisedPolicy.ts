@@ -219,6 +219,7 @@ export class SupervisedPolicy implements Policy {
     return this.#closing;
   }
 
+  /** Closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.ts';
 import { Random } from '../support/random.ts';
 import type { ImageFrame, Observation, Platform } from '../types.ts';
 
+/** Pixels of a frame. */
 export interface FrameSize {
   readonly width: number;
   readonly height: number;

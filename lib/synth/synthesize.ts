@@ -35,6 +35,7 @@ export interface SynthOptions {
   /** 32-bit integer; equal seeds and sizes give equal bytes. Default 0. */
   readonly seed?: number;
   readonly overrides?: SynthOverrides;
+  /** Called while it lasts; must return quickly. */
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
   /** Largest number of data bytes in a shard; default: that of the preset. */
@@ -63,8 +64,11 @@ const spareBytes = 16 << 20;
  * Writes the checkpoint into `outDir`, which must be absent or empty. All files are made in a folder beside it, which is
  * renamed when complete and removed otherwise, so `outDir` never contains half a checkpoint.
  *
- * Rejects with the signal's reason; OPTION_UNKNOWN or OPTION_INVALID (preset, sizes, seed), OUTPUT_UNWRITABLE (a folder that is
- * not empty, a failed write), OUTPUT_NO_SPACE (before anything is written, if statfs reports too little space).
+ * @param preset whose sizes are taken, each of which `options.overrides` may change
+ * @param outDir absent or empty
+ * @param options seed, sizes, progress
+ * @throws (rejects) the signal's reason; OPTION_UNKNOWN or OPTION_INVALID (preset, sizes, seed), OUTPUT_UNWRITABLE (a folder that
+ *   is not empty, a failed write), OUTPUT_NO_SPACE (before anything is written, if statfs reports too little space)
  */
 export async function synthesizeCheckpoint(
   preset: SynthPreset | SynthSpec,

@@ -91,9 +91,11 @@ export function requireWholeAnswer(ids: Int32Array, endId: number): void {
 
 /**
  * LIBERO's simulator wants the gripper as -1 (open) or 1 (closed), the dataset, and so the policy, has 0 (closed) to 1
- * X
+ * (open).
  *
- * @param g last of the seven values of an action
+ * @param g last of the seven values of an action, 0..1
+ * @returns -1..1
+ * @throws never
  */
 export function liberoGripper(g: number): number {
   return -Math.sign(2 * g - 1);

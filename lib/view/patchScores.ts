@@ -7,7 +7,9 @@
  * same to every patch, so leaving them out keeps the order and leaves the scores readable as cosines.
  *
  * @param similarity [patches, positions] float32, masked columns -1
+ * @param patches how many rows `similarity` has
  * @returns [patches] float32
+ * @throws never
  */
 export function patchScores(similarity: Float32Array, patches: number): Float32Array {
   const positions = similarity.length / patches;

@@ -13,6 +13,8 @@ export interface RoomImport {
   readonly to: string;
   /** Every name is a type, so the import is gone at run time. */
   readonly isTypes: boolean;
+  /** Loaded when it is needed: `import('...')`. */
+  readonly isLate: boolean;
 }
 
 /** Every relative import and export of the TypeScript files below `lib`, of types too. */
@@ -23,15 +25,18 @@ export function readRoomImports(lib: string): RoomImport[] {
     if (!file.endsWith('.ts')) continue;
     const path = join(lib, file);
     const source = readFileSync(path, 'utf8');
-    const add = (specifier: string, isTypes: boolean): void => {
+    const add = (specifier: string, isTypes: boolean, isLate = false): void => {
       const target = resolve(dirname(path), specifier);
-      found.push({ file, target: relative(lib, target), from: roomOf(path), to: roomOf(target), isTypes });
+      found.push({
+        ...{ file, target: relative(lib, target), from: roomOf(path), to: roomOf(target) },
+        ...{ isTypes, isLate },
+      });
     };
     for (const [, names, target] of source.matchAll(/^(?:import|export) ([^;]*?) from '(\.[^']+)';/gms)) {
       add(target!, /^type /.test(names!) || /^\{\s*(?:type [^,}]+,?\s*)+\}$/.test(names!));
     }
     for (const [, target] of source.matchAll(/^import '(\.[^']+)';/gm)) add(target!, false);
-    for (const [, target] of source.matchAll(/import\('(\.[^']+)'\)/g)) add(target!, false);
+    for (const [, target] of source.matchAll(/import\('(\.[^']+)'\)/g)) add(target!, false, true);
   }
   return found;
 }

@@ -1,24 +1,12 @@
 /**
  * A stand-in for the package rclnodejs with a robot behind it, for programs that import the package by name: parameters
- * come from `--params-file`, sensors publish at 20 Hz, and after `FAKE_TRAJECTORIES` trajectories the program is asked to
+ * come from `--params-file`, sensors publish at 20 Hz, and after `FAKE_TRAJECTORIES` commands the program is asked to
  * end, as a terminal would. `shutdown` prints what was heard as one line of JSON.
  */
 
-import { readFileSync } from 'node:fs';
 import type { RosModule, RosTrajectory } from '../../lib/ros2/rosInterface.ts';
 import { FakeRos } from './fakeRos.ts';
-
-/** The flat lists and scalars of a parameter file, which is all the YAML that an example needs. */
-function parametersOf(file: string): Record<string, unknown> {
-  const lines = readFileSync(file, 'utf8').matchAll(/^ {4}(\w+): (.+)$/gm);
-  return Object.fromEntries(
-    [...lines].map(([, name, text]) => {
-      const list = /^\[(.*)\]$/.exec(text!);
-      if (list !== null) return [name!, list[1]!.split(',').map((item) => item.trim())];
-      return [name!, Number.isNaN(Number(text)) ? text! : Number(text)];
-    }),
-  );
-}
+import { parametersOf } from './parameterFile.ts';
 
 const file = process.argv[process.argv.indexOf('--params-file') + 1]!;
 const given = parametersOf(file);

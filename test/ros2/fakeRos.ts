@@ -112,6 +112,9 @@ export class FakeRos {
         const log = (level: string) => (text: string) => fake.logs.push(`${level} ${text}`);
         return { info: log('info'), warn: log('warn'), error: log('error') };
       }
+      now() {
+        return { toMsg: () => ({ sec: 7, nanosec: 500 }) };
+      }
       spin(): void {
         if (fake.spinning) throw new Error('The node is already spinning.');
         fake.spinning = true;
@@ -130,7 +133,12 @@ export class FakeRos {
       shutdown: () => {},
       Node: FakeNode,
       Parameter: FakeParameter,
-      ParameterType: { PARAMETER_STRING: 4, PARAMETER_DOUBLE: 3, PARAMETER_STRING_ARRAY: 9 },
+      ParameterType: {
+        PARAMETER_STRING: 4,
+        PARAMETER_DOUBLE: 3,
+        PARAMETER_STRING_ARRAY: 9,
+        PARAMETER_DOUBLE_ARRAY: 8,
+      },
       QoS: FakeQosProfile,
     };
   }

@@ -1,8 +1,8 @@
 """A robot on rclpy: publishes two cameras, joint states and an instruction, and prints the trajectories it gets.
 
 Without an argument on the node's own topics, with joint states, for a policy that answers with what it saw; with `libero`
-on the topics of examples/ros2/libero.yaml, with the state as numbers, for any policy.
-Ends by itself: with code 0 after ten trajectories that are right, else with code 1 after sixty seconds.
+on the topics of examples/ros2/libero.yaml, with the state as numbers, for any policy; with `servo` on those of liberoServo.yaml.
+Ends by itself: with code 0 after ten commands that are right, else with code 1 after sixty seconds.
 """
 
 import json
@@ -12,6 +12,7 @@ import time
 
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
+from geometry_msgs.msg import TwistStamped
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
@@ -19,7 +20,8 @@ from trajectory_msgs.msg import JointTrajectory
 SIDE = 224
 INSTRUCTION = 'pick up the cup'
 EXPECTED = [0.25, 0.04, 0.09, len(INSTRUCTION) / 1000, 0.0, 0.0, 1.0]
-LIBERO = sys.argv[1:] == ['libero']
+SERVO = sys.argv[1:] == ['servo']
+LIBERO = SERVO or sys.argv[1:] == ['libero']
 CAMERAS = (('/camera/full/image_raw', '/camera/wrist/image_raw') if LIBERO
            else ('/semanticvla/full_image', '/semanticvla/wrist_image'))
 
@@ -29,6 +31,14 @@ def image(first, shot, stamp):
     message.header.stamp = stamp
     message.data = bytes([first]) + bytes((i * 7 + shot + first) % 200 for i in range(SIDE * SIDE * 3 - 1))
     return message
+
+
+def is_twist(message, now):
+    """In the frame of the example, of this moment, and not a hold."""
+    linear, angular = message.twist.linear, message.twist.angular
+    values = [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]
+    age = now.sec - message.header.stamp.sec
+    return message.header.frame_id == 'panda_link0' and all(map(math.isfinite, values)) and any(values) and 0 <= age < 60
 
 
 def is_right(positions):
@@ -47,8 +57,12 @@ def joint_state(stamp):
 def main():
     rclpy.init()
     node = rclpy.create_node('robot')
-    got = []
-    node.create_subscription(JointTrajectory, '/semanticvla/trajectory', got.append, 1)
+    got, hands = [], []
+    if SERVO:
+        node.create_subscription(TwistStamped, '/servo_node/delta_twist_cmds', got.append, 1)
+        node.create_subscription(Float64MultiArray, '/hand_controller/commands', hands.append, 1)
+    else:
+        node.create_subscription(JointTrajectory, '/semanticvla/trajectory', got.append, 1)
     full, wrist = (node.create_publisher(Image, topic, qos_profile_sensor_data) for topic in CAMERAS)
     joints = node.create_publisher(JointState, '/joint_states', 10)
     numbers = node.create_publisher(Float64MultiArray, '/eef_state', 10)
@@ -69,11 +83,15 @@ def main():
         until = time.monotonic() + 0.1
         while time.monotonic() < until:
             rclpy.spin_once(node, timeout_sec=0.02)
-        right = [trajectory for trajectory in got if is_right(trajectory.points[0].positions)]
-    last = right[-1] if right else None
+        if SERVO:
+            right = [twist for twist in got if is_twist(twist, node.get_clock().now().to_msg())] if hands else []
+        else:
+            right = [trajectory for trajectory in got if is_right(trajectory.points[0].positions)]
+    last = right[-1] if right and not SERVO else None
     print(json.dumps({
         'got': len(got),
         'right': len(right),
+        'hand': list(hands[-1].data) if hands else [],
         'joint_names': last.joint_names if last else [],
         'time_from_start': [last.points[0].time_from_start.sec, last.points[0].time_from_start.nanosec] if last else [],
     }))

@@ -10,6 +10,7 @@
  *                ours in the layer's metadata (`[ONNX Layer: a][ONNX Layer: b]`)
  */
 
+/** `instruction` runs once a sentence, `policy` once a chunk. */
 export type GraphName = 'instruction' | 'policy';
 
 /** The main parts of a chunk, in the order in which they run. */

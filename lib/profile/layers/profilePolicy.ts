@@ -47,6 +47,7 @@ export interface ProfileOptions {
   readonly warmUp?: number;
   /** For a folder: how to load it. Not for a policy that is loaded already. */
   readonly policy?: PolicyOptions;
+  /** Called while it lasts; must return quickly. */
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }

@@ -26,6 +26,7 @@ export interface LoadOptions {
   /** Used instead of random frames, for subjects whose cameras it has. */
   readonly observation?: Observation;
   readonly cacheDir?: string;
+  /** Called while it lasts; must return quickly. */
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }

@@ -33,6 +33,7 @@ export interface FlightRecorderOptions {
   readonly afterMs?: number;
   /** For the viewer; default `semanticvla`. */
   readonly title?: string;
+  /** Told of each file, and of each that could not be written. */
   readonly onEvent?: (event: FlightEvent) => void;
 }
 

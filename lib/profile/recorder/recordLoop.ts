@@ -12,6 +12,10 @@ import type { Recorder } from './recorder.ts';
  *
  * Skipped ticks, and a HOLD after the robot has moved, are misses (`Recorder.onMiss`). Waiting for the first chunk of an
  * episode or of an instruction is not.
+ *
+ * @param options of the loop; its own `onEvent` and `act` are called too
+ * @param recorder where ticks and misses are counted
+ * @throws never
  */
 export function recordLoop(options: ControlLoopOptions, recorder: Recorder): ControlLoopOptions {
   const { act } = options;
@@ -47,7 +51,13 @@ export function recordLoop(options: ControlLoopOptions, recorder: Recorder): Con
   };
 }
 
-/** Options of a scheduler (`asynchronous(policy, recordSchedule({}, recorder))`) that record what it asks and gets. */
+/**
+ * Options of a scheduler (`asynchronous(policy, recordSchedule({}, recorder))`) that record what it asks and gets.
+ *
+ * @param options of the scheduler; its own `onEvent` is called too
+ * @param recorder where events are kept
+ * @throws never
+ */
 export function recordSchedule<Options extends ScheduleOptions>(
   options: Options,
   recorder: Recorder,

@@ -7,6 +7,10 @@ import type { Recorder } from './recorder.ts';
 /**
  * The wrapper gives the same answers and the same errors; its `close` closes the policy. A prediction counts from the call
  * to its answer, waiting for one before it included.
+ *
+ * @param policy any, a remote or a scheduled one too
+ * @param recorder where its times are kept, in milliseconds
+ * @throws never; its `predict` as the policy's
  */
 export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
   return {

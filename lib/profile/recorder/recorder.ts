@@ -104,7 +104,7 @@ export class Recorder {
     return this.chunks.begin(startMs);
   }
 
-  /** @param timings of the ActionChunk; null: there is none */
+  /** The end of a prediction that `begin` numbered. Milliseconds. @param timings of the ActionChunk; null: there is none */
   end(number: number, startMs: number, endMs: number, outcome: Outcome, timings: StageTimes | null): void {
     const ms = endMs - startMs;
     this.chunks.end(number, ms, outcome, timings);
@@ -119,10 +119,12 @@ export class Recorder {
     }
   }
 
+  /** An event of the loop. @param at milliseconds of `performance.now()` */
   event(kind: EventKind, at: number, value?: number, reason?: string): void {
     this.events.add(kind, at, value, reason);
   }
 
+  /** Calls `onMiss`. */
   miss(why: string): void {
     this.#onMiss(why);
   }
@@ -137,6 +139,7 @@ export class Recorder {
     return this.#registry.metrics();
   }
 
+  /** What is kept now, oldest first. */
   copy(): Recording {
     return { chunks: this.chunks.copy(), events: this.events.copy() };
   }

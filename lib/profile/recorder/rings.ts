@@ -161,6 +161,7 @@ export const eventReasons = [
   ...(['superseded', 'draining', 'memory', 'token', 'other'] as const),
 ];
 
+/** Events, column by column. */
 export interface EventRows {
   readonly at: Float64Array;
   readonly value: Float64Array;

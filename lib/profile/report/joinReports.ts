@@ -16,6 +16,9 @@ export interface NamedReport {
 /**
  * The first run's machine and self-check, all subjects, and every subject against the first. Runs that did not alternate
  * share neither temperature nor clocks nor neighbours, which no interval covers: a warning says so, and what differs.
+ *
+ * @param named at least one
+ * @throws RangeError for an empty list
  */
 export function joinReports(named: readonly NamedReport[]): BenchReport {
   const [first, ...others] = named;

@@ -7,6 +7,7 @@
 import { SemanticVlaError } from '../../support/errors.ts';
 import { nearest } from '../../support/options.ts';
 
+/** Arithmetic that a device has a peak for. */
 export type PeakKind = 'fp32' | 'bf16' | 'fp16' | 'int8' | 'fp8' | 'fp4';
 
 /** What a device can do at best, and the source of each figure. */

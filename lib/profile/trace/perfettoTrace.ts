@@ -20,7 +20,12 @@ interface Event {
   readonly trackEvent: object;
 }
 
-/** A timeline as the bytes of a Perfetto trace file (`.perfetto-trace`, `.pftrace`). */
+/**
+ * A timeline as the bytes of a Perfetto trace file (`.perfetto-trace`, `.pftrace`).
+ *
+ * @param timeline of `profilePolicy`; its times are nanoseconds of one clock
+ * @throws never
+ */
 export function encodeTrace(timeline: Timeline): Uint8Array {
   const names = new Interned();
   const joined = joinedFlows(timeline);

@@ -1,5 +1,6 @@
 /** What ran when. Times are milliseconds of process.hrtime. */
 
+/** Something that began and ended. */
 export interface Slice {
   readonly name: string;
   readonly startMs: number;

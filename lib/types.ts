@@ -25,6 +25,10 @@ export interface Platform {
   /** Chunk length C: actions per prediction. */
   readonly chunk: number;
   readonly normalization: Normalization;
+  /** `env`: `ActionChunk.actions` are what the platform's environment takes; absent: what the dataset has. */
+  readonly actions?: 'env';
+  /** Cameras whose frames are turned by 180 degrees before the policy sees them; absent: none. */
+  readonly rotate?: readonly string[];
 }
 
 /** One camera frame, uint8, row-major [height, width, 3]. The policy never modifies it. */
@@ -75,6 +79,13 @@ export interface PolicyOptions {
   readonly chunk?: number;
   /** Which statistics map to [-1, 1]: `q99` the 1 % and 99 % quantiles, `minmax` the extremes. */
   readonly normalization?: Normalization;
+  /**
+   * `env`: actions as the platform's own environment takes them (LIBERO: gripper -1 open, 1 closed; Bridge: gripper 0 or 1;
+   * ALOHA: the same). Default `dataset`.
+   */
+  readonly actions?: 'dataset' | 'env';
+  /** 180: frames arrive upside down, as LIBERO's simulator renders them, and are turned; or the cameras of which. Default: none. */
+  readonly rotate?: 180 | readonly string[];
   /** Default normalization key for `predict`; if the checkpoint has several, one must be given here or there. */
   readonly unnormKey?: string;
   readonly backend?: 'cpu' | 'tensorrt';
@@ -145,7 +156,7 @@ export interface PredictOptions {
 
 /** The result of one prediction: C actions of A dimensions. */
 export interface ActionChunk {
-  /** [C, A] row-major float64, in the dataset's units. */
+  /** [C, A] row-major float64, in the dataset's units, or the environment's (`Platform.actions`). */
   readonly actions: Float64Array;
   /** [C, A] row-major float32, as the head produces them, about within [-1, 1]. */
   readonly normalized: Float32Array;

@@ -6,6 +6,7 @@ import type { Command, Option } from 'commander';
 const otherwise: Readonly<Record<string, string>> = {
   cacheDir: '--cache',
   seed: '--noise-seed',
+  rotate: '--upside-down',
   tensorRt: '--tensorrt',
   graphs: '--no-cuda-graphs',
   token: '--token-file',

@@ -5,6 +5,7 @@ import { weightRoundings } from '../checkpoint/checkpoint.ts';
 import { headNames } from '../checkpoint/policyConfig.ts';
 import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { actionConventions } from '../transforms/environment.ts';
 import type { PolicyOptions } from '../types.ts';
 
 /** As commander delivers them; absent means not given. */
@@ -31,6 +32,8 @@ export interface PolicyFlags {
   readonly diffusionSteps?: number;
   readonly diffusionTrainSteps?: number;
   readonly noiseSeed?: number;
+  readonly actions?: NonNullable<PolicyOptions['actions']>;
+  readonly upsideDown?: boolean | readonly string[];
   readonly prompt?: NonNullable<PolicyOptions['prompt']>;
   readonly siglipText?: string;
   readonly rounding?: NonNullable<PolicyOptions['rounding']>;
@@ -181,6 +184,22 @@ export function addPlatformFlags(command: Command): Command {
     .option('--no-jpeg', 'no JPEG round trip');
 }
 
+/** What the environment does otherwise than the dataset: where actions are played, not compared with recorded ones. */
+export function addEnvironmentFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--actions <convention>',
+        "dataset: as recorded (default); env: as the platform's environment takes them (the gripper of LIBERO and Bridge)",
+      ).choices(actionConventions),
+    )
+    .option(
+      '--upside-down [cameras]',
+      "frames arrive turned by 180 degrees, as LIBERO's simulator renders them: of all cameras, or of those named",
+      cameraList,
+    );
+}
+
 /** What single kinds of heads need besides: steps and noise of diffusion, the wording of OpenVLA's prompt. */
 export function addHeadFlags(command: Command): Command {
   return command
@@ -266,7 +285,7 @@ export function addPolicyFlags(command: Command): Command {
     .requiredOption('--observation <dir>', 'folder with observation.json and its images')
     .option('--instruction <text>', 'what the robot should do; default: the instruction in observation.json')
     .addHelpText('after', observationHelp.trimEnd());
-  return addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command))));
+  return addCheckpointFlags(addRuntimeFlags(addHeadFlags(addEnvironmentFlags(addPlatformFlags(command)))));
 }
 
 /** The flags as options of `loadPolicy`; what was not given stays absent. */
@@ -312,6 +331,8 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     weights,
     precision,
     device,
+    actions: flags.actions,
+    rotate: flags.upsideDown === true ? (180 as const) : flags.upsideDown || undefined,
     tensorRt: flags.tensorrt,
     // commander makes a --no-x flag true when it is not given
     graphs: flags.cudaGraphs === false ? false : undefined,

@@ -18,6 +18,7 @@ import { present } from '../support/options.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addEnvironmentFlags,
   addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
@@ -278,7 +279,9 @@ export function serveCommand(program: Command, run: Run): void {
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
         .default('info'),
     );
-  addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(addWireFlags(command)))))
+  addCheckpointFlags(
+    addRuntimeFlags(addHeadFlags(addEnvironmentFlags(addPlatformFlags(addWireFlags(command))))),
+  )
     .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ServeFlags) =>

@@ -15,6 +15,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { type Notice, NoticeLog } from '../support/notices.ts';
 import { checkOptions, checkSignal, present } from '../support/options.ts';
 import { actionDimensions } from '../transforms/actions.ts';
+import { toEnvironment } from '../transforms/environment.ts';
 import { pickFrames } from '../transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from '../transforms/prompt.ts';
 import { normalizeProprio } from '../transforms/proprio.ts';
@@ -52,6 +53,8 @@ export const policyOptionNames = [
   'jpeg',
   'chunk',
   'normalization',
+  'actions',
+  'rotate',
   'unnormKey',
   'backend',
   'threads',
@@ -193,7 +196,7 @@ class CheckpointPolicy implements Policy {
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const start = performance.now();
     const { unnormKey, signal } = this.#check(options);
-    const frames = pickFrames(observation, this.platform.cameras);
+    const frames = pickFrames(observation, this.platform.cameras, this.platform.rotate);
     const beforeProprio = performance.now();
     const proprio = this.#proprio(observation, unnormKey);
     const normalizeMs = performance.now() - beforeProprio;
@@ -229,7 +232,7 @@ class CheckpointPolicy implements Policy {
 
   async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
     const { unnormKey, signal } = this.#check(options);
-    const frames = pickFrames(observation, this.platform.cameras);
+    const frames = pickFrames(observation, this.platform.cameras, this.platform.rotate);
     const proprio = this.#proprio(observation, unnormKey);
     const prompt = this.#prompt(options.instruction);
     if (this.#session.backend === 'tensorrt') {
@@ -327,6 +330,7 @@ class CheckpointPolicy implements Policy {
     const before = performance.now();
     const bounds = checkpoint.statistics.get(unnormKey)!.action;
     const actions = actionsOf(this.#parts, output, bounds);
+    if (platform.actions === 'env') toEnvironment(actions, platform.name, this.dimensions);
     const end = performance.now();
     return {
       actions,

@@ -8,12 +8,22 @@ import { isTokenHead } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import type { Notice } from '../support/notices.ts';
 import { expected, nearest } from '../support/options.ts';
+import { checkConvention } from '../transforms/environment.ts';
 import type { Platform, PlatformName, PolicyOptions } from '../types.ts';
 
 /** The options that a platform is resolved from. */
 export type PlatformOptions = Pick<
   PolicyOptions,
-  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization' | 'unnormKey'
+  | 'platform'
+  | 'cameras'
+  | 'proprio'
+  | 'centerCrop'
+  | 'jpeg'
+  | 'chunk'
+  | 'normalization'
+  | 'actions'
+  | 'rotate'
+  | 'unnormKey'
 >;
 
 /** The facts of a checkpoint that tell platforms apart. */
@@ -85,6 +95,27 @@ export function resolvePlatform(
   checkpoint: PlatformEvidence,
   options: PlatformOptions,
   observationCameras?: readonly string[],
+): Platform {
+  const platform = modelPlatform(checkpoint, options, observationCameras);
+  const { actions, rotate } = options;
+  return {
+    ...platform,
+    ...(actions !== undefined && checkConvention(actions, platform.name) === 'env' ? { actions: 'env' } : {}),
+    ...(rotate === undefined ? {} : { rotate: camerasToTurn(rotate, platform.cameras) }),
+  };
+}
+
+function camerasToTurn(rotate: unknown, cameras: readonly string[]): readonly string[] {
+  if (rotate === 180) return [...cameras];
+  if (Array.isArray(rotate) && rotate.every((name) => cameras.includes(name))) return [...rotate];
+  throw expected('OPTION_INVALID', `180, or cameras of the policy (${cameras.join(', ')})`, 'rotate', rotate);
+}
+
+/** What the model itself needs. */
+function modelPlatform(
+  checkpoint: PlatformEvidence,
+  options: PlatformOptions,
+  observationCameras: readonly string[] | undefined,
 ): Platform {
   checkValues(options);
   if (checkpoint.config.head.kind === 'autoregressive')

@@ -9,7 +9,12 @@ import type { Checkpoint, Progress } from '../../lib/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildEngine } from '../../lib/engine/buildEngine.ts';
 import { type BuildPolicyOptions, buildPolicyEngines } from '../../lib/engine/buildPolicyEngines.ts';
-import { encodeForTensorRt, instructionInputs, perEngine, prepareModels } from '../../lib/engine/engineModels.ts';
+import {
+  encodeForTensorRt,
+  instructionInputs,
+  perEngine,
+  prepareModels,
+} from '../../lib/engine/engineModels.ts';
 import { type FoundTensorRt, findParser } from '../../lib/engine/findTensorRt.ts';
 import { parsePlan } from '../../lib/engine/planLayers.ts';
 import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';

@@ -129,7 +129,7 @@ standInTest(
     });
     expectNothingLeft(log);
     // some are captured again, when a longer prompt has made the scratch memory grow
-  assert.is(log.captures! + log.launches!, 8);
+    assert.is(log.captures! + log.launches!, 8);
   },
 );
 

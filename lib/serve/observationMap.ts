@@ -133,7 +133,7 @@ function frame(fields: WireFields, camera: string, key: string): ImageFrame | En
   if (value instanceof NdArray) return frameOfArray(value, `Field ${key}`);
   throw new SemanticVlaError(
     'IMAGE_INVALID',
-    `Field ${key}: expected an array of shape (height, width, 3), uint8, or a JPEG, found ${kindOf(value)}. ${asArray}.`,
+    `Field ${key}: expected an array of shape (height, width, 3), uint8, found ${kindOf(value)}. ${asArray}; or the bytes of a JPEG.`,
   );
 }
 

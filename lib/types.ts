@@ -117,7 +117,8 @@ export interface PolicyOptions {
   /**
    * What the policy computes in (docs/precision.md). CPU runtime: `float32` (default), `int8` (every large linear layer) or
    * `int8-llm` (the language model's alone); such weights are quantized once, into the cache, and `weights` says how the
-   * others are held. TensorRT: type of weights and activations, by default the device's recipe.
+   * others are held. TensorRT: type of weights and activations, by default the device's recipe, or `int8`: the language model's
+   * layers in 8 bits, quantized once into the cache too, and the rest in the recipe's type.
    */
   readonly precision?: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int8-llm';
   /** TensorRT: path of the library or its folder; default: searched for (`semanticvla doctor` says where). */

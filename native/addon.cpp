@@ -131,6 +131,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
                     InstanceMethod("tryLock", &SemanticVlaAddon::tryLock),
                     InstanceMethod("decodeBase64", &SemanticVlaAddon::decodeBase64),
                     InstanceMethod("addLowRank", &SemanticVlaAddon::addLowRank),
+                    InstanceMethod("foldRows", &SemanticVlaAddon::foldRows),
                     InstanceMethod("quantizeRows", &SemanticVlaAddon::quantizeRows),
                     InstanceMethod("busyWait", &SemanticVlaAddon::busyWait),
                     InstanceMethod("trimHeap", &SemanticVlaAddon::trimHeap),
@@ -230,19 +231,41 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     const napi::FloatsView scales = napi::toWritableFloats(info[3], "scales");
     const size_t firstRow = napi::toInt(info[4], "firstRow", 0, 1 << 30);
     const size_t rows = napi::toInt(info[5], "rows", 1, 1 << 30);
+    const bool byRow = info[6].ToBoolean();
     const size_t columns = weights.length / rows;
     if (columns == 0 || weights.length != rows * columns || (block & (block - 1)) != 0 ||
         columns % block != 0 || firstRow + rows > scales.length ||
         levels.length != scales.length * columns) {
       throw Napi::RangeError::New(info.Env(),
                                   "expected weights [rows, columns], a block of a power of two "
-                                  "that divides columns, levels [columns, all rows] and scales "
-                                  "[all rows] with room for rows from firstRow on");
+                                  "that divides columns, levels of columns times all rows and "
+                                  "scales [all rows] with room for rows from firstRow on");
     }
-    const bool isFinite = semanticvla::quantizeRows(
-        weights.data, rows, columns, block, reinterpret_cast<int8_t*>(levels.data) + firstRow,
-        scales.length, scales.data + firstRow);
+    const size_t columnStride = byRow ? 1 : scales.length;
+    const size_t rowStride = byRow ? columns : 1;
+    const bool isFinite =
+        semanticvla::quantizeRows(weights.data, rows, columns, block,
+                                  reinterpret_cast<int8_t*>(levels.data) + firstRow * rowStride,
+                                  columnStride, rowStride, scales.data + firstRow);
     return Napi::Boolean::New(info.Env(), isFinite);
+  }
+
+  /// On the JS thread, likewise.
+  void foldRows(const Napi::CallbackInfo& info) {
+    const napi::FloatsView weights = napi::toWritableFloats(info[0], "weights");
+    const size_t rows = napi::toInt(info[1], "rows", 1, 1 << 30);
+    const size_t rowBlock = napi::toInt(info[3], "rowBlock", 1, 64);
+    const size_t columns = weights.length / rows;
+    const napi::FloatsView gamma =
+        info[2].IsNull() ? napi::FloatsView{} : napi::toWritableFloats(info[2], "gamma");
+    if (columns == 0 || weights.length != rows * columns || (rowBlock & (rowBlock - 1)) != 0 ||
+        rows % rowBlock != 0 || (!info[2].IsNull() && gamma.length != columns)) {
+      throw Napi::RangeError::New(info.Env(),
+                                  "expected weights [rows, columns], gamma [columns] and a "
+                                  "rowBlock of a power of two that divides rows");
+    }
+    semanticvla::foldRows(weights.data, rows, columns, info[2].IsNull() ? nullptr : gamma.data,
+                          rowBlock);
   }
 
   /// On the JS thread, whose clock is the one under test.

@@ -152,18 +152,19 @@ export interface NativeDevice {
   readonly isIntegrated: boolean;
 }
 
-export type NativeFloatType = 'float32' | 'float16' | 'bfloat16' | 'float64';
+/** Of weights; levels of one byte are copied as they are. */
+export type NativeWeightType = 'float32' | 'float16' | 'bfloat16' | 'float64' | 'int8';
 
 /** A weight that is an input of an engine: parts of files, one below the other, converted to `type`. */
 export interface NativeWeight {
   readonly name: string;
-  readonly type: NativeFloatType;
+  readonly type: NativeWeightType;
   readonly dims: readonly number[];
   readonly parts: readonly {
     readonly file: string;
     readonly offset: number;
     readonly byteLength: number;
-    readonly type: NativeFloatType;
+    readonly type: NativeWeightType;
   }[];
 }
 
@@ -403,8 +404,8 @@ export interface NativeAddon {
   addLowRank(weights: Float32Array, a: Float32Array, b: Float32Array, rank: number): boolean;
   /**
    * Weights [rows, columns] as 8-bit levels, on the JS thread: each block of columns rotated by the Hadamard matrix, one scale a row.
-   * Written as rows from `firstRow` on of `levels` [columns, all rows] (int8, in a Uint8Array) and `scales` [all rows]. Returns
-   * whether every rotated weight is finite (native/support/quantizeRows.h).
+   * Written as rows from `firstRow` on of `levels` [columns, all rows], or with `byRow` [all rows, columns] (int8, in a Uint8Array),
+   * and `scales` [all rows]. Returns whether every rotated weight is finite (native/support/quantizeRows.h).
    */
   quantizeRows(
     weights: Float32Array,
@@ -413,7 +414,13 @@ export interface NativeAddon {
     scales: Float32Array,
     firstRow: number,
     rows: number,
+    byRow?: boolean,
   ): boolean;
+  /**
+   * In place, on the JS thread: columns of `weights` [rows, columns] times `gamma`, then each `rowBlock` rows rotated
+   * (native/support/quantizeRows.h).
+   */
+  foldRows(weights: Float32Array, rows: number, gamma: Float32Array | null, rowBlock: number): void;
   /** One ONNX model to one plan, on a thread of its own; several wait for each other. */
   buildEngine(request: NativeBuildRequest, onProgress: (progress: NativeBuildProgress) => void): NativeBuild;
   /** Off the JS thread, on a thread that the addon owns; frames are copied before it returns. */
@@ -442,6 +449,7 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   busyWait: true,
   trimHeap: true,
   decodeBase64: true,
+  foldRows: true,
   combineTimingCaches: true,
   inspectTensorRt: true,
   jpegRoundTrip: true,

@@ -24,11 +24,18 @@ export interface QuantizedWeight {
   readonly parts: readonly TensorView[];
   readonly rows: number;
   readonly columns: number;
+  readonly levels: 'int8';
+  /** How levels lie: [rows, columns] as engines take them, or [columns, rows] as the CPU runtime's product does. */
+  readonly byRow: boolean;
   /** Columns that are rotated together; a power of two that divides `columns`. */
   readonly block: number;
+  /** Rows that are rotated together, so that outputs come rotated; divides the rows of each part. 1: none. */
+  readonly rowBlock: number;
+  /** [columns]: each column is multiplied by its number first, since what is multiplied with the weight lacks it. */
+  readonly gamma?: TensorView;
 }
 
-/** int8 [columns, rows], turned as the CPU runtime's product takes it. */
+/** int8, shaped as `byRow` says. */
 export const levelsOf = (name: string): string => `${name}/levels`;
 /** float32 [rows]. */
 export const scalesOf = (name: string): string => `${name}/scales`;
@@ -63,9 +70,9 @@ export async function makeInt8Weights(
   const layout = weightFile(
     file,
     `int8 ${formatVersion} ${key}`,
-    weights.flatMap(({ name, rows, columns }) => [
+    weights.flatMap(({ name, rows, columns, byRow }) => [
       { name: scalesOf(name), dtype: 'F32' as const, shape: [rows] },
-      { name: levelsOf(name), dtype: 'I8' as const, shape: [columns, rows] },
+      { name: levelsOf(name), dtype: 'I8' as const, shape: byRow ? [rows, columns] : [columns, rows] },
     ]),
   );
   const state = await checkCached(file, layout, options);
@@ -90,12 +97,13 @@ export function int8Key(
   const hash = createHash('sha256');
   hash.update(JSON.stringify([formatVersion]));
   const used = new Set<string>();
-  for (const { name, parts, block } of weights) {
-    const lies = parts.map(({ file, dtype, offset, shape }) => {
-      used.add(file);
-      return [[...used].indexOf(file), dtype, offset, shape];
-    });
-    hash.update(JSON.stringify([name, block, lies]));
+  const liesOf = ({ file, dtype, offset, shape }: TensorView) => {
+    used.add(file);
+    return [[...used].indexOf(file), dtype, offset, shape];
+  };
+  for (const { name, parts, block, byRow, rowBlock, gamma } of weights) {
+    hash.update(JSON.stringify([name, block, parts.map(liesOf)]));
+    if (byRow) hash.update(JSON.stringify([rowBlock, gamma === undefined ? null : liesOf(gamma)]));
   }
   for (const file of used) {
     if (file === sources.madeWeights?.file) {
@@ -115,7 +123,7 @@ async function* blocksOf(
 ): AsyncGenerator<Uint8Array> {
   const inputs = new Map<string, FileHandle>();
   try {
-    for (const { file } of weights.flatMap(({ parts }) => parts)) {
+    for (const { file } of weights.flatMap(({ parts, gamma }) => (gamma ? [...parts, gamma] : parts))) {
       if (!inputs.has(file))
         inputs.set(file, (await openRegular(file, { missing: 'CHECKPOINT_FILE_MISSING' })).handle);
     }
@@ -129,12 +137,14 @@ async function* blocksOf(
 
 async function* quantized(
   inputs: ReadonlyMap<string, FileHandle>,
-  { parts, rows, columns, block }: QuantizedWeight,
+  { parts, rows, columns, byRow, block, rowBlock, gamma }: QuantizedWeight,
 ): AsyncGenerator<Uint8Array> {
-  const { quantizeRows } = loadAddon();
+  const { foldRows, quantizeRows } = loadAddon();
+  const factors = gamma === undefined ? null : await readVector(inputs.get(gamma.file)!, gamma);
   const levels = new Uint8Array(rows * columns);
   const scales = new Float32Array(rows);
-  const atOnce = Math.max(1, Math.floor(blockBytes / (columns * dtypeBytes.F32)));
+  const blocksAtOnce = Math.floor(blockBytes / (columns * dtypeBytes.F32 * rowBlock));
+  const atOnce = rowBlock * Math.max(1, blocksAtOnce);
   let done = 0;
   for (const view of parts) {
     const input = inputs.get(view.file)!;
@@ -147,7 +157,8 @@ async function* quantized(
       const some = bytes.subarray(0, count * rowBytes);
       await readInto(input, some, view.offset + row * rowBytes, view.file, 'TENSOR_SHAPE');
       const floats = widenToFloat32(view, some, room.subarray(0, count * columns));
-      if (!quantizeRows(floats, block, levels, scales, done, count)) {
+      if (factors !== null || rowBlock > 1) foldRows(floats, count, factors, rowBlock);
+      if (!quantizeRows(floats, block, levels, scales, done, count, byRow)) {
         throw new SemanticVlaError(
           'TENSOR_NOT_FINITE',
           `${view.file}: ${view.name}: expected finite weights, found NaN or Infinity. The training run diverged or the file is damaged.`,
@@ -158,4 +169,10 @@ async function* quantized(
   }
   yield new Uint8Array(scales.buffer);
   yield levels;
+}
+
+async function readVector(input: FileHandle, view: TensorView): Promise<Float32Array> {
+  const bytes = new Uint8Array(view.byteLength);
+  await readInto(input, bytes, view.offset, view.file, 'TENSOR_SHAPE');
+  return widenToFloat32(view, bytes);
 }

@@ -1,6 +1,7 @@
 /** What `bench` measures: every combination of what its list flags name. */
 
-import { cpuPrecisions, cpuWeights, enginePrecisions, engineWeights } from '../policy/runtimeOptions.ts';
+import { enginePrecisions } from '../graph/tiers.ts';
+import { cpuPrecisions, cpuWeights, engineWeights } from '../policy/runtimeOptions.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';

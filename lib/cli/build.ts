@@ -15,10 +15,11 @@ import { engineOptions, findMachine, labelOf } from '../engine/openTensorRt.ts';
 import { type Architecture, presetArchitecture, presetSizes } from '../engine/presetArchitecture.ts';
 import { type Recipe, readRecipe, recipeNames } from '../engine/recipes.ts';
 import type { PolicySizes } from '../graph/graphContext.ts';
-import type { Precision } from '../graph/onnxModel.ts';
+import { type EnginePrecision, enginePrecisions, engineTypes } from '../graph/tiers.ts';
 import { platformNotices, resolvePlatform } from '../policy/platform.ts';
 import { checkpointOptions, policySizes, policyTokenizers } from '../policy/policyParts.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { present } from '../support/options.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
@@ -34,12 +35,12 @@ import {
 } from './flags.ts';
 import { formatBytes, formatTable } from './format.ts';
 
-interface BuildFlags extends Omit<Partial<PolicyFlags>, 'weights'> {
+interface BuildFlags extends Omit<Partial<PolicyFlags>, 'weights' | 'precision'> {
   readonly preset?: SynthPreset;
   readonly tensorrt?: string;
   readonly recipe?: string;
   readonly target?: readonly number[];
-  readonly precision?: Precision;
+  readonly precision?: EnginePrecision;
   readonly weights?: 'bound' | 'baked';
   readonly promptLength?: Recipe['promptLength'];
   readonly optimizationLevel?: number;
@@ -99,7 +100,7 @@ async function openSource(
     const sizes = presetSizes(flags.preset!, flags.chunk === undefined ? {} : { chunk: flags.chunk });
     return { architecture: presetArchitecture(flags.preset!), sizes };
   }
-  const { weights: _, ...shared } = flags;
+  const { weights: _weights, precision: _precision, ...shared } = flags;
   const options = policyOptions(shared);
   const checkpoint = await openCheckpoint(dir, checkpointOptions({ ...options, ...hooksOf(context) }));
   const platform = resolvePlatform(checkpoint, options);
@@ -112,10 +113,12 @@ type Choice = ReturnType<typeof engineOptions>;
 
 /** From the recipe or targets that were named, else from the device at hand; single flags override. */
 function choose(tensorRt: FoundTensorRt, flags: BuildFlags): Choice {
-  const base = named(tensorRt, flags) ?? engineOptions(findMachine(machineFlags(flags)), {});
+  const { precision } = flags;
+  const base =
+    named(tensorRt, flags) ?? engineOptions(findMachine(machineFlags(flags)), present({ precision }));
   return {
     ...base,
-    ...(flags.precision === undefined ? {} : { precision: flags.precision }),
+    ...engineTypes(precision, base.precision),
     ...(flags.weights === undefined ? {} : { weights: flags.weights }),
     ...(flags.promptLength === undefined ? {} : { promptLength: flags.promptLength }),
     ...(flags.optimizationLevel === undefined ? {} : { optimizationLevel: flags.optimizationLevel }),
@@ -241,11 +244,10 @@ export function buildCommand(program: Command, start: Run): void {
     )
     .option('--target <list>', 'compute capabilities to build for, e.g. sm_89,sm_120', targetList)
     .addOption(
-      new Option('--precision <type>', 'type of weights and activations').choices([
-        'bfloat16',
-        'float16',
-        'float32',
-      ]),
+      new Option(
+        '--precision <type>',
+        "type of weights and activations; int8: the language model's layers in 8 bits, the rest as the recipe says",
+      ).choices(enginePrecisions),
     )
     .addOption(
       new Option('--weights <how>', 'put on the device at load, or in the plan').choices(['bound', 'baked']),

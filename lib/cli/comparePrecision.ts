@@ -1,33 +1,38 @@
 /** `semanticvla compare-precision`: a policy in 8 bits beside itself in float32, and whether it may be used. */
 
 import { type Command, Option } from 'commander';
+import { tiers } from '../graph/tiers.ts';
 import { storedObservations } from '../observation/storedObservations.ts';
 import { comparePrecision, type PrecisionComparison } from '../policy/comparePrecision.ts';
 import { precisionLimits } from '../policy/precisionGate.ts';
-import { type CpuPrecision, cpuPrecisions } from '../policy/runtimeOptions.ts';
+import { cpuPrecisions, type RoundedPrecision } from '../policy/runtimeOptions.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
   addHeadFlags,
   addPlatformFlags,
+  backendFlag,
   checkpointArgument,
+  deviceFlag,
   jsonFlag,
   type PolicyFlags,
   policyOptions,
+  tensorRtFlag,
   threadsFlag,
 } from './flags.ts';
 import { formatTable } from './format.ts';
 
 interface CompareFlags extends Omit<Partial<PolicyFlags>, 'precision'> {
   readonly observations: readonly string[];
-  readonly precision: Exclude<CpuPrecision, 'float32'>;
+  readonly precision: RoundedPrecision;
   readonly json?: boolean;
 }
 
-const rounded = cpuPrecisions.filter((name) => name !== 'float32');
+const rounded = [...new Set([...cpuPrecisions.filter((name) => name !== 'float32'), ...tiers])];
 
 const example = `
 Give observations of the task that the policy was trained for: what rounding does to random weights or pictures says nothing.
+--backend says whose precision it is; it is compared with the CPU's float32.
 Limits: mean action cosine >= ${precisionLimits.actionCosine}, mean change of normalized actions <= ${precisionLimits.meanChange}, kept patches >= ${100 * precisionLimits.keptEqual} % equal
 one by one, gripper flips <= ${100 * precisionLimits.gripperFlips} %. The result is kept with the quantized weights: loading the policy in this precision
 says that it failed, or that no comparison was made. Exit code 1 when it failed.
@@ -41,6 +46,7 @@ const percent = (value: number | null): string => (value === null ? '-' : `${(10
 export function precisionText({
   precision,
   activationBits,
+  runsOn,
   figures,
   layers,
   ...gate
@@ -59,7 +65,7 @@ export function precisionText({
   ];
   const verdict = gate.failures.length === 0 ? 'passed' : `FAILED: ${gate.failures.join('; ')}`;
   return [
-    `${precision} beside float32 on ${figures.observations} observations, ${layers.length} layers, activations of ${activationBits} bits`,
+    `${precision}${runsOn === 'cpu' ? '' : ` (${runsOn})`} beside float32 on ${figures.observations} observations, ${layers.length} layers, activations of ${activationBits} bits`,
     '',
     formatTable(rows, ['left']),
     '',
@@ -70,7 +76,7 @@ export function precisionText({
 
 async function compare(context: CommandContext, checkpoint: string, flags: CompareFlags): Promise<number> {
   const { observations, precision, instruction, json, ...rest } = flags;
-  const { backend: _backend, precision: _precision, ...options } = policyOptions(rest);
+  const { precision: _, ...options } = policyOptions(rest);
   const tasks = await storedObservations(observations, instruction);
   const result = await comparePrecision(checkpoint, tasks, { ...options, ...hooksOf(context), precision });
   if (json) context.json(result);
@@ -86,6 +92,9 @@ export function comparePrecisionCommand(program: Command, run: Run): void {
     .addOption(new Option('--precision <type>', 'what is compared').choices(rounded).default('int8'))
     .requiredOption('--observations <dir...>', 'folders with observations, episodes among them')
     .option('--instruction <text>', 'what the robot should do; default: as recorded')
+    .addOption(backendFlag())
+    .option(...tensorRtFlag)
+    .option(...deviceFlag)
     .option(...threadsFlag)
     .option(...jsonFlag);
   addCheckpointFlags(addHeadFlags(addPlatformFlags(command)))

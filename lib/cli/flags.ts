@@ -243,10 +243,13 @@ export const deviceFlag = [
   wholeNumber(0),
 ] as const;
 
+export const backendFlag = (): Option =>
+  new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']);
+
 /** The runtime, and how it holds the weights. */
 export function addRuntimeFlags(command: Command): Command {
   return command
-    .addOption(new Option('--backend <name>', 'runtime; default: cpu').choices(['cpu', 'tensorrt']))
+    .addOption(backendFlag())
     .option(...threadsFlag)
     .option(
       '--spin <us>',
@@ -264,7 +267,7 @@ export function addRuntimeFlags(command: Command): Command {
       new Option(
         '--precision <type>',
         'cpu: float32 (default), int8 in every large linear layer, or int8-llm in those of the language model ' +
-          '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device',
+          '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device, or int8 in the language model',
       ).choices(precisions),
     )
     .option(...tensorRtFlag)

@@ -198,7 +198,8 @@ function precisionNote(precision: string, gate: InspectReport['precisions'][numb
     return `precision ${precision}: not compared with float32 here (semanticvla compare-precision)`;
   const { observations, meanChange } = gate.figures;
   const verdict = gate.failures.length === 0 ? 'passed' : `FAILED (${gate.failures.join('; ')})`;
-  return `precision ${precision}: ${verdict} on ${observations} observations, normalized actions ${meanChange.toExponential(1)} from float32`;
+  const where = gate.runsOn === 'cpu' ? '' : ` on ${gate.runsOn}`;
+  return `precision ${precision}${where}: ${verdict} on ${observations} observations, normalized actions ${meanChange.toExponential(1)} from float32`;
 }
 
 /** Towers use whole patches: of 384 pixels 27 of 14, and the last 6 not at all. */

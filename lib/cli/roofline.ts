@@ -1,7 +1,6 @@
 /** `semanticvla roofline`: what a policy could do on a device, from the graph and the device's peaks alone. */
 
 import { type Command, Option } from 'commander';
-import { enginePrecisions } from '../policy/runtimeOptions.ts';
 import { devices } from '../profile/roofline/devices.ts';
 import {
   type EstimatedRoofline,
@@ -10,7 +9,7 @@ import {
   type RooflineEstimate,
   usualPromptTokens,
 } from '../profile/roofline/estimateRoofline.ts';
-import { type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
+import { engineOf, type RooflinePrecision, rooflinePrecisionNames } from '../profile/roofline/roofline.ts';
 import type { Roofline } from '../profile/types.ts';
 import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
@@ -110,6 +109,16 @@ function tooSmall(rooflines: readonly EstimatedRoofline[]): string[] {
   return names.length === 0 ? [] : [`Of these rows none both runs here and fits: ${names.join(', ')}.`];
 }
 
+/** Rows and the precision to ask for. */
+function asked(): string {
+  const known = rooflinePrecisionNames.map((name) => [name, engineOf(name)] as const);
+  return known
+    .flatMap(([name, engine]) =>
+      engine === null ? [] : [name === engine ? name : `${name} (--precision ${engine})`],
+    )
+    .join(', ');
+}
+
 /** The estimate as a person reads it. */
 export function rooflineText(estimate: RooflineEstimate): string {
   const { work, rooflines } = estimate;
@@ -124,7 +133,7 @@ export function rooflineText(estimate: RooflineEstimate): string {
     limitTable(rooflines),
     '',
     'Stages in ms, C: bound by compute, M: by memory bandwidth. limit: all but the instruction, which runs once a sentence.',
-    `runs here: this program computes in it (--precision ${enginePrecisions.join(', ')}); the other rows say what the hardware could do.`,
+    `runs here: TensorRT computes in it for this program (${asked()}); the other rows say what the hardware could do.`,
     'fits: weights within 85 % of the memory. Peaks are dense, as sold; activations are in no limit.',
     ...tooSmall(rooflines),
     ...sources.values(),

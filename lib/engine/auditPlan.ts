@@ -5,6 +5,7 @@
 
 import type { NativeBuildResult } from '../addon/binding.ts';
 import type { OnnxModel, Precision } from '../graph/onnxModel.ts';
+import { type Tier, tierFormats } from '../graph/tiers.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type PlanLayer, type PlanTensor, parsePlan } from './planLayers.ts';
 
@@ -19,6 +20,7 @@ export interface BlockKernels {
 export interface PlanAudit {
   readonly engine: string;
   readonly precision: Precision;
+  readonly tier: Tier | null;
   readonly layers: number;
   /** Layers that launch something on the device: no shape arithmetic, no signals between streams. */
   readonly kernels: number;
@@ -31,6 +33,8 @@ export interface PlanAudit {
   readonly blocks: readonly BlockKernels[];
   /** Layers with a matrix product of float32 operands. */
   readonly float32Products: readonly string[];
+  /** Products of the language model's layers whose two operands have the tier's levels, of all that the graph has. */
+  readonly tierProducts: { readonly found: number; readonly lost: readonly string[] } | null;
   readonly streams: number;
   readonly inputs: number;
   readonly boundWeights: number;
@@ -51,12 +55,13 @@ export interface AuditedEngine {
   readonly name: string;
   readonly model: OnnxModel;
   readonly precision: Precision;
+  readonly tier?: Tier;
   readonly plugins: Readonly<Record<string, number>>;
   readonly result: Pick<NativeBuildResult, 'layers' | 'tensors'>;
 }
 
 export function auditPlan(engine: AuditedEngine): PlanAudit {
-  const { name, model, precision, result } = engine;
+  const { name, model, precision, tier, result } = engine;
   const accounts = result.layers.map(parsePlan);
   const layers = accounts.flatMap((one) => one.layers);
   const operators = new Map(model.nodes.map((node) => [node.name, node.opType]));
@@ -69,6 +74,7 @@ export function auditPlan(engine: AuditedEngine): PlanAudit {
   const audit = {
     engine: name,
     precision,
+    tier: tier ?? null,
     layers: layers.length,
     kernels: kernels.length,
     kinds: count(layers.map(({ kind }) => kind)),
@@ -76,6 +82,7 @@ export function auditPlan(engine: AuditedEngine): PlanAudit {
     plugins: countPlugins(kernels, operators),
     blocks: countBlocks(kernels),
     float32Products: float32Products.map(describe),
+    tierProducts: tier === undefined ? null : tierProducts(model, kernels, tier),
     streams: new Set(layers.map(({ stream }) => stream)).size,
     inputs: io.filter(({ isInput }) => isInput).length,
     boundWeights: model.bindings.length,
@@ -99,6 +106,10 @@ function problemsOf(
     problems.push(`${unread.length} layers could not be read, first: ${unread[0]!.slice(0, 200)}`);
   for (const layer of audit.float32Products) {
     problems.push(`expected ${audit.precision}, found a float32 matrix product: ${layer}`);
+  }
+  for (const node of audit.tierProducts?.lost ?? []) {
+    const { product } = tierFormats[audit.tier!];
+    problems.push(`${node}: expected a kernel that computes ${product}, found none`);
   }
   for (const [plugin, wanted] of Object.entries(plugins)) {
     const found = audit.plugins[plugin] ?? 0;
@@ -130,6 +141,30 @@ function isFloat32Product(layer: PlanLayer, operators: ReadonlyMap<string, strin
   return (
     isProduct && [...layer.inputs, ...layer.constants].some((one) => isMatrix(one) && one.type === 'float32')
   );
+}
+
+const languageLayer = /^llama\/layer\d+\//;
+
+/** Each Gemm of the language model's layers must be computed by a kernel that reads two matrices of levels. */
+function tierProducts(
+  model: OnnxModel,
+  kernels: readonly PlanLayer[],
+  tier: Tier,
+): PlanAudit['tierProducts'] {
+  const { levels } = tierFormats[tier];
+  const inLevels = new Set(
+    kernels
+      .filter(({ inputs, constants }) => {
+        const matrices = [...inputs, ...constants].filter(isMatrix);
+        return matrices.filter(({ type }) => type === levels).length >= 2;
+      })
+      .flatMap(({ nodes }) => nodes),
+  );
+  const wanted = model.nodes
+    .filter(({ name, opType }) => opType === 'Gemm' && languageLayer.test(name))
+    .map(({ name }) => name);
+  const lost = wanted.filter((name) => !inLevels.has(name));
+  return { found: wanted.length - lost.length, lost };
 }
 
 function isMatrix({ dims }: PlanTensor): boolean {

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NativeBytes } from '../addon/binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { externalFiles, type OnnxModel, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
+import { externalFiles, type OnnxModel, type WeightBinding } from '../graph/onnxModel.ts';
+import type { EngineTypes } from '../graph/tiers.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { auditPlan, type PlanAudit, requireSound } from './auditPlan.ts';
 import { type BuiltEngine, buildEngine, type EngineModel, type EngineOptions } from './buildEngine.ts';
@@ -20,13 +21,18 @@ import {
 } from './engineModels.ts';
 import type { FoundTensorRt } from './findTensorRt.ts';
 import type { Architecture } from './presetArchitecture.ts';
-import { checkPromptRange, type EngineWeights, type PromptRange, precisions } from './recipes.ts';
+import {
+  checkPromptRange,
+  type EngineWeights,
+  type PromptRange,
+  precisions,
+  requireTier,
+} from './recipes.ts';
 
-export interface BuildPolicyOptions {
+export interface BuildPolicyOptions extends EngineTypes {
   readonly tensorRt: FoundTensorRt;
   /** What a checkpoint does not hold (../policy/platform.ts). */
   readonly sizes: PolicyDimensions;
-  readonly precision: Precision;
   readonly weights: EngineWeights;
   readonly promptLength: PromptRange;
   /** Compute capabilities (89); empty: the device at hand. */
@@ -95,7 +101,9 @@ async function buildOne(
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
   const built: BuiltEngine = await buildEngine(options.tensorRt, model, engineOptions);
-  const audit = auditPlan({ name, model: graph, precision: options.precision, plugins, result: built });
+  const { precision, tier } = options;
+  const types = tier === undefined ? { precision } : { precision, tier };
+  const audit = auditPlan({ name, model: graph, ...types, plugins, result: built });
   requireSound(audit);
   return {
     name,
@@ -111,7 +119,7 @@ async function buildOne(
 }
 
 function checkBuildOptions(architecture: Architecture, options: BuildPolicyOptions): void {
-  const { precision, weights, promptLength, targets, tensorRt } = options;
+  const { precision, tier, weights, promptLength, targets, tensorRt } = options;
   const invalid = (text: string): SemanticVlaError => new SemanticVlaError('OPTION_INVALID', text);
   if (!precisions.includes(precision))
     throw invalid(`precision: expected ${precisions.join(', ')}, found ${precision}.`);
@@ -125,6 +133,13 @@ function checkBuildOptions(architecture: Architecture, options: BuildPolicyOptio
   }
   if (precision === 'bfloat16' && targets.some((target) => target < 80)) {
     throw invalid('targets: bfloat16 needs sm_80 or newer; choose --precision float16 for older devices.');
+  }
+  if (tier !== undefined) {
+    for (const target of targets) requireTier(tier, target);
+    if (weights === 'baked')
+      throw invalid(
+        `weights: expected bound with precision ${tier}, whose weights are quantized when a policy is loaded, found baked.`,
+      );
   }
   const first = architecture.tensors.values().next().value;
   if (weights === 'baked' && (first === undefined || first.file === '')) {

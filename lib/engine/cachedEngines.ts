@@ -4,7 +4,8 @@ import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { NativeBytes } from '../addon/binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
-import { externalFiles, type Precision, type WeightBinding } from '../graph/onnxModel.ts';
+import { externalFiles, type OnnxModel, type WeightBinding } from '../graph/onnxModel.ts';
+import { type EngineTypes, typesText } from '../graph/tiers.ts';
 import type { OnNotice } from '../support/notices.ts';
 import type { PlanAudit } from './auditPlan.ts';
 import { requireBuilderResource } from './builderResource.ts';
@@ -26,11 +27,10 @@ import type { Architecture } from './presetArchitecture.ts';
 import type { EngineWeights, PromptRange } from './recipes.ts';
 import { Timings } from './timings.ts';
 
-export interface CachedEnginesOptions {
+export interface CachedEnginesOptions extends EngineTypes {
   readonly tensorRt: FoundTensorRt;
   readonly cache: EngineCache;
   readonly sizes: PolicyDimensions;
-  readonly precision: Precision;
   readonly weights: EngineWeights;
   readonly promptLength: PromptRange;
   /** Compute capabilities; empty: the device at hand. */
@@ -56,6 +56,8 @@ export interface PolicyEngineInCache extends CachedEngine {
   readonly name: EngineName;
   readonly identity: EngineIdentity;
   readonly bindings: readonly WeightBinding[];
+  /** Those of the bindings that must be made first. */
+  readonly quantized: OnnxModel['quantized'];
   readonly isNew: boolean;
   /** Of a new one. */
   readonly audit: PlanAudit | null;
@@ -96,7 +98,8 @@ export async function cachedEngines(
     );
     close.push(cached.plan);
     const audit = cached.isNew && building !== undefined ? (await building)[model.name]!.audit : null;
-    return { ...cached, name: model.name, identity, bindings: model.graph.bindings, audit };
+    const { bindings, quantized } = model.graph;
+    return { ...cached, name: model.name, identity, bindings, quantized, audit };
   };
   try {
     return {
@@ -148,20 +151,21 @@ export function identityOf(
     | 'targets'
     | 'device'
     | 'precision'
+    | 'tier'
     | 'weights'
     | 'promptLength'
     | 'optimizationLevel'
     | 'workspaceBytes'
   >,
 ): EngineIdentity {
-  const { tensorRt, targets, device, precision, weights } = options;
+  const { tensorRt, targets, device, weights } = options;
   return {
     graph: sha256(encodeForTensorRt(model, '', (file) => basename(file)).onnx),
     plugins,
     flavour: tensorRt.family,
     version: tensorRt.version,
     target: targets.length > 0 ? targets.map((target) => `sm_${target}`).join(',') : device,
-    precision,
+    precision: typesText(options),
     weights: weights === 'bound' ? 'bound' : `baked ${weightFiles(model)}`,
     options: canonicalJson({
       promptLength: options.promptLength,

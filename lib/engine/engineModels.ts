@@ -1,22 +1,24 @@
 /** The ONNX models of a policy in the form that TensorRT takes: types, bound weights, calls of plugins, profiles. */
 
 import type { NativeInputRange } from '../addon/binding.ts';
+import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { buildDenoiserGraph } from '../graph/denoiserGraph.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { names } from '../graph/names.ts';
-import { encodeModel, functionDomain, type OnnxModel, type Precision } from '../graph/onnxModel.ts';
+import { encodeModel, functionDomain, type OnnxModel } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import type { EngineTypes } from '../graph/tiers.ts';
 import { countTokens } from '../graph/tokenCounts.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { EngineModel } from './buildEngine.ts';
 import type { Architecture } from './presetArchitecture.ts';
 import type { EngineWeights, PromptRange } from './recipes.ts';
 
 export type PolicyDimensions = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'>;
 
-export interface EngineModelOptions {
+export interface EngineModelOptions extends EngineTypes {
   readonly sizes: PolicyDimensions;
-  readonly precision: Precision;
   readonly weights: EngineWeights;
   readonly promptLength: PromptRange;
 }
@@ -55,9 +57,11 @@ export function prepareModels(
     stages: false,
     mergeWeights: true,
     precision: options.precision,
+    ...(options.tier === undefined ? {} : { tier: options.tier }),
     weights: options.weights === 'bound' ? 'inputs' : 'initializers',
     runtime: 'tensorrt',
   };
+  refuseTier(config, options);
   const instruction = buildInstructionGraph(config, tensors, graphOptions);
   const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
   const denoiser =
@@ -68,6 +72,15 @@ export function prepareModels(
     policy: prepared('policy', policy, lengths),
     denoiser: denoiser === null ? null : prepared('denoiser', denoiser, lengths),
   };
+}
+
+/** @throws OPTION_INVALID */
+function refuseTier({ head }: PolicyConfig, { tier }: Pick<EngineModelOptions, 'tier'>): void {
+  if (tier === undefined || (head.kind !== 'diffusion' && head.kind !== 'autoregressive')) return;
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Option precision: expected float32, bfloat16 or float16 with ${head.kind === 'diffusion' ? 'a diffusion head' : 'an autoregressive policy'}, found ${tier}. Its rounded weights were not compared with the reference yet.`,
+  );
 }
 
 /** The model for the builder; `locate` and `path` say where baked weights are. */

@@ -9,12 +9,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadAddon, type NativeDevice } from '../addon/binding.ts';
 import { type Checkpoint, type Progress, weightBytes } from '../checkpoint/checkpoint.ts';
+import { type Int8Weights, makeInt8Weights } from '../checkpoint/int8Weights.ts';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { buildDenoiserGraph } from '../graph/denoiserGraph.ts';
 import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
-import type { Precision } from '../graph/onnxModel.ts';
+import { type OnnxModel, placeBindings, placeQuantized } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { type EnginePrecision, engineTypes } from '../graph/tiers.ts';
 import { OnnxSession } from '../runtime/onnxRuntime.ts';
 import type { DenoisingSteps } from '../runtime/session.ts';
 import { TensorRtSession, type TensorRtSessionOptions, translate } from '../runtime/tensorRt.ts';
@@ -33,7 +35,7 @@ import {
 import { KernelStore } from './compiledKernels.ts';
 import { EngineCache } from './engineCache.ts';
 import { type FoundTensorRt, findTensorRt } from './findTensorRt.ts';
-import { readRecipe, recipeNames } from './recipes.ts';
+import { readRecipe, recipeNames, requireTier } from './recipes.ts';
 import { checkAnswers } from './trust.ts';
 import { twinSpec } from './twin.ts';
 
@@ -42,7 +44,7 @@ export interface TensorRtOptions {
   readonly tensorRt?: string;
   readonly device?: number;
   /** Default: the recipe's for the device. */
-  readonly precision?: Precision;
+  readonly precision?: EnginePrecision;
   readonly weights?: 'bound' | 'baked';
   readonly graphs?: boolean;
   /** See TensorRtSessionOptions. */
@@ -54,6 +56,8 @@ export interface TensorRtOptions {
   /** See TensorRtSessionOptions. */
   readonly onLayers?: TensorRtSessionOptions['onLayers'];
   readonly onProgress?: (progress: Progress) => void;
+  /** Of a tier: the key of its quantized weights, when they are there. */
+  readonly onQuantized?: (key: string) => void;
   /** What costs time and nothing else. */
   readonly onNotice?: OnNotice;
   readonly signal?: AbortSignal;
@@ -101,6 +105,9 @@ export function labelOf({ family, version }: Pick<FoundTensorRt, 'family' | 'ver
   return `${family === 'rtx1' ? 'TensorRT-RTX' : 'TensorRT'} ${version}`;
 }
 
+/** Where a policy's engines run, in words. */
+export const machineText = ({ tensorRt, device }: Machine): string => `${device.name}, ${labelOf(tensorRt)}`;
+
 /** Options of the engines for a device: its recipe's, else those of the newest recipe below it. */
 export function engineOptions(
   { tensorRt, device }: Machine,
@@ -108,6 +115,7 @@ export function engineOptions(
 ): Pick<
   CachedEnginesOptions,
   | 'precision'
+  | 'tier'
   | 'weights'
   | 'promptLength'
   | 'targets'
@@ -126,8 +134,10 @@ export function engineOptions(
       `${device.name}: expected compute capability ${recipes[0]!.computeCapability / 10} or newer, found ${device.capability / 10}. Use --backend cpu, or --precision float16 with an engine built for it.`,
     );
   }
+  const types = engineTypes(options.precision, recipe.precision);
+  if (types.tier !== undefined) requireTier(types.tier, device.capability);
   return {
-    precision: options.precision ?? recipe.precision,
+    ...types,
     weights: options.weights ?? recipe.weights,
     promptLength: recipe.promptLength,
     targets: tensorRt.family === 'rtx1' ? [device.capability] : [],
@@ -175,18 +185,51 @@ function tellStandIn({ family, library, source }: FoundTensorRt, onNotice: OnNot
   });
 }
 
+type SessionCheckpoint = Pick<Checkpoint, 'config' | 'files' | 'sources'>;
+type QuantizeOptions = Pick<
+  TensorRtOptions,
+  'cacheDir' | 'onProgress' | 'onNotice' | 'onQuantized' | 'signal'
+>;
+
+/** The engines with those weights in place that are made first: from the cache, or now. */
+async function quantized(
+  checkpoint: SessionCheckpoint,
+  engines: CachedEngines,
+  options: QuantizeOptions,
+): Promise<CachedEngines> {
+  const { instruction, policy, denoiser } = engines;
+  const made = await quantizedWeights(checkpoint, [...instruction.quantized, ...policy.quantized], options);
+  if (made === null) return engines;
+  options.onQuantized?.(made.key);
+  const place = <T extends CachedEngines['policy']>(engine: T): T => ({
+    ...engine,
+    bindings: placeBindings(engine.bindings, made.tensors),
+  });
+  // tiers refuse heads with a denoiser (engineModels.ts)
+  return { instruction: place(instruction), policy: place(policy), denoiser };
+}
+
+async function quantizedWeights(
+  checkpoint: SessionCheckpoint,
+  weights: OnnxModel['quantized'],
+  { cacheDir, onNotice, ...options }: QuantizeOptions,
+): Promise<Int8Weights | null> {
+  if (weights.length === 0) return null;
+  return makeInt8Weights(checkpoint, weights, { ...present({ cacheDir, onNotice }), ...hooks(options) });
+}
+
 /** Closes the engines' files, whether it opens or not. */
 async function openSession(
   machine: Machine,
-  { config }: Pick<Checkpoint, 'config'>,
+  checkpoint: SessionCheckpoint,
   sizes: PolicySizes,
   engines: CachedEngines,
   build: CachedEnginesOptions,
   options: TensorRtOptions,
 ): Promise<TensorRtSession> {
   const { tensorRt } = machine;
-  const { instruction, policy, denoiser } = engines;
   try {
+    const { instruction, policy, denoiser } = await quantized(checkpoint, engines, options);
     const kernels = await KernelStore.open(engines, {
       ...machine,
       cache: build.cache,
@@ -199,7 +242,7 @@ async function openSession(
       instruction: kernels === null ? instruction : { ...instruction, kernels: kernels.given.instruction },
       policy: kernels === null ? policy : { ...policy, kernels: kernels.given.policy },
       ...denoiserOf(denoiser, sizes, kernels, options),
-      imageShape: [sizes.images, config.imageSize, config.imageSize, 3],
+      imageShape: [sizes.images, checkpoint.config.imageSize, checkpoint.config.imageSize, 3],
       device: options.device ?? 0,
       graphs: options.graphs ?? true,
       ...(kernels === null ? {} : { keepKernels: (compiled) => kernels.keep(compiled) }),
@@ -265,7 +308,7 @@ async function trust(
 /** Rounding grows along the steps: what one of them predicts from the same noise is compared, in a session of one step. */
 async function compareOneStep(
   machine: Machine,
-  checkpoint: Pick<Checkpoint, 'config' | 'tensors' | 'pixelNormalization' | 'files'>,
+  checkpoint: SessionCheckpoint & Pick<Checkpoint, 'tensors' | 'pixelNormalization'>,
   sizes: PolicySizes,
   build: CachedEnginesOptions,
   options: TensorRtOptions,
@@ -293,18 +336,22 @@ function oneStep(
 
 async function compare(
   { tensorRt, device }: Machine,
-  checkpoint: Pick<Checkpoint, 'config' | 'tensors' | 'pixelNormalization' | 'files'>,
+  checkpoint: SessionCheckpoint & Pick<Checkpoint, 'tensors' | 'pixelNormalization'>,
   sizes: PolicySizes,
   session: TensorRtSession,
   build: CachedEnginesOptions,
   options: TensorRtOptions,
 ) {
   const { config, tensors, pixelNormalization } = checkpoint;
-  const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: false };
+  const { tier } = build;
+  const graphOptions: GraphOptions = { ...sizes, stages: false, mergeWeights: false, ...present({ tier }) };
   const signal = options.signal === undefined ? {} : { signal: options.signal };
+  // of a tier the same levels, in float32: how far they are from the checkpoint's weights is compare-precision's question
+  const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
+  const made = await quantizedWeights(checkpoint, policy.quantized, options);
   const cpu = await OnnxSession.open({
     instruction: buildInstructionGraph(config, tensors, graphOptions),
-    policy: buildPolicyGraph(config, tensors, pixelNormalization, graphOptions),
+    policy: made === null ? policy : placeQuantized(policy, made.tensors),
     ...(options.denoising === undefined
       ? {}
       : {
@@ -324,6 +371,7 @@ async function compare(
       config,
       sizes,
       precision: build.precision,
+      ...present({ tier }),
       promptLength: build.promptLength.opt,
       threads: options.threads,
       device: session,
@@ -353,9 +401,10 @@ async function compareTwin(
     const twin = await openCheckpoint(dir, { cacheDir: folder, ...head });
     const one = { ...options, ...oneStep(checkpoint, options) };
     const engines = await cachedEngines(twin, build);
-    const session = await openSession(machine, twin, sizes, engines, build, one);
+    const { onQuantized: _, ...own } = { ...one, cacheDir: folder };
+    const session = await openSession(machine, twin, sizes, engines, build, own);
     try {
-      return await compare(machine, twin, sizes, session, build, one);
+      return await compare(machine, twin, sizes, session, build, own);
     } finally {
       await session.close();
     }

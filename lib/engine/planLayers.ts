@@ -73,7 +73,8 @@ export function parsePlan(text: string): PlanAccount {
 }
 
 const tensor = /\{ Name: (.*?), (?:Location: \w+, )?Dimensions: \[([-\d,\s]*)\](.*?)\}/g;
-const node = /\[ONNX Layer: (.*?)\](?=\[ONNX Layer: |\s*$|[^\]]*$)/g;
+// TensorRT-RTX puts a separator between them, which is no printable character
+const node = /\[ONNX Layer: (.*?)\](?=[^\w/]?\[ONNX Layer: |\s*$|[^\]]*$)/g;
 
 function parseLayer(row: string): PlanLayer | null {
   const head = /^Name: (.*?), LayerType: (\w+)/.exec(row);

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Precision } from '../graph/onnxModel.ts';
+import { type Tier, tierFormats, tiers } from '../graph/tiers.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { nearest } from '../support/options.ts';
 import { type TensorRtFamily, tensorRtFamilies } from './tensorRtPlaces.ts';
@@ -91,6 +92,17 @@ export function checkRecipe(file: string, value: unknown): Recipe {
 }
 
 export const precisions: readonly Precision[] = ['bfloat16', 'float16', 'float32'];
+
+/** @param capability of the device that runs it  @throws OPTION_INVALID */
+export function requireTier(tier: Tier, capability: number): void {
+  const computes = (name: Tier): boolean => tierFormats[name].leastCapability <= capability;
+  if (computes(tier)) return;
+  const others = ['bfloat16', 'float16', ...tiers.filter(computes)].join(', ');
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `precision ${tier}: expected compute capability sm_${tierFormats[tier].leastCapability} or newer, whose tensor cores multiply ${tierFormats[tier].product}, found sm_${capability}. Choose one of ${others}.`,
+  );
+}
 
 /** @throws OPTION_INVALID */
 export function checkPromptRange(range: PromptRange, name: string): void {

@@ -12,6 +12,7 @@
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { Precision } from '../graph/onnxModel.ts';
+import type { Tier } from '../graph/tiers.ts';
 import type { InstructionState, PolicyInput, PolicyOutput, Session } from '../runtime/session.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { packageCommand } from '../support/packageCommand.ts';
@@ -28,12 +29,20 @@ const observations = 24;
  * Largest difference of a normalized action and of a cosine similarity. Measured on the golden policies: bfloat16 moves
  * actions by up to 0.057 with the same selection, float16 by an eighth of it (three more bits); allowed is three times that.
  * float32 differs by the order of sums alone, 3e-6, and by what erf and exp approximations add.
+ *
+ * A tier is compared with its own levels in float32. What the 16-bit type moves then carries some activations over to the next level:
+ * random goldens and variants moved by up to 0.15 (test/standin), so twice as much is allowed.
  */
 const allowed: Readonly<Record<Precision, { readonly actions: number; readonly similarity: number }>> = {
   bfloat16: { actions: 0.17, similarity: 0.05 },
   float16: { actions: 0.03, similarity: 0.01 },
   float32: { actions: 1e-3, similarity: 1e-4 },
 };
+
+function limitOf({ precision, tier }: Pick<TrustRequest, 'precision' | 'tier'>) {
+  const { actions, similarity } = allowed[precision];
+  return { actions: tier === undefined ? actions : 2 * actions, similarity };
+}
 
 /**
  * A `discrete` head names one of 256 bins, and where two are nearly as likely, rounding decides: the action then moves by up to
@@ -55,6 +64,7 @@ export interface TrustRequest {
   readonly config: PolicyConfig;
   readonly sizes: CheckSizes;
   readonly precision: Precision;
+  readonly tier?: Tier;
   /** P that the engines admit. */
   readonly promptLength: number;
   /** CPU threads of the preprocessing, >= 1. */
@@ -68,7 +78,7 @@ export interface TrustRequest {
 
 /** @throws (rejects) ENGINE_CHECK_FAILED with the largest difference, and whether preprocessing or engine made it */
 export async function checkAnswers(request: TrustRequest): Promise<TrustResult> {
-  const limit = allowed[request.precision];
+  const limit = limitOf(request);
   let earlier: (Record<'found' | 'wanted', Float32Array> & { readonly difference: number }) | null = null;
   for (let n = 0; n < observations; n++) {
     request.signal?.throwIfAborted();
@@ -195,7 +205,7 @@ function compareOutputs(
   wanted: PolicyOutput,
   given: string,
 ): number | null {
-  const limit = allowed[request.precision];
+  const limit = limitOf(request);
   const scores = largestDifference(found.similarity, wanted.similarity);
   if (!(scores <= limit.similarity)) throw mismatch(request, 'similarity', scores, limit.similarity, given);
   if (largestDifference(found.keptPatches, wanted.keptPatches) > 0) return null;

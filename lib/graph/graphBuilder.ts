@@ -6,7 +6,7 @@
 import { levelsOf, type QuantizedWeight, scalesOf } from '../checkpoint/int8Weights.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { SemanticVlaError } from '../support/errors.ts';
-import { scalarBytes } from './halfFloats.ts';
+import { floatBytes, scalarBytes } from './halfFloats.ts';
 import { type Int8Options, isInt8 } from './int8Layers.ts';
 import {
   type AttributeValue,
@@ -23,6 +23,7 @@ import {
   type ValueInfo,
   type WeightBinding,
 } from './onnxModel.ts';
+import type { Tier } from './tiers.ts';
 
 /** Name of a value in the graph. */
 export type Value = string;
@@ -37,6 +38,9 @@ export interface BuilderOptions {
   readonly weights?: 'initializers' | 'inputs' | undefined;
   /** Linear layers in 8 bits; default: none. */
   readonly int8?: Int8Options | undefined;
+  /** The language model's linear layers in fewer bits; default: none. */
+  readonly tier?: Tier | undefined;
+  readonly comparesTier?: boolean | undefined;
 }
 
 /** ONNX operator set of every graph: the first with the Gelu op that TensorRT 10.3 also reads. */
@@ -60,12 +64,16 @@ export class GraphBuilder {
   readonly precision: Precision;
   readonly bindsWeights: boolean;
   readonly int8: Int8Options | undefined;
+  readonly tier: Tier | undefined;
+  readonly comparesTier: boolean;
 
   constructor(options: BuilderOptions) {
     this.#options = options;
     this.precision = options.precision ?? 'float32';
     this.bindsWeights = options.weights === 'inputs';
     this.int8 = options.int8;
+    this.tier = options.tier;
+    this.comparesTier = options.comparesTier ?? false;
   }
 
   /** Runs `body` with names below `label/`. */
@@ -216,36 +224,51 @@ export class GraphBuilder {
   /** Whether a layer of these weights, stacked, is computed in 8 bits. */
   isInt8(tensors: readonly string[]): boolean {
     if (this.int8 === undefined) return false;
-    const shapes = tensors.map((tensor) => this.#view(tensor).shape);
-    const rows = shapes.reduce((sum, [n]) => sum + n!, 0);
-    return isInt8(this.int8, tensors[0]!, rows, shapes[0]![1]!);
+    return isInt8(this.int8, tensors[0]!, ...this.stackedShape(tensors));
   }
 
   /**
-   * Matrices of equal width, one below the other, as 8-bit levels and their scales: made by whoever opens the model.
+   * Matrices of equal width, one below the other, as levels and their scales [1, rows]: made by whoever opens the model.
    *
-   * @param name of the joined weight  @param block columns that were rotated together
+   * @param name of the joined weight  @param plan `gamma`: name of a tensor
    */
   quantizedWeight(
     name: string,
     tensors: readonly string[],
-    block: number,
+    {
+      gamma,
+      ...plan
+    }: Omit<QuantizedWeight, 'name' | 'parts' | 'rows' | 'columns' | 'gamma'> & {
+      readonly gamma?: string;
+    },
   ): { readonly levels: Value; readonly scales: Value } {
     const parts = tensors.map((tensor) => this.#view(tensor));
     for (const view of parts) requireFloat(view);
-    const columns = parts[0]!.shape[1]!;
-    const rows = parts.reduce((sum, view) => sum + view.shape[0]!, 0);
+    const [rows, columns] = this.stackedShape(tensors);
     const [levels, scales] = [levelsOf(name), scalesOf(name)];
     if (!this.#names.has(levels)) {
-      this.#claim(levels);
-      this.#claim(scales);
-      this.#quantized.push({ name, parts, rows, columns, block });
-      this.#initializers.push(
-        { name: levels, type: 'int8', dims: [columns, rows], source: { made: levels } },
-        { name: scales, type: 'float32', dims: [rows], source: { made: scales } },
-      );
+      const scaled = gamma === undefined ? {} : { gamma: this.#view(gamma) };
+      this.#quantized.push({ name, parts, rows, columns, ...plan, ...scaled });
+      this.#made(levels, plan.levels, plan.byRow ? [rows, columns] : [columns, rows]);
+      this.#made(scales, 'float32', [1, rows]);
     }
     return { levels, scales };
+  }
+
+  #made(name: string, type: 'int8' | 'float32', dims: readonly number[]): void {
+    if (this.bindsWeights) {
+      this.input({ name, type, shape: dims });
+      this.#bindings.push({ name, type, dims, parts: [] });
+    } else {
+      this.#claim(name);
+      this.#initializers.push({ name, type, dims, source: { made: name } });
+    }
+  }
+
+  /** [rows, columns] of matrices of equal width, one below the other. */
+  stackedShape(tensors: readonly string[]): readonly [number, number] {
+    const shapes = tensors.map((tensor) => this.shapeOf(tensor));
+    return [shapes.reduce((sum, [rows]) => sum + rows!, 0), shapes[0]![1]!];
   }
 
   /** Shape of a weight on disk. */
@@ -295,9 +318,14 @@ export class GraphBuilder {
     return this.#constant(`uint8[${value}]`, 'uint8', [1], () => Uint8Array.of(value));
   }
 
-  /** float32 constant under a name of its own, whatever the scope: the same numbers wherever it is asked for. */
-  sharedFloats(name: string, dims: readonly number[], values: () => Float32Array): Value {
-    return this.#constant(name, 'float32', dims, () => new Uint8Array(values().slice().buffer));
+  /** The zero point of symmetric levels. */
+  zeroLevel(type: 'int8'): Value {
+    return this.#constant(`${type}(0)`, type, [], () => new Uint8Array(1));
+  }
+
+  /** Constant of the graph's type under a name of its own, whatever the scope: the same numbers wherever it is asked for. */
+  shared(name: string, dims: readonly number[], values: () => Float32Array): Value {
+    return this.#constant(name, this.precision, dims, () => floatBytes(values(), this.precision));
   }
 
   /** Named constant of zeros in the graph's precision. */

@@ -4,6 +4,7 @@ import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
 import type { Int8Options } from './int8Layers.ts';
 import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
+import type { Tier } from './tiers.ts';
 import type { TokenCounts } from './tokenCounts.ts';
 
 /** Sizes that are not in the checkpoint (../policy/platform.ts), and choices of the runtime. */
@@ -34,6 +35,10 @@ export interface GraphOptions {
   readonly weights?: 'initializers' | 'inputs';
   /** Linear layers in 8 bits; default: none. */
   readonly int8?: Int8Options;
+  /** The language model's linear layers in fewer bits, as an engine computes them; default: none. */
+  readonly tier?: Tier;
+  /** true: such layers are computed in the graph's type too, and how far apart they are is published, under `errorPrefix`. */
+  readonly comparesTier?: boolean;
   /** The runtime whose peculiarities the graph is written for; default `onnxruntime`. */
   readonly runtime?: 'onnxruntime' | 'tensorrt';
 }

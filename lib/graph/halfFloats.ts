@@ -10,12 +10,16 @@ export const lowestFinite: Readonly<Record<Precision, number>> = {
   float16: -65504,
 };
 
-/** One little-endian number. */
-export function scalarBytes(value: number, type: Precision): Uint8Array {
-  if (type === 'float32') return new Uint8Array(Float32Array.of(value).buffer);
-  if (type === 'bfloat16') return new Uint8Array(toBfloat16(Float32Array.of(value)).buffer);
-  return new Uint8Array(Uint16Array.of(float16Bits(value)).buffer);
+/** Little-endian numbers. */
+export function floatBytes(values: Float32Array, type: Precision): Uint8Array {
+  if (type === 'float32') return new Uint8Array(values.slice().buffer);
+  if (type === 'bfloat16') return new Uint8Array(toBfloat16(values).buffer);
+  return new Uint8Array(Uint16Array.from(values, float16Bits).buffer);
 }
+
+/** One of them. */
+export const scalarBytes = (value: number, type: Precision): Uint8Array =>
+  floatBytes(Float32Array.of(value), type);
 
 export function float16Bits(value: number): number {
   if (Number.isNaN(value)) return 0x7e00;

@@ -49,7 +49,8 @@ export function int8Linear(
 ): Value {
   const columns = g.shapeOf(weight.tensors[0]!)[1]!;
   const block = blockOf(columns);
-  const { levels, scales } = g.quantizedWeight(weight.name, weight.tensors, block);
+  const plan = { levels: 'int8', byRow: false, block, rowBlock: 1 } as const;
+  const { levels, scales } = g.quantizedWeight(weight.name, weight.tensors, plan);
   return g.scope(label, () => {
     const tokens = quantizeTokens(g, int8, x, columns, block);
     const zero = g.byte(2 ** (int8.activationBits - 1));
@@ -76,7 +77,7 @@ function quantizeTokens(
   const half = 2 ** (activationBits - 1);
   let rotated = x;
   if (block > 1) {
-    const matrix = g.sharedFloats(`hadamard${block}`, [block, block], () => hadamard(block));
+    const matrix = g.shared(`hadamard${block}`, [block, block], () => hadamard(block));
     const blocks = g.op('Reshape', [x, g.ints([-1, columns / block, block])], {}, 'blocks');
     const turned = g.op('MatMul', [blocks, matrix], {}, 'rotated_blocks');
     rotated = g.op('Reshape', [turned, g.ints([-1, columns])], {}, 'rotated');

@@ -3,10 +3,12 @@
 import type { GraphBuilder, Value } from './graphBuilder.ts';
 import { int8Linear, publishError } from './int8.ts';
 import { FloatAttribute } from './onnxModel.ts';
+import { tierLinear } from './tierLinear.ts';
+import type { StreamPlace } from './tiers.ts';
 
 /**
  * x W^T + b with the checkpoint's own [out, in] layout. Gemm keeps the weight as it lies on disk (no transpose on any
- * runtime); `bias: false` for Llama. `rows`: those outputs alone.
+ * runtime); `bias: false` for Llama. `rows`: those outputs alone. `place`: given for the layers that a tier computes in fewer bits.
  */
 export function linear(
   g: GraphBuilder,
@@ -17,13 +19,14 @@ export function linear(
     readonly bias?: boolean;
     readonly dims?: readonly number[];
     readonly rows?: readonly [number, number];
+    readonly place?: StreamPlace;
   } = {},
 ): Value {
-  const { bias = true, dims, rows } = options;
+  const { bias = true, dims, rows, place } = options;
   const part = (tensor: string) => (rows === undefined ? tensor : g.windowOf(tensor, ...rows));
   const tensor = part(`${prefix}.weight`);
   const biasValue = bias ? g.weight(part(`${prefix}.bias`)) : null;
-  return product(g, x, { name: tensor, tensors: [tensor], dims }, biasValue, label);
+  return product(g, x, { name: tensor, tensors: [tensor], dims, place }, biasValue, label);
 }
 
 /** x W^T for several layers without bias that share their input: one product, whose outputs stand side by side. */
@@ -33,9 +36,10 @@ export function joinedLinear(
   prefixes: readonly string[],
   name: string,
   label: string,
+  place?: StreamPlace,
 ): Value {
   const tensors = prefixes.map((prefix) => `${prefix}.weight`);
-  return product(g, x, { name: `${name}.weight`, tensors }, null, label);
+  return product(g, x, { name: `${name}.weight`, tensors, place }, null, label);
 }
 
 function product(
@@ -45,11 +49,13 @@ function product(
     readonly name: string;
     readonly tensors: readonly string[];
     readonly dims?: readonly number[] | undefined;
+    readonly place?: StreamPlace | undefined;
   },
   bias: Value | null,
   label: string,
 ): Value {
-  const { name, tensors, dims } = weight;
+  const { name, tensors, dims, place } = weight;
+  if (g.tier !== undefined && place !== undefined) return tierLinear(g, g.tier, x, weight, place, label);
   const eighth = (as: string) => int8Linear(g, g.int8!, x, weight, bias, as);
   const inInt8 = dims === undefined && g.isInt8(tensors);
   if (inInt8 && !g.int8!.compares) return eighth(label);
@@ -75,14 +81,24 @@ export function layerNorm(g: GraphBuilder, x: Value, prefix: string, eps: number
  * float32 in every precision, as in the reference.
  */
 export function rmsNorm(g: GraphBuilder, x: Value, weight: string, eps: number, label: string): Value {
-  return g.scope(label, () => {
-    const wide = g.widen(x, 'float');
-    const square = g.op('Pow', [wide, g.float32(2)], {}, 'square');
-    const mean = g.op('ReduceMean', [square, g.ints([-1])], { keepdims: 1 }, 'mean');
-    const rms = g.op('Sqrt', [g.op('Add', [mean, g.float32(eps)], {}, 'eps')], {}, 'rms');
-    const normalized = g.narrow(g.op('Div', [wide, rms], {}, 'normalized'), 'narrowed');
-    return g.op('Mul', [normalized, g.weight(weight)], {}, 'scaled');
-  });
+  return g.scope(label, () => scaleBy(g, g.narrow(normalized(g, x, eps), 'narrowed'), weight));
+}
+
+/** x / sqrt(mean(x^2) + eps), in float32. */
+export function rmsNormalized(g: GraphBuilder, x: Value, eps: number, label: string): Value {
+  return g.scope(label, () => normalized(g, x, eps));
+}
+
+export function scaleBy(g: GraphBuilder, x: Value, weight: string): Value {
+  return g.op('Mul', [x, g.weight(weight)], {}, 'scaled');
+}
+
+function normalized(g: GraphBuilder, x: Value, eps: number): Value {
+  const wide = g.widen(x, 'float');
+  const square = g.op('Pow', [wide, g.float32(2)], {}, 'square');
+  const mean = g.op('ReduceMean', [square, g.ints([-1])], { keepdims: 1 }, 'mean');
+  const rms = g.op('Sqrt', [g.op('Add', [mean, g.float32(eps)], {}, 'eps')], {}, 'rms');
+  return g.op('Div', [wide, rms], {}, 'normalized');
 }
 
 /** fc1 - GELU - fc2 with the given spelling of the two layers. */

@@ -2,8 +2,10 @@
 
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
-import { attentionCore, joinedLinear, linear, rmsNorm } from './layers.ts';
+import { attentionCore, joinedLinear, linear, rmsNorm, rmsNormalized, scaleBy } from './layers.ts';
 import { names } from './names.ts';
+import { turn } from './tierLinear.ts';
+import type { StreamPlace } from './tiers.ts';
 
 const prefix = 'language_model.model';
 
@@ -63,9 +65,9 @@ export function actionWindow({ tokens }: GraphContext): RowRange {
 
 export function runLayers(ctx: GraphContext, embeddings: Value, pass: LlamaPass, label: string): LlamaResult {
   const { g, config, options } = ctx;
-  const { layers, width, rmsNormEps } = config.llama;
+  const { layers, width } = config.llama;
   const keysAndValues: KeysAndValues[] = [];
-  let x: Value | null = embeddings;
+  let x: Value | null = turn(g, embeddings, width, `${label}/into_stream`);
   for (let n = 0; n < layers; n++) {
     const isLast = n === layers - 1;
     const reads = isLast && !options.stages ? pass.reads : null;
@@ -75,8 +77,23 @@ export function runLayers(ctx: GraphContext, embeddings: Value, pass: LlamaPass,
   }
   if (x === null) return { hidden: null, keysAndValues };
   const last: Value = x;
-  const hidden = g.scope(label, () => rmsNorm(g, last, `${prefix}.norm.weight`, rmsNormEps, 'norm'));
-  return { hidden, keysAndValues };
+  return { hidden: g.scope(label, () => lastNorm(ctx, last)), keysAndValues };
+}
+
+function lastNorm({ g, config }: GraphContext, x: Value): Value {
+  const { width, rmsNormEps } = config.llama;
+  const weight = `${prefix}.norm.weight`;
+  if (g.tier === undefined) return rmsNorm(g, x, weight, rmsNormEps, 'norm');
+  const normalized = g.narrow(rmsNormalized(g, x, rmsNormEps, 'norm'), 'norm/narrowed');
+  return g.scope('norm', () => scaleBy(g, turn(g, normalized, width, 'out_of_stream'), weight));
+}
+
+/** What linear layers read: float32 and without gamma where a tier rounds it next, and gamma lies in their weights. */
+function streamNorm({ g, config }: GraphContext, x: Value, weight: string, label: string): Value {
+  const { rmsNormEps } = config.llama;
+  return g.tier === undefined
+    ? rmsNorm(g, x, weight, rmsNormEps, label)
+    : rmsNormalized(g, x, rmsNormEps, label);
 }
 
 /** The whole sequence at once -> final-RMSNorm rows of the action window [H*C, D]. */
@@ -113,32 +130,33 @@ function layer(
   reads: RowRange | 'none' | null,
   keysAndValues: KeysAndValues[],
 ): Value | null {
-  const { g, config } = ctx;
-  const { rmsNormEps } = config.llama;
+  const { g } = ctx;
   const name = `${prefix}.layers.${n}`;
-  const normed = rmsNorm(g, x, `${name}.input_layernorm.weight`, rmsNormEps, 'input_norm');
+  const [before, after] = [`${name}.input_layernorm.weight`, `${name}.post_attention_layernorm.weight`];
+  const normed = streamNorm(ctx, x, before, 'input_norm');
   const past = pass.past[n] ?? null;
   const attended = g.scope('attn', () => {
-    const made = selfAttention(ctx, normed, `${name}.self_attn`, pass, reads, past);
+    const made = selfAttention(ctx, normed, { gamma: before }, `${name}.self_attn`, pass, reads, past);
     keysAndValues.push(made.all);
     return made.context;
   });
   if (attended === null) return null;
   const residual = reads === null || reads === 'none' ? x : sliceRows(ctx, x, reads, 'window');
   const middle = g.op('Add', [residual, attended], {}, 'attn_residual');
-  const hidden = rmsNorm(g, middle, `${name}.post_attention_layernorm.weight`, rmsNormEps, 'post_norm');
-  return g.op('Add', [middle, swiGlu(ctx, hidden, `${name}.mlp`)], {}, 'out');
+  const hidden = streamNorm(ctx, middle, after, 'post_norm');
+  return g.op('Add', [middle, swiGlu(ctx, hidden, after, `${name}.mlp`)], {}, 'out');
 }
 
 /** down(silu(gate(x)) * up(x)) */
-function swiGlu(ctx: GraphContext, x: Value, name: string): Value {
+function swiGlu(ctx: GraphContext, x: Value, gamma: string, name: string): Value {
   const { g } = ctx;
+  const place: StreamPlace = { gamma };
   return g.scope('mlp', () => {
     let gate: Value;
     let up: Value;
     const parts = ['gate', 'up'].map((part) => `${name}.${part}_proj`);
     if (joins(ctx, parts)) {
-      const both = joinedLinear(g, x, parts, `${name}.gate_up`, 'gate_up');
+      const both = joinedLinear(g, x, parts, `${name}.gate_up`, 'gate_up', place);
       [gate, up] = g.ops('Split', [both], { axis: -1, num_outputs: 2 }, 'split', ['gate', 'up']) as [
         Value,
         Value,
@@ -148,19 +166,26 @@ function swiGlu(ctx: GraphContext, x: Value, name: string): Value {
       up = linear(g, x, `${name}.up_proj`, 'up', { bias: false });
     }
     const silu = g.op('Mul', [gate, g.op('Sigmoid', [gate], {}, 'sigmoid')], {}, 'silu');
-    return linear(g, g.op('Mul', [silu, up], {}, 'gated'), `${name}.down_proj`, 'down', { bias: false });
+    const gated = g.op('Mul', [silu, up], {}, 'gated');
+    return linear(g, gated, `${name}.down_proj`, 'down', {
+      bias: false,
+      place: { writes: true, turns: true },
+    });
   });
 }
 
-/** Whether layers that share their input are one product: in 8 bits they are stacked when they are quantized. */
+/** Whether layers that share their input are one product: in 8 bits or fewer they are stacked when they are quantized. */
 function joins({ g, options }: GraphContext, prefixes: readonly string[]): boolean {
-  return options.mergeWeights || g.isInt8(prefixes.map((prefix) => `${prefix}.weight`));
+  return (
+    options.mergeWeights || g.tier !== undefined || g.isInt8(prefixes.map((prefix) => `${prefix}.weight`))
+  );
 }
 
 /** @returns `context` null: only keys and values are wanted */
 function selfAttention(
   ctx: GraphContext,
   x: Value,
+  place: StreamPlace,
   name: string,
   pass: LlamaPass,
   reads: RowRange | 'none' | null,
@@ -170,8 +195,8 @@ function selfAttention(
   const { heads, kvHeads, headDim: d } = config.llama;
   const { q, k, v } =
     reads !== null || heads !== kvHeads
-      ? separateHeads(ctx, x, name, pass, reads)
-      : stackedHeads(ctx, x, name, pass);
+      ? separateHeads(ctx, x, place, name, pass, reads)
+      : stackedHeads(ctx, x, place, name, pass);
   const all =
     past === null
       ? { k, v }
@@ -188,7 +213,8 @@ function selfAttention(
   const context = attentionCore(g, q, repeated.k, repeated.v, bias, [0, 2, 1]);
   const ordered = g.op('Transpose', [context], { perm: [1, 0, 2] }, 'ordered');
   const merged = g.op('Reshape', [ordered, g.ints([-1, heads * d])], {}, 'merged');
-  return { context: linear(g, merged, `${name}.o_proj`, 'o_proj', { bias: false }), all };
+  const written = { bias: false, place: { writes: true } };
+  return { context: linear(g, merged, `${name}.o_proj`, 'o_proj', written), all };
 }
 
 /** The bias for all rows, or for those that are read (one slice, made only in the last layer). */
@@ -210,14 +236,20 @@ interface Heads {
 }
 
 /** q, k, v through one tensor [3, h, L, d]: one split, and one rotation for q and k together. */
-function stackedHeads(ctx: GraphContext, x: Value, name: string, { cos, sin }: LlamaPass): Heads {
+function stackedHeads(
+  ctx: GraphContext,
+  x: Value,
+  place: StreamPlace,
+  name: string,
+  { cos, sin }: LlamaPass,
+): Heads {
   const { g, config } = ctx;
   const { heads, headDim: d } = config.llama;
   const parts = ['q', 'k', 'v'] as const;
   const prefixes = parts.map((part) => `${name}.${part}_proj`);
   let qkv: Value;
   if (joins(ctx, prefixes)) {
-    qkv = joinedLinear(g, x, prefixes, `${name}.qkv`, 'qkv');
+    qkv = joinedLinear(g, x, prefixes, `${name}.qkv`, 'qkv', place);
   } else {
     const projected = parts.map((p) => linear(g, x, `${name}.${p}_proj`, `${p}_proj`, { bias: false }));
     qkv = g.op('Concat', projected, { axis: -1 }, 'qkv');
@@ -235,6 +267,7 @@ function stackedHeads(ctx: GraphContext, x: Value, name: string, { cos, sin }: L
 function separateHeads(
   ctx: GraphContext,
   x: Value,
+  place: StreamPlace,
   name: string,
   { cos, sin }: LlamaPass,
   reads: RowRange | 'none' | null,
@@ -242,7 +275,7 @@ function separateHeads(
   const { g, config } = ctx;
   const { heads, kvHeads, headDim: d } = config.llama;
   const project = (rows: Value, part: 'q' | 'k' | 'v', count: number): Value => {
-    const projected = linear(g, rows, `${name}.${part}_proj`, `${part}_proj`, { bias: false });
+    const projected = linear(g, rows, `${name}.${part}_proj`, `${part}_proj`, { bias: false, place });
     const split = g.op('Reshape', [projected, g.ints([-1, count, d])], {}, `${part}_heads`);
     return g.op('Transpose', [split], { perm: [1, 0, 2] }, `${part}_stacked`);
   };
@@ -258,18 +291,24 @@ function separateHeads(
   };
   const q = reads === 'none' ? null : queries();
   const keysAndValues = ['k', 'v'].map((part) => `${name}.${part}_proj.weight`);
-  const joined = g.bindsWeights || g.isInt8(keysAndValues) ? joinedKeysAndValues(ctx, x, name) : null;
+  const joins = g.bindsWeights || g.tier !== undefined || g.isInt8(keysAndValues);
+  const joined = joins ? joinedKeysAndValues(ctx, x, place, name) : null;
   const projected = joined?.k ?? project(x, 'k', kvHeads);
   const k = rotate(ctx, projected, table(cos, 1, 'k_cos'), table(sin, 1, 'k_sin'), 'k_rotary');
   return { q, k, v: joined?.v ?? project(x, 'v', kvHeads) };
 }
 
 /** k and v [kvHeads, L, d] from one GEMM. */
-function joinedKeysAndValues(ctx: GraphContext, x: Value, name: string): { k: Value; v: Value } {
+function joinedKeysAndValues(
+  ctx: GraphContext,
+  x: Value,
+  place: StreamPlace,
+  name: string,
+): { k: Value; v: Value } {
   const { g, config } = ctx;
   const { kvHeads, headDim: d } = config.llama;
   const prefixes = ['k', 'v'].map((part) => `${name}.${part}_proj`);
-  const projected = joinedLinear(g, x, prefixes, `${name}.kv`, 'kv');
+  const projected = joinedLinear(g, x, prefixes, `${name}.kv`, 'kv', place);
   const split = g.op('Reshape', [projected, g.ints([-1, 2, kvHeads, d])], {}, 'kv_heads');
   const stacked = g.op('Transpose', [split], { perm: [1, 2, 0, 3] }, 'kv_stacked');
   const [k, v] = g.ops('Split', [stacked], { axis: 0, num_outputs: 2 }, 'kv_split', ['k', 'v']);

@@ -15,6 +15,7 @@ export const onnxType = {
   float16: 10,
   float64: 11,
   bfloat16: 16,
+  float8: 17,
 } as const;
 export type OnnxTypeName = keyof typeof onnxType;
 
@@ -66,8 +67,9 @@ export interface ValueInfo {
  */
 export interface WeightBinding {
   readonly name: string;
-  readonly type: Precision;
+  readonly type: Precision | 'int8';
   readonly dims: readonly number[];
+  /** Empty: it is made first, under its own name (`placeQuantized`). */
   readonly parts: readonly TensorView[];
 }
 
@@ -212,7 +214,17 @@ export function placeQuantized(model: OnnxModel, made: ReadonlyMap<string, Tenso
     const { source } = initializer;
     return 'made' in source ? { ...initializer, source: { view: made.get(source.made)! } } : initializer;
   });
-  return { ...model, initializers };
+  return { ...model, initializers, bindings: placeBindings(model.bindings, made) };
+}
+
+/** Bound weights with the quantized ones among them where they were put. */
+export function placeBindings(
+  bindings: readonly WeightBinding[],
+  made: ReadonlyMap<string, TensorView>,
+): WeightBinding[] {
+  return bindings.map((binding) =>
+    binding.parts.length > 0 ? binding : { ...binding, parts: [made.get(binding.name)!] },
+  );
 }
 
 /** Files that hold the model's weights, without repetition. */

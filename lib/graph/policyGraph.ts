@@ -36,6 +36,8 @@ export function buildPolicyGraph(
     precision: options.precision,
     weights: options.weights,
     int8: options.int8,
+    tier: options.tier,
+    comparesTier: options.comparesTier,
   });
   const ctx: GraphContext = {
     g,

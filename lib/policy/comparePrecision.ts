@@ -1,6 +1,7 @@
 /** A policy in 8 bits beside itself in float32 on stored observations, judged by the limits of precisionGate.ts. */
 
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { findMachine, machineText } from '../engine/openTensorRt.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { warn } from '../support/notices.ts';
@@ -16,11 +17,17 @@ import {
   type PrecisionGate,
   writeGate,
 } from './precisionGate.ts';
-import type { CpuPrecision } from './runtimeOptions.ts';
+import {
+  type CpuPrecision,
+  checkRuntimeOptions,
+  type RoundedPrecision,
+  tensorRtOnly,
+  tensorRtOptionsOf,
+} from './runtimeOptions.ts';
 
-/** What is compared with float32. */
-export interface ComparePrecisionOptions extends Omit<PolicyOptions, 'precision' | 'backend'> {
-  readonly precision: Exclude<CpuPrecision, 'float32'>;
+/** What is compared with float32 on the CPU: a precision of the CPU runtime, or of engines with `backend: 'tensorrt'`. */
+export interface ComparePrecisionOptions extends Omit<PolicyOptions, 'precision'> {
+  readonly precision: RoundedPrecision;
 }
 
 /** The gate's result, with every layer. */
@@ -47,17 +54,20 @@ export async function comparePrecision(
 ): Promise<PrecisionComparison> {
   if (tasks.length === 0)
     throw new SemanticVlaError('OPTION_REQUIRED', 'Expected observations to compare on, found none.');
+  checkRuntimeOptions(options);
   const { precision, ...rest } = options;
+  const onCpu = options.backend !== 'tensorrt';
   const tell = isolated('onProgress', options.onProgress);
   // both must start from the same noise
   const { head } = (await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} })).config;
   const isDiffusion = head.kind === 'diffusion';
   const { onNotice = warn } = options;
   const predicted = async (
-    name: CpuPrecision,
+    name: 'float32' | RoundedPrecision,
+    own: Omit<PolicyOptions, 'precision'>,
   ): Promise<{ chunks: ActionChunk[]; dimensions: readonly string[] }> => {
     await using policy = await loadPolicy(dir, {
-      ...rest,
+      ...own,
       precision: name,
       ...(isDiffusion ? { seed: rest.seed ?? 0 } : {}),
       // what this comparison is about to answer
@@ -75,8 +85,8 @@ export async function comparePrecision(
     }
     return { chunks, dimensions: policy.dimensions };
   };
-  const exact = await predicted('float32');
-  const rounded = await predicted(precision);
+  const exact = await predicted('float32', onCpu ? rest : withoutTensorRt(rest));
+  const rounded = await predicted(precision, rest);
   const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} });
   const parts = await gatherParts(checkpoint, rest);
   const step = Math.max(1, Math.floor(tasks.length / layerTasks));
@@ -86,13 +96,22 @@ export async function comparePrecision(
   const figures = precisionFigures(exact.chunks, rounded.chunks, exact.dimensions);
   const gate: PrecisionGate = {
     precision,
-    activationBits: int8Of(precision)!.activationBits,
+    runsOn: onCpu ? 'cpu' : machineText(findMachine(tensorRtOptionsOf(rest))),
+    activationBits: onCpu ? int8Of(precision as CpuPrecision)!.activationBits : 8,
     figures,
     medianDecibels: sorted[sorted.length >> 1]!.decibels,
     worst: sorted[0]!,
     failures: failuresOf(figures),
   };
   return { ...gate, layers: sorted, file: await writeGate(key, gate, rest) };
+}
+
+/** For the CPU: what it does not take left out. */
+function withoutTensorRt(options: Omit<PolicyOptions, 'precision'>): Omit<PolicyOptions, 'precision'> {
+  const { backend: _backend, weights: _weights, ...others } = options;
+  return Object.fromEntries(
+    Object.entries(others).filter(([name]) => !(tensorRtOnly as readonly string[]).includes(name)),
+  );
 }
 
 /** @param exact as many chunks as `rounded`, of the same observations  @param dimensions names of the actions' dimensions */

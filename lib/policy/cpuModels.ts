@@ -8,6 +8,7 @@ import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import type { Int8Options } from '../graph/int8Layers.ts';
 import { type OnnxModel, placeQuantized } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
+import { tiers } from '../graph/tiers.ts';
 import { activationBits } from '../runtime/int8Kernels.ts';
 import type { OnnxSessionOptions } from '../runtime/onnxRuntime.ts';
 import type { PolicyOptions } from '../types.ts';
@@ -19,6 +20,7 @@ import {
   cpuPrecisionOf,
   cpuPrecisions,
   cpuWeightsOf,
+  type RoundedPrecision,
 } from './runtimeOptions.ts';
 
 /** Below this many bytes of weights, widening them all to float32 at load costs less memory than it saves time. */
@@ -69,8 +71,9 @@ async function judged(
   }
   const notice = gateNotice(
     checkpoint.dir,
-    precision,
-    await readGate(placed.made.key, activationBits, options),
+    precision as RoundedPrecision,
+    'cpu',
+    await readGate(placed.made.key, { activationBits, runsOn: 'cpu' }, options),
   );
   if (notice !== null) options.onNotice?.(notice);
   return placed;
@@ -103,15 +106,24 @@ export function quantizedOf({ instruction, policy, denoiser }: Models): OnnxMode
 export async function keptGates(
   parts: Parts,
   options: Pick<Hooks, 'cacheDir'>,
-): Promise<{ readonly precision: CpuPrecision; readonly gate: PrecisionGate | null }[]> {
-  const rounded = cpuPrecisions.filter((name) => name !== 'float32');
-  return Promise.all(
-    rounded.map(async (precision) => {
-      const int8 = int8Of(precision)!;
-      const key = int8Key(parts.checkpoint, quantizedOf(buildModels(parts, { int8 })));
-      return { precision, gate: await readGate(key, int8.activationBits, options) };
-    }),
-  );
+): Promise<{ readonly precision: RoundedPrecision; readonly gate: PrecisionGate | null }[]> {
+  const keyOf = (graphs: Partial<GraphOptions>): string =>
+    int8Key(parts.checkpoint, quantizedOf(buildModels(parts, graphs)));
+  const onCpu = cpuPrecisions.flatMap((precision) => {
+    const int8 = int8Of(precision);
+    return int8 === undefined ? [] : [{ precision: precision as RoundedPrecision, int8 }];
+  });
+  const known = onCpu.map(async ({ precision, int8 }) => {
+    const of = { activationBits: int8.activationBits, runsOn: 'cpu' };
+    return { precision, gate: await readGate(keyOf({ int8 }), of, options) };
+  });
+  // of engines what was found, on whatever GPU
+  const onGpu = tiers.map(async (tier) => ({
+    precision: tier,
+    gate: await readGate(keyOf({ tier }), {}, options),
+  }));
+  const compared = (await Promise.all(onGpu)).filter(({ gate }) => gate !== null);
+  return [...(await Promise.all(known)), ...compared];
 }
 
 /** Models whose quantized weights are in the cache; made now if they are not. */

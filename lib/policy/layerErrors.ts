@@ -2,6 +2,7 @@
 
 import type { OpenCheckpointOptions } from '../checkpoint/checkpoint.ts';
 import { errorPrefix } from '../graph/int8.ts';
+import type { Tier } from '../graph/tiers.ts';
 import { OnnxSession } from '../runtime/onnxRuntime.ts';
 import { present } from '../support/options.ts';
 import { preprocessImages } from '../transforms/image.ts';
@@ -16,7 +17,7 @@ import { resolveUnnormKey } from './platform.ts';
 import { preprocessingOf } from './policyInput.ts';
 import type { PolicyParts } from './policyParts.ts';
 import type { LayerError } from './precisionGate.ts';
-import { type CpuPrecision, cpuWeightsOf } from './runtimeOptions.ts';
+import { type CpuPrecision, cpuWeightsOf, type RoundedPrecision } from './runtimeOptions.ts';
 
 /** An observation and what the robot was told. */
 export interface ObservedTask {
@@ -30,18 +31,22 @@ export interface LayerErrors {
   readonly layers: readonly LayerError[];
 }
 
-/** Signal and noise are summed over the observations. */
+/** Signal and noise are summed over the observations. Of an engine's tier the same graph, in float32 on the CPU. */
 export async function layerErrors(
   parts: PolicyParts,
-  precision: Exclude<CpuPrecision, 'float32'>,
+  precision: RoundedPrecision,
   tasks: readonly ObservedTask[],
-  options: Pick<PolicyOptions, 'weights' | 'unnormKey'> &
+  options: Pick<PolicyOptions, 'backend' | 'weights' | 'unnormKey'> &
     Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'signal'>,
 ): Promise<LayerErrors> {
   const { checkpoint, platform, threads, tokenizers, promptLimits, promptStyle } = parts;
   const { signal } = options;
   const weights = cpuWeightsOf(options) ?? defaultWeights(checkpoint, 'float32');
-  const plain = buildModels(parts, { int8: int8Of(precision, true)! });
+  const rounding =
+    options.backend === 'tensorrt'
+      ? { tier: precision as Tier, comparesTier: true }
+      : { int8: int8Of(precision as CpuPrecision, true)! };
+  const plain = buildModels(parts, rounding);
   const models = await quantizeModels(plain, checkpoint, options);
   const session = await OnnxSession.open({
     ...sessionModels(models, parts),

@@ -8,6 +8,7 @@ import { openCheckpointOptionNames } from '../checkpoint/checkpoint.ts';
 import { requireUnchanged } from '../checkpoint/fileStates.ts';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
 import { openTensorRt } from '../engine/openTensorRt.ts';
+import { tiers } from '../graph/tiers.ts';
 import { OnnxSession } from '../runtime/onnxRuntime.ts';
 import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
 import { drawnObservation } from '../support/drawnObservation.ts';
@@ -36,6 +37,7 @@ import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
 import { checkpointOptions, gatherParts, type PolicyParts, rememberParts } from './policyParts.ts';
 import { computeStages } from './policyStages.ts';
+import { gateNotice, readGate } from './precisionGate.ts';
 import { checkRuntimeOptions, tensorRtOptionsOf } from './runtimeOptions.ts';
 import { keptLengthsOf, type WarmUp, warmUp, warmUpOf } from './warmUp.ts';
 
@@ -131,10 +133,14 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
   const { checkpoint, sizes, threads } = parts;
   if (options.backend === 'tensorrt') {
     const { cacheDir, onProgress, onNotice, signal } = options;
+    let key: string | undefined;
     const session = await openTensorRt(checkpoint, sizes, {
       ...tensorRtOptionsOf(options),
       ...(parts.diffusion === null ? {} : { denoising: parts.diffusion.schedule }),
       threads,
+      onQuantized: (made) => {
+        key = made;
+      },
       ...(cacheDir === undefined ? {} : { cacheDir }),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(onNotice === undefined ? {} : { onNotice }),
@@ -143,6 +149,13 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
     try {
       // by now its weights are on the device, read from these files
       await requireUnchanged(checkpoint.files);
+      const tier = tiers.find((name) => name === options.precision);
+      if (tier !== undefined && key !== undefined) {
+        const runsOn = `${session.device.name}, ${session.label}`;
+        const gate = await readGate(key, { runsOn }, present({ cacheDir }));
+        const notice = gateNotice(checkpoint.dir, tier, runsOn, gate);
+        if (notice !== null) onNotice?.(notice);
+      }
       return session;
     } catch (error) {
       await session.close();

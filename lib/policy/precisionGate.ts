@@ -11,7 +11,7 @@ import { inCache } from '../checkpoint/weightCache.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import type { Notice } from '../support/notices.ts';
 import { openOwn } from '../support/ownFiles.ts';
-import type { CpuPrecision } from './runtimeOptions.ts';
+import type { RoundedPrecision } from './runtimeOptions.ts';
 
 /** How far a policy is from the same policy in float32, over stored observations. */
 export interface PrecisionFigures {
@@ -37,7 +37,9 @@ export interface LayerError {
 
 /** A comparison's result, as it is kept. */
 export interface PrecisionGate {
-  readonly precision: CpuPrecision;
+  readonly precision: RoundedPrecision;
+  /** `cpu`, or the GPU and its TensorRT. */
+  readonly runsOn: string;
   readonly activationBits: 7 | 8;
   readonly figures: PrecisionFigures;
   /** Median and worst of all layers. */
@@ -98,10 +100,13 @@ export async function writeGate(key: string, gate: PrecisionGate, options: Cache
   return file;
 }
 
-/** null: no comparison was made with these weights and this many bits, or its file is not ours. */
+/** What a result must be of. */
+type GateOf = Partial<Pick<PrecisionGate, 'activationBits' | 'runsOn'>>;
+
+/** null: no comparison was made with these weights and this arithmetic, or its file is not ours. */
 export async function readGate(
   key: string,
-  activationBits: 7 | 8,
+  of: GateOf,
   options: CacheOptions,
 ): Promise<PrecisionGate | null> {
   try {
@@ -112,7 +117,8 @@ export async function readGate(
     }
     try {
       const gate = JSON.parse(await own.handle.readFile('utf8')) as PrecisionGate;
-      return gate.activationBits === activationBits && Array.isArray(gate.failures) ? gate : null;
+      const isOf = (Object.keys(of) as (keyof GateOf)[]).every((field) => gate[field] === of[field]);
+      return isOf && Array.isArray(gate.failures) ? gate : null;
     } finally {
       await own.handle.close();
     }
@@ -123,16 +129,22 @@ export async function readGate(
 }
 
 /** What should be known of a policy that is loaded in this precision; null: it passed. */
-export function gateNotice(dir: string, precision: CpuPrecision, gate: PrecisionGate | null): Notice | null {
-  const command = `semanticvla compare-precision ${dir} --precision ${precision} --observations FOLDER`;
+export function gateNotice(
+  dir: string,
+  precision: RoundedPrecision,
+  runsOn: string,
+  gate: PrecisionGate | null,
+): Notice | null {
+  const onCpu = runsOn === 'cpu';
+  const command = `semanticvla compare-precision ${dir}${onCpu ? '' : ' --backend tensorrt'} --precision ${precision} --observations FOLDER`;
   if (gate === null) {
     return {
       code: 'PRECISION_NOT_COMPARED',
-      message: `${dir}: expected that precision ${precision} was compared with float32 on observations of this policy, found no result. Rounding may move its actions: ${command}`,
+      message: `${dir}: expected that precision ${precision}${onCpu ? '' : ` on ${runsOn}`} was compared with float32 on observations of this policy, found no result. Rounding may move its actions: ${command}`,
     };
   }
   if (gate.failures.length === 0) return null;
-  const other = precision === 'int8' ? 'int8-llm or float32' : 'float32';
+  const other = !onCpu ? 'bfloat16' : precision === 'int8' ? 'int8-llm or float32' : 'float32';
   return {
     code: 'PRECISION_FAILED',
     message: `${dir}: precision ${precision} failed its comparison with float32 on ${gate.figures.observations} observations: ${gate.failures.join('; ')}. Use ${other}, or compare again on more observations: ${command}`,

@@ -1,6 +1,7 @@
 /** Options of `loadPolicy` that belong to one runtime: checked against the one that was chosen, so that none is ignored. */
 
 import type { TensorRtOptions } from '../engine/openTensorRt.ts';
+import { type EnginePrecision, enginePrecisions, type Tier } from '../graph/tiers.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { expected, present } from '../support/options.ts';
 import type { PolicyOptions } from '../types.ts';
@@ -11,17 +12,16 @@ export const cpuWeights = ['folded', 'mapped'] as const;
 export const engineWeights = ['bound', 'baked'] as const;
 /** What the CPU runtime computes linear layers in. */
 export const cpuPrecisions = ['float32', 'int8', 'int8-llm'] as const;
-/** What an engine computes in. */
-export const enginePrecisions = ['float32', 'bfloat16', 'float16'] as const;
-export const precisions = ['float32', 'bfloat16', 'float16', 'int8', 'int8-llm'] as const;
+export const precisions = [...new Set([...enginePrecisions, ...cpuPrecisions])];
 
 export type CpuWeights = (typeof cpuWeights)[number];
 export type EngineWeights = (typeof engineWeights)[number];
 export type CpuPrecision = (typeof cpuPrecisions)[number];
-export type EnginePrecision = (typeof enginePrecisions)[number];
+/** Those in which weights are quantized. */
+export type RoundedPrecision = Exclude<CpuPrecision, 'float32'> | Tier;
 
 /** What only TensorRT takes. */
-const tensorRtOnly = [
+export const tensorRtOnly = [
   'tensorRt',
   'device',
   'graphs',

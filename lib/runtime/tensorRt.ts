@@ -8,7 +8,6 @@ import {
   type NativeDevice,
   type NativeEnginePlan,
   type NativeFailure,
-  type NativeFloatType,
   type NativeFrames,
   type NativeKernels,
   type NativeLayers,
@@ -19,6 +18,7 @@ import {
   type NativeStaged,
   type NativeStepResult,
   type NativeTensor,
+  type NativeWeightType,
 } from '../addon/binding.ts';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
@@ -376,7 +376,7 @@ function nativeEngine({ plan, bindings, kernels }: SessionEngine): NativeEngineP
       file: part.file,
       offset: part.offset,
       byteLength: part.byteLength,
-      type: floatType(part),
+      type: weightType(part),
     })),
   }));
   return {
@@ -386,7 +386,8 @@ function nativeEngine({ plan, bindings, kernels }: SessionEngine): NativeEngineP
   };
 }
 
-function floatType(view: TensorView): NativeFloatType {
+function weightType(view: TensorView): NativeWeightType {
+  if (view.dtype === 'I8') return 'int8';
   const type = floatTypeOf(view.dtype);
   if (type === 'float32' || type === 'float16' || type === 'bfloat16' || type === 'float64') return type;
   throw new SemanticVlaError(

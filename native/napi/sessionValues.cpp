@@ -64,7 +64,8 @@ runtime::FloatType toFloatType(const Napi::Object& object) {
   if (type == "float16") return runtime::FloatType::kFloat16;
   if (type == "bfloat16") return runtime::FloatType::kBfloat16;
   if (type == "float64") return runtime::FloatType::kFloat64;
-  throw Napi::TypeError::New(object.Env(), "expected a floating-point type, found " + type);
+  if (type == "int8") return runtime::FloatType::kInt8;
+  throw Napi::TypeError::New(object.Env(), "expected a type of weights, found " + type);
 }
 
 runtime::EnginePlan toPlan(const Napi::Object& object) {

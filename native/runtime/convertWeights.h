@@ -5,10 +5,20 @@
 
 namespace semanticvla::runtime {
 
-enum class FloatType { kFloat32, kFloat16, kBfloat16, kFloat64 };
+/// Of weights. Levels of one byte (lib/checkpoint/int8Weights.ts) are copied, never converted.
+enum class FloatType { kFloat32, kFloat16, kBfloat16, kFloat64, kInt8 };
 
 constexpr size_t bytesOf(FloatType type) {
-  return type == FloatType::kFloat64 ? 8 : type == FloatType::kFloat32 ? 4 : 2;
+  switch (type) {
+    case FloatType::kFloat64:
+      return 8;
+    case FloatType::kFloat32:
+      return 4;
+    case FloatType::kInt8:
+      return 1;
+    default:
+      return 2;
+  }
 }
 
 /// `count` numbers from one type to another, to the nearest, ties to even. NaN stays NaN.

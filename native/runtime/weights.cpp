@@ -79,18 +79,6 @@ class Conveyor {
 
 uint64_t countOf(const WeightPart& part) { return part.bytes / bytesOf(part.type); }
 
-void checkBinding(const WeightBinding& binding) {
-  uint64_t count = 0;
-  for (const WeightPart& part : binding.parts) count += countOf(part);
-  uint64_t wanted = 1;
-  for (const int64_t size : binding.dims) wanted *= static_cast<uint64_t>(size);
-  if (count != wanted) {
-    throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " +
-                                             describeDims(binding.dims) + ", found " +
-                                             std::to_string(count) + " numbers in its parts");
-  }
-}
-
 const char* typeOf(FloatType type) {
   switch (type) {
     case FloatType::kFloat16:
@@ -99,8 +87,30 @@ const char* typeOf(FloatType type) {
       return "bfloat16";
     case FloatType::kFloat64:
       return "float64";
+    case FloatType::kInt8:
+      return "int8";
     default:
       return "float32";
+  }
+}
+
+void checkBinding(const WeightBinding& binding) {
+  uint64_t count = 0;
+  for (const WeightPart& part : binding.parts) {
+    count += countOf(part);
+    const bool isLevels = part.type == FloatType::kInt8;
+    if (isLevels != (binding.type == FloatType::kInt8)) {
+      throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " +
+                                               typeOf(binding.type) + ", found " +
+                                               typeOf(part.type) + " in " + part.file);
+    }
+  }
+  uint64_t wanted = 1;
+  for (const int64_t size : binding.dims) wanted *= static_cast<uint64_t>(size);
+  if (count != wanted) {
+    throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " +
+                                             describeDims(binding.dims) + ", found " +
+                                             std::to_string(count) + " numbers in its parts");
   }
 }
 

@@ -56,7 +56,8 @@ INLINE void rotate(float* columns, size_t block, float norm) {
 }
 
 VECTORIZE bool quantizeLanes(const float* weights, size_t rows, size_t columns, size_t block,
-                             int8_t* levels, size_t stride, float* scales, float* turned) {
+                             int8_t* levels, size_t columnStride, size_t rowStride, float* scales,
+                             float* turned) {
   turn(weights, rows, columns, turned);
   const float norm = static_cast<float>(1.0 / std::sqrt(static_cast<double>(block)));
   Lanes8 largest = {};
@@ -86,25 +87,59 @@ VECTORIZE bool quantizeLanes(const float* weights, size_t rows, size_t columns, 
     // the cast keeps the bits
     const Lanes8 rounded = value / divisor + kRounder;
     const Ints8 whole = (Ints8)rounded - 0x4B400000;
-    int8_t* to = levels + column * stride;
-    if (rows == kRows) {
+    int8_t* to = levels + column * columnStride;
+    if (rows == kRows && rowStride == 1) {
       for (size_t lane = 0; lane < kRows; ++lane) to[lane] = static_cast<int8_t>(whole[lane]);
     } else {
-      for (size_t lane = 0; lane < rows; ++lane) to[lane] = static_cast<int8_t>(whole[lane]);
+      for (size_t lane = 0; lane < rows; ++lane)
+        to[lane * rowStride] = static_cast<int8_t>(whole[lane]);
     }
   }
   return true;
 }
 
+VECTORIZE void scaleColumns(float* weights, size_t rows, size_t columns, const float* gamma) {
+  for (size_t row = 0; row < rows; ++row) {
+    float* own = weights + row * columns;
+    for (size_t column = 0; column < columns; ++column) own[column] *= gamma[column];
+  }
+}
+
+/// `block` rows times the Hadamard matrix, by butterflies.
+VECTORIZE void rotateRows(float* weights, size_t block, size_t columns) {
+  for (size_t half = 1; half < block; half *= 2) {
+    for (size_t from = 0; from < block; from += 2 * half) {
+      for (size_t i = from; i < from + half; ++i) {
+        float* a = weights + i * columns;
+        float* b = weights + (i + half) * columns;
+        for (size_t column = 0; column < columns; ++column) {
+          const float sum = a[column] + b[column];
+          b[column] = a[column] - b[column];
+          a[column] = sum;
+        }
+      }
+    }
+  }
+  const float norm = static_cast<float>(1.0 / std::sqrt(static_cast<double>(block)));
+  for (size_t i = 0; i < block * columns; ++i) weights[i] *= norm;
+}
+
 }  // namespace
 
+void foldRows(float* weights, size_t rows, size_t columns, const float* gamma, size_t rowBlock) {
+  if (gamma != nullptr) scaleColumns(weights, rows, columns, gamma);
+  if (rowBlock == 1) return;
+  for (size_t row = 0; row < rows; row += rowBlock)
+    rotateRows(weights + row * columns, rowBlock, columns);
+}
+
 bool quantizeRows(const float* weights, size_t rows, size_t columns, size_t block, int8_t* levels,
-                  size_t stride, float* scales) {
+                  size_t columnStride, size_t rowStride, float* scales) {
   std::vector<float> turned(columns * kRows);
   for (size_t row = 0; row < rows; row += kRows) {
     const size_t count = std::min(kRows, rows - row);
-    if (!quantizeLanes(weights + row * columns, count, columns, block, levels + row, stride,
-                       scales + row, turned.data()))
+    if (!quantizeLanes(weights + row * columns, count, columns, block, levels + row * rowStride,
+                       columnStride, rowStride, scales + row, turned.data()))
       return false;
   }
   return true;

@@ -16,10 +16,18 @@ namespace semanticvla {
 /// The result does not depend on the machine, nor on how the caller splits the rows.
 ///
 /// @param weights [rows, columns]  @param block a power of two that divides `columns`
-/// @param levels column by column: row r of column c is `levels[c * stride + r]`
+/// @param levels row r of column c is `levels[c * columnStride + r * rowStride]`
 /// @param scales [rows]
 /// @return whether every rotated weight is finite
 bool quantizeRows(const float* weights, size_t rows, size_t columns, size_t block, int8_t* levels,
-                  size_t stride, float* scales);
+                  size_t columnStride, size_t rowStride, float* scales);
+
+/// What stands beside a weight matrix, put into it: column c times `gamma[c]`, then each `rowBlock`
+/// rows rotated by the same Hadamard matrix, so that the product's outputs come rotated. In
+/// float32, in place; the result does not depend on the machine.
+///
+/// @param weights [rows, columns]  @param gamma [columns], null: none
+/// @param rowBlock a power of two that divides `rows`; 1: nothing is rotated
+void foldRows(float* weights, size_t rows, size_t columns, const float* gamma, size_t rowBlock);
 
 }  // namespace semanticvla

@@ -165,9 +165,11 @@ async function golden() {
   const view = (name: string) => checkpoint.tensors.get(`language_model.model.layers.0.mlp.${name}.weight`)!;
   const parts = [view('gate_proj'), view('up_proj')];
   const [rows, columns] = parts[0]!.shape as [number, number];
+  const plan = { levels: 'int8', byRow: false, rowBlock: 1 } as const;
+  const down = { name: 'down', parts: [view('down_proj')], rows: columns, columns: rows };
   const weights: QuantizedWeight[] = [
-    { name: 'both', parts, rows: 2 * rows, columns, block: blockOf(columns) },
-    { name: 'down', parts: [view('down_proj')], rows: columns, columns: rows, block: blockOf(rows) },
+    { name: 'both', parts, rows: 2 * rows, columns, block: blockOf(columns), ...plan },
+    { ...down, block: blockOf(rows), ...plan },
   ];
   return { cacheDir, checkpoint, weights };
 }

@@ -20,7 +20,8 @@ function layer(
   nodes: string[],
   stream = 0,
 ): string {
-  const metadata = nodes.map((node) => `[ONNX Layer: ${node}]`).join('');
+  // TensorRT-RTX's separator
+  const metadata = nodes.map((node) => `[ONNX Layer: ${node}]`).join('\u001f');
   return `Name: ${name}, LayerType: ${kind}, Inputs: [ ${inputs.join(', ')}], Constants: [], Outputs: [ ${outputs.join(', ')}], TacticName: t_0x1, StreamId: ${stream}, Metadata: ${metadata}`;
 }
 
@@ -161,6 +162,39 @@ audit('another type at the frontier, an unreadable line or no list at all fail',
   assert.equal(auditOf([...sound, ...retyped]).problems, ['y: expected float32, found float16']);
   assert.match(auditOf([...sound, 'Name: what is this', ...io]).problems[0]!, /1 layers could not be read/);
   assert.match(auditOf(io).problems[0]!, /no layers/);
+});
+
+audit('of a tier each product of the language model must read two matrices of levels', () => {
+  const s8 = (name: string) => operand(name, '-1,64', 'Int8');
+  const products = ['llama/layer0/attn/qkv/sums', 'llama/layer0/mlp/down/sums'];
+  const tiered = { ...model, nodes: [...model.nodes, ...products.map((name) => nodeOf(name, 'Gemm'))] };
+  const of = (operands: readonly string[]) => {
+    const lines = [
+      ...sound,
+      layer('gemm', 'a', [s8('x8'), s8('w8')], [bf('a')], [products[0]!, 'llama/layer0/attn/qkv/weight']),
+      layer('gemm', 'b', [...operands], [bf('b')], [products[1]!]),
+      ...io,
+    ];
+    const result = { layers: [lines.join('\n')], tensors: [] };
+    const plugins = { instructionTopK: 1 };
+    return auditPlan({ name: 'policy', model: tiered, precision: 'bfloat16', tier: 'int8', plugins, result });
+  };
+  const right = of([s8('x8'), s8('w8')]);
+  // and the layer's other product is not of the tier at all
+  assert.equal(right.tierProducts, { found: 2, lost: ['llama/layer0/attn/qkv'] });
+  for (const operands of [
+    [bf('x'), s8('w8')],
+    [bf('x'), bf('w')],
+    // a vector of scales is no matrix
+    [s8('x8'), operand('s', '64', 'Int8')],
+  ]) {
+    const { problems, tierProducts } = of(operands);
+    assert.is(tierProducts!.found, 1);
+    assert.ok(
+      problems.includes('llama/layer0/mlp/down/sums: expected a kernel that computes s8 x s8, found none'),
+    );
+  }
+  assert.match(auditTable(right), /int8 in bfloat16[\s\S]*2 products, each s8 x s8/);
 });
 
 audit('a trimmed block is not measured against whole ones', () => {

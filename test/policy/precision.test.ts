@@ -99,14 +99,14 @@ test('a result that is not ours, not whole, or of other bits says nothing', asyn
   const file = join(cacheDir, `int8-${key}.gate.json`);
   const whole = JSON.stringify({ activationBits: 8, failures: [], figures: {} });
   writeFileSync(file, whole);
-  assert.equal((await readGate(key, 8, { cacheDir }))?.failures, []);
-  assert.is(await readGate(key, 7, { cacheDir }), null);
+  assert.equal((await readGate(key, { activationBits: 8 }, { cacheDir }))?.failures, []);
+  assert.is(await readGate(key, { activationBits: 7 }, { cacheDir }), null);
   chmodSync(file, 0o666);
-  assert.is(await readGate(key, 8, { cacheDir }), null);
+  assert.is(await readGate(key, { activationBits: 8 }, { cacheDir }), null);
   chmodSync(file, 0o600);
   for (const text of [whole.slice(0, -3), 'null', '{}', ' '.repeat(70_000) + whole]) {
     writeFileSync(file, text);
-    assert.is(await readGate(key, 8, { cacheDir }), null, text.slice(0, 20));
+    assert.is(await readGate(key, { activationBits: 8 }, { cacheDir }), null, text.slice(0, 20));
   }
 });
 
@@ -156,7 +156,10 @@ test('options: a precision belongs to its backend, and is not how weights are he
   const wrong = async (options: object) => (await errorOf(loadPolicy(dir, options))).message;
   assert.match(await wrong({ weights: 'int8' }), /precision: 'int8'/);
   assert.match(await wrong({ precision: 'bfloat16' }), /float32 or int8 or int8-llm with backend cpu/);
-  assert.match(await wrong({ precision: 'int8', backend: 'tensorrt' }), /float32 or bfloat16 or float16/);
+  assert.match(
+    await wrong({ precision: 'int8-llm', backend: 'tensorrt' }),
+    /float16 or int8.* with backend tensorrt/,
+  );
   assert.is((await errorOf(comparePrecision(dir, [], { precision: 'int8' }))).code, 'OPTION_REQUIRED');
 });
 

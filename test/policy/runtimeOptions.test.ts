@@ -59,7 +59,10 @@ test('what the other runtime has is refused by name', () => {
     { precision: 'bfloat16' },
     /precision: expected float32 or int8 or int8-llm with backend cpu, found bfloat16/,
   );
-  refused({ backend: 'tensorrt', precision: 'int8' }, /float32 or bfloat16 or float16/);
+  refused(
+    { backend: 'tensorrt', precision: 'int8-llm' },
+    /float32 or bfloat16 or float16 or int8.* with backend tensorrt, found int8-llm/,
+  );
   for (const given of [{ device: 0 }, { graphs: true }, { tensorRt: '/opt/trt' }])
     refused(given, new RegExp(`${Object.keys(given)[0]}: expected with backend tensorrt only`));
   refused({ backend: 'tensorrt', spin: 0 }, /spin: expected with backend cpu only/);

@@ -172,11 +172,11 @@ limits('the command: a table, the sources, JSON with the same figures', () => {
   assert.match(stdout, /^orin-agx-64 +float16 +8\d\.\d .* 64\.0 GB +yes$/m);
   assert.match(stdout, /^thor +nvfp4 .* no +\d.* yes$/m);
   assert.match(stdout, /^orin-agx-64 +bfloat16 .* M +yes +16\.8 GB/m);
-  assert.match(stdout, /^runs here: .*--precision float32, bfloat16, float16\)/m);
+  assert.match(stdout, /^runs here: .*float32, bfloat16, float16, .*int8-llm \(--precision int8\)/m);
   assert.not.match(stdout, /none both runs here and fits/);
   assert.match(
-    cli('roofline', '--preset', 'libero', '--hardware', 'orin-nx-16,thor').stdout,
-    /none both runs here and fits: orin-nx-16\.$/m,
+    cli('roofline', '--preset', 'libero', '--hardware', 'orin-nx-8,thor').stdout,
+    /none both runs here and fits: orin-nx-8\.$/m,
   );
   assert.match(stdout, /technical brief/);
   const json = cli(...args, '--precision', 'bfloat16', '--prompt-length', '60', '--json');

@@ -35,19 +35,25 @@ void inlineWeights(OnnxFile& file, const std::string& modelPath) {
 }
 
 /// As TensorRT lists a plan (lib/engine/planLayers.ts). Sizes are not known here: where an operand
-/// of a product is a matrix they are open, else left out.
+/// of a product is a matrix they are open, else left out. A product reads levels where
+/// DequantizeLinear is before it: TensorRT computes both in one kernel.
 std::string layersOf(const OnnxFile& file) {
   static const std::map<int64_t, const char*> names{
       {kFloat32, "Float"}, {kFloat16, "Half"}, {kBfloat16, "BFloat16"},
       {kInt32, "Int32"},   {kInt64, "Int64"},  {kInt8, "Int8"},
       {kUint8, "UInt8"},   {kBool, "Bool"},    {kFloat8, "FP8"}};
   const std::map<std::string, int64_t> types = inferTypes(file);
+  std::map<std::string, std::string> levels;
+  for (const Node& node : file.nodes)
+    if (node.op == "DequantizeLinear") levels[node.outputs[0]] = node.inputs[0];
   std::string text = "Layers:\n";
   for (const Node& node : file.nodes) {
     const bool isProduct = node.op == "Gemm" || node.op == "MatMul" || node.op == "Conv";
     const auto list = [&](const std::vector<std::string>& tensors) {
       std::string all;
-      for (const std::string& one : tensors) {
+      for (const std::string& listed : tensors) {
+        const auto quantized = isProduct ? levels.find(listed) : levels.end();
+        const std::string& one = quantized == levels.end() ? listed : quantized->second;
         const auto type = names.find(types.at(one));
         if (one.empty()) continue;
         all += (all.empty() ? " { Name: " : ", { Name: ") + one + ", Dimensions: [" +

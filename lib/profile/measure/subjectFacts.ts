@@ -47,8 +47,8 @@ export function subjectFacts(
 function tensorRtFacts(options: PolicyOptions): Pick<SubjectFacts, 'runtime' | 'precision' | 'weights'> {
   const chosen = tensorRtOptionsOf(options);
   const machine = findMachine(chosen);
-  const { precision, weights } = engineOptions(machine, chosen);
-  return { runtime: labelOf(machine.tensorRt), precision, weights };
+  const { precision, tier, weights } = engineOptions(machine, chosen);
+  return { runtime: labelOf(machine.tensorRt), precision: tier ?? precision, weights };
 }
 
 export function packageVersion(name: string): string {

@@ -5,7 +5,6 @@ import { openCheckpoint } from '../../checkpoint/openCheckpoint.ts';
 import { presetArchitecture, presetSizes } from '../../engine/presetArchitecture.ts';
 import { type PlatformOptions, resolvePlatform } from '../../policy/platform.ts';
 import { checkpointOptions, policySizes } from '../../policy/policyParts.ts';
-import { enginePrecisions } from '../../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { checkOptions, expected, present } from '../../support/options.ts';
 import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
@@ -13,7 +12,13 @@ import type { PolicyOptions } from '../../types.ts';
 import type { Roofline } from '../types.ts';
 import { devices, findDevice } from './devices.ts';
 import { type PolicyWork, policyWork } from './policyWork.ts';
-import { precisionsOf, type RooflinePrecision, rooflineOf, rooflinePrecisions } from './roofline.ts';
+import {
+  engineOf,
+  precisionsOf,
+  type RooflinePrecision,
+  rooflineOf,
+  rooflinePrecisions,
+} from './roofline.ts';
 
 /** P of the sentences in LIBERO: about 30 tokens, so that L is about 130. Each token more is 0.6 % of the work. */
 export const usualPromptTokens = 30;
@@ -81,7 +86,7 @@ export async function estimateRoofline(options: EstimateRooflineOptions): Promis
       (name): EstimatedRoofline => ({
         deviceName: device.name,
         precisionName: name,
-        runs: (enginePrecisions as readonly string[]).includes(name),
+        runs: engineOf(name) !== null,
         ...rooflineOf(work, device, { precision: name }),
       }),
     );

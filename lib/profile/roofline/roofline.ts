@@ -3,6 +3,7 @@
  * since the stages wait for each other. Nothing is measured here.
  */
 
+import type { EnginePrecision } from '../../graph/tiers.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import type { Roofline, RooflineMemory, RooflineRow } from '../types.ts';
 import type { Device, PeakKind } from './devices.ts';
@@ -17,6 +18,8 @@ interface Arithmetic {
 
 interface PrecisionPlan {
   readonly text: string;
+  /** What TensorRT is asked for to compute so; absent: this program does not. */
+  readonly engine?: EnginePrecision;
   readonly llm: Arithmetic;
   readonly rest: Arithmetic;
 }
@@ -32,12 +35,17 @@ const nvfp4Bits = 4 + 8 / 16;
 const int4Bits = 4 + 16 / 128;
 
 export const rooflinePrecisions = {
-  float32: { text: 'float32', llm: plain('fp32', 32), rest: plain('fp32', 32) },
-  bfloat16: { text: 'bfloat16', llm: plain('bf16', 16), rest: plain('bf16', 16) },
-  float16: { text: 'float16', llm: plain('fp16', 16), rest: plain('fp16', 16) },
+  float32: { text: 'float32', engine: 'float32', llm: plain('fp32', 32), rest: plain('fp32', 32) },
+  bfloat16: { text: 'bfloat16', engine: 'bfloat16', llm: plain('bf16', 16), rest: plain('bf16', 16) },
+  float16: { text: 'float16', engine: 'float16', llm: plain('fp16', 16), rest: plain('fp16', 16) },
   fp8: { text: 'FP8', llm: plain('fp8', 8), rest: plain('fp8', 8) },
   int8: { text: 'INT8', llm: plain('int8', 8), rest: plain('int8', 8) },
-  'int8-llm': { text: 'INT8 language model, float16 rest', llm: plain('int8', 8), rest: plain('fp16', 16) },
+  'int8-llm': {
+    text: 'INT8 language model, 16-bit rest',
+    engine: 'int8',
+    llm: plain('int8', 8),
+    rest: plain('bf16', 16),
+  },
   nvfp4: {
     text: 'NVFP4 language model, FP8 rest',
     llm: { peak: 'fp4', weightBits: nvfp4Bits, activationBits: nvfp4Bits },
@@ -52,6 +60,11 @@ export const rooflinePrecisions = {
 
 /** Number format of weights and activations. */
 export type RooflinePrecision = keyof typeof rooflinePrecisions;
+/** What TensorRT is asked for to compute in it; null: this program does not. */
+export const engineOf = (name: RooflinePrecision): EnginePrecision | null => {
+  const plan: PrecisionPlan = rooflinePrecisions[name];
+  return plan.engine ?? null;
+};
 export const rooflinePrecisionNames = Object.keys(rooflinePrecisions) as readonly RooflinePrecision[];
 
 /** Those that a device computes in. */

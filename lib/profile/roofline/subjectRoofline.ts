@@ -27,10 +27,11 @@ export function subjectRoofline(
   machine: MachineState,
   { device, layers = [] }: SubjectRooflineOptions = {},
 ): Roofline {
-  const { promptTokens, precision, weights } = result.subject;
+  const { backend, promptTokens, precision, weights } = result.subject;
   const work = policyWork(architecture, { ...sizes, promptTokens });
   return rooflineOf(work, device === undefined ? deviceAtHand(machine) : findDevice(device), {
-    precision,
+    // engines leave everything but the language model in 16 bits
+    precision: backend === 'tensorrt' && precision === 'int8' ? 'int8-llm' : precision,
     measured: measuredStages(result, layers),
     storedWeights: weights === 'mapped',
   });

@@ -1,0 +1,160 @@
+/**
+ * A linear layer of an engine's tier against a plain twin of its definition, and the language model in it against float32: gammas
+ * and rotations that lie in the weights change nothing but what is rounded.
+ */
+
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import * as ort from 'onnxruntime-node';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { makeInt8Weights, type QuantizedWeight, scalesOf } from '../../lib/checkpoint/int8Weights.ts';
+import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
+import { readTensorBytes, readTensorFloat32 } from '../../lib/checkpoint/readTensor.ts';
+import { GraphBuilder } from '../../lib/graph/graphBuilder.ts';
+import { hadamard } from '../../lib/graph/int8.ts';
+import { blockOf } from '../../lib/graph/int8Layers.ts';
+import { linear } from '../../lib/graph/layers.ts';
+import { encodeModel, type Initializer, placeQuantized } from '../../lib/graph/onnxModel.ts';
+import { type StreamPlace, tierFormats } from '../../lib/graph/tiers.ts';
+import { goldenCheckpoint, scratchFolder } from '../helpers/golden.ts';
+
+const test = suite('linear layers of a tier');
+const cacheDir = mkdtempSync(join(scratchFolder(), 'tiers-'));
+const checkpoint = await openCheckpoint(goldenCheckpoint('libero-tiny'), { cacheDir });
+const layer = 'language_model.model.layers.0';
+
+/** x H, block by block, in float64. */
+function turned(x: ArrayLike<number>, columns: number): Float64Array {
+  const block = blockOf(columns);
+  const matrix = hadamard(block);
+  return Float64Array.from(x, (_, at) => {
+    const from = at - (at % block);
+    let sum = 0;
+    for (let i = 0; i < block; i++) sum += x[from + i]! * matrix[i * block + (at % block)]!;
+    return sum;
+  });
+}
+
+/** W [rows, columns] as the tier stores it before it is rounded, in float64. */
+async function folded(name: string, { gamma, writes, turns }: StreamPlace) {
+  const view = checkpoint.tensors.get(name)!;
+  const [rows, columns] = view.shape as [number, number];
+  const factors = gamma === undefined ? null : await readTensorFloat32(checkpoint.tensors.get(gamma)!);
+  let weights: Float64Array = Float64Array.from(
+    await readTensorFloat32(view),
+    (value, at) => value * (factors?.[at % columns] ?? 1),
+  );
+  if (gamma !== undefined || turns) weights = turned(weights, columns);
+  if (!writes) return { rows, columns, weights };
+  const columnwise = Float64Array.from(
+    weights,
+    (_, at) => weights[(at % rows) * columns + Math.floor(at / rows)]!,
+  );
+  const mixed = turned(columnwise, rows);
+  return {
+    rows,
+    columns,
+    weights: weights.map((_, at) => mixed[(at % columns) * rows + Math.floor(at / columns)]!),
+  };
+}
+
+async function run(name: string, place: StreamPlace, x: Float32Array, columns: number) {
+  const g = new GraphBuilder({ name: 'layer', doc: '', tensors: checkpoint.tensors, tier: 'int8' });
+  g.input({ name: 'x', type: 'float32', shape: ['M', columns] });
+  const y = linear(g, 'x', name.replace(/\.weight$/, ''), 'y', { bias: false, place });
+  g.output(y, { name: 'out', type: 'float32', shape: ['M', 'N'] });
+  const model = g.build();
+  const made = await makeInt8Weights(checkpoint, model.quantized, { cacheDir });
+  const inline = async (initializer: Initializer): Promise<Initializer> => {
+    const { source } = initializer;
+    return 'view' in source
+      ? { ...initializer, source: { bytes: await readTensorBytes(source.view) } }
+      : initializer;
+  };
+  const placed = placeQuantized(model, made.tensors);
+  const initializers = await Promise.all(placed.initializers.map(inline));
+  const session = await ort.InferenceSession.create(
+    encodeModel({ ...placed, initializers }, () => ''),
+    {
+      logSeverityLevel: 4,
+    },
+  );
+  try {
+    const feeds = { x: new ort.Tensor('float32', x, [x.length / columns, columns]) };
+    return { out: (await session.run(feeds)).out!.data as Float32Array, quantized: model.quantized, made };
+  } finally {
+    await session.release();
+  }
+}
+
+const places: readonly (readonly [string, StreamPlace])[] = [
+  [`${layer}.self_attn.q_proj.weight`, { gamma: `${layer}.input_layernorm.weight` }],
+  [`${layer}.self_attn.o_proj.weight`, { writes: true }],
+  [`${layer}.mlp.down_proj.weight`, { writes: true, turns: true }],
+];
+
+for (const [name, place] of places) {
+  test(`${name}: as far from the exact product as its levels`, async () => {
+    const { rows, columns, weights } = await folded(name, place);
+    const tokens = 5;
+    // each token of another size, one of them with an outlier
+    const x = Float32Array.from({ length: tokens * columns }, (_, at) => {
+      const size = 10 ** (Math.floor(at / columns) - 2);
+      return size * (at % (columns + 7) === 3 ? 20 : Math.cos(at * 78.233));
+    });
+    const { out, quantized, made } = await run(name, place, x, columns);
+    const input = place.turns ? turned(x, columns) : Float64Array.from(x);
+    const scales = await readTensorFloat32(made.tensors.get(scalesOf(quantized[0]!.name))!);
+    const { top } = tierFormats.int8;
+    for (let row = 0; row < rows; row++) {
+      const own = weights.subarray(row * columns, (row + 1) * columns);
+      const largest = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      // float32 butterflies beside float64
+      assert.ok(Math.abs(scales[row]! - largest / top) <= 1e-5 * scales[row]!, `row ${row}: ${scales[row]}`);
+    }
+    for (let token = 0; token < tokens; token++) {
+      const some = input.subarray(token * columns, (token + 1) * columns);
+      const step = some.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / top;
+      for (let row = 0; row < rows; row++) {
+        let [exact, allowed] = [0, 0];
+        for (let k = 0; k < columns; k++) {
+          const weight = weights[row * columns + k]!;
+          exact += some[k]! * weight;
+          // each factor is at most half a step from its own, and both errors meet
+          allowed += 0.5 * step * Math.abs(weight) + 0.5 * scales[row]! * (Math.abs(some[k]!) + 0.5 * step);
+        }
+        const error = Math.abs(out[token * rows + row]! - exact);
+        assert.ok(error <= allowed * (1 + 1e-5), `token ${token}, row ${row}: ${error} of ${allowed}`);
+      }
+    }
+  });
+}
+
+test('levels lie by row, and gamma and rotation are part of the key', async () => {
+  const [name, place] = places[0]!;
+  const { columns } = await folded(name, place);
+  const one = await run(name, place, new Float32Array(columns), columns);
+  const [weight] = one.quantized as readonly [QuantizedWeight];
+  assert.equal([weight.byRow, weight.block, weight.rowBlock], [true, blockOf(columns), 1]);
+  const { gamma: _, ...plain } = weight;
+  const files = new Set([one.made.file]);
+  for (const other of [plain, { ...weight, rowBlock: 2 }])
+    files.add((await makeInt8Weights(checkpoint, [other], { cacheDir })).file);
+  assert.is(files.size, 3);
+});
+
+test('a token of zeros gives zeros, and what is not finite does not become a number', async () => {
+  const [name, place] = places[1]!;
+  const { columns } = await folded(name, place);
+  const zeros = await run(name, place, new Float32Array(columns), columns);
+  assert.ok(zeros.out.every((value) => value === 0));
+  const broken = Float32Array.from({ length: columns }, (_, at) => (at === 3 ? Number.NaN : 1));
+  const found = await run(name, place, broken, columns);
+  assert.ok(
+    found.out.every((value) => Number.isNaN(value)),
+    `${found.out.slice(0, 4)}`,
+  );
+});
+
+test.run();

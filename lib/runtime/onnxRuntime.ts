@@ -187,13 +187,13 @@ export class OnnxSession implements Session {
   /**
    * Every output of the policy graph and of the last step of denoising.
    *
-   * @param onStep every output of each step, with the actions before it
+   * @param eachStep every output of each step, with the actions before it
    */
   async runRaw(
     input: PolicyInput,
     instruction: InstructionState,
     signal?: AbortSignal,
-    onStep?: (step: number, outputs: NamedTensors, before: TensorData) => void,
+    eachStep?: (step: number, outputs: NamedTensors, before: TensorData) => void,
   ): Promise<RawOutputs> {
     const shape = this.#policy.inputs.find(({ name }) => name === names.images)!.shape as number[];
     const inputs: Record<string, TensorData> = {
@@ -210,7 +210,7 @@ export class OnnxSession implements Session {
     if (this.#denoiser === undefined) return run;
     try {
       const observed = await run;
-      const steps = await this.#denoise({ state: instruction.id, kept }, input.noise, signal, onStep);
+      const steps = await this.#denoise({ state: instruction.id, kept }, input.noise, signal, eachStep);
       return {
         outputs: { ...observed.outputs, ...steps.outputs },
         ms: observed.ms + steps.ms,
@@ -226,7 +226,7 @@ export class OnnxSession implements Session {
     states: { readonly state: number; readonly kept: number },
     noise: Float32Array | undefined,
     signal: AbortSignal | undefined,
-    onStep: ((step: number, outputs: NamedTensors, before: TensorData) => void) | undefined,
+    eachStep: ((step: number, outputs: NamedTensors, before: TensorData) => void) | undefined,
   ): Promise<Pick<RawOutputs, 'outputs' | 'ms'>> {
     const { model, steps } = this.#denoiser!;
     const dims = model.inputs.find(({ name }) => name === names.noisyActions)!.shape as number[];
@@ -248,7 +248,7 @@ export class OnnxSession implements Session {
       const reply = await this.#ask({ kind: 'denoise', ...states, inputs }, signal);
       ({ outputs } = reply);
       ms += reply.ms;
-      onStep?.(step, outputs, actions);
+      eachStep?.(step, outputs, actions);
       actions = outputs[names.actions]!;
     }
     return { outputs, ms };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Level, Logger } from 'pino';
 import { loadPolicy } from '../policy/loadPolicy.ts';
+import { checkMcap } from '../profile/recorder/flightMcap.ts';
 import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
@@ -13,6 +14,7 @@ import { checkAddress } from '../serve/access.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { warmUp } from '../serve/warmUp.ts';
 import { whenAborted } from '../support/abort.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import { readRegular, readText } from '../support/fileAccess.ts';
 import { present } from '../support/options.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
@@ -43,6 +45,7 @@ interface ServeFlags extends Partial<PolicyFlags>, WireFlags {
   readonly frameSize?: ReturnType<typeof frameSize>;
   readonly keptLengths?: number;
   readonly flightRecorder?: string;
+  readonly flightMcap?: boolean;
   readonly deadline?: number;
   readonly logLevel: Level | 'silent';
   readonly json?: boolean;
@@ -112,6 +115,8 @@ function stopped(signal: AbortSignal): Promise<void> {
 
 /** After SIGTERM the server drains in two seconds at most; whatever still holds the process after this time is killed with it. */
 const lastResortMs = 5000;
+/** Of frames that --flight-mcap keeps in memory. */
+const sceneBytes = 64 * 2 ** 20;
 
 interface HeldSignals {
   /** What SIGUSR2 does. */
@@ -147,9 +152,11 @@ async function armFlightRecorder(
 ): Promise<() => Promise<void>> {
   const flights = await startFlightRecorder(recorder, {
     dir,
+    mcap: recorder.hasScenes,
     title: 'semanticvla serve',
     onEvent: (event) => {
-      if (event.type === 'written') log.info({ file: event.file, why: event.why }, 'flight recorded');
+      if (event.type === 'written')
+        log.info({ file: event.file, mcap: event.mcap, why: event.why }, 'flight recorded');
       else log.warn({ why: event.why, code: event.code, reason: event.message }, 'flight not recorded');
     },
   });
@@ -158,6 +165,13 @@ async function armFlightRecorder(
 }
 
 async function serve(context: CommandContext, checkpoint: string, flags: ServeFlags): Promise<number> {
+  if (flags.flightMcap === true && flags.flightRecorder === undefined) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      '--flight-mcap: expected --flight-recorder DIR with it, found none. Name the folder for the files.',
+    );
+  }
+  if (flags.flightMcap === true) checkMcap();
   const token = await readToken(flags.tokenFile);
   // Checked before minutes of loading, and again when serving starts.
   await checkAddress({ host: flags.host, token, insecureNoAuth: flags.insecureNoAuth === true });
@@ -200,7 +214,10 @@ async function serveUntil(
       else context.onNotice(notice);
     },
   });
-  const recorder = new Recorder(flags.deadline === undefined ? {} : { deadlineMs: flags.deadline });
+  const recorder = new Recorder({
+    ...present({ deadlineMs: flags.deadline }),
+    ...(flags.flightMcap === true ? { sceneBytes } : {}),
+  });
   let disarm: (() => Promise<void>) | null = null;
   try {
     const stop = stopped(signal);
@@ -269,6 +286,10 @@ export function serveCommand(program: Command, run: Run): void {
       wholeNumber(1),
     )
     .option('--flight-recorder <dir>', 'folder for traces of missed deadlines; default: none are written')
+    .option(
+      '--flight-mcap',
+      'with each trace an MCAP file of the last 64 MiB of frames, with states and actions, for Foxglove and ROS 2 tools',
+    )
     .option(
       '--deadline <ms>',
       'milliseconds that a prediction may take; default: no deadline',

@@ -165,6 +165,10 @@ function optionalChecks(): Check[] {
     onlyLookedAt(['vega', 'vega-lite'], 'draws the plots of pages'),
     onlyLookedAt(['hyparquet'], 'reads LeRobot datasets'),
     onlyLookedAt(['h5wasm'], "reads LIBERO's HDF5 files"),
+    onlyLookedAt(
+      ['@mcap/core', '@foxglove/rosmsg', '@foxglove/rosmsg2-serialization'],
+      'writes MCAP files of the flight recorder',
+    ),
   ];
 }
 

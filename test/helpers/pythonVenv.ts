@@ -58,7 +58,8 @@ export function pythonVenv(name: string, requirements: string, statement: string
   } catch (error) {
     if (!works()) return { missing: `${(error as Error).message}. Get it with: ${how}` };
   } finally {
-    rmSync(own, { recursive: true, force: true });
+    // what a stopped command started may still be writing there
+    rmSync(own, { recursive: true, force: true, maxRetries: 20, retryDelay: 250 });
   }
   return works() ? { python } : { missing: `${python}: \`${statement}\` does not work. Get it with: ${how}` };
 }

@@ -63,13 +63,14 @@ test('a clone has every optional package, in the range that a project may bring;
   // the lines that doctor and errors print stand in the docs as they are
   const line = (...names: string[]) =>
     `npm install ${names.map((name) => `${name}@${peerDependencies[name]}`).join(' ')}`;
+  const mcap = line('@mcap/core', '@foxglove/rosmsg', '@foxglove/rosmsg2-serialization');
   for (const page of ['README.md', 'docs/installing.md']) {
     const text = readFileSync(join(root, page), 'utf8');
-    for (const wanted of [line('sharp'), line('vega', 'vega-lite'), line('hyparquet', 'h5wasm')])
+    for (const wanted of [line('sharp'), line('vega', 'vega-lite'), line('hyparquet', 'h5wasm'), mcap])
       assert.ok(text.includes(wanted), `${page}: ${wanted}`);
   }
   const { checks } = diagnose();
-  for (const name of ['sharp', 'vega', 'hyparquet', 'h5wasm'].map((one) => `${one} (optional)`))
+  for (const name of ['sharp', 'vega', 'hyparquet', 'h5wasm', '@mcap/core'].map((one) => `${one} (optional)`))
     assert.is(checks.find((check) => check.name === name)?.status, 'ok', name);
 });
 

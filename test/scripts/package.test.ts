@@ -37,7 +37,8 @@ import { goldenCheckpoint, goldenRoot, scratchFolder } from '../helpers/golden.t
 import { testWhen } from '../helpers/skip.ts';
 
 const test = suite('the package in a project');
-const optionalPackages = ['sharp', 'vega', 'vega-lite', 'hyparquet', 'h5wasm'];
+const mcapPackages = ['@mcap/core', '@foxglove/rosmsg', '@foxglove/rosmsg2-serialization'];
+const optionalPackages = ['sharp', 'vega', 'vega-lite', 'hyparquet', 'h5wasm', ...mcapPackages];
 
 interface Project {
   readonly folder: string;
@@ -214,6 +215,7 @@ const { peerDependencies: ranges } = JSON.parse(readFileSync(join(root, 'package
 };
 const sharp = `npm install sharp@${ranges.sharp}`;
 const vega = `npm install vega@${ranges.vega} vega-lite@${ranges['vega-lite']}`;
+const mcap = `npm install ${mcapPackages.map((name) => `${name}@${ranges[name]}`).join(' ')}`;
 const hyparquet = `npm install hyparquet@${ranges.hyparquet}`;
 
 const commandIn =
@@ -268,7 +270,8 @@ test(
     const { subjects } = JSON.parse(measured.stdout) as { subjects: { chunks: unknown[] }[] };
     assert.ok(subjects[0]!.chunks.length >= 2);
 
-    for (const [command, ...args] of await drawing()) {
+    const flights = ['--flight-recorder', 'x-flights', '--flight-mcap', '--log-level', 'silent'];
+    for (const [command, ...args] of [...(await drawing()), [mcap, 'serve', ...given, ...flights]]) {
       const { status, text } = cli(...args);
       assert.is(status, 2, `${args[0]}: ${text}`);
       const lines = text.trim().split('\n');
@@ -289,6 +292,7 @@ test(
       ['sharp (optional)', sharp],
       ['vega (optional)', vega],
       ['hyparquet (optional)', hyparquet],
+      ['@mcap/core (optional)', mcap],
     ]) {
       const { status, fix: advised } = checks.find((check) => check.name === name)!;
       assert.equal([status, advised], ['absent', fix], name);
@@ -305,8 +309,10 @@ testWhen(
     await writeRawObservation(join(folder, 'raw'));
     const cli = commandIn(folder);
     assert.is(cli(...measure, '--report', 'bench.json').status, 0);
-    for (const name of optionalPackages)
+    for (const name of optionalPackages) {
+      mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true });
       symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+    }
     for (const [, ...args] of await drawing()) assert.is(cli(...args).status, 0, args.join(' '));
     for (const { name, status } of (JSON.parse(cli('doctor', '--json').stdout) as DoctorReport).checks)
       if (name.endsWith('(optional)')) assert.is(status, 'ok', name);

@@ -4,17 +4,18 @@ import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder } from '../../support/makeFolder.ts';
 
-const extension = '.perfetto-trace';
-const ownName = /^flight-\d{4}-\d\d-\d\dT[\d-]+\.\d{3}Z-[\w-]+\.perfetto-trace$/;
+export type FlightFormat = 'perfetto-trace' | 'mcap';
+
+const ownName = /^flight-\d{4}-\d\d-\d\dT[\d-]+\.\d{3}Z-[\w-]+\.(?<format>perfetto-trace|mcap)$/;
 
 /** `flight-2026-11-22T18-51-12.345Z-hold.perfetto-trace`: names in order are times in order. */
-export function flightName(at: Date, why: string): string {
-  return `flight-${at.toISOString().replaceAll(':', '-')}-${why.replace(/\W+/g, '-')}${extension}`;
+export function flightName(at: Date, why: string, format: FlightFormat): string {
+  return `flight-${at.toISOString().replaceAll(':', '-')}-${why.replace(/\W+/g, '-')}.${format}`;
 }
 
 /**
  * Writes under another name first, so that what has the name is whole even when the disk is full or the power fails; then
- * removes the oldest files beyond `limit`, of this recorder's own names only.
+ * removes the oldest files beyond `limit`, of this recorder's own names and of this format only.
  * @returns the file's path
  * @throws (rejects) what the system says (`ENOSPC`, `EACCES`); nothing is left behind then
  */
@@ -39,7 +40,8 @@ export async function writeFlight(
     await rm(temporary, { force: true });
     throw error;
   }
-  const own = (await readdir(dir)).filter((entry) => ownName.test(entry)).sort();
+  const formatOf = (entry: string): string | undefined => ownName.exec(entry)?.groups?.format;
+  const own = (await readdir(dir)).filter((entry) => formatOf(entry) === formatOf(name)).sort();
   await Promise.all(
     own.slice(0, Math.max(0, own.length - limit)).map((entry) => rm(join(dir, entry), { force: true })),
   );

@@ -13,12 +13,20 @@ import { makeFolder } from '../../support/makeFolder.ts';
 import { monotonicMs } from '../../support/monotonicMs.ts';
 import { checkOptions, expected } from '../../support/options.ts';
 import { startWorker } from '../../support/startWorker.ts';
+import { checkMcap } from './flightMcap.ts';
 import type { FlightJob, FlightReply } from './flightWorker.ts';
 import type { Recorder } from './recorder.ts';
+import { buffersOf } from './sceneRing.ts';
 
 /** A trace that was written, or why it was not. */
 export type FlightEvent =
-  | { readonly type: 'written'; readonly file: string; readonly why: string }
+  | {
+      readonly type: 'written';
+      readonly file: string;
+      /** Beside it, where `mcap` is set. */
+      readonly mcap?: string;
+      readonly why: string;
+    }
   | { readonly type: 'failed'; readonly why: string; readonly code: string; readonly message: string };
 
 /** Where traces go, and what counts as a miss. */
@@ -33,12 +41,17 @@ export interface FlightRecorderOptions {
   readonly afterMs?: number;
   /** For the viewer; default `semanticvla`. */
   readonly title?: string;
+  /**
+   * Also write what was seen and done as MCAP, which Foxglove and ROS 2 tools open: the frames as JPEG, states, chunks, sent
+   * actions, events. The recorder has to keep scenes (`sceneBytes`).
+   */
+  readonly mcap?: boolean;
   /** Told of each file, and of each that could not be written. */
   readonly onEvent?: (event: FlightEvent) => void;
 }
 
 const optionNames: readonly (keyof FlightRecorderOptions)[] = [
-  ...(['dir', 'files', 'quietMs', 'afterMs', 'title', 'onEvent'] as const),
+  ...(['dir', 'files', 'quietMs', 'afterMs', 'title', 'mcap', 'onEvent'] as const),
 ];
 
 /** Keeps the last chunks and events, and writes them as a trace when a deadline is missed. */
@@ -60,13 +73,20 @@ export async function startFlightRecorder(
   options: FlightRecorderOptions,
 ): Promise<FlightRecorder> {
   checkOptions(options, optionNames, 'startFlightRecorder');
-  const { dir, files = 20, quietMs = 60_000, afterMs = 500 } = options;
+  const { dir, files = 20, quietMs = 60_000, afterMs = 500, mcap = false } = options;
   if (typeof dir !== 'string' || dir === '') throw expected('OPTION_INVALID', 'a folder', 'dir', dir);
   if (!Number.isSafeInteger(files) || files < 1)
     throw expected('OPTION_INVALID', 'a whole number >= 1', 'files', files);
   for (const [name, value] of Object.entries({ quietMs, afterMs })) {
     if (!(value >= 0 && value < 2 ** 31)) throw expected('OPTION_INVALID', 'milliseconds >= 0', name, value);
   }
+  if (mcap && !recorder.hasScenes) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `mcap: expected a recorder that keeps scenes, found one that keeps none. Make it with new Recorder({ sceneBytes: 64 * 2 ** 20 }).`,
+    );
+  }
+  if (mcap) checkMcap();
   try {
     await makeFolder(dir, 0o700);
     await access(dir, constants.W_OK);
@@ -89,6 +109,7 @@ function flights(
     quietMs,
     afterMs,
     title = 'semanticvla',
+    mcap = false,
     onEvent,
   }: FlightRecorderOptions & Required<Pick<FlightRecorderOptions, 'files' | 'quietMs' | 'afterMs'>>,
 ): FlightRecorder {
@@ -109,15 +130,13 @@ function flights(
 
   const send = async (job: FlightJob): Promise<FlightReply> => {
     if (ended !== null) return { code: 'DEFECT', message: ended };
-    const arrays = Object.values(job.recording).flatMap((rows) => Object.values(rows as object));
+    const arrays = Object.values(job.recording).flatMap((rows) => Object.values((rows ?? {}) as object));
+    const buffers = arrays.filter(ArrayBuffer.isView).map(({ buffer }) => buffer as ArrayBuffer);
     worker.ref();
     try {
       // rejects if the thread ends with an error
       const answer = once(worker, 'message');
-      worker.postMessage(
-        job,
-        arrays.filter(ArrayBuffer.isView).map(({ buffer }) => buffer as ArrayBuffer),
-      );
+      worker.postMessage(job, [...buffers, ...buffersOf(job.scenes ?? [])]);
       const [reply] = (await answer) as [FlightReply];
       return reply;
     } catch (error) {
@@ -131,12 +150,17 @@ function flights(
     const nowMs = performance.now();
     const toMonotonicMs = monotonicMs() - nowMs;
     const facts = { title, pid: process.pid, why, nowMs, toMonotonicMs, realtimeMs: Date.now() };
-    const job: FlightJob = { recording: recorder.copy(), facts, dir, files };
+    const scenes = mcap ? recorder.takeScenes() : null;
+    const job: FlightJob = { recording: recorder.copy(), scenes, facts, dir, files };
     const written = jobs.then(async () => {
       const reply = await send(job);
-      const isWritten = 'file' in reply;
-      tell(isWritten ? { type: 'written', file: reply.file, why } : { type: 'failed', why, ...reply });
-      return isWritten ? reply.file : null;
+      if (!('files' in reply)) {
+        tell({ type: 'failed', why, ...reply });
+        return null;
+      }
+      const [file, beside] = reply.files as readonly [string, string?];
+      tell({ type: 'written', file, why, ...(beside === undefined ? {} : { mcap: beside }) });
+      return file;
     });
     jobs = written;
     return written;

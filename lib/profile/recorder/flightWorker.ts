@@ -2,26 +2,32 @@
 
 import { parentPort } from 'node:worker_threads';
 import { encodeTrace } from '../trace/perfettoTrace.ts';
-import { flightName, writeFlight } from './flightFiles.ts';
+import { type FlightFormat, flightName, writeFlight } from './flightFiles.ts';
+import { encodeMcap } from './flightMcap.ts';
 import { type FlightFacts, flightTimeline } from './flightTimeline.ts';
 import type { Recording } from './recorder.ts';
+import type { Scene } from './sceneRing.ts';
 
 export interface FlightJob {
   readonly recording: Recording;
+  /** null: no MCAP file. */
+  readonly scenes: readonly Scene[] | null;
   readonly facts: FlightFacts;
   readonly dir: string;
   readonly files: number;
 }
 
-export type FlightReply = { readonly file: string } | { readonly code: string; readonly message: string };
+export type FlightReply =
+  | { readonly files: readonly string[] }
+  | { readonly code: string; readonly message: string };
 
 const port = parentPort;
 if (port === null) throw new Error('flightWorker.ts runs only as a worker thread');
 
-port.on('message', ({ recording, facts, dir, files }: FlightJob) => {
-  write(recording, facts, dir, files)
+port.on('message', (job: FlightJob) => {
+  write(job)
     .then(
-      (file): FlightReply => ({ file }),
+      (files): FlightReply => ({ files }),
       (error: NodeJS.ErrnoException): FlightReply => ({
         code: error.code ?? 'DEFECT',
         message: error.message,
@@ -30,7 +36,9 @@ port.on('message', ({ recording, facts, dir, files }: FlightJob) => {
     .then((reply) => port.postMessage(reply));
 });
 
-async function write(recording: Recording, facts: FlightFacts, dir: string, files: number): Promise<string> {
-  const bytes = encodeTrace(flightTimeline(recording, facts));
-  return writeFlight(dir, flightName(new Date(facts.realtimeMs), facts.why), bytes, files);
+async function write({ recording, scenes, facts, dir, files }: FlightJob): Promise<readonly string[]> {
+  const put = (format: FlightFormat, bytes: Uint8Array): Promise<string> =>
+    writeFlight(dir, flightName(new Date(facts.realtimeMs), facts.why, format), bytes, files);
+  const trace = await put('perfetto-trace', encodeTrace(flightTimeline(recording, facts)));
+  return scenes === null ? [trace] : [trace, await put('mcap', await encodeMcap(recording, scenes, facts))];
 }

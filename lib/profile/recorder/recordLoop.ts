@@ -24,6 +24,7 @@ export function recordLoop(options: ControlLoopOptions, recorder: Recorder): Con
   return {
     ...options,
     act: (action: SentAction) => {
+      recorder.sent(action.at, action.values, action.held !== null);
       if (action.held === null) {
         hasMoved = true;
         recorder.event('executed', action.at, action.at - action.observedAt!);

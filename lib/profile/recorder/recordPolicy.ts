@@ -22,10 +22,15 @@ export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
     notices: policy.notices,
     predict: (observation: Observation, options: PredictOptions): Promise<ActionChunk> => {
       const start = performance.now();
-      const number = recorder.begin(start);
+      const number = recorder.begin(start, policy.platform.cameras, {
+        observation,
+        instruction: options.instruction,
+      });
       return policy.predict(observation, options).then(
         (chunk) => {
-          recorder.end(number, start, performance.now(), 'done', timesOf(chunk));
+          const end = performance.now();
+          if (isChunk(chunk)) recorder.answered(number, end, chunk);
+          recorder.end(number, start, end, 'done', timesOf(chunk));
           return chunk;
         },
         (error: unknown) => {
@@ -40,6 +45,9 @@ export function recordPolicy(policy: Policy, recorder: Recorder): Policy {
     [Symbol.asyncDispose]: () => policy[Symbol.asyncDispose](),
   };
 }
+
+const isChunk = (chunk: unknown): chunk is ActionChunk =>
+  typeof chunk === 'object' && chunk !== null && Array.isArray((chunk as Partial<ActionChunk>).dimensions);
 
 /** A policy that a user wrote may answer anything; who acts upon it checks the chunk. */
 function timesOf(chunk: unknown): StageTimes | null {

@@ -6,6 +6,7 @@
 import { Counter, Histogram, Registry } from 'prom-client';
 import { isolated } from '../../support/isolated.ts';
 import { expected } from '../../support/options.ts';
+import type { ActionChunk } from '../../types.ts';
 import { stageNames } from '../stages.ts';
 import type { StageTimes } from '../types.ts';
 import {
@@ -16,6 +17,8 @@ import {
   type EventRows,
   type Outcome,
 } from './rings.ts';
+import { type Asked, type Scene, SceneRing } from './sceneRing.ts';
+import { SentRing, type SentRows } from './sentRing.ts';
 
 /** How much a recorder keeps. */
 export interface RecorderOptions {
@@ -25,6 +28,11 @@ export interface RecorderOptions {
   readonly events?: number;
   /** A prediction that takes longer is a miss, ms; default: there is no deadline. */
   readonly deadlineMs?: number;
+  /**
+   * Bytes of camera frames that are kept, with the states, chunks and sent actions that go with them; default 0: none. 64 MiB
+   * are about 170 observations of two cameras with 256 x 256 pixels.
+   */
+  readonly sceneBytes?: number;
   /** Called synchronously when a deadline passes: must return quickly. */
   readonly onMiss?: (why: string) => void;
 }
@@ -33,6 +41,8 @@ export interface RecorderOptions {
 export interface Recording {
   readonly chunks: ChunkRows;
   readonly events: EventRows;
+  /** null: scenes are not kept. */
+  readonly sent: SentRows | null;
 }
 
 /** Seconds. Dense from 1 ms to 1 s, where chunks and their stages are; neighbours differ by at most two thirds. */
@@ -65,6 +75,8 @@ export class Recorder {
     buckets: stageBuckets,
     registers: [this.#registry],
   });
+  readonly #scenes: SceneRing | null;
+  readonly #sent: SentRing | null;
   readonly #deadlineMs: number;
   #onMiss: (why: string) => void;
 
@@ -72,6 +84,7 @@ export class Recorder {
   constructor({
     chunks = 512,
     events = 4096,
+    sceneBytes = 0,
     deadlineMs = Number.POSITIVE_INFINITY,
     onMiss,
   }: RecorderOptions = {}) {
@@ -79,6 +92,10 @@ export class Recorder {
       if (!Number.isSafeInteger(value) || value < 1)
         throw expected('OPTION_INVALID', 'a whole number >= 1', name, value);
     }
+    if (!Number.isSafeInteger(sceneBytes) || sceneBytes < 0)
+      throw expected('OPTION_INVALID', 'a whole number >= 0', 'sceneBytes', sceneBytes);
+    this.#scenes = sceneBytes === 0 ? null : new SceneRing(sceneBytes);
+    this.#sent = sceneBytes === 0 ? null : new SentRing(events);
     if (!(deadlineMs > 0)) throw expected('OPTION_INVALID', 'milliseconds > 0', 'deadlineMs', deadlineMs);
     this.chunks = new ChunkRing(chunks);
     const ring = new EventRing(events);
@@ -99,9 +116,20 @@ export class Recorder {
     }
   }
 
-  /** @returns the prediction's number, for `end` */
-  begin(startMs: number): number {
-    return this.chunks.begin(startMs);
+  /**
+   * @param cameras of the policy
+   * @param asked what it is asked; kept if scenes are
+   * @returns the prediction's number, for `end`
+   */
+  begin(startMs: number, cameras: readonly string[] = [], asked: Asked | null = null): number {
+    const number = this.chunks.begin(startMs);
+    if (asked !== null) this.#scenes?.begin(number, startMs, cameras, asked);
+    return number;
+  }
+
+  /** What a prediction answered; kept if scenes are. */
+  answered(number: number, endMs: number, chunk: Pick<ActionChunk, 'actions' | 'dimensions'>): void {
+    this.#scenes?.answer(number, endMs, chunk);
   }
 
   /** The end of a prediction that `begin` numbered. Milliseconds. @param timings of the ActionChunk; null: there is none */
@@ -124,6 +152,11 @@ export class Recorder {
     this.events.add(kind, at, value, reason);
   }
 
+  /** An action that a loop has sent; kept if scenes are. */
+  sent(at: number, values: ArrayLike<number>, isHeld: boolean): void {
+    this.#sent?.add(at, values, isHeld);
+  }
+
   /** Calls `onMiss`. */
   miss(why: string): void {
     this.#onMiss(why);
@@ -139,8 +172,18 @@ export class Recorder {
     return this.#registry.metrics();
   }
 
+  /** Whether it keeps scenes. */
+  get hasScenes(): boolean {
+    return this.#scenes !== null;
+  }
+
+  /** Hands over the scenes that are kept, oldest first, and keeps new ones from now on; see `SceneRing.take`. */
+  takeScenes(): Scene[] {
+    return this.#scenes?.take() ?? [];
+  }
+
   /** What is kept now, oldest first. */
   copy(): Recording {
-    return { chunks: this.chunks.copy(), events: this.events.copy() };
+    return { chunks: this.chunks.copy(), events: this.events.copy(), sent: this.#sent?.copy() ?? null };
   }
 }

@@ -251,7 +251,12 @@ test('the newest files stay, files of others too; a failed write leaves none', a
   await inFolder(async (dir) => {
     writeFileSync(join(dir, 'flight-notes.txt'), 'mine');
     for (let i = 0; i < 5; i++)
-      await writeFlight(dir, flightName(new Date(Date.UTC(2026, 0, 1, 0, 0, i)), 'hold'), Buffer.of(i), 3);
+      await writeFlight(
+        dir,
+        flightName(new Date(Date.UTC(2026, 0, 1, 0, 0, i)), 'hold', 'perfetto-trace'),
+        Buffer.of(i),
+        3,
+      );
     const own = readdirSync(dir)
       .filter((name) => name.endsWith('-trace'))
       .sort();
@@ -263,7 +268,7 @@ test('the newest files stay, files of others too; a failed write leaves none', a
     const before = readdirSync(dir).sort();
     const bad = { length: 1 } as unknown as Uint8Array;
     assert.ok(
-      (await writeFlight(dir, flightName(new Date(0), 'hold'), bad, 3).catch(
+      (await writeFlight(dir, flightName(new Date(0), 'hold', 'perfetto-trace'), bad, 3).catch(
         (error: unknown) => error,
       )) instanceof Error,
     );

@@ -1,7 +1,7 @@
 /** `semanticvla serve` with its recorder: metrics and flight files of the real policy, through real signals. */
 
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -11,6 +11,8 @@ import { cli, inFolder, root, startCli } from '../../helpers/cli.ts';
 import { inTime, post, toJson, until } from '../../serve/harness.ts';
 
 const test = suite('serve with a recorder');
+/** Version 0 of the format. */
+const mcapMagic = Buffer.from('\x89MCAP0\r\n', 'latin1');
 const golden = join(root, 'test/golden/libero-tiny');
 
 async function request(): Promise<string> {
@@ -40,7 +42,7 @@ test('stages in /metrics, a file when the deadline passes, another on SIGUSR2, a
         '0',
         '--no-openpi',
       ],
-      ...['--json', '--log-level', 'info', '--flight-recorder', flights, '--deadline', '1'],
+      ...['--json', '--log-level', 'info', '--flight-recorder', flights, '--flight-mcap', '--deadline', '1'],
     );
     let log = '';
     child.stderr!.on('data', (data: Buffer) => {
@@ -58,13 +60,31 @@ test('stages in /metrics, a file when the deadline passes, another on SIGUSR2, a
     assert.match(metrics, /^semanticvla_deadline_misses_total 3$/m);
     await until(() => log.includes('flight recorded'), 'the file of the missed deadline');
     child.kill('SIGUSR2');
-    await until(() => readdirSync(flights).length === 2, 'the file on request');
+    await until(() => readdirSync(flights).length === 4, 'the files on request');
     const ended = once(child, 'exit');
     child.kill('SIGTERM');
     assert.equal(await inTime(ended, 'the exit'), [0, null], log);
-    const reasons = readdirSync(flights).map((name) => /Z-(\w+)\.perfetto-trace$/.exec(name)?.[1]);
-    assert.equal(reasons.sort(), ['deadline', 'request'], 'one a minute for misses, however many there were');
+    for (const format of ['perfetto-trace', 'mcap']) {
+      const own = readdirSync(flights).filter((name) => name.endsWith(format));
+      const reasons = own.map((name) => /Z-(\w+)\.[\w-]+$/.exec(name)?.[1]);
+      assert.equal(
+        reasons.sort(),
+        ['deadline', 'request'],
+        'one a minute for misses, however many there were',
+      );
+    }
+    const deadline = readdirSync(flights).find((name) => name.endsWith('-deadline.mcap'))!;
+    const bytes = readFileSync(join(flights, deadline));
+    // the format's magic at both ends, and the three requests' frames as JPEG
+    assert.ok(bytes.subarray(0, 8).equals(mcapMagic) && bytes.subarray(-8).equals(mcapMagic));
+    assert.is(bytes.toString('latin1').split('sensor_msgs/msg/CompressedImage').length, 3);
   });
+});
+
+test('--flight-mcap alone says what it needs', () => {
+  const { code, stderr } = cli('serve', join(golden, 'checkpoint'), '--flight-mcap', '--log-level', 'silent');
+  assert.is(code, 2);
+  assert.match(stderr, /^OPTION_REQUIRED: --flight-mcap: .*--flight-recorder/m);
 });
 
 test('a folder that cannot be made is an error at the start', () => {

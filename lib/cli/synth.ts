@@ -70,7 +70,7 @@ async function synth(context: CommandContext, preset: SynthPreset, flags: SynthF
     context.print(
       `${dir}  ${formatCount(parameters)} random parameters in ${files.length} files, ` +
         `${formatBytes(bytes)}, seed ${report.seed}, ${formatMs(milliseconds)}\n` +
-        `next: semanticvla predict ${flags.out} --observation ${join(flags.out, 'observation')}`,
+        `next: semanticvla predict ${flags.out} --observation ${join(flags.out, 'observation')}${headFlags(report)}`,
     );
   }
   return exitCodes.ok;
@@ -101,6 +101,12 @@ async function synthObservation(context: CommandContext, flags: SynthFlags): Pro
 }
 
 /** Frames with slopes and grain as .npy, which needs no decoder, and a sentence of LIBERO. */
+/** Of a policy of action tokens, which no file tells. */
+function headFlags({ spec }: SynthReport): string {
+  if (spec.head === 'autoregressive') return ' --head autoregressive';
+  return spec.head === 'discrete' ? ` --head discrete --cameras ${spec.platform.cameras.join(',')}` : '';
+}
+
 async function writeObservation(folder: string, { images, state }: Observation): Promise<string> {
   await mkdir(folder, { recursive: true });
   const files: Record<string, string> = {};

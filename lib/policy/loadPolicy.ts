@@ -197,9 +197,7 @@ class CheckpointPolicy implements Policy {
     this.variant = config.variant;
     this.imageSize = config.imageSize;
     this.patchGrid = Math.sqrt(config.siglip.patches);
-    const statistics = [...parts.checkpoint.statistics.values()];
-    const sizes = statistics.flatMap(({ proprio }) => proprio?.min.length ?? []);
-    this.stateSize = parts.platform.proprio ? (sizes[0] ?? 0) : 0;
+    this.stateSize = parts.platform.proprio ? stateSizeOf(parts) : 0;
   }
 
   get notices(): readonly Notice[] {
@@ -370,6 +368,11 @@ function promptOf(
   instruction: string,
 ): EncodedPrompt {
   return encodePrompt(tokenizers, instruction, promptLimits, promptStyle);
+}
+
+function stateSizeOf({ checkpoint }: PolicyParts): number {
+  const sizes = [...checkpoint.statistics.values()].flatMap(({ proprio }) => proprio?.min.length ?? []);
+  return sizes[0] ?? 0;
 }
 
 /** Splits [I, n] into one array per camera. */

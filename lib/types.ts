@@ -117,10 +117,10 @@ export interface PolicyOptions {
   /**
    * What the policy computes in (docs/precision.md). CPU runtime: `float32` (default), `int8` (every large linear layer) or
    * `int8-llm` (the language model's alone); such weights are quantized once, into the cache, and `weights` says how the
-   * others are held. TensorRT: type of weights and activations, by default the device's recipe, or `int8`: the language model's
-   * layers in 8 bits, quantized once into the cache too, and the rest in the recipe's type.
+   * others are held. TensorRT: type of weights and activations, by default the device's recipe, or `int8` or `fp8` (E4M3): the
+   * language model's layers in 8 bits, quantized once into the cache too, and the rest in the recipe's type.
    */
-  readonly precision?: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int8-llm';
+  readonly precision?: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int8-llm' | 'fp8';
   /** TensorRT: path of the library or its folder; default: searched for (`semanticvla doctor` says where). */
   readonly tensorRt?: string;
   /** TensorRT: index of the GPU; default 0. */

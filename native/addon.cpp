@@ -232,6 +232,7 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     const size_t firstRow = napi::toInt(info[4], "firstRow", 0, 1 << 30);
     const size_t rows = napi::toInt(info[5], "rows", 1, 1 << 30);
     const bool byRow = info[6].ToBoolean();
+    const bool isE4m3 = info[7].IsString() && info[7].As<Napi::String>().Utf8Value() == "float8";
     const size_t columns = weights.length / rows;
     if (columns == 0 || weights.length != rows * columns || (block & (block - 1)) != 0 ||
         columns % block != 0 || firstRow + rows > scales.length ||
@@ -243,10 +244,9 @@ class SemanticVlaAddon : public Napi::Addon<SemanticVlaAddon> {
     }
     const size_t columnStride = byRow ? 1 : scales.length;
     const size_t rowStride = byRow ? columns : 1;
-    const bool isFinite =
-        semanticvla::quantizeRows(weights.data, rows, columns, block,
-                                  reinterpret_cast<int8_t*>(levels.data) + firstRow * rowStride,
-                                  columnStride, rowStride, scales.data + firstRow);
+    const bool isFinite = semanticvla::quantizeRows(
+        weights.data, rows, columns, block, isE4m3 ? LevelFormat::kE4m3 : LevelFormat::kInt8,
+        levels.data + firstRow * rowStride, columnStride, rowStride, scales.data + firstRow);
     return Napi::Boolean::New(info.Env(), isFinite);
   }
 

@@ -24,7 +24,8 @@ export interface QuantizedWeight {
   readonly parts: readonly TensorView[];
   readonly rows: number;
   readonly columns: number;
-  readonly levels: 'int8';
+  /** int8, or `float8`: E4M3. */
+  readonly levels: 'int8' | 'float8';
   /** How levels lie: [rows, columns] as engines take them, or [columns, rows] as the CPU runtime's product does. */
   readonly byRow: boolean;
   /** Columns that are rotated together; a power of two that divides `columns`. */
@@ -35,7 +36,7 @@ export interface QuantizedWeight {
   readonly gamma?: TensorView;
 }
 
-/** int8, shaped as `byRow` says. */
+/** As `levels` and `byRow` say; bytes of E4M3 as U8. */
 export const levelsOf = (name: string): string => `${name}/levels`;
 /** float32 [rows]. */
 export const scalesOf = (name: string): string => `${name}/scales`;
@@ -70,9 +71,13 @@ export async function makeInt8Weights(
   const layout = weightFile(
     file,
     `int8 ${formatVersion} ${key}`,
-    weights.flatMap(({ name, rows, columns, byRow }) => [
+    weights.flatMap(({ name, rows, columns, byRow, levels }) => [
       { name: scalesOf(name), dtype: 'F32' as const, shape: [rows] },
-      { name: levelsOf(name), dtype: 'I8' as const, shape: byRow ? [rows, columns] : [columns, rows] },
+      {
+        name: levelsOf(name),
+        dtype: levels === 'int8' ? ('I8' as const) : ('U8' as const),
+        shape: byRow ? [rows, columns] : [columns, rows],
+      },
     ]),
   );
   const state = await checkCached(file, layout, options);
@@ -101,9 +106,9 @@ export function int8Key(
     used.add(file);
     return [[...used].indexOf(file), dtype, offset, shape];
   };
-  for (const { name, parts, block, byRow, rowBlock, gamma } of weights) {
+  for (const { name, parts, block, byRow, rowBlock, gamma, levels } of weights) {
     hash.update(JSON.stringify([name, block, parts.map(liesOf)]));
-    if (byRow) hash.update(JSON.stringify([rowBlock, gamma === undefined ? null : liesOf(gamma)]));
+    if (byRow) hash.update(JSON.stringify([levels, rowBlock, gamma === undefined ? null : liesOf(gamma)]));
   }
   for (const file of used) {
     if (file === sources.madeWeights?.file) {
@@ -137,7 +142,7 @@ async function* blocksOf(
 
 async function* quantized(
   inputs: ReadonlyMap<string, FileHandle>,
-  { parts, rows, columns, byRow, block, rowBlock, gamma }: QuantizedWeight,
+  { parts, rows, columns, levels: format, byRow, block, rowBlock, gamma }: QuantizedWeight,
 ): AsyncGenerator<Uint8Array> {
   const { foldRows, quantizeRows } = loadAddon();
   const factors = gamma === undefined ? null : await readVector(inputs.get(gamma.file)!, gamma);
@@ -158,7 +163,7 @@ async function* quantized(
       await readInto(input, some, view.offset + row * rowBytes, view.file, 'TENSOR_SHAPE');
       const floats = widenToFloat32(view, some, room.subarray(0, count * columns));
       if (factors !== null || rowBlock > 1) foldRows(floats, count, factors, rowBlock);
-      if (!quantizeRows(floats, block, levels, scales, done, count, byRow)) {
+      if (!quantizeRows(floats, block, levels, scales, done, count, byRow, format)) {
         throw new SemanticVlaError(
           'TENSOR_NOT_FINITE',
           `${view.file}: ${view.name}: expected finite weights, found NaN or Infinity. The training run diverged or the file is damaged.`,

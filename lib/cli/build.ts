@@ -246,7 +246,7 @@ export function buildCommand(program: Command, start: Run): void {
     .addOption(
       new Option(
         '--precision <type>',
-        "type of weights and activations; int8: the language model's layers in 8 bits, the rest as the recipe says",
+        "type of weights and activations; int8, fp8: the language model's layers in 8 bits, the rest as the recipe says",
       ).choices(enginePrecisions),
     )
     .addOption(

@@ -267,7 +267,7 @@ export function addRuntimeFlags(command: Command): Command {
       new Option(
         '--precision <type>',
         'cpu: float32 (default), int8 in every large linear layer, or int8-llm in those of the language model ' +
-          '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device, or int8 in the language model',
+          '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device, or int8 or fp8 in the language model',
       ).choices(precisions),
     )
     .option(...tensorRtFlag)

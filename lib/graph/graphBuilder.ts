@@ -23,7 +23,7 @@ import {
   type ValueInfo,
   type WeightBinding,
 } from './onnxModel.ts';
-import type { Tier } from './tiers.ts';
+import type { LevelType, Tier } from './tiers.ts';
 
 /** Name of a value in the graph. */
 export type Value = string;
@@ -255,7 +255,7 @@ export class GraphBuilder {
     return { levels, scales };
   }
 
-  #made(name: string, type: 'int8' | 'float32', dims: readonly number[]): void {
+  #made(name: string, type: LevelType | 'float32', dims: readonly number[]): void {
     if (this.bindsWeights) {
       this.input({ name, type, shape: dims });
       this.#bindings.push({ name, type, dims, parts: [] });
@@ -319,7 +319,7 @@ export class GraphBuilder {
   }
 
   /** The zero point of symmetric levels. */
-  zeroLevel(type: 'int8'): Value {
+  zeroLevel(type: LevelType): Value {
     return this.#constant(`${type}(0)`, type, [], () => new Uint8Array(1));
   }
 

@@ -67,7 +67,7 @@ export interface ValueInfo {
  */
 export interface WeightBinding {
   readonly name: string;
-  readonly type: Precision | 'int8';
+  readonly type: Precision | 'int8' | 'float8';
   readonly dims: readonly number[];
   /** Empty: it is made first, under its own name (`placeQuantized`). */
   readonly parts: readonly TensorView[];

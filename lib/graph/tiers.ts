@@ -3,7 +3,7 @@
 import type { Precision } from './onnxModel.ts';
 
 /** What an engine computes the language model's linear layers in; all else stays in the graph's own type. */
-export const tiers = ['int8'] as const;
+export const tiers = ['int8', 'fp8'] as const;
 export type Tier = (typeof tiers)[number];
 
 /** What an engine can be asked for: a type of weights and activations, or a tier beside the device's own type. */
@@ -27,8 +27,11 @@ export function engineTypes(asked: EnginePrecision | undefined, own: Precision):
 export const typesText = ({ precision, tier }: EngineTypes): string =>
   tier === undefined ? precision : `${tier} in ${precision}`;
 
+/** ONNX type of levels; `float8` is E4M3 without infinities. */
+export type LevelType = 'int8' | 'float8';
+
 interface TierFormat {
-  readonly levels: 'int8';
+  readonly levels: LevelType;
   /** In words, for the audit: `s8 x s8`. */
   readonly product: string;
   /** The oldest compute capability whose tensor cores multiply such levels. */
@@ -37,7 +40,7 @@ interface TierFormat {
   readonly top: number;
   /**
    * Step between levels in the graph's type: the product's raw sums leave it in that type, and in float16 those of whole levels
-   * would pass 65504. 11008 products of 127 x 127 steps of 2^-7 squared are at most 10837.
+   * would pass 65504. 11008 products of 127 x 127 steps of 2^-7 squared are at most 10837, of 448 x 448 steps of 2^-8 squared 33712.
    */
   readonly unit: Readonly<Record<Precision, number>>;
   /** Values are rotated before they are rounded, block by block. */
@@ -52,6 +55,15 @@ export const tierFormats: Readonly<Record<Tier, TierFormat>> = {
     top: 127,
     unit: { float32: 1, bfloat16: 1, float16: 2 ** -7 },
     rotates: true,
+  },
+  // its steps follow the size of a number, so outliers cost the others nothing and rotation gains nothing
+  fp8: {
+    levels: 'float8',
+    product: 'e4m3 x e4m3',
+    leastCapability: 89,
+    top: 448,
+    unit: { float32: 1, bfloat16: 1, float16: 2 ** -8 },
+    rotates: false,
   },
 };
 

@@ -41,7 +41,11 @@ export async function layerErrors(
 ): Promise<LayerErrors> {
   const { checkpoint, platform, threads, tokenizers, promptLimits, promptStyle } = parts;
   const { signal } = options;
-  const weights = cpuWeightsOf(options) ?? defaultWeights(checkpoint, 'float32');
+  // what engines bind is no way in which the CPU holds weights; each is used a few times
+  const weights =
+    options.backend === 'tensorrt'
+      ? 'mapped'
+      : (cpuWeightsOf(options) ?? defaultWeights(checkpoint, 'float32'));
   const rounding =
     options.backend === 'tensorrt'
       ? { tier: precision as Tier, comparesTier: true }

@@ -47,7 +47,7 @@ export interface SubjectFacts {
   readonly backend: 'cpu' | 'tensorrt';
   /** Library and version that runs the graphs: `ONNX Runtime 1.30.0`, `TensorRT 10.3.0.26`. */
   readonly runtime: string;
-  readonly precision: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int8-llm';
+  readonly precision: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int8-llm' | 'fp8';
   /** How the weights are held: folded, mapped, bound, baked. */
   readonly weights: string;
   /** P: Llama tokens of the prompt, without the stop token. */

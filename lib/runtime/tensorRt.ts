@@ -376,7 +376,7 @@ function nativeEngine({ plan, bindings, kernels }: SessionEngine): NativeEngineP
       file: part.file,
       offset: part.offset,
       byteLength: part.byteLength,
-      type: weightType(part),
+      type: type === 'int8' || type === 'float8' ? type : weightType(part),
     })),
   }));
   return {
@@ -387,7 +387,6 @@ function nativeEngine({ plan, bindings, kernels }: SessionEngine): NativeEngineP
 }
 
 function weightType(view: TensorView): NativeWeightType {
-  if (view.dtype === 'I8') return 'int8';
   const type = floatTypeOf(view.dtype);
   if (type === 'float32' || type === 'float16' || type === 'bfloat16' || type === 'float64') return type;
   throw new SemanticVlaError(

@@ -65,6 +65,7 @@ runtime::FloatType toFloatType(const Napi::Object& object) {
   if (type == "bfloat16") return runtime::FloatType::kBfloat16;
   if (type == "float64") return runtime::FloatType::kFloat64;
   if (type == "int8") return runtime::FloatType::kInt8;
+  if (type == "float8") return runtime::FloatType::kFloat8;
   throw Napi::TypeError::New(object.Env(), "expected a type of weights, found " + type);
 }
 

@@ -6,7 +6,7 @@
 namespace semanticvla::runtime {
 
 /// Of weights. Levels of one byte (lib/checkpoint/int8Weights.ts) are copied, never converted.
-enum class FloatType { kFloat32, kFloat16, kBfloat16, kFloat64, kInt8 };
+enum class FloatType { kFloat32, kFloat16, kBfloat16, kFloat64, kInt8, kFloat8 };
 
 constexpr size_t bytesOf(FloatType type) {
   switch (type) {
@@ -15,6 +15,7 @@ constexpr size_t bytesOf(FloatType type) {
     case FloatType::kFloat32:
       return 4;
     case FloatType::kInt8:
+    case FloatType::kFloat8:
       return 1;
     default:
       return 2;

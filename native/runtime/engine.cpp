@@ -6,7 +6,7 @@ size_t typeBytes(const std::string& type) {
   if (type == "float32" || type == "int32") return 4;
   if (type == "bfloat16" || type == "float16") return 2;
   if (type == "int64") return 8;
-  if (type == "uint8" || type == "int8" || type == "bool") return 1;
+  if (type == "uint8" || type == "int8" || type == "float8" || type == "bool") return 1;
   throw Failure(FailureKind::kPlan, "expected a tensor type that the session knows, found " + type);
 }
 

@@ -89,6 +89,8 @@ const char* typeOf(FloatType type) {
       return "float64";
     case FloatType::kInt8:
       return "int8";
+    case FloatType::kFloat8:
+      return "float8";
     default:
       return "float32";
   }
@@ -98,8 +100,8 @@ void checkBinding(const WeightBinding& binding) {
   uint64_t count = 0;
   for (const WeightPart& part : binding.parts) {
     count += countOf(part);
-    const bool isLevels = part.type == FloatType::kInt8;
-    if (isLevels != (binding.type == FloatType::kInt8)) {
+    const bool areLevels = bytesOf(part.type) == 1 || bytesOf(binding.type) == 1;
+    if (areLevels && part.type != binding.type) {
       throw Failure(FailureKind::kWeights, "weight " + binding.name + ": expected " +
                                                typeOf(binding.type) + ", found " +
                                                typeOf(part.type) + " in " + part.file);

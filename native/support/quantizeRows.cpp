@@ -12,7 +12,6 @@ namespace {
 
 /// Rows at a time: one a lane, so that a column's levels are written together.
 constexpr size_t kRows = 8;
-constexpr float kMaxLevel = 127.0f;
 /// Adding it leaves the rounded integer in the lowest bits of a float32 (1.5 * 2^23).
 constexpr float kRounder = 12582912.0f;
 
@@ -55,9 +54,21 @@ INLINE void rotate(float* columns, size_t block, float norm) {
   }
 }
 
+/// To the nearest E4M3 number, as its byte. |value| below 464.
+INLINE void toE4m3(const Lanes8& value, Ints8& code) {
+  const Ints8 bits = (Ints8)value;
+  const Ints8 magnitude = bits & 0x7fffffff;
+  // three bits of the fraction stay, and the exponent's bias becomes 7 instead of 127
+  const Ints8 normal = ((magnitude + 0x7ffff + ((magnitude >> 20) & 1)) >> 20) - (120 << 3);
+  // below 2^-6 numbers are multiples of 2^-9
+  const Ints8 small = (Ints8)((Lanes8)magnitude * 512.0f + kRounder) - 0x4B400000;
+  const Ints8 isSmall = magnitude < 0x3c800000;
+  code = ((bits >> 24) & 0x80) | (isSmall & small) | (~isSmall & normal);
+}
+
 VECTORIZE bool quantizeLanes(const float* weights, size_t rows, size_t columns, size_t block,
-                             int8_t* levels, size_t columnStride, size_t rowStride, float* scales,
-                             float* turned) {
+                             LevelFormat format, uint8_t* levels, size_t columnStride,
+                             size_t rowStride, float* scales, float* turned) {
   turn(weights, rows, columns, turned);
   const float norm = static_cast<float>(1.0 / std::sqrt(static_cast<double>(block)));
   Lanes8 largest = {};
@@ -76,7 +87,7 @@ VECTORIZE bool quantizeLanes(const float* weights, size_t rows, size_t columns, 
   Lanes8 divisor;
   for (size_t lane = 0; lane < kRows; ++lane) {
     if (!(poison[lane] == 0.0f)) return false;
-    const float scale = largest[lane] / kMaxLevel;
+    const float scale = largest[lane] / (format == LevelFormat::kInt8 ? 127.0f : 448.0f);
     const bool isUsable = std::isnormal(scale);
     if (lane < rows) scales[lane] = isUsable ? scale : 0.0f;
     divisor[lane] = isUsable ? scale : INFINITY;
@@ -84,15 +95,16 @@ VECTORIZE bool quantizeLanes(const float* weights, size_t rows, size_t columns, 
   for (size_t column = 0; column < columns; ++column) {
     Lanes8 value;
     load(value, turned + column * kRows);
+    const Lanes8 ratio = value / divisor;
     // the cast keeps the bits
-    const Lanes8 rounded = value / divisor + kRounder;
-    const Ints8 whole = (Ints8)rounded - 0x4B400000;
-    int8_t* to = levels + column * columnStride;
+    Ints8 whole = (Ints8)(ratio + kRounder) - 0x4B400000;
+    if (format == LevelFormat::kE4m3) toE4m3(ratio, whole);
+    uint8_t* to = levels + column * columnStride;
     if (rows == kRows && rowStride == 1) {
-      for (size_t lane = 0; lane < kRows; ++lane) to[lane] = static_cast<int8_t>(whole[lane]);
+      for (size_t lane = 0; lane < kRows; ++lane) to[lane] = static_cast<uint8_t>(whole[lane]);
     } else {
       for (size_t lane = 0; lane < rows; ++lane)
-        to[lane * rowStride] = static_cast<int8_t>(whole[lane]);
+        to[lane * rowStride] = static_cast<uint8_t>(whole[lane]);
     }
   }
   return true;
@@ -133,13 +145,15 @@ void foldRows(float* weights, size_t rows, size_t columns, const float* gamma, s
     rotateRows(weights + row * columns, rowBlock, columns);
 }
 
-bool quantizeRows(const float* weights, size_t rows, size_t columns, size_t block, int8_t* levels,
-                  size_t columnStride, size_t rowStride, float* scales) {
+bool quantizeRows(const float* weights, size_t rows, size_t columns, size_t block,
+                  LevelFormat format, uint8_t* levels, size_t columnStride, size_t rowStride,
+                  float* scales) {
   std::vector<float> turned(columns * kRows);
   for (size_t row = 0; row < rows; row += kRows) {
     const size_t count = std::min(kRows, rows - row);
-    if (!quantizeLanes(weights + row * columns, count, columns, block, levels + row * rowStride,
-                       columnStride, rowStride, scales + row, turned.data()))
+    if (!quantizeLanes(weights + row * columns, count, columns, block, format,
+                       levels + row * rowStride, columnStride, rowStride, scales + row,
+                       turned.data()))
       return false;
   }
   return true;

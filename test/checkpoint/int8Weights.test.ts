@@ -118,6 +118,35 @@ test('no weight is further than half a level from its scale times its level, and
   }
 });
 
+/** The number of an E4M3 byte (OCP 8-bit floating point): bias 7, three bits of fraction, no infinities. */
+function e4m3(byte: number): number {
+  const [exponent, fraction] = [(byte >> 3) & 15, byte & 7];
+  const size = exponent === 0 ? fraction * 2 ** -9 : (1 + fraction / 8) * 2 ** (exponent - 7);
+  return byte & 0x80 ? -size : size;
+}
+
+test('E4M3: each weight becomes the nearest number there is, ties to even, the largest 448', () => {
+  const known = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => (byte & 0x7f) !== 0x7f);
+  // a row of what lies on numbers, between them, exactly half way, and in the subnormal range; 448 makes the scale 1
+  const between = known.flatMap((byte) => {
+    const [own, next] = [e4m3(byte), e4m3(Math.min(byte + 1, byte | 0x7e))];
+    return [own, own + (next - own) * 0.3, (own + next) / 2, own + (next - own) * 0.7];
+  });
+  const weights = Float32Array.from([448, ...between]);
+  const levels = new Uint8Array(weights.length);
+  const scales = new Float32Array(1);
+  assert.is(quantizeRows(weights, 1, levels, scales, 0, 1, true, 'float8'), true);
+  assert.is(scales[0], 1);
+  for (const [i, value] of weights.entries()) {
+    const found = levels[i]!;
+    const distances = known.map((byte) => Math.abs(e4m3(byte) - value));
+    const least = Math.min(...distances);
+    assert.is(Math.abs(e4m3(found) - value), least, `${value} became ${e4m3(found)}`);
+    const nearest = known.filter((_, at) => distances[at] === least).filter((byte) => e4m3(byte) !== 0);
+    if (new Set(nearest.map(e4m3)).size > 1) assert.is(found & 1, 0, `${value} became ${e4m3(found)}`);
+  }
+});
+
 test('the rotation keeps products and spreads an outlier', () => {
   const block = 64;
   const [a, b] = [drawn(block, 11), drawn(block, 97)];

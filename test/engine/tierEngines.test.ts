@@ -29,6 +29,7 @@ type Preset = (typeof presets)[number];
 /** Targets, and kernels of a layer that is neither the first nor the last: two of int8's rotate before `down`. */
 const expected: Readonly<Record<Tier, { readonly targets: readonly number[]; readonly kernels: number }>> = {
   int8: { targets: [80, 86, 89, 120], kernels: 12 },
+  fp8: { targets: [89, 120], kernels: 10 },
 };
 
 function options(preset: Preset, types: EngineTypes, targets: readonly number[]): BuildPolicyOptions {
@@ -85,6 +86,7 @@ function tierTest(tier: Tier, precision: EngineTypes['precision'], wholes: reado
 }
 
 tierTest('int8', 'bfloat16', presets);
+tierTest('fp8', 'bfloat16', presets);
 if (isLong) tierTest('int8', 'float16', ['libero']);
 
 testWhen(

@@ -16,7 +16,7 @@ import { hadamard } from '../../lib/graph/int8.ts';
 import { blockOf } from '../../lib/graph/int8Layers.ts';
 import { linear } from '../../lib/graph/layers.ts';
 import { encodeModel, type Initializer, placeQuantized } from '../../lib/graph/onnxModel.ts';
-import { type StreamPlace, tierFormats } from '../../lib/graph/tiers.ts';
+import { type StreamPlace, type Tier, tierFormats, tiers } from '../../lib/graph/tiers.ts';
 import { goldenCheckpoint, scratchFolder } from '../helpers/golden.ts';
 
 const test = suite('linear layers of a tier');
@@ -37,7 +37,8 @@ function turned(x: ArrayLike<number>, columns: number): Float64Array {
 }
 
 /** W [rows, columns] as the tier stores it before it is rounded, in float64. */
-async function folded(name: string, { gamma, writes, turns }: StreamPlace) {
+async function folded(tier: Tier, name: string, { gamma, writes, turns }: StreamPlace) {
+  const { rotates } = tierFormats[tier];
   const view = checkpoint.tensors.get(name)!;
   const [rows, columns] = view.shape as [number, number];
   const factors = gamma === undefined ? null : await readTensorFloat32(checkpoint.tensors.get(gamma)!);
@@ -45,8 +46,8 @@ async function folded(name: string, { gamma, writes, turns }: StreamPlace) {
     await readTensorFloat32(view),
     (value, at) => value * (factors?.[at % columns] ?? 1),
   );
-  if (gamma !== undefined || turns) weights = turned(weights, columns);
-  if (!writes) return { rows, columns, weights };
+  if (rotates && (gamma !== undefined || turns)) weights = turned(weights, columns);
+  if (!rotates || !writes) return { rows, columns, weights };
   const columnwise = Float64Array.from(
     weights,
     (_, at) => weights[(at % rows) * columns + Math.floor(at / rows)]!,
@@ -59,8 +60,8 @@ async function folded(name: string, { gamma, writes, turns }: StreamPlace) {
   };
 }
 
-async function run(name: string, place: StreamPlace, x: Float32Array, columns: number) {
-  const g = new GraphBuilder({ name: 'layer', doc: '', tensors: checkpoint.tensors, tier: 'int8' });
+async function run(tier: Tier, name: string, place: StreamPlace, x: Float32Array, columns: number) {
+  const g = new GraphBuilder({ name: 'layer', doc: '', tensors: checkpoint.tensors, tier });
   g.input({ name: 'x', type: 'float32', shape: ['M', columns] });
   const y = linear(g, 'x', name.replace(/\.weight$/, ''), 'y', { bias: false, place });
   g.output(y, { name: 'out', type: 'float32', shape: ['M', 'N'] });
@@ -78,6 +79,8 @@ async function run(name: string, place: StreamPlace, x: Float32Array, columns: n
     encodeModel({ ...placed, initializers }, () => ''),
     {
       logSeverityLevel: 4,
+      // as in sessionConfig
+      extra: { session: { disable_quant_qdq: '1' } },
     },
   );
   try {
@@ -94,19 +97,28 @@ const places: readonly (readonly [string, StreamPlace])[] = [
   [`${layer}.mlp.down_proj.weight`, { writes: true, turns: true }],
 ];
 
-for (const [name, place] of places) {
-  test(`${name}: as far from the exact product as its levels`, async () => {
-    const { rows, columns, weights } = await folded(name, place);
+/** The most that rounding moves a value, where its largest neighbour is `top` steps. */
+const moved: Readonly<Record<Tier, (value: number, step: number) => number>> = {
+  int8: (_, step) => 0.5 * step,
+  // three bits of the fraction; below 2^-6 multiples of 2^-9
+  fp8: (value, step) => Math.max(Math.abs(value) / 16, step * 2 ** -10),
+};
+/** Of a token's outputs together, where the errors of its values do not all add up: seen 0.012 and 0.04. */
+const together: Readonly<Record<Tier, number>> = { int8: 0.03, fp8: 0.06 };
+
+for (const [tier, name, place] of tiers.flatMap((tier) => places.map((one) => [tier, ...one] as const))) {
+  test(`${tier}, ${name}: as far from the exact product as its levels`, async () => {
+    const { rows, columns, weights } = await folded(tier, name, place);
     const tokens = 5;
     // each token of another size, one of them with an outlier
     const x = Float32Array.from({ length: tokens * columns }, (_, at) => {
       const size = 10 ** (Math.floor(at / columns) - 2);
       return size * (at % (columns + 7) === 3 ? 20 : Math.cos(at * 78.233));
     });
-    const { out, quantized, made } = await run(name, place, x, columns);
-    const input = place.turns ? turned(x, columns) : Float64Array.from(x);
+    const { out, quantized, made } = await run(tier, name, place, x, columns);
+    const { top, rotates } = tierFormats[tier];
+    const input = rotates && place.turns ? turned(x, columns) : Float64Array.from(x);
     const scales = await readTensorFloat32(made.tensors.get(scalesOf(quantized[0]!.name))!);
-    const { top } = tierFormats.int8;
     for (let row = 0; row < rows; row++) {
       const own = weights.subarray(row * columns, (row + 1) * columns);
       const largest = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -116,45 +128,50 @@ for (const [name, place] of places) {
     for (let token = 0; token < tokens; token++) {
       const some = input.subarray(token * columns, (token + 1) * columns);
       const step = some.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / top;
+      let [signal, noise] = [0, 0];
       for (let row = 0; row < rows; row++) {
         let [exact, allowed] = [0, 0];
         for (let k = 0; k < columns; k++) {
           const weight = weights[row * columns + k]!;
           exact += some[k]! * weight;
-          // each factor is at most half a step from its own, and both errors meet
-          allowed += 0.5 * step * Math.abs(weight) + 0.5 * scales[row]! * (Math.abs(some[k]!) + 0.5 * step);
+          // both factors are moved, and both errors meet
+          const token = moved[tier](some[k]!, step);
+          allowed +=
+            token * Math.abs(weight) + moved[tier](weight, scales[row]!) * (Math.abs(some[k]!) + token);
         }
         const error = Math.abs(out[token * rows + row]! - exact);
         assert.ok(error <= allowed * (1 + 1e-5), `token ${token}, row ${row}: ${error} of ${allowed}`);
+        [signal, noise] = [signal + exact ** 2, noise + error ** 2];
       }
+      const share = Math.sqrt(noise / signal);
+      assert.ok(share <= together[tier], `token ${token}: ${share}`);
     }
   });
 }
 
 test('levels lie by row, and gamma and rotation are part of the key', async () => {
   const [name, place] = places[0]!;
-  const { columns } = await folded(name, place);
-  const one = await run(name, place, new Float32Array(columns), columns);
+  const { columns } = await folded('int8', name, place);
+  const one = await run('int8', name, place, new Float32Array(columns), columns);
   const [weight] = one.quantized as readonly [QuantizedWeight];
   assert.equal([weight.byRow, weight.block, weight.rowBlock], [true, blockOf(columns), 1]);
   const { gamma: _, ...plain } = weight;
   const files = new Set([one.made.file]);
-  for (const other of [plain, { ...weight, rowBlock: 2 }])
+  for (const other of [plain, { ...weight, rowBlock: 2 }, { ...weight, levels: 'float8' as const }])
     files.add((await makeInt8Weights(checkpoint, [other], { cacheDir })).file);
-  assert.is(files.size, 3);
+  assert.is(files.size, 4);
 });
 
 test('a token of zeros gives zeros, and what is not finite does not become a number', async () => {
   const [name, place] = places[1]!;
-  const { columns } = await folded(name, place);
-  const zeros = await run(name, place, new Float32Array(columns), columns);
-  assert.ok(zeros.out.every((value) => value === 0));
-  const broken = Float32Array.from({ length: columns }, (_, at) => (at === 3 ? Number.NaN : 1));
-  const found = await run(name, place, broken, columns);
-  assert.ok(
-    found.out.every((value) => Number.isNaN(value)),
-    `${found.out.slice(0, 4)}`,
-  );
+  for (const tier of tiers) {
+    const { columns } = await folded(tier, name, place);
+    const zeros = await run(tier, name, place, new Float32Array(columns), columns);
+    assert.ok(zeros.out.every((value) => value === 0));
+    const broken = Float32Array.from({ length: columns }, (_, at) => (at === 3 ? Number.NaN : 1));
+    const found = await run(tier, name, place, broken, columns);
+    assert.ok(found.out.every(Number.isNaN), `${tier}: ${found.out.slice(0, 4)}`);
+  }
 });
 
 test.run();

@@ -39,6 +39,12 @@ export const rooflinePrecisions = {
   bfloat16: { text: 'bfloat16', engine: 'bfloat16', llm: plain('bf16', 16), rest: plain('bf16', 16) },
   float16: { text: 'float16', engine: 'float16', llm: plain('fp16', 16), rest: plain('fp16', 16) },
   fp8: { text: 'FP8', llm: plain('fp8', 8), rest: plain('fp8', 8) },
+  'fp8-llm': {
+    text: 'FP8 language model, 16-bit rest',
+    engine: 'fp8',
+    llm: plain('fp8', 8),
+    rest: plain('bf16', 16),
+  },
   int8: { text: 'INT8', llm: plain('int8', 8), rest: plain('int8', 8) },
   'int8-llm': {
     text: 'INT8 language model, 16-bit rest',

@@ -31,7 +31,10 @@ export function subjectRoofline(
   const work = policyWork(architecture, { ...sizes, promptTokens });
   return rooflineOf(work, device === undefined ? deviceAtHand(machine) : findDevice(device), {
     // engines leave everything but the language model in 16 bits
-    precision: backend === 'tensorrt' && precision === 'int8' ? 'int8-llm' : precision,
+    precision:
+      backend === 'tensorrt' && (precision === 'int8' || precision === 'fp8')
+        ? `${precision}-llm`
+        : precision,
     measured: measuredStages(result, layers),
     storedWeights: weights === 'mapped',
   });

@@ -147,7 +147,6 @@ export type { SynthPreset, SynthSpec } from './synth/presets.ts';
 export type { FrameSize } from './synth/randomObservation.ts';
 export { type SynthOptions, type SynthReport, synthesizeCheckpoint } from './synth/synthesize.ts';
 export { liberoGripper } from './transforms/actions.ts';
-export { bridgeGripper } from './transforms/environment.ts';
 export type {
   ActionChunk,
   ImageFrame,

@@ -194,19 +194,18 @@ type QuantizeOptions = Pick<
 /** The engines with those weights in place that are made first: from the cache, or now. */
 async function quantized(
   checkpoint: SessionCheckpoint,
-  engines: CachedEngines,
+  { instruction, policy }: CachedEngines,
   options: QuantizeOptions,
-): Promise<CachedEngines> {
-  const { instruction, policy, denoiser } = engines;
+): Promise<Omit<CachedEngines, 'denoiser'>> {
   const made = await quantizedWeights(checkpoint, [...instruction.quantized, ...policy.quantized], options);
-  if (made === null) return engines;
+  if (made === null) return { instruction, policy };
   options.onQuantized?.(made.key);
   const place = <T extends CachedEngines['policy']>(engine: T): T => ({
     ...engine,
     bindings: placeBindings(engine.bindings, made.tensors),
   });
   // tiers refuse heads with a denoiser (engineModels.ts)
-  return { instruction: place(instruction), policy: place(policy), denoiser };
+  return { instruction: place(instruction), policy: place(policy) };
 }
 
 async function quantizedWeights(
@@ -229,7 +228,8 @@ async function openSession(
 ): Promise<TensorRtSession> {
   const { tensorRt } = machine;
   try {
-    const { instruction, policy, denoiser } = await quantized(checkpoint, engines, options);
+    const { instruction, policy } = await quantized(checkpoint, engines, options);
+    const { denoiser } = engines;
     const kernels = await KernelStore.open(engines, {
       ...machine,
       cache: build.cache,

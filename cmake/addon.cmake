@@ -1,4 +1,4 @@
-# build-cmake/Release/semanticvla.node: the same sources and flags as binding.gyp.
+# build-cmake/Release/semanticvla.node: the same sources and flags as native/binding.gyp.
 file(STRINGS ${CMAKE_SOURCE_DIR}/native/sources.txt addon_sources)
 add_library(semanticvla_addon SHARED ${addon_sources})
 set_target_properties(semanticvla_addon PROPERTIES PREFIX "" OUTPUT_NAME semanticvla SUFFIX ".node")

@@ -3,7 +3,7 @@
 # in QEMU's emulation of an Arm processor, under Node's own arm64 build. Results are those of Arm code; times are not.
 #
 #   scripts/arm64.sh                all of the below except `install` and `node`
-#   scripts/arm64.sh addon          sources and flags of binding.gyp, warnings as errors, into the cache; prints the file
+#   scripts/arm64.sh addon          sources and flags of native/binding.gyp, warnings as errors, into the cache; prints the file
 #   scripts/arm64.sh golden         the cheapest meaningful check: compares pixels and one chunk; prints JSON (test/scripts/arm64Golden.ts)
 #   scripts/arm64.sh tests [WORD..] tests under emulation: those whose path contains a WORD, else a selection
 #   scripts/arm64.sh kernels [WORD..] the CUDA kernels through the stand-in for CUDA, against their twins (scripts/kernelTests.sh)
@@ -113,7 +113,7 @@ addon() {
   local settings flags sources key out made fused
   settings=$(python3 - <<'EOF'
 import ast
-target = ast.literal_eval(open('binding.gyp').read())['targets'][0]
+target = ast.literal_eval(open('native/binding.gyp').read())['targets'][0]
 print(' '.join(target['cflags_cc'] + ['-D' + name for name in target['defines']]))
 EOF
   )

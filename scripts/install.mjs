@@ -1,6 +1,7 @@
 /**
- * Builds the addon's CPU part when npm installs the package: `node scripts/install.mjs` does the same by hand.
- * Looks first whether this machine can do it, and says in one sentence what is missing and how to get it.
+ * Compiles the addon's CPU part into build/Release: `npm ci` in a clone starts it, and `node scripts/install.mjs` by hand, where the
+ * prebuilt one does not load. Looks first whether this machine can do it, and says in one sentence what is missing and how to get
+ * it.
  *
  * Plain JavaScript in an old dialect, so that an old Node reaches the sentence about its version.
  */
@@ -8,7 +9,7 @@
 // biome-ignore-all lint/style/useNodejsImportProtocol: Node versions that are told to upgrade do not know `node:`.
 // biome-ignore-all lint/complexity/useOptionalChain: the same.
 import { spawnSync } from 'child_process';
-import { existsSync, realpathSync } from 'fs';
+import { existsSync, mkdirSync, realpathSync, renameSync, rmSync } from 'fs';
 import { delimiter, dirname, join } from 'path';
 import { fileURLToPath } from 'url';
 
@@ -124,9 +125,15 @@ checkCompiler();
 
 const [command, ...first] = findNodeGyp();
 const args = first.concat(['rebuild', '--jobs', '2', '--loglevel', 'warn'], nodeHeaders());
-const result = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+const sources = join(root, 'native');
+const result = spawnSync(command, args, { cwd: sources, stdio: 'inherit' });
 if (result.status !== 0) {
   fail(
     'the addon did not compile; the compiler output above says why (offline, set npm_config_nodedir to a folder with include/node)',
   );
 }
+// In one step, for a program that has the old one open; objects and makefiles are of no further use.
+const made = join(root, 'build/Release');
+mkdirSync(made, { recursive: true });
+renameSync(join(sources, 'build/Release/semanticvla.node'), join(made, 'semanticvla.node'));
+rmSync(join(sources, 'build'), { recursive: true });

@@ -3,11 +3,9 @@
  * validate and word their errors before they call; native code only throws on what would read outside memory.
  */
 
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { SemanticVlaError } from '../support/errors.ts';
-import { buildAddonCommand } from '../support/packageCommand.ts';
+import { findAddon } from './nativeFiles.ts';
+import { noAddon } from './noAddon.ts';
 import type { NamedTensors, NativeInitializer, Reply } from './onnxMessages.ts';
 
 /** [height, width, 3] uint8. */
@@ -444,65 +442,25 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
   tryLock: true,
 };
 
-// Relative to lib/ and to dist/ alike. npm's build, and the one of `npm run build:native`; same sources, the first serves.
-const addonPaths = ['../../build/Release/semanticvla.node', '../../build-cmake/Release/semanticvla.node'];
 let loaded: NativeAddon | undefined;
 
 /**
  * The compiled addon, loaded at the first call, so that importing the package works on a machine without it.
  *
- * @throws ADDON_NOT_BUILT with the command that builds it.
+ * @throws ADDON_NOT_BUILT with what to do about it.
  */
 export function loadAddon(): NativeAddon {
   if (loaded === undefined) {
+    const file = findAddon();
     try {
-      const addon = createRequire(import.meta.url)(addonPath()) as NativeAddon;
+      if (file === null) throw new Error('no semanticvla.node');
+      const addon = createRequire(import.meta.url)(file) as NativeAddon;
       const lacking = Object.keys(nativeKeys).find((name) => !(name in addon));
       if (lacking !== undefined) throw new Error(`one of older sources, without ${lacking}`);
       loaded = addon;
     } catch (cause) {
-      throw notBuilt(cause);
+      throw noAddon(file, cause);
     }
   }
   return loaded;
-}
-
-function addonPath(): string {
-  return addonPaths.find((path) => existsSync(new URL(path, import.meta.url))) ?? addonPaths[0]!;
-}
-
-/** Where the addon is loaded from, built or not. */
-export function addonFile(): string {
-  return fileURLToPath(new URL(addonPath(), import.meta.url));
-}
-
-/**
- * The TensorRT module of a family (`trt10`, `trt11`, `rtx1`), in the folders an addon may be in; null when it was not built.
- */
-export function modulePath(family: string): string | null {
-  for (const path of addonPaths) {
-    const module = fileURLToPath(new URL(`./semanticvla_${family}.so`, new URL(path, import.meta.url)));
-    if (existsSync(module)) return module;
-  }
-  return null;
-}
-
-function notBuilt(cause: unknown): SemanticVlaError {
-  if (process.platform !== 'linux') {
-    return new SemanticVlaError(
-      'ADDON_NOT_BUILT',
-      `The native addon: expected Linux, found ${process.platform}. Run the policy on a Linux machine (semanticvla serve) and use it ` +
-        'from here with connectAct or connectOpenpi; schedulers, report and roofline work here too.',
-      { cause },
-    );
-  }
-  const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause);
-  const missing = (cause as NodeJS.ErrnoException | null)?.code === 'MODULE_NOT_FOUND';
-  return new SemanticVlaError(
-    'ADDON_NOT_BUILT',
-    missing
-      ? `The native addon: expected build/Release/semanticvla.node in the package, found none (installed with scripts blocked?). Build it with: ${buildAddonCommand()}`
-      : `The native addon: expected build/Release/semanticvla.node to load, found: ${reason}. Build it again for this Node and machine with: ${buildAddonCommand()}`,
-    { cause },
-  );
 }

@@ -6,11 +6,13 @@ import { availableParallelism, freemem, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadAddon } from '../addon/binding.ts';
+import { findAddon, findOnnxRuntime, findPrebuilt } from '../addon/nativeFiles.ts';
+import { addonCommand } from '../addon/noAddon.ts';
 import { settingRows } from '../machine/machineRows.ts';
 import { readMachine } from '../machine/readMachine.ts';
 import { readCpuModel } from '../support/cpuModel.ts';
 import { isInstalled } from '../support/optionalPackage.ts';
-import { buildAddonCommand, installCommand, reinstallCommand } from '../support/packageCommand.ts';
+import { installCommand, reinstallCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 import { checkGpu } from './gpu.ts';
 import { doctorProbe, type Probe } from './probe.ts';
@@ -118,10 +120,34 @@ function checkCache(folder: string): Check {
 function checkAddon(): Check {
   try {
     loadAddon();
-    return { name: 'addon', status: 'ok', found: 'built and loads', fix: null };
+    return { name: 'addon', status: 'ok', found: `${originOf(findAddon()!)}, loads`, fix: null };
   } catch (error) {
     const message = (error as Error).message;
-    return { name: 'addon', status: 'missing', found: message, fix: buildAddonCommand() };
+    return { name: 'addon', status: 'missing', found: message, fix: addonCommand() };
+  }
+}
+
+/** `prebuilt`, or where it was compiled. */
+function originOf(file: string): string {
+  const prebuilt = findPrebuilt();
+  return prebuilt !== null && file.startsWith(prebuilt.folder) ? 'prebuilt' : `built into ${dirname(file)}`;
+}
+
+function checkOnnxRuntime(): Check {
+  const name = 'ONNX Runtime';
+  const library = findOnnxRuntime();
+  if (library === null)
+    return { name, status: 'missing', found: 'its library is not there', fix: reinstallCommand() };
+  try {
+    loadAddon();
+  } catch {
+    return { name, status: 'ok', found: `${library.version} installed (opened by the addon)`, fix: null };
+  }
+  try {
+    loadAddon().openCpuRuntime(library.file).end();
+    return { name, status: 'ok', found: `${library.version} opens`, fix: null };
+  } catch (error) {
+    return { name, status: 'missing', found: (error as Error).message, fix: reinstallCommand() };
   }
 }
 
@@ -138,7 +164,7 @@ export function installedVersion(name: string, file: string): string | null {
   return null;
 }
 
-/** A dependency with a native part: does it load, and in which version? */
+/** A package with a native part: does it load, and in which version? */
 function checkPackage(name: string, label: string): Check {
   try {
     require(name);
@@ -216,7 +242,7 @@ export function diagnose(options: DoctorOptions = {}): DoctorReport {
     ...boardChecks(probe),
     checkCache(cacheFolder(options, probe)),
     checkAddon(),
-    checkPackage('onnxruntime-node', 'ONNX Runtime'),
+    checkOnnxRuntime(),
     ...optionalChecks(),
   ];
   const cache = cacheFolder(options, probe);

@@ -2,9 +2,10 @@
 
 import { lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { addonCommand } from '../addon/noAddon.ts';
 import { type FoundTensorRt, findTensorRt } from '../engine/findTensorRt.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
-import { buildAddonCommand, packageCommand } from '../support/packageCommand.ts';
+import { packageCommand } from '../support/packageCommand.ts';
 import type { Check } from './check.ts';
 
 /** What the search for TensorRT ended with. */
@@ -24,12 +25,12 @@ export function tensorRtState(): TensorRtState {
 const build = packageCommand('npm run build:native');
 
 /** What to do about each way of not finding one. */
-function installation(code: ErrorCode, isJetson: boolean): string {
+function installation(code: ErrorCode, isJetson: boolean): string | null {
   switch (code) {
     case 'TENSORRT_AMBIGUOUS':
       return 'export SEMANTICVLA_TENSORRT=PATH   # the one to use';
     case 'ADDON_NOT_BUILT':
-      return buildAddonCommand();
+      return addonCommand();
     default:
       return isJetson ? 'sudo apt-get install -y nvidia-jetpack' : 'pip install tensorrt-rtx-cu13-libs';
   }
@@ -46,7 +47,7 @@ export function checkTensorRt(
   isJetson: boolean,
   lacks: string | null = null,
 ): Check[] {
-  const absent = (name: string, found: string, fix: string): Check => ({
+  const absent = (name: string, found: string, fix: string | null): Check => ({
     name,
     status: 'absent',
     found,

@@ -6,7 +6,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { loadAddon, modulePath, type NativeTensorRt, type NativeVersion } from '../addon/binding.ts';
+import { loadAddon, type NativeTensorRt, type NativeVersion } from '../addon/binding.ts';
+import { modulePath } from '../addon/nativeFiles.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { makeFolderSync } from '../support/makeFolder.ts';
 import { packageCommand } from '../support/packageCommand.ts';

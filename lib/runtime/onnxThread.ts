@@ -1,15 +1,14 @@
 /**
  * ONNX Runtime on a thread of the addon's own: both graphs and the state of each encoded instruction.
  *
- * The library is the one in onnxruntime-node, whose own binding is not used. That binding computes on the thread that
- * calls it, so it would need a worker thread, and a worker that ends while it computes (process.exit, an exception nobody
- * caught, `terminate()` of the worker around it) takes the whole process with it: SIGABRT instead of the exit code.
+ * The binding of onnxruntime-node is not used. It computes on the thread that calls it, so it would need a worker thread, and a
+ * worker that ends while it computes (process.exit, an exception nobody caught, `terminate()` of the worker around it) takes the
+ * whole process with it: SIGABRT instead of the exit code.
  */
 
-import { existsSync, readdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { loadAddon, type NativeCpuRuntime, type NativeCpuWork } from '../addon/binding.ts';
+import { findOnnxRuntime, prebuiltName } from '../addon/nativeFiles.ts';
 import type { OnnxRuntimeOptions, Request } from '../addon/onnxMessages.ts';
 import { stagePrefix } from '../graph/graphContext.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -22,7 +21,7 @@ export class OnnxThread {
   constructor() {
     // first: on other systems than Linux it says where policies run
     const addon = loadAddon();
-    const library = onnxRuntimeLibrary();
+    const library = onnxRuntimeFile();
     try {
       this.#runtime = addon.openCpuRuntime(library);
     } catch (cause) {
@@ -106,27 +105,12 @@ export function sessionConfig({
   };
 }
 
-/** The shared library below bin/napi-vN/<platform>/<arch> of the package. @throws BACKEND_UNAVAILABLE */
-function onnxRuntimeLibrary(): string {
-  let root: string;
-  try {
-    root = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
-  } catch (cause) {
-    throw new SemanticVlaError(
-      'BACKEND_UNAVAILABLE',
-      `ONNX Runtime (CPU): expected the package onnxruntime-node, found none. Install the dependencies again: ${reinstallCommand()}`,
-      { cause },
-    );
-  }
-  const bin = join(root, 'bin');
-  const place = join(process.platform, process.arch, 'libonnxruntime.so.1');
-  const versions = existsSync(bin) ? readdirSync(bin).filter((name) => name.startsWith('napi-v')) : [];
-  const found = versions.map((name) => join(bin, name, place)).find((file) => existsSync(file));
-  if (found === undefined) {
-    throw new SemanticVlaError(
-      'BACKEND_UNAVAILABLE',
-      `ONNX Runtime (CPU): expected ${join(bin, 'napi-v*', place)}, found none. onnxruntime-node has libraries for Linux x64 and arm64; install the dependencies again on this machine: ${reinstallCommand()}`,
-    );
-  }
-  return found;
+/** @throws BACKEND_UNAVAILABLE */
+function onnxRuntimeFile(): string {
+  const found = findOnnxRuntime();
+  if (found !== null) return found.file;
+  throw new SemanticVlaError(
+    'BACKEND_UNAVAILABLE',
+    `ONNX Runtime (CPU): expected its library in the package ${prebuiltName()} or onnxruntime-node, found none. Install the dependencies again on this machine: ${reinstallCommand()}`,
+  );
 }

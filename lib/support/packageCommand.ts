@@ -1,10 +1,10 @@
 /**
- * Commands of this package as a user has to type them: in a clone, or in a project of npm, pnpm, yarn or another package
- * manager.
+ * Commands of this package as a user has to type them: in a clone, or in a project of npm, pnpm, yarn, Bun or another
+ * package manager.
  */
 
-import { existsSync, readFileSync, realpathSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
@@ -22,32 +22,19 @@ export function packageCommand(command: string, root: string = packageRoot): str
   return `npm explore semanticvla -- ${command.includes('&&') ? `"${command}"` : command}`;
 }
 
-/** The command that gets an addon if install scripts were blocked, did not run, or ran on another machine. */
+/** The command that compiles the addon on this machine. */
 export function buildAddonCommand(root: string = packageRoot): string {
-  const byHand = `node ${join(root, 'scripts/install.mjs')}`;
-  if (!isDependency(root)) return root === join(process.cwd(), '/') ? 'node scripts/install.mjs' : byHand;
-  const modules = outermostModules(root);
-  if (existsSync(join(modules, '.package-lock.json'))) {
-    const major = npmMajor();
-    // npm 12 runs no install script that the project did not approve, not even on rebuild; older versions do not know the
-    // command
-    if (major !== null && major >= 12)
-      return 'npm install-scripts approve semanticvla && npm rebuild semanticvla';
-    if (major !== null) return 'npm rebuild semanticvla';
-  }
-  // pnpm's own record of what it did not run: approving runs it at once, and again with every later install
-  const notes = readText(join(modules, '.modules.yaml')) ?? '';
-  const ignored = /"?ignoredBuilds"?:[^\]}]*?semanticvla@/.test(notes);
-  if (ignored) return 'ONNXRUNTIME_NODE_INSTALL=skip pnpm approve-builds --all';
-  return byHand;
+  const isHere = root === join(process.cwd(), '/');
+  return isHere ? 'node scripts/install.mjs' : `node ${join(root, 'scripts/install.mjs')}`;
 }
 
 /** The command that gets dependencies of this package that are missing or belong to another machine. */
 export function reinstallCommand(root: string = packageRoot): string {
   if (!isDependency(root)) return 'npm ci';
   const modules = outermostModules(root);
-  // none of them checks files that it believes to be there
-  return `rm -rf ${modules} && ONNXRUNTIME_NODE_INSTALL=skip ${managerOf(modules)} install`;
+  const manager = managerOf(modules);
+  // none of them checks files that it believes to be there; npm's settings may leave out what is optional
+  return `rm -rf ${modules} && ${manager} install${manager === 'npm' ? ' --include=optional' : ''}`;
 }
 
 /** The command that installs optional peers of this package, in the versions that it was tested with. */
@@ -61,7 +48,8 @@ export function installCommand(names: readonly string[], root: string = packageR
   return `${manager} ${manager === 'npm' ? 'install' : 'add'} ${wanted}`;
 }
 
-function isDependency(root: string): boolean {
+/** Whether the package was installed by another one, and is no clone. */
+export function isDependency(root: string = packageRoot): boolean {
   return /[\\/]node_modules[\\/]/.test(root);
 }
 
@@ -71,29 +59,11 @@ function outermostModules(root: string): string {
 }
 
 /** The package manager that filled this node_modules. */
-function managerOf(modules: string): 'npm' | 'pnpm' | 'yarn' {
-  if (existsSync(join(modules, '.modules.yaml'))) return 'pnpm';
-  const isYarns =
-    existsSync(join(modules, '.yarn-integrity')) || existsSync(join(modules, '.yarn-state.yml'));
-  return isYarns ? 'yarn' : 'npm';
-}
-
-/** Major version of the npm that a shell would start, from its files; null if it cannot be found (it may be a wrapper). */
-function npmMajor(): number | null {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const npm = join(folder, 'npm');
-    if (!existsSync(npm)) continue;
-    const manifest = join(dirname(dirname(realpathSync(npm))), 'package.json');
-    const { name, version } = JSON.parse(readText(manifest) ?? '{}') as { name?: string; version?: string };
-    return name === 'npm' && version !== undefined ? Number.parseInt(version, 10) : null;
-  }
-  return null;
-}
-
-function readText(file: string): string | null {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return null;
-  }
+function managerOf(modules: string): 'npm' | 'pnpm' | 'yarn' | 'bun' {
+  const has = (...names: string[]) => names.some((name) => existsSync(join(modules, name)));
+  if (has('.package-lock.json')) return 'npm';
+  if (has('.modules.yaml')) return 'pnpm';
+  // Yarn without a node_modules unpacks compiled packages below .yarn
+  if (has('.yarn-integrity', '.yarn-state.yml') || /[\\/]\.yarn[\\/]/.test(modules)) return 'yarn';
+  return has('../bun.lock', '../bun.lockb') ? 'bun' : 'npm';
 }

@@ -218,8 +218,8 @@ function neededModules(root: string): string[] {
     }
   };
   const required = Object.keys(read(join(root, 'package.json')).dependencies ?? {});
-  // tsx runs TypeScript, sharp reads the golden policies' frames
-  for (const name of [...required, 'tsx', 'sharp']) add(name, '.');
+  // tsx runs TypeScript, sharp reads the golden policies' frames, the addon opens ONNX Runtime's library
+  for (const name of [...required, 'tsx', 'sharp', 'onnxruntime-node']) add(name, '.');
   const platform = `${process.platform}/${process.arch}`;
   return [...found].flatMap((folder) =>
     (readdirSync(join(root, folder), { recursive: true }) as string[])

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addonFile } from '../../lib/addon/binding.ts';
+import { findAddon } from '../../lib/addon/nativeFiles.ts';
 import type { Checkpoint, Progress } from '../../lib/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildEngine } from '../../lib/engine/buildEngine.ts';
@@ -172,7 +172,7 @@ testWhen(
     const { policy } = prepareModels(await checkpoint('libero-tiny'), options('libero-tiny'));
     const worker = new Worker(new URL('../helpers/buildWorker.mjs', import.meta.url), {
       workerData: {
-        addon: addonFile(),
+        addon: findAddon(),
         request: {
           ...encodeForTensorRt(policy),
           library: tensorRt().library,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { modulePath } from '../../lib/addon/binding.ts';
+import { modulePath } from '../../lib/addon/nativeFiles.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { cudaInclude, headerFolder, missingHeaders } from '../helpers/headers.ts';
 import { testWhen } from '../helpers/skip.ts';

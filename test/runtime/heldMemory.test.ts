@@ -11,13 +11,13 @@ import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  addonFile,
   loadAddon,
   type NativeBytes,
   type NativeMemory,
   type NativeSession,
   type NativeSessionRequest,
 } from '../../lib/addon/binding.ts';
+import { findAddon } from '../../lib/addon/nativeFiles.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
 import { gatherParts } from '../../lib/policy/policyParts.ts';
@@ -204,7 +204,7 @@ test('dropped sessions answer what is on its way, also in workers that are termi
     truncateSync(file, 2 ** 20);
     const request = sessionRequest(file, 2 ** 20);
     for (let n = 0; n < 10; n++) {
-      const worker = new Worker(dropping, { eval: true, workerData: { addon: addonFile(), request } });
+      const worker = new Worker(dropping, { eval: true, workerData: { addon: findAddon(), request } });
       for (let round = 0; round <= n % 3; round++)
         assert.equal((await once(worker, 'message'))[0], [32, 32, 32, 32]);
       assert.is(await worker.terminate(), 1);

@@ -71,7 +71,12 @@ arm64('an option that is not known is refused with what there is', async () => {
 });
 
 arm64('both builds forbid fused multiply-add, with which pixels would differ on Arm', () => {
-  for (const file of ['binding.gyp', 'CMakeLists.txt', 'cmake/kernels.cmake', 'scripts/kernelTests.sh']) {
+  for (const file of [
+    'native/binding.gyp',
+    'CMakeLists.txt',
+    'cmake/kernels.cmake',
+    'scripts/kernelTests.sh',
+  ]) {
     const text = readFileSync(resolve(script, '../..', file), 'utf8');
     assert.match(text, /-ffp-contract=off/, file);
   }

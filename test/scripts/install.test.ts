@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { suite } from 'uvu';
@@ -89,6 +99,35 @@ install('with every tool there it goes on to build', () => {
   const { code, lines } = runWith(good);
   assert.is(code, 1);
   assert.match(lines.join('\n'), /needs node-gyp, which comes with npm, and found none/);
+});
+
+install('what node-gyp makes is moved to build/Release, over an older one, and nothing else is left', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'semanticvla-install-'));
+  try {
+    for (const name of ['scripts', 'native', 'build/Release'])
+      mkdirSync(join(folder, name), { recursive: true });
+    copyFileSync(script, join(folder, 'scripts/install.mjs'));
+    const made = join(folder, 'build/Release/semanticvla.node');
+    writeFileSync(made, 'older');
+    const nodeGyp = join(folder, 'node-gyp.cjs');
+    writeFileSync(
+      nodeGyp,
+      `const { mkdirSync, writeFileSync } = require('fs');
+       mkdirSync('build/Release/obj.target', { recursive: true });
+       writeFileSync('build/Release/semanticvla.node', process.argv.slice(2).join(' '));`,
+    );
+    const { status, stderr } = spawnSync(process.execPath, [join(folder, 'scripts/install.mjs')], {
+      encoding: 'utf8',
+      env: { ...process.env, npm_config_node_gyp: nodeGyp },
+      timeout: 60_000,
+    });
+    assert.is(status, 0, stderr);
+    assert.match(readFileSync(made, 'utf8'), /^rebuild --jobs 2/);
+    assert.equal(readdirSync(join(folder, 'native')), []);
+    assert.equal(readdirSync(join(folder, 'build/Release')), ['semanticvla.node']);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 install('elsewhere than on Linux nothing is built, nothing is needed for it, and it says so', () => {

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { addonFile } from '../../lib/addon/binding.ts';
+import { findAddon, prebuiltName } from '../../lib/addon/nativeFiles.ts';
 import { encodeNpy } from '../../lib/cli/npyWriter.ts';
 import { type DoctorReport, installedVersion } from '../../lib/doctor/diagnose.ts';
 import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
@@ -30,6 +30,9 @@ import {
   packageCommand,
   reinstallCommand,
 } from '../../lib/support/packageCommand.ts';
+import type { Processor } from '../../scripts/release/compile.ts';
+import { publishedManifest } from '../../scripts/release/mainPackage.ts';
+import { stagePrebuilt } from '../../scripts/release/prebuiltPackage.ts';
 import { runnableTenLines, tenLines } from '../../scripts/tenLines.ts';
 import { instructions, liberoObservation, openLibero, unnormKey } from '../api/libero.ts';
 import { requireBuild, root } from '../helpers/cli.ts';
@@ -39,6 +42,12 @@ import { testWhen } from '../helpers/skip.ts';
 const test = suite('the package in a project');
 const mcapPackages = ['@mcap/core', '@foxglove/rosmsg', '@foxglove/rosmsg2-serialization'];
 const optionalPackages = ['sharp', 'vega', 'vega-lite', 'hyparquet', 'h5wasm', ...mcapPackages];
+
+interface PublishedManifest {
+  readonly version: string;
+  readonly scripts: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
+}
 
 interface Project {
   readonly folder: string;
@@ -74,8 +83,8 @@ function packed(): { readonly tarball: string; readonly files: readonly string[]
 }
 
 /**
- * A project with the packed package, the addon as npm would have built it, and the dependencies that npm would install: none
- * of the optional ones.
+ * A project with the packed package, the prebuilt one as scripts/release makes it, of files that are here, and the dependencies that
+ * npm would install: none of the optional peers.
  */
 function makeProject(): Project {
   const { tarball, files } = packed();
@@ -85,8 +94,12 @@ function makeProject(): Project {
   mkdirSync(home, { recursive: true });
   const unpacked = run('tar', ['xzf', tarball, '--strip-components=1', '-C', home], folder);
   assert.is(unpacked.status, 0, unpacked.text);
-  mkdirSync(join(home, 'build/Release'), { recursive: true });
-  cpSync(addonFile(), join(home, 'build/Release/semanticvla.node'));
+  const manifest = join(home, 'package.json');
+  writeFileSync(
+    manifest,
+    JSON.stringify(publishedManifest(JSON.parse(readFileSync(manifest, 'utf8')), ['x64', 'arm64'])),
+  );
+  playPrebuilt(modules);
   const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, { dev?: boolean; devOptional?: boolean; optional?: boolean }>;
   };
@@ -98,6 +111,26 @@ function makeProject(): Project {
   }
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'project', type: 'module' }));
   return { folder, files };
+}
+
+let prebuilt: string | undefined;
+
+/** Made once, linked into each project. */
+function playPrebuilt(modules: string): void {
+  if (prebuilt === undefined) {
+    prebuilt = join(mkdtempSync(join(scratchFolder(), 'prebuilt-')), 'package');
+    const compiled = join(dirname(prebuilt), 'compiled');
+    mkdirSync(compiled);
+    cpSync(findAddon()!, join(compiled, 'semanticvla.node'));
+    stagePrebuilt(prebuilt, {
+      processor: process.arch as Processor,
+      compiled: { folder: compiled, modules: {}, kernels: null, cudaRuntime: null },
+      notices: { licence: 'MIT', thirdParty: 'others' },
+    });
+  }
+  const place = join(modules, prebuiltName());
+  mkdirSync(dirname(place));
+  symlinkSync(prebuilt, place);
 }
 
 function withProject(body: (project: Project) => Promise<void> | void): () => Promise<void> {
@@ -119,13 +152,25 @@ test(
       'NOTICE',
       'README.md',
       'CMakeLists.txt',
-      'binding.gyp',
+      'native/binding.gyp',
       'dist/index.d.ts',
     ]) {
       assert.ok(files.includes(file), file);
     }
     const strangers = files.filter((file) => /^(test|bench|build)\//.test(file));
     assert.equal(strangers, []);
+    // npm, pnpm and yarn compile what has a binding.gyp in its first folder, or run its scripts of these names
+    assert.not(files.includes('binding.gyp'));
+    const published = JSON.parse(
+      readFileSync(join(folder, 'node_modules/semanticvla/package.json'), 'utf8'),
+    ) as PublishedManifest;
+    for (const script of ['preinstall', 'install', 'postinstall', 'prepare'])
+      assert.is(published.scripts[script], undefined, script);
+    for (const processor of ['x64', 'arm64'])
+      assert.is(published.optionalDependencies[`@semanticvla/linux-${processor}`], published.version);
+    for (const field of ['os', 'cpu', 'libc', 'gypfile']) assert.not(field in published, field);
+    // what no registry has before a release is not in a clone's lock file
+    assert.not.match(readFileSync(join(root, 'package-lock.json'), 'utf8'), /"[^"]*@semanticvla\//);
     // no link of a page leads out of the package or to a missing file
     const pages = files.filter((file) => file.endsWith('.md'));
     const dead = pages.flatMap((page) => {
@@ -383,76 +428,44 @@ test('commands are named as they work where the package is', () => {
   assert.is(packageCommand('a && b', inside), 'npm explore semanticvla -- "a && b"');
 });
 
-/** A project of a package manager, recognized by what it leaves in node_modules; with an npm of this version on the PATH. */
-function projectOf(marks: Readonly<Record<string, string>>, npm?: string): { root: string; modules: string } {
+/** A project of a package manager, recognized by what it leaves behind. */
+function projectOf(marks: readonly string[], place = 'node_modules/semanticvla/'): string {
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-manager-'));
-  const modules = join(folder, 'node_modules');
-  const root = join(modules, marks['.modules.yaml'] ? '.pnpm/s@1/node_modules/semanticvla/' : 'semanticvla/');
-  mkdirSync(root, { recursive: true });
-  for (const [name, text] of Object.entries(marks)) writeFileSync(join(modules, name), text);
-  writeFileSync(join(root, 'package.json'), '{"peerDependencies": {"a": "^1.2.3", "b": "~4.5.6"}}');
-  if (npm !== undefined) {
-    mkdirSync(join(folder, 'npm/bin'), { recursive: true });
-    writeFileSync(join(folder, 'npm/package.json'), JSON.stringify({ name: 'npm', version: npm }));
-    writeFileSync(join(folder, 'npm/bin/npm-cli.js'), '');
-    symlinkSync(join(folder, 'npm/bin/npm-cli.js'), join(folder, 'npm/bin/npm'));
-  }
-  process.env.PATH = [join(folder, 'npm/bin'), '/nowhere'].join(delimiter);
-  return { root, modules };
+  const home = join(folder, place);
+  mkdirSync(home, { recursive: true });
+  for (const mark of marks) writeFileSync(join(folder, mark), '');
+  writeFileSync(join(home, 'package.json'), '{"peerDependencies": {"a": "^1.2.3", "b": "~4.5.6"}}');
+  return home;
 }
 
-// What scripts/installMatrix.ts runs for real, with each package manager.
-test('the advice for a missing addon is the one of the package manager that installed it', () => {
-  const path = process.env.PATH;
-  const folders: string[] = [];
-  const advice = (marks: Readonly<Record<string, string>>, npm?: string) => {
-    const { root: home, modules } = projectOf(marks, npm);
-    folders.push(dirname(modules));
-    const shorten = (text: string) => text.replace(dirname(modules), 'PROJECT');
-    return {
-      build: shorten(buildAddonCommand(home)),
-      reinstall: shorten(reinstallCommand(home)),
-      optional: installCommand(['a', 'b'], home),
-    };
-  };
-  try {
-    const approved = 'npm install-scripts approve semanticvla && npm rebuild semanticvla';
-    const byHand = 'node PROJECT/node_modules/semanticvla/scripts/install.mjs';
-    assert.is(advice({ '.package-lock.json': '{}' }, '12.2.2').build, approved);
-    assert.is(advice({ '.package-lock.json': '{}' }, '11.19.1').build, 'npm rebuild semanticvla');
-    assert.is(advice({ '.package-lock.json': '{}' }, '10.9.9').build, 'npm rebuild semanticvla');
-    assert.is(advice({ '.package-lock.json': '{}' }).build, byHand, 'an npm that tells no version');
-    assert.is(advice({ '.yarn-integrity': '{}' }, '11.19.1').build, byHand);
-    assert.is(advice({}, '11.19.1').build, byHand, 'a global installation');
-    const ignored =
-      '{"ignoredBuilds": ["a@1.0.0", "semanticvla@file:../semanticvla-0.1.0.tgz"], "layoutVersion": 5}';
-    const approve = 'ONNXRUNTIME_NODE_INSTALL=skip pnpm approve-builds --all';
-    assert.is(advice({ '.modules.yaml': ignored }).build, approve);
-    assert.is(
-      advice({ '.modules.yaml': 'ignoredBuilds:\n  - semanticvla@0.1.0\nlayoutVersion: 5\n' }).build,
-      approve,
-    );
-    assert.match(
-      advice({ '.modules.yaml': '{"ignoredBuilds": [], "skipped": ["semanticvla@0.1.0"]}' }).build,
-      /^node PROJECT\/node_modules\/\.pnpm\/.*scripts\/install\.mjs$/,
-    );
-    for (const [mark, manager] of [
-      ['.package-lock.json', 'npm'],
-      ['.modules.yaml', 'pnpm'],
-      ['.yarn-integrity', 'yarn'],
-    ] as const) {
-      const expected = `rm -rf PROJECT/node_modules && ONNXRUNTIME_NODE_INSTALL=skip ${manager} install`;
-      const { reinstall, optional } = advice({ [mark]: '{}' });
-      assert.is(reinstall, expected);
-      assert.is(optional, `${manager} ${manager === 'npm' ? 'install' : 'add'} a@^1.2.3 b@~4.5.6`);
+// What scripts/tryRelease.ts runs for real, with each package manager.
+test('advice is that of the package manager that installed it', () => {
+  const inPnpm = 'node_modules/.pnpm/s@1/node_modules/semanticvla/';
+  const inYarn = '.yarn/unplugged/s-npm-1/node_modules/semanticvla/';
+  const cases: [install: string, add: string, marks: string[], place?: string][] = [
+    ['npm install --include=optional', 'npm install', ['node_modules/.package-lock.json']],
+    ['npm install --include=optional', 'npm install', []],
+    ['pnpm install', 'pnpm add', ['node_modules/.modules.yaml'], inPnpm],
+    ['yarn install', 'yarn add', ['node_modules/.yarn-integrity']],
+    ['yarn install', 'yarn add', ['node_modules/.yarn-state.yml']],
+    ['yarn install', 'yarn add', [], inYarn],
+    ['bun install', 'bun add', ['bun.lock']],
+  ];
+  for (const [install, add, marks, place] of cases) {
+    const home = projectOf(marks, place);
+    const folder = home.slice(0, -(place ?? 'node_modules/semanticvla/').length - 1);
+    try {
+      const modules = place === inYarn ? '.yarn/unplugged/s-npm-1/node_modules' : 'node_modules';
+      assert.is(reinstallCommand(home), `rm -rf ${folder}/${modules} && ${install}`);
+      assert.is(installCommand(['a', 'b'], home), `${add} a@^1.2.3 b@~4.5.6`);
+      assert.is(buildAddonCommand(home), `node ${home}scripts/install.mjs`);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
-    assert.is(reinstallCommand('/src/semanticvla/'), 'npm ci');
-    assert.is(installCommand(['a'], '/src/semanticvla/'), 'npm ci');
-    assert.is(buildAddonCommand('/src/semanticvla/'), 'node /src/semanticvla/scripts/install.mjs');
-  } finally {
-    process.env.PATH = path;
-    for (const folder of folders) rmSync(folder, { recursive: true });
   }
+  assert.is(reinstallCommand('/src/semanticvla/'), 'npm ci');
+  assert.is(installCommand(['a'], '/src/semanticvla/'), 'npm ci');
+  assert.is(buildAddonCommand('/src/semanticvla/'), 'node /src/semanticvla/scripts/install.mjs');
 });
 
 test('a package is known by its own manifest, however deep it lies', () => {

@@ -6,10 +6,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import type { Test } from 'uvu';
+import { findOnnxRuntime } from '../../lib/addon/nativeFiles.ts';
 import { lockEngine } from '../../lib/engine/engineLock.ts';
 import { testWhen } from '../helpers/skip.ts';
 
@@ -41,14 +41,8 @@ const flags = [
   ...['native', ...testFolders].map((folder) => `-I${join(root, folder)}`),
 ];
 
-/** ONNX Runtime's library in its npm package. */
-function onnxRuntime(): string {
-  const bin = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json')), 'bin');
-  const inBin = join(process.platform, process.arch, 'libonnxruntime.so.1');
-  return readdirSync(bin)
-    .map((name) => join(bin, name, inBin))
-    .find((path) => existsSync(path))!;
-}
+/** The library that policies on the CPU use too. */
+const onnxRuntime = (): string => findOnnxRuntime()!.file;
 
 function contentDigest(): string {
   const hash = createHash('sha256').update(flags.join(' ')).update(onnxRuntime());

@@ -8,7 +8,7 @@ import type { Session } from '../../runtime/session.ts';
 import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import { monotonicMs } from '../../support/monotonicMs.ts';
-import { packageVersion } from '../measure/subjectFacts.ts';
+import { onnxRuntimeVersion } from '../measure/subjectFacts.ts';
 import type { GraphName } from './blocks.ts';
 import {
   alignRuns,
@@ -58,7 +58,7 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
     await remove();
   };
   return {
-    runtime: `ONNX Runtime ${packageVersion('onnxruntime-node')}`,
+    runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
     windows,
     encodeInstruction: async (input, signal) => {
       const state = await session.encodeInstruction(input, signal);

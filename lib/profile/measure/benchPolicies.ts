@@ -18,7 +18,7 @@ import { pairedRatio } from './bootstrap.ts';
 import { summarize } from './percentiles.ts';
 import { type RunLimits, type RunResult, runInTurns, usualTurnMs } from './runner.ts';
 import { checkRecorder, selfCheckWarnings } from './selfCheck.ts';
-import { packageVersion } from './subjectFacts.ts';
+import { onnxRuntimeVersion, packageVersion } from './subjectFacts.ts';
 import { type LoadedSubject, type LoadOptions, loadSubjects } from './subjects.ts';
 import { subjectWarnings } from './warnings.ts';
 
@@ -238,6 +238,6 @@ function software(): Record<string, string> {
   return {
     semanticvla: packageVersion('../../..'),
     node: process.versions.node,
-    'onnxruntime-node': packageVersion('onnxruntime-node'),
+    'ONNX Runtime': onnxRuntimeVersion(),
   };
 }

@@ -1,6 +1,7 @@
 /** What a report says about a subject, and how it names it. */
 
 import { createRequire } from 'node:module';
+import { findOnnxRuntime } from '../../addon/nativeFiles.ts';
 import { engineOptions, findMachine, labelOf } from '../../engine/openTensorRt.ts';
 import { defaultWeights } from '../../policy/cpuModels.ts';
 import type { PolicyParts } from '../../policy/policyParts.ts';
@@ -21,7 +22,7 @@ export function subjectFacts(
     backend === 'tensorrt'
       ? tensorRtFacts(options)
       : {
-          runtime: `ONNX Runtime ${packageVersion('onnxruntime-node')}`,
+          runtime: `ONNX Runtime ${onnxRuntimeVersion()}`,
           precision: cpuPrecisionOf(options),
           weights: options.weights ?? defaultWeights(parts.checkpoint, cpuPrecisionOf(options)),
         };
@@ -54,6 +55,11 @@ function tensorRtFacts(options: PolicyOptions): Pick<SubjectFacts, 'runtime' | '
 export function packageVersion(name: string): string {
   const { version } = createRequire(import.meta.url)(`${name}/package.json`) as { version: string };
   return version;
+}
+
+/** Of the library that computes; sessions have been opened with it. */
+export function onnxRuntimeVersion(): string {
+  return findOnnxRuntime()?.version ?? 'unknown';
 }
 
 /** Names that distinguish the subjects: they contain only what differs. */

@@ -88,7 +88,7 @@ test('--json prints the whole report; several prompt lengths, cameras and thread
     const createdAt = Date.parse(report.createdAt);
     assert.ok(createdAt >= started && createdAt <= Date.now(), report.createdAt);
     assert.ok(report.command.includes('--prompt-length'));
-    assert.equal(Object.keys(report.software).toSorted(), ['node', 'onnxruntime-node', 'semanticvla']);
+    assert.equal(Object.keys(report.software).toSorted(), ['ONNX Runtime', 'node', 'semanticvla']);
     assert.ok(report.machine.cpu.cores >= 1);
     assert.ok(report.machine.end !== null);
     assert.ok(report.selfCheck.eventLoopDelay.count > 0);

@@ -1,12 +1,13 @@
 {
-  # The CPU part of the addon. node-gyp writes build/Release/semanticvla.node; scripts/install.mjs starts it.
+  # The CPU part of the addon, for scripts/install.mjs. It lies here because package managers compile whatever has a binding.gyp
+  # in its first folder.
   'targets': [
     {
       'target_name': 'semanticvla',
       # One list for node-gyp and CMake.
-      'sources': ['<!@(cat native/sources.txt)'],
+      'sources': ['<!@(sed s,^native/,, sources.txt)'],
       'include_dirs': [
-        'native',
+        '.',
         "<!(node -p \"require('node-addon-api').include_dir\")",
       ],
       'defines': [

@@ -199,7 +199,7 @@ async function quantized(
 ): Promise<Omit<CachedEngines, 'denoiser'>> {
   const made = await quantizedWeights(checkpoint, [...instruction.quantized, ...policy.quantized], options);
   if (made === null) return { instruction, policy };
-  options.onQuantized?.(made.key);
+  isolated('onQuantized', options.onQuantized)(made.key);
   const place = <T extends CachedEngines['policy']>(engine: T): T => ({
     ...engine,
     bindings: placeBindings(engine.bindings, made.tensors),

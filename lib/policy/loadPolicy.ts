@@ -13,6 +13,7 @@ import { OnnxSession } from '../runtime/onnxRuntime.ts';
 import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
 import { drawnObservation } from '../support/drawnObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
 import { type Notice, NoticeLog } from '../support/notices.ts';
 import { checkOptions, checkSignal, present } from '../support/options.ts';
 import { actionDimensions } from '../transforms/actions.ts';
@@ -154,7 +155,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
         const runsOn = `${session.device.name}, ${session.label}`;
         const gate = await readGate(key, { runsOn }, present({ cacheDir }));
         const notice = gateNotice(checkpoint.dir, tier, runsOn, gate);
-        if (notice !== null) onNotice?.(notice);
+        if (notice !== null) isolated('onNotice', onNotice)(notice);
       }
       return session;
     } catch (error) {

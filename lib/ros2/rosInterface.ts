@@ -6,6 +6,8 @@ export interface RosModule {
   init(context?: undefined, argv?: string[]): Promise<void>;
   /** Ends it. */
   shutdown(): void;
+  /** Takes away rclnodejs's own handler of SIGINT, which shuts ROS down at once. */
+  removeSignalHandlers(): void;
   readonly Node: new (name: string, namespace?: string) => RosNode;
   readonly Parameter: new (name: string, type: number, value?: unknown) => RosParameter;
   readonly ParameterType: Readonly<

@@ -62,10 +62,14 @@ const warnEveryMs = 5000;
  * Makes the node on an initialized rclnodejs, and spins it. Parameters are read once, here (docs/ros2.md). Without an
  * instruction it waits for one; an empty one makes it hold and wait again.
  *
+ * rclnodejs's own handler of SIGINT is taken away: it shuts ROS down before the last HOLD could leave. Whoever starts the node
+ * ends it, as examples/ros2/node.ts does.
+ *
  * @throws OPTION_REQUIRED, OPTION_INVALID for a parameter or an option
  */
 export function startRosNode(options: RosNodeOptions): RosPolicyNode {
   checkOptions(options, ['policy', 'ros', 'name', 'namespace', 'limits', 'space', 'clock'], 'startRosNode');
+  options.ros.removeSignalHandlers();
   const node = new options.ros.Node(options.name ?? 'semanticvla', options.namespace ?? '');
   try {
     return new RosPolicyNode(options, node);

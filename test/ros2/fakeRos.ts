@@ -58,6 +58,8 @@ export class FakeRos {
   readonly declared = new Map<string, unknown>();
   destroyed = 0;
   spinning = false;
+  /** As the package is loaded: it would shut ROS down at SIGINT. */
+  hasSignalHandlers = true;
   readonly #overrides: Readonly<Record<string, unknown>>;
 
   /** @param overrides parameters as a launch file gives them */
@@ -131,6 +133,9 @@ export class FakeRos {
     return {
       init: async () => {},
       shutdown: () => {},
+      removeSignalHandlers: () => {
+        fake.hasSignalHandlers = false;
+      },
       Node: FakeNode,
       Parameter: FakeParameter,
       ParameterType: {

@@ -37,6 +37,7 @@ test('images, joints and the instruction go in, one trajectory point a tick come
   assert.equal(trajectories[0]!.points[0]!.time_from_start, { sec: 0, nanosec: 50_000_000 });
   assert.is(node.loop!.counters.held.idle, node.loop!.counters.ticks - node.loop!.counters.executed);
   for (const { points } of trajectories) assert.ok(points[0]!.positions.every(Number.isFinite));
+  assert.not(ros.hasSignalHandlers, 'ROS would be gone before the last HOLD leaves');
   await node.stop();
   await node.stop();
   assert.is(ros.destroyed, 1);

@@ -10,6 +10,9 @@ export type Normalization = 'q99' | 'minmax';
 /** Name of a preset. */
 export type PlatformName = 'libero' | 'aloha' | 'bridge' | 'custom';
 
+/** Wording of the prompt around the instruction. */
+export type PromptStyle = 'openvla' | 'openvla-v01';
+
 /** What a policy assumes about its robot, with every default resolved. The fields are explained at `PolicyOptions`. */
 export interface Platform {
   readonly name: PlatformName;
@@ -22,6 +25,10 @@ export interface Platform {
   /** Chunk length C: actions per prediction. */
   readonly chunk: number;
   readonly normalization: Normalization;
+  /** `env`: `ActionChunk.actions` are what the platform's environment takes; absent: what the dataset has. */
+  readonly actions?: 'env';
+  /** Cameras whose frames are turned by 180 degrees before the policy sees them; absent: none. */
+  readonly rotate?: readonly string[];
 }
 
 /** One camera frame, uint8, row-major [height, width, 3]. The policy never modifies it. */
@@ -43,10 +50,18 @@ export interface Observation {
 /** Options of `loadPolicy`; all are optional. */
 export interface PolicyOptions {
   /**
-   * How the policy produces actions. Needed only for a folder without an action head (`discrete`); must agree with the files
-   * where these tell. `diffusion` and `autoregressive` are recognised but not supported.
+   * How the policy produces actions. Needed only for a folder without an action head: `discrete` (tokens, all at once) or
+   * `autoregressive` (OpenVLA: one token after another); must agree with the files where these tell.
    */
   readonly head?: HeadName;
+  /** Diffusion: how many steps a prediction takes, at most `diffusionTrainSteps`, which is the default. No file says it. */
+  readonly diffusionSteps?: number;
+  /** Diffusion: how many steps the noise schedule was trained with; default 50, of SemanticVLA `diffusionSteps`. No file says it. */
+  readonly diffusionTrainSteps?: number;
+  /** Diffusion: every prediction starts from the noise of this seed (whole number); default: new noise each time. */
+  readonly seed?: number;
+  /** Autoregressive: the wording of the prompt. `openvla-v01` is that of openvla-7b-v01; default `openvla`. No file says it. */
+  readonly prompt?: PromptStyle;
   /** Preset for what the checkpoint does not contain; inferred only if unambiguous. */
   readonly platform?: PlatformName;
   /** Camera names in the order the policy was trained with; they are the keys of `observation.images`. */
@@ -55,12 +70,22 @@ export interface PolicyOptions {
   readonly proprio?: boolean;
   /** Whether to crop the middle 90 % of the area and scale it back up, as needed after training with random crops. */
   readonly centerCrop?: boolean;
-  /** Whether a frame goes through a JPEG round trip before it is resized, as the training data did. */
+  /**
+   * Whether a frame goes through a JPEG round trip before it is resized, as the training data did; default true. Autoregressive:
+   * default false, and then the frame is not resized by Lanczos either: the crop reads it at its own size.
+   */
   readonly jpeg?: boolean;
   /** Chunk length C: actions per prediction, >= 1. */
   readonly chunk?: number;
   /** Which statistics map to [-1, 1]: `q99` the 1 % and 99 % quantiles, `minmax` the extremes. */
   readonly normalization?: Normalization;
+  /**
+   * `env`: actions as the platform's own environment takes them (LIBERO: gripper -1 open, 1 closed; Bridge: gripper 0 or 1;
+   * ALOHA: the same). Default `dataset`.
+   */
+  readonly actions?: 'dataset' | 'env';
+  /** 180: frames arrive upside down, as LIBERO's simulator renders them, and are turned; or the cameras of which. Default: none. */
+  readonly rotate?: 180 | readonly string[];
   /** Default normalization key for `predict`; if the checkpoint has several, one must be given here or there. */
   readonly unnormKey?: string;
   readonly backend?: 'cpu' | 'tensorrt';
@@ -122,13 +147,17 @@ export interface PredictOptions {
   readonly instruction: string;
   /** Whose statistics normalize the state and un-normalize the actions; default: the key given to `loadPolicy`. */
   readonly unnormKey?: string;
+  /** Diffusion: the noise of this seed (whole number); default: the `seed` given to `loadPolicy`. */
+  readonly seed?: number;
+  /** Diffusion: the noise itself, [C, A] row-major, in place of a seed. */
+  readonly noise?: ArrayLike<number>;
   /** Aborts the prediction; `predict` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
 /** The result of one prediction: C actions of A dimensions. */
 export interface ActionChunk {
-  /** [C, A] row-major float64, in the dataset's units. */
+  /** [C, A] row-major float64, in the dataset's units, or the environment's (`Platform.actions`). */
   readonly actions: Float64Array;
   /** [C, A] row-major float32, as the head produces them, about within [-1, 1]. */
   readonly normalized: Float32Array;
@@ -164,7 +193,7 @@ export interface Policy extends AsyncDisposable {
   readonly platform: Platform;
   /** Names of the A action dimensions. */
   readonly dimensions: readonly string[];
-  /** Name for people: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */
+  /** Name for people: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`, `OpenVLA`. */
   readonly variant: string;
   /** Side in pixels of the square image that enters the vision towers. */
   readonly imageSize: number;

@@ -38,7 +38,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   dataset: ['checkpoint', 'observation', 'transforms'],
   evaluate: ['dataset', 'plots', 'view'],
   schedule: [],
-  serve: ['addon', 'transforms'],
+  serve: ['addon', 'observation', 'transforms'],
   client: ['serve', 'transforms', 'profile', 'synth'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],
   inspect: ['checkpoint', 'graph', 'policy', 'transforms'],

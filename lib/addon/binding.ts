@@ -21,6 +21,8 @@ export interface NativePreprocessOptions {
   readonly imageSize: number;
   readonly centerCrop: boolean;
   readonly jpeg: boolean;
+  /** Neither JPEG nor Lanczos: the crop, or else Pillow's resize, takes the frame at its own size. */
+  readonly direct: boolean;
   /** Number of threads, >= 1. */
   readonly threads: number;
   /** Return `resized` too. */
@@ -172,6 +174,17 @@ export interface NativeEnginePlan {
   readonly weights: readonly NativeWeight[];
 }
 
+/** An engine that reads outputs of `step`, the state, its own `carriedOutput` as `carriedInput`, and a row of each table a round. */
+export interface NativeRounds {
+  readonly engine: NativeEnginePlan;
+  readonly count: number;
+  /** `count` rows one after the other. */
+  readonly tables: readonly { readonly name: string; readonly rows: Float32Array }[];
+  /** Comes with the call. */
+  readonly carriedInput: string;
+  readonly carriedOutput: string;
+}
+
 export interface NativeSessionRequest {
   /** Paths of TensorRT and the module that fits. */
   readonly library: string;
@@ -181,6 +194,8 @@ export interface NativeSessionRequest {
   readonly prepare: NativeEnginePlan;
   /** Runs once per call. */
   readonly step: NativeEnginePlan;
+  /** Runs after `step`, `count` times, in the same CUDA graph; null: nothing does. */
+  readonly rounds: NativeRounds | null;
   /** Input of `step` that frames can be given for. */
   readonly imageInput: string;
   /** Capture each shape as a CUDA graph. */
@@ -275,9 +290,9 @@ export interface NativeSession {
   drop(call: NativeStaged): void;
   release(state: number): Promise<void> | undefined;
   memory(): Promise<NativeMemory>;
-  kernels(): Promise<{ readonly prepare: NativeKernels; readonly step: NativeKernels }>;
-  /** JSON of TensorRT's inspector for both engines. */
-  layerInfo(): Promise<{ readonly prepare: string; readonly step: string }>;
+  kernels(): Promise<Readonly<Record<'prepare' | 'step' | 'rounds', NativeKernels>>>;
+  /** JSON of TensorRT's inspector for each engine; empty without rounds. */
+  layerInfo(): Promise<Readonly<Record<'prepare' | 'step' | 'rounds', string>>>;
   /** Gives all memory back. */
   close(): Promise<void>;
   /** Ends the thread; after `close` has settled. */
@@ -313,9 +328,12 @@ export interface NativeCpuRuntime {
     /** A model, or its file. */
     readonly instruction: Uint8Array | string;
     readonly policy: Uint8Array | string;
+    /** Empty: none. */
+    readonly denoiser: Uint8Array | '';
     /** Initializers that are read into memory of the runtime's own; the others are mapped. */
     readonly instructionWeights: readonly NativeInitializer[];
     readonly policyWeights: readonly NativeInitializer[];
+    readonly denoiserWeights: readonly NativeInitializer[];
     readonly threads: number;
     readonly lean: boolean;
     /** Of mapped weights that the runtime packs into its own memory. */
@@ -325,10 +343,13 @@ export interface NativeCpuRuntime {
     /** Empty: not profiled. */
     readonly instructionProfile: string;
     readonly policyProfile: string;
+    readonly denoiserProfile: string;
   }): NativeCpuWork;
-  /** Keeps under `state` what the policy reads; outputs: the intermediates. */
+  /** Keeps under `state` what the later graphs read; outputs: the intermediates. */
   encode(state: number, inputs: NamedTensors): NativeCpuWork;
-  run(state: number, inputs: NamedTensors): NativeCpuWork;
+  /** With a denoiser: keeps under `kept` what it reads. */
+  run(state: number, kept: number, inputs: NamedTensors): NativeCpuWork;
+  denoise(state: number, kept: number, inputs: NamedTensors): NativeCpuWork;
   release(state: number): NativeCpuWork;
   endProfiling(): NativeCpuWork;
   close(): NativeCpuWork;

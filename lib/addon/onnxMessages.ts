@@ -29,7 +29,7 @@ export interface OnnxRuntimeOptions {
   readonly weights: 'folded' | 'mapped' | 'beside';
   /** Bytes of the quantized weights, which the runtime packs into memory of its own; float32 ones that are mapped are not packed. */
   readonly packedBytes?: number;
-  /** Folder for ONNX Runtime's own profile of both sessions; absent: not profiled. Profiling slows every node. */
+  /** Folder for ONNX Runtime's own profile of every session; absent: not profiled. Profiling slows every node. */
   readonly profileFolder?: string;
 }
 
@@ -39,15 +39,20 @@ export type Request =
       /** A model, or its file. */
       readonly instruction: Uint8Array | string;
       readonly policy: Uint8Array | string;
+      /** Of a diffusion policy; empty: none. */
+      readonly denoiser: Uint8Array | '';
       /** Read into memory; the models' other weights are mapped. */
       readonly instructionWeights: readonly NativeInitializer[];
       readonly policyWeights: readonly NativeInitializer[];
+      readonly denoiserWeights: readonly NativeInitializer[];
       readonly options: OnnxRuntimeOptions;
     }
   | { readonly kind: 'encode'; readonly state: number; readonly inputs: NamedTensors }
-  | { readonly kind: 'run'; readonly state: number; readonly inputs: NamedTensors }
+  /** `kept`: the state in which a diffusion policy keeps what its denoiser reads of the observation. */
+  | { readonly kind: 'run'; readonly state: number; readonly kept: number; readonly inputs: NamedTensors }
+  | { readonly kind: 'denoise'; readonly state: number; readonly kept: number; readonly inputs: NamedTensors }
   | { readonly kind: 'release'; readonly state: number }
-  /** Ends the profiling of both sessions: the files are complete when it is answered. */
+  /** Ends the profiling of every session: the files are complete when it is answered. */
   | { readonly kind: 'endProfiling' }
   | { readonly kind: 'close' };
 

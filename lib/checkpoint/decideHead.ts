@@ -25,9 +25,9 @@ const shown: Readonly<Record<HeadName, string>> = {
 
 /**
  * @throws HEAD_REQUIRED nothing decides it; OPTION_INVALID files and caller contradict each other; CHECKPOINT_FILE_MISSING an
- *   incomplete copy; CHECKPOINT_AMBIGUOUS files of two runs; CONFIG_UNSUPPORTED a head that is known and not supported
+ *   incomplete copy; CHECKPOINT_AMBIGUOUS files of two runs
  */
-export function decideHead(evidence: HeadEvidence): 'l1' | 'discrete' {
+export function decideHead(evidence: HeadEvidence): HeadName {
   const { dir, actionHead, noisyActionProjector, statedHead, shapes } = evidence;
   if (actionHead === null) return withoutHeadFile(evidence);
   const isDiffusion = [...shapes.keys()].some((name) => name.startsWith('action_head.noise_predictor.'));
@@ -38,23 +38,23 @@ export function decideHead(evidence: HeadEvidence): 'l1' | 'discrete' {
       `Option head of ${dir}: expected ${found}, since ${actionHead} is ${shown[found]}, found ${statedHead}. Leave the option out, or move that file away if it belongs to another policy.`,
     );
   }
-  if (isDiffusion) {
+  if (isDiffusion && noisyActionProjector === null) {
     throw new SemanticVlaError(
-      'CONFIG_UNSUPPORTED',
-      `${actionHead}: expected a regression head (model.* or model_trans.*), found a diffusion head (noise_predictor.*). Diffusion policies are not supported.`,
+      'CHECKPOINT_FILE_MISSING',
+      `${dir}: expected one file noisy_action_projector--*.pt, since ${actionHead} is ${shown.diffusion}; found none. Copy it from the training run.`,
     );
   }
-  if (noisyActionProjector !== null) {
+  if (!isDiffusion && noisyActionProjector !== null) {
     throw new SemanticVlaError(
       'CHECKPOINT_AMBIGUOUS',
       `${dir}: expected the files of one training run, found ${actionHead}, which is ${shown.l1}, and ${noisyActionProjector}, which belongs to a diffusion policy. Move away the one that is left over.`,
     );
   }
-  return 'l1';
+  return found;
 }
 
-function withoutHeadFile(evidence: HeadEvidence): 'discrete' {
-  const { dir, proprioProjector, noisyActionProjector, statedHead } = evidence;
+function withoutHeadFile(evidence: HeadEvidence): 'discrete' | 'autoregressive' {
+  const { dir, proprioProjector, noisyActionProjector, visionBackbone, statedHead } = evidence;
   const missing = `${dir}: expected one file action_head--*.pt`;
   // only policies with a head have a projector: nothing else reads what it makes
   const beside = noisyActionProjector ?? proprioProjector;
@@ -67,16 +67,19 @@ function withoutHeadFile(evidence: HeadEvidence): 'discrete' {
   switch (statedHead) {
     case 'discrete':
       return 'discrete';
+    case 'autoregressive':
+      if (visionBackbone !== null) {
+        throw new SemanticVlaError(
+          'OPTION_INVALID',
+          `Option head of ${dir}: expected no vision_backbone--*.pt beside ${shown.autoregressive}, whose towers are in the shards, found ${visionBackbone}. Pass head discrete if the policy decodes its tokens in parallel, or move that file away if it belongs to another policy.`,
+        );
+      }
+      return 'autoregressive';
     case 'l1':
     case 'diffusion':
       throw new SemanticVlaError(
         'CHECKPOINT_FILE_MISSING',
         `${missing}, since option head says ${shown[statedHead]}; found none. Copy it from the training run.`,
-      );
-    case 'autoregressive':
-      throw new SemanticVlaError(
-        'CONFIG_UNSUPPORTED',
-        `${dir}: expected a policy that decodes its actions at once, found an autoregressive OpenVLA (option head), which makes one token after another. Autoregressive policies are not supported.`,
       );
     case undefined:
       throw new SemanticVlaError(
@@ -84,13 +87,13 @@ function withoutHeadFile(evidence: HeadEvidence): 'discrete' {
         `${missing}, found none, and nothing in the folder says which of three policies it is. ` +
           'An incomplete copy: copy the head, and proprio_projector--*.pt where there was one, from the training run. ' +
           'OpenVLA-OFT with discrete tokens, decoded in parallel: pass head discrete, and the cameras it was trained with. ' +
-          'An autoregressive OpenVLA (openvla-7b and what was fine-tuned from it without OFT), which makes one token after another: not supported.',
+          'OpenVLA, which makes one token after another (openvla-7b and what was fine-tuned from it without OFT): pass head autoregressive.',
       );
   }
 }
 
 function evidenceWay(stated: HeadName | undefined, beside: string): string {
-  return stated === 'discrete'
-    ? `or move ${beside} away, if the policy has discrete tokens indeed`
-    : 'a policy of discrete tokens has neither';
+  return stated === 'discrete' || stated === 'autoregressive'
+    ? `or move ${beside} away, if the policy makes its actions of tokens indeed`
+    : 'a policy of action tokens has neither';
 }

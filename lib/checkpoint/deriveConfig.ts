@@ -47,9 +47,7 @@ export interface ConfigInputs extends PolicyFiles {
 /** CONFIG_INVALID, CONFIG_UNSUPPORTED, CHECKPOINT_NOT_A_POLICY, CHECKPOINT_FILE_MISSING, TENSOR_*. */
 export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyConfig> {
   const { config, shapes } = inputs;
-  const family: PolicyFamily = semanticVlaKeys.some((key) => Object.hasOwn(config.value, key))
-    ? 'semanticvla'
-    : 'openvla-oft';
+  const family = familyOf(inputs);
   const llama = deriveLlama(config);
   const wrapped = family === 'semanticvla' && isWrapped(config);
   const exchange = family === 'semanticvla' && config.boolean('enable_cross_vit_interact', false);
@@ -97,6 +95,19 @@ export async function derivePolicyConfig(inputs: ConfigInputs): Promise<PolicyCo
   };
 }
 
+/** @throws OPTION_INVALID an autoregressive policy is stated, and config.json is SemanticVLA's */
+function familyOf({ dir, config, statedHead, actionHead }: ConfigInputs): PolicyFamily {
+  const own = semanticVlaKeys.find((key) => Object.hasOwn(config.value, key));
+  // a head file says what it is; deriveHead compares
+  const isStated = statedHead === 'autoregressive' && actionHead === null;
+  if (own === undefined) return isStated ? 'openvla' : 'openvla-oft';
+  if (!isStated) return 'semanticvla';
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Option head of ${dir}: expected another one than autoregressive, since ${config.file} has ${own} and is SemanticVLA's, which never makes one token after another; found autoregressive. Copy action_head--*.pt from the training run.`,
+  );
+}
+
 /** Refuses, by name, folders that hold another model. Looks at config.json only, so it can run before anything else. */
 export function requirePolicy(config: JsonFields): void {
   const type = config.get('model_type');
@@ -122,7 +133,7 @@ export function requirePolicy(config: JsonFields): void {
   if (isFused !== true) {
     throw new SemanticVlaError(
       'CONFIG_UNSUPPORTED',
-      `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower (the autoregressive openvla-v01-7b is one) are not supported.`,
+      `${config.file}: use_fused_vision_backbone: expected true (DINOv2 and SigLIP), found ${JSON.stringify(isFused ?? null)}. Policies with one vision tower (openvla-v01-7b is one) are not supported; its prompt is (option prompt).`,
     );
   }
 }
@@ -191,8 +202,9 @@ async function tower(
 ): Promise<VitConfig> {
   const { config, shapes } = inputs;
   const options = { exchange, imageSize: inputs.preprocessor.imageSize };
-  if (family === 'openvla-oft') {
-    return deriveVit(config, name, shapes, { ...options, film: oftFilm(inputs), queries: 0, sampler: null });
+  if (family !== 'semanticvla') {
+    const film = family === 'openvla-oft' && oftFilm(inputs);
+    return deriveVit(config, name, shapes, { ...options, film, queries: 0, sampler: null });
   }
   const fields = towerConfig(config, name);
   const film = fields.boolean('use_film', false);
@@ -327,6 +339,7 @@ function aggregation(config: JsonFields): 'concat' | 'moe' {
 }
 
 function variantName(family: PolicyFamily, dinov2: VitConfig): string {
+  if (family === 'openvla') return 'OpenVLA';
   if (family === 'openvla-oft') return dinov2.film ? 'OpenVLA-OFT+' : 'OpenVLA-OFT';
   return dinov2.queries === liteQueries ? 'SemanticVLA-Lite' : 'SemanticVLA';
 }

@@ -1,14 +1,15 @@
-/** HeadConfig from the tensors of the action head, or of discrete action tokens. */
+/** HeadConfig from the tensors of the action head, or of action tokens. */
 
 import { SemanticVlaError } from '../support/errors.ts';
 import { decideHead, type HeadEvidence } from './decideHead.ts';
+import { noisePredictor } from './expectedTensors.ts';
 import type { JsonFields } from './jsonFields.ts';
-import type { HeadConfig, LlamaConfig, PolicyFamily } from './policyConfig.ts';
-import { countNumbered, requireShape } from './shapes.ts';
+import type { HeadConfig, LlamaConfig, PolicyFamily, TokenHead } from './policyConfig.ts';
+import { countNumbered, requireShape, type Shapes } from './shapes.ts';
 
 export interface DerivedHead {
   readonly head: HeadConfig;
-  /** H; null when only the statistics can tell (discrete, one token a dimension). */
+  /** H; null when only the statistics can tell (token ids, one a dimension). */
   readonly actionTokensPerStep: number | null;
   readonly actionDim: number | null;
 }
@@ -27,7 +28,13 @@ export function deriveHead(evidence: HeadInputs): DerivedHead {
   const stated = family === 'openvla-oft' ? -1 : config.integer('num_action_tokens', -1, 1024, -1);
   if (stated === 0) throw config.error('num_action_tokens', '-1 (the action dimension) or a positive number');
   if (file === null && stated > 0) throw needsHead(config, stated);
-  if (decideHead(evidence) === 'discrete' || file === null) return discreteHead(config, llama);
+  const kind = decideHead(evidence);
+  if (kind === 'discrete' || kind === 'autoregressive' || file === null)
+    return tokenHead(kind === 'autoregressive' ? kind : 'discrete', config, llama);
+  if (kind === 'diffusion') {
+    if (stated > 0) throw mergedDiffusion(config, stated, file);
+    return diffusionHead(file, shapes, llama);
+  }
   const isSplit = shapes.has('action_head.model_trans.fc1.weight');
   const first = isSplit ? 'model_trans' : 'model';
   const [hiddenWidth, inputs] = requireShape(
@@ -98,6 +105,41 @@ function splitHead(
   return { kind: 'split', hiddenWidth, blocks, translation, rotation, gripper, bimanual: gripper === 2 };
 }
 
+/** The noise predictor: the single MLP, one token a dimension, in every family. */
+function diffusionHead(file: string, shapes: Shapes, llama: LlamaConfig): DerivedHead {
+  const model = `action_head.${noisePredictor}`;
+  const [hiddenWidth, inputs] = requireShape(
+    shapes,
+    `${model}.fc1.weight`,
+    '[hidden width, action dim*llm width]',
+    2,
+    file,
+  ) as [number, number];
+  const [outputs] = requireShape(shapes, `${model}.fc2.weight`, '[action dim, hidden width]', 2, file) as [
+    number,
+    number,
+  ];
+  if (inputs !== outputs * llama.width) {
+    throw new SemanticVlaError(
+      'TENSOR_SHAPE',
+      `${file}: ${model}.fc1.weight: expected one token for each of the ${outputs} action dimensions, ${outputs * llama.width} inputs, found ${inputs}. The head belongs to another config.json.`,
+    );
+  }
+  const blocks = countNumbered(shapes, `${model}.mlp_resnet_blocks`);
+  return {
+    head: { kind: 'diffusion', hiddenWidth, blocks, outputs },
+    actionTokensPerStep: outputs,
+    actionDim: outputs,
+  };
+}
+
+function mergedDiffusion(config: JsonFields, stated: number, file: string): SemanticVlaError {
+  return new SemanticVlaError(
+    'CONFIG_UNSUPPORTED',
+    `${config.file}: num_action_tokens: expected -1 (one token for each action dimension), since ${file} is a diffusion head, found ${stated}. The reference refuses diffusion with merged action tokens.`,
+  );
+}
+
 function needsHead(config: JsonFields, stated: number): SemanticVlaError {
   return new SemanticVlaError(
     'CHECKPOINT_FILE_MISSING',
@@ -105,12 +147,12 @@ function needsHead(config: JsonFields, stated: number): SemanticVlaError {
   );
 }
 
-function discreteHead(config: JsonFields, llama: LlamaConfig): DerivedHead {
+function tokenHead(kind: TokenHead['kind'], config: JsonFields, llama: LlamaConfig): DerivedHead {
   // OpenVLA pads the vocabulary to a multiple; action ids count down from the last real one.
   const padding = config.integer('pad_to_multiple_of', 0, llama.vocabSize - 1, 64);
   return {
     head: {
-      kind: 'discrete',
+      kind,
       bins: config.integer('n_action_bins', 2, llama.vocabSize, 256),
       tokenVocab: llama.vocabSize - padding,
     },

@@ -3,7 +3,13 @@
  * `synth` writes, and the list of names the graph may ask for. Names: policyTensors.ts.
  */
 
-import type { HeadConfig, PolicyConfig, TextEncoderConfig, VitConfig } from './policyConfig.ts';
+import {
+  type HeadConfig,
+  isTokenHead,
+  type PolicyConfig,
+  type TextEncoderConfig,
+  type VitConfig,
+} from './policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from './policyTensors.ts';
 
 export interface ExpectedTensor {
@@ -189,13 +195,16 @@ function llama(add: Add, config: PolicyConfig): void {
     add(`${layer}.mlp.down_proj.weight`, [width, mlp]);
   }
   add('language_model.model.norm.weight', [width]);
-  add('language_model.lm_head.weight', [vocabulary, width], config.head.kind !== 'discrete');
+  add('language_model.lm_head.weight', [vocabulary, width], !isTokenHead(config.head));
 }
 
-/** Names and output widths of the MLPs of a regression head, in the order the reference computes them. */
+/** The MLP of a diffusion head. */
+export const noisePredictor = 'noise_predictor.mlp_resnet';
+
+/** Names and output widths of the MLPs of an action head, in the order the reference computes them. */
 export function headOutputs(head: HeadConfig): readonly (readonly [string, number])[] {
-  if (head.kind === 'single') return [['model', head.outputs]];
-  if (head.kind === 'discrete') return [];
+  if (isTokenHead(head)) return [];
+  if (head.kind !== 'split') return [[head.kind === 'diffusion' ? noisePredictor : 'model', head.outputs]];
   return [
     ['model_trans', head.translation],
     ['model_rot', head.rotation],
@@ -205,7 +214,7 @@ export function headOutputs(head: HeadConfig): readonly (readonly [string, numbe
 
 function head(add: Add, config: PolicyConfig, llm: Dim): void {
   const { head } = config;
-  if (head.kind === 'discrete') return;
+  if (isTokenHead(head)) return;
   const tokens = config.actionTokensPerStep ?? 0;
   const inputs: Dim = ['action tokens*llm width', tokens * llm[1]];
   const hidden: Dim = ['hidden width', head.hiddenWidth];
@@ -219,5 +228,9 @@ function head(add: Add, config: PolicyConfig, llm: Dim): void {
     }
     norm(add, `${mlp}.layer_norm2`, hidden);
     linear(add, `${mlp}.fc2`, ['outputs', outputs], hidden);
+  }
+  if (head.kind === 'diffusion') {
+    linear(add, 'noisy_action_projector.fc1', llm, one);
+    linear(add, 'noisy_action_projector.fc2', llm, llm);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The tensors of a checkpoint under their canonical names (policyTensors.ts), before the LoRA merge: from the shards, the
- * action head, the proprio projector and the vision archive, which supersedes the shards for everything under
+ * action head, the projectors of proprioception and of noisy actions, and the vision archive, which supersedes the shards for everything under
  * `vision_backbone` (docs/model.md, Checkpoint on disk).
  */
 
@@ -38,6 +38,7 @@ export interface TensorFiles {
   readonly visionBackbone: TorchArchive | null;
   readonly actionHead: TorchArchive | null;
   readonly proprioProjector: TorchArchive | null;
+  readonly noisyActionProjector: TorchArchive | null;
 }
 
 const visionPrefix = 'vision_backbone.';
@@ -46,7 +47,7 @@ const visionPrefix = 'vision_backbone.';
 const shardBegins = ['language_model', 'vision_backbone', 'projector'];
 const visionBegins = ['vision_backbone', 'featurizer', 'fused_featurizer'];
 const headBegins = ['action_head', 'model', 'model_trans', 'model_rot', 'model_grip', 'noise_predictor'];
-const projectorBegins = ['proprio_projector', 'fc1', 'fc2'];
+const projectorBegins = ['proprio_projector', 'noisy_action_projector', 'fc1', 'fc2'];
 
 /** A name with its part's own prefix, once. */
 function below(prefix: string, name: string): string {
@@ -64,6 +65,7 @@ export function collectTensors(files: TensorFiles): Map<string, LogicalTensor> {
     [files.visionBackbone, visionBegins, canonicalVisionName],
     [files.actionHead, headBegins, (name) => below('action_head.', name)],
     [files.proprioProjector, projectorBegins, (name) => below('proprio_projector.', name)],
+    [files.noisyActionProjector, projectorBegins, (name) => below('noisy_action_projector.', name)],
   ];
   for (const [archive, begins, canonical] of archives) {
     if (archive === null) continue;

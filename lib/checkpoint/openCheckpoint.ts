@@ -68,9 +68,11 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   const visionBackbone = await archive(files.visionBackbone);
   const actionHead = await archive(files.actionHead);
   const proprioProjector = await archive(files.proprioProjector);
+  const noisyActionProjector = await archive(files.noisyActionProjector);
   options.signal?.throwIfAborted();
 
-  const logical = collectTensors({ shards: shards.tensors, visionBackbone, actionHead, proprioProjector });
+  const parts = { visionBackbone, actionHead, proprioProjector, noisyActionProjector };
+  const logical = collectTensors({ shards: shards.tensors, ...parts });
   const policy = await derivePolicyConfig({
     dir: folder,
     config,
@@ -86,7 +88,7 @@ export async function openCheckpoint(dir: string, options: OpenCheckpointOptions
   const siglipTextFolder = oneTextFolder(config, policy);
   const tokenizers = await findTokenizers(folder, siglipTextFolder);
 
-  const archives = [visionBackbone, actionHead, proprioProjector].filter((item) => item !== null);
+  const archives = Object.values(parts).filter((item) => item !== null);
   const { rounding = 'bfloat16' } = options;
   const makings = planWeights(logical, expected, { rounding, merges: policy.family === 'semanticvla' });
   requireLoraIn(visionBackbone, makings);

@@ -3,8 +3,11 @@
  * weights. Nothing from the caller (cameras, crop, normalization key) is in here; for that see ../policy/platform.ts.
  */
 
-/** `semanticvla`: SemanticVLA's own mask and three heads; `openvla-oft`: fully bidirectional, one head (docs/model.md, Variants). */
-export type PolicyFamily = 'semanticvla' | 'openvla-oft';
+/**
+ * `semanticvla`: SemanticVLA's own mask and three heads; `openvla-oft`: fully bidirectional, one head (docs/model.md,
+ * Variants); `openvla`: causal, one token after another.
+ */
+export type PolicyFamily = 'semanticvla' | 'openvla-oft' | 'openvla';
 
 /** One vision transformer, as timm would build it. */
 export interface VitConfig {
@@ -78,17 +81,17 @@ export interface LlamaConfig {
 export const headNames = ['l1', 'discrete', 'diffusion', 'autoregressive'] as const;
 /**
  * `l1`: an action head trained with L1 regression; `discrete`: action tokens, all decoded at once; `diffusion`: a head that
- * predicts noise; `autoregressive`: OpenVLA, one token after another. The last two are known by name and not supported.
+ * predicts noise (DDIM); `autoregressive`: OpenVLA, one token after another.
  */
 export type HeadName = (typeof headNames)[number];
 
 /**
- * `regression`: one MLPResNet (`model`) or three (`model_trans`, `model_rot`, `model_grip`);
- * `discrete`: stated by the caller, actions are argmax token ids of the language model.
+ * `single`, `split`: regression by one MLPResNet (`model`) or three (`model_trans`, `model_rot`, `model_grip`); `diffusion`:
+ * one that predicts noise; `discrete`, `autoregressive`: stated by the caller, actions are token ids of the language model.
  */
 export type HeadConfig =
   | {
-      readonly kind: 'single';
+      readonly kind: 'single' | 'diffusion';
       readonly hiddenWidth: number;
       readonly blocks: number;
       readonly outputs: number;
@@ -104,12 +107,23 @@ export type HeadConfig =
       readonly bimanual: boolean;
     }
   /** `bins`: edges of the action grid (n_action_bins, 256, so 255 intervals); `tokenVocab`: ids without the padding (32000). */
-  | { readonly kind: 'discrete'; readonly bins: number; readonly tokenVocab: number };
+  | {
+      readonly kind: 'discrete' | 'autoregressive';
+      readonly bins: number;
+      readonly tokenVocab: number;
+    };
+
+/** Heads whose actions are token ids. */
+export type TokenHead = Extract<HeadConfig, { readonly bins: number }>;
+
+export function isTokenHead(head: HeadConfig): head is TokenHead {
+  return head.kind === 'discrete' || head.kind === 'autoregressive';
+}
 
 /** Sizes and variants of a policy, as its files tell them. */
 export interface PolicyConfig {
   readonly family: PolicyFamily;
-  /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`. */
+  /** Human name: `SemanticVLA`, `SemanticVLA-Lite`, `OpenVLA-OFT`, `OpenVLA-OFT+`, `OpenVLA`. */
   readonly variant: string;
   /** Side of the square image that enters the ViTs, pixels. */
   readonly imageSize: number;
@@ -124,7 +138,7 @@ export interface PolicyConfig {
   readonly llama: LlamaConfig;
   /** Action tokens per step H; -1 in config.json (= action dim) is already resolved when the head tells, else null. */
   readonly actionTokensPerStep: number | null;
-  /** Width of the action vector, from the head; null for discrete (the statistics tell). */
+  /** Width of the action vector, from the head; null for token ids (the statistics tell). */
   readonly actionDim: number | null;
   readonly head: HeadConfig;
   /** Joint-state dimension, from the projector's weight; null when there is no proprio projector. */

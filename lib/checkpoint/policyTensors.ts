@@ -15,8 +15,8 @@
  *   projector.fcN.*  featurizer_proj.fcN.*  fused_featurizer_proj.fcN.*  moe_router.router.{0,2}.*
  *   {featurizer,fused_featurizer}_sampler_proj.{fc1,fc2}.*
  *   language_model.model.*  language_model.lm_head.weight
- *   action_head.{model,model_trans,model_rot,model_grip}.*
- *   proprio_projector.{fc1,fc2}.*
+ *   action_head.{model,model_trans,model_rot,model_grip,noise_predictor.mlp_resnet}.*
+ *   proprio_projector.{fc1,fc2}.*  noisy_action_projector.{fc1,fc2}.*
  *
  * Which of them a policy has, and their shapes: expectedTensors.ts.
  *

@@ -34,9 +34,9 @@ export async function verifyTensors(
   checkpoint: Checkpoint,
   options: VerifyOptions = {},
 ): Promise<VerifyReport> {
-  const { visionBackbone, actionHead, proprioProjector } = checkpoint.sources;
+  const { visionBackbone, actionHead, proprioProjector, noisyActionProjector } = checkpoint.sources;
   const archives: TorchArchive[] = [];
-  for (const file of [visionBackbone, actionHead, proprioProjector]) {
+  for (const file of [visionBackbone, actionHead, proprioProjector, noisyActionProjector]) {
     if (file !== null) archives.push(await readTorchArchive(file));
   }
   return scan([...checkpoint.tensors.values()], archives, options);

@@ -16,6 +16,7 @@ import { benchUrls, checkUrlFlags, type UrlFlags } from './benchUrl.ts';
 import type { CommandContext, Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
   checkpointArgument,
@@ -209,7 +210,7 @@ export function benchCommand(program: Command, run: Run): void {
     ...['--prompt-length', '--backend', '--weights', '--precision', '--threads'],
     ...['--percentile', '--camera-counts', '--clients'],
   ]);
-  addPlatformFlags(command);
+  addHeadFlags(addPlatformFlags(command));
   addCheckpointFlags(command)
     .option(
       '--baseline <path>',

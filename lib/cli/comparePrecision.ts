@@ -9,6 +9,7 @@ import { cpuPrecisions, type RoundedPrecision } from '../policy/runtimeOptions.t
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   backendFlag,
   checkpointArgument,
@@ -96,7 +97,7 @@ export function comparePrecisionCommand(program: Command, run: Run): void {
     .option(...deviceFlag)
     .option(...threadsFlag)
     .option(...jsonFlag);
-  addCheckpointFlags(addPlatformFlags(command))
+  addCheckpointFlags(addHeadFlags(addPlatformFlags(command)))
     .addHelpText('after', example)
     .action((checkpoint: string, flags: CompareFlags) =>
       run((context, given) => compare(context, checkpoint, given), flags),

@@ -27,6 +27,7 @@ import {
 } from './evaluationText.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
   cameraKey,
@@ -245,7 +246,10 @@ export function evaluateCommand(program: Command, run: Run): void {
     .option('--html <file.html>', 'write a page: frames with kept patches, actions over time, figures')
     .option(...jsonFlag);
   renamed(command, '--turn', '--rotate DEGREES (bench --turn counts milliseconds)');
-  several(addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command))), ['--weights', '--precision'])
+  several(addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command)))), [
+    '--weights',
+    '--precision',
+  ])
     .addHelpText('after', example)
     .action((checkpoints: readonly string[], flags: EvaluateFlags) =>
       run((context, given) => evaluate(context, checkpoints, given), flags),

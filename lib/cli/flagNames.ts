@@ -5,6 +5,8 @@ import type { Command, Option } from 'commander';
 /** Options of the API whose flag has another name. */
 const otherwise: Readonly<Record<string, string>> = {
   cacheDir: '--cache',
+  seed: '--noise-seed',
+  rotate: '--upside-down',
   tensorRt: '--tensorrt',
   graphs: '--no-cuda-graphs',
   token: '--token-file',

@@ -5,6 +5,7 @@ import { weightRoundings } from '../checkpoint/checkpoint.ts';
 import { headNames } from '../checkpoint/policyConfig.ts';
 import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { actionConventions } from '../transforms/environment.ts';
 import type { PolicyOptions } from '../types.ts';
 
 /** As commander delivers them; absent means not given. */
@@ -28,6 +29,12 @@ export interface PolicyFlags {
   readonly device?: number;
   readonly cudaGraphs?: boolean;
   readonly head?: NonNullable<PolicyOptions['head']>;
+  readonly diffusionSteps?: number;
+  readonly diffusionTrainSteps?: number;
+  readonly noiseSeed?: number;
+  readonly actions?: NonNullable<PolicyOptions['actions']>;
+  readonly upsideDown?: boolean | readonly string[];
+  readonly prompt?: NonNullable<PolicyOptions['prompt']>;
   readonly siglipText?: string;
   readonly rounding?: NonNullable<PolicyOptions['rounding']>;
   readonly cache?: string;
@@ -136,7 +143,8 @@ export function addCheckpointFlags(command: Command): Command {
     .addOption(
       new Option(
         '--head <kind>',
-        'how actions are made; needed where the folder has no action head (only l1 and discrete are supported)',
+        'how actions are made; needed where the folder has no action head: discrete (tokens, all at once) or ' +
+          'autoregressive (OpenVLA, one token after another)',
       ).choices(headNames),
     )
     .option(
@@ -169,8 +177,53 @@ export function addPlatformFlags(command: Command): Command {
     .option('--no-proprio', 'do not use the joint state')
     .option('--center-crop', 'crop 90 % of the area')
     .option('--no-center-crop', 'do not crop')
-    .option('--jpeg', 'JPEG round trip before the resize, as in the training data')
+    .option(
+      '--jpeg',
+      'JPEG round trip before the resize, as in the training data; default but for autoregressive',
+    )
     .option('--no-jpeg', 'no JPEG round trip');
+}
+
+/** What the environment does otherwise than the dataset: where actions are played, not compared with recorded ones. */
+export function addEnvironmentFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--actions <convention>',
+        "dataset: as recorded (default); env: as the platform's environment takes them (the gripper of LIBERO and Bridge)",
+      ).choices(actionConventions),
+    )
+    .option(
+      '--upside-down [cameras]',
+      "frames arrive turned by 180 degrees, as LIBERO's simulator renders them: of all cameras, or of those named",
+      cameraList,
+    );
+}
+
+/** What single kinds of heads need besides: steps and noise of diffusion, the wording of OpenVLA's prompt. */
+export function addHeadFlags(command: Command): Command {
+  return command
+    .option(
+      '--diffusion-steps <n>',
+      'diffusion: steps of a prediction; default: all that were trained',
+      wholeNumber(1),
+    )
+    .option(
+      '--diffusion-train-steps <n>',
+      'diffusion: steps of the noise schedule in training; default: 50',
+      wholeNumber(1),
+    )
+    .option(
+      '--noise-seed <n>',
+      'diffusion: every prediction starts from this noise; default: new noise',
+      wholeNumber(0),
+    )
+    .addOption(
+      new Option('--prompt <wording>', 'autoregressive: wording of the prompt; default: openvla').choices([
+        'openvla',
+        'openvla-v01',
+      ]),
+    );
 }
 
 export const threadsFlag = [
@@ -235,13 +288,17 @@ export function addPolicyFlags(command: Command): Command {
     .requiredOption('--observation <dir>', 'folder with observation.json and its images')
     .option('--instruction <text>', 'what the robot should do; default: the instruction in observation.json')
     .addHelpText('after', observationHelp.trimEnd());
-  return addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)));
+  return addCheckpointFlags(addRuntimeFlags(addHeadFlags(addEnvironmentFlags(addPlatformFlags(command)))));
 }
 
 /** The flags as options of `loadPolicy`; what was not given stays absent. */
 export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   const {
     head,
+    diffusionSteps,
+    diffusionTrainSteps,
+    noiseSeed: seed,
+    prompt,
     platform,
     cameras,
     unnormKey,
@@ -259,6 +316,10 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
   } = flags;
   const all = {
     head,
+    diffusionSteps,
+    diffusionTrainSteps,
+    seed,
+    prompt,
     platform,
     cameras,
     unnormKey,
@@ -273,6 +334,8 @@ export function policyOptions(flags: Partial<PolicyFlags>): PolicyOptions {
     weights,
     precision,
     device,
+    actions: flags.actions,
+    rotate: flags.upsideDown === true ? (180 as const) : flags.upsideDown || undefined,
     tensorRt: flags.tensorrt,
     // commander makes a --no-x flag true when it is not given
     graphs: flags.cudaGraphs === false ? false : undefined,

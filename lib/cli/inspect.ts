@@ -54,8 +54,12 @@ function tower(vit: VitConfig): string {
 }
 
 function headText({ head, actionDim }: InspectReport): string {
-  if (head.kind === 'discrete') return `discrete tokens, ${head.bins} bins`;
-  if (head.kind === 'single') return `one MLP, ${actionDim} dimensions`;
+  if (head.kind === 'discrete') return `discrete tokens, decoded in parallel, ${head.bins} bins`;
+  if (head.kind === 'autoregressive') return `tokens, one after another, ${head.bins} bins`;
+  if (head.kind !== 'split') {
+    const what = head.kind === 'diffusion' ? 'diffusion (DDIM), one MLP that predicts noise' : 'one MLP';
+    return `${what}, ${actionDim} dimensions`;
+  }
   const { translation, rotation, gripper, bimanual } = head;
   return `three MLPs (${translation} + ${rotation} + ${gripper}), ${actionDim} dimensions${bimanual ? ', two arms' : ''}`;
 }

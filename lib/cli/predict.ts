@@ -1,6 +1,9 @@
 /** `semanticvla predict`: one action chunk from one observation. */
 
 import type { Command } from 'commander';
+import { npyNumbers, parseNpy } from '../observation/npy.ts';
+import { readRegular } from '../support/fileAccess.ts';
+import { present } from '../support/options.ts';
 import { checkSharp } from '../support/sharp.ts';
 import type { ActionChunk, Policy } from '../types.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
@@ -21,6 +24,7 @@ interface PredictFlags extends PolicyFlags {
   readonly json?: boolean;
   readonly out?: string;
   readonly view?: string;
+  readonly noise?: string;
   readonly repeat: number;
 }
 
@@ -99,20 +103,28 @@ function medianTimings(chunks: readonly ActionChunk[]): Record<string, number> {
 async function predictRepeatedly(
   loaded: LoadedPolicy,
   count: number,
+  noise: ArrayLike<number> | undefined,
   signal: AbortSignal,
 ): Promise<ActionChunk> {
   const chunks: ActionChunk[] = [];
   for (let i = 0; i < count; i++) {
-    chunks.push(await loaded.policy.predict(loaded.observation, { instruction: loaded.instruction, signal }));
+    const options = { instruction: loaded.instruction, signal, ...present({ noise }) };
+    chunks.push(await loaded.policy.predict(loaded.observation, options));
   }
   return { ...chunks.at(-1)!, timings: medianTimings(chunks) };
 }
 
+/** @throws (rejects) NPY_INVALID */
+async function readNoise(file: string): Promise<Float64Array> {
+  return npyNumbers(parseNpy(await readRegular(file, { missing: 'NPY_INVALID', cap: 2 ** 20 }), file));
+}
+
 async function predict(context: CommandContext, checkpoint: string, flags: PredictFlags): Promise<number> {
   if (flags.view !== undefined) checkSharp(`--view ${flags.view}`);
+  const noise = flags.noise === undefined ? undefined : await readNoise(flags.noise);
   return withPolicy(context, checkpoint, flags, async (loaded) => {
     const { policy, observation, loadMs } = loaded;
-    const chunk = await predictRepeatedly(loaded, flags.repeat, context.signal);
+    const chunk = await predictRepeatedly(loaded, flags.repeat, noise, context.signal);
     if (flags.out !== undefined) await writeOutput(flags.out, encodeNpy(chunk.actions, chunk.shape));
     if (flags.view !== undefined) {
       const { drawPrediction } = await import('../view/drawPrediction.ts');
@@ -140,6 +152,7 @@ export function predictCommand(program: Command, run: Run): void {
   addPolicyFlags(command)
     .option('--out <file.npy>', 'write the actions, float64 [chunk, dimensions]')
     .option('--view <file.png>', 'draw the kept patches over the camera images')
+    .option('--noise <file.npy>', 'diffusion: start from this noise, float32 [chunk, dimensions]')
     .option('--repeat <n>', 'predict several times and show the median times', wholeNumber(1), 1)
     .option(...jsonFlag)
     .addHelpText('after', example)

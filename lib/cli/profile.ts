@@ -12,6 +12,7 @@ import { type SynthPreset, synthPresets } from '../synth/presets.ts';
 import { type CommandContext, exitCodes, type Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
   checkpointArgument,
@@ -149,7 +150,7 @@ export function profileCommand(program: Command, run: Run): void {
       '--instruction <text>',
       "what the robot should do; default: the observation's, else a typical sentence",
     );
-  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(command)))
+  addCheckpointFlags(addRuntimeFlags(addHeadFlags(addPlatformFlags(command))))
     .option(
       '--iterations <n>',
       'chunks that are measured; default: 20, fewer where they would take over 20 s',

@@ -20,6 +20,8 @@ import { present } from '../support/options.ts';
 import { type CommandContext, exitCodes, hooksOf, type Run } from './context.ts';
 import {
   addCheckpointFlags,
+  addEnvironmentFlags,
+  addHeadFlags,
   addPlatformFlags,
   addRuntimeFlags,
   checkpointArgument,
@@ -298,7 +300,9 @@ export function serveCommand(program: Command, run: Run): void {
         .choices(['error', 'warn', 'info', 'debug', 'silent'])
         .default('info'),
     );
-  addCheckpointFlags(addRuntimeFlags(addPlatformFlags(addWireFlags(command))))
+  addCheckpointFlags(
+    addRuntimeFlags(addHeadFlags(addEnvironmentFlags(addPlatformFlags(addWireFlags(command))))),
+  )
     .option(...jsonFlag)
     .addHelpText('after', example)
     .action((checkpoint: string, flags: ServeFlags) =>

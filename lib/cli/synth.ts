@@ -10,7 +10,7 @@ import { checkpointOptions } from '../policy/policyParts.ts';
 import { firstKey } from '../profile/measure/subjects.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type SynthOverrides, synthOverrideOptions } from '../synth/overrides.ts';
-import { type SynthPreset, synthPresets } from '../synth/presets.ts';
+import { type SynthPreset, type SynthSpec, synthPresets } from '../synth/presets.ts';
 import { randomObservation, usualFrame, usualInstruction } from '../synth/randomObservation.ts';
 import { synthesizeCheckpoint } from '../synth/synthesize.ts';
 import type { Observation } from '../types.ts';
@@ -70,7 +70,7 @@ async function synth(context: CommandContext, preset: SynthPreset, flags: SynthF
     context.print(
       `${dir}  ${formatCount(parameters)} random parameters in ${files.length} files, ` +
         `${formatBytes(bytes)}, seed ${report.seed}, ${formatMs(milliseconds)}\n` +
-        `next: semanticvla predict ${flags.out} --observation ${join(flags.out, 'observation')}`,
+        `next: semanticvla predict ${flags.out} --observation ${join(flags.out, 'observation')}${headFlags(report.spec)}`,
     );
   }
   return exitCodes.ok;
@@ -98,6 +98,12 @@ async function synthObservation(context: CommandContext, flags: SynthFlags): Pro
       `${folder}  frames of noise for ${cameras.join(', ')}${middle === undefined ? '' : `, a joint state of ${middle.length} numbers in the units of ${key}`}\nnext: put your own frames in its place, then semanticvla predict ${flags.for} --observation ${flags.out}`,
     );
   return exitCodes.ok;
+}
+
+/** Of a policy of action tokens, which no file tells. */
+function headFlags({ head, platform }: SynthSpec): string {
+  if (head === 'autoregressive') return ' --head autoregressive';
+  return head === 'discrete' ? ` --head discrete --cameras ${platform.cameras.join(',')}` : '';
 }
 
 /** Frames with slopes and grain as .npy, which needs no decoder, and a sentence of LIBERO. */

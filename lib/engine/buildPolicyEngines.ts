@@ -1,4 +1,4 @@
-/** `semanticvla build`: both engines of a policy, audited. A checkpoint is needed only for the weights of a baked plan. */
+/** `semanticvla build`: the engines of a policy, audited. A checkpoint is needed only for the weights of a baked plan. */
 
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,8 +13,10 @@ import { type BuiltEngine, buildEngine, type EngineModel, type EngineOptions } f
 import {
   type EngineName,
   encodeForTensorRt,
+  type PerEngine,
   type PolicyDimensions,
   type PreparedModel,
+  perEngine,
   prepareModels,
 } from './engineModels.ts';
 import type { FoundTensorRt } from './findTensorRt.ts';
@@ -57,7 +59,7 @@ export interface PolicyEngine {
   readonly graph: OnnxModel;
 }
 
-export type PolicyEngines = Readonly<Record<EngineName, PolicyEngine>>;
+export type PolicyEngines = PerEngine<PolicyEngine>;
 
 /**
  * @param architecture of a checkpoint (config, tensors, pixelNormalization), or of a preset (presetArchitecture)
@@ -75,7 +77,9 @@ export async function buildPolicyEngines(
       buildOne(model, encodeForTensorRt(model, place?.path, place?.locate), options, timings);
     // one after the other: a build takes all cores
     const instruction = await build(models.instruction, options.timingCache);
-    return { instruction, policy: await build(models.policy, instruction.timingCache) };
+    const policy = await build(models.policy, instruction.timingCache);
+    const denoiser = models.denoiser && (await build(models.denoiser, policy.timingCache));
+    return { instruction, policy, denoiser };
   } finally {
     await place?.remove();
   }
@@ -154,9 +158,9 @@ interface WeightFolder {
 }
 
 /** TensorRT's parser reads external data from the model's folder only: links to the files, which exist during the build. */
-async function weightFolder(models: Readonly<Record<EngineName, PreparedModel>>): Promise<WeightFolder> {
+async function weightFolder(models: PerEngine<PreparedModel>): Promise<WeightFolder> {
   const folder = await mkdtemp(join(tmpdir(), 'semanticvla-build-'));
-  const files = new Set(Object.values(models).flatMap(({ graph }) => externalFiles(graph)));
+  const files = new Set(perEngine(models).flatMap(({ graph }) => externalFiles(graph)));
   const links = new Map([...files].map((file, i) => [file, `weights${i}`]));
   for (const [file, name] of links) await symlink(file, join(folder, name));
   return {

@@ -1,4 +1,4 @@
-/** Both engines of a policy from the cache, built when they are missing: what `build` and `--backend tensorrt` share. */
+/** The engines of a policy from the cache, built when they are missing: what `build` and `--backend tensorrt` share. */
 
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -15,8 +15,10 @@ import type { CachedEngine, EngineCache } from './engineCache.ts';
 import {
   type EngineName,
   encodeForTensorRt,
+  type PerEngine,
   type PolicyDimensions,
   type PreparedModel,
+  perEngine,
   prepareModels,
 } from './engineModels.ts';
 import type { FoundTensorRt } from './findTensorRt.ts';
@@ -61,7 +63,7 @@ export interface PolicyEngineInCache extends CachedEngine {
   readonly audit: PlanAudit | null;
 }
 
-export type CachedEngines = Readonly<Record<EngineName, PolicyEngineInCache>>;
+export type CachedEngines = PerEngine<PolicyEngineInCache>;
 
 /** @throws (rejects) ENGINE_REFUSED, ENGINE_BUILD_FAILED, ENGINE_AUDIT_FAILED, CACHE_UNWRITABLE, OPTION_*, TENSOR_*, or the signal's reason */
 export async function cachedEngines(
@@ -71,7 +73,7 @@ export async function cachedEngines(
   const models = prepareModels(architecture, options);
   const plugins = await sha256File(options.tensorRt.module);
   let building: Promise<PolicyEngines> | undefined;
-  // both at once: the second costs a tenth of the first
+  // all at once: the second costs a tenth of the first
   const build = (): Promise<PolicyEngines> => {
     building ??= buildWithTimings(architecture, options);
     return building;
@@ -84,7 +86,7 @@ export async function cachedEngines(
       model.name,
       identity,
       async () => {
-        const { plan, seconds } = (await build())[model.name];
+        const { plan, seconds } = (await build())[model.name]!;
         built.push(plan);
         return { plan, seconds };
       },
@@ -95,12 +97,16 @@ export async function cachedEngines(
       },
     );
     close.push(cached.plan);
-    const audit = cached.isNew && building !== undefined ? (await building)[model.name].audit : null;
+    const audit = cached.isNew && building !== undefined ? (await building)[model.name]!.audit : null;
     const { bindings, quantized } = model.graph;
     return { ...cached, name: model.name, identity, bindings, quantized, audit };
   };
   try {
-    return { instruction: await get(models.instruction), policy: await get(models.policy) };
+    return {
+      instruction: await get(models.instruction),
+      policy: await get(models.policy),
+      denoiser: models.denoiser && (await get(models.denoiser)),
+    };
   } catch (error) {
     await Promise.all(close.map((plan) => plan.close()));
     throw error;
@@ -111,8 +117,8 @@ export async function cachedEngines(
 }
 
 /** Closes the files; only after a session was opened from them. */
-export async function closeEngines({ instruction, policy }: CachedEngines): Promise<void> {
-  await Promise.all([instruction.plan.close(), policy.plan.close()]);
+export async function closeEngines(engines: CachedEngines): Promise<void> {
+  await Promise.all(perEngine(engines).map(({ plan }) => plan.close()));
 }
 
 async function buildWithTimings(
@@ -125,7 +131,8 @@ async function buildWithTimings(
     architecture,
     timings === null ? withoutTimings(options) : { ...options, timingCache: timings.given },
   );
-  await timings?.keep(engines.policy.timingCache, engines.instruction.timingCacheRefused);
+  const last = engines.denoiser ?? engines.policy;
+  await timings?.keep(last.timingCache, engines.instruction.timingCacheRefused);
   return engines;
 }
 

@@ -8,7 +8,7 @@ import type { OnNotice } from '../support/notices.ts';
 import type { CachedEngines } from './cachedEngines.ts';
 import { sha256 } from './cacheKey.ts';
 import type { EngineCache } from './engineCache.ts';
-import type { EngineName } from './engineModels.ts';
+import { type EngineName, engineNames, type PerEngine } from './engineModels.ts';
 import type { FoundTensorRt } from './findTensorRt.ts';
 import { isRefusal, type SealedFile } from './sealedFile.ts';
 
@@ -24,8 +24,6 @@ interface Found {
   /** Why those that were given were not used; empty: they were. */
   readonly refused: string;
 }
-
-const engineNames: readonly EngineName[] = ['instruction', 'policy'];
 
 export class KernelStore {
   /** By engine; empty: none are known. */
@@ -45,17 +43,20 @@ export class KernelStore {
 
   /** Null: this TensorRT keeps none. Damaged or foreign kernels are left out, with a notice. */
   static async open(
-    engines: Readonly<Record<EngineName, Pick<CachedEngines[EngineName], 'sidecar'>>>,
+    engines: PerEngine<Pick<CachedEngines['policy'], 'sidecar'>>,
     options: KernelOptions,
   ): Promise<KernelStore | null> {
     const { tensorRt, device, cache } = options;
     if (tensorRt.family !== 'rtx1') return null;
     const files = new Map<EngineName, SealedFile>();
-    const given: Record<EngineName, Uint8Array> = { instruction: new Uint8Array(), policy: new Uint8Array() };
+    const none = new Uint8Array();
+    const given: Record<EngineName, Uint8Array> = { instruction: none, policy: none, denoiser: none };
     for (const name of engineNames) {
+      const engine = engines[name];
+      if (engine === null) continue;
       const file = cache.sealed({
         kind: 'kernels',
-        plan: engines[name].sidecar.plan.sha256,
+        plan: engine.sidecar.plan.sha256,
         version: tensorRt.version,
         device: `${device.name} ${device.uuid}`,
       });

@@ -1,6 +1,8 @@
-/** The two ONNX models of a policy in the form that TensorRT takes: types, bound weights, calls of plugins, profiles. */
+/** The ONNX models of a policy in the form that TensorRT takes: types, bound weights, calls of plugins, profiles. */
 
 import type { NativeInputRange } from '../addon/binding.ts';
+import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
+import { buildDenoiserGraph } from '../graph/denoiserGraph.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { names } from '../graph/names.ts';
@@ -8,6 +10,7 @@ import { encodeModel, functionDomain, type OnnxModel } from '../graph/onnxModel.
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import type { EngineTypes } from '../graph/tiers.ts';
 import { countTokens } from '../graph/tokenCounts.ts';
+import { SemanticVlaError } from '../support/errors.ts';
 import type { EngineModel } from './buildEngine.ts';
 import type { Architecture } from './presetArchitecture.ts';
 import type { EngineWeights, PromptRange } from './recipes.ts';
@@ -20,7 +23,21 @@ export interface EngineModelOptions extends EngineTypes {
   readonly promptLength: PromptRange;
 }
 
-export type EngineName = 'instruction' | 'policy';
+/** `denoiser`: of a diffusion policy alone. */
+export const engineNames = ['instruction', 'policy', 'denoiser'] as const;
+export type EngineName = (typeof engineNames)[number];
+
+/** One of each engine that a policy has. */
+export interface PerEngine<T> {
+  readonly instruction: T;
+  readonly policy: T;
+  readonly denoiser: T | null;
+}
+
+/** Of the engines that there are, in the order in which they run. */
+export function perEngine<T>({ instruction, policy, denoiser }: PerEngine<T>): T[] {
+  return [instruction, policy, ...(denoiser === null ? [] : [denoiser])];
+}
 
 export interface PreparedModel {
   readonly name: EngineName;
@@ -29,11 +46,11 @@ export interface PreparedModel {
   readonly plugins: Readonly<Record<string, number>>;
 }
 
-/** Both graphs, not encoded yet. @throws TENSOR_MISSING, TENSOR_DTYPE */
+/** The graphs, not encoded yet. @throws TENSOR_MISSING, TENSOR_DTYPE */
 export function prepareModels(
   architecture: Architecture,
   options: EngineModelOptions,
-): Record<EngineName, PreparedModel> {
+): PerEngine<PreparedModel> {
   const { config, tensors, pixelNormalization } = architecture;
   const graphOptions: GraphOptions = {
     ...options.sizes,
@@ -44,13 +61,26 @@ export function prepareModels(
     weights: options.weights === 'bound' ? 'inputs' : 'initializers',
     runtime: 'tensorrt',
   };
+  refuseTier(config, options);
   const instruction = buildInstructionGraph(config, tensors, graphOptions);
   const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
+  const denoiser =
+    config.head.kind === 'diffusion' ? buildDenoiserGraph(config, tensors, graphOptions) : null;
   const lengths = sequenceLengths(architecture, options);
   return {
     instruction: prepared('instruction', instruction, lengths),
     policy: prepared('policy', policy, lengths),
+    denoiser: denoiser === null ? null : prepared('denoiser', denoiser, lengths),
   };
+}
+
+/** @throws OPTION_INVALID */
+function refuseTier({ head }: PolicyConfig, { tier }: Pick<EngineModelOptions, 'tier'>): void {
+  if (tier === undefined || (head.kind !== 'diffusion' && head.kind !== 'autoregressive')) return;
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Option precision: expected float32, bfloat16 or float16 with ${head.kind === 'diffusion' ? 'a diffusion head' : 'an autoregressive policy'}, found ${tier}. Its rounded weights were not compared with the reference yet.`,
+  );
 }
 
 /** The model for the builder; `locate` and `path` say where baked weights are. */
@@ -81,11 +111,13 @@ function sequenceLengths(architecture: Architecture, { sizes, promptLength }: En
   });
   return {
     // prompt and stop
-    P1: plus(1),
+    P1: plus(tokens.stop),
     // prompt without BOS, placeholders, stop
-    T: plus(tokens.placeholders),
-    // BOS, vision and proprioception, T
-    L: plus(1 + tokens.nVis + tokens.placeholders),
+    T: plus(tokens.placeholders + tokens.stop - 1),
+    // the whole sequence
+    L: plus(tokens.besidePrompt),
+    // BOS, vision and the rest of the prompt
+    S: plus(tokens.nVis),
   };
 }
 

@@ -11,12 +11,14 @@ import { loadAddon, type NativeDevice } from '../addon/binding.ts';
 import { type Checkpoint, type Progress, weightBytes } from '../checkpoint/checkpoint.ts';
 import { type Int8Weights, makeInt8Weights } from '../checkpoint/int8Weights.ts';
 import { openCheckpoint } from '../checkpoint/openCheckpoint.ts';
+import { buildDenoiserGraph } from '../graph/denoiserGraph.ts';
 import type { GraphOptions, PolicySizes } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import { type OnnxModel, placeBindings, placeQuantized } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { type EnginePrecision, engineTypes } from '../graph/tiers.ts';
 import { OnnxSession } from '../runtime/onnxRuntime.ts';
+import type { DenoisingSteps } from '../runtime/session.ts';
 import { TensorRtSession, type TensorRtSessionOptions, translate } from '../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
@@ -49,6 +51,8 @@ export interface TensorRtOptions {
   readonly keptLengths?: number;
   readonly cacheDir?: string;
   readonly threads: number;
+  /** Of a diffusion policy. */
+  readonly denoising?: DenoisingSteps;
   /** See TensorRtSessionOptions. */
   readonly onLayers?: TensorRtSessionOptions['onLayers'];
   readonly onProgress?: (progress: Progress) => void;
@@ -192,14 +196,15 @@ async function quantized(
   checkpoint: SessionCheckpoint,
   { instruction, policy }: CachedEngines,
   options: QuantizeOptions,
-): Promise<CachedEngines> {
+): Promise<Omit<CachedEngines, 'denoiser'>> {
   const made = await quantizedWeights(checkpoint, [...instruction.quantized, ...policy.quantized], options);
   if (made === null) return { instruction, policy };
-  options.onQuantized?.(made.key);
+  isolated('onQuantized', options.onQuantized)(made.key);
   const place = <T extends CachedEngines['policy']>(engine: T): T => ({
     ...engine,
     bindings: placeBindings(engine.bindings, made.tensors),
   });
+  // tiers refuse heads with a denoiser (engineModels.ts)
   return { instruction: place(instruction), policy: place(policy) };
 }
 
@@ -224,6 +229,7 @@ async function openSession(
   const { tensorRt } = machine;
   try {
     const { instruction, policy } = await quantized(checkpoint, engines, options);
+    const { denoiser } = engines;
     const kernels = await KernelStore.open(engines, {
       ...machine,
       cache: build.cache,
@@ -235,6 +241,7 @@ async function openSession(
       label: labelOf(tensorRt),
       instruction: kernels === null ? instruction : { ...instruction, kernels: kernels.given.instruction },
       policy: kernels === null ? policy : { ...policy, kernels: kernels.given.policy },
+      ...denoiserOf(denoiser, sizes, kernels, options),
       imageShape: [sizes.images, checkpoint.config.imageSize, checkpoint.config.imageSize, 3],
       device: options.device ?? 0,
       graphs: options.graphs ?? true,
@@ -249,6 +256,17 @@ async function openSession(
   } finally {
     await closeEngines(engines);
   }
+}
+
+function denoiserOf(
+  engine: CachedEngines['denoiser'],
+  { chunk, actionDim }: PolicySizes,
+  kernels: KernelStore | null,
+  { denoising }: Pick<TensorRtOptions, 'denoising'>,
+): Pick<TensorRtSessionOptions, 'denoiser'> {
+  if (engine === null || denoising === undefined) return {};
+  const given = kernels === null ? engine : { ...engine, kernels: kernels.given.denoiser };
+  return { denoiser: { engine: given, steps: denoising, shape: [chunk, actionDim] } };
 }
 
 function hooks({ onProgress, signal }: Pick<TensorRtOptions, 'onProgress' | 'signal'>) {
@@ -277,12 +295,43 @@ async function trust(
     options.onProgress,
   )({ step: 'comparing with the CPU runtime', done: 0, total: 1, unit: 'steps' });
   const result =
-    weightBytes(checkpoint) <= twinLimit
-      ? await compare(machine, checkpoint, sizes, session, build, options)
-      : await compareTwin(machine, checkpoint, sizes, build, options);
+    weightBytes(checkpoint) > twinLimit
+      ? await compareTwin(machine, checkpoint, sizes, build, options)
+      : checkpoint.config.head.kind === 'diffusion'
+        ? await compareOneStep(machine, checkpoint, sizes, build, options)
+        : await compare(machine, checkpoint, sizes, session, build, options);
   const { difference, allowed } = result;
   const at = new Date().toISOString();
   await build.cache.recordCheck('policy', policy.identity, { device, driver, difference, allowed, at });
+}
+
+/** Rounding grows along the steps: what one of them predicts from the same noise is compared, in a session of one step. */
+async function compareOneStep(
+  machine: Machine,
+  checkpoint: SessionCheckpoint & Pick<Checkpoint, 'tensors' | 'pixelNormalization'>,
+  sizes: PolicySizes,
+  build: CachedEnginesOptions,
+  options: TensorRtOptions,
+) {
+  const engines = await cachedEngines(checkpoint, build);
+  const one = { ...options, ...oneStep(checkpoint, options) };
+  const session = await openSession(machine, checkpoint, sizes, engines, build, one);
+  try {
+    return await compare(machine, checkpoint, sizes, session, build, one);
+  } finally {
+    await session.close();
+  }
+}
+
+/** The first step alone; nothing of a policy without steps. */
+function oneStep(
+  { config }: Pick<Checkpoint, 'config'>,
+  { denoising }: Pick<TensorRtOptions, 'denoising'>,
+): Pick<TensorRtOptions, 'denoising'> {
+  if (denoising === undefined) return {};
+  const { timeEmbeddings, factors } = denoising;
+  const first = { timeEmbeddings: timeEmbeddings.slice(0, config.llama.width), factors: factors.slice(0, 4) };
+  return { denoising: { count: 1, ...first } };
 }
 
 async function compare(
@@ -303,6 +352,14 @@ async function compare(
   const cpu = await OnnxSession.open({
     instruction: buildInstructionGraph(config, tensors, graphOptions),
     policy: made === null ? policy : placeQuantized(policy, made.tensors),
+    ...(options.denoising === undefined
+      ? {}
+      : {
+          denoiser: {
+            model: buildDenoiserGraph(config, tensors, graphOptions),
+            steps: options.denoising,
+          },
+        }),
     threads: options.threads,
     // nothing is cached: each weight is used only a few times
     weights: 'mapped',
@@ -339,9 +396,12 @@ async function compareTwin(
   try {
     const dir = join(folder, 'twin');
     await synthesizeCheckpoint(twinSpec(checkpoint.config), dir, hooks(options));
-    const twin = await openCheckpoint(dir, { cacheDir: folder });
+    const spec = twinSpec(checkpoint.config);
+    const head = spec.head === 'l1' ? {} : { head: spec.head };
+    const twin = await openCheckpoint(dir, { cacheDir: folder, ...head });
+    const one = { ...options, ...oneStep(checkpoint, options) };
     const engines = await cachedEngines(twin, build);
-    const { onQuantized: _, ...own } = { ...options, cacheDir: folder };
+    const { onQuantized: _, ...own } = { ...one, cacheDir: folder };
     const session = await openSession(machine, twin, sizes, engines, build, own);
     try {
       return await compare(machine, twin, sizes, session, build, own);

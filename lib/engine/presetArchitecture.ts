@@ -31,10 +31,10 @@ export function presetSizes(
   name: keyof typeof synthPresets,
   given: { readonly cameras?: number; readonly chunk?: number; readonly proprio?: boolean } = {},
 ): { images: number; chunk: number; actionDim: number; proprio: boolean } {
-  const { actionDim, proprioDim, platform } = synthPresets[name];
+  const { actionDim, proprioDim, platform, head } = synthPresets[name];
   return {
     images: given.cameras ?? platform.cameras.length,
-    chunk: given.chunk ?? platformChunks[platform.name],
+    chunk: given.chunk ?? (head === 'autoregressive' ? 1 : platformChunks[platform.name]),
     actionDim,
     proprio: given.proprio ?? proprioDim > 0,
   };
@@ -102,7 +102,7 @@ function configOf(spec: SynthSpec): PolicyConfig {
     actionTokensPerStep: spec.actionTokens,
     actionDim: spec.actionDim,
     head: head(spec),
-    proprioDim: spec.proprioDim,
+    proprioDim: spec.proprioDim === 0 ? null : spec.proprioDim,
   };
 }
 
@@ -114,8 +114,11 @@ function textEncoder(text: SynthText): TextEncoderConfig {
 /** Two arms: everything twice. */
 function head(spec: SynthSpec): HeadConfig {
   const hiddenWidth = spec.llama.width;
-  if (spec.family === 'openvla-oft') {
-    return { kind: 'single', hiddenWidth, blocks: headBlocks, outputs: spec.actionDim };
+  if (spec.head === 'discrete' || spec.head === 'autoregressive')
+    return { kind: spec.head, bins: 256, tokenVocab: spec.llama.vocabSize - 64 };
+  if (spec.head === 'diffusion' || spec.family !== 'semanticvla') {
+    const kind = spec.head === 'diffusion' ? 'diffusion' : 'single';
+    return { kind, hiddenWidth, blocks: headBlocks, outputs: spec.actionDim };
   }
   const arms = spec.actionDim / 7;
   return {

@@ -12,11 +12,15 @@ export interface Recorded {
   readonly jpeg: boolean;
   readonly centerCrop: boolean;
   readonly proprio: Float32Array | null;
+  /** Of a diffusion policy. */
+  readonly noise?: Float32Array;
 }
 
 export interface CheckSizes {
   readonly images: number;
   readonly proprio: boolean;
+  readonly chunk: number;
+  readonly actionDim: number;
 }
 
 /** Frames by turns: a size that is a multiple of JPEG's blocks, and one that is not, in BGR. */
@@ -36,7 +40,9 @@ export function recordedInput(
   const whole = (below: number): number => Math.floor(random() * below);
   const { llama, proprioDim } = config;
   const sampler = config.siglip.sampler ?? config.dinov2.sampler;
-  const promptIds = [1, ...Array.from({ length: promptLength - 1 }, () => 3 + whole(llama.vocabSize - 3)), 2];
+  const isAutoregressive = config.head.kind === 'autoregressive';
+  const words = Array.from({ length: promptLength - 1 }, () => 3 + whole(llama.vocabSize - 3));
+  const promptIds = [1, ...words, ...(isAutoregressive ? [] : [2])];
   const siglipIds =
     sampler === null
       ? null
@@ -54,7 +60,11 @@ export function recordedInput(
     sizes.proprio && proprioDim !== null
       ? Float32Array.from({ length: proprioDim }, () => random() * 2 - 1)
       : null;
-  return { instruction: { promptIds, siglipIds }, frames, jpeg: true, centerCrop, proprio };
+  const noise =
+    config.head.kind === 'diffusion'
+      ? { noise: Float32Array.from({ length: sizes.chunk * sizes.actionDim }, () => random() * 4 - 2) }
+      : {};
+  return { instruction: { promptIds, siglipIds }, frames, jpeg: true, centerCrop, proprio, ...noise };
 }
 
 /** The frames as the CPU preprocesses them: [I, S, S, 3] uint8 RGB. */

@@ -1,6 +1,6 @@
 /** The small twin of a large policy: all widths and token counts, few layers, for random weights. */
 
-import type { PolicyConfig, VitConfig } from '../checkpoint/policyConfig.ts';
+import type { HeadConfig, PolicyConfig, VitConfig } from '../checkpoint/policyConfig.ts';
 import type { SynthSpec, SynthVit } from '../synth/presets.ts';
 
 /** Blocks of a tower: one before an exchange, one after, and the output block where it is the last but one. */
@@ -8,12 +8,17 @@ const towerDepth = 3;
 /** A layer of all rows and the trimmed last one. */
 const llamaLayers = 2;
 
+function headName({ kind }: HeadConfig): SynthSpec['head'] {
+  return kind === 'single' || kind === 'split' ? 'l1' : kind;
+}
+
 export function twinSpec(config: PolicyConfig): SynthSpec {
   const { siglip, dinov2, llama } = config;
   const { sampler } = siglip;
   return {
     name: 'twin',
     family: config.family,
+    head: headName(config.head),
     imageSize: config.imageSize,
     patchSize: dinov2.patchSize,
     dinov2: twinVit(dinov2),
@@ -48,7 +53,7 @@ export function twinSpec(config: PolicyConfig): SynthSpec {
     },
     actionTokens: config.actionTokensPerStep ?? config.actionDim ?? 7,
     actionDim: config.actionDim ?? 7,
-    proprioDim: config.proprioDim ?? 8,
+    proprioDim: config.proprioDim ?? 0,
     lora: { rank: 2, alpha: 2 },
     datasetKey: 'twin',
     step: 1,

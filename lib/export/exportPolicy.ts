@@ -55,10 +55,16 @@ export interface ExportReport {
 /**
  * Writes a policy as two ONNX models, `instruction.onnx` and `policy.onnx`, that refer to separate weight files.
  *
- * @throws (rejects) OUTPUT_UNWRITABLE, OUTPUT_NO_SPACE, RUNTIME_FAILED if a written model does not open, or the signal's reason
+ * @throws (rejects) CONFIG_UNSUPPORTED a diffusion policy, OUTPUT_UNWRITABLE, OUTPUT_NO_SPACE, RUNTIME_FAILED if a written model does not open, or the signal's reason
  */
 export async function exportPolicy(checkpoint: Checkpoint, options: ExportOptions): Promise<ExportReport> {
   const { config, tensors, pixelNormalization } = checkpoint;
+  if (config.head.kind === 'diffusion') {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${checkpoint.dir}: expected a policy whose actions one graph computes, found a diffusion policy, which runs its denoiser many times: export writes no loop. Run it here (predict, serve).`,
+    );
+  }
   const graphOptions: GraphOptions = { ...options.sizes, stages: false, mergeWeights: false };
   const models = {
     instruction: buildInstructionGraph(config, tensors, graphOptions),

@@ -59,6 +59,8 @@ export class GraphBuilder {
   readonly #windows = new Map<string, TensorView>();
   readonly #bindings: WeightBinding[] = [];
   readonly #quantized: QuantizedWeight[] = [];
+  readonly #joined = new Map<string, Value>();
+  #reuse = '';
   readonly precision: Precision;
   readonly bindsWeights: boolean;
   readonly int8: Int8Options | undefined;
@@ -82,6 +84,23 @@ export class GraphBuilder {
     } finally {
       this.#scope.pop();
     }
+  }
+
+  /**
+   * Runs `body`, which reads weights that were read before, with conversions of its own: one that all readers share would keep
+   * every widened weight in memory from the first to the last of them.
+   */
+  reusing<T>(label: string, body: () => T): T {
+    this.#reuse = `@${label}`;
+    try {
+      return body();
+    } finally {
+      this.#reuse = '';
+    }
+  }
+
+  get isReusing(): boolean {
+    return this.#reuse !== '';
   }
 
   input(value: ValueInfo): Value {
@@ -146,7 +165,7 @@ export class GraphBuilder {
   weight(tensor: string, dims?: readonly number[]): Value {
     const raw = this.rawWeight(tensor, dims);
     if (this.bindsWeights || floatTypeOf(this.#view(tensor).dtype) === this.precision) return raw;
-    const name = `${raw}/${this.precision}`;
+    const name = `${raw}/${this.precision}${this.#reuse}`;
     if (!this.#names.has(name)) {
       this.#claim(name);
       this.#casts.push(node('Cast', '', [raw], [name], { to: onnxType[this.precision] }, name));
@@ -173,13 +192,14 @@ export class GraphBuilder {
    * @param name of the joined weight
    */
   joinedWeight(tensors: readonly string[], name: string, label: string): Value {
-    if (!this.bindsWeights)
-      return this.op(
-        'Concat',
-        tensors.map((t) => this.weight(t)),
-        { axis: 0 },
-        label,
-      );
+    if (!this.bindsWeights) {
+      const before = this.#joined.get(name + this.#reuse);
+      if (before !== undefined) return before;
+      const parts = tensors.map((tensor) => this.weight(tensor));
+      const joined = this.op('Concat', parts, { axis: 0 }, label);
+      this.#joined.set(name + this.#reuse, joined);
+      return joined;
+    }
     const views = tensors.map((tensor) => this.#view(tensor));
     const rows = views.reduce((sum, view) => sum + view.shape[0]!, 0);
     return this.#bind(name, [rows, ...views[0]!.shape.slice(1)], views);

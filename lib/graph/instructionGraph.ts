@@ -36,13 +36,14 @@ export function buildInstructionGraph(
     name: names.promptIds,
     type: 'int64',
     shape: ['P1'],
-    doc: 'P prompt ids, BOS first, then the stop id',
+    doc: ctx.tokens.stop === 0 ? 'P prompt ids, BOS first' : 'P prompt ids, BOS first, then the stop id',
   });
   const embeddings = promptEmbeddings(ctx, promptIds);
   languageConditions(ctx, embeddings);
   const length = sequenceLength(ctx, promptIds);
   rotaryTables(ctx, length);
   if (config.family === 'semanticvla') attentionBias(ctx, length);
+  if (config.family === 'openvla') causalBias(ctx, promptIds);
   const sampler = config.siglip.sampler ?? config.dinov2.sampler;
   if (sampler !== null) {
     const ids = g.input({
@@ -70,9 +71,12 @@ function promptEmbeddings(ctx: GraphContext, ids: Value): Value {
     const all = g.op('Cast', [rows], { to: onnxType[g.precision] }, 'embeddings');
     const slice = (from: number, to: number, label: string) =>
       g.op('Slice', [all, g.ints([from]), g.ints([to]), g.ints([0])], {}, label);
-    const zeros = g.zeros('placeholders', [tokens.placeholders, d]);
     const end = 2 ** 31;
-    const tail = g.op('Concat', [slice(1, -1, 'words'), zeros, slice(-1, end, 'stop')], { axis: 0 }, 'tail');
+    const whole = (): Value => {
+      const zeros = g.zeros('placeholders', [tokens.placeholders, d]);
+      return g.op('Concat', [slice(1, -1, 'words'), zeros, slice(-1, end, 'stop')], { axis: 0 }, 'tail');
+    };
+    const tail = tokens.stop === 0 ? slice(1, end, 'words') : whole();
     g.output(slice(0, 1, 'bos'), { name: names.bosEmbedding, type: g.precision, shape: [1, d] });
     g.output(tail, { name: names.tailEmbeddings, type: g.precision, shape: ['T', d] });
     return all;
@@ -114,11 +118,11 @@ function languageConditions(ctx: GraphContext, embeddings: Value): void {
   }
 }
 
-/** L = (P + 1) + n_vis + H*C, as an int64 [1] vector. */
+/** L, as an int64 [1] vector. */
 function sequenceLength(ctx: GraphContext, ids: Value): Value {
   const { g, tokens } = ctx;
-  const prompt = g.op('Shape', [ids], {}, 'sequence/prompt_length');
-  return g.op('Add', [prompt, g.ints([tokens.nVis + tokens.placeholders])], {}, 'sequence/length');
+  const given = g.op('Shape', [ids], {}, 'sequence/prompt_length');
+  return g.op('Add', [given, g.ints([tokens.besidePrompt - tokens.stop])], {}, 'sequence/length');
 }
 
 function positions(ctx: GraphContext, length: Value, label: string): Value {
@@ -159,6 +163,19 @@ function rotaryTables(ctx: GraphContext, length: Value): void {
   });
 }
 
+/** Causal over the prompt's pass, BOS, vision and words. [P + n_vis, P + n_vis] */
+function causalBias(ctx: GraphContext, ids: Value): void {
+  const { g, tokens } = ctx;
+  g.scope('mask', () => {
+    const given = g.op('Shape', [ids], {}, 'prompt_length');
+    const length = g.op('Add', [given, g.ints([tokens.nVis])], {}, 'length');
+    const at = positions(ctx, length, 'positions');
+    const rows = g.op('Unsqueeze', [at, g.ints([1])], {}, 'rows');
+    const columns = g.op('Unsqueeze', [at, g.ints([0])], {}, 'columns');
+    publishBias(ctx, g.op('GreaterOrEqual', [rows, columns], {}, 'causal'), 'S');
+  });
+}
+
 /** Causal, except that the last H*C + 1 rows (placeholders and stop) see each other freely. [L, L] */
 function attentionBias(ctx: GraphContext, length: Value): void {
   const { g, tokens } = ctx;
@@ -172,15 +189,16 @@ function attentionBias(ctx: GraphContext, length: Value): void {
     const freeColumns = g.op('GreaterOrEqual', [columns, free], {}, 'free_columns');
     const block = g.op('And', [freeRows, freeColumns], {}, 'free_block');
     const allowed = g.op('Or', [causal, block], {}, 'allowed');
-    if (ctx.options.stages) {
-      ctx.stage(
-        'llm.attention_mask',
-        g.op('Cast', [allowed], { to: onnxType.uint8 }, 'stage'),
-        ['L', 'L'],
-        'uint8',
-      );
-    }
-    const bias = g.op('Where', [allowed, g.float(0), g.float(lowestFinite[g.precision])], {}, 'bias');
-    g.output(bias, { name: names.attentionBias, type: g.precision, shape: ['L', 'L'] });
+    publishBias(ctx, allowed, 'L');
   });
+}
+
+function publishBias(ctx: GraphContext, allowed: Value, side: string): void {
+  const { g } = ctx;
+  if (ctx.options.stages) {
+    const mask = g.op('Cast', [allowed], { to: onnxType.uint8 }, 'stage');
+    ctx.stage('llm.attention_mask', mask, [side, side], 'uint8');
+  }
+  const bias = g.op('Where', [allowed, g.float(0), g.float(lowestFinite[g.precision])], {}, 'bias');
+  g.output(bias, { name: names.attentionBias, type: g.precision, shape: [side, side] });
 }

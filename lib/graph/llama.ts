@@ -1,4 +1,4 @@
-/** The language model (docs/model.md, "LLM"): [L, D] embeddings -> final-RMSNorm rows of the action window [H*C, D]. */
+/** The language model (docs/model.md, "LLM"): rows of embeddings [rows, D] -> hidden states that the head reads. */
 
 import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
@@ -9,31 +9,75 @@ import type { StreamPlace } from './tiers.ts';
 
 const prefix = 'language_model.model';
 
+/** Keys (rotated) and values of one layer, each [kv heads, rows, d]. */
+export interface KeysAndValues {
+  readonly k: Value;
+  readonly v: Value;
+}
+
+/** Rows [begin, end) of an axis; negative numbers count from its end. */
+export interface RowRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** What the language model is run over. */
+export interface LlamaPass {
+  /** Rotary tables of these rows [2, 1, rows, d] for q and k. */
+  readonly cos: Value;
+  readonly sin: Value;
+  /** [rows, past rows + rows]; null: every row sees all. */
+  readonly bias: Value | null;
+  /** Of earlier rows, by layer; empty: there are none. */
+  readonly past: readonly KeysAndValues[];
+  /** The rows that are read afterwards: the last layer computes no others. `none`: only keys and values are. */
+  readonly reads: RowRange | 'none';
+}
+
+export interface LlamaResult {
+  /** After the final RMSNorm: the rows that are read; with `stages`, all. null: none are read. */
+  readonly hidden: Value | null;
+  /** Of these rows, by layer, with those of the past. */
+  readonly keysAndValues: readonly KeysAndValues[];
+}
+
+/** Beyond every axis: Slice takes the rest. */
+export const toEnd = 2 ** 31;
+
+export function sliceRows(
+  ctx: GraphContext,
+  x: Value,
+  { begin, end }: RowRange,
+  label: string,
+  axis = 0,
+): Value {
+  const { g } = ctx;
+  return g.op('Slice', [x, g.ints([begin]), g.ints([end]), g.ints([axis])], {}, label);
+}
+
 /**
  * Rows [L - H*C - 2, L - 2): the window starts at the last prompt token (next-token convention). Counted from the end
  * it does not depend on the prompt length.
  */
-function window(ctx: GraphContext, x: Value, label: string): Value {
-  const { g, tokens } = ctx;
-  return g.op('Slice', [x, g.ints([-(tokens.placeholders + 2)]), g.ints([-2]), g.ints([0])], {}, label);
+export function actionWindow({ tokens }: GraphContext): RowRange {
+  return { begin: -(tokens.placeholders + 2), end: -2 };
 }
 
-export function runLlama(ctx: GraphContext, embeddings: Value): Value {
+export function runLayers(ctx: GraphContext, embeddings: Value, pass: LlamaPass, label: string): LlamaResult {
   const { g, config, options } = ctx;
   const { layers, width } = config.llama;
-  ctx.stage('llm.inputs_embeds', embeddings, ['L', width]);
-  let x = turn(g, embeddings, width, 'llama/into_stream');
+  const keysAndValues: KeysAndValues[] = [];
+  let x: Value | null = turn(g, embeddings, width, `${label}/into_stream`);
   for (let n = 0; n < layers; n++) {
-    const last = n === layers - 1;
-    x = g.scope(`llama/layer${n}`, () => layer(ctx, x, n, last && !options.stages));
-    if (!last) ctx.stage(`llm.hidden${n + 1}`, x, ['L', width]);
+    const isLast = n === layers - 1;
+    const reads = isLast && !options.stages ? pass.reads : null;
+    const rows: Value = x!;
+    x = g.scope(`${label}/layer${n}`, () => layer(ctx, rows, n, pass, reads, keysAndValues));
+    if (!isLast) ctx.stage(`llm.hidden${n + 1}`, x!, ['L', width]);
   }
-  const normed = g.scope('llama', () => lastNorm(ctx, x));
-  if (!options.stages) return normed;
-  ctx.stage(`llm.hidden${layers}`, normed, ['L', width]);
-  const rows = window(ctx, normed, 'llama/window');
-  ctx.stage('llm.window', rows, [ctx.tokens.placeholders, width]);
-  return rows;
+  if (x === null) return { hidden: null, keysAndValues };
+  const last: Value = x;
+  return { hidden: g.scope(label, () => lastNorm(ctx, last)), keysAndValues };
 }
 
 function lastNorm({ g, config }: GraphContext, x: Value): Value {
@@ -52,14 +96,52 @@ function streamNorm({ g, config }: GraphContext, x: Value, weight: string, label
     : rmsNormalized(g, x, rmsNormEps, label);
 }
 
-/** With `trim`, queries, output projection and MLP are computed only for the rows that the head reads. */
-function layer(ctx: GraphContext, x: Value, n: number, trim: boolean): Value {
+/** The whole sequence at once -> final-RMSNorm rows of the action window [H*C, D]. */
+export function runLlama(ctx: GraphContext, embeddings: Value): Value {
+  const bias = ctx.config.family === 'semanticvla' ? names.attentionBias : null;
+  return readWindow(ctx, embeddings, {
+    cos: names.rotaryCos,
+    sin: names.rotarySin,
+    bias,
+    past: [],
+    reads: actionWindow(ctx),
+  });
+}
+
+/** Rows that end with the action window and what follows it -> the window after the final RMSNorm [H*C, D]. */
+export function readWindow(ctx: GraphContext, embeddings: Value, pass: LlamaPass): Value {
+  const { config, options } = ctx;
+  const { layers, width } = config.llama;
+  ctx.stage('llm.inputs_embeds', embeddings, ['L', width]);
+  const hidden = runLayers(ctx, embeddings, pass, 'llama').hidden!;
+  if (!options.stages) return hidden;
+  ctx.stage(`llm.hidden${layers}`, hidden, ['L', width]);
+  const rows = sliceRows(ctx, hidden, actionWindow(ctx), 'llama/window');
+  ctx.stage('llm.window', rows, [ctx.tokens.placeholders, width]);
+  return rows;
+}
+
+/** With `reads`, queries, output projection and MLP are computed only for those rows. */
+function layer(
+  ctx: GraphContext,
+  x: Value,
+  n: number,
+  pass: LlamaPass,
+  reads: RowRange | 'none' | null,
+  keysAndValues: KeysAndValues[],
+): Value | null {
   const { g } = ctx;
   const name = `${prefix}.layers.${n}`;
   const [before, after] = [`${name}.input_layernorm.weight`, `${name}.post_attention_layernorm.weight`];
   const normed = streamNorm(ctx, x, before, 'input_norm');
-  const attended = g.scope('attn', () => selfAttention(ctx, normed, before, `${name}.self_attn`, trim));
-  const residual = trim ? window(ctx, x, 'window') : x;
+  const past = pass.past[n] ?? null;
+  const attended = g.scope('attn', () => {
+    const made = selfAttention(ctx, normed, { gamma: before }, `${name}.self_attn`, pass, reads, past);
+    keysAndValues.push(made.all);
+    return made.context;
+  });
+  if (attended === null) return null;
+  const residual = reads === null || reads === 'none' ? x : sliceRows(ctx, x, reads, 'window');
   const middle = g.op('Add', [residual, attended], {}, 'attn_residual');
   const hidden = streamNorm(ctx, middle, after, 'post_norm');
   return g.op('Add', [middle, swiGlu(ctx, hidden, after, `${name}.mlp`)], {}, 'out');
@@ -99,35 +181,68 @@ function joins({ g, options }: GraphContext, prefixes: readonly string[]): boole
   );
 }
 
-function selfAttention(ctx: GraphContext, x: Value, gamma: string, name: string, trim: boolean): Value {
+/** @returns `context` null: only keys and values are wanted */
+function selfAttention(
+  ctx: GraphContext,
+  x: Value,
+  place: StreamPlace,
+  name: string,
+  pass: LlamaPass,
+  reads: RowRange | 'none' | null,
+  past: KeysAndValues | null,
+): { readonly context: Value | null; readonly all: KeysAndValues } {
   const { g, config } = ctx;
   const { heads, kvHeads, headDim: d } = config.llama;
-  const bias = config.family === 'semanticvla' ? attentionBias(ctx, trim) : null;
   const { q, k, v } =
-    trim || heads !== kvHeads
-      ? separateHeads(ctx, x, { gamma }, name, trim)
-      : stackedHeads(ctx, x, { gamma }, name);
-  const context = attentionCore(g, q, k, v, bias, [0, 2, 1]);
+    reads !== null || heads !== kvHeads
+      ? separateHeads(ctx, x, place, name, pass, reads)
+      : stackedHeads(ctx, x, place, name, pass);
+  const all =
+    past === null
+      ? { k, v }
+      : {
+          k: g.op('Concat', [past.k, k], { axis: 1 }, 'all_keys'),
+          v: g.op('Concat', [past.v, v], { axis: 1 }, 'all_values'),
+        };
+  if (q === null) return { context: null, all };
+  const bias = attentionBias(ctx, pass, reads);
+  const repeated =
+    heads === kvHeads
+      ? all
+      : { k: repeatHeads(ctx, all.k, 'k_repeated'), v: repeatHeads(ctx, all.v, 'v_repeated') };
+  const context = attentionCore(g, q, repeated.k, repeated.v, bias, [0, 2, 1]);
   const ordered = g.op('Transpose', [context], { perm: [1, 0, 2] }, 'ordered');
   const merged = g.op('Reshape', [ordered, g.ints([-1, heads * d])], {}, 'merged');
-  return linear(g, merged, `${name}.o_proj`, 'o_proj', { bias: false, place: { writes: true } });
+  const written = { bias: false, place: { writes: true } };
+  return { context: linear(g, merged, `${name}.o_proj`, 'o_proj', written), all };
 }
 
-/** The bias for all rows, or for those of the window (one slice, made only in the last layer). */
-function attentionBias(ctx: GraphContext, trim: boolean): Value {
-  return trim ? window(ctx, names.attentionBias, 'bias_window') : names.attentionBias;
+/** The bias for all rows, or for those that are read (one slice, made only in the last layer). */
+function attentionBias(
+  ctx: GraphContext,
+  { bias }: LlamaPass,
+  reads: RowRange | 'none' | null,
+): Value | null {
+  if (bias === null || reads === null || reads === 'none') return bias;
+  return sliceRows(ctx, bias, reads, 'bias_window');
 }
 
 interface Heads {
-  /** [h, rows, d], rotated and scaled */
-  readonly q: Value;
-  /** [h, L, d], rotated */
+  /** [h, rows, d], rotated and scaled; null: not wanted. */
+  readonly q: Value | null;
+  /** [kv heads, rows, d], rotated */
   readonly k: Value;
   readonly v: Value;
 }
 
 /** q, k, v through one tensor [3, h, L, d]: one split, and one rotation for q and k together. */
-function stackedHeads(ctx: GraphContext, x: Value, place: StreamPlace, name: string): Heads {
+function stackedHeads(
+  ctx: GraphContext,
+  x: Value,
+  place: StreamPlace,
+  name: string,
+  { cos, sin }: LlamaPass,
+): Heads {
   const { g, config } = ctx;
   const { heads, headDim: d } = config.llama;
   const parts = ['q', 'k', 'v'] as const;
@@ -142,14 +257,21 @@ function stackedHeads(ctx: GraphContext, x: Value, place: StreamPlace, name: str
   const split = g.op('Reshape', [qkv, g.ints([-1, 3, heads, d])], {}, 'heads');
   const stacked = g.op('Transpose', [split], { perm: [1, 2, 0, 3] }, 'stacked');
   const [qk, v] = g.ops('Split', [stacked, g.ints([2, 1])], { axis: 0 }, 'split', ['qk', 'v']);
-  const rotated = rotate(ctx, qk!, names.rotaryCos, names.rotarySin, 'rotary');
+  const rotated = rotate(ctx, qk!, cos, sin, 'rotary');
   const [q, k] = g.ops('Split', [rotated], { axis: 0, num_outputs: 2 }, 'rotated', ['q', 'k']);
   const squeeze = (value: Value, label: string) => g.op('Squeeze', [value, g.ints([0])], {}, label);
   return { q: squeeze(q!, 'q'), k: squeeze(k!, 'k'), v: squeeze(v!, 'v') };
 }
 
 /** q for only some rows, or fewer key heads than query heads. */
-function separateHeads(ctx: GraphContext, x: Value, place: StreamPlace, name: string, trim: boolean): Heads {
+function separateHeads(
+  ctx: GraphContext,
+  x: Value,
+  place: StreamPlace,
+  name: string,
+  { cos, sin }: LlamaPass,
+  reads: RowRange | 'none' | null,
+): Heads {
   const { g, config } = ctx;
   const { heads, kvHeads, headDim: d } = config.llama;
   const project = (rows: Value, part: 'q' | 'k' | 'v', count: number): Value => {
@@ -159,36 +281,21 @@ function separateHeads(ctx: GraphContext, x: Value, place: StreamPlace, name: st
   };
   const table = (source: Value, index: 0 | 1, label: string): Value => {
     const one = g.op('Gather', [source, g.int(index)], { axis: 0 }, `${label}_table`);
-    if (index === 1 || !trim) return one;
-    const { placeholders } = ctx.tokens;
-    return g.op(
-      'Slice',
-      [one, g.ints([-(placeholders + 2)]), g.ints([-2]), g.ints([1])],
-      {},
-      `${label}_window`,
-    );
+    if (index === 1 || reads === null || reads === 'none') return one;
+    return sliceRows(ctx, one, reads, `${label}_window`, 1);
   };
-  const rows = trim ? window(ctx, x, 'query_rows') : x;
-  const q = rotate(
-    ctx,
-    project(rows, 'q', heads),
-    table(names.rotaryCos, 0, 'q_cos'),
-    table(names.rotarySin, 0, 'q_sin'),
-    'q_rotary',
-  );
+  const queries = (): Value => {
+    const rows = reads === null || reads === 'none' ? x : sliceRows(ctx, x, reads, 'query_rows');
+    const projected = project(rows, 'q', heads);
+    return rotate(ctx, projected, table(cos, 0, 'q_cos'), table(sin, 0, 'q_sin'), 'q_rotary');
+  };
+  const q = reads === 'none' ? null : queries();
   const keysAndValues = ['k', 'v'].map((part) => `${name}.${part}_proj.weight`);
   const joins = g.bindsWeights || g.tier !== undefined || g.isInt8(keysAndValues);
   const joined = joins ? joinedKeysAndValues(ctx, x, place, name) : null;
-  const k = rotate(
-    ctx,
-    joined?.k ?? project(x, 'k', kvHeads),
-    table(names.rotaryCos, 1, 'k_cos'),
-    table(names.rotarySin, 1, 'k_sin'),
-    'k_rotary',
-  );
-  const v = joined?.v ?? project(x, 'v', kvHeads);
-  if (heads === kvHeads) return { q, k, v };
-  return { q, k: repeatHeads(ctx, k, 'k_repeated'), v: repeatHeads(ctx, v, 'v_repeated') };
+  const projected = joined?.k ?? project(x, 'k', kvHeads);
+  const k = rotate(ctx, projected, table(cos, 1, 'k_cos'), table(sin, 1, 'k_sin'), 'k_rotary');
+  return { q, k, v: joined?.v ?? project(x, 'v', kvHeads) };
 }
 
 /** k and v [kvHeads, L, d] from one GEMM. */

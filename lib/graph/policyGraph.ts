@@ -3,7 +3,9 @@
 import type { PixelNormalization, PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { coupleActions } from './coupler.ts';
+import { keepsPrefix, publishPrefix } from './denoiserGraph.ts';
 import { fuse } from './fuser.ts';
+import { generateActions } from './generation.ts';
 import { GraphBuilder, type Value } from './graphBuilder.ts';
 import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
@@ -11,6 +13,7 @@ import { runLlama } from './llama.ts';
 import { names, towerNames } from './names.ts';
 import type { OnnxModel } from './onnxModel.ts';
 import { prune } from './pruner.ts';
+import { declareSequence, declareTables } from './sequenceInputs.ts';
 import { countTokens } from './tokenCounts.ts';
 import { runTowers } from './visionTowers.ts';
 import { cutPatches, embedImages } from './vit.ts';
@@ -51,22 +54,34 @@ export function buildPolicyGraph(
     embedImages(ctx, 'siglip', patches, pixels.siglip),
   );
   const vision = fuse(ctx, prune(ctx, 'dinov2', outputs.dinov2), prune(ctx, 'siglip', outputs.siglip));
-  const window = runLlama(ctx, sequence(ctx, vision));
-  const actions = g.widen(coupleActions(ctx, window), 'actions_float');
-  ctx.stage('actions.normalized', actions, [options.chunk, options.actionDim]);
-  g.output(actions, {
+  const prefix = prefixParts(ctx, vision);
+  if (config.head.kind === 'diffusion') publishPrefix(ctx, prefix);
+  else publishActions(ctx, actionsOf(ctx, [...prefix, names.tailEmbeddings]));
+  return g.build();
+}
+
+/** @param parts of the sequence */
+function actionsOf(ctx: GraphContext, parts: readonly Value[]): Value {
+  const sequence = ctx.g.op('Concat', parts, { axis: 0 }, 'sequence');
+  if (ctx.config.head.kind === 'autoregressive') return generateActions(ctx, sequence);
+  return ctx.g.widen(coupleActions(ctx, runLlama(ctx, sequence)), 'actions_float');
+}
+
+function publishActions(ctx: GraphContext, actions: Value): void {
+  const shape = [ctx.options.chunk, ctx.options.actionDim];
+  ctx.stage('actions.normalized', actions, shape);
+  ctx.g.output(actions, {
     name: names.actions,
     type: 'float32',
-    shape: [options.chunk, options.actionDim],
+    shape,
     doc: 'normalized actions, about [-1, 1]',
   });
-  return g.build();
 }
 
 /** Per-frame inputs, then the instruction's state in the order of names.ts. */
 function declareInputs(ctx: GraphContext): void {
   const { g, config, options } = ctx;
-  const { width, headDim } = config.llama;
+  const { width } = config.llama;
   const side = config.imageSize;
   g.input({
     name: names.images,
@@ -83,11 +98,9 @@ function declareInputs(ctx: GraphContext): void {
     });
   }
   g.input({ name: names.bosEmbedding, type: g.precision, shape: [1, width] });
-  g.input({ name: names.tailEmbeddings, type: g.precision, shape: ['T', width] });
-  g.input({ name: names.rotaryCos, type: g.precision, shape: [2, 1, 'L', headDim] });
-  g.input({ name: names.rotarySin, type: g.precision, shape: [2, 1, 'L', headDim] });
-  if (config.family === 'semanticvla')
-    g.input({ name: names.attentionBias, type: g.precision, shape: ['L', 'L'] });
+  // the denoiser runs the language model; of a prefix that it keeps, the layers are run here
+  if (config.head.kind !== 'diffusion') declareSequence(ctx);
+  else if (keepsPrefix(ctx)) declareTables(ctx);
   if (config.aggregation === 'moe') g.input({ name: names.routerWeights, type: g.precision, shape: [1, 2] });
   for (const tower of towerNames) {
     const vit = config[tower];
@@ -108,13 +121,13 @@ function declareInputs(ctx: GraphContext): void {
   }
 }
 
-/** [BOS] [vision] [proprio] [prompt 1..P-1] [H*C zeros] [stop] -> [L, D] */
-function sequence(ctx: GraphContext, vision: Value): Value {
+/** [BOS] [vision] [proprio], each [rows, D] */
+function prefixParts(ctx: GraphContext, vision: Value): Value[] {
   const { g, config, options, tokens } = ctx;
   const d = config.llama.width;
-  if (config.family === 'openvla-oft')
+  if (config.family !== 'semanticvla')
     ctx.stage('vision_tokens', vision, [tokens.perImage * options.images, d]);
-  const parts = [names.bosEmbedding, vision];
+  const parts: Value[] = [names.bosEmbedding, vision];
   if (options.proprio) {
     const token = g.scope('proprio', () =>
       geluMlp(g, g.narrow(names.proprio, 'state'), 'proprio_projector.fc1', 'proprio_projector.fc2'),
@@ -122,6 +135,5 @@ function sequence(ctx: GraphContext, vision: Value): Value {
     ctx.stage('proprio.token', token, [1, d]);
     parts.push(token);
   }
-  parts.push(names.tailEmbeddings);
-  return g.op('Concat', parts, { axis: 0 }, 'sequence');
+  return parts;
 }

@@ -29,9 +29,15 @@ export interface TokenCounts extends ImageTokens {
   readonly nVis: number;
   /** Action tokens per step H. */
   readonly perStep: number;
-  /** H * C placeholder rows. */
+  /** H * C rows that the head reads: placeholders, or noisy actions. 0: autoregressive. */
   readonly placeholders: number;
-  /** Sequence length without the prompt's P tokens: L = besidePrompt + P (the stop row included). */
+  /** 1: the time step of a diffusion policy has a token, after proprioception; else 0. */
+  readonly time: number;
+  /** 1: the sequence ends with the stop id; 0: autoregressive. */
+  readonly stop: number;
+  /** Tokens that an autoregressive policy makes and reads again (all but the last); else 0. */
+  readonly generated: number;
+  /** Sequence length without the prompt's P tokens: L = besidePrompt + P. */
   readonly besidePrompt: number;
 }
 
@@ -48,23 +54,24 @@ export function countImageTokens({ dinov2, siglip }: ImageConfig): ImageTokens {
   return { fused, pooled, perImage: fused + pooled };
 }
 
+type SequenceConfig = ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep' | 'head'>;
+
 /** @returns null if neither the checkpoint nor `sizes` gives H */
 export function countTokens(
-  config: ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep'>,
+  config: SequenceConfig,
   sizes: SequenceSizes & { readonly actionDim: number },
 ): TokenCounts;
-export function countTokens(
-  config: ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep'>,
-  sizes: SequenceSizes,
-): TokenCounts | null;
-export function countTokens(
-  config: ImageConfig & Pick<PolicyConfig, 'actionTokensPerStep'>,
-  sizes: SequenceSizes,
-): TokenCounts | null {
+export function countTokens(config: SequenceConfig, sizes: SequenceSizes): TokenCounts | null;
+export function countTokens(config: SequenceConfig, sizes: SequenceSizes): TokenCounts | null {
   const perStep = config.actionTokensPerStep ?? sizes.actionDim;
   if (perStep === null) return null;
   const image = countImageTokens(config);
   const nVis = image.perImage * sizes.images + (sizes.proprio ? 1 : 0);
-  const placeholders = perStep * sizes.chunk;
-  return { ...image, nVis, perStep, placeholders, besidePrompt: nVis + placeholders + 1 };
+  const isAutoregressive = config.head.kind === 'autoregressive';
+  const placeholders = isAutoregressive ? 0 : perStep * sizes.chunk;
+  const time = config.head.kind === 'diffusion' ? 1 : 0;
+  const stop = isAutoregressive ? 0 : 1;
+  const generated = isAutoregressive ? perStep - 1 : 0;
+  const besidePrompt = nVis + time + placeholders + stop + generated;
+  return { ...image, nVis, perStep, placeholders, time, stop, generated, besidePrompt };
 }

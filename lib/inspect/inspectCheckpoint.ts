@@ -125,10 +125,16 @@ function tokenBudget({ config }: Checkpoint, platform: Platform | null): TokenBu
     pooled,
     perImage,
     actionTokensPerStep,
-    formula: `1 + ${perImage}*I + proprio + (P - 1) + ${h}*C + 1`,
+    formula: formulaOf(config.head.kind, perImage, h),
     // BOS, the prompt's first token, comes before the vision tokens and is counted here
     besidePrompt: counts && counts.besidePrompt + 1,
   };
+}
+
+function formulaOf(kind: HeadConfig['kind'], perImage: number, h: string): string {
+  if (kind === 'autoregressive') return `1 + ${perImage} + (P - 1) + ${h} - 1`;
+  const time = kind === 'diffusion' ? ' + 1 (time)' : '';
+  return `1 + ${perImage}*I + proprio${time} + (P - 1) + ${h}*C + 1`;
 }
 
 function inferPlatform(
@@ -205,7 +211,7 @@ async function countSuperseded({ tensors, sources }: Checkpoint): Promise<number
   return count;
 }
 
-/** None where a discrete policy's data set was not chosen: the graph's sizes are not known then. */
+/** None where the data set of a policy of action tokens was not chosen: the graph's sizes are not known then. */
 async function precisionsOf(
   checkpoint: Checkpoint,
   platform: Platform,
@@ -247,8 +253,10 @@ export async function inspectCheckpoint(
     const file = originOf(sources, view);
     tensorsOf.set(file, (tensorsOf.get(file) ?? 0) + 1);
   }
-  const { visionBackbone, actionHead, proprioProjector } = sources;
-  const archives = [visionBackbone, actionHead, proprioProjector].filter((file) => file !== null);
+  const { visionBackbone, actionHead, proprioProjector, noisyActionProjector } = sources;
+  const archives = [visionBackbone, actionHead, proprioProjector, noisyActionProjector].filter(
+    (file) => file !== null,
+  );
   const weights = [...new Set([...sources.shards, ...archives])];
   const sized = await Promise.all(
     weights.map(async (file) => ({

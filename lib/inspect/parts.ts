@@ -1,6 +1,6 @@
 /** Which part of the policy a tensor belongs to, and whether the policy reads it at all. */
 
-import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
+import { isTokenHead, type PolicyConfig } from '../checkpoint/policyConfig.ts';
 
 /** In the order that `inspect` prints them. */
 export const partNames = [
@@ -16,6 +16,7 @@ export const partNames = [
   'LLM output head',
   'action head',
   'proprio projector',
+  'noisy action projector',
   'unused',
 ] as const;
 
@@ -40,6 +41,7 @@ const patterns: readonly (readonly [RegExp, PartName])[] = [
   [/^language_model\./, 'LLM layers'],
   [/^action_head\./, 'action head'],
   [/^proprio_projector\./, 'proprio projector'],
+  [/^noisy_action_projector\./, 'noisy action projector'],
   [/^(projector|featurizer_proj|fused_featurizer_proj|moe_router|\w+_sampler_proj)\./, 'projectors'],
 ];
 
@@ -47,7 +49,7 @@ const patterns: readonly (readonly [RegExp, PartName])[] = [
 function isUnused(name: string, config: PolicyConfig): boolean {
   if (/^vision_backbone\.(fused_)?featurizer\.(norm|attn_pool|fc_norm)\./.test(name)) return true;
   if (/\.text_encoder\.(text_model\.)?head\./.test(name)) return true;
-  if (/^language_model\.lm_head\./.test(name)) return config.head.kind !== 'discrete';
+  if (/^language_model\.lm_head\./.test(name)) return !isTokenHead(config.head);
   const block = /^vision_backbone\.(fused_)?featurizer\.blocks\.(\d+)\./.exec(name);
   if (block === null) return false;
   const tower = block[1] === undefined ? config.dinov2 : config.siglip;

@@ -58,6 +58,9 @@ export async function comparePrecision(
   const { precision, ...rest } = options;
   const onCpu = options.backend !== 'tensorrt';
   const tell = isolated('onProgress', options.onProgress);
+  // both must start from the same noise
+  const { head } = (await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} })).config;
+  const isDiffusion = head.kind === 'diffusion';
   const { onNotice = warn } = options;
   const predicted = async (
     name: 'float32' | RoundedPrecision,
@@ -66,6 +69,7 @@ export async function comparePrecision(
     await using policy = await loadPolicy(dir, {
       ...own,
       precision: name,
+      ...(isDiffusion ? { seed: rest.seed ?? 0 } : {}),
       // what this comparison is about to answer
       onNotice: (notice) => {
         if (!notice.code.startsWith('PRECISION_')) onNotice(notice);

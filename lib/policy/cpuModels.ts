@@ -1,7 +1,8 @@
-/** Both graphs of a policy as the CPU runtime runs them, quantized where that was asked for. */
+/** The graphs of a policy as the CPU runtime runs them, quantized where that was asked for. */
 
 import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from '../checkpoint/checkpoint.ts';
 import { type Int8Weights, int8Key, makeInt8Weights } from '../checkpoint/int8Weights.ts';
+import { buildDenoiserGraph } from '../graph/denoiserGraph.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
 import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import type { Int8Options } from '../graph/int8Layers.ts';
@@ -29,12 +30,17 @@ type Parts = Pick<PolicyParts, 'checkpoint' | 'sizes'>;
 type Hooks = Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'onNotice' | 'signal'>;
 
 /** How the CPU runtime holds the weights that are not quantized, by default. */
-export function defaultWeights(checkpoint: Pick<Checkpoint, 'tensors'>, precision: CpuPrecision): CpuWeights {
+export function defaultWeights(
+  checkpoint: Pick<Checkpoint, 'tensors' | 'config'>,
+  precision: CpuPrecision,
+): CpuWeights {
   const rest =
     precision === 'float32'
       ? checkpoint.tensors
       : new Map([...checkpoint.tensors].filter(([name]) => !isQuantized(precision, name)));
-  return weightBytes({ tensors: rest }) < foldedWeightsLimit ? 'folded' : 'mapped';
+  // every pass of a policy that makes one token after another packs the language model's weights for itself
+  const copies = checkpoint.config.head.kind === 'autoregressive' ? 8 : 1;
+  return weightBytes({ tensors: rest }) * copies < foldedWeightsLimit ? 'folded' : 'mapped';
 }
 
 /** Roughly: what the graph quantizes are the matrices; embeddings are read row by row and stay in their file. */
@@ -76,6 +82,8 @@ async function judged(
 interface Models {
   readonly instruction: OnnxModel;
   readonly policy: OnnxModel;
+  /** null: not a diffusion policy. */
+  readonly denoiser: OnnxModel | null;
 }
 
 export function buildModels({ checkpoint, sizes }: Parts, options: Partial<GraphOptions>): Models {
@@ -84,12 +92,14 @@ export function buildModels({ checkpoint, sizes }: Parts, options: Partial<Graph
   return {
     instruction: buildInstructionGraph(config, tensors, all),
     policy: buildPolicyGraph(config, tensors, pixelNormalization, all),
+    denoiser: config.head.kind === 'diffusion' ? buildDenoiserGraph(config, tensors, all) : null,
   };
 }
 
-/** The weights of both that are quantized, each once. */
-export function quantizedOf({ instruction, policy }: Models): OnnxModel['quantized'] {
-  return [...instruction.quantized, ...policy.quantized];
+/** Their weights that are quantized, each once. */
+export function quantizedOf({ instruction, policy, denoiser }: Models): OnnxModel['quantized'] {
+  const all = [...instruction.quantized, ...policy.quantized, ...(denoiser?.quantized ?? [])];
+  return [...new Map(all.map((weight) => [weight.name, weight])).values()];
 }
 
 /** What is known of each precision on this checkpoint; null: nothing. Reads no weights. */
@@ -127,8 +137,18 @@ export async function quantizeModels<T extends Models>(
     ...models,
     instruction: placeQuantized(models.instruction, made.tensors),
     policy: placeQuantized(models.policy, made.tensors),
+    denoiser: models.denoiser === null ? null : placeQuantized(models.denoiser, made.tensors),
     made,
   };
+}
+
+/** The models as a session takes them. */
+export function sessionModels(
+  { instruction, policy, denoiser }: Models,
+  { diffusion }: Pick<PolicyParts, 'diffusion'>,
+): Pick<OnnxSessionOptions, 'instruction' | 'policy' | 'denoiser'> {
+  if (denoiser === null || diffusion === null) return { instruction, policy };
+  return { instruction, policy, denoiser: { model: denoiser, steps: diffusion.schedule } };
 }
 
 /**
@@ -137,7 +157,7 @@ export async function quantizeModels<T extends Models>(
  * @throws (rejects) what makeInt8Weights throws
  */
 export async function cpuSessionOptions(
-  parts: Parts & Pick<PolicyParts, 'threads' | 'spinUs'>,
+  parts: Parts & Pick<PolicyParts, 'threads' | 'spinUs' | 'diffusion'>,
   options: Pick<PolicyOptions, 'weights' | 'precision'> & Hooks,
 ): Promise<OnnxSessionOptions> {
   const { checkpoint, threads, spinUs } = parts;
@@ -146,11 +166,9 @@ export async function cpuSessionOptions(
   const int8 = int8Of(precision);
   const mergeWeights = weights === 'folded';
   const plain = buildModels(parts, { mergeWeights, ...(int8 === undefined ? {} : { int8 }) });
-  const { instruction, policy } =
-    int8 === undefined ? plain : await judged(plain, checkpoint, precision, int8, options);
+  const models = int8 === undefined ? plain : await judged(plain, checkpoint, precision, int8, options);
   return {
-    instruction,
-    policy,
+    ...sessionModels(models, parts),
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights,

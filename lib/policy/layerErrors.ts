@@ -4,13 +4,17 @@ import type { OpenCheckpointOptions } from '../checkpoint/checkpoint.ts';
 import { errorPrefix } from '../graph/int8.ts';
 import type { Tier } from '../graph/tiers.ts';
 import { OnnxSession } from '../runtime/onnxRuntime.ts';
+import { present } from '../support/options.ts';
 import { preprocessImages } from '../transforms/image.ts';
 import { pickFrames } from '../transforms/pickFrames.ts';
 import { encodePrompt } from '../transforms/prompt.ts';
 import { normalizeProprio } from '../transforms/proprio.ts';
 import type { Observation, PolicyOptions } from '../types.ts';
-import { buildModels, defaultWeights, int8Of, quantizeModels } from './cpuModels.ts';
+import { instructionInput } from './actionValues.ts';
+import { buildModels, defaultWeights, int8Of, quantizeModels, sessionModels } from './cpuModels.ts';
+import { startNoise } from './denoising.ts';
 import { resolveUnnormKey } from './platform.ts';
+import { preprocessingOf } from './policyInput.ts';
 import type { PolicyParts } from './policyParts.ts';
 import type { LayerError } from './precisionGate.ts';
 import { type CpuPrecision, cpuWeightsOf, type RoundedPrecision } from './runtimeOptions.ts';
@@ -35,7 +39,7 @@ export async function layerErrors(
   options: Pick<PolicyOptions, 'backend' | 'weights' | 'unnormKey'> &
     Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'signal'>,
 ): Promise<LayerErrors> {
-  const { checkpoint, platform, threads, tokenizers, promptLimits } = parts;
+  const { checkpoint, platform, threads, tokenizers, promptLimits, promptStyle } = parts;
   const { signal } = options;
   // what engines bind is no way in which the CPU holds weights; each is used a few times
   const weights =
@@ -47,9 +51,10 @@ export async function layerErrors(
       ? { tier: precision as Tier, comparesTier: true }
       : { int8: int8Of(precision as CpuPrecision, true)! };
   const plain = buildModels(parts, rounding);
-  const { instruction, policy, made } = await quantizeModels(plain, checkpoint, options);
+  const models = await quantizeModels(plain, checkpoint, options);
   const session = await OnnxSession.open({
-    ...{ instruction, policy, threads, weights, files: checkpoint.files },
+    ...sessionModels(models, parts),
+    ...{ threads, weights, files: checkpoint.files },
     ...(signal === undefined ? {} : { signal }),
   });
   const sums = new Map<string, { signal: number; noise: number }>();
@@ -63,16 +68,11 @@ export async function layerErrors(
   };
   try {
     for (const { observation, instruction: text } of tasks) {
-      const { promptIds, siglipIds } = encodePrompt(tokenizers, text, promptLimits);
-      const ids = [...promptIds, tokenizers.llama.endId];
-      const state = await session.encodeInstruction({ promptIds: ids, siglipIds }, signal);
+      const prompt = encodePrompt(tokenizers, text, promptLimits, promptStyle);
+      const state = await session.encodeInstruction(instructionInput(parts, prompt), signal);
       add(state.stages);
-      const images = await preprocessImages(pickFrames(observation, platform.cameras), {
-        imageSize: checkpoint.config.imageSize,
-        centerCrop: platform.centerCrop,
-        jpeg: platform.jpeg,
-        threads,
-      });
+      const frames = pickFrames(observation, platform.cameras);
+      const images = await preprocessImages(frames, preprocessingOf(parts));
       const key = resolveUnnormKey(checkpoint, options.unnormKey);
       const proprio = platform.proprio
         ? normalizeProprio(
@@ -81,7 +81,14 @@ export async function layerErrors(
             platform.normalization,
           )
         : null;
-      add((await session.runRaw({ images, proprio }, state, signal)).outputs);
+      const noise = startNoise(parts.diffusion, parts.sizes, {}, 0);
+      const last = (parts.diffusion?.inference ?? 0) - 1;
+      const input = { images, proprio, ...present({ noise }) };
+      const run = session.runRaw(input, state, signal, (step, outputs) => {
+        // the last step's come with those of the observation
+        if (step < last) add(outputs);
+      });
+      add((await run).outputs);
       state.release();
     }
   } finally {
@@ -91,5 +98,5 @@ export async function layerErrors(
     layer,
     decibels: 10 * Math.log10(s / noise),
   }));
-  return { key: made.key, layers };
+  return { key: models.made.key, layers };
 }

@@ -13,9 +13,11 @@ import { OnnxSession } from '../runtime/onnxRuntime.ts';
 import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
 import { drawnObservation } from '../support/drawnObservation.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { isolated } from '../support/isolated.ts';
 import { type Notice, NoticeLog } from '../support/notices.ts';
 import { checkOptions, checkSignal, present } from '../support/options.ts';
-import { actionDimensions, unnormalizeActions } from '../transforms/actions.ts';
+import { actionDimensions } from '../transforms/actions.ts';
+import { toEnvironment } from '../transforms/environment.ts';
 import { pickFrames } from '../transforms/pickFrames.ts';
 import { type EncodedPrompt, encodePrompt } from '../transforms/prompt.ts';
 import { normalizeProprio } from '../transforms/proprio.ts';
@@ -28,7 +30,9 @@ import type {
   PredictOptions,
   StageTensor,
 } from '../types.ts';
+import { actionsOf, instructionInput } from './actionValues.ts';
 import { cpuSessionOptions } from './cpuModels.ts';
+import { diffusionNotices, startNoise } from './denoising.ts';
 import { InstructionCache } from './instructionCache.ts';
 import { platformNotices, resolveUnnormKey } from './platform.ts';
 import { prepareInput } from './policyInput.ts';
@@ -42,12 +46,18 @@ import { keptLengthsOf, type WarmUp, warmUp, warmUpOf } from './warmUp.ts';
 export const policyOptionNames = [
   ...openCheckpointOptionNames,
   'platform',
+  'diffusionSteps',
+  'diffusionTrainSteps',
+  'seed',
+  'prompt',
   'cameras',
   'proprio',
   'centerCrop',
   'jpeg',
   'chunk',
   'normalization',
+  'actions',
+  'rotate',
   'unnormKey',
   'backend',
   'threads',
@@ -66,6 +76,8 @@ export const policyOptionNames = [
 const predictOptionNames = [
   'instruction',
   'unnormKey',
+  'seed',
+  'noise',
   'signal',
 ] as const satisfies readonly (keyof PredictOptions)[];
 
@@ -89,6 +101,7 @@ export async function loadPolicy(dir: string, options: PolicyOptions = {}): Prom
   const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(options), onNotice: notices.add });
   const parts = await gatherParts(checkpoint, options);
   for (const notice of platformNotices(checkpoint, options, parts.platform)) notices.add(notice);
+  for (const notice of diffusionNotices(checkpoint, options)) notices.add(notice);
   options.signal?.throwIfAborted();
   const lengths = new Set(
     warm.instructions.map((instruction) => promptOf(parts, instruction).promptIds.length),
@@ -124,6 +137,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
     let key: string | undefined;
     const session = await openTensorRt(checkpoint, sizes, {
       ...tensorRtOptionsOf(options),
+      ...(parts.diffusion === null ? {} : { denoising: parts.diffusion.schedule }),
       threads,
       onQuantized: (made) => {
         key = made;
@@ -141,7 +155,7 @@ async function openSession(parts: PolicyParts, options: PolicyOptions): Promise<
         const runsOn = `${session.device.name}, ${session.label}`;
         const gate = await readGate(key, { runsOn }, present({ cacheDir }));
         const notice = gateNotice(checkpoint.dir, tier, runsOn, gate);
-        if (notice !== null) onNotice?.(notice);
+        if (notice !== null) isolated('onNotice', onNotice)(notice);
       }
       return session;
     } catch (error) {
@@ -184,9 +198,7 @@ class CheckpointPolicy implements Policy {
     this.variant = config.variant;
     this.imageSize = config.imageSize;
     this.patchGrid = Math.sqrt(config.siglip.patches);
-    const statistics = [...parts.checkpoint.statistics.values()];
-    const sizes = statistics.flatMap(({ proprio }) => proprio?.min.length ?? []);
-    this.stateSize = parts.platform.proprio ? (sizes[0] ?? 0) : 0;
+    this.stateSize = parts.platform.proprio ? stateSizeOf(parts) : 0;
   }
 
   get notices(): readonly Notice[] {
@@ -196,14 +208,15 @@ class CheckpointPolicy implements Policy {
   async predict(observation: Observation, options: PredictOptions): Promise<ActionChunk> {
     const start = performance.now();
     const { unnormKey, signal } = this.#check(options);
-    const frames = pickFrames(observation, this.platform.cameras);
+    const frames = pickFrames(observation, this.platform.cameras, this.platform.rotate);
     const beforeProprio = performance.now();
     const proprio = this.#proprio(observation, unnormKey);
     const normalizeMs = performance.now() - beforeProprio;
     // told only to the caller that encodes
     let tokenizeMs: number | undefined;
+    const noise = this.#noise(options);
     // copies what it needs before the first wait, so the caller may reuse its buffers at once
-    const input = prepareInput(this.#parts, this.#session, frames, proprio);
+    const input = prepareInput(this.#parts, this.#session, frames, proprio, noise);
     const output = this.#instructions.use(
       options.instruction,
       () =>
@@ -231,7 +244,7 @@ class CheckpointPolicy implements Policy {
 
   async stages(observation: Observation, options: PredictOptions): Promise<Map<string, StageTensor>> {
     const { unnormKey, signal } = this.#check(options);
-    const frames = pickFrames(observation, this.platform.cameras);
+    const frames = pickFrames(observation, this.platform.cameras, this.platform.rotate);
     const proprio = this.#proprio(observation, unnormKey);
     const prompt = this.#prompt(options.instruction);
     if (this.#session.backend === 'tensorrt') {
@@ -241,7 +254,8 @@ class CheckpointPolicy implements Policy {
           'stages: expected those of the engines, found none, since a fused engine has no intermediates; these are of the same graphs on the CPU, in float32, and say nothing about the GPU. Compare the actions of predict for that.',
       });
     }
-    const input = { frames, proprio, prompt, unnormKey, ...present({ signal }) };
+    const noise = this.#noise(options);
+    const input = { frames, proprio, prompt, unnormKey, ...present({ signal, noise }) };
     return computeStages(this.#parts, input, this.#options);
   }
 
@@ -301,16 +315,20 @@ class CheckpointPolicy implements Policy {
     return normalizeProprio(observation.state, bounds, platform.normalization);
   }
 
+  #noise(options: PredictOptions): Float32Array | undefined {
+    const { diffusion, sizes } = this.#parts;
+    return startNoise(diffusion, sizes, options, this.#options.seed);
+  }
+
   #prompt(instruction: string): EncodedPrompt {
     return promptOf(this.#parts, instruction);
   }
 
   async #encode(instruction: string, onTokenized: (ms: number) => void): Promise<InstructionState> {
     const start = performance.now();
-    const { promptIds, siglipIds } = this.#prompt(instruction);
+    const prompt = this.#prompt(instruction);
     onTokenized(performance.now() - start);
-    const { endId: stopId } = this.#parts.tokenizers.llama;
-    return this.#session.encodeInstruction({ promptIds: [...promptIds, stopId], siglipIds });
+    return this.#session.encodeInstruction(instructionInput(this.#parts, prompt));
   }
 
   #chunk(
@@ -323,7 +341,8 @@ class CheckpointPolicy implements Policy {
     const { checkpoint, platform, sizes } = this.#parts;
     const before = performance.now();
     const bounds = checkpoint.statistics.get(unnormKey)!.action;
-    const actions = unnormalizeActions(output.actions, bounds, platform.normalization);
+    const actions = actionsOf(this.#parts, output, bounds);
+    if (platform.actions === 'env') toEnvironment(actions, platform.name, this.dimensions);
     const end = performance.now();
     return {
       actions,
@@ -345,8 +364,16 @@ class CheckpointPolicy implements Policy {
 }
 
 /** @throws INSTRUCTION_* */
-function promptOf({ tokenizers, promptLimits }: PolicyParts, instruction: string): EncodedPrompt {
-  return encodePrompt(tokenizers, instruction, promptLimits);
+function promptOf(
+  { tokenizers, promptLimits, promptStyle }: PolicyParts,
+  instruction: string,
+): EncodedPrompt {
+  return encodePrompt(tokenizers, instruction, promptLimits, promptStyle);
+}
+
+function stateSizeOf({ checkpoint }: PolicyParts): number {
+  const sizes = [...checkpoint.statistics.values()].flatMap(({ proprio }) => proprio?.min.length ?? []);
+  return sizes[0] ?? 0;
 }
 
 /** Splits [I, n] into one array per camera. */

@@ -4,15 +4,26 @@
  */
 
 import type { Checkpoint } from '../checkpoint/checkpoint.ts';
+import { isTokenHead } from '../checkpoint/policyConfig.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import type { Notice } from '../support/notices.ts';
 import { expected, nearest } from '../support/options.ts';
+import { checkConvention } from '../transforms/environment.ts';
 import type { Platform, PlatformName, PolicyOptions } from '../types.ts';
 
 /** The options that a platform is resolved from. */
 export type PlatformOptions = Pick<
   PolicyOptions,
-  'platform' | 'cameras' | 'proprio' | 'centerCrop' | 'jpeg' | 'chunk' | 'normalization' | 'unnormKey'
+  | 'platform'
+  | 'cameras'
+  | 'proprio'
+  | 'centerCrop'
+  | 'jpeg'
+  | 'chunk'
+  | 'normalization'
+  | 'actions'
+  | 'rotate'
+  | 'unnormKey'
 >;
 
 /** The facts of a checkpoint that tell platforms apart. */
@@ -85,7 +96,30 @@ export function resolvePlatform(
   options: PlatformOptions,
   observationCameras?: readonly string[],
 ): Platform {
+  const platform = modelPlatform(checkpoint, options, observationCameras);
+  const { actions, rotate } = options;
+  return {
+    ...platform,
+    ...(actions !== undefined && checkConvention(actions, platform.name) === 'env' ? { actions: 'env' } : {}),
+    ...(rotate === undefined ? {} : { rotate: camerasToTurn(rotate, platform.cameras) }),
+  };
+}
+
+function camerasToTurn(rotate: unknown, cameras: readonly string[]): readonly string[] {
+  if (rotate === 180) return [...cameras];
+  if (Array.isArray(rotate) && rotate.every((name) => cameras.includes(name))) return [...rotate];
+  throw expected('OPTION_INVALID', `180, or cameras of the policy (${cameras.join(', ')})`, 'rotate', rotate);
+}
+
+/** What the model itself needs. */
+function modelPlatform(
+  checkpoint: PlatformEvidence,
+  options: PlatformOptions,
+  observationCameras: readonly string[] | undefined,
+): Platform {
   checkValues(options);
+  if (checkpoint.config.head.kind === 'autoregressive')
+    return autoregressivePlatform(checkpoint, options, observationCameras);
   const complete = customValues.every((name) => options[name] !== undefined);
   const name =
     options.platform ?? (complete ? 'custom' : inferPreset(checkpoint, options, observationCameras));
@@ -105,6 +139,50 @@ export function resolvePlatform(
   if (isInferred && options.cameras === undefined && isUnusual(checkpoint, platform))
     throw camerasNeeded(checkpoint, platform);
   return platform;
+}
+
+/**
+ * OpenVLA's own: one camera, no proprioception, one action at a time, quantiles, frames at their own size. Only the crop differs
+ * from one training to another.
+ */
+function autoregressivePlatform(
+  checkpoint: PlatformEvidence,
+  options: PlatformOptions,
+  observationCameras: readonly string[] | undefined,
+): Platform {
+  const { dir } = checkpoint;
+  const { cameras = ['full_image'], chunk = 1, normalization = 'q99', jpeg = false } = options;
+  const wrong = (name: string, wanted: string, found: unknown): SemanticVlaError =>
+    new SemanticVlaError(
+      'OPTION_INVALID',
+      `Option ${name} of ${dir}: expected ${wanted}, as every autoregressive policy has, found ${String(found)}. Leave the option out.`,
+    );
+  if (cameras.length !== 1) throw wrong('cameras', 'one camera', cameras.join(', '));
+  if (chunk !== 1) throw wrong('chunk', '1', chunk);
+  if (options.proprio === true) throw wrong('proprio', 'false', true);
+  const name = options.platform ?? presetIfOne(checkpoint, { ...options, cameras }, observationCameras);
+  const preset = name === 'custom' ? null : presets[name];
+  const centerCrop = options.centerCrop ?? preset?.centerCrop;
+  if (centerCrop === undefined) {
+    throw new SemanticVlaError(
+      'PLATFORM_REQUIRED',
+      `Platform of ${dir}: expected option centerCrop, since no file says whether an autoregressive policy was trained with image augmentation, found none. Pass true for a policy that was (fine-tunes, by default), false for openvla-7b itself, or platform (${presetNames.join(', ')}).`,
+    );
+  }
+  return { name, cameras: [...cameras], proprio: false, centerCrop, jpeg, chunk, normalization };
+}
+
+function presetIfOne(
+  checkpoint: PlatformEvidence,
+  options: PlatformOptions,
+  observationCameras: readonly string[] | undefined,
+): PlatformName {
+  try {
+    return inferPreset(checkpoint, options, observationCameras);
+  } catch (error) {
+    if (error instanceof SemanticVlaError && error.code === 'PLATFORM_REQUIRED') return 'custom';
+    throw error;
+  }
 }
 
 /** What should be known of a platform that was resolved. */
@@ -139,6 +217,7 @@ export function platformNotices(
 
 /** Not a policy whose cameras the preset knows: those have a projector for the joint state. */
 function isUnusual({ config }: PlatformEvidence, { name }: Platform): boolean {
+  if (config.head.kind === 'autoregressive') return false;
   return name !== 'custom' && presets[name].proprio && config.proprioDim === null;
 }
 
@@ -198,7 +277,7 @@ function checkActionDim(checkpoint: PlatformEvidence, name: PlatformName, preset
 }
 
 function takesNoProprio({ config }: PlatformEvidence): boolean {
-  return config.head.kind === 'discrete';
+  return isTokenHead(config.head);
 }
 
 function checkProprio(checkpoint: PlatformEvidence, options: PlatformOptions, platform: Platform): void {

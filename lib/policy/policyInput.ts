@@ -1,7 +1,7 @@
 /** Frames on their way into a session: preprocessed by it where it can, else on the CPU. The same bits either way. */
 
-import type { InstructionState, PolicyOutput, Session } from '../runtime/session.ts';
-import { preprocessTimed } from '../transforms/image.ts';
+import type { InstructionState, PolicyInput, PolicyOutput, Session } from '../runtime/session.ts';
+import { type PreprocessOptions, preprocessTimed } from '../transforms/image.ts';
 import { checkFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 import type { PolicyParts } from './policyParts.ts';
@@ -26,7 +26,7 @@ export type FrameSession = Pick<Session, 'run' | 'stageFrames'>;
 /** What decides how frames are preprocessed. */
 export type PreprocessingParts = Pick<PolicyParts, 'threads'> & {
   readonly platform: Pick<PolicyParts['platform'], 'cameras' | 'centerCrop' | 'jpeg'>;
-  readonly checkpoint: { readonly config: Pick<PolicyParts['checkpoint']['config'], 'imageSize'> };
+  readonly checkpoint: { readonly config: Pick<PolicyParts['checkpoint']['config'], 'imageSize' | 'head'> };
 };
 
 /** Copies the frames before it returns. @throws IMAGE_* */
@@ -35,13 +35,19 @@ export function prepareInput(
   session: FrameSession,
   frames: readonly ImageFrame[],
   proprio: Float32Array | null,
+  noise?: Float32Array,
 ): PreparedInput {
   const { jpeg, centerCrop, cameras } = parts.platform;
   frames.forEach((frame, i) => {
     checkFrame(frame, cameras[i] ?? String(i));
   });
-  const staged = session.stageFrames?.({ frames, jpeg, centerCrop, proprio }) ?? null;
-  if (staged === null) return onCpu(parts, session, frames, proprio);
+  const numbers = { proprio, ...(noise === undefined ? {} : { noise }) };
+  // frames of that size are preprocessed alike in both ways
+  const isOnlyHere = isDirect(parts) && frames.some(({ width, height }) => width !== 224 || height !== 224);
+  const staged = isOnlyHere
+    ? null
+    : (session.stageFrames?.({ frames, jpeg, centerCrop, ...numbers }) ?? null);
+  if (staged === null) return onCpu(parts, session, frames, numbers);
   return {
     ready: Promise.resolve(),
     run: async (instruction, signal) => ({
@@ -52,27 +58,41 @@ export function prepareInput(
   };
 }
 
-function onCpu(
-  { platform, checkpoint, threads }: PreprocessingParts,
-  session: FrameSession,
-  frames: readonly ImageFrame[],
-  proprio: Float32Array | null,
-): PreparedInput {
+/** OpenVLA's own preprocessing, unless the JPEG round trip of its successors is asked for. */
+function isDirect({ platform, checkpoint }: Omit<PreprocessingParts, 'threads'>): boolean {
+  return checkpoint.config.head.kind === 'autoregressive' && !platform.jpeg;
+}
+
+export function preprocessingOf(parts: PreprocessingParts): PreprocessOptions {
+  const { platform, checkpoint, threads } = parts;
   const { cameras: names, centerCrop, jpeg } = platform;
-  const start = performance.now();
-  const ready = preprocessTimed(frames, {
+  return {
     imageSize: checkpoint.config.imageSize,
     centerCrop,
     jpeg,
+    direct: isDirect(parts),
     threads,
     names,
-  }).then((made) => ({ ...made, ms: performance.now() - start }));
+  };
+}
+
+function onCpu(
+  parts: PreprocessingParts,
+  session: FrameSession,
+  frames: readonly ImageFrame[],
+  numbers: Pick<PolicyInput, 'proprio' | 'noise'>,
+): PreparedInput {
+  const start = performance.now();
+  const ready = preprocessTimed(frames, preprocessingOf(parts)).then((made) => ({
+    ...made,
+    ms: performance.now() - start,
+  }));
   return {
     ready,
     run: async (instruction, signal) => {
       const { images, times, ms } = await ready;
       return {
-        result: await session.run({ images, proprio }, instruction, signal),
+        result: await session.run({ images, ...numbers }, instruction, signal),
         timings: { preprocess: ms, ...times },
       };
     },

@@ -9,10 +9,14 @@ import {
 } from '../checkpoint/checkpoint.ts';
 import { checkBounds } from '../checkpoint/statistics.ts';
 import type { PolicySizes } from '../graph/graphContext.ts';
+import { SemanticVlaError } from '../support/errors.ts';
+import { expected } from '../support/options.ts';
+import { type DdimSchedule, type DiffusionSteps, ddimSchedule } from '../transforms/ddim.ts';
 import { type PromptLimits, promptLimits } from '../transforms/prompt.ts';
 import { checkVocabularies } from '../transforms/tokenizer/checkVocabularies.ts';
 import { loadTokenizers, type Tokenizers } from '../transforms/tokenizer/tokenizers.ts';
-import type { Platform, Policy, PolicyOptions } from '../types.ts';
+import type { Platform, Policy, PolicyOptions, PromptStyle } from '../types.ts';
+import { diffusionStepsOf } from './denoising.ts';
 import { resolvePlatform, resolveUnnormKey } from './platform.ts';
 
 export interface PolicyParts {
@@ -20,6 +24,9 @@ export interface PolicyParts {
   readonly platform: Platform;
   readonly tokenizers: Tokenizers;
   readonly sizes: PolicySizes;
+  /** null: not a diffusion policy. */
+  readonly diffusion: (DiffusionSteps & { readonly schedule: DdimSchedule }) | null;
+  readonly promptStyle: PromptStyle;
   readonly promptLimits: PromptLimits;
   readonly threads: number;
   /** See PolicyOptions.spin. */
@@ -35,16 +42,33 @@ export function checkpointOptions(options: OpenCheckpointOptions): OpenCheckpoin
 /** @throws PLATFORM_REQUIRED, OPTION_INVALID, UNNORM_KEY_*, TOKENIZER_INVALID */
 export async function gatherParts(checkpoint: Checkpoint, options: PolicyOptions): Promise<PolicyParts> {
   const platform = resolvePlatform(checkpoint, options);
+  const promptStyle = promptStyleOf(checkpoint, options);
+  const steps = diffusionStepsOf(checkpoint, options);
   const sizes = policySizes(checkpoint, platform, options.unnormKey);
   return {
     checkpoint,
     platform,
     tokenizers: await policyTokenizers(checkpoint),
     sizes,
+    diffusion:
+      steps === null ? null : { ...steps, schedule: ddimSchedule(steps, checkpoint.config.llama.width) },
+    promptStyle,
     promptLimits: promptLimits(checkpoint.config, sizes),
     threads: options.threads ?? availableParallelism(),
     spinUs: options.spin,
   };
+}
+
+/** @throws OPTION_INVALID unknown, or of a policy that has one prompt only */
+function promptStyleOf({ dir, config }: Checkpoint, { prompt }: PolicyOptions): PromptStyle {
+  if (prompt === undefined) return 'openvla';
+  if (prompt !== 'openvla' && prompt !== 'openvla-v01')
+    throw expected('OPTION_INVALID', 'openvla or openvla-v01', 'prompt', prompt);
+  if (prompt === 'openvla' || config.head.kind === 'autoregressive') return prompt;
+  throw new SemanticVlaError(
+    'OPTION_INVALID',
+    `Option prompt of ${dir}: expected openvla, since only autoregressive OpenVLA policies were trained with another, found ${prompt}. Leave it out.`,
+  );
 }
 
 /** The checkpoint's tokenizers, compared with the vocabularies of its weights. @throws TOKENIZER_INVALID */
@@ -67,7 +91,7 @@ export function policySizes(checkpoint: Checkpoint, platform: Platform, unnormKe
   return {
     images: platform.cameras.length,
     chunk: platform.chunk,
-    // a discrete policy has no head that tells; its statistics do
+    // action tokens have no head that tells; the statistics do
     actionDim: config.actionDim ?? checkBounds(statistics.get(key!)!.action, platform.normalization),
     proprio: platform.proprio,
   };

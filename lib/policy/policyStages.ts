@@ -9,13 +9,15 @@ import { names } from '../graph/names.ts';
 import { OnnxSession, toInt32 } from '../runtime/onnxRuntime.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { present } from '../support/options.ts';
-import { unnormalizeActions } from '../transforms/actions.ts';
 import { preprocessSteps } from '../transforms/image.ts';
 import type { EncodedPrompt } from '../transforms/prompt.ts';
 import type { ImageFrame, PolicyOptions, StageTensor } from '../types.ts';
-import { buildModels, int8Of, quantizeModels } from './cpuModels.ts';
+import { actionsOf, instructionInput } from './actionValues.ts';
+import { buildModels, int8Of, quantizeModels, sessionModels } from './cpuModels.ts';
+import { preprocessingOf } from './policyInput.ts';
 import type { PolicyParts } from './policyParts.ts';
 import { cpuPrecisionOf } from './runtimeOptions.ts';
+import { publishTokens, StepStages, without } from './stepStages.ts';
 
 export interface StageInput {
   /** In the platform's order. */
@@ -24,12 +26,14 @@ export interface StageInput {
   readonly proprio: Float32Array | null;
   readonly prompt: EncodedPrompt;
   readonly unnormKey: string;
+  /** [C, A] of a diffusion policy. */
+  readonly noise?: Float32Array;
   readonly signal?: AbortSignal;
 }
 
 /** Stages that have no camera dimension, as the graph publishes them. */
 const notPerImage =
-  /^(e_avg|film\.|siglip_text\.|dinov2\.siglip_text\.|proprio\.|llm\.|head\.|actions\.|vision_tokens$)/;
+  /^(e_avg|film\.|siglip_text\.|dinov2\.siglip_text\.|proprio\.|llm\.|head\.|actions\.|vision_tokens$|generated\.)/;
 
 /** In the precision of the policy. @param options as `loadPolicy` got them */
 export async function computeStages(
@@ -37,23 +41,15 @@ export async function computeStages(
   input: StageInput,
   options: Pick<PolicyOptions, 'precision' | 'cacheDir' | 'onProgress'>,
 ): Promise<Map<string, StageTensor>> {
-  const { checkpoint, platform, sizes, threads, spinUs } = parts;
+  const { checkpoint, sizes, threads, spinUs } = parts;
   const { config, statistics } = checkpoint;
-  const steps = await preprocessSteps(input.frames, {
-    imageSize: config.imageSize,
-    centerCrop: platform.centerCrop,
-    jpeg: platform.jpeg,
-    threads,
-    names: platform.cameras,
-  });
+  const steps = await preprocessSteps(input.frames, preprocessingOf(parts));
   const int8 = int8Of(cpuPrecisionOf(options));
   const models = buildModels(parts, { stages: true, ...(int8 === undefined ? {} : { int8 }) });
   const hooks = present({ ...options, signal: input.signal });
-  const { instruction, policy } =
-    int8 === undefined ? models : await quantizeModels(models, checkpoint, hooks);
+  const placed = int8 === undefined ? models : await quantizeModels(models, checkpoint, hooks);
   const session = await OnnxSession.open({
-    instruction,
-    policy,
+    ...sessionModels(placed, parts),
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights: 'mapped',
@@ -61,14 +57,16 @@ export async function computeStages(
     ...(input.signal === undefined ? {} : { signal: input.signal }),
   });
   try {
-    const { promptIds, siglipIds } = input.prompt;
-    const { endId: stopId } = parts.tokenizers.llama;
-    const state = await session.encodeInstruction(
-      { promptIds: [...promptIds, stopId], siglipIds },
-      input.signal,
-    );
+    const state = await session.encodeInstruction(instructionInput(parts, input.prompt), input.signal);
     const images = new Uint8Array(Buffer.concat(steps.map(({ cropped }) => cropped)));
-    const { outputs } = await session.runRaw({ images, proprio: input.proprio }, state, input.signal);
+    const { proprio, noise } = input;
+    const chain = new StepStages(parts);
+    const { outputs } = await session.runRaw(
+      { images, proprio, ...present({ noise }) },
+      state,
+      input.signal,
+      (step, made, before) => chain.add(step, made, before),
+    );
     const stages = new Map<string, StageTensor>();
     publishImages(stages, steps, config.imageSize);
     publishPrompt(stages, input.prompt);
@@ -76,13 +74,22 @@ export async function computeStages(
     if (input.proprio !== null) {
       stages.set('proprio.normalized', { dtype: 'F32', shape: [input.proprio.length], data: input.proprio });
     }
-    publishGraph(stages, outputs, sizes.images);
+    publishGraph(stages, chain.isEmpty ? outputs : without(outputs, chain.names), sizes.images);
+    for (const [name, tensor] of chain.stages) publishOne(stages, name, tensor);
     if (!stages.has('llm.attention_mask')) publishOpenMask(stages);
+    const tokens = outputs[names.tokenIds];
+    if (tokens !== undefined) publishTokens(stages, toInt32(tokens), config.head);
     const normalized = outputs[names.actions]!.data as Float32Array;
-    const actions = unnormalizeActions(
-      normalized,
+    if (!stages.has('actions.normalized'))
+      stages.set('actions.normalized', {
+        dtype: 'F32',
+        shape: [sizes.chunk, sizes.actionDim],
+        data: normalized,
+      });
+    const actions = actionsOf(
+      parts,
+      { actions: normalized, ...(tokens === undefined ? {} : { tokens: toInt32(tokens) }) },
       statistics.get(input.unnormKey)!.action,
-      platform.normalization,
     );
     stages.set('actions.unnormalized', {
       dtype: 'F32',
@@ -169,9 +176,15 @@ function plain(tensor: TensorData): Pick<StageTensor, 'dtype' | 'data'> {
   }
 }
 
+/** A tensor without a camera dimension, under its own name. */
+function publishOne(stages: Map<string, StageTensor>, name: string, tensor: TensorData): void {
+  const { dtype, data } = plain(tensor);
+  stages.set(name, { dtype, shape: tensor.dims, data });
+}
+
 /** OpenVLA-OFT attends everywhere and its graph has no mask: the reference's tensor is all ones. */
 function publishOpenMask(stages: Map<string, StageTensor>): void {
-  const length = stages.get('llm.inputs_embeds')!.shape[0]!;
+  const length = (stages.get('llm.inputs_embeds') ?? stages.get('step0.llm.inputs_embeds'))!.shape[0]!;
   stages.set('llm.attention_mask', {
     dtype: 'U8',
     shape: [length, length],

@@ -1,5 +1,5 @@
 /**
- * The CPU runtime: both graphs on ONNX Runtime, in float32 or with linear layers in 8 bits, on a thread of the session's own.
+ * The CPU runtime: a policy's graphs on ONNX Runtime, in float32 or with linear layers in 8 bits, on a thread of the session's own.
  *
  * Weights are read where the checkpoint left them. `folded` reads them into memory and widens them to float32 at load (twice
  * the bf16 bytes, fastest); afterwards the files may change. `mapped` leaves them in the page cache and widens each as it
@@ -21,11 +21,20 @@ import { encodeModel, externalFiles, type OnnxModel, onnxType } from '../graph/o
 import { SemanticVlaError } from '../support/errors.ts';
 import { OnnxThread } from './onnxThread.ts';
 import { RequestQueue } from './requestQueue.ts';
-import type { InstructionInput, InstructionState, PolicyInput, PolicyOutput, Session } from './session.ts';
+import type {
+  DenoisingSteps,
+  InstructionInput,
+  InstructionState,
+  PolicyInput,
+  PolicyOutput,
+  Session,
+} from './session.ts';
 
 export interface OnnxSessionOptions extends OnnxRuntimeOptions {
   readonly instruction: OnnxModel;
   readonly policy: OnnxModel;
+  /** Of a diffusion policy. */
+  readonly denoiser?: { readonly model: OnnxModel; readonly steps: DenoisingSteps };
   /** The files of their weights as they must be; default: as they are now. */
   readonly files?: FileStates;
   readonly signal?: AbortSignal;
@@ -65,6 +74,8 @@ export class OnnxInstructionState implements InstructionState {
 export interface RawOutputs {
   readonly outputs: NamedTensors;
   readonly ms: number;
+  /** Of it in the steps of a diffusion policy. */
+  readonly denoisingMs?: number;
   /** When the inference thread began, milliseconds of process.hrtime. */
   readonly at: number;
 }
@@ -73,31 +84,38 @@ export class OnnxSession implements Session {
   readonly backend = 'cpu';
   readonly #thread: OnnxThread;
   readonly #policy: OnnxModel;
+  readonly #denoiser: OnnxSessionOptions['denoiser'];
   readonly #queue: RequestQueue;
   /** Files that are mapped. */
   #watched: WatchedFiles | null = null;
   #nextState = 0;
   #closing: Promise<void> | null = null;
 
-  private constructor(thread: OnnxThread, policy: OnnxModel) {
+  private constructor(
+    thread: OnnxThread,
+    { policy, denoiser }: Pick<OnnxSessionOptions, 'policy' | 'denoiser'>,
+  ) {
     this.#thread = thread;
     this.#policy = policy;
+    this.#denoiser = denoiser;
     this.#queue = new RequestQueue((request) => thread.start(request));
   }
 
-  /** Loads both models. @throws (rejects) RUNTIME_FAILED, CHECKPOINT_CHANGED while it was loaded, the signal's reason */
+  /** Loads the models. @throws (rejects) RUNTIME_FAILED, CHECKPOINT_CHANGED while it was loaded, the signal's reason */
   static async open(options: OnnxSessionOptions): Promise<OnnxSession> {
     options.signal?.throwIfAborted();
     const { instruction, policy, weights } = options;
-    const packedBytes = quantizedBytes(instruction) + quantizedBytes(policy);
-    const used = [...externalFiles(instruction), ...externalFiles(policy)];
+    const denoiser = options.denoiser?.model ?? null;
+    const models = [instruction, policy, denoiser].filter((model) => model !== null);
+    const packedBytes = models.reduce((sum, model) => sum + quantizedBytes(model), 0);
+    const used = models.flatMap(externalFiles);
     const now = await statesOf(used);
     const watched = WatchedFiles.open(
       new Map([...now].map(([file, state]) => [file, options.files?.get(file) ?? state])),
     );
     let session: OnnxSession | null = null;
     try {
-      session = new OnnxSession(new OnnxThread(), policy);
+      session = new OnnxSession(new OnnxThread(), options);
       session.#watched = watched;
       await session.#ask(
         {
@@ -106,6 +124,8 @@ export class OnnxSession implements Session {
           policy: encodeModel(policy, rootRelative),
           instructionWeights: weights === 'folded' ? initializersOf(instruction) : [],
           policyWeights: weights === 'folded' ? initializersOf(policy) : [],
+          denoiser: denoiser === null ? '' : encodeModel(denoiser, rootRelative),
+          denoiserWeights: weights === 'folded' && denoiser !== null ? initializersOf(denoiser) : [],
           options: {
             threads: options.threads,
             ...(options.spinUs === undefined ? {} : { spinUs: options.spinUs }),
@@ -134,12 +154,7 @@ export class OnnxSession implements Session {
     const state = this.#nextState++;
     const inputs: Record<string, TensorData> = { [names.promptIds]: int64(input.promptIds) };
     if (input.siglipIds !== null) inputs[names.siglipIds] = int64(input.siglipIds);
-    const release = () => {
-      if (this.#closing !== null) return;
-      this.#queue.send({ kind: 'release', state }).catch(() => {
-        // the runtime has ended and the state with it
-      });
-    };
+    const release = () => this.#release(state);
     try {
       const { outputs, ms, at } = await this.#ask({ kind: 'encode', state, inputs }, signal);
       const promptLength = input.promptIds.length - 1;
@@ -155,18 +170,31 @@ export class OnnxSession implements Session {
   }
 
   async run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput> {
-    const { outputs, ms } = await this.runRaw(input, instruction, signal);
+    const { outputs, ms, denoisingMs } = await this.runRaw(input, instruction, signal);
     const sampled = towerNames.toReversed().find((tower) => names.keptPatches(tower) in outputs);
+    const tokens = outputs[names.tokenIds];
+    const noise = outputs[names.noise];
     return {
       actions: outputs[names.actions]!.data as Float32Array,
+      ...(tokens === undefined ? {} : { tokens: toInt32(tokens) }),
+      ...(noise === undefined ? {} : { noise: noise.data as Float32Array }),
       keptPatches: sampled === undefined ? null : toInt32(outputs[names.keptPatches(sampled)]!),
       similarity: sampled === undefined ? null : (outputs[names.similarity(sampled)]!.data as Float32Array),
-      timings: { policy: ms },
+      timings: { policy: ms, ...(denoisingMs === undefined ? {} : { denoising: denoisingMs }) },
     };
   }
 
-  /** Every output of the policy graph. */
-  async runRaw(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<RawOutputs> {
+  /**
+   * Every output of the policy graph and of the last step of denoising.
+   *
+   * @param eachStep every output of each step, with the actions before it
+   */
+  async runRaw(
+    input: PolicyInput,
+    instruction: InstructionState,
+    signal?: AbortSignal,
+    eachStep?: (step: number, outputs: NamedTensors, before: TensorData) => void,
+  ): Promise<RawOutputs> {
     const shape = this.#policy.inputs.find(({ name }) => name === names.images)!.shape as number[];
     const inputs: Record<string, TensorData> = {
       [names.images]: { type: 'uint8', data: input.images, dims: shape },
@@ -177,7 +205,53 @@ export class OnnxSession implements Session {
     if (!(instruction instanceof OnnxInstructionState)) {
       throw new TypeError('the instruction was encoded by another session');
     }
-    return this.#ask({ kind: 'run', state: instruction.id, inputs }, signal);
+    const kept = this.#denoiser === undefined ? 0 : this.#nextState++;
+    const run = this.#ask({ kind: 'run', state: instruction.id, kept, inputs }, signal);
+    if (this.#denoiser === undefined) return run;
+    try {
+      const observed = await run;
+      const steps = await this.#denoise({ state: instruction.id, kept }, input.noise, signal, eachStep);
+      return {
+        outputs: { ...observed.outputs, ...steps.outputs },
+        ms: observed.ms + steps.ms,
+        denoisingMs: steps.ms,
+        at: observed.at,
+      };
+    } finally {
+      this.#release(kept);
+    }
+  }
+
+  async #denoise(
+    states: { readonly state: number; readonly kept: number },
+    noise: Float32Array | undefined,
+    signal: AbortSignal | undefined,
+    eachStep: ((step: number, outputs: NamedTensors, before: TensorData) => void) | undefined,
+  ): Promise<Pick<RawOutputs, 'outputs' | 'ms'>> {
+    const { model, steps } = this.#denoiser!;
+    const dims = model.inputs.find(({ name }) => name === names.noisyActions)!.shape as number[];
+    if (noise === undefined) throw new TypeError('a diffusion policy starts from noise');
+    let actions: TensorData = { type: 'float32', data: noise, dims };
+    let outputs: NamedTensors = {};
+    let ms = 0;
+    const row = (table: Float32Array, step: number): TensorData => {
+      const width = table.length / steps.count;
+      const data = table.subarray(step * width, (step + 1) * width);
+      return { type: 'float32', data, dims: [1, width] };
+    };
+    for (let step = 0; step < steps.count; step++) {
+      const inputs: Record<string, TensorData> = {
+        [names.noisyActions]: actions,
+        [names.timeEmbedding]: row(steps.timeEmbeddings, step),
+        [names.ddimFactors]: row(steps.factors, step),
+      };
+      const reply = await this.#ask({ kind: 'denoise', ...states, inputs }, signal);
+      ({ outputs } = reply);
+      ms += reply.ms;
+      eachStep?.(step, outputs, actions);
+      actions = outputs[names.actions]!;
+    }
+    return { outputs, ms };
   }
 
   /** Completes the profiles in `profileFolder`; of sessions that were opened with one, once. */
@@ -198,9 +272,17 @@ export class OnnxSession implements Session {
     return this.#closing;
   }
 
+  #release(state: number): void {
+    if (this.#closing !== null) return;
+    this.#queue.send({ kind: 'release', state }).catch(() => {
+      // the runtime has ended and the state with it
+    });
+  }
+
   async #ask(request: Request, signal?: AbortSignal): Promise<Reply> {
     if (this.#closing !== null) throw closedError();
-    const watched = request.kind === 'encode' || request.kind === 'run' ? this.#watched : null;
+    const computes = request.kind === 'encode' || request.kind === 'run' || request.kind === 'denoise';
+    const watched = computes ? this.#watched : null;
     watched?.check();
     const reply = await this.#queue.send(request, signal);
     // what was computed meanwhile may mix both

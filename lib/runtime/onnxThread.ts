@@ -1,5 +1,5 @@
 /**
- * ONNX Runtime on a thread of the addon's own: both graphs and the state of each encoded instruction.
+ * ONNX Runtime on a thread of the addon's own: a policy's graphs and the state of each encoded instruction.
  *
  * The binding of onnxruntime-node is not used. It computes on the thread that calls it, so it would need a worker thread, and a
  * worker that ends while it computes (process.exit, an exception nobody caught, `terminate()` of the worker around it) takes the
@@ -40,14 +40,18 @@ export class OnnxThread {
         return this.#runtime.load({
           instruction: request.instruction,
           policy: request.policy,
+          denoiser: request.denoiser,
           instructionWeights: request.instructionWeights,
           policyWeights: request.policyWeights,
+          denoiserWeights: request.denoiserWeights,
           ...setup(request.options),
         });
       case 'encode':
         return this.#runtime.encode(request.state, request.inputs);
       case 'run':
-        return this.#runtime.run(request.state, request.inputs);
+        return this.#runtime.run(request.state, request.kept, request.inputs);
+      case 'denoise':
+        return this.#runtime.denoise(request.state, request.kept, request.inputs);
       case 'release':
         return this.#runtime.release(request.state);
       case 'endProfiling':
@@ -67,16 +71,17 @@ function setup(
   options: OnnxRuntimeOptions,
 ): Omit<
   Parameters<NativeCpuRuntime['load']>[0],
-  'instruction' | 'policy' | 'instructionWeights' | 'policyWeights'
+  'instruction' | 'policy' | 'denoiser' | 'instructionWeights' | 'policyWeights' | 'denoiserWeights'
 > {
   // the runtime adds a date to the prefix, and does not say the name
-  const profile = (graph: 'instruction' | 'policy') =>
+  const profile = (graph: 'instruction' | 'policy' | 'denoiser') =>
     options.profileFolder === undefined ? '' : join(options.profileFolder, graph);
   return {
     threads: options.threads,
     stagePrefix,
     instructionProfile: profile('instruction'),
     policyProfile: profile('policy'),
+    denoiserProfile: profile('denoiser'),
     lean: options.weights !== 'folded',
     packedBytes: options.packedBytes ?? 0,
     config: sessionConfig(options),

@@ -20,8 +20,10 @@ export async function openExported(
       {
         kind: 'load',
         ...files,
+        denoiser: '',
         instructionWeights: [],
         policyWeights: [],
+        denoiserWeights: [],
         options: { threads: 1, weights: 'beside' },
       },
       signal,

@@ -1,14 +1,23 @@
 /**
- * One interface for every runtime. A session holds the weights of one policy and runs its two graphs:
- * `instruction` once per sentence, `policy` once per observation. Nothing in here knows images, tokens or robots: those are
+ * One interface for every runtime. A session holds the weights of one policy and runs its graphs:
+ * `instruction` once per sentence, `policy` once per observation, and of a diffusion policy `denoiser` once per step. Nothing in here knows images, tokens or robots: those are
  * transforms.
  */
 
 import type { ImageFrame } from '../types.ts';
 
+/** A diffusion policy's steps: what each of them reads, one row a step (transforms/ddim.ts). */
+export interface DenoisingSteps {
+  readonly count: number;
+  /** [count, D] */
+  readonly timeEmbeddings: Float32Array;
+  /** [count, 4] */
+  readonly factors: Float32Array;
+}
+
 /** Numbers in, numbers out; shapes in letters of docs/model.md. */
 export interface InstructionInput {
-  /** [P + 1] Llama ids of the prompt (BOS first, 29871 last), then the stop id. */
+  /** [P + 1] Llama ids of the prompt (BOS first, 29871 last), then the stop id, which an autoregressive policy has not. */
   readonly promptIds: readonly number[];
   /** [64] SigLIP text ids, padded; null when no tower has a sampler. */
   readonly siglipIds: readonly number[] | null;
@@ -28,11 +37,17 @@ export interface PolicyInput {
   readonly images: Uint8Array;
   /** [proprioDim] normalized; null when the policy runs without proprioception. */
   readonly proprio: Float32Array | null;
+  /** [C, A] where a diffusion policy starts; of others absent. */
+  readonly noise?: Float32Array;
 }
 
 export interface PolicyOutput {
   /** [C, A] row-major, normalized to [-1, 1]. */
   readonly actions: Float32Array;
+  /** [C, A] token ids that the actions are decoded from; absent unless the head makes tokens. */
+  readonly tokens?: Int32Array;
+  /** [C, A] noise that a diffusion policy predicted in its last step; absent of others. */
+  readonly noise?: Float32Array;
   /** [I, visionTopk] ascending patch indices per tower that has a sampler; null without one. */
   readonly keptPatches: Int32Array | null;
   /** [I, patches, positions] cosine similarity patch x text token, masked columns -1; null without a sampler. */
@@ -51,6 +66,7 @@ export interface FrameInput {
   readonly centerCrop: boolean;
   /** As in PolicyInput. */
   readonly proprio: Float32Array | null;
+  readonly noise?: Float32Array;
   /** Return the preprocessed images too, for comparison; default: no. */
   readonly returnsImages?: boolean;
 }

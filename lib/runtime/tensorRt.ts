@@ -12,6 +12,7 @@ import {
   type NativeKernels,
   type NativeLayers,
   type NativeMemory,
+  type NativeRounds,
   type NativeSession,
   type NativeSessionOpening,
   type NativeStaged,
@@ -28,6 +29,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import type { OnNotice } from '../support/notices.ts';
 import type {
+  DenoisingSteps,
   FrameInput,
   InstructionInput,
   InstructionState,
@@ -46,8 +48,8 @@ export interface SessionEngine {
   readonly kernels?: Uint8Array;
 }
 
-/** What both engines compiled, for the next session. */
-export type CompiledKernels = Readonly<Record<'instruction' | 'policy', NativeKernels>>;
+/** What the engines compiled, for the next session. */
+export type CompiledKernels = Readonly<Record<'instruction' | 'policy' | 'denoiser', NativeKernels>>;
 
 export interface TensorRtSessionOptions {
   /** Paths of TensorRT and the module that fits it. */
@@ -57,6 +59,13 @@ export interface TensorRtSessionOptions {
   readonly label: string;
   readonly instruction: SessionEngine;
   readonly policy: SessionEngine;
+  /** Of a diffusion policy: run once a step, in the graph of the chunk. */
+  readonly denoiser?: {
+    readonly engine: SessionEngine;
+    readonly steps: DenoisingSteps;
+    /** [C, A] */
+    readonly shape: readonly number[];
+  };
   /** Number of the GPU; default 0. */
   readonly device?: number;
   /** CUDA graphs; default true. */
@@ -165,11 +174,12 @@ export class TensorRtSession implements Session {
   async run(input: PolicyInput, instruction: InstructionState, signal?: AbortSignal): Promise<PolicyOutput> {
     const images = { name: names.images, dims: this.#options.imageShape, data: input.images };
     this.#requireOpen();
-    const call = this.#stage([images, ...proprioInput(input)], null)!;
+    const call = this.#stage([images, ...this.#numbers(input)], null)!;
     return this.#step(call, instruction, signal, false);
   }
 
-  stageFrames({ frames, jpeg, centerCrop, proprio, returnsImages = false }: FrameInput): StagedFrames | null {
+  stageFrames(input: FrameInput): StagedFrames | null {
+    const { frames, jpeg, centerCrop, returnsImages = false } = input;
     this.#requireOpen();
     const start = performance.now();
     const native = frames.map(({ data, width, height, order }) => ({
@@ -178,13 +188,22 @@ export class TensorRtSession implements Session {
       height,
       bgr: order === 'bgr',
     }));
-    const call = this.#stage(proprioInput({ proprio }), { frames: native, jpeg, centerCrop });
+    const call = this.#stage(this.#numbers(input), { frames: native, jpeg, centerCrop });
     if (call === null) return null;
     return {
       copyMs: performance.now() - start,
       run: (instruction, signal) => this.#step(call, instruction, signal, returnsImages),
       drop: () => this.#native.drop(call),
     };
+  }
+
+  #numbers({ proprio, noise }: Pick<PolicyInput, 'proprio' | 'noise'>): NativeTensor[] {
+    const inputs: NativeTensor[] = [];
+    if (proprio !== null) inputs.push({ name: names.proprio, dims: [1, proprio.length], data: proprio });
+    const { denoiser } = this.#options;
+    if (denoiser !== undefined && noise !== undefined)
+      inputs.push({ name: names.noisyActions, dims: denoiser.shape, data: noise });
+    return inputs;
   }
 
   #stage(inputs: readonly NativeTensor[], frames: NativeFrames | null): NativeStaged | null {
@@ -196,9 +215,9 @@ export class TensorRtSession implements Session {
   }
 
   /** JSON of TensorRT's inspector: what each plan was compiled to. */
-  async layerInfo(): Promise<Readonly<Record<'instruction' | 'policy', string>>> {
-    const { prepare, step } = await this.#call(() => this.#native.layerInfo());
-    return { instruction: prepare, policy: step };
+  async layerInfo(): Promise<Readonly<Record<'instruction' | 'policy' | 'denoiser', string>>> {
+    const { prepare, step, rounds } = await this.#call(() => this.#native.layerInfo());
+    return { instruction: prepare, policy: step, denoiser: rounds };
   }
 
   /** Device memory by use. */
@@ -223,8 +242,8 @@ export class TensorRtSession implements Session {
     const { keepKernels } = this.#options;
     if (keepKernels === undefined) return;
     try {
-      const { prepare, step } = await this.#native.kernels();
-      await keepKernels({ instruction: prepare, policy: step });
+      const { prepare, step, rounds } = await this.#native.kernels();
+      await keepKernels({ instruction: prepare, policy: step, denoiser: rounds });
     } catch {
       // a broken device has none, and closing goes on: they only save time
     }
@@ -249,8 +268,12 @@ export class TensorRtSession implements Session {
     if (result.captureFailure !== '') this.#tellNoGraph(result.captureFailure);
     const outputs = new Map(result.outputs.map((output) => [output.name, output.data]));
     const sampled = towerNames.toReversed().find((tower) => outputs.has(names.keptPatches(tower)));
+    const tokens = outputs.get(names.tokenIds);
+    const noise = outputs.get(names.noise);
     return {
       actions: floats(outputs.get(names.actions)!),
+      ...(tokens === undefined ? {} : { tokens: indices(tokens) }),
+      ...(noise === undefined ? {} : { noise: floats(noise) }),
       keptPatches: sampled === undefined ? null : indices(outputs.get(names.keptPatches(sampled))!),
       similarity: sampled === undefined ? null : floats(outputs.get(names.similarity(sampled))!),
       timings: { policy: performance.now() - start, ...timingsOf(result) },
@@ -310,6 +333,7 @@ function begin(options: TensorRtSessionOptions): NativeSessionOpening {
         device,
         prepare,
         step,
+        rounds: roundsOf(options),
         imageInput: names.images,
         graphs,
         watchLayers,
@@ -321,6 +345,21 @@ function begin(options: TensorRtSessionOptions): NativeSessionOpening {
   } catch (cause) {
     throw translate(label, cause);
   }
+}
+
+function roundsOf({ denoiser }: TensorRtSessionOptions): NativeRounds | null {
+  if (denoiser === undefined) return null;
+  const { engine, steps } = denoiser;
+  return {
+    engine: nativeEngine(engine),
+    count: steps.count,
+    tables: [
+      { name: names.timeEmbedding, rows: steps.timeEmbeddings },
+      { name: names.ddimFactors, rows: steps.factors },
+    ],
+    carriedInput: names.noisyActions,
+    carriedOutput: names.actions,
+  };
 }
 
 async function closeNative(native: NativeSession): Promise<void> {
@@ -358,10 +397,6 @@ function weightType(view: TensorView): NativeWeightType {
 
 function int64(name: string, values: readonly number[]): NativeTensor {
   return { name, dims: [values.length], data: BigInt64Array.from(values, BigInt) };
-}
-
-function proprioInput({ proprio }: Pick<PolicyInput, 'proprio'>): NativeTensor[] {
-  return proprio === null ? [] : [{ name: names.proprio, dims: [1, proprio.length], data: proprio }];
 }
 
 function floats(bytes: Uint8Array): Float32Array {

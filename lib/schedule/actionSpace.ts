@@ -81,6 +81,14 @@ const libero: ActionSpace = {
   ],
 };
 
+/** What LIBERO's environment takes (`actions: 'env'`): the gripper is -1 (open) or 1 (closed). */
+const liberoEnvironment: ActionSpace = {
+  name: 'libero, as its environment takes it',
+  dimensions: libero.dimensions.map((dimension) =>
+    dimension.name === 'gripper' ? { ...dimension, range: [-1, 1] } : dimension,
+  ),
+};
+
 /**
  * BridgeData on the WidowX: pose changes in metres and radians; the state is the pose itself; gripper 0 (closed) to 1 (open).
  */
@@ -150,10 +158,13 @@ export const actionSpaces: Readonly<Record<Exclude<Policy['platform']['name'], '
  * @throws OPTION_INVALID if the space is malformed or does not fit the policy
  */
 export function resolveActionSpace(
-  policy: { readonly platform: Pick<Policy['platform'], 'name'>; readonly dimensions: readonly string[] },
+  policy: {
+    readonly platform: Pick<Policy['platform'], 'name' | 'actions'>;
+    readonly dimensions: readonly string[];
+  },
   given?: ActionSpace,
 ): ActionSpace {
-  const { name } = policy.platform;
+  const { name, actions } = policy.platform;
   if (given === undefined && name === 'custom') {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
@@ -161,7 +172,10 @@ export function resolveActionSpace(
         `mean, found none. Pass { name, dimensions: [{ name, kind, unit }] }; kinds are ${kinds.join(', ')}.`,
     );
   }
-  const space = given ?? actionSpaces[name as keyof typeof actionSpaces];
+  // the other environments' ranges are their datasets'
+  const isLiberoEnvironment = name === 'libero' && actions === 'env';
+  const known = isLiberoEnvironment ? liberoEnvironment : actionSpaces[name as keyof typeof actionSpaces];
+  const space = given ?? known;
   checkActionSpace(space);
   const names = space.dimensions.map((dimension) => dimension.name);
   if (names.length !== policy.dimensions.length || names.some((dim, i) => dim !== policy.dimensions[i])) {

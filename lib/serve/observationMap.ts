@@ -4,6 +4,7 @@
  * show a policy its cameras swapped.
  */
 
+import { checkImageBytes, decodeImage } from '../observation/decodeImage.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { checkOptions, expected } from '../support/options.ts';
 import { frameOfArray } from '../transforms/imageFrame.ts';
@@ -22,7 +23,11 @@ export interface ObservationKeys {
 }
 
 export interface ServedObservation {
-  readonly observation: Observation;
+  /**
+   * The observation, its JPEG and PNG frames decoded: large memory, so only when it is the request's turn.
+   * @throws (rejects) IMAGE_*, PACKAGE_UNAVAILABLE
+   */
+  readonly observation: () => Promise<Observation>;
   readonly instruction: string;
   /** The dataset in whose units the client wants its actions; null: it does not say. */
   readonly unnormKey: string | null;
@@ -48,8 +53,7 @@ export function observationReader(
   const needsState = policy.platform.proprio;
 
   return (fields) => {
-    const images: Record<string, ImageFrame> = {};
-    for (const { name, key } of cameras) images[name] = frame(fields, name, key);
+    const images = cameras.map(({ name, key }) => [name, frame(fields, name, key)] as const);
     const state = fields.find(stateKey);
     if (state === undefined && needsState) {
       throw new SemanticVlaError(
@@ -59,9 +63,12 @@ export function observationReader(
       );
     }
     const values = state === undefined ? null : stateOf(state, stateKey, needsState);
-    const observation = values === null ? { images } : { images, state: values };
     return {
-      observation,
+      observation: async () => {
+        const frames: Record<string, ImageFrame> = {};
+        for (const [name, image] of images) frames[name] = 'decode' in image ? await image.decode() : image;
+        return values === null ? { images: frames } : { images: frames, state: values };
+      },
       instruction: instruction(fields, instructionKeys),
       unnormKey: unnormKey(fields),
     };
@@ -101,7 +108,15 @@ const asArray =
   'Send a NumPy array: in Python json_numpy.patch() before json.dumps or requests.post(json=...), over the WebSocket ' +
   "openpi_client's msgpack_numpy";
 
-function frame(fields: WireFields, camera: string, key: string): ImageFrame {
+/** A JPEG or PNG as it came. */
+interface EncodedFrame {
+  readonly decode: () => Promise<ImageFrame>;
+}
+
+/**
+ * An array of shape (height, width, 3), or an encoded image: bytes (msgpack), an array of them as cv2.imencode makes, or base64.
+ */
+function frame(fields: WireFields, camera: string, key: string): ImageFrame | EncodedFrame {
   const value = fields.find(key);
   if (value === undefined) {
     throw new SemanticVlaError(
@@ -110,11 +125,30 @@ function frame(fields: WireFields, camera: string, key: string): ImageFrame {
         `${camera}=KEY (keys.cameras) where another key holds it.`,
     );
   }
+  const bytes = encodedBytes(value);
+  if (bytes !== null) {
+    checkImageBytes(bytes.length, `Field ${key}`);
+    return { decode: () => decodeImage(bytes, `Field ${key}`) };
+  }
   if (value instanceof NdArray) return frameOfArray(value, `Field ${key}`);
   throw new SemanticVlaError(
     'IMAGE_INVALID',
-    `Field ${key}: expected an array of shape (height, width, 3), uint8, found ${kindOf(value)}. ${asArray}.`,
+    `Field ${key}: expected an array of shape (height, width, 3), uint8, found ${kindOf(value)}. ${asArray}; or the bytes of a JPEG.`,
   );
+}
+
+/** null: it is no encoded image, nor meant as one. */
+function encodedBytes(value: WireValue): Uint8Array | null {
+  if (typeof value === 'string') {
+    const text = value.replace(/^data:image\/\w+;base64,/, '');
+    // the first bytes of a JPEG or a PNG
+    return /^(?:\/9j\/|iVBORw0KGgo)[A-Za-z0-9+/]*={0,2}$/.test(text) ? Buffer.from(text, 'base64') : null;
+  }
+  if (!(value instanceof NdArray) || value.dtype !== '|u1') return null;
+  const { data, shape } = value;
+  const isRow = shape.length === 1 || (shape.length === 2 && shape.includes(1));
+  const isEncoded = (data[0] === 0xff && data[1] === 0xd8) || (data[0] === 0x89 && data[1] === 0x50);
+  return isRow && isEncoded ? data : null;
 }
 
 /** null: it is not numeric. The policy does not read it, though a scheduler around it may. */

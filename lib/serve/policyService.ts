@@ -99,11 +99,11 @@ export class PolicyService {
 
   /**
    * @param fields decoded request
-   * @throws (rejects) what `observationReader` throws, OVERLOADED, DRAINING, what the door for chunks throws, or the policy's
+   * @throws (rejects) what `observationReader` throws, IMAGE_*, OVERLOADED, DRAINING, what the door for chunks throws, or the policy's
    *   error
    */
   async infer(fields: WireFields, { asker, caller, lease }: Ticket): Promise<Inference> {
-    const { observation, instruction, unnormKey: wanted } = this.#read(fields);
+    const { observation: open, instruction, unnormKey: wanted } = this.#read(fields);
     const unnormKey = this.#unnormKey;
     if (unnormKey !== undefined) checkUnnormKey(wanted, unnormKey);
     return this.#slot.run(
@@ -111,6 +111,8 @@ export class PolicyService {
         lease.pin();
         const start = performance.now();
         try {
+          const observation = await open();
+          signal.throwIfAborted();
           const answer = await this.#policy.predict(observation, {
             instruction,
             signal,

@@ -56,6 +56,7 @@ export type ErrorCode =
   | 'INSTRUCTION_TOO_LONG'
   // running
   | 'ACTION_NOT_FINITE'
+  | 'ACTION_INCOMPLETE'
   | 'CHUNK_INVALID'
   | 'BACKEND_UNAVAILABLE'
   | 'ADDON_NOT_BUILT'

@@ -19,6 +19,7 @@ export type NoticeCode =
   | 'CAMERAS_FROM_PLATFORM'
   | 'PROPRIO_UNUSED'
   | 'FILM_ABSENT'
+  | 'DIFFUSION_STEPS_ASSUMED'
   | 'STAGES_ON_CPU'
   // a policy in 8 bits
   | 'PRECISION_NOT_COMPARED'

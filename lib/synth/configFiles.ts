@@ -64,7 +64,7 @@ function timmOverrides({ dinov2, siglip }: SynthSpec): object {
   return { timm_override_args: [args(dinov2), args(siglip)] };
 }
 
-function pruningConfig({ dinov2, siglip, pruning, actionTokens }: SynthSpec): object {
+function pruningConfig({ dinov2, siglip, pruning, actionTokens, head }: SynthSpec): object {
   if (pruning === null) return {};
   return {
     action_token_type: 'empty',
@@ -91,7 +91,8 @@ function pruningConfig({ dinov2, siglip, pruning, actionTokens }: SynthSpec): ob
       use_reg: false,
       vision_topk: pruning.visionTopk,
     },
-    num_action_tokens: actionTokens,
+    // diffusion takes a token a dimension, which -1 says
+    num_action_tokens: head === 'diffusion' ? -1 : actionTokens,
     vision_aggregate_type: pruning.aggregation,
   };
 }

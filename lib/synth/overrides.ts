@@ -98,6 +98,14 @@ export function resolveSpec(spec: SynthSpec, overrides: SynthOverrides = {}): Sy
       );
     if (spec.pruning === null && value !== undefined && needsPruning.includes(key))
       fail(key, `a preset of the SemanticVLA family, since ${spec.family} has no such part`, spec.name);
+    if (key === 'proprioDim' && value !== undefined && spec.proprioDim === 0)
+      fail(key, 'a preset with proprioception', spec.name);
+    if (key === 'actionTokens' && value !== undefined && spec.head === 'diffusion')
+      fail(
+        key,
+        'a preset without a diffusion head, which has one token for each action dimension',
+        spec.name,
+      );
     if (key !== 'exchangePairs' && (!Number.isSafeInteger(value) || value < (key === 'pooledTokens' ? 0 : 1)))
       fail(key, key === 'pooledTokens' ? 'an integer of at least 0' : 'a positive integer', String(value));
   }
@@ -105,6 +113,7 @@ export function resolveSpec(spec: SynthSpec, overrides: SynthOverrides = {}): Sy
   const { dinov2, siglip, llama, pruning } = spec;
   const heads = o.llamaHeads ?? llama.heads;
   const actionDim = o.actionDim ?? spec.actionDim;
+  const isPerDimension = spec.family !== 'semanticvla' || spec.head === 'diffusion';
   const resolved: SynthSpec = {
     ...spec,
     imageSize: o.imageSize ?? spec.imageSize,
@@ -128,8 +137,8 @@ export function resolveSpec(spec: SynthSpec, overrides: SynthOverrides = {}): Sy
       kvHeads: o.llamaKvHeads ?? (llama.kvHeads === llama.heads ? heads : llama.kvHeads),
       mlpWidth: o.llamaMlp ?? llama.mlpWidth,
     },
-    // OFT uses one token per action dimension.
-    actionTokens: o.actionTokens ?? (spec.family === 'openvla-oft' ? actionDim : spec.actionTokens),
+    // OFT, and every diffusion head, uses one token per action dimension.
+    actionTokens: o.actionTokens ?? (isPerDimension ? actionDim : spec.actionTokens),
     actionDim,
     proprioDim: o.proprioDim ?? spec.proprioDim,
     lora: { rank: o.loraRank ?? spec.lora.rank, alpha: o.loraAlpha ?? spec.lora.alpha },
@@ -187,7 +196,7 @@ function fail(option: string, expected: string, found: string): never {
 }
 
 function checked(spec: SynthSpec): SynthSpec {
-  const { dinov2, siglip, llama, pruning, imageSize, patchSize, actionDim, family } = spec;
+  const { dinov2, siglip, llama, pruning, imageSize, patchSize, actionDim, family, head } = spec;
   const divides = (option: string, width: number, heads: number) => {
     if (width % heads !== 0) fail(option, `a divisor of the width ${width}`, String(heads));
   };
@@ -200,7 +209,7 @@ function checked(spec: SynthSpec): SynthSpec {
     fail('llamaKvHeads', `a divisor of the ${llama.heads} heads`, String(llama.kvHeads));
   if (imageSize < patchSize) fail('imageSize', `at least one patch of ${patchSize}`, String(imageSize));
   const patches = Math.floor(imageSize / patchSize) ** 2;
-  if (family === 'semanticvla' && actionDim % 7 !== 0)
+  if (family === 'semanticvla' && head === 'l1' && actionDim % 7 !== 0)
     fail('actionDim', 'a multiple of 7 (3 translation, 3 rotation, 1 gripper an arm)', String(actionDim));
   if (pruning === null) {
     // Such a policy uses the output of the second-to-last block.

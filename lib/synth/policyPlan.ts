@@ -1,5 +1,6 @@
 /** All tensors of a policy by file, in the order of the modules that saved them (docs/model.md, Checkpoint on disk). */
 
+import { noisePredictor } from '../checkpoint/expectedTensors.ts';
 import { linear, norm, normal } from './layers.ts';
 import type { SynthLlama, SynthSpec, SynthText } from './presets.ts';
 import type { PlannedTensor } from './tensorPlan.ts';
@@ -10,8 +11,12 @@ export interface PolicyPlan {
   readonly shards: readonly PlannedTensor[];
   /** `vision_backbone--<step>_checkpoint.pt`; null for a policy without FiLM, queries and sampler. */
   readonly visionBackbone: readonly PlannedTensor[] | null;
-  readonly actionHead: readonly PlannedTensor[];
-  readonly proprioProjector: readonly PlannedTensor[];
+  /** null: actions are tokens of the language model. */
+  readonly actionHead: readonly PlannedTensor[] | null;
+  /** null: without proprioception. */
+  readonly proprioProjector: readonly PlannedTensor[] | null;
+  /** Of a diffusion policy. */
+  readonly noisyActionProjector: readonly PlannedTensor[] | null;
 }
 
 const featurizer = 'vision_backbone.featurizer';
@@ -23,6 +28,7 @@ export function planPolicy(spec: SynthSpec): PolicyPlan {
     visionBackbone: visionBackboneTensors(spec),
     actionHead: actionHeadTensors(spec),
     proprioProjector: proprioTensors(spec),
+    noisyActionProjector: spec.head === 'diffusion' ? projectorTensors(1, spec.llama.width) : null,
   };
 }
 
@@ -149,9 +155,12 @@ function textTensors(prefix: string, text: SynthText): PlannedTensor[] {
  * One head (`model`) for all action dimensions, or three for translation, rotation and gripper of each arm (docs/model.md,
  * SA-Coupler).
  */
-function actionHeadTensors(spec: SynthSpec): PlannedTensor[] {
-  const { actionDim, actionTokens, llama } = spec;
-  if (spec.family === 'openvla-oft')
+function actionHeadTensors(spec: SynthSpec): PlannedTensor[] | null {
+  const { actionDim, actionTokens, llama, head } = spec;
+  if (head === 'discrete' || head === 'autoregressive') return null;
+  if (head === 'diffusion')
+    return mlpResNet(`module.${noisePredictor}`, actionDim * llama.width, llama.width, actionDim);
+  if (spec.family !== 'semanticvla')
     return mlpResNet('module.model', actionTokens * llama.width, llama.width, actionDim);
   const arms = actionDim / 7;
   return (
@@ -178,9 +187,13 @@ function mlpResNet(name: string, input: number, hidden: number, outputs: number)
   ];
 }
 
-function proprioTensors({ proprioDim, llama }: SynthSpec): PlannedTensor[] {
+function proprioTensors({ proprioDim, llama }: SynthSpec): PlannedTensor[] | null {
+  return proprioDim === 0 ? null : projectorTensors(proprioDim, llama.width);
+}
+
+function projectorTensors(inputs: number, width: number): PlannedTensor[] {
   return [
-    ...linear('module.fc1', { shape: [llama.width, proprioDim], dtype: 'F32' }),
-    ...linear('module.fc2', { shape: [llama.width, llama.width], dtype: 'F32' }),
+    ...linear('module.fc1', { shape: [width, inputs], dtype: 'F32' }),
+    ...linear('module.fc2', { shape: [width, width], dtype: 'F32' }),
   ];
 }

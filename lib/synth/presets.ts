@@ -5,6 +5,8 @@
  * depths). All code that reads a checkpoint derives its dimensions from the files instead.
  */
 
+import type { HeadName, PolicyFamily } from '../checkpoint/policyConfig.ts';
+
 /** One vision transformer with the parameters that timm uses. `mlpRatio`: MLP width = trunc(width * mlpRatio). */
 export interface SynthVit {
   readonly timmName: string;
@@ -60,7 +62,9 @@ export interface SynthPruning {
 export interface SynthSpec {
   /** Name of the preset, or a name of your own; written into synth.json. */
   readonly name: string;
-  readonly family: 'semanticvla' | 'openvla-oft';
+  readonly family: PolicyFamily;
+  /** How actions are made. Only `l1` and `diffusion` have files of their own. */
+  readonly head: HeadName;
   readonly imageSize: number;
   readonly patchSize: number;
   readonly dinov2: SynthVit;
@@ -70,6 +74,7 @@ export interface SynthSpec {
   /** H, action tokens per step. */
   readonly actionTokens: number;
   readonly actionDim: number;
+  /** 0: without proprioception. */
   readonly proprioDim: number;
   readonly lora: { readonly rank: number; readonly alpha: number };
   /** The key of dataset_statistics.json. */
@@ -132,6 +137,7 @@ const llama2: SynthLlama = {
 const libero: SynthSpec = {
   name: 'libero',
   family: 'semanticvla',
+  head: 'l1',
   imageSize: 224,
   patchSize: 14,
   dinov2: dinov2Large,
@@ -203,7 +209,19 @@ const tiny: SynthSpec = {
 };
 
 /** Name of a policy whose sizes are known. */
-export type SynthPreset = 'tiny' | 'libero' | 'lite' | 'aloha' | 'bridge' | 'oft' | 'oft-plus' | 'moe';
+export type SynthPreset =
+  | 'tiny'
+  | 'libero'
+  | 'lite'
+  | 'aloha'
+  | 'bridge'
+  | 'oft'
+  | 'oft-plus'
+  | 'moe'
+  | 'diffusion'
+  | 'oft-diffusion'
+  | 'oft-discrete'
+  | 'openvla';
 
 export const synthPresets: Readonly<Record<SynthPreset, SynthSpec>> = {
   tiny,
@@ -234,6 +252,17 @@ export const synthPresets: Readonly<Record<SynthPreset, SynthSpec>> = {
     siglip: { ...siglipSo400m, film: true },
   },
   moe: { ...libero, name: 'moe', pruning: { ...liberoPruning, aggregation: 'moe' } },
+  diffusion: { ...libero, name: 'diffusion', head: 'diffusion', actionTokens: 7 },
+  'oft-diffusion': { ...oft, name: 'oft-diffusion', head: 'diffusion' },
+  'oft-discrete': { ...oft, name: 'oft-discrete', head: 'discrete', proprioDim: 0 },
+  openvla: {
+    ...oft,
+    name: 'openvla',
+    family: 'openvla',
+    head: 'autoregressive',
+    proprioDim: 0,
+    platform: { name: 'libero', cameras: ['full_image'] },
+  },
 };
 
 /** One line per preset, for `--help`. */
@@ -246,4 +275,8 @@ export const synthPresetDescriptions: Readonly<Record<SynthPreset, string>> = {
   oft: 'OpenVLA-OFT LIBERO, full size: 256 vision tokens an image, one head, no pruning',
   'oft-plus': 'OpenVLA-OFT+ LIBERO, full size: OFT with FiLM in both vision towers',
   moe: 'SemanticVLA LIBERO with the mixture-of-experts aggregation instead of the concatenation',
+  diffusion: 'SemanticVLA LIBERO with the diffusion head: 7 action tokens a step, no merging',
+  'oft-diffusion': 'OpenVLA-OFT LIBERO with the diffusion head',
+  'oft-discrete': 'OpenVLA-OFT LIBERO without a head: discrete tokens, decoded in parallel (--head discrete)',
+  openvla: 'OpenVLA, full size: 1 camera, 7 tokens one after another (--head autoregressive)',
 };

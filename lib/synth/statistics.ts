@@ -14,7 +14,8 @@ interface Quantity {
 
 export interface DatasetEntry {
   readonly action: Quantity;
-  readonly proprio: Quantity;
+  /** Absent without proprioception. */
+  readonly proprio?: Quantity;
   readonly num_transitions: number;
   readonly num_trajectories: number;
 }
@@ -59,7 +60,7 @@ export function datasetEntry(
   const action = quantity(actionDim, 1, isGripper);
   return {
     action: { ...action, mask: action.mean.map((_, i) => !isGripper(i)) },
-    proprio: quantity(proprioDim, 2.5, () => false),
+    ...(proprioDim === 0 ? {} : { proprio: quantity(proprioDim, 2.5, () => false) }),
     num_transitions: Math.round(draw(20000, 80000)),
     num_trajectories: Math.round(draw(200, 800)),
   };

@@ -122,7 +122,9 @@ function presetSpec(preset: string): SynthSpec {
 }
 
 function allTensors(plan: PolicyPlan): PlannedTensor[] {
-  return [...plan.shards, ...(plan.visionBackbone ?? []), ...plan.actionHead, ...plan.proprioProjector];
+  const { shards, visionBackbone, actionHead, proprioProjector, noisyActionProjector } = plan;
+  const archives = [visionBackbone, actionHead, proprioProjector, noisyActionProjector];
+  return [...shards, ...archives.flatMap((tensors) => tensors ?? [])];
 }
 
 async function writeFiles(
@@ -158,6 +160,7 @@ async function writeFiles(
   const archives = [
     ['action_head', plan.actionHead],
     ['proprio_projector', plan.proprioProjector],
+    ['noisy_action_projector', plan.noisyActionProjector],
     ['vision_backbone', plan.visionBackbone],
   ] as const;
   for (const [name, tensors] of archives) {

@@ -9,6 +9,7 @@ import { lowHigh } from './bounds.ts';
  * `where(mask, 0.5*(a+1)*(high-low+1e-8)+low, a)`, bit for bit as the reference's numpy: `a+1` in the precision of `a` (float32
  * from a regression head, float64 from bins), the rest in float64.
  * @param normalized [C, A] row-major
+ * @param epsilon added to the range; 0 with OpenVLA's own tokens
  * @returns [C, A]
  * @throws ACTION_NOT_FINITE if a value is NaN or infinite; no part of such a chunk may reach a robot
  * @throws STATISTICS_INVALID if the rows of the chunk are not as wide as the statistics
@@ -17,6 +18,7 @@ export function unnormalizeActions(
   normalized: Float32Array | Float64Array,
   bounds: Bounds,
   normalization: Normalization,
+  epsilon = 1e-8,
 ): Float64Array<ArrayBuffer> {
   const { low, high } = lowHigh(bounds, normalization);
   const { mask } = bounds;
@@ -36,7 +38,7 @@ export function unnormalizeActions(
     const d = i % dim;
     const l = low[d] as number;
     const shifted = single ? Math.fround(a + 1) : a + 1;
-    out[i] = mask[d] ? 0.5 * shifted * ((high[d] as number) - l + 1e-8) + l : a;
+    out[i] = mask[d] ? 0.5 * shifted * ((high[d] as number) - l + epsilon) + l : a;
   }
   // a finite value times a finite range may still overflow
   checkFinite(out, dim);
@@ -71,6 +73,20 @@ export function discreteActions(
     const bin = Math.min(Math.max(head.tokenVocab - id - 1, 0), head.bins - 2);
     return (edge(bin) + edge(bin + 1)) / 2;
   });
+}
+
+/**
+ * An answer that ends before its last action token has no action; the reference then reads words of the prompt as actions.
+ * @param ids of one answer, in order  @throws ACTION_INCOMPLETE
+ */
+export function requireWholeAnswer(ids: Int32Array, endId: number): void {
+  const at = ids.indexOf(endId);
+  if (at < 0 || at === ids.length - 1) return;
+  throw new SemanticVlaError(
+    'ACTION_INCOMPLETE',
+    `Tokens of the action: expected ${ids.length}, found the end of the answer (id ${endId}) after ${at} of them: ${[...ids.subarray(0, at + 1)].join(', ')}. ` +
+      'Nothing of this answer is an action; check the instruction, the camera, and that the checkpoint was fine-tuned for robot actions.',
+  );
 }
 
 /**

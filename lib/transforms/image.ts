@@ -15,6 +15,8 @@ export interface PreprocessOptions {
   readonly centerCrop: boolean;
   /** JPEG round trip before the resize, as in the training data. */
   readonly jpeg: boolean;
+  /** OpenVLA's own way: neither JPEG nor Lanczos; the crop, or else Pillow's resize, takes the frame at its own size. Default false. */
+  readonly direct?: boolean;
   /** Number of CPU threads, >= 1. */
   readonly threads: number;
   /** Names of the frames in error messages, e.g. those of the cameras; default: `0`, `1`, .. */
@@ -107,10 +109,10 @@ function run(
   frames.forEach((frame, i) => {
     checkFrame(frame, options.names?.[i] ?? String(i));
   });
-  const { imageSize, centerCrop, jpeg, threads } = options;
+  const { imageSize, centerCrop, jpeg, direct = false, threads } = options;
   return loadAddon().preprocessImages(
     frames.map(({ data, width, height, order }) => ({ data, width, height, bgr: order === 'bgr' })),
-    { imageSize, centerCrop, jpeg, threads, keepSteps },
+    { imageSize, centerCrop, jpeg, direct, threads, keepSteps },
   );
 }
 

@@ -2,12 +2,17 @@
 
 import { SemanticVlaError } from '../support/errors.ts';
 import type { ImageFrame, Observation } from '../types.ts';
+import { turned } from './environment.ts';
 
 /**
- * The frames of a policy's cameras, in its order; the observation may contain others. @throws OBSERVATION_INVALID,
- * CAMERA_MISSING
+ * The frames of a policy's cameras, in its order; the observation may contain others.
+ * @param rotate cameras whose frames are turned by 180 degrees  @throws OBSERVATION_INVALID, CAMERA_MISSING, IMAGE_*
  */
-export function pickFrames(observation: Observation, cameras: readonly string[]): ImageFrame[] {
+export function pickFrames(
+  observation: Observation,
+  cameras: readonly string[],
+  rotate: readonly string[] = [],
+): ImageFrame[] {
   const { images } = observation ?? {};
   if (typeof images !== 'object' || images === null) {
     throw new SemanticVlaError(
@@ -24,6 +29,6 @@ export function pickFrames(observation: Observation, cameras: readonly string[])
           `found ${Object.keys(images).join(', ') || 'none'}. Add the frame, or name your cameras in order with the option cameras.`,
       );
     }
-    return frame;
+    return rotate.includes(camera) ? turned(frame, camera) : frame;
   });
 }

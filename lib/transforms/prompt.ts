@@ -6,6 +6,7 @@ import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { countTokens, type SequenceSizes } from '../graph/tokenCounts.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { expected } from '../support/options.ts';
+import type { PromptStyle } from '../types.ts';
 import type { Tokenizers } from './tokenizer/tokenizers.ts';
 
 /** An encoded instruction. */
@@ -30,11 +31,16 @@ export interface PromptLimits {
  * `In: What action should the robot take to {instruction, lower case}?\nOut:` (any string, unchecked). JavaScript's lower case
  * equals Python's: compared for every character of Unicode 14; characters added later depend on the versions of both.
  */
-export function buildPrompt(instruction: string): string {
-  return `In: What action should the robot take to ${instruction.toLowerCase()}?\nOut:`;
+export function buildPrompt(instruction: string, style: PromptStyle = 'openvla'): string {
+  const question = `What action should the robot take to ${instruction.toLowerCase()}?`;
+  return style === 'openvla' ? `In: ${question}\nOut:` : `${vicunaSystem} USER: ${question} ASSISTANT:`;
 }
 
-/** The space that the sequence `[BOS] [vision] [proprio] [prompt] [H*C] [stop]` leaves for the prompt (docs/model.md, LLM). */
+/** Vicuna 1.5's, which openvla-7b-v01 was trained with. */
+const vicunaSystem =
+  "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.";
+
+/** The space that everything else in the sequence leaves for the prompt (docs/model.md, LLM). */
 export function promptLimits(
   config: PolicyConfig,
   sizes: SequenceSizes & { readonly actionDim: number },
@@ -79,8 +85,9 @@ export function encodePrompt(
   tokenizers: Tokenizers,
   instruction: string,
   limits: PromptLimits,
+  style?: PromptStyle,
 ): EncodedPrompt {
-  return encodeText(tokenizers, buildPrompt(checkInstruction(instruction)), limits);
+  return encodeText(tokenizers, buildPrompt(checkInstruction(instruction), style), limits);
 }
 
 /** As encodePrompt, for a prompt that is already built. @throws INSTRUCTION_TOO_LONG */

@@ -24,12 +24,14 @@ export interface Prediction {
  * @throws (rejects) IMAGE_*, CAMERA_MISSING, PACKAGE_UNAVAILABLE
  */
 export async function drawPrediction({ policy, observation, chunk, threads }: Prediction): Promise<Buffer> {
-  const { cameras, centerCrop, jpeg, name } = policy.platform;
+  const { cameras, centerCrop, jpeg, name, rotate } = policy.platform;
   const { imageSize, patchGrid } = policy;
-  const frames = await preprocessImages(pickFrames(observation, cameras), {
+  const frames = await preprocessImages(pickFrames(observation, cameras, rotate), {
     imageSize,
     centerCrop,
     jpeg,
+    // OpenVLA's own preprocessing
+    direct: policy.variant === 'OpenVLA' && !jpeg,
     threads: threads ?? availableParallelism(),
     names: cameras,
   });

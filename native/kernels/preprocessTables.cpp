@@ -30,7 +30,7 @@ int32_t outputsWithin(const std::vector<int>& start, const std::vector<int>& cou
 }  // namespace
 
 PreprocessTables::PreprocessTables(const PreprocessImagesParams& params) {
-  const reference::CropAxis crop = reference::centerCropAxis(kReferenceSide);
+  const reference::CropAxis crop = reference::centerCropAxis(kReferenceSide, kReferenceSide);
   low_ = append(crop.low.data(), crop.low.size() * sizeof(int32_t));
   high_ = append(crop.high.data(), crop.high.size() * sizeof(int32_t));
   lerp_ = append(crop.lerp.data(), crop.lerp.size() * sizeof(float));

@@ -112,6 +112,7 @@ reference::PreprocessOptions toPreprocessOptions(const Napi::Value& value) {
   options.imageSize = toSide(object.Get("imageSize"), "imageSize");
   options.centerCrop = toBool(object, "centerCrop");
   options.jpeg = toBool(object, "jpeg");
+  options.direct = toBool(object, "direct");
   options.threads = toInt(object.Get("threads"), "threads", 1, kMaxThreads);
   return options;
 }

@@ -1,5 +1,6 @@
 #include "napi/cpuRuntime.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -14,20 +15,20 @@
 #include "napi/heldMemory.h"
 #include "napi/queue.h"
 #include "napi/settle.h"
-#include "onnx/graphPair.h"
+#include "onnx/policyGraphs.h"
 
 namespace semanticvla::napi {
 
 namespace {
 
 using onnx::ElementType;
-using onnx::GraphPair;
 using onnx::Interruptible;
+using onnx::PolicyGraphs;
 
 /// The graphs, and the runs that can be interrupted. A pending job keeps them alive.
 struct Core {
   std::shared_ptr<const onnx::OrtApi> api;
-  std::unique_ptr<GraphPair> graphs;
+  std::unique_ptr<PolicyGraphs> graphs;
   /// Of the graphs, after the last job.
   std::atomic<uint64_t> heldBytes{0};
   std::mutex mutex;
@@ -46,7 +47,7 @@ struct Handle : std::enable_shared_from_this<Handle> {
   Handle(Napi::Env env, const std::string& library)
       : env(env), core(std::make_shared<Core>()), held(std::make_shared<HeldMemory>(env)) {
     core->api = std::make_shared<const onnx::OrtApi>(library);
-    core->graphs = std::make_unique<GraphPair>(core->api);
+    core->graphs = std::make_unique<PolicyGraphs>(core->api);
     queue = std::make_unique<Queue>(env);
     // Cleanup hooks run last in, first out: what runs is told to end before the queue waits for its
     // thread.
@@ -179,7 +180,7 @@ double now() {
 /// Work on the graphs' thread that settles with `{outputs, ms, at}`.
 class GraphJob final : public Job {
  public:
-  using Work = std::function<onnx::Outputs(GraphPair&, const Interruptible&)>;
+  using Work = std::function<onnx::Outputs(PolicyGraphs&, const Interruptible&)>;
   GraphJob(Napi::Env env, const Handle& handle, Work work)
       : Job(env),
         core_(handle.core),
@@ -325,9 +326,10 @@ onnx::Model toModel(const Napi::Object& request, const char* name, const char* w
 Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
   if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "expected an object for request");
   const Napi::Object request = info[0].As<Napi::Object>();
-  const auto models = std::make_shared<std::pair<onnx::Model, onnx::Model>>(
-      toModel(request, "instruction", "instructionWeights"),
-      toModel(request, "policy", "policyWeights"));
+  const auto models = std::make_shared<std::array<onnx::Model, 3>>(
+      std::array<onnx::Model, 3>{toModel(request, "instruction", "instructionWeights"),
+                                 toModel(request, "policy", "policyWeights"),
+                                 toModel(request, "denoiser", "denoiserWeights")});
   onnx::GraphOptions options;
   options.threads = toInt(request.Get("threads"), "threads", 0, 4096);
   options.lean = toBool(request, "lean");
@@ -335,6 +337,7 @@ Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
   const auto text = [&](const char* name) { return request.Get(name).ToString().Utf8Value(); };
   options.instructionProfile = text("instructionProfile");
   options.policyProfile = text("policyProfile");
+  options.denoiserProfile = text("denoiserProfile");
   options.stagePrefix = text("stagePrefix");
   const Napi::Object config = request.Get("config").ToObject();
   const Napi::Array keys = config.GetPropertyNames();
@@ -344,8 +347,8 @@ Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
   }
   const std::shared_ptr<Core> core = handle.core;
   Napi::Object loading =
-      submit(info.Env(), handle, [models, options](GraphPair& graphs, const Interruptible&) {
-        graphs.load(models->first, models->second, options);
+      submit(info.Env(), handle, [models, options](PolicyGraphs& graphs, const Interruptible&) {
+        graphs.load((*models)[0], (*models)[1], (*models)[2], options);
         return onnx::Outputs();
       }).As<Napi::Object>();
   loading.Set("cancel", Napi::Function::New(info.Env(), [core](const Napi::CallbackInfo&) {
@@ -357,36 +360,42 @@ Napi::Value load(const Napi::CallbackInfo& info, Handle& handle) {
 Napi::Value encode(const Napi::CallbackInfo& info, Handle& handle) {
   const uint64_t state = toState(info[0]);
   const auto inputs = std::make_shared<std::vector<onnx::Tensor>>(toTensors(info[1]));
-  return submit(info.Env(), handle, [state, inputs](GraphPair& graphs, const Interruptible& run) {
-    return graphs.encode(state, *inputs, run);
-  });
+  return submit(info.Env(), handle,
+                [state, inputs](PolicyGraphs& graphs, const Interruptible& run) {
+                  return graphs.encode(state, *inputs, run);
+                });
 }
 
-Napi::Value run(const Napi::CallbackInfo& info, Handle& handle) {
+/// `(state, kept, inputs)` of `PolicyGraphs::run` or `::denoise`.
+template <onnx::Outputs (PolicyGraphs::*method)(uint64_t, uint64_t, std::vector<onnx::Tensor>&,
+                                                const Interruptible&)>
+Napi::Value compute(const Napi::CallbackInfo& info, Handle& handle) {
   const uint64_t state = toState(info[0]);
-  const auto inputs = std::make_shared<std::vector<onnx::Tensor>>(toTensors(info[1]));
-  return submit(info.Env(), handle, [state, inputs](GraphPair& graphs, const Interruptible& run) {
-    return graphs.run(state, *inputs, run);
-  });
+  const uint64_t kept = toState(info[1]);
+  const auto inputs = std::make_shared<std::vector<onnx::Tensor>>(toTensors(info[2]));
+  return submit(info.Env(), handle,
+                [state, kept, inputs](PolicyGraphs& graphs, const Interruptible& run) {
+                  return (graphs.*method)(state, kept, *inputs, run);
+                });
 }
 
 Napi::Value release(const Napi::CallbackInfo& info, Handle& handle) {
   const uint64_t state = toState(info[0]);
-  return submit(info.Env(), handle, [state](GraphPair& graphs, const Interruptible&) {
+  return submit(info.Env(), handle, [state](PolicyGraphs& graphs, const Interruptible&) {
     graphs.release(state);
     return onnx::Outputs();
   });
 }
 
 Napi::Value endProfiling(const Napi::CallbackInfo& info, Handle& handle) {
-  return submit(info.Env(), handle, [](GraphPair& graphs, const Interruptible&) {
+  return submit(info.Env(), handle, [](PolicyGraphs& graphs, const Interruptible&) {
     graphs.endProfiling();
     return onnx::Outputs();
   });
 }
 
 Napi::Value close(const Napi::CallbackInfo& info, Handle& handle) {
-  return submit(info.Env(), handle, [](GraphPair& graphs, const Interruptible&) {
+  return submit(info.Env(), handle, [](PolicyGraphs& graphs, const Interruptible&) {
     graphs.close();
     return onnx::Outputs();
   });
@@ -420,7 +429,8 @@ Napi::Value openCpuRuntime(const Napi::CallbackInfo& info) {
   };
   add("load", load);
   add("encode", encode);
-  add("run", run);
+  add("run", compute<&PolicyGraphs::run>);
+  add("denoise", compute<&PolicyGraphs::denoise>);
   add("release", release);
   add("endProfiling", endProfiling);
   add("close", close);

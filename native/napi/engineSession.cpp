@@ -222,6 +222,7 @@ Napi::Value layerInfo(const Napi::CallbackInfo& info, Handle& handle) {
         Napi::Object object = Napi::Object::New(env);
         object.Set("prepare", layers.prepare);
         object.Set("step", layers.step);
+        object.Set("rounds", layers.rounds);
         return object;
       });
 }

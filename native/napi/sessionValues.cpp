@@ -95,6 +95,22 @@ runtime::EnginePlan toPlan(const Napi::Object& object) {
   return plan;
 }
 
+runtime::RoundsSpec toRounds(const Napi::Object& object) {
+  runtime::RoundsSpec spec;
+  spec.count = static_cast<size_t>(toCount(object, "count"));
+  if (spec.count == 0 || spec.count > 100000)
+    throw Napi::RangeError::New(object.Env(), "expected 1..100000 for count of rounds");
+  spec.carriedInput = toText(object, "carriedInput");
+  spec.carriedOutput = toText(object, "carriedOutput");
+  const Napi::Array tables = toArray(object.Get("tables"), "tables");
+  for (uint32_t i = 0; i < tables.Length(); ++i) {
+    const Napi::Object table = toObject(tables.Get(i), "table");
+    const Bytes rows = toView(table, "rows");
+    spec.tables.push_back({toText(table, "name"), {rows.data, rows.data + rows.length}});
+  }
+  return spec;
+}
+
 }  // namespace
 
 std::string toText(const Napi::Object& object, const char* name) {
@@ -108,6 +124,11 @@ runtime::SessionRequest toSessionRequest(const Napi::Object& object) {
   runtime::SessionRequest request;
   request.prepare = toPlan(toObject(object.Get("prepare"), "prepare"));
   request.step = toPlan(toObject(object.Get("step"), "step"));
+  if (!object.Get("rounds").IsNull()) {
+    const Napi::Object rounds = toObject(object.Get("rounds"), "rounds");
+    request.rounds = toPlan(toObject(rounds.Get("engine"), "engine"));
+    request.roundsSpec = toRounds(rounds);
+  }
   request.imageInput = toText(object, "imageInput");
   request.usesGraphs = toFlag(object, "graphs");
   request.watchesLayers = toFlag(object, "watchLayers");
@@ -207,6 +228,7 @@ Napi::Object fromKernels(Napi::Env env, const runtime::SessionKernels& kernels) 
   Napi::Object object = Napi::Object::New(env);
   object.Set("prepare", one(kernels.prepare));
   object.Set("step", one(kernels.step));
+  object.Set("rounds", one(kernels.rounds));
   return object;
 }
 

@@ -14,13 +14,13 @@ struct CropAxis {
 };
 
 /// Axis of the box with area 0.9 around the centre (docs/model.md, Input 1): `size` input pixels to
-/// `size` output pixels.
-CropAxis centerCropAxis(int size);
+/// `outSize` output pixels.
+CropAxis centerCropAxis(int size, int outSize);
 
-/// Rows [rowBegin, rowEnd) of the centre crop. `rgb` and `out` are [size, size, 3] uint8, distinct.
-/// Bit-exact with TensorFlow: convert_image_dtype, crop_and_resize (bilinear), clip,
-/// convert_image_dtype back.
-void centerCropRows(const uint8_t* rgb, int size, const CropAxis& axis, int rowBegin, int rowEnd,
-                    uint8_t* out);
+/// Rows [rowBegin, rowEnd) of the centre crop. `rgb` is [height, width, 3] uint8, `out` is [rows of
+/// `vertical`, columns of `horizontal`, 3], distinct. Bit-exact with TensorFlow:
+/// convert_image_dtype, crop_and_resize (bilinear), clip, convert_image_dtype back.
+void centerCropRows(const uint8_t* rgb, int width, const CropAxis& horizontal,
+                    const CropAxis& vertical, int rowBegin, int rowEnd, uint8_t* out);
 
 }  // namespace semanticvla::reference

@@ -112,7 +112,17 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
     swapChannels(frame.pixels, pixels, work.rgb.data());
     rgb = work.rgb.data();
   }
-  if (frame.width != kSize || frame.height != kSize) {
+  if (options.direct) {
+    if (!options.centerCrop) {
+      if (frame.width == options.imageSize && frame.height == options.imageSize) {
+        std::memcpy(out, rgb, pixels * 3);
+      } else {
+        pillowBicubic(rgb, frame.width, frame.height, options.imageSize, options.imageSize, out);
+      }
+      work.times.resize = lap(mark);
+      return;
+    }
+  } else if (frame.width != kSize || frame.height != kSize) {
     if (options.jpeg) {
       work.decoded.resize(pixels * 3);
       jpegRoundTrip(rgb, frame.width, frame.height, work.jpeg, team, work.decoded.data());
@@ -128,8 +138,12 @@ void Preprocessor::processFrame(const Frame& frame, const PreprocessOptions& opt
   if (options.centerCrop) {
     if (resizeAgain) work.cropped.resize(kBytes);
     uint8_t* cropped = resizeAgain ? work.cropped.data() : out;
+    // only a frame that nothing resized has another size
+    const bool isSquare = !options.direct || (frame.width == kSize && frame.height == kSize);
+    const CropAxis columns = isSquare ? cropAxis_ : centerCropAxis(frame.width, kSize);
+    const CropAxis rows = isSquare ? cropAxis_ : centerCropAxis(frame.height, kSize);
     team.runRows(kSize, 1, [&](int begin, int end) {
-      centerCropRows(rgb, kSize, cropAxis_, begin, end, cropped);
+      centerCropRows(rgb, isSquare ? kSize : frame.width, columns, rows, begin, end, cropped);
     });
     rgb = cropped;
   }

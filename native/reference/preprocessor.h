@@ -33,6 +33,9 @@ struct PreprocessOptions {
   bool centerCrop = true;
   /// JPEG round trip before the resize.
   bool jpeg = true;
+  /// OpenVLA's own way instead of its successors': no JPEG and no Lanczos; the crop reads the frame
+  /// at its own size, and without a crop the image processor (Pillow's bicubic) resizes it.
+  bool direct = false;
   /// Members of the team, the calling thread included.
   int threads = 1;
 };
@@ -91,7 +94,7 @@ class Preprocessor {
 
   std::unique_ptr<Team> team_;
   Team alone_{1};
-  CropAxis cropAxis_ = centerCropAxis(kReferenceImageSize);
+  CropAxis cropAxis_ = centerCropAxis(kReferenceImageSize, kReferenceImageSize);
   std::mutex axesMutex_;
   std::map<int, std::shared_ptr<const ResizeAxis>> resizeAxes_;
   std::vector<Workspace> workspaces_;

@@ -7,18 +7,6 @@
 
 namespace semanticvla::runtime {
 
-void Arena::add(const std::string& name, const std::string& type, const Dims& dims) {
-  const size_t size = tensorBytes(type, dims);
-  tensors[name] = {type, dims, layout_.add(size), size};
-  bytes = layout_.bytes();
-}
-
-std::string Arena::key() const {
-  std::string text;
-  for (const auto& [name, tensor] : tensors) text += name + describeDims(tensor.dims);
-  return text;
-}
-
 std::string StepShapes::callKey() const {
   std::string text = inputs.key() + (images.jpeg ? "j" : "-") + (images.centerCrop ? "c" : "-");
   for (const FrameSize& frame : images.frames) {
@@ -44,20 +32,26 @@ Step::Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipel
   inputBytes_ = layoutFrames(shapes_, frameOffsets_);
 
   std::map<std::string, Dims> dims;
-  for (const Arena* arena : {&shapes_.state, &shapes_.inputs}) {
-    for (const auto& [name, tensor] : arena->tensors) dims[name] = tensor.dims;
+  for (const TensorInfo& tensor : parts_.engine.tensors()) {
+    if (!tensor.isInput) continue;
+    for (const Arena* arena : {&shapes_.state, &shapes_.inputs}) {
+      const auto given = arena->tensors.find(tensor.name);
+      if (given != arena->tensors.end()) dims[tensor.name] = given->second.dims;
+    }
   }
   context_ = parts_.engine.createContext(dims, parts_.stream);
   context_->setInputDims(dims);
   if (parts_.watchesLayers) context_->watchLayers();
   for (const TensorInfo& tensor : parts_.engine.tensors()) {
-    if (!tensor.isInput) outputs_.add(tensor.name, tensor.type, context_->dims(tensor.name));
+    if (tensor.isInput) continue;
+    Arena& arena = parts_.rounds.reads(tensor.name) ? between_ : outputs_;
+    arena.add(tensor.name, tensor.type, context_->dims(tensor.name));
   }
 
   state_ = DeviceBuffer(device, shapes_.state.bytes, MemoryUse::kTransfers);
   input_ = DeviceBuffer(device, inputBytes_, MemoryUse::kTransfers);
   output_ = DeviceBuffer(device, outputs_.bytes, MemoryUse::kTransfers);
-  outputHost_ = PinnedBuffer(device, outputs_.bytes);
+  betweenMemory_ = DeviceBuffer(device, between_.bytes, MemoryUse::kTransfers);
   if (images_.pipeline) {
     const ImagePipeline& pipeline = *images_.pipeline;
     const std::vector<uint8_t>& tables = pipeline.tables();
@@ -74,20 +68,57 @@ Step::Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipel
   }
 
   for (const auto& [name, address] : parts_.weights) context_->bind(name, address);
-  for (const auto& [name, tensor] : shapes_.state.tensors)
-    context_->bind(name, state_.data() + tensor.offset);
-  for (const auto& [name, tensor] : shapes_.inputs.tensors)
-    context_->bind(name, input_.data() + tensor.offset);
+  for (const auto& [name, tensor] : shapes_.state.tensors) {
+    if (dims.count(name) > 0) context_->bind(name, state_.data() + tensor.offset);
+  }
+  for (const auto& [name, tensor] : shapes_.inputs.tensors) {
+    if (dims.count(name) > 0) context_->bind(name, input_.data() + tensor.offset);
+  }
   for (const auto& [name, tensor] : outputs_.tensors)
     context_->bind(name, output_.data() + tensor.offset);
+  for (const auto& [name, tensor] : between_.tensors)
+    context_->bind(name, betweenMemory_.data() + tensor.offset);
   if (images_.pipeline) context_->bind(images_.imageInput, image_.data());
+  if (parts_.rounds.engine != nullptr) openRounds();
+  const size_t roundBytes = rounds_ ? rounds_->outputs().bytes : 0;
+  outputHost_ = PinnedBuffer(device, outputs_.bytes + roundBytes);
   parts_.growScratch(context_->scratchBytes());
-  context_->setScratch(parts_.scratch.data(), parts_.scratch.bytes());
+  if (rounds_) parts_.growScratch(rounds_->context().scratchBytes());
+  rebindScratch();
+}
+
+void Step::openRounds() {
+  std::map<std::string, Rounds::Source> sources;
+  const auto offer = [&](const Arena& arena, const DeviceBuffer& memory) {
+    for (const auto& [name, tensor] : arena.tensors)
+      sources[name] = {tensor.dims, memory.data() + tensor.offset};
+  };
+  offer(shapes_.state, state_);
+  offer(shapes_.inputs, input_);
+  offer(between_, betweenMemory_);
+  rounds_ = std::make_unique<Rounds>(parts_.device, parts_.rounds, sources, parts_.stream,
+                                     parts_.watchesLayers);
 }
 
 void Step::dropGraph() { graph_ = Owned<Graph>(); }
 
-void Step::rebindScratch() { context_->setScratch(parts_.scratch.data(), parts_.scratch.bytes()); }
+void Step::rebindScratch() {
+  context_->setScratch(parts_.scratch.data(), parts_.scratch.bytes());
+  if (rounds_) rounds_->context().setScratch(parts_.scratch.data(), parts_.scratch.bytes());
+}
+
+std::vector<OutputTensor> Step::takeOutputs() const {
+  std::vector<OutputTensor> out;
+  const auto take = [&](const Arena& arena, const uint8_t* host) {
+    for (const auto& [name, tensor] : arena.tensors) {
+      const uint8_t* bytes = host + tensor.offset;
+      out.push_back({name, tensor.type, tensor.dims, {bytes, bytes + tensor.bytes}});
+    }
+  };
+  take(outputs_, outputHost_.data());
+  if (rounds_) take(rounds_->outputs(), outputHost_.data() + outputs_.bytes);
+  return out;
+}
 
 void Step::bindState(uint64_t id, const DeviceBuffer& state) {
   // a partial copy is not a state
@@ -113,6 +144,7 @@ void Step::enqueue(bool capturing) {
   {
     const Range range(parts_.device, "compute");
     context_->enqueue(parts_.stream);
+    if (rounds_) rounds_->enqueue(parts_.stream);
   }
   if (capturing) {
     parts_.device.recordCaptured(parts_.computed, parts_.stream);
@@ -120,11 +152,22 @@ void Step::enqueue(bool capturing) {
     parts_.device.record(parts_.computed, parts_.stream);
   }
   const Range range(parts_.device, "d2h");
-  parts_.device.copyToHost(outputHost_.data(), output_.data(), outputs_.bytes, parts_.stream);
+  if (outputs_.bytes > 0)
+    parts_.device.copyToHost(outputHost_.data(), output_.data(), outputs_.bytes, parts_.stream);
+  if (rounds_) {
+    parts_.device.copyToHost(outputHost_.data() + outputs_.bytes, rounds_->output().data(),
+                             rounds_->outputs().bytes, parts_.stream);
+  }
 }
 
 std::vector<LayerTime> Step::takeLayers() {
-  return parts_.watchesLayers ? context_->takeLayers() : std::vector<LayerTime>();
+  if (!parts_.watchesLayers) return {};
+  std::vector<LayerTime> layers = context_->takeLayers();
+  if (rounds_) {
+    const std::vector<LayerTime> more = rounds_->context().takeLayers();
+    layers.insert(layers.end(), more.begin(), more.end());
+  }
+  return layers;
 }
 
 bool Step::run(bool capture) {
@@ -140,7 +183,8 @@ bool Step::run(bool capture) {
   // neither.
   device.synchronize(parts_.stream);
   isFirst_ = false;
-  if (!context_->isCapturable(parts_.stream)) {
+  if (!context_->isCapturable(parts_.stream) ||
+      (rounds_ && !rounds_->context().isCapturable(parts_.stream))) {
     captureFailure_ = "TensorRT says that it cannot be captured at these sizes";
     return true;
   }

@@ -6,29 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "runtime/arena.h"
 #include "runtime/engine.h"
 #include "runtime/imagePipeline.h"
 #include "runtime/owned.h"
+#include "runtime/rounds.h"
 
 namespace semanticvla::runtime {
 
-/// Tensors that share one allocation, in the order of their names.
-struct Arena {
-  struct Tensor {
-    std::string type;
-    Dims dims;
-    size_t offset = 0;
-    size_t bytes = 0;
-  };
-  std::map<std::string, Tensor> tensors;
-  size_t bytes = 0;
-
-  void add(const std::string& name, const std::string& type, const Dims& dims);
-  /// Names and sizes as one string.
-  std::string key() const;
-
- private:
-  Layout layout_;
+struct OutputTensor {
+  std::string name;
+  std::string type;
+  Dims dims;
+  std::vector<uint8_t> bytes;
 };
 
 /// The parts of a call that determine all its shapes.
@@ -54,6 +44,8 @@ struct StepParts {
   /// The runtime's profiler times every layer; such steps are never captured.
   bool watchesLayers;
   const std::map<std::string, void*>& weights;
+  /// What runs after the engine, if anything does.
+  const RoundsParts& rounds;
   /// Contexts run one at a time, so they share one scratch memory. Grows it and rebinds existing
   /// steps.
   const DeviceBuffer& scratch;
@@ -66,16 +58,16 @@ struct StepPipeline {
 };
 
 /// The engine at fixed shapes, with its own inputs, outputs and copy of the prepared state, all at
-/// fixed addresses: from uploaded inputs to outputs in host memory it is one CUDA graph.
+/// fixed addresses, and the rounds after it: from uploaded inputs to outputs in host memory it is
+/// one CUDA graph.
 class Step {
  public:
   /// @param key of the shapes, to look up the step by
   Step(const StepParts& parts, std::string key, StepShapes shapes, StepPipeline images);
 
   const std::string& key() const { return key_; }
-  const Arena& outputs() const { return outputs_; }
-  /// Pinned; valid once the stream has passed.
-  const uint8_t* outputBytes() const { return outputHost_.data(); }
+  /// What came back to the host; valid once the stream has passed.
+  std::vector<OutputTensor> takeOutputs() const;
 
   /// The image input that was made of frames; empty where it comes with the call.
   const DeviceBuffer& images() const { return image_; }
@@ -101,6 +93,7 @@ class Step {
   void rebindScratch();
 
  private:
+  void openRounds();
   void enqueue(bool capturing);
   void captureRun();
 
@@ -109,6 +102,8 @@ class Step {
   StepShapes shapes_;
   StepPipeline images_;
   Arena outputs_;
+  /// Outputs that only the rounds read; they stay on the device.
+  Arena between_;
   std::vector<size_t> frameOffsets_;
   size_t inputBytes_ = 0;
   std::unique_ptr<Context> context_;
@@ -118,6 +113,10 @@ class Step {
   DeviceBuffer pipelineMemory_;
   size_t tableBytes_ = 0;
   DeviceBuffer output_;
+  DeviceBuffer betweenMemory_;
+  /// Empty without rounds.
+  std::unique_ptr<Rounds> rounds_;
+  /// `outputs_`, then the rounds'.
   PinnedBuffer outputHost_;
   Owned<Graph> graph_;
   std::string captureFailure_;

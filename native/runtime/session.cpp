@@ -34,6 +34,15 @@ ReportUpload part(const ReportUpload& report, uint64_t before, uint64_t total) {
   };
 }
 
+/// A weight that the step's engine has too lies on the device once.
+void withoutShared(std::vector<WeightBinding>& weights, const std::vector<WeightBinding>& others) {
+  const auto isShared = [&](const WeightBinding& weight) {
+    return std::any_of(others.begin(), others.end(),
+                       [&](const WeightBinding& other) { return other.name == weight.name; });
+  };
+  weights.erase(std::remove_if(weights.begin(), weights.end(), isShared), weights.end());
+}
+
 uint64_t bytesOfWeights(const EnginePlan& plan) {
   uint64_t bytes = 0;
   for (const WeightBinding& weight : plan.weights) {
@@ -70,7 +79,9 @@ void Session::open(SessionRequest& request) {
   keptSteps_ = std::max<size_t>(request.keptSteps, 1);
 
   const uint64_t first = bytesOfWeights(request.prepare);
-  const uint64_t total = first + bytesOfWeights(request.step);
+  const uint64_t second = first + bytesOfWeights(request.step);
+  withoutShared(request.rounds.weights, request.step.weights);
+  const uint64_t total = second + bytesOfWeights(request.rounds);
   const auto load = [&](EnginePlan& plan, const char* which, uint64_t before,
                         std::unique_ptr<Engine>& engine, UploadedWeights& weights) {
     engine = parts_.loadEngine(device, plan.plan, plan.kernels);
@@ -87,6 +98,7 @@ void Session::open(SessionRequest& request) {
     if (tensor.isInput && stepWeights_.addresses.count(tensor.name) == 0)
       stepInputs_.emplace(tensor.name, tensor);
   }
+  if (request.roundsSpec.count > 0) openRounds(request, second, total);
   checkPlans();
   size_t bytes = 0;
   for (const auto& [name, tensor] : stepInputs_) {
@@ -95,6 +107,31 @@ void Session::open(SessionRequest& request) {
     if (isFixed) bytes += (tensorBytes(tensor.type, tensor.dims) + 255) / 256 * 256;
   }
   staging_.reserve(device, 2, bytes);
+}
+
+void Session::openRounds(SessionRequest& request, uint64_t before, uint64_t total) {
+  Device& device = *parts_.device;
+  rounds_.spec = std::move(request.roundsSpec);
+  rounds_.engine = parts_.loadEngine(device, request.rounds.plan, request.rounds.kernels);
+  request.rounds.plan = {};
+  request.rounds.kernels = {};
+  checkWeights(*rounds_.engine, request.rounds.weights, "third");
+  roundsWeights_ = uploadWeights(device, stream_.get(), request.rounds.weights, request.chunkBytes,
+                                 part(request.progress, before, total));
+  rounds_.weights = roundsWeights_.addresses;
+  for (const TensorInfo& tensor : rounds_.engine->tensors()) {
+    const auto shared = stepWeights_.addresses.find(tensor.name);
+    if (tensor.isInput && shared != stepWeights_.addresses.end()) rounds_.weights.insert(*shared);
+  }
+  rounds_.uploadTables(device, stream_.get());
+  std::set<std::string> made;
+  for (const TensorInfo& tensor : stepEngine_->tensors()) {
+    if (!tensor.isInput) made.insert(tensor.name);
+  }
+  for (const TensorInfo& tensor : rounds_.engine->tensors()) {
+    if (rounds_.reads(tensor.name) && made.count(tensor.name) == 0)
+      stepInputs_.emplace(tensor.name, tensor);
+  }
 }
 
 /// A tensor that the first engine makes and the second reads must have one type.
@@ -368,10 +405,7 @@ StepResult Session::runStep(uint64_t id, StepInputs& inputs, bool returnsImages)
     result.captureFailure = step.captureFailure();
   }
   result.layers = step.takeLayers();
-  for (const auto& [name, tensor] : step.outputs().tensors) {
-    const uint8_t* bytes = step.outputBytes() + tensor.offset;
-    result.outputs.push_back({name, tensor.type, tensor.dims, {bytes, bytes + tensor.bytes}});
-  }
+  result.outputs = step.takeOutputs();
   const DeviceBuffer& images = step.images();
   if (returnsImages && images.bytes() > 0) {
     const PinnedBuffer host(device, images.bytes());
@@ -413,10 +447,10 @@ Step& Session::stepFor(const State& state, const StepInputs& inputs) {
   }
   // make room first: the new one may need the oldest one's memory
   while (steps_.size() >= keptSteps_) steps_.pop_back();
-  const StepParts parts{*parts_.device, *stepEngine_,
-                        stream_.get(),  computed_.get(),
-                        watchesLayers_, stepWeights_.addresses,
-                        scratch_,       [this](size_t bytes) { growScratch(bytes); }};
+  const StepParts parts{
+      *parts_.device,  *stepEngine_,   stream_.get(),
+      computed_.get(), watchesLayers_, stepWeights_.addresses,
+      rounds_,         scratch_,       [this](size_t bytes) { growScratch(bytes); }};
   steps_.push_front(
       std::make_unique<Step>(parts, std::move(key), std::move(shapes), std::move(pipeline)));
   return *steps_.front();
@@ -444,8 +478,10 @@ void Session::release(uint64_t state) {
 }
 
 LayerInfo Session::layerInfo() {
-  return guarded(
-      [&] { return LayerInfo{prepareEngine_->describeLayers(), stepEngine_->describeLayers()}; });
+  return guarded([&] {
+    return LayerInfo{prepareEngine_->describeLayers(), stepEngine_->describeLayers(),
+                     rounds_.engine == nullptr ? "" : rounds_.engine->describeLayers()};
+  });
 }
 
 MemoryReport Session::memory() {
@@ -457,7 +493,10 @@ uint64_t Session::heldBytes() const noexcept {
 }
 
 SessionKernels Session::kernels() {
-  return guarded([&] { return SessionKernels{prepareEngine_->kernels(), stepEngine_->kernels()}; });
+  return guarded([&] {
+    return SessionKernels{prepareEngine_->kernels(), stepEngine_->kernels(),
+                          rounds_.engine == nullptr ? KernelCache() : rounds_.engine->kernels()};
+  });
 }
 
 void Session::close() noexcept {
@@ -474,6 +513,8 @@ void Session::close() noexcept {
   staging_.clear();
   ownInputs_ = PinnedBuffer();
   scratch_ = DeviceBuffer();
+  rounds_ = {};
+  roundsWeights_ = {};
   stepWeights_ = {};
   stepEngine_.reset();
   prepareWeights_ = {};

@@ -35,10 +35,13 @@ struct SessionParts {
 };
 
 struct SessionRequest {
-  /// Runs once per prepared state; its outputs are inputs of `step` by name.
+  /// Runs once per prepared state; its outputs are inputs of `step` and `rounds` by name.
   EnginePlan prepare;
   /// Runs once per call.
   EnginePlan step;
+  /// Runs `roundsSpec.count` times after `step`; an empty plan: nothing does.
+  EnginePlan rounds;
+  RoundsSpec roundsSpec;
   /// Input of `step` that frames can be given for.
   std::string imageInput;
   bool usesGraphs = true;
@@ -57,13 +60,6 @@ struct HostTensor {
   Dims dims;
   const uint8_t* data = nullptr;
   size_t bytes = 0;
-};
-
-struct OutputTensor {
-  std::string name;
-  std::string type;
-  Dims dims;
-  std::vector<uint8_t> bytes;
 };
 
 /// One call's inputs, copied by the caller's thread, for `run`, which may be on another one. Ends
@@ -96,15 +92,17 @@ struct StepResult {
   std::vector<uint8_t> images;
 };
 
-/// The inspector's JSON of both engines.
+/// The inspector's JSON of each engine; empty: there is no such engine.
 struct LayerInfo {
   std::string prepare;
   std::string step;
+  std::string rounds;
 };
 
 struct SessionKernels {
   KernelCache prepare;
   KernelCache step;
+  KernelCache rounds;
 };
 
 struct PreparedState {
@@ -114,9 +112,9 @@ struct PreparedState {
   std::vector<LayerTime> layers;
 };
 
-/// Two engines with their weights on one device. Everything but `stage` and `refusesFrames` is for
-/// one thread. Calls throw Failure; after a kDevice failure that broke the CUDA context every later
-/// call repeats it, since such a context stays broken.
+/// Two engines, or three, with their weights on one device. Everything but `stage` and
+/// `refusesFrames` is for one thread. Calls throw Failure; after a kDevice failure that broke the
+/// CUDA context every later call repeats it, since such a context stays broken.
 class Session {
  public:
   /// Acquires everything it needs, or releases it all and throws.
@@ -154,6 +152,7 @@ class Session {
   };
 
   void open(SessionRequest& request);
+  void openRounds(SessionRequest& request, uint64_t before, uint64_t total);
   void checkPlans() const;
   void requireOpen() const;
   bool answers() noexcept;
@@ -179,6 +178,9 @@ class Session {
   UploadedWeights prepareWeights_;
   std::unique_ptr<Engine> stepEngine_;
   UploadedWeights stepWeights_;
+  RoundsParts rounds_;
+  /// Of the rounds' engine alone; it shares the others with the step's.
+  UploadedWeights roundsWeights_;
   DeviceBuffer scratch_;
   Staging staging_;
   /// For inputs that did not get a pinned slot.
@@ -187,6 +189,7 @@ class Session {
   /// Most recently used first.
   std::list<std::unique_ptr<Step>> steps_;
 
+  /// What the step's engine and the rounds read of the state and of the call.
   std::map<std::string, TensorInfo> stepInputs_;
   /// By frame sizes, since asking takes a pipeline, which takes a millisecond to make.
   std::map<std::string, std::string> refusedFrames_;

@@ -122,13 +122,25 @@ const refusals: readonly Refusal[] = [
     /regular file|EISDIR/,
   ],
   [
-    'diffusion head',
+    'diffusion head without its projector',
     archive('action_head--', (tensors) => {
       tensors.clear();
       tensors.set('noise_predictor.mlp_resnet.fc1.weight', filled([4, 4]));
     }),
+    'CHECKPOINT_FILE_MISSING',
+    /noisy_action_projector/,
+  ],
+  [
+    'diffusion head with merged action tokens',
+    (dir) => {
+      archive('action_head--', (tensors) => {
+        tensors.clear();
+        tensors.set('noise_predictor.mlp_resnet.fc1.weight', filled([4, 4]));
+      })(dir);
+      cpSync(fileNamed(dir, 'proprio_projector--'), join(dir, 'noisy_action_projector--1_checkpoint.pt'));
+    },
     'CONFIG_UNSUPPORTED',
-    /diffusion/,
+    /num_action_tokens: expected -1/,
   ],
   [
     'single head in a SemanticVLA config',

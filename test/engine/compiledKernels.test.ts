@@ -27,7 +27,11 @@ const engine = (sha256: string): { sidecar: Sidecar } => ({
     checks: [],
   },
 });
-const engines = { instruction: engine('1'.repeat(64)), policy: engine('2'.repeat(64)) };
+const engines = {
+  instruction: engine('1'.repeat(64)),
+  policy: engine('2'.repeat(64)),
+  denoiser: null,
+};
 
 /** The life of a process: opens, runs prompts of these lengths, closes. Returns how many sizes its engines had to compile. */
 async function life(dir: string, lengths: readonly number[], notices: string[]): Promise<number> {

@@ -9,7 +9,12 @@ import type { Checkpoint, Progress } from '../../lib/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildEngine } from '../../lib/engine/buildEngine.ts';
 import { type BuildPolicyOptions, buildPolicyEngines } from '../../lib/engine/buildPolicyEngines.ts';
-import { encodeForTensorRt, instructionInputs, prepareModels } from '../../lib/engine/engineModels.ts';
+import {
+  encodeForTensorRt,
+  instructionInputs,
+  perEngine,
+  prepareModels,
+} from '../../lib/engine/engineModels.ts';
 import { type FoundTensorRt, findParser } from '../../lib/engine/findTensorRt.ts';
 import { parsePlan } from '../../lib/engine/planLayers.ts';
 import { presetArchitecture } from '../../lib/engine/presetArchitecture.ts';
@@ -65,7 +70,8 @@ for (const name of Object.keys(sizes) as GoldenName[]) {
       await checkpoint(name),
       options(name, { onProgress: (p) => steps.push(p) }),
     );
-    for (const { audit, plan, bindings } of Object.values(built)) {
+    assert.is(built.denoiser, null);
+    for (const { audit, plan, bindings } of perEngine(built)) {
       assert.equal(audit.problems, []);
       assert.equal(audit.float32Products, []);
       assert.ok(plan.byteLength > 10_000);
@@ -81,6 +87,38 @@ for (const name of Object.keys(sizes) as GoldenName[]) {
     assert.ok(steps.some(({ step }) => step.startsWith('instruction: ')));
     assert.ok(steps.some(({ step }) => step.startsWith('policy: ')));
     for (const { done, total } of steps) assert.ok(done >= 1 && done <= total, `${done} of ${total}`);
+  });
+}
+
+/** Heads that run the language model more than once, with what the second engine leaves for the third. */
+const repeating = [
+  ['oft-diffusion-tiny', undefined, { ...sizes['oft-tiny'] }, ['prefix']],
+  ['openvla-ar-tiny', 'autoregressive', { images: 1, chunk: 1, actionDim: 7, proprio: false }, null],
+] as const;
+for (const [name, head, own, handed] of repeating) {
+  testWhen(available, missing, engines, `${name}: bfloat16, weights bound`, async () => {
+    const policy = await openCheckpoint(goldenCheckpoint(name), {
+      ...(head === undefined ? {} : { head }),
+      onNotice: () => {},
+    });
+    const built = await buildPolicyEngines(policy, {
+      ...options('oft-tiny', { targets: [89] }),
+      sizes: own,
+    });
+    for (const { audit } of perEngine(built)) {
+      assert.equal(audit.problems, []);
+      assert.equal(audit.float32Products, []);
+    }
+    const made = built.policy.graph.outputs.map((output) => output.name);
+    const { denoiser } = built;
+    if (handed === null) {
+      assert.is(denoiser, null);
+      assert.equal(made.sort(), ['actions', 'token_ids']);
+    } else {
+      assert.equal(made, handed);
+      assert.equal(denoiser!.graph.outputs.map((output) => output.name).sort(), ['actions', 'noise_pred']);
+      assert.ok(handed.every((one) => denoiser!.graph.inputs.some((input) => input.name === one)));
+    }
   });
 }
 

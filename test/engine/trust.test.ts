@@ -19,7 +19,7 @@ import { inCacheFolder, rejection } from './cacheFixture.ts';
 const test = suite('trust');
 
 const { config } = presetArchitecture('tiny');
-const sizes = { images: 2, proprio: true };
+const sizes = { images: 2, proprio: true, chunk: 8, actionDim: 7 };
 
 /** A session that answers from the input alone, changed by `change`. */
 function session(change: (output: PolicyOutput, call: number) => PolicyOutput = (output) => output): Session {

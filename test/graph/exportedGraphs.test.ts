@@ -127,7 +127,8 @@ for (const name of policyNames) {
       .filter((tower) => config[tower].sampler !== null)
       .flatMap((tower) => [names.keptPatches(tower), names.similarity(tower)]);
     const found = models.policy.outputs.map((output) => output.name);
-    assert.equal([...found].sort(), [...expected, names.actions].sort());
+    const tokens = config.head.kind === 'discrete' ? [names.tokenIds] : [];
+    assert.equal([...found].sort(), [...expected, ...tokens, names.actions].sort());
   });
 
   test(`${name}: exact savings`, async () => {

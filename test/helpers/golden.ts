@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { expandShards, isSparseShard } from './sparseShards.ts';
 
 export type GoldenName = 'libero-tiny' | 'aloha-tiny' | 'oft-tiny';
-type AnyGolden = GoldenName | 'offgrid-tiny';
+type AnyGolden = GoldenName | 'offgrid-tiny' | 'oft-diffusion-tiny' | 'openvla-ar-tiny';
 
 /** Absolute path of test/golden. */
 export const goldenRoot = fileURLToPath(new URL('../golden', import.meta.url));

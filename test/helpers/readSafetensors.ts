@@ -32,3 +32,15 @@ export function readSafetensorsFile(file: string): Map<string, PlainTensor> {
   }
   return tensors;
 }
+
+/** The numbers of each tensor, whatever its type. */
+export function readTensors(file: string): Map<string, Float32Array> {
+  return new Map([...readSafetensorsFile(file)].map(([name, tensor]) => [name, numbers(tensor)]));
+}
+
+/** Wide types as float32: what is compared with them is no finer. */
+function numbers({ dtype, data }: PlainTensor): Float32Array {
+  if (dtype === 'F64') return Float32Array.from(new Float64Array(data.buffer as ArrayBuffer));
+  if (dtype === 'I64') return Float32Array.from(new BigInt64Array(data.buffer as ArrayBuffer), Number);
+  return Float32Array.from(data);
+}

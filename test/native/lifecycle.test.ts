@@ -44,6 +44,7 @@ lifecycle('calls that overlap settle in order, each with its own result', async 
     imageSize: 224,
     centerCrop: true,
     jpeg: true,
+    direct: false,
     threads: 2,
     keepSteps: false,
   };

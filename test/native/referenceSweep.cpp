@@ -63,7 +63,8 @@ void sweep(std::mt19937& random, int width, int height, Team& alone, Team& three
   const int side = width;
   const std::vector<uint8_t> square = draw(random, side, side, false);
   std::vector<uint8_t> cropped(square.size());
-  centerCropRows(square.data(), side, centerCropAxis(side), 0, side, cropped.data());
+  const CropAxis axis = centerCropAxis(side, side);
+  centerCropRows(square.data(), side, axis, axis, 0, side, cropped.data());
   std::vector<float> values(cropped.size());
   normalizePixels(cropped.data(), 1, static_cast<size_t>(side) * side, {0.5f, 0.5f, 0.5f},
                   {0.5f, 0.5f, 0.5f}, values.data());

@@ -273,7 +273,7 @@ test('arrays: files and requests answer alike, and say what the layout looks lik
         ['instruction', 'open'],
       ]);
       const whole = { inside: () => null, decode: (value: WireValue) => value };
-      return read(wireFields(fields, whole)).observation.images.full_image!;
+      return (await read(wireFields(fields, whole)).observation()).images.full_image!;
     },
     npy: async (descr: string, shape: readonly number[], bytes: Uint8Array) => {
       const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(', ');

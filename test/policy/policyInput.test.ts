@@ -60,7 +60,9 @@ const proprio = Float32Array.from({ length: 8 }, (_, i) => i / 10);
 const parts = (jpeg: boolean, centerCrop: boolean) => ({
   threads: 1,
   platform: { cameras: ['front', 'wrist'], jpeg, centerCrop },
-  checkpoint: { config: { imageSize: 224 } },
+  checkpoint: {
+    config: { imageSize: 224, head: { kind: 'single' as const, hiddenWidth: 8, blocks: 2, outputs: 7 } },
+  },
 });
 
 /** The same session without the capability. */

@@ -178,7 +178,16 @@ work('cameras: vision, pruner and vision tokens scale with them, weights do not'
 });
 
 work('every variant has a count, and OpenVLA-OFT pays for its 512 vision tokens', () => {
-  const presets: readonly SynthPreset[] = ['tiny', 'lite', 'aloha', 'bridge', 'moe', 'oft', 'oft-plus'];
+  const presets: readonly SynthPreset[] = [
+    'tiny',
+    'lite',
+    'aloha',
+    'bridge',
+    'moe',
+    'oft',
+    'oft-plus',
+    'openvla',
+  ];
   for (const preset of presets) {
     for (const { stage, flops } of found(preset, prompt).stages) {
       const none = stage === 'pruner' || stage === 'instruction';
@@ -202,6 +211,17 @@ work('every variant has a count, and OpenVLA-OFT pays for its 512 vision tokens'
     images * 26 * attention(256, 256, siglip.w) +
     times(images * patches, patchInputs * z);
   assert.is(stageOf(oft, 'vision').flops, vision);
+});
+
+work('a head that runs the language model more than once reads its weights as often', () => {
+  const once = stageOf(found('oft-discrete', prompt), 'llm').weightElements;
+  // and the embeddings of six tokens
+  assert.is(stageOf(found('openvla', prompt), 'llm').weightElements, 7 * once + 6 * llama.d);
+  const [chain, plain] = (['oft-diffusion', 'oft'] as const).map((name) => found(name, prompt));
+  assert.is(stageOf(chain!, 'llm').weightElements, 50 * stageOf(plain!, 'llm').weightElements);
+  // its token of time
+  assert.is(chain!.sequence, plain!.sequence + 1);
+  assert.is(stageOf(chain!, 'vision').flops, stageOf(plain!, 'vision').flops);
 });
 
 work('an instruction reads the rows of the table that it names, not the table', () => {

@@ -93,7 +93,8 @@ export function sessionTests(sanitize: boolean): string {
   return compile(sanitize ? 'sessionTests-sanitized' : 'sessionTests', [
     ...(sanitize ? ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'] : []),
     ...inFakes('fakeDevice', 'fakeEngine', 'fixture', 'main', 'sessionTests', 'failureTests', 'refusalTests'),
-    ...inRuntime('convertWeights', 'device', 'engine', 'graph', 'session', 'staging', 'weights'),
+    ...inRuntime('arena', 'convertWeights', 'device', 'engine', 'graph', 'rounds'),
+    ...inRuntime('session', 'staging', 'weights'),
     join(native, 'support', 'regularFile.cpp'),
   ]);
 }

@@ -77,6 +77,7 @@ function sessionRequest(file: string, byteLength: number): NativeSessionRequest 
       ),
       weights: [{ name: 'weight', type: 'float32', dims: [count], parts: [part] }],
     },
+    rounds: null,
     imageInput: 'images',
     graphs: true,
     watchLayers: false,

@@ -79,7 +79,12 @@ test('images as lists are pointed to json_numpy, small ones and real ones; other
   for (const camera of ['full_image', 'wrist_image'])
     for (const side of [2, 100]) await all({ [camera]: list(side) }, /json_numpy\.patch\(\)|msgpack_numpy/);
   await all({ full_image: list(2) }, /^IMAGE_INVALID: Field full_image: .*found a list/);
-  await all({ full_image: 'iVBORw0KGgo=' }, /^IMAGE_INVALID: .*found a text/);
+  await all({ full_image: 'frame.png' }, /^IMAGE_INVALID: .*found a text/);
+  // a PNG without its rest
+  await all(
+    { full_image: 'iVBORw0KGgo=' },
+    /^IMAGE_INVALID: Field full_image: expected an image that decodes/,
+  );
   await all({ full_image: new Map([['data', 1]]) }, /^IMAGE_INVALID: .*found an object/);
 });
 

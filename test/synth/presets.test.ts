@@ -57,14 +57,26 @@ test('each preset is what its name says', () => {
   for (const [name, spec] of Object.entries(synthPresets)) assert.is(spec.name, name);
   assert.equal(shape(plans.libero.visionBackbone!, 'vision_queries'), [1, 32, 1024]);
   assert.equal(shape(plans.lite.visionBackbone!, 'vision_queries'), [1, 16, 1024]);
-  assert.equal(shape(plans.libero.actionHead, 'module.model_trans.fc1.weight'), [4096, 3 * 4096]);
-  assert.equal(shape(plans.aloha.actionHead, 'module.model_grip.fc2.weight'), [2, 4096]);
-  assert.equal(shape(plans.aloha.actionHead, 'module.model_rot.fc1.weight'), [4096, 6 * 4096]);
-  assert.equal(shape(plans.aloha.proprioProjector, 'module.fc1.weight'), [4096, 14]);
-  assert.equal(shape(plans.bridge.proprioProjector, 'module.fc1.weight'), [4096, 7]);
+  assert.equal(shape(plans.libero.actionHead!, 'module.model_trans.fc1.weight'), [4096, 3 * 4096]);
+  assert.equal(shape(plans.aloha.actionHead!, 'module.model_grip.fc2.weight'), [2, 4096]);
+  assert.equal(shape(plans.aloha.actionHead!, 'module.model_rot.fc1.weight'), [4096, 6 * 4096]);
+  assert.equal(shape(plans.aloha.proprioProjector!, 'module.fc1.weight'), [4096, 14]);
+  assert.equal(shape(plans.bridge.proprioProjector!, 'module.fc1.weight'), [4096, 7]);
   assert.is(plans.oft.visionBackbone, null);
-  assert.equal(shape(plans.oft.actionHead, 'module.model.fc1.weight'), [4096, 7 * 4096]);
-  assert.equal(shape(plans.oft.actionHead, 'module.model.fc2.weight'), [7, 4096]);
+  assert.equal(shape(plans.oft.actionHead!, 'module.model.fc1.weight'), [4096, 7 * 4096]);
+  assert.equal(shape(plans.oft.actionHead!, 'module.model.fc2.weight'), [7, 4096]);
+  assert.equal(shape(plans.diffusion.actionHead!, 'module.noise_predictor.mlp_resnet.fc1.weight'), [
+    4096,
+    7 * 4096,
+  ]);
+  assert.equal(shape(plans['oft-diffusion'].noisyActionProjector!, 'module.fc1.weight'), [4096, 1]);
+  for (const name of ['openvla', 'oft-discrete'] as const) {
+    const { actionHead, proprioProjector, noisyActionProjector, visionBackbone } = plans[name];
+    assert.equal(
+      [actionHead, proprioProjector, noisyActionProjector, visionBackbone],
+      [null, null, null, null],
+    );
+  }
   const plus = plans['oft-plus'].visionBackbone!;
   assert.equal(shape(plus, 'vision_backbone.fused_featurizer.blocks.26.scale.weight'), [1152, 4096]);
   assert.equal(

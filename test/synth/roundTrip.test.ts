@@ -37,6 +37,10 @@ const variants: Readonly<Record<SynthPreset, string>> = {
   oft: 'OpenVLA-OFT',
   'oft-plus': 'OpenVLA-OFT+',
   moe: 'SemanticVLA',
+  diffusion: 'SemanticVLA',
+  'oft-diffusion': 'OpenVLA-OFT',
+  'oft-discrete': 'OpenVLA-OFT',
+  openvla: 'OpenVLA',
 };
 
 for (const preset of Object.keys(variants) as SynthPreset[])
@@ -45,10 +49,17 @@ for (const preset of Object.keys(variants) as SynthPreset[])
     try {
       const isOft = synthPresets[preset].pruning === null;
       const overrides = preset === 'tiny' ? {} : isOft ? small : { ...small, ...text };
+      const isToken = ['discrete', 'autoregressive'].includes(synthPresets[preset].head);
       const { spec } = await synthesizeCheckpoint(preset, join(dir, 'policy'), { overrides });
       const { config, sources, statistics } = await openCheckpoint(join(dir, 'policy'), {
         cacheDir: join(dir, 'cache'),
+        // no file says it
+        ...(isToken ? { head: spec.head } : {}),
       });
+      assert.is(
+        config.head.kind === 'single' || config.head.kind === 'split' ? 'l1' : config.head.kind,
+        spec.head,
+      );
       assert.is(config.family, spec.family);
       assert.is(config.variant, variants[preset]);
       for (const tower of ['dinov2', 'siglip'] as const) {
@@ -76,12 +87,12 @@ for (const preset of Object.keys(variants) as SynthPreset[])
       assert.is(config.siglip.sampler?.textEncoder.width ?? null, spec.pruning?.text.width ?? null);
       assert.is(config.siglip.sampler?.textEncoder.layers ?? null, spec.pruning?.text.layers ?? null);
       assert.is(config.aggregation, spec.pruning?.aggregation ?? 'concat');
-      assert.is(config.actionTokensPerStep, spec.actionTokens);
-      assert.is(config.actionDim, spec.actionDim);
-      assert.is(config.proprioDim, spec.proprioDim);
+      assert.is(config.actionTokensPerStep, isToken ? null : spec.actionTokens);
+      assert.is(config.actionDim, isToken ? null : spec.actionDim);
+      assert.is(config.proprioDim, spec.proprioDim === 0 ? null : spec.proprioDim);
       assert.is(config.imageSize, spec.imageSize);
       // float32 heads are rounded in every preset; only SemanticVLA's own have LoRA to merge
-      assert.is((sources.madeWeights?.merged ?? 0) > 0, preset !== 'oft');
+      assert.is((sources.madeWeights?.merged ?? 0) > 0, synthPresets[preset].dinov2.film);
       assert.equal([...statistics.keys()], [spec.datasetKey]);
     } finally {
       rmSync(dir, { recursive: true });

@@ -47,10 +47,15 @@ const policyRules: readonly Rule[] = [
   [/^(?:fuser\/(?:fc\d|gelu\d?)$|projector\.)/, 'projector'],
   [/^fuser\//, 'fuser'],
   [/^(?:proprio\/|proprio_projector\.)/, 'proprio projector'],
-  [/^sequence$/, 'llama input'],
+  [
+    /^(?:sequence$|prefix_|prompt_tables\/|token\d+\/|(?:cos|sin|bias)_rows$|rows$|words$|stop$|time$)/,
+    'llama input',
+  ],
+  [/^(?:noisy|ddim)(?:\/|_)/, 'action head diffusion'],
+  [/^noisy_action_projector\./, 'action head diffusion'],
   [/^llama\/layer(\d+)\/(?:input_norm|attn|attn_residual|window)(?:\/|$)/, 'llama layer $1 attention'],
   [/^llama\/layer(\d+)\/(?:post_norm|mlp|out)(?:\/|$)/, 'llama layer $1 mlp'],
-  [/^(?:llama\/(?:norm|window)|language_model\.model\.norm\b)/, 'llama norm'],
+  [/^(?:llama\/(?:norm|window|last_row)|language_model\.model\.norm\b)/, 'llama norm'],
   [/^(?:head\/|action_head\.)model_trans[/.]/, 'action head translation'],
   [/^(?:head\/|action_head\.)model_rot[/.]/, 'action head rotation'],
   [/^(?:head\/|action_head\.)model_grip[/.]/, 'action head gripper'],
@@ -95,11 +100,13 @@ const instructionRules: readonly Rule[] = [
 ];
 
 /**
- * @param node name as lib/graph gave it
+ * @param name of a node as lib/graph gave it
  * @returns `siglip block 11 attention`, `llama layer 3 mlp`, `pruner siglip`, `action head`,
  *   `instruction: siglip text tower layer 2 mlp`; null for a name that lib/graph does not give
  */
-export function blockOf(node: string, graph: GraphName): string | null {
+export function blockOf(name: string, graph: GraphName): string | null {
+  // a pass for one more token is a pass of the same blocks
+  const node = name.replace(/^token\d+\/(?=llama\/|head\/)/, '');
   for (const [pattern, block] of graph === 'policy' ? policyRules : instructionRules) {
     const match = pattern.exec(node);
     if (match === null) continue;

@@ -1,9 +1,10 @@
 /** One chunk on a watched session, step by step as `predict` does it, each step with its time. */
 
+import { actionsOf, instructionInput } from '../../policy/actionValues.ts';
+import { startNoise } from '../../policy/denoising.ts';
 import { prepareInput } from '../../policy/policyInput.ts';
 import type { PolicyParts } from '../../policy/policyParts.ts';
 import { monotonicMs } from '../../support/monotonicMs.ts';
-import { unnormalizeActions } from '../../transforms/actions.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
 import { normalizeProprio } from '../../transforms/proprio.ts';
 import type { ImageFrame } from '../../types.ts';
@@ -40,7 +41,7 @@ export async function runChunk(
   signal?: AbortSignal,
 ): Promise<ChunkTimes> {
   const { parts, state, instruction, unnormKey } = input;
-  const { checkpoint, platform, tokenizers } = parts;
+  const { checkpoint, platform } = parts;
   const statistics = checkpoint.statistics.get(unnormKey)!;
   const slices: (Slice & { track: ChunkTrack })[] = [];
   const stages: Partial<Record<StageName, number>> = {};
@@ -61,13 +62,14 @@ export async function runChunk(
       ? null
       : timed('normalize', () => normalizeProprio(state, statistics.proprio!, platform.normalization));
   const preparedAt = monotonicMs();
-  const prepared = prepareInput(parts, session, input.frames, proprio);
+  const noise = startNoise(parts.diffusion, parts.sizes, {}, 0);
+  const prepared = prepareInput(parts, session, input.frames, proprio, noise);
   // awaited by its run; a failure before that must not be an unhandled one
   prepared.ready.catch(() => {});
-  const { promptIds, siglipIds } = timed('tokenize', () =>
-    encodePrompt(tokenizers, instruction, parts.promptLimits),
+  const prompt = timed('tokenize', () =>
+    encodePrompt(parts.tokenizers, instruction, parts.promptLimits, parts.promptStyle),
   );
-  const ids = { promptIds: [...promptIds, tokenizers.llama.endId], siglipIds };
+  const ids = instructionInput(parts, prompt);
   const encoded = await session.encodeInstruction(ids, signal).catch((error: unknown) => {
     prepared.drop();
     throw error;
@@ -93,13 +95,14 @@ export async function runChunk(
       note('stream', part, partAt, ms);
       partAt += ms;
     }
-    timed('unnormalize', () => unnormalizeActions(result.actions, statistics.action, platform.normalization));
+    timed('unnormalize', () => actionsOf(parts, result, statistics.action));
   } finally {
     encoded.release();
   }
   const ms = monotonicMs() - start;
   stages.total = ms;
-  const args = { instruction, promptTokens: promptIds.length };
+  const promptTokens = prompt.promptIds.length;
+  const args = { instruction, promptTokens };
   slices.push({
     track: 'chunks',
     name: `chunk ${chunk}`,
@@ -109,5 +112,5 @@ export async function runChunk(
     flow: chunk,
     args,
   });
-  return { stages, slices, promptTokens: promptIds.length };
+  return { stages, slices, promptTokens };
 }

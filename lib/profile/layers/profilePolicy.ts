@@ -102,6 +102,12 @@ export async function profilePolicy(
   const opened = await open(source, options);
   const { parts, options: policyOptions } = opened;
   const { checkpoint, platform } = parts;
+  if (parts.diffusion !== null) {
+    throw new SemanticVlaError(
+      'CONFIG_UNSUPPORTED',
+      `${checkpoint.dir}: expected a policy whose chunk is one run of a graph, found a diffusion policy, which runs one ${parts.diffusion.inference} times: its layers are not told apart by step. Measure it with semanticvla bench.`,
+    );
+  }
   const unnormKey = resolveUnnormKey(checkpoint, options.unnormKey ?? policyOptions.unnormKey);
   const observation = options.observation ?? observationFor(parts, unnormKey);
   const input: ChunkInput = {

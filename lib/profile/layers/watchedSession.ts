@@ -3,7 +3,8 @@
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { OnnxSession, type OnnxSessionOptions } from '../../runtime/onnxRuntime.ts';
+import { names } from '../../graph/names.ts';
+import { OnnxSession, type OnnxSessionOptions, toInt32 } from '../../runtime/onnxRuntime.ts';
 import type { Session } from '../../runtime/session.ts';
 import type { TensorRtSession, TensorRtSessionOptions } from '../../runtime/tensorRt.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
@@ -68,8 +69,10 @@ export async function watchCpu(options: OnnxSessionOptions, profiled: boolean): 
     run: async (input, state, signal) => {
       const { outputs, ms, at } = await session.runRaw(input, state, signal);
       windows.policy.push({ at, ms });
-      const actions = outputs.actions!.data as Float32Array;
-      return { actions, keptPatches: null, similarity: null, timings: {} };
+      const actions = outputs[names.actions]!.data as Float32Array;
+      const ids = outputs[names.tokenIds];
+      const tokens = ids === undefined ? {} : { tokens: toInt32(ids) };
+      return { actions, ...tokens, keptPatches: null, similarity: null, timings: {} };
     },
     finish: async () => {
       if (folder === null) return { instruction: [], policy: [] };

@@ -9,7 +9,7 @@ import { checkpointOptions, gatherParts, type PolicyParts } from '../../policy/p
 import { SemanticVlaError } from '../../support/errors.ts';
 import { present } from '../../support/options.ts';
 import { presetFolder } from '../../synth/presetFolder.ts';
-import { synthPresets } from '../../synth/presets.ts';
+import { type SynthPreset, synthPresets } from '../../synth/presets.ts';
 import { type FrameSize, observationFor } from '../../synth/randomObservation.ts';
 import { othersLike, sentenceOf } from '../../synth/sentences.ts';
 import { encodePrompt } from '../../transforms/prompt.ts';
@@ -96,7 +96,7 @@ async function load(
   const dir = given ?? (await presetFolder(preset!, options));
   const shared = present({ cacheDir, onProgress, signal });
   // what the preset says and a random checkpoint does not
-  const platform = preset && { platform: synthPresets[preset].platform.name };
+  const platform = preset && presetOptions(preset);
   const policyOptions: PolicyOptions = { ...platform, ...subject.options };
   const cameras = await camerasOf(subject, dir, { ...policyOptions, ...shared });
   const all: PolicyOptions = { ...policyOptions, ...shared, ...(cameras === null ? {} : { cameras }) };
@@ -110,6 +110,14 @@ async function load(
   const unnormKey = all.unnormKey ?? firstKey(checkpoint, resolvePlatform(checkpoint, all));
   const parts = await gatherParts(checkpoint, { ...all, unnormKey });
   return { policy, parts, loadMs, unnormKey };
+}
+
+/** What a preset's files do not say. A token head must be stated; any steps take as long as trained ones. */
+function presetOptions(preset: SynthPreset): PolicyOptions {
+  const { platform, head } = synthPresets[preset];
+  const { name, cameras } = platform;
+  if (head === 'l1' || head === 'diffusion') return { platform: name };
+  return { platform: name, head, cameras };
 }
 
 /** Its notices were already given when the policy was loaded. */
@@ -142,7 +150,7 @@ async function firstChunk(
   otherCount: number,
 ): Promise<LoadedSubject> {
   const promptTokens = (sentence: string): number =>
-    encodePrompt(parts.tokenizers, sentence, parts.promptLimits).promptIds.length;
+    encodePrompt(parts.tokenizers, sentence, parts.promptLimits, parts.promptStyle).promptIds.length;
   if (subject.promptTokens !== undefined && subject.promptTokens > parts.promptLimits.promptTokens) {
     throw new SemanticVlaError(
       'OPTION_INVALID',

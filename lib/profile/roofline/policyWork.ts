@@ -1,6 +1,7 @@
 /** The work of a policy by stage, from the graphs that lib/graph writes for its architecture. */
 
 import type { Architecture } from '../../engine/presetArchitecture.ts';
+import { buildDenoiserGraph } from '../../graph/denoiserGraph.ts';
 import type { GraphOptions } from '../../graph/graphContext.ts';
 import { buildInstructionGraph } from '../../graph/instructionGraph.ts';
 import { buildPolicyGraph } from '../../graph/policyGraph.ts';
@@ -38,6 +39,9 @@ export interface PolicyWork {
   readonly residentLlmElements: number;
 }
 
+/** Of a diffusion policy, where nothing says how many a prediction takes: both repositories' default. */
+const denoisingSteps = 50;
+
 export type WorkSizes = Pick<GraphOptions, 'images' | 'chunk' | 'actionDim' | 'proprio'> & {
   readonly promptTokens: number;
 };
@@ -57,10 +61,19 @@ export function policyWork(
   const graphOptions: GraphOptions = { images, chunk, actionDim, proprio, stages, mergeWeights: false };
   const tokens = countTokens(config, graphOptions);
   const sequence = tokens.besidePrompt + promptTokens;
-  const symbols: SymbolSizes = { P1: promptTokens + 1, T: promptTokens + tokens.placeholders, L: sequence };
+  const symbols: SymbolSizes = {
+    P1: promptTokens + tokens.stop,
+    T: promptTokens - 1 + tokens.placeholders + tokens.stop,
+    L: sequence,
+    S: promptTokens + tokens.nVis,
+  };
   const instruction = buildInstructionGraph(config, tensors, graphOptions);
   const policy = buildPolicyGraph(config, tensors, pixelNormalization, graphOptions);
-  const nodes = graphWork(policy, symbols).map((node) => ({
+  const denoiser =
+    config.head.kind === 'diffusion' ? buildDenoiserGraph(config, tensors, graphOptions) : null;
+  const steps =
+    denoiser === null ? [] : graphWork(denoiser, symbols).map((node) => times(node, denoisingSteps));
+  const nodes = [...graphWork(policy, symbols), ...steps].map((node) => ({
     ...node,
     stage: stageOfBlock(blockOf(node.name, 'policy') ?? otherBlock),
   }));
@@ -70,9 +83,9 @@ export function policyWork(
   const stageNodes = (stage: WorkStage): readonly NodeWork[] =>
     stage === 'instruction' ? ofInstruction : nodes.filter((node) => node.stage === stage);
   const resident = new Map(
-    [...instruction.initializers, ...policy.initializers].flatMap(({ name, dims, source }) =>
-      'view' in source ? [[name, elements(dims)] as const] : [],
-    ),
+    [instruction, policy, ...(denoiser === null ? [] : [denoiser])]
+      .flatMap(({ initializers }) => initializers)
+      .flatMap(({ name, dims, source }) => ('view' in source ? [[name, elements(dims)] as const] : [])),
   );
   const count = (isCounted: (name: string) => boolean): number =>
     [...resident].reduce((sum, [name, own]) => sum + (isCounted(name) ? own : 0), 0);
@@ -81,6 +94,17 @@ export function policyWork(
     stages: workStages.map((stage) => ({ stage, ...sum(stageNodes(stage)) })),
     residentElements: count(() => true),
     residentLlmElements: count((name) => name.startsWith('language_model.model.layers.')),
+  };
+}
+
+function times(node: NodeWork, n: number): NodeWork {
+  const { flops, weightElements, storedBytes, activationElements } = node;
+  return {
+    ...node,
+    flops: n * flops,
+    weightElements: n * weightElements,
+    storedBytes: n * storedBytes,
+    activationElements: n * activationElements,
   };
 }
 

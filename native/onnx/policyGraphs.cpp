@@ -1,4 +1,4 @@
-#include "onnx/graphPair.h"
+#include "onnx/policyGraphs.h"
 
 #include <algorithm>
 #include <memory>
@@ -17,6 +17,10 @@ constexpr int kLogFatal = 4;
 constexpr int kOptimizeAll = 99;
 constexpr int kDeviceAllocator = 0;
 constexpr int kDefaultMemory = 0;
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 std::vector<const char*> pointers(const std::vector<std::string>& names) {
   std::vector<const char*> out;
@@ -52,7 +56,7 @@ void Interruptible::interrupt() {
   api_->check(api_->functions().runOptionsSetTerminate(options_.get()));
 }
 
-GraphPair::GraphPair(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
+PolicyGraphs::PolicyGraphs(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
   const OrtFunctions& ort = api_->functions();
   OrtEnv* env = nullptr;
   api_->check(ort.createEnv(kLogFatal, "semanticvla", &env));
@@ -62,17 +66,20 @@ GraphPair::GraphPair(std::shared_ptr<const OrtApi> api) : api_(std::move(api)) {
   memory_ = {memory, ort.releaseMemoryInfo};
 }
 
-GraphPair::~GraphPair() { close(); }
+PolicyGraphs::~PolicyGraphs() { close(); }
 
-void GraphPair::load(const Model& instruction, const Model& policy, const GraphOptions& options) {
+void PolicyGraphs::load(const Model& instruction, const Model& policy, const Model& denoiser,
+                        const GraphOptions& options) {
   stagePrefix_ = options.stagePrefix;
   Graph first = open(instruction, options, options.instructionProfile);
   policy_ = open(policy, options, options.policyProfile);
+  if (!denoiser.bytes.empty() || !denoiser.file.empty())
+    denoiser_ = open(denoiser, options, options.denoiserProfile);
   instruction_ = std::move(first);
   packedBytes_ = options.packedBytes;
 }
 
-void GraphPair::cancelLoad() {
+void PolicyGraphs::cancelLoad() {
   const std::lock_guard<std::mutex> lock(loading_);
   isLoadCancelled_ = true;
   if (loadingOptions_ != nullptr) {
@@ -80,15 +87,15 @@ void GraphPair::cancelLoad() {
   }
 }
 
-bool GraphPair::isLoadCancelled() {
+bool PolicyGraphs::isLoadCancelled() {
   const std::lock_guard<std::mutex> lock(loading_);
   return isLoadCancelled_;
 }
 
 /// The session copies `buffers` on creation; they can be freed then (AddExternalInitializers in
 /// onnxruntime_c_api.h).
-void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options,
-                            Buffers& buffers) {
+void PolicyGraphs::readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options,
+                               Buffers& buffers) {
   if (weights.empty()) return;
   const OrtFunctions& ort = api_->functions();
   std::vector<Owned<OrtValue>> values;
@@ -115,8 +122,8 @@ void GraphPair::readWeights(const std::vector<Weight>& weights, OrtSessionOption
   api_->check(ort.addExternalInitializers(options, names.data(), raw.data(), raw.size()));
 }
 
-GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options,
-                                 const std::string& profile) {
+PolicyGraphs::Graph PolicyGraphs::open(const Model& model, const GraphOptions& options,
+                                       const std::string& profile) {
   const OrtFunctions& ort = api_->functions();
   OrtSessionOptions* raw = nullptr;
   api_->check(ort.createSessionOptions(&raw));
@@ -138,7 +145,7 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
   /// During its lifetime `cancelLoad` reaches this load; an earlier call counts too.
   class Reachable {
    public:
-    Reachable(GraphPair& pair, OrtSessionOptions* options) : pair_(pair) {
+    Reachable(PolicyGraphs& pair, OrtSessionOptions* options) : pair_(pair) {
       const std::lock_guard<std::mutex> lock(pair_.loading_);
       if (pair_.isLoadCancelled_) throw std::runtime_error("loading was cancelled");
       pair_.loadingOptions_ = options;
@@ -149,7 +156,7 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
     }
 
    private:
-    GraphPair& pair_;
+    PolicyGraphs& pair_;
   };
   const Reachable reachable(*this, raw);
 
@@ -182,13 +189,15 @@ GraphPair::Graph GraphPair::open(const Model& model, const GraphOptions& options
   return graph;
 }
 
-Outputs GraphPair::runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs,
-                            const Interruptible& run) {
+Outputs PolicyGraphs::runGraph(Graph& graph, const std::vector<const State*>& states,
+                               std::vector<Tensor>& inputs, const Interruptible& run) {
   const OrtFunctions& ort = api_->functions();
   std::vector<const char*> names;
   std::vector<const OrtValue*> values;
-  if (state != nullptr) {
+  for (const State* state : states) {
     for (const auto& [name, value] : state->values) {
+      // a state may hold what only another graph reads
+      if (!contains(graph.inputs, name)) continue;
       names.push_back(name.c_str());
       values.push_back(value.get());
     }
@@ -213,9 +222,22 @@ Outputs GraphPair::runGraph(Graph& graph, const State* state, std::vector<Tensor
   return outputs;
 }
 
-Outputs GraphPair::encode(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run) {
+const PolicyGraphs::State& PolicyGraphs::stateOf(uint64_t state) const {
+  const auto found = states_.find(state);
+  if (found == states_.end()) throw std::runtime_error("this instruction was released");
+  return found->second;
+}
+
+void PolicyGraphs::keep(State& state, std::string name, Owned<OrtValue> value) const {
+  const View kind = view(value.get());
+  state.bytes += kind.count * elementBytes(kind.type);
+  state.values.emplace(std::move(name), std::move(value));
+}
+
+Outputs PolicyGraphs::encode(uint64_t state, std::vector<Tensor>& inputs,
+                             const Interruptible& run) {
   requireLoaded();
-  Outputs all = runGraph(instruction_, nullptr, inputs, run);
+  Outputs all = runGraph(instruction_, {}, inputs, run);
   Outputs stages;
   State kept;
   for (size_t i = 0; i < all.names.size(); ++i) {
@@ -225,52 +247,70 @@ Outputs GraphPair::encode(uint64_t state, std::vector<Tensor>& inputs, const Int
       stages.values.push_back(std::move(all.values[i]));
       continue;
     }
-    // outputs that this policy graph does not read (a tower without samplers, say) are not kept
-    const auto& wanted = policy_.inputs;
-    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) continue;
-    const View kind = view(all.values[i].get());
-    kept.bytes += kind.count * elementBytes(kind.type);
-    kept.values.emplace(std::move(name), std::move(all.values[i]));
+    // outputs that this policy does not read (a tower without samplers, say) are not kept
+    if (!contains(policy_.inputs, name) && !contains(denoiser_.inputs, name)) continue;
+    keep(kept, std::move(name), std::move(all.values[i]));
   }
   states_[state] = std::move(kept);
   return stages;
 }
 
-Outputs GraphPair::run(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run) {
+Outputs PolicyGraphs::run(uint64_t state, uint64_t kept, std::vector<Tensor>& inputs,
+                          const Interruptible& run) {
   requireLoaded();
-  const auto found = states_.find(state);
-  if (found == states_.end()) throw std::runtime_error("this instruction was released");
-  return runGraph(policy_, &found->second, inputs, run);
+  Outputs all = runGraph(policy_, {&stateOf(state)}, inputs, run);
+  if (denoiser_.session.get() == nullptr) return all;
+  Outputs told;
+  State observed;
+  for (size_t i = 0; i < all.names.size(); ++i) {
+    if (contains(denoiser_.inputs, all.names[i])) {
+      keep(observed, std::move(all.names[i]), std::move(all.values[i]));
+    } else {
+      told.names.push_back(std::move(all.names[i]));
+      told.values.push_back(std::move(all.values[i]));
+    }
+  }
+  states_[kept] = std::move(observed);
+  return told;
 }
 
-void GraphPair::release(uint64_t state) { states_.erase(state); }
+Outputs PolicyGraphs::denoise(uint64_t state, uint64_t kept, std::vector<Tensor>& inputs,
+                              const Interruptible& run) {
+  requireLoaded();
+  return runGraph(denoiser_, {&stateOf(state), &stateOf(kept)}, inputs, run);
+}
 
-void GraphPair::endProfiling() {
+void PolicyGraphs::release(uint64_t state) { states_.erase(state); }
+
+void PolicyGraphs::endProfiling() {
   requireLoaded();
   const OrtFunctions& ort = api_->functions();
   OrtAllocator* allocator = nullptr;
   api_->check(ort.getAllocatorWithDefaultOptions(&allocator));
-  for (const Graph* graph : {&instruction_, &policy_}) {
+  for (const Graph* graph : {&instruction_, &policy_, &denoiser_}) {
+    if (graph->session.get() == nullptr) continue;
     char* file = nullptr;
     api_->check(ort.sessionEndProfiling(graph->session.get(), allocator, &file));
     api_->check(ort.allocatorFree(allocator, file));
   }
 }
 
-void GraphPair::close() {
+void PolicyGraphs::close() {
   states_.clear();
+  denoiser_ = Graph();
   policy_ = Graph();
   instruction_ = Graph();
   packedBytes_ = 0;
 }
 
-uint64_t GraphPair::heldBytes() const {
-  uint64_t bytes = instruction_.weightBytes + policy_.weightBytes + packedBytes_;
+uint64_t PolicyGraphs::heldBytes() const {
+  uint64_t bytes = instruction_.weightBytes + policy_.weightBytes + denoiser_.weightBytes;
+  bytes += packedBytes_;
   for (const auto& [id, state] : states_) bytes += state.bytes;
   return bytes;
 }
 
-View GraphPair::view(OrtValue* value) const {
+View PolicyGraphs::view(OrtValue* value) const {
   const OrtFunctions& ort = api_->functions();
   OrtTensorTypeAndShapeInfo* raw = nullptr;
   api_->check(ort.getTensorTypeAndShape(value, &raw));
@@ -288,7 +328,7 @@ View GraphPair::view(OrtValue* value) const {
   return view;
 }
 
-void GraphPair::requireLoaded() const {
+void PolicyGraphs::requireLoaded() const {
   if (policy_.session.get() == nullptr) throw std::runtime_error("no model is loaded");
 }
 

@@ -41,7 +41,7 @@ struct Model {
 
 using ConfigEntry = std::pair<std::string, std::string>;
 
-/// How both graphs are set up; lib/runtime/onnxRuntime.ts says why.
+/// How the graphs are set up; lib/runtime/onnxRuntime.ts says why.
 struct GraphOptions {
   int threads = 1;
   /// Keeps neither an arena nor memory patterns.
@@ -52,6 +52,7 @@ struct GraphOptions {
   /// Prefix of each graph's own profile; empty: not profiled.
   std::string instructionProfile;
   std::string policyProfile;
+  std::string denoiserProfile;
   /// Outputs of the instruction graph with this prefix are intermediates and go to the caller.
   std::string stagePrefix;
 };
@@ -86,23 +87,28 @@ struct View {
 /// Bytes of one number. @throws std::runtime_error for a type that does not cross to JS
 size_t elementBytes(ElementType type);
 
-/// The instruction graph, the policy graph, and the state of each encoded instruction. One thread
-/// at a time, except for `cancelLoad`, and for `view`, which touches only the value that it is
-/// given.
-class GraphPair {
+/// The instruction graph, the policy graph, the denoiser of a diffusion policy, and the state of
+/// each encoded instruction and of each observation that is being denoised. One thread at a time,
+/// except for `cancelLoad`, and for `view`, which touches only the value that it is given.
+class PolicyGraphs {
  public:
-  explicit GraphPair(std::shared_ptr<const OrtApi> api);
-  ~GraphPair();
+  explicit PolicyGraphs(std::shared_ptr<const OrtApi> api);
+  ~PolicyGraphs();
 
   /// @throws std::runtime_error with the runtime's words, also when cancelled; or the file that
   /// could not be read
-  void load(const Model& instruction, const Model& policy, const GraphOptions& options);
+  /// @param denoiser with neither bytes nor a file: the policy has none
+  void load(const Model& instruction, const Model& policy, const Model& denoiser,
+            const GraphOptions& options);
   /// From any thread, before, during or after.
   void cancelLoad();
-  /// Keeps under `state` what the policy graph reads; returns the intermediates.
+  /// Keeps under `state` what the later graphs read; returns the intermediates.
   Outputs encode(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run);
-  /// All outputs of the policy graph.
-  Outputs run(uint64_t state, std::vector<Tensor>& inputs, const Interruptible& run);
+  /// The outputs of the policy graph. Those that the denoiser reads are kept under `kept` instead.
+  Outputs run(uint64_t state, uint64_t kept, std::vector<Tensor>& inputs, const Interruptible& run);
+  /// All outputs of the denoiser. @param kept by `run`
+  Outputs denoise(uint64_t state, uint64_t kept, std::vector<Tensor>& inputs,
+                  const Interruptible& run);
   void release(uint64_t state);
   /// Completes the profiles.
   void endProfiling();
@@ -126,8 +132,10 @@ class GraphPair {
   };
 
   Graph open(const Model& model, const GraphOptions& options, const std::string& profile);
-  Outputs runGraph(Graph& graph, const State* state, std::vector<Tensor>& inputs,
-                   const Interruptible& run);
+  Outputs runGraph(Graph& graph, const std::vector<const State*>& states,
+                   std::vector<Tensor>& inputs, const Interruptible& run);
+  const State& stateOf(uint64_t state) const;
+  void keep(State& state, std::string name, Owned<OrtValue> value) const;
   using Buffers = std::vector<std::unique_ptr<uint8_t[]>>;
   void readWeights(const std::vector<Weight>& weights, OrtSessionOptions* options,
                    Buffers& buffers);
@@ -140,6 +148,7 @@ class GraphPair {
   std::string stagePrefix_;
   Graph instruction_;
   Graph policy_;
+  Graph denoiser_;
   std::map<uint64_t, State> states_;
   uint64_t packedBytes_ = 0;
   /// Guards what `cancelLoad` may touch.

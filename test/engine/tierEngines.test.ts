@@ -1,6 +1,6 @@
 /**
  * Engines in fewer bits: the language model at its full widths. Without SEMANTICVLA_LONG_TESTS four layers and small towers, since
- * each layer is compiled like the one before it; with it the full-size architectures.
+ * each layer is compiled like the one before it; with it LIBERO at full size, and with SEMANTICVLA_ALL_ENGINES=1 each architecture.
  */
 
 import { suite } from 'uvu';
@@ -23,6 +23,7 @@ import { tensorRtRtx } from '../helpers/tensorRt.ts';
 const engines = suite('engine/tierEngines');
 const finding = tensorRtRtx();
 const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
+const isEvery = process.env.SEMANTICVLA_ALL_ENGINES === '1';
 const presets = ['libero', 'lite', 'aloha', 'oft'] as const;
 type Preset = (typeof presets)[number];
 
@@ -69,7 +70,6 @@ function tierTest(tier: Tier, precision: EngineTypes['precision'], wholes: reado
     const bound = policy.bindings.filter(({ parts }) => parts.length === 0);
     assert.is(bound.length, 2 * (4 * 4 + 1), 'levels and scales');
   });
-  if (!isLong) return;
   for (const preset of wholes) {
     testWhen('tensorRt' in finding, reason, engines, `${preset}, ${label}`, async () => {
       const architecture = presetArchitecture(preset);
@@ -85,9 +85,10 @@ function tierTest(tier: Tier, precision: EngineTypes['precision'], wholes: reado
   }
 }
 
-tierTest('int8', 'bfloat16', presets);
-tierTest('fp8', 'bfloat16', presets);
-if (isLong) tierTest('int8', 'float16', ['libero']);
+const wholes: readonly Preset[] = isEvery ? presets : isLong ? ['libero'] : [];
+tierTest('int8', 'bfloat16', wholes);
+tierTest('fp8', 'bfloat16', wholes);
+if (isEvery) tierTest('int8', 'float16', ['libero']);
 
 testWhen(
   'tensorRt' in finding,

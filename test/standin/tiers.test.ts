@@ -31,37 +31,39 @@ async function optionsOf(precision: Tier): Promise<PolicyOptions & { readonly pr
 /** The language model's products: q, k and v, o, gate and up, down; q apart in the last layer. */
 const products = 17;
 
-for (const tier of tiers) {
-  standInTest(test, `${tier}: compared, kept, and said at load and by inspect`, async () => {
-    const dir = await known.checkpoint();
-    const options = await optionsOf(tier);
-    const codes = async () => {
-      await using policy = await loadPolicy(dir, options);
-      return policy.notices.map(({ code }) => code).filter((code) => code.startsWith('PRECISION'));
-    };
-    assert.equal(await codes(), ['PRECISION_NOT_COMPARED']);
-    // in one of the others the gripper closes a step earlier, which is more than all else together
-    const result = await comparePrecision(dir, await tasksOf(known.samples.slice(21, 24)), options);
-    const { figures, layers } = result;
-    console.log(
-      `${tier}: ${JSON.stringify(figures)}, layers ${result.medianDecibels} ${JSON.stringify(result.worst)}`,
-    );
-    assert.match(result.runsOn, /stand-in/);
-    assert.is(layers.length, products);
-    if (tier === 'int8') assert.equal(result.failures, []);
-    // it was rounded: in float32 they would be a thousand times nearer
-    assert.ok(figures.meanChange > 1e-5, `${figures.meanChange}`);
-    assert.equal(await codes(), result.failures.length === 0 ? [] : ['PRECISION_FAILED']);
-    const kept = JSON.parse(readFileSync(result.file, 'utf8')) as PrecisionGate;
-    assert.equal(kept.figures, figures);
-    const { cacheDir } = options;
-    const report = await inspectCheckpoint(await openCheckpoint(dir, { cacheDir: cacheDir! }), {
-      cacheDir: cacheDir!,
+longStandInTests(test, 'compared, kept, and said at load and by inspect', () => {
+  for (const tier of tiers) {
+    standInTest(test, `${tier}: compared, kept, and said at load and by inspect`, async () => {
+      const dir = await known.checkpoint();
+      const options = await optionsOf(tier);
+      const codes = async () => {
+        await using policy = await loadPolicy(dir, options);
+        return policy.notices.map(({ code }) => code).filter((code) => code.startsWith('PRECISION'));
+      };
+      assert.equal(await codes(), ['PRECISION_NOT_COMPARED']);
+      // in one of the others the gripper closes a step earlier, which is more than all else together
+      const result = await comparePrecision(dir, await tasksOf(known.samples.slice(21, 24)), options);
+      const { figures, layers } = result;
+      console.log(
+        `${tier}: ${JSON.stringify(figures)}, layers ${result.medianDecibels} ${JSON.stringify(result.worst)}`,
+      );
+      assert.match(result.runsOn, /stand-in/);
+      assert.is(layers.length, products);
+      if (tier === 'int8') assert.equal(result.failures, []);
+      // it was rounded: in float32 they would be a thousand times nearer
+      assert.ok(figures.meanChange > 1e-5, `${figures.meanChange}`);
+      assert.equal(await codes(), result.failures.length === 0 ? [] : ['PRECISION_FAILED']);
+      const kept = JSON.parse(readFileSync(result.file, 'utf8')) as PrecisionGate;
+      assert.equal(kept.figures, figures);
+      const { cacheDir } = options;
+      const report = await inspectCheckpoint(await openCheckpoint(dir, { cacheDir: cacheDir! }), {
+        cacheDir: cacheDir!,
+      });
+      const listed = report.precisions.find(({ gate }) => gate?.runsOn === result.runsOn);
+      assert.equal([listed?.precision, listed?.gate?.failures], [tier, result.failures]);
     });
-    const listed = report.precisions.find(({ gate }) => gate?.runsOn === result.runsOn);
-    assert.equal([listed?.precision, listed?.gate?.failures], [tier, result.failures]);
-  });
-}
+  }
+});
 
 longStandInTests(test, 'every stored observation of the trained policy, by the gate', () => {
   for (const tier of tiers) {

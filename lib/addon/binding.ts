@@ -474,7 +474,7 @@ export function loadAddon(): NativeAddon {
   if (loaded === undefined) {
     const file = findAddon();
     try {
-      if (file === null) throw new Error('no semanticvla.node');
+      if (file === null) throw new Error('no addon');
       const addon = createRequire(import.meta.url)(file) as NativeAddon;
       const lacking = Object.keys(nativeKeys).find((name) => !(name in addon));
       if (lacking !== undefined) throw new Error(`one of older sources, without ${lacking}`);

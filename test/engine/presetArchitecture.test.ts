@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import type { TextEncoderConfig, VitConfig } from '../../lib/checkpoint/policyConfig.ts';
 import { prepareModels } from '../../lib/engine/engineModels.ts';
-import { presetArchitecture, specArchitecture } from '../../lib/engine/presetArchitecture.ts';
+import { presetArchitecture, presetSizes, specArchitecture } from '../../lib/engine/presetArchitecture.ts';
 import { encodeModel } from '../../lib/graph/onnxModel.ts';
 import { synthPresets } from '../../lib/synth/presets.ts';
 import { synthesizeCheckpoint } from '../../lib/synth/synthesize.ts';
@@ -83,11 +83,10 @@ architecture('symbolic lengths agree with each other: L = 1 + vision + proprio +
   assert.equal(policy.plugins, { instructionTopK: 1, textGuidedPooling: 1, channelConcat: 1 });
 });
 
-architecture('every preset makes both models', () => {
+architecture('every preset makes its models', () => {
   for (const [name, spec] of Object.entries(synthPresets)) {
-    const { actionDim, platform } = spec;
     const models = prepareModels(specArchitecture(spec), {
-      sizes: { images: platform.cameras.length, chunk: 5, actionDim, proprio: true },
+      sizes: presetSizes(name as keyof typeof synthPresets),
       precision: 'float16',
       weights: 'bound',
       promptLength: { min: 8, opt: 8, max: 8 },

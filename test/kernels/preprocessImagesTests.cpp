@@ -70,7 +70,7 @@ Twin twin(const Case& c) {
     frames.push_back({c.pixels[i].data(), c.frames[i].width, c.frames[i].height, c.frames[i].bgr});
   }
   reference::Preprocessor preprocessor;
-  preprocessor.run(frames, {c.side, c.centerCrop, c.jpeg, 1}, out.images);
+  preprocessor.run(frames, {c.side, c.centerCrop, c.jpeg, false, 1}, out.images);
   for (int tower = 0; tower < 2; ++tower) {
     std::vector<float> values(frames.size() * c.imagePixels() * 3);
     reference::normalizePixels(out.images.images.data(), frames.size(), c.imagePixels(),

@@ -13,7 +13,7 @@ const addonFile = resolve(import.meta.dirname, '../../build/Release/semanticvla.
 const prelude = `
   const addon = require(${JSON.stringify(addonFile)});
   const side = (n) => ({ data: new Uint8Array(n * n * 3).fill(50), width: n, height: n, bgr: false });
-  const options = { imageSize: 224, centerCrop: true, jpeg: true, threads: 2, keepSteps: false };
+  const options = { imageSize: 224, centerCrop: true, jpeg: true, direct: false, threads: 2, keepSteps: false };
   const run = (n) => addon.preprocessImages([side(n), side(n), side(n)], options);
 `;
 

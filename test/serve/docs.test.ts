@@ -107,13 +107,20 @@ test('curl, with the body of the page', async () => {
 });
 
 test('every flag is one of the command', () => {
-  const { stdout } = cli('serve', '--help');
-  const flags = new Set(page.match(/--[a-z][a-z-]+/g));
+  const flagsOf = (text: string): Set<string> => new Set(text.match(/--[a-z][a-z-]+/g));
+  const bench = /`semanticvla bench [^`]*`/g;
   // Of curl and of the benchmark's interpreter.
-  for (const other of ['--silent', '--fail', '--data', '--header', '--import', '--beside'])
-    flags.delete(other);
-  assert.ok(flags.size >= 7);
-  for (const flag of flags) assert.ok(stdout.includes(flag), `${flag} is not in the help`);
+  const others = ['--silent', '--fail', '--data', '--header', '--import', '--beside'];
+  for (const [command, text] of [
+    ['serve', page.replace(bench, '')],
+    ['bench', page.match(bench)!.join(' ')],
+  ] as const) {
+    const { stdout } = cli(command, '--help');
+    const flags = flagsOf(text);
+    for (const other of others) flags.delete(other);
+    assert.ok(flags.size >= 3);
+    for (const flag of flags) assert.ok(stdout.includes(flag), `${flag} is not in the help of ${command}`);
+  }
 });
 
 test('the tables: error codes, limits, metrics', async () => {

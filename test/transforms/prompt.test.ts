@@ -116,6 +116,7 @@ function config(queries: number, sampler: SamplerConfig | null, H: number | null
     siglip: { ...vit, sampler },
     llama: { maxPositions: 2048 },
     actionTokensPerStep: H,
+    head: { kind: 'single' },
   } as unknown as PolicyConfig;
 }
 

@@ -3,8 +3,8 @@
 import { Converter } from 'typedoc';
 
 const order = [
-  ...['installing', 'jetson', 'containers', 'figures', 'checkpoints', 'observations', 'serving', 'ros2'],
-  ...['safety', 'choosingAMode', 'normalization', 'profiling', 'cpuThreads', 'precision', 'weightRounding'],
+  ...['installing', 'jetson', 'containers', 'figures', 'checkpoints', 'heads', 'observations', 'serving'],
+  ...['ros2', 'safety', 'choosingAMode', 'normalization', 'profiling', 'cpuThreads', 'precision', 'weightRounding'],
   ...['evaluate', 'libero', 'training', 'model', 'devicePath', 'kernelsPerLayer', 'files', 'dependencies'],
 ];
 

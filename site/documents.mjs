@@ -4,8 +4,9 @@ import { Converter } from 'typedoc';
 
 const order = [
   ...['installing', 'jetson', 'containers', 'figures', 'checkpoints', 'heads', 'observations', 'serving'],
-  ...['ros2', 'safety', 'choosingAMode', 'normalization', 'profiling', 'cpuThreads', 'precision', 'weightRounding'],
-  ...['evaluate', 'libero', 'training', 'model', 'devicePath', 'kernelsPerLayer', 'files', 'dependencies'],
+  ...['ros2', 'safety', 'choosingAMode', 'normalization', 'profiling', 'cpuThreads', 'precision'],
+  ...['weightRounding', 'evaluate', 'libero', 'training', 'model', 'devicePath', 'kernelsPerLayer'],
+  ...['files', 'dependencies'],
 ];
 
 /** @param {import('typedoc').Application} app */

@@ -4,7 +4,7 @@
  */
 
 import type { NativeBuildResult } from '../addon/binding.ts';
-import type { OnnxModel, Precision } from '../graph/onnxModel.ts';
+import type { NodeProto, OnnxModel, Precision } from '../graph/onnxModel.ts';
 import { type Tier, tierFormats } from '../graph/tiers.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { type PlanLayer, type PlanTensor, parsePlan } from './planLayers.ts';
@@ -49,7 +49,7 @@ export interface PlanAudit {
 
 const notKernels = new Set(['shape_call', 'ShapeHostToDevice', 'signal', 'wait', 'NoOp']);
 const pluginKinds = new Set(['custom_layer', 'PluginV3']);
-const products = new Set(['Gemm', 'MatMul', 'Conv']);
+const productTypes = new Set(['Gemm', 'MatMul', 'Conv']);
 
 export interface AuditedEngine {
   readonly name: string;
@@ -67,7 +67,10 @@ export function auditPlan(engine: AuditedEngine): PlanAudit {
   const operators = new Map(model.nodes.map((node) => [node.name, node.opType]));
   const kernels = layers.filter(({ kind }) => !notKernels.has(kind));
   const isFloat32 = precision === 'float32';
-  const float32Products = isFloat32 ? [] : kernels.filter((layer) => isFloat32Product(layer, operators));
+  const products = new Map(
+    model.nodes.filter(({ opType }) => productTypes.has(opType)).map((node) => [node.name, node]),
+  );
+  const float32Products = isFloat32 ? [] : kernels.filter((layer) => isFloat32Product(layer, products));
   // the plan's own list where this version gives one, else the network as the parser built it
   const told = accounts.flatMap((one) => one.io);
   const io = told.length > 0 ? told : result.tensors;
@@ -133,14 +136,20 @@ export function requireSound(audit: PlanAudit): void {
   );
 }
 
-/** Scalars (alpha, beta) and statistics may be float32; the operands of a product may not. */
-function isFloat32Product(layer: PlanLayer, operators: ReadonlyMap<string, string>): boolean {
+/**
+ * Scalars (alpha, beta) and statistics may be float32; the operands of a product may not. A generated kernel can hold a
+ * product of one row, or of one column, beside the norm before it, whose residual stream is float32: there the weights decide,
+ * which it reads in the type that they have.
+ */
+function isFloat32Product(layer: PlanLayer, products: ReadonlyMap<string, NodeProto>): boolean {
   if (pluginKinds.has(layer.kind)) return false;
-  const isProduct =
-    layer.kind === 'gemm' || layer.nodes.some((node) => products.has(operators.get(node) ?? ''));
-  return (
-    isProduct && [...layer.inputs, ...layer.constants].some((one) => isMatrix(one) && one.type === 'float32')
-  );
+  const own = layer.nodes.flatMap((node) => products.get(node) ?? []);
+  if (layer.kind !== 'gemm' && own.length === 0) return false;
+  const read = [...layer.inputs, ...layer.constants];
+  if (!read.some((one) => isMatrix(one) && one.type === 'float32')) return false;
+  const readsNarrow = ({ input }: NodeProto): boolean =>
+    read.some(({ name, type }) => type !== 'float32' && input.includes(name));
+  return !(layer.kind === 'kgen' && own.every(readsNarrow));
 }
 
 const languageLayer = /^llama\/layer\d+\//;

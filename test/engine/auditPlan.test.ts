@@ -54,15 +54,15 @@ const sound = [
   layer('kgen', 'cast', [bf('q')], [operand('y', '-1,64', 'Float')], []),
 ];
 
-function nodeOf(name: string, opType: string): NodeProto {
-  return { name, opType, domain: '', input: [], output: [], attribute: [] };
+function nodeOf(name: string, opType: string, input: string[] = []): NodeProto {
+  return { name, opType, domain: '', input, output: [], attribute: [] };
 }
 const model: OnnxModel = {
   name: 'm',
   doc: '',
   opset: 21,
   nodes: [
-    nodeOf('llama/layer0/attn/qkv', 'Gemm'),
+    nodeOf('llama/layer0/attn/qkv', 'Gemm', ['n', 'w']),
     nodeOf('siglip_pruner/instructionTopK', 'instructionTopK'),
   ],
   initializers: [],
@@ -146,6 +146,24 @@ audit('a float32 matrix product in a bfloat16 engine fails', () => {
       error.code === 'ENGINE_AUDIT_FAILED' &&
       /float32 matrix product: qkv/.test(error.message),
   );
+});
+
+audit('a generated kernel: the norm before a product of one row may be float32, its weights may not', () => {
+  const fused = (weight: string) =>
+    layer(
+      'kgen',
+      'AddSqrtDivMulCastMulSum',
+      [operand('w', '64,64', weight), operand('residual', '-1,64', 'Float')],
+      [operand('q', '1,64', 'BFloat16')],
+      ['llama/layer0/input_norm/narrowed', 'llama/layer0/attn/qkv'],
+    );
+  const problems = (row: string): readonly string[] =>
+    auditOf([...sound.map((one) => (one.includes('LayerType: gemm') ? row : one)), ...io]).problems;
+  assert.equal(problems(fused('BFloat16')), []);
+  assert.match(problems(fused('Float')).join(), /float32 matrix product: AddSqrt/);
+  // of another tensor in 16 bits nothing follows for the weights
+  const other = fused('BFloat16').replace('Name: w', 'Name: b');
+  assert.match(problems(other).join(), /float32 matrix product: AddSqrt/);
 });
 
 audit('a plugin that was compiled as something else fails', () => {

@@ -290,11 +290,15 @@ function momentTable(evaluations: readonly Evaluation[], index: number): Table {
 
 function errorTable(evaluations: readonly Evaluation[], all: readonly ActionErrors[]): Table {
   const many = evaluations.length > 1;
+  // the units of the head are known of all policies or of none, where there is nothing to say of any dimension
+  const isKnown = all.some(({ normalized }) => normalized !== null);
+  const cells = (mean: number, normalized: number | null, max: Cell): Cell[] =>
+    isKnown ? [mean, normalized, max] : [mean, max];
   const rows = all[0]!.dimensions.map(({ name, constant, range }, d): Cell[] => [
     name,
     ...all.flatMap(({ dimensions }) => {
       const { mean, normalized, max } = dimensions[d]!;
-      return [mean, normalized, max];
+      return cells(mean, normalized, max);
     }),
     constant,
     range,
@@ -304,13 +308,15 @@ function errorTable(evaluations: readonly Evaluation[], all: readonly ActionErro
     caption: `${all[0]!.compared} steps, episodes: ${evaluations[0]!.results.length}`,
     head: [
       'dimension',
-      ...all.flatMap((_, i) => [named('mean', i), named('normalized', i), named('largest', i)]),
+      ...all.flatMap((_, i) =>
+        (isKnown ? ['mean', 'normalized', 'largest'] : ['mean', 'largest']).map((what) => named(what, i)),
+      ),
       'constant',
       'range',
     ],
     rows: [
       ...rows,
-      ['all', ...all.flatMap(({ mean, normalized }) => [mean, normalized, '']), constantOf(all[0]!), ''],
+      ['all', ...all.flatMap(({ mean, normalized }) => cells(mean, normalized, '')), constantOf(all[0]!), ''],
     ],
   };
 }

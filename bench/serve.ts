@@ -13,10 +13,10 @@
  * Without a name: all five. Requests to the servers of `overhead` alternate, so that a busy machine is busy for all.
  */
 
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { WebSocket } from 'ws';
+import { freePort } from '../scripts/freePort.ts';
 import { pythonPeers } from '../test/serve/pythonPeers.ts';
 import { disconnectTimes, phases } from './serve/disconnects.ts';
 import {
@@ -61,15 +61,6 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await run();
   return performance.now() - start;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }
 
 interface Row {

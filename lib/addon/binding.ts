@@ -4,7 +4,7 @@
  */
 
 import { createRequire } from 'node:module';
-import { findAddon } from './nativeFiles.ts';
+import { findCompiled } from './nativeFiles.ts';
 import { noAddon } from './noAddon.ts';
 import type { NamedTensors, NativeInitializer, Reply } from './onnxMessages.ts';
 
@@ -464,6 +464,9 @@ export const nativeKeys: Readonly<Record<keyof NativeAddon, true>> = {
 };
 
 let loaded: NativeAddon | undefined;
+
+/** The compiled addon's file; null: there is none. */
+export const findAddon = (): string | null => findCompiled('semanticvla.node');
 
 /**
  * The compiled addon, loaded at the first call, so that importing the package works on a machine without it.

@@ -49,20 +49,16 @@ const builtHere = ['../../build/Release/', '../../build-cmake/Release/'].map((pa
   fileURLToPath(new URL(path, import.meta.url)),
 );
 
-function findFile(name: string): string | null {
+/** A compiled file by its name; null: there is none. */
+export function findCompiled(name: string): string | null {
   const prebuilt = findPrebuilt();
   const folders = prebuilt === null ? builtHere : [...builtHere, prebuilt.folder];
   return folders.map((folder) => join(folder, name)).find((file) => existsSync(file)) ?? null;
 }
 
-/** The addon; null: there is none. */
-export function findAddon(): string | null {
-  return findFile('semanticvla.node');
-}
-
 /** The TensorRT module of a family (`trt10`, `trt11`, `rtx1`); null: there is none. */
 export function modulePath(family: string): string | null {
-  return findFile(`semanticvla_${family}.so`);
+  return findCompiled(`semanticvla_${family}.so`);
 }
 
 /** A shared library that the addon opens. */

@@ -4,6 +4,7 @@
  */
 
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
+import { turnedFrame } from '../transforms/imageFrame.ts';
 import type { ImageFrame } from '../types.ts';
 import type { Columns, Dataset, FeatureKeys, Features, GripperKind, Turn } from './dataset.ts';
 
@@ -176,15 +177,7 @@ function required(
 
 /** Turns the frame by 180 degrees: reverses its pixels. */
 export function turned(frame: ImageFrame, turn: Turn): ImageFrame {
-  if (turn === 0) return frame;
-  const { data } = frame;
-  const out = new Uint8Array(data.length);
-  for (let from = 0, to = data.length - 3; to >= 0; from += 3, to -= 3) {
-    out[to] = data[from]!;
-    out[to + 1] = data[from + 1]!;
-    out[to + 2] = data[from + 2]!;
-  }
-  return { ...frame, data: out };
+  return turn === 0 ? frame : turnedFrame(frame);
 }
 
 /**

@@ -6,14 +6,13 @@
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
 import { coupleActions } from './coupler.ts';
-import { GraphBuilder, type Value } from './graphBuilder.ts';
-import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
+import type { Value } from './graphBuilder.ts';
+import { type GraphContext, type GraphOptions, startGraph } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
 import { actionWindow, type KeysAndValues, readWindow, runLayers, sliceRows, toEnd } from './llama.ts';
 import { names } from './names.ts';
 import type { OnnxModel } from './onnxModel.ts';
 import { declareSequence } from './sequenceInputs.ts';
-import { countTokens } from './tokenCounts.ts';
 
 /**
  * Whether BOS, vision and proprioception are run through the layers once an observation: with SemanticVLA's mask they see
@@ -65,21 +64,16 @@ export function buildDenoiserGraph(
   tensors: ReadonlyMap<string, TensorView>,
   options: GraphOptions,
 ): OnnxModel {
-  const g = new GraphBuilder({
-    name: 'semanticvla_denoiser',
-    doc: `${config.variant}: one step of denoising ${options.chunk} actions of ${options.actionDim} dimensions`,
-    tensors,
-    precision: options.precision,
-    weights: options.weights,
-    int8: options.int8,
-  });
-  const ctx: GraphContext = {
-    g,
+  const ctx = startGraph(
+    {
+      name: 'semanticvla_denoiser',
+      doc: `${config.variant}: one step of denoising ${options.chunk} actions of ${options.actionDim} dimensions`,
+    },
     config,
+    tensors,
     options,
-    tokens: countTokens(config, options),
-    stage: makeStage(g, options.stages),
-  };
+  );
+  const { g } = ctx;
   const { chunk, actionDim } = options;
   const { width } = config.llama;
   g.input({ name: names.noisyActions, type: 'float32', shape: [chunk, actionDim] });

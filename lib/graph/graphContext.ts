@@ -1,11 +1,12 @@
 /** What every part of the model gets besides its own input: the builder, the sizes, and where intermediates go. */
 
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
-import type { GraphBuilder, Value } from './graphBuilder.ts';
+import type { TensorView } from '../checkpoint/tensorView.ts';
+import { type BuilderOptions, GraphBuilder, type Value } from './graphBuilder.ts';
 import type { Int8Options } from './int8Layers.ts';
 import { type OnnxTypeName, onnxType, type Precision } from './onnxModel.ts';
 import type { Tier } from './tiers.ts';
-import type { TokenCounts } from './tokenCounts.ts';
+import { countTokens, type TokenCounts } from './tokenCounts.ts';
 
 /** Sizes that are not in the checkpoint (../policy/platform.ts), and choices of the runtime. */
 export interface GraphOptions {
@@ -63,7 +64,19 @@ export interface GraphContext {
 /** Prefix of the graph outputs that carry stages. */
 export const stagePrefix = 'stage:';
 
-export function makeStage(g: GraphBuilder, enabled: boolean): GraphContext['stage'] {
+/** A new graph and what its parts get. @param own the graph's name, what it computes, and its tier if it has one */
+export function startGraph(
+  own: Pick<BuilderOptions, 'name' | 'doc' | 'tier' | 'comparesTier'>,
+  config: PolicyConfig,
+  tensors: ReadonlyMap<string, TensorView>,
+  options: GraphOptions,
+): GraphContext {
+  const { precision, weights, int8 } = options;
+  const g = new GraphBuilder({ ...own, tensors, precision, weights, int8 });
+  return { g, config, options, tokens: countTokens(config, options), stage: makeStage(g, options.stages) };
+}
+
+function makeStage(g: GraphBuilder, enabled: boolean): GraphContext['stage'] {
   if (!enabled) return () => {};
   return (name, value, shape, type = 'float32') => {
     const narrow = type === 'float32' && g.precision !== 'float32';

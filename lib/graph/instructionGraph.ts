@@ -3,35 +3,29 @@
 import type { PolicyConfig } from '../checkpoint/policyConfig.ts';
 import { dinov2Prefix, siglipPrefix } from '../checkpoint/policyTensors.ts';
 import type { TensorView } from '../checkpoint/tensorView.ts';
-import { GraphBuilder, type Value } from './graphBuilder.ts';
-import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
+import type { Value } from './graphBuilder.ts';
+import { type GraphContext, type GraphOptions, startGraph } from './graphContext.ts';
 import { lowestFinite } from './halfFloats.ts';
 import { geluMlp, linear } from './layers.ts';
 import { names } from './names.ts';
 import { type OnnxModel, onnxType } from './onnxModel.ts';
 import { textTowers } from './textTower.ts';
-import { countTokens } from './tokenCounts.ts';
 
 export function buildInstructionGraph(
   config: PolicyConfig,
   tensors: ReadonlyMap<string, TensorView>,
   options: GraphOptions,
 ): OnnxModel {
-  const g = new GraphBuilder({
-    name: 'semanticvla_instruction',
-    doc: `${config.variant}: what depends on the instruction alone`,
-    tensors,
-    precision: options.precision,
-    weights: options.weights,
-    int8: options.int8,
-  });
-  const ctx: GraphContext = {
-    g,
+  const ctx = startGraph(
+    {
+      name: 'semanticvla_instruction',
+      doc: `${config.variant}: what depends on the instruction alone`,
+    },
     config,
+    tensors,
     options,
-    tokens: countTokens(config, options),
-    stage: makeStage(g, options.stages),
-  };
+  );
+  const { g } = ctx;
   const promptIds = g.input({
     name: names.promptIds,
     type: 'int64',

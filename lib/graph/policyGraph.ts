@@ -6,15 +6,14 @@ import { coupleActions } from './coupler.ts';
 import { keepsPrefix, publishPrefix } from './denoiserGraph.ts';
 import { fuse } from './fuser.ts';
 import { generateActions } from './generation.ts';
-import { GraphBuilder, type Value } from './graphBuilder.ts';
-import { type GraphContext, type GraphOptions, makeStage } from './graphContext.ts';
+import type { Value } from './graphBuilder.ts';
+import { type GraphContext, type GraphOptions, startGraph } from './graphContext.ts';
 import { geluMlp } from './layers.ts';
 import { runLlama } from './llama.ts';
 import { names, towerNames } from './names.ts';
 import type { OnnxModel } from './onnxModel.ts';
 import { prune } from './pruner.ts';
 import { declareSequence, declareTables } from './sequenceInputs.ts';
-import { countTokens } from './tokenCounts.ts';
 import { runTowers } from './visionTowers.ts';
 import { cutPatches, embedImages } from './vit.ts';
 
@@ -29,23 +28,18 @@ export function buildPolicyGraph(
   pixels: PixelNormalizations,
   options: GraphOptions,
 ): OnnxModel {
-  const g = new GraphBuilder({
-    name: 'semanticvla_policy',
-    doc: `${config.variant}: ${options.images} camera image(s) to ${options.chunk} actions of ${options.actionDim} dimensions`,
-    tensors,
-    precision: options.precision,
-    weights: options.weights,
-    int8: options.int8,
-    tier: options.tier,
-    comparesTier: options.comparesTier,
-  });
-  const ctx: GraphContext = {
-    g,
+  const ctx = startGraph(
+    {
+      name: 'semanticvla_policy',
+      doc: `${config.variant}: ${options.images} camera image(s) to ${options.chunk} actions of ${options.actionDim} dimensions`,
+      tier: options.tier,
+      comparesTier: options.comparesTier,
+    },
     config,
+    tensors,
     options,
-    tokens: countTokens(config, options),
-    stage: makeStage(g, options.stages),
-  };
+  );
+  const { g } = ctx;
   declareInputs(ctx);
   const patches = cutPatches(ctx, names.images);
   const outputs = runTowers(

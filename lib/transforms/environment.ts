@@ -7,7 +7,7 @@ import { SemanticVlaError } from '../support/errors.ts';
 import { expected } from '../support/options.ts';
 import type { ImageFrame, PlatformName } from '../types.ts';
 import { liberoGripper } from './actions.ts';
-import { checkFrame } from './imageFrame.ts';
+import { checkFrame, turnedFrame } from './imageFrame.ts';
 
 /** `dataset`: actions as the dataset has them; `env`: as the platform's own environment takes them. */
 export const actionConventions = ['dataset', 'env'] as const;
@@ -55,12 +55,5 @@ export function toEnvironment(
 /** The frame turned by 180 degrees, a copy: LIBERO's cameras render upside down, and its dataset is turned. @throws IMAGE_* */
 export function turned(frame: ImageFrame, camera: string): ImageFrame {
   checkFrame(frame, camera);
-  const { data } = frame;
-  const out = new Uint8Array(data.length);
-  for (let from = 0, to = data.length - 3; to >= 0; from += 3, to -= 3) {
-    out[to] = data[from]!;
-    out[to + 1] = data[from + 1]!;
-    out[to + 2] = data[from + 2]!;
-  }
-  return { ...frame, data: out };
+  return turnedFrame(frame);
 }

@@ -127,3 +127,15 @@ function describe(value: unknown): string {
   const name = value.constructor?.name ?? 'object';
   return typeof length === 'number' ? `${name} of length ${length}` : name;
 }
+
+/** A copy turned by 180 degrees: its pixels in reverse. @param frame checked */
+export function turnedFrame(frame: ImageFrame): ImageFrame {
+  const { data } = frame;
+  const out = new Uint8Array(data.length);
+  for (let from = 0, to = data.length - 3; to >= 0; from += 3, to -= 3) {
+    out[to] = data[from]!;
+    out[to + 1] = data[from + 1]!;
+    out[to + 2] = data[from + 2]!;
+  }
+  return { ...frame, data: out };
+}

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findAddon } from '../../lib/addon/nativeFiles.ts';
+import { findAddon } from '../../lib/addon/binding.ts';
 import type { Checkpoint, Progress } from '../../lib/checkpoint/checkpoint.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { buildEngine } from '../../lib/engine/buildEngine.ts';

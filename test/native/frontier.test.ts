@@ -22,11 +22,11 @@ frontier('only the addon’s edge knows napi.h', () => {
   for (const file of edge) assert.match(file, /^native\/(addon\.cpp|napi\/)/);
 });
 
-frontier('only lib/addon/nativeFiles.ts names the compiled file', () => {
+frontier('only lib/addon/binding.ts names the compiled file', () => {
   const files = sources('lib', /\.ts$/).filter(([, text]) => /\.node['"`]/.test(text));
   assert.equal(
     files.map(([file]) => file),
-    ['lib/addon/nativeFiles.ts'],
+    ['lib/addon/binding.ts'],
   );
 });
 

@@ -12,7 +12,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -22,6 +21,7 @@ import { formatTable } from '../../lib/cli/format.ts';
 import { machineRows } from '../../lib/machine/machineRows.ts';
 import { readMachine } from '../../lib/machine/readMachine.ts';
 import { machineWarnings } from '../../lib/machine/warnings.ts';
+import { freePort } from '../../scripts/freePort.ts';
 import { root } from '../helpers/cli.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { fakeOrin, probeOf } from '../machine/fakeMachines.ts';
@@ -42,15 +42,6 @@ const quick: Readonly<Record<string, readonly string[]>> = {
   profile: ['--iterations', '2', '--warm-up', '1'],
   serve: ['--log-level', 'warn'],
 };
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 interface Ran {
   readonly code: number | null;

@@ -11,13 +11,13 @@ import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  findAddon,
   loadAddon,
   type NativeBytes,
   type NativeMemory,
   type NativeSession,
   type NativeSessionRequest,
 } from '../../lib/addon/binding.ts';
-import { findAddon } from '../../lib/addon/nativeFiles.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { cpuSessionOptions } from '../../lib/policy/cpuModels.ts';
 import { gatherParts } from '../../lib/policy/policyParts.ts';

@@ -1,21 +1,14 @@
 /** The scenes of training/libero are LIBERO's, and a seed decides an episode: training/libero/checkScenes.py. */
 
-import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { root } from '../helpers/cli.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { runPython } from '../serve/pythonPeers.ts';
+import { python, reason, runs } from './liberoVenv.ts';
 
 const test = suite('training/libero');
-const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-const python = join(cache, 'semanticvla/libero-venv/bin/python');
-const isThere = existsSync(python);
-const reason = isThere
-  ? 'it takes a minute; SEMANTICVLA_LONG_TESTS=1 runs it'
-  : 'there is no environment with LIBERO (2.2 GB); training/libero/setup.sh makes it';
 
 interface Checked {
   readonly steps: readonly [number, number];
@@ -28,7 +21,7 @@ interface Checked {
 }
 
 testWhen(
-  isThere && process.env.SEMANTICVLA_LONG_TESTS === '1',
+  runs,
   reason,
   test,
   "an episode against LIBERO's own environment, a seed twice, the arena",

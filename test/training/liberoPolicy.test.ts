@@ -1,8 +1,7 @@
 /** The policy of training/libero: it opens like any checkpoint, and does in LIBERO's scenes what it is told. */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -12,14 +11,9 @@ import { root } from '../helpers/cli.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { runPython } from '../serve/pythonPeers.ts';
+import { python, reason, runs } from './liberoVenv.ts';
 
 const test = suite('training/libero/policy');
-const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-const python = join(cache, 'semanticvla/libero-venv/bin/python');
-const isThere = existsSync(python);
-const reason = isThere
-  ? 'it takes a minute; SEMANTICVLA_LONG_TESTS=1 runs it'
-  : 'there is no environment with LIBERO (2.2 GB); training/libero/setup.sh makes it';
 
 function unpacked(): string {
   const dir = mkdtempSync(join(scratchFolder(), 'libero-'));
@@ -49,7 +43,7 @@ test('opens without a word beside what it holds; eight patches an image are kept
 });
 
 testWhen(
-  isThere && process.env.SEMANTICVLA_LONG_TESTS === '1',
+  runs,
   reason,
   test,
   'in official states of three tasks it puts the named object into the basket',

@@ -34,7 +34,12 @@ export async function answerAct(
     const bytes = body.length;
     const start = performance.now();
     const { fields, encoded } = decodeActRequest(body.bytes());
-    const { chunk, inferMs } = await service.infer(fields, { caller, asker, lease: body.lease });
+    const { chunk, inferMs } = await service.infer(fields, {
+      caller,
+      asker,
+      lease: body.lease,
+      protocol: 'act',
+    });
     if (caller.signal.reason instanceof ClientGone) throw caller.signal.reason;
     const text = encodeActions(actionRows(chunk), encoded);
     const totalMs = performance.now() - start;
@@ -44,9 +49,10 @@ export async function answerAct(
   } catch (error) {
     if (caller.signal.reason instanceof ClientGone) {
       clientLeft(service, 'inference');
+      service.left('act', asker);
       return null;
     }
-    return failedAnswer(error, service, compat);
+    return failedAnswer(error, service, compat, asker);
   } finally {
     body.release();
   }
@@ -57,8 +63,13 @@ export function clientLeft(service: PolicyService, phase: 'upload' | 'inference'
   service.log.warn({ protocol: 'act', phase }, 'client gone');
 }
 
-export function failedAnswer(error: unknown, service: PolicyService, compat: boolean): HttpAnswer {
-  const failure = service.failed('act', error);
+export function failedAnswer(
+  error: unknown,
+  service: PolicyService,
+  compat: boolean,
+  asker: Ticket['asker'],
+): HttpAnswer {
+  const failure = service.failed('act', error, asker);
   const headers = { [policyHeader]: service.fingerprint };
   if (!compat || failure.code === 'REQUEST_TOO_LARGE') {
     const { status, headers: more, text } = failureAnswer(failure);

@@ -41,7 +41,7 @@ async function act(
     if (request.headers.expect !== undefined) response.writeContinue();
     body = await reading;
   } catch (error) {
-    if (!(error instanceof ClientGone)) return failedAnswer(error, service, compat);
+    if (!(error instanceof ClientGone)) return failedAnswer(error, service, compat, connection);
     clientLeft(service, 'upload');
     return null;
   }

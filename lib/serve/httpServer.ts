@@ -15,6 +15,8 @@ export interface Page {
   readonly method: 'GET' | 'POST';
   /** No token is needed: an orchestrator that probes health has none. */
   readonly isOpen?: boolean;
+  /** A browser opens it: it is told to ask its user for the token. */
+  readonly asksBrowser?: boolean;
   /** The answer to other methods; default: this server's own 405. */
   readonly otherMethods?: HttpAnswer;
   /** Resolves to null if the client is gone, so that there is nobody to answer. */
@@ -41,6 +43,13 @@ const brokenByCode: Readonly<Record<string, Failure>> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'TIMEOUT', message: 'Request Timeout' },
   HPE_HEADER_OVERFLOW: { status: 431, code: 'REQUEST_TOO_LARGE', message: 'Request Header Fields Too Large' },
 };
+
+function refusalAnswer(refusal: Failure, asksBrowser: boolean): HttpAnswer {
+  const answer = failureAnswer(refusal);
+  if (refusal.status !== 401 || !asksBrowser) return answer;
+  const realm = 'Basic realm="semanticvla: any user, the token as password", charset="UTF-8"';
+  return { ...answer, headers: { ...answer.headers, 'www-authenticate': realm } };
+}
 
 export class HttpServer {
   readonly server: Server;
@@ -180,7 +189,7 @@ export class HttpServer {
     const path = url.split('?', 1)[0]!;
     const page = this.#pages.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path);
     const refusal = this.refusal(request, connection, page?.isOpen === true);
-    if (refusal !== null) return failureAnswer(refusal);
+    if (refusal !== null) return refusalAnswer(refusal, page?.asksBrowser === true);
     if (page === undefined) {
       const message = `Nothing is here. Expected one of ${[...this.#pages.keys()].join(' ')}.`;
       return failureAnswer({ status: 404, code: 'NOT_FOUND', message });

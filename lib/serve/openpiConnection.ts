@@ -105,7 +105,7 @@ export class OpenpiConnection {
     try {
       this.#arriving.add(Math.max(piece.length, leastPieceBytes));
     } catch (error) {
-      this.#cut(this.#service.failed('openpi', error));
+      this.#cut(this.#service.failed('openpi', error, this.#connection));
     }
   }
 
@@ -153,7 +153,7 @@ export class OpenpiConnection {
   /** Another request needs the memory. */
   #revoked(error: SemanticVlaError): void {
     this.#arriving = null;
-    this.#cut(this.#service.failed('openpi', error));
+    this.#cut(this.#service.failed('openpi', error, this.#connection));
     this.#socket.terminate();
   }
 
@@ -190,14 +190,18 @@ export class OpenpiConnection {
       const bytes = messageBytes(data, isBinary);
       lease.add(bytes.length);
       lease.arrived();
-      const ticket = { caller, asker: this.#connection, lease };
+      const ticket = { caller, asker: this.#connection, lease, protocol: 'openpi' } as const;
       const { chunk, inferMs } = await service.infer(decodeMsgpackRequest(bytes), ticket);
       const totalMs = performance.now() - start;
       service.metrics.request('openpi', 'OK', totalMs / 1000);
       service.log.info({ protocol: 'openpi', code: 'OK', bytes: bytes.length, inferMs, totalMs }, 'request');
       return { frame: (prevTotalMs) => encodeAnswer(chunk, inferMs, prevTotalMs), start };
     } catch (error) {
-      return caller.signal.reason instanceof ClientGone ? null : service.failed('openpi', error);
+      if (caller.signal.reason instanceof ClientGone) {
+        service.left('openpi', this.#connection);
+        return null;
+      }
+      return service.failed('openpi', error, this.#connection);
     } finally {
       lease.release();
     }

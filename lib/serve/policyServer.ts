@@ -4,8 +4,10 @@ import type { Logger } from 'pino';
 import type { Policy } from '../types.ts';
 import { makeGate } from './access.ts';
 import { actPage } from './actPage.ts';
-import { HttpServer } from './httpServer.ts';
+import { HttpServer, type Page } from './httpServer.ts';
 import type { ServeLimits } from './limits.ts';
+import type { LiveOptions } from './live/liveFeed.ts';
+import { livePages } from './live/livePages.ts';
 import { isolatedLog, makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import { OpenpiSocket } from './openpiSocket.ts';
@@ -20,6 +22,8 @@ export interface PolicyServer extends AsyncDisposable {
   readonly actUrl: string | null;
   /** e.g. `ws://127.0.0.1:8000`; null when not served. */
   readonly openpiUrl: string | null;
+  /** The page that shows what happens, e.g. `http://127.0.0.1:8777/live`; null when not served. */
+  readonly liveUrl: string | null;
   /** The text of `GET /metrics`. */
   metrics(): Promise<string>;
   /**
@@ -45,6 +49,7 @@ export interface ServerSettings {
   readonly limits: ServeLimits;
   readonly logger: Logger | undefined;
   readonly recorder: ServeRecorder | undefined;
+  readonly live: LiveOptions | null;
 }
 
 /** Share of the drain time after which the running inference is aborted; the rest is for sending its answer. */
@@ -93,19 +98,29 @@ class Server implements PolicyServer {
     return this.#openpiUrl;
   }
 
+  get liveUrl(): string | null {
+    if (this.#service.live === null) return null;
+    return `${this.#actUrl ?? this.#openpiUrl!.replace('ws:', 'http:')}/live`;
+  }
+
   async listen({ host, address, ports, token, compat }: ServerSettings): Promise<void> {
     const service = this.#service;
     const gate = makeGate(token, host);
     const name = host.includes(':') ? `[${host}]` : host;
+    const { live } = service;
+    const common = (about: string): [string, Page][] => [
+      ...commonPages(service, about),
+      ...(live === null ? [] : livePages(service, live)),
+    ];
     if (ports.act !== null) {
-      const pages = new Map(commonPages(service, aboutAct)).set('/act', actPage(service, compat));
+      const pages = new Map(common(aboutAct)).set('/act', actPage(service, compat));
       const port = new HttpServer(service, gate, 'act', pages);
       this.#ports.push(port);
       service.countConnections('act', () => port.connections.count);
       this.#actUrl = `http://${name}:${await port.listen(address, ports.act)}`;
     }
     if (ports.openpi !== null) {
-      const port = new HttpServer(service, gate, 'openpi', new Map(commonPages(service, aboutOpenpi)));
+      const port = new HttpServer(service, gate, 'openpi', new Map(common(aboutOpenpi)));
       this.#ports.push(port);
       const socket = new OpenpiSocket(port, service);
       this.#socket = socket;
@@ -138,6 +153,7 @@ class Server implements PolicyServer {
     const force = setTimeout(terminate, drainMs);
     const drained = this.#service.drain(drainMs * inferenceShare);
     this.#socket?.drain();
+    this.#service.live?.close();
     await Promise.all(this.#ports.map((port) => port.close()));
     clearTimeout(force);
     terminate();

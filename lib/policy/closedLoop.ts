@@ -37,6 +37,8 @@ interface Outcome {
 }
 
 /**
+ * Pairs two results of one simulator by scene, and counts.
+ *
  * @param files of float32, and of the other precision; scenes that one file lacks are left out
  * @throws (rejects) RESULTS_INVALID other files, a scene twice, fewer than 40 scenes in both, or a family in which float32
  *   nearly always succeeds or fails

@@ -132,27 +132,42 @@ export class LiveFeed {
     });
   }
 
-  /** @param start when the policy began, milliseconds of `performance.now()`. Frames are read before this returns */
+  /**
+   * The frames are the request's memory, so they are copied before this returns, if a picture is due; all else waits until the
+   * answer has left.
+   * @param start when the policy began, milliseconds of `performance.now()`
+   */
   answered(request: LiveRequest, observation: Observation, chunk: ActionChunk, start: number): void {
     if (!this.isWatched) return;
     this.#told(() => {
-      const { number, robot, at } = request;
       const now = performance.now();
-      const [rows, columns] = chunk.shape;
-      const shown = Math.max(1, Math.min(rows, Math.floor(mostNumbers / columns)));
-      this.#send('chunk', {
-        number,
-        robot,
-        at: dayTime(at),
-        answeredAt: dayTime(now),
-        waitMs: round(start - at),
-        policyMs: round(now - start),
-        stages: Object.fromEntries(Object.entries(chunk.timings).map(([name, ms]) => [name, round(ms)])),
-        state: Array.from(observation.state ?? [], round).slice(0, mostStates),
-        rows: shown,
-        actions: Array.from(chunk.actions.subarray(0, shown * columns), round),
+      const { number, robot, at } = request;
+      const state = Array.from(observation.state ?? [], round).slice(0, mostStates);
+      const frames = this.#isPictureDue(robot, now) ? this.#copied(observation) : null;
+      setImmediate(() => {
+        this.#told(() => {
+          const [rows, columns] = chunk.shape;
+          const shown = Math.max(1, Math.min(rows, Math.floor(mostNumbers / columns)));
+          this.#send('chunk', {
+            number,
+            robot,
+            at: dayTime(at),
+            answeredAt: dayTime(now),
+            waitMs: round(start - at),
+            policyMs: round(now - start),
+            stages: Object.fromEntries(Object.entries(chunk.timings).map(([name, ms]) => [name, round(ms)])),
+            state,
+            rows: shown,
+            actions: Array.from(chunk.actions.subarray(0, shown * columns), round),
+          });
+        });
+        if (frames === null) return;
+        void this.#encode(request, frames, chunk.keptPatches)
+          .catch((error: unknown) => this.#failed(error))
+          .finally(() => {
+            this.#isEncoding = false;
+          });
       });
-      this.#picture(request, observation, chunk, now);
     });
   }
 
@@ -217,30 +232,26 @@ export class LiveFeed {
     };
   }
 
-  #picture(request: LiveRequest, observation: Observation, chunk: ActionChunk, now: number): void {
-    const { robot } = request;
+  /** Whether somebody wants a picture of this robot now; if so, it is on its way. */
+  #isPictureDue(robot: string, now: number): boolean {
     const isWanted = [...this.#viewers].some(
       (viewer) => viewer.isReady && (viewer.robot === null || viewer.robot === robot),
     );
-    const isDue = now - (this.#pictured.get(robot) ?? Number.NEGATIVE_INFINITY) >= pictureMs;
-    if (!isWanted || !isDue || this.#isEncoding) return;
+    const since = now - (this.#pictured.get(robot) ?? Number.NEGATIVE_INFINITY);
+    if (!isWanted || since < pictureMs || this.#isEncoding) return false;
     this.#pictured.delete(robot);
     this.#pictured.set(robot, now);
     if (this.#pictured.size > mostRobots) this.#pictured.delete(this.#pictured.keys().next().value!);
-    const { cameras } = this.#policy.platform;
-    // the frames are the request's memory, which is used again when this returns
-    const frames = this.#hasSharp
-      ? cameras.flatMap((camera): [string, ImageFrame][] => {
-          const frame = observation.images[camera];
-          return frame === undefined ? [] : [[camera, { ...frame, data: frame.data.slice() }]];
-        })
-      : [];
+    return true;
+  }
+
+  #copied({ images }: Observation): readonly (readonly [camera: string, ImageFrame])[] {
+    const frames = this.#policy.platform.cameras.flatMap((camera): [string, ImageFrame][] => {
+      const frame = this.#hasSharp ? images[camera] : undefined;
+      return frame === undefined ? [] : [[camera, { ...frame, data: frame.data.slice() }]];
+    });
     this.#isEncoding = true;
-    void this.#encode(request, frames, chunk.keptPatches)
-      .catch((error: unknown) => this.#failed(error))
-      .finally(() => {
-        this.#isEncoding = false;
-      });
+    return frames;
   }
 
   async #encode(

@@ -193,8 +193,7 @@ export class OpenpiConnection {
       const ticket = { caller, asker: this.#connection, lease };
       const { chunk, inferMs } = await service.infer(decodeMsgpackRequest(bytes), ticket);
       const totalMs = performance.now() - start;
-      service.metrics.request('openpi', 'OK', totalMs / 1000);
-      service.log.info({ protocol: 'openpi', code: 'OK', bytes: bytes.length, inferMs, totalMs }, 'request');
+      service.answered('openpi', { bytes: bytes.length, inferMs, totalMs });
       return { frame: (prevTotalMs) => encodeAnswer(chunk, inferMs, prevTotalMs), start };
     } catch (error) {
       return caller.signal.reason instanceof ClientGone ? null : service.failed('openpi', error);

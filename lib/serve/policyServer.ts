@@ -3,11 +3,13 @@
 import type { Logger } from 'pino';
 import type { Policy } from '../types.ts';
 import { makeGate } from './access.ts';
-import { actPage } from './actPage.ts';
+import { actForm, methodNotAllowed } from './actForm.ts';
 import { HttpServer } from './httpServer.ts';
+import { inferPage } from './inferPage.ts';
 import type { ServeLimits } from './limits.ts';
 import { isolatedLog, makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
+import { oipPages, oipRealm } from './oipPages.ts';
 import { OpenpiSocket } from './openpiSocket.ts';
 import { commonPages } from './pages.ts';
 import { PolicyService } from './policyService.ts';
@@ -52,6 +54,7 @@ const inferenceShare = 0.75;
 
 const aboutAct = `semanticvla: a robot policy behind POST /act, JSON with json_numpy arrays; answers a list of actions
 POST /act       an observation; content-type: application/json
+GET /v2         the Open Inference Protocol: POST /v2/models/semanticvla/infer
 `;
 
 const aboutOpenpi = `semanticvla: a robot policy behind openpi's WebSocket, msgpack; openpi_client's WebsocketClientPolicy asks it
@@ -93,13 +96,15 @@ class Server implements PolicyServer {
     return this.#openpiUrl;
   }
 
-  async listen({ host, address, ports, token, compat }: ServerSettings): Promise<void> {
+  async listen({ policy, keys, host, address, ports, token, compat }: ServerSettings): Promise<void> {
     const service = this.#service;
     const gate = makeGate(token, host);
     const name = host.includes(':') ? `[${host}]` : host;
     if (ports.act !== null) {
-      const pages = new Map(commonPages(service, aboutAct)).set('/act', actPage(service, compat));
-      const port = new HttpServer(service, gate, 'act', pages);
+      const act = inferPage(service, actForm(service, compat));
+      const pages = new Map([...commonPages(service, aboutAct), ...oipPages(service, policy, keys)]);
+      pages.set('/act', compat ? { ...act, otherMethods: methodNotAllowed } : act);
+      const port = new HttpServer(service, gate, 'act', pages, oipRealm);
       this.#ports.push(port);
       service.countConnections('act', () => port.connections.count);
       this.#actUrl = `http://${name}:${await port.listen(address, ports.act)}`;

@@ -29,6 +29,12 @@ export interface Realm {
   failure(failure: Failure): HttpAnswer;
 }
 
+/** Without the query and a slash at the end. */
+export function pathOf({ url = '' }: IncomingMessage): string {
+  const path = url.split('?', 1)[0]!;
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
 export type Answered = HttpAnswer | Promise<HttpAnswer | null>;
 
 /** How many requests one connection may send before their turn. */
@@ -192,9 +198,9 @@ export class HttpServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered {
-    const { url = '', method } = request;
-    const path = url.split('?', 1)[0]!;
-    const page = this.#pages.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path);
+    const { method } = request;
+    const path = pathOf(request);
+    const page = this.#pages.get(path);
     const realm = this.#realmOf(path);
     const worded = realm?.failure ?? failureAnswer;
     const refusal = this.refusal(request, connection, page?.isOpen === true);

@@ -17,6 +17,7 @@ export function openpiDialect({ metadata }: PolicyService): Dialect {
   return {
     protocol: 'openpi',
     greeting: encodeMsgpackNumpy(metadata),
+    answersPings: true,
     endsOnFailure: true,
     failure,
     read: (bytes) => {

@@ -21,6 +21,8 @@ export interface Dialect {
   readonly protocol: Protocol;
   /** The first frame; null: the client speaks first. */
   readonly greeting: Buffer | null;
+  /** Whether its clients answer pings at any time. A simulator that computes does not; TCP then tells whether it is there. */
+  readonly answersPings: boolean;
   /** Whether a message that fails ends the connection, once nothing else is under way. */
   readonly endsOnFailure: boolean;
   /** @throws REQUEST_INVALID */
@@ -89,6 +91,7 @@ export class SocketConnection {
     this.#service = service;
     this.#dialect = dialect;
     connection.since = performance.now();
+    if (!dialect.answersPings) connection.socket.setKeepAlive(true, service.limits.idleMs);
     connection.leave = () => this.#leave();
     connection.check = (now) => this.#check(now);
     const { metrics, log } = service;
@@ -122,6 +125,7 @@ export class SocketConnection {
 
   /** Pings the client; ends the connection if it has not answered the previous ping. */
   ping(): void {
+    if (!this.#dialect.answersPings) return;
     if (this.#isHeard || this.#connection.busy > 0) {
       this.#isHeard = false;
       this.#socket.ping();

@@ -86,6 +86,8 @@ export function vlaEvalDialect(policy: Policy, keys: ObservationKeys, rows?: num
   return {
     protocol: 'vla-eval',
     greeting: null,
+    // making a scene blocks its client for longer than any ping should wait
+    answersPings: false,
     endsOnFailure: false,
     failure: (failure) => packFailure(failure, 0),
     read: (bytes): Message => {

@@ -267,6 +267,20 @@ test('actions that are not finite never leave, and observations sent ahead are a
   });
 });
 
+test('a client that answers no pings stays, since a simulator that computes answers none', async () => {
+  const limits = { idleMs: 40 };
+  await served(new FakePolicy({ immediate: true }), { limits }, async ({ openpi }) => {
+    const client = await Client.open(openpi);
+    const silent = new WebSocket(openpi, { autoPong: false });
+    let pings = 0;
+    client.socket.on('ping', () => pings++);
+    // openpi's clients answer, and one that does not is closed; meanwhile the other one would have been
+    await inTime(new Promise((resolve) => silent.once('close', resolve)), 'the close');
+    assert.is(pings, 0);
+    assert.equal(await client.act(observation(1), 1), rowOf(1, 0));
+  });
+});
+
 test('a token', async () => {
   const token = 'correct-horse-battery-staple-0451';
   await served(new FakePolicy({ immediate: true }), { token }, async ({ openpi }) => {

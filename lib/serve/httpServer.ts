@@ -23,6 +23,20 @@ export interface Page {
   answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered;
 }
 
+/** Paths whose failures have a form of their own. */
+export interface Realm {
+  readonly prefix: string;
+  /** What is said of a path where nothing is. */
+  readonly nothing: string;
+  failure(failure: Failure): HttpAnswer;
+}
+
+/** Without the query and a slash at the end. */
+export function pathOf({ url = '' }: IncomingMessage): string {
+  const path = url.split('?', 1)[0]!;
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
 export type Answered = HttpAnswer | Promise<HttpAnswer | null>;
 
 /** How many requests one connection may send before their turn. */
@@ -44,9 +58,9 @@ const brokenByCode: Readonly<Record<string, Failure>> = {
   HPE_HEADER_OVERFLOW: { status: 431, code: 'REQUEST_TOO_LARGE', message: 'Request Header Fields Too Large' },
 };
 
-function refusalAnswer(refusal: Failure, asksBrowser: boolean): HttpAnswer {
-  const answer = failureAnswer(refusal);
-  if (refusal.status !== 401 || !asksBrowser) return answer;
+/** A refusal for want of the token, so that a browser asks for it. */
+function askingBrowser(answer: HttpAnswer): HttpAnswer {
+  if (answer.status !== 401) return answer;
   const realm = 'Basic realm="semanticvla: any user, the token as password", charset="UTF-8"';
   return { ...answer, headers: { ...answer.headers, 'www-authenticate': realm } };
 }
@@ -58,15 +72,23 @@ export class HttpServer {
   readonly #gate: Gate;
   readonly #protocol: Protocol;
   readonly #pages: ReadonlyMap<string, Page>;
+  readonly #realm: Realm | null;
   /** Requests that arrived while an earlier one of the same connection was not yet answered. */
   readonly #ahead = new WeakMap<Connection, (() => void)[]>();
 
-  constructor(service: PolicyService, gate: Gate, protocol: Protocol, pages: ReadonlyMap<string, Page>) {
+  constructor(
+    service: PolicyService,
+    gate: Gate,
+    protocol: Protocol,
+    pages: ReadonlyMap<string, Page>,
+    realm: Realm | null = null,
+  ) {
     const { limits } = service;
     this.#service = service;
     this.#gate = gate;
     this.#protocol = protocol;
     this.#pages = pages;
+    this.#realm = realm;
     this.connections = new Connections(limits.connections);
     this.server = createServer({
       keepAliveTimeout: limits.idleMs,
@@ -185,19 +207,28 @@ export class HttpServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered {
-    const { url = '', method } = request;
-    const path = url.split('?', 1)[0]!;
-    const page = this.#pages.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path);
+    const { method } = request;
+    const path = pathOf(request);
+    const page = this.#pages.get(path);
+    const realm = this.#realmOf(path);
+    const worded = realm?.failure ?? failureAnswer;
     const refusal = this.refusal(request, connection, page?.isOpen === true);
-    if (refusal !== null) return refusalAnswer(refusal, page?.asksBrowser === true);
+    if (refusal !== null)
+      return page?.asksBrowser === true ? askingBrowser(worded(refusal)) : worded(refusal);
     if (page === undefined) {
-      const message = `Nothing is here. Expected one of ${[...this.#pages.keys()].join(' ')}.`;
-      return failureAnswer({ status: 404, code: 'NOT_FOUND', message });
+      const known = [...this.#pages.keys()].filter((other) => this.#realmOf(other) === null);
+      const message = realm?.nothing ?? `Nothing is here. Expected one of ${known.join(' ')}.`;
+      return worded({ status: 404, code: 'NOT_FOUND', message });
     }
     if (method === page.method || (method === 'HEAD' && page.method === 'GET'))
       return page.answer(request, response, connection);
     const failure = { status: 405, code: 'METHOD_NOT_ALLOWED', message: `Expected ${page.method}.` } as const;
-    return { ...(page.otherMethods ?? failureAnswer(failure)), headers: { allow: page.method } };
+    return { ...(page.otherMethods ?? worded(failure)), headers: { allow: page.method } };
+  }
+
+  #realmOf(path: string): Realm | null {
+    const realm = this.#realm;
+    return realm !== null && (path === realm.prefix || path.startsWith(`${realm.prefix}/`)) ? realm : null;
   }
 
   /** Answers input that is not HTTP, headers that are too large, or a request that is too slow. */

@@ -109,7 +109,16 @@ export class PolicyService {
    * @throws (rejects) what `observationReader` throws, IMAGE_*, OVERLOADED, DRAINING, what the door for chunks throws, or the policy's
    *   error
    */
-  async infer(fields: WireFields, { asker, caller, lease, protocol }: Ticket): Promise<Inference> {
+  async infer(fields: WireFields, ticket: Ticket): Promise<Inference> {
+    try {
+      return await this.#infer(fields, ticket);
+    } catch (error) {
+      this.live?.refused(ticket.protocol, ticket.asker, error);
+      throw error;
+    }
+  }
+
+  #infer(fields: WireFields, { asker, caller, lease, protocol }: Ticket): Promise<Inference> {
     this.live?.heard(fields, asker);
     const { observation: open, instruction, unnormKey: wanted } = this.#read(fields);
     const unnormKey = this.#unnormKey;
@@ -144,27 +153,22 @@ export class PolicyService {
     );
   }
 
-  /**
-   * Logs and counts a failed request. Details that the client is not told are in the log.
-   * @param sender null: it is not known whose request it was
-   */
-  failed(protocol: Protocol, error: unknown, sender: Sender | null = null): Failure {
+  /** Logs and counts an answered request. `totalMs`: from the whole request to its answer. */
+  answered(protocol: Protocol, fields: { bytes: number; inferMs: number; totalMs: number }): void {
+    this.metrics.request(protocol, 'OK', fields.totalMs / 1000);
+    this.log.info({ protocol, code: 'OK', ...fields }, 'request');
+  }
+
+  /** Logs and counts a failed request. Details that the client is not told are in the log. */
+  failed(protocol: Protocol, error: unknown): Failure {
     const failure = failureOf(error);
-    this.live?.refused(protocol, sender, failure);
+    this.live?.refused(protocol, null, error);
     this.metrics.request(protocol, failure.code, null);
     const fields = { protocol, code: failure.code, status: failure.status };
     if (failure.status >= 500 && failure.status !== 503)
       this.log.error({ ...fields, err: error }, 'request failed');
     else this.log.warn({ ...fields, reason: failure.message }, 'request refused');
     return failure;
-  }
-
-  /** The client of a request left before its answer. */
-  left(protocol: Protocol, sender: Sender): void {
-    this.live?.refused(protocol, sender, {
-      code: 'CLIENT_GONE',
-      message: 'The client left before its answer.',
-    });
   }
 
   /** Accepts no new work; aborts what still runs after `patienceMs`, and resolves when nothing runs. */

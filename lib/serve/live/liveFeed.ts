@@ -11,7 +11,8 @@ import { installCommand } from '../../support/packageCommand.ts';
 import type { ActionChunk, ImageFrame, Observation, Policy } from '../../types.ts';
 import { frameJpeg } from '../../view/frameJpeg.ts';
 import { droppedArea, patchOutline, wholeFrame } from '../../view/patchGeometry.ts';
-import type { Failure } from '../failure.ts';
+import { ClientGone } from '../clientGone.ts';
+import { failureOf } from '../failure.ts';
 import type { Asker } from '../inferenceSlot.ts';
 import type { ServerLog } from '../log.ts';
 import type { Protocol } from '../serverMetrics.ts';
@@ -32,6 +33,11 @@ const mostNumbers = 4096;
 const mostStates = 64;
 const mostText = 500;
 
+/** Of the protocols that are no WebSocket. */
+const httpPaths: Partial<Record<Protocol, string>> = { act: '/act', oip: '/v2' };
+const clientGone = { code: 'CLIENT_GONE', message: 'The client left before its answer.' };
+
+/** What the live page is told besides what happens. */
 export interface LiveOptions {
   /** Milliseconds that a prediction may take, drawn as a line; default: none. */
   readonly deadlineMs?: number;
@@ -63,6 +69,8 @@ export class LiveFeed {
   readonly #viewers = new Set<Viewer>();
   /** The name that a connection gave itself in its last request. */
   readonly #names = new WeakMap<Asker, string>();
+  /** Errors that the pages know of. */
+  readonly #refusals = new WeakSet<object>();
   /** When a robot's pictures were last made. */
   readonly #pictured = new Map<string, number>();
   readonly #hasSharp = isInstalled('sharp');
@@ -171,17 +179,20 @@ export class LiveFeed {
     });
   }
 
-  /** A request ended without a chunk. */
-  refused(
-    protocol: Protocol,
-    sender: Sender | null,
-    { code, message }: Pick<Failure, 'message'> & { readonly code: string },
-  ): void {
+  /**
+   * A request ended without a chunk.
+   * @param sender null: not known; an error that was told of with its sender is not told of again
+   */
+  refused(protocol: Protocol, sender: Sender | null, error: unknown): void {
     if (!this.isWatched) return;
     this.#told(() => {
-      const robot = sender === null ? null : this.#robotOf(protocol, sender);
+      if (typeof error === 'object' && error !== null) {
+        if (this.#refusals.has(error)) return;
+        this.#refusals.add(error);
+      }
+      const { code, message } = error instanceof ClientGone ? clientGone : failureOf(error);
       this.#send('refused', {
-        robot,
+        robot: sender === null ? null : this.#robotOf(protocol, sender),
         protocol,
         at: dayTime(performance.now()),
         code,
@@ -210,7 +221,8 @@ export class LiveFeed {
     if (name !== undefined) return name;
     const place = sender.client === 'local' ? 'this machine' : sender.client;
     // an HTTP client may use a new connection for each request, so its port says nothing
-    return protocol === 'openpi' ? `${place}:${sender.port ?? '?'} (openpi)` : `${place} (/act)`;
+    const path = httpPaths[protocol];
+    return path === undefined ? `${place}:${sender.port ?? '?'} (${protocol})` : `${place} (${path})`;
   }
 
   #hello(): object {

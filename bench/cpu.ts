@@ -1,8 +1,8 @@
 /**
- * Speed on the CPU against PyTorch, alternating in one run, two threads each.
+ * Speed on the CPU against PyTorch, alternating in one run, two threads each (--threads N: others).
  *
  *   node --import tsx bench/cpu.ts [libero-golden] [quarter] [CHECKPOINT...] [--ours float32,int8,mapped] [--dtype bfloat16]
- *     [--lean | --full] [--rounds N] [--json]
+ *     [--lean | --full] [--rounds N] [--threads N] [--json]
  *
  * libero-golden: the golden LIBERO policy, frames in memory to actions. quarter: a full-width policy of a quarter of the
  * depth (random weights, made once in the cache folder: 6 GB on disk, 20 GB of memory for both sides).
@@ -24,10 +24,10 @@ import { parseArgs } from 'node:util';
 import { readObservation } from '../lib/observation/readObservation.ts';
 import { loadPolicy } from '../lib/policy/loadPolicy.ts';
 import { synthesizeCheckpoint } from '../lib/synth/synthesize.ts';
-import type { Policy, PolicyOptions } from '../lib/types.ts';
+import type { Policy } from '../lib/types.ts';
+import { cpuSides, type Side } from './cpuSides.ts';
 import { type TwinLoaded, TwinProcess } from './twinProcess.ts';
 
-const threads = 2;
 const known = ['libero-golden', 'quarter'];
 const golden = fileURLToPath(new URL('../test/golden/libero-tiny', import.meta.url));
 const observationDir = join(golden, 'obs0');
@@ -43,14 +43,6 @@ interface Subject {
   /** Predictions of each side before the first round. */
   readonly warmUp: number;
 }
-
-const sides = {
-  float32: { weights: 'folded' },
-  mapped: { weights: 'mapped' },
-  int8: { precision: 'int8' },
-  'int8-llm': { precision: 'int8-llm' },
-} as const satisfies Readonly<Record<string, PolicyOptions>>;
-type Side = keyof typeof sides;
 
 interface Row {
   readonly subject: string;
@@ -145,7 +137,7 @@ async function measure(
   const twin = new TwinProcess();
   try {
     for (const side of ours) {
-      const options = { platform: 'libero', threads, ...sides[side], onNotice: () => {} } as const;
+      const options = { platform: 'libero', threads, ...cpuSides[side], onNotice: () => {} } as const;
       policies.set(side, await loadPolicy(subject.dir, options));
     }
     const { chunk } = [...policies.values()][0]!.platform;
@@ -221,17 +213,20 @@ const { values, positionals } = parseArgs({
     lean: { type: 'boolean', default: false },
     full: { type: 'boolean', default: false },
     rounds: { type: 'string' },
+    threads: { type: 'string', default: '2' },
     dtype: { type: 'string', default: 'float32' },
     json: { type: 'boolean', default: false },
   },
 });
+const threads = Number(values.threads);
 const names = positionals.length > 0 ? positionals : known;
 if (values.dtype !== 'float32' && values.dtype !== 'bfloat16')
   throw new Error('--dtype: float32 or bfloat16');
 const dtype = values.dtype;
 if (dtype === 'bfloat16') console.error(`bfloat16 instructions of this processor: ${bfloat16Instructions()}`);
 const ours = values.ours.split(',').map((name) => {
-  if (!(name in sides)) throw new Error(`--ours: expected ${Object.keys(sides).join(', ')}, found ${name}`);
+  if (!(name in cpuSides))
+    throw new Error(`--ours: expected ${Object.keys(cpuSides).join(', ')}, found ${name}`);
   return name as Side;
 });
 const rows: Row[] = [];

@@ -66,7 +66,7 @@ export async function openTransport(
   return { protocol: 'openpi', transport, parsed, instructionKey: 'prompt' };
 }
 
-interface Target {
+export interface Target {
   /** The URL without its token, for messages. */
   readonly parsed: URL;
   readonly token: string | undefined;
@@ -76,7 +76,7 @@ interface Target {
  * A path is refused, since it would be dropped or doubled. A token may be given as the URL's user or password:
  * `http://x:TOKEN@gpu:8777`.
  */
-function checkUrl(url: string, protocols: readonly string[], given: string | undefined): Target {
+export function checkUrl(url: string, protocols: readonly string[], given: string | undefined): Target {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   if (
     parsed === null ||

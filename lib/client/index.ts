@@ -10,3 +10,4 @@ export { type BenchServerOptions, benchServer, type ServerBench } from './benchS
 export { connectAct, connectOpenpi } from './connect.ts';
 export type { GivenFacts } from './remoteFacts.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './remotePolicy.ts';
+export { type ReportOptions, reportLoop } from './reportLoop.ts';

@@ -24,7 +24,8 @@ import { parseArgs } from 'node:util';
 import { readObservation } from '../lib/observation/readObservation.ts';
 import { loadPolicy } from '../lib/policy/loadPolicy.ts';
 import { synthesizeCheckpoint } from '../lib/synth/synthesize.ts';
-import type { Policy, PolicyOptions } from '../lib/types.ts';
+import type { Policy } from '../lib/types.ts';
+import { cpuSides, type Side } from './cpuSides.ts';
 import { type TwinLoaded, TwinProcess } from './twinProcess.ts';
 
 const threads = 2;
@@ -43,14 +44,6 @@ interface Subject {
   /** Predictions of each side before the first round. */
   readonly warmUp: number;
 }
-
-const sides = {
-  float32: { weights: 'folded' },
-  mapped: { weights: 'mapped' },
-  int8: { precision: 'int8' },
-  'int8-llm': { precision: 'int8-llm' },
-} as const satisfies Readonly<Record<string, PolicyOptions>>;
-type Side = keyof typeof sides;
 
 interface Row {
   readonly subject: string;
@@ -145,7 +138,7 @@ async function measure(
   const twin = new TwinProcess();
   try {
     for (const side of ours) {
-      const options = { platform: 'libero', threads, ...sides[side], onNotice: () => {} } as const;
+      const options = { platform: 'libero', threads, ...cpuSides[side], onNotice: () => {} } as const;
       policies.set(side, await loadPolicy(subject.dir, options));
     }
     const { chunk } = [...policies.values()][0]!.platform;
@@ -231,7 +224,8 @@ if (values.dtype !== 'float32' && values.dtype !== 'bfloat16')
 const dtype = values.dtype;
 if (dtype === 'bfloat16') console.error(`bfloat16 instructions of this processor: ${bfloat16Instructions()}`);
 const ours = values.ours.split(',').map((name) => {
-  if (!(name in sides)) throw new Error(`--ours: expected ${Object.keys(sides).join(', ')}, found ${name}`);
+  if (!(name in cpuSides))
+    throw new Error(`--ours: expected ${Object.keys(cpuSides).join(', ')}, found ${name}`);
   return name as Side;
 });
 const rows: Row[] = [];

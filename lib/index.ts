@@ -104,6 +104,7 @@ export {
   observationGuard,
 } from './observation/observationGuard.ts';
 export { type FolderObservation, readObservation } from './observation/readObservation.ts';
+export { type ClosedLoopFigures, readClosedLoop } from './policy/closedLoop.ts';
 export {
   type ComparePrecisionOptions,
   comparePrecision,

@@ -1,7 +1,7 @@
 /** Episodes to figures: success with its interval, steps, holds, by mode and latency. Pure. */
 
+import { wilson } from '../../lib/support/wilson.ts';
 import type { Episode } from './episode.ts';
-import { wilson } from './wilson.ts';
 
 /** One line of the file of episodes. */
 export interface Line extends Episode {

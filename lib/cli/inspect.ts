@@ -198,8 +198,13 @@ function precisionNote(precision: string, gate: InspectReport['precisions'][numb
     return `precision ${precision}: not compared with float32 here (semanticvla compare-precision)`;
   const { observations, meanChange } = gate.figures;
   const verdict = gate.failures.length === 0 ? 'passed' : `FAILED (${gate.failures.join('; ')})`;
+  const loop = gate.closedLoop;
+  const driven =
+    loop === undefined
+      ? 'no closed loops compared'
+      : `closed loop ${loop.rounded} of ${loop.pairs}, float32 ${loop.float32}`;
   const where = gate.runsOn === 'cpu' ? '' : ` on ${gate.runsOn}`;
-  return `precision ${precision}${where}: ${verdict} on ${observations} observations, normalized actions ${meanChange.toExponential(1)} from float32`;
+  return `precision ${precision}${where}: ${verdict} on ${observations} observations, normalized actions ${meanChange.toExponential(1)} from float32; ${driven}`;
 }
 
 /** Towers use whole patches: of 384 pixels 27 of 14, and the last 6 not at all. */

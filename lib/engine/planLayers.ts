@@ -53,6 +53,7 @@ const typeNames: Readonly<Record<string, string>> = {
   Bool: 'bool',
   BOOL: 'bool',
   FP8: 'float8',
+  FP4E2M1: 'float4',
 };
 
 /** @param text one message */

@@ -16,6 +16,7 @@ export const onnxType = {
   float64: 11,
   bfloat16: 16,
   float8: 17,
+  float4: 23,
 } as const;
 export type OnnxTypeName = keyof typeof onnxType;
 

@@ -5,16 +5,19 @@ import { findMachine, machineText } from '../engine/openTensorRt.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { isolated } from '../support/isolated.ts';
 import { warn } from '../support/notices.ts';
+import { present } from '../support/options.ts';
 import type { ActionChunk, PolicyOptions } from '../types.ts';
-import { int8Of } from './cpuModels.ts';
+import { type ClosedLoopFigures, closedLoopFailures } from './closedLoop.ts';
+import { int8Of, roundedKey } from './cpuModels.ts';
 import { layerErrors, type ObservedTask } from './layerErrors.ts';
 import { loadPolicy } from './loadPolicy.ts';
-import { checkpointOptions, gatherParts } from './policyParts.ts';
+import { checkpointOptions, gatherParts, type PolicyParts } from './policyParts.ts';
 import {
   failuresOf,
   type LayerError,
   type PrecisionFigures,
   type PrecisionGate,
+  readGate,
   writeGate,
 } from './precisionGate.ts';
 import {
@@ -28,11 +31,13 @@ import {
 /** What is compared with float32 on the CPU: a precision of the CPU runtime, or of engines with `backend: 'tensorrt'`. */
 export interface ComparePrecisionOptions extends Omit<PolicyOptions, 'precision'> {
   readonly precision: RoundedPrecision;
+  /** Successes in a simulator (readClosedLoop), judged with the rest. */
+  readonly closedLoop?: ClosedLoopFigures;
 }
 
 /** The gate's result, with every layer. */
 export interface PrecisionComparison extends PrecisionGate {
-  /** Worst first. */
+  /** Worst first; empty where closed loops alone were compared. */
   readonly layers: readonly LayerError[];
   /** Where the result is kept. */
   readonly file: string;
@@ -44,24 +49,61 @@ const layerTasks = 8;
 /**
  * Compares, judges, and keeps the result beside the quantized weights, where loading the policy in this precision finds it.
  *
- * @param tasks observations that the policy was trained to act on, at least one
- * @throws (rejects) OPTION_REQUIRED without observations, and as loadPolicy and predict do
+ * @param tasks observations that the policy was trained to act on; none: `closedLoop` is added to an earlier comparison's result.
+ *   A later comparison keeps the closed loops that are known
+ * @throws (rejects) OPTION_REQUIRED without observations and without an earlier result, and as loadPolicy and predict do
  */
 export async function comparePrecision(
   dir: string,
   tasks: readonly ObservedTask[],
   options: ComparePrecisionOptions,
 ): Promise<PrecisionComparison> {
-  if (tasks.length === 0)
-    throw new SemanticVlaError('OPTION_REQUIRED', 'Expected observations to compare on, found none.');
   checkRuntimeOptions(options);
-  const { precision, ...rest } = options;
+  const { precision, closedLoop, ...rest } = options;
+  if (tasks.length === 0 && closedLoop === undefined)
+    throw new SemanticVlaError('OPTION_REQUIRED', 'Expected observations to compare on, found none.');
   const onCpu = options.backend !== 'tensorrt';
-  const tell = isolated('onProgress', options.onProgress);
+  const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} });
+  const parts = await gatherParts(checkpoint, rest);
+  const key = roundedKey(parts, precision, onCpu);
+  const of = {
+    runsOn: onCpu ? 'cpu' : machineText(findMachine(tensorRtOptionsOf(rest))),
+    activationBits: onCpu ? int8Of(precision as CpuPrecision)!.activationBits : 8,
+  } as const;
+  const before = await readGate(key, of, rest);
+  if (tasks.length === 0 && before === null) {
+    throw new SemanticVlaError(
+      'OPTION_REQUIRED',
+      `${dir}: expected observations too, since precision ${precision} was not compared on any yet (${of.runsOn}); found closed loops alone.`,
+    );
+  }
+  const predicted = tasks.length === 0 ? null : await compareTasks(parts, tasks, options);
+  const layers = predicted?.layers ?? [];
+  const driven = closedLoop ?? before?.closedLoop;
+  const figures = predicted?.figures ?? before!.figures;
+  const gate: PrecisionGate = {
+    precision,
+    ...of,
+    figures,
+    medianDecibels: layers[layers.length >> 1]?.decibels ?? before!.medianDecibels,
+    worst: layers[0] ?? before!.worst,
+    ...present({ closedLoop: driven }),
+    failures: [...failuresOf(figures), ...(driven === undefined ? [] : closedLoopFailures(driven))],
+  };
+  return { ...gate, layers, file: await writeGate(key, gate, rest) };
+}
+
+/** Predicts in both, and computes each layer both ways; layers worst first. */
+async function compareTasks(
+  parts: PolicyParts,
+  tasks: readonly ObservedTask[],
+  { precision, closedLoop: _, ...rest }: ComparePrecisionOptions,
+): Promise<{ readonly figures: PrecisionFigures; readonly layers: readonly LayerError[] }> {
+  const { dir, config } = parts.checkpoint;
+  const tell = isolated('onProgress', rest.onProgress);
   // both must start from the same noise
-  const { head } = (await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} })).config;
-  const isDiffusion = head.kind === 'diffusion';
-  const { onNotice = warn } = options;
+  const isDiffusion = config.head.kind === 'diffusion';
+  const { onNotice = warn, signal } = rest;
   const predicted = async (
     name: 'float32' | RoundedPrecision,
     own: Omit<PolicyOptions, 'precision'>,
@@ -77,33 +119,20 @@ export async function comparePrecision(
     });
     const chunks: ActionChunk[] = [];
     for (const { observation, instruction } of tasks) {
-      const { signal } = options;
-      chunks.push(
-        await policy.predict(observation, { instruction, ...(signal === undefined ? {} : { signal }) }),
-      );
+      chunks.push(await policy.predict(observation, { instruction, ...present({ signal }) }));
       tell({ step: `predict in ${name}`, done: chunks.length, total: tasks.length, unit: 'steps' });
     }
     return { chunks, dimensions: policy.dimensions };
   };
-  const exact = await predicted('float32', onCpu ? rest : withoutTensorRt(rest));
+  const exact = await predicted('float32', rest.backend === 'tensorrt' ? withoutTensorRt(rest) : rest);
   const rounded = await predicted(precision, rest);
-  const checkpoint = await openCheckpoint(dir, { ...checkpointOptions(rest), onNotice: () => {} });
-  const parts = await gatherParts(checkpoint, rest);
   const step = Math.max(1, Math.floor(tasks.length / layerTasks));
   const some = tasks.filter((_, i) => i % step === 0).slice(0, layerTasks);
-  const { key, layers } = await layerErrors(parts, precision, some, rest);
-  const sorted = layers.toSorted((a, b) => a.decibels - b.decibels);
-  const figures = precisionFigures(exact.chunks, rounded.chunks, exact.dimensions);
-  const gate: PrecisionGate = {
-    precision,
-    runsOn: onCpu ? 'cpu' : machineText(findMachine(tensorRtOptionsOf(rest))),
-    activationBits: onCpu ? int8Of(precision as CpuPrecision)!.activationBits : 8,
-    figures,
-    medianDecibels: sorted[sorted.length >> 1]!.decibels,
-    worst: sorted[0]!,
-    failures: failuresOf(figures),
+  const layers = await layerErrors(parts, precision, some, rest);
+  return {
+    figures: precisionFigures(exact.chunks, rounded.chunks, exact.dimensions),
+    layers: layers.toSorted((a, b) => a.decibels - b.decibels),
   };
-  return { ...gate, layers: sorted, file: await writeGate(key, gate, rest) };
 }
 
 /** For the CPU: what it does not take left out. */

@@ -8,7 +8,7 @@ import { buildInstructionGraph } from '../graph/instructionGraph.ts';
 import type { Int8Options } from '../graph/int8Layers.ts';
 import { type OnnxModel, placeQuantized } from '../graph/onnxModel.ts';
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
-import { tiers } from '../graph/tiers.ts';
+import { type Tier, tiers } from '../graph/tiers.ts';
 import { activationBits } from '../runtime/int8Kernels.ts';
 import type { OnnxSessionOptions } from '../runtime/onnxRuntime.ts';
 import type { PolicyOptions } from '../types.ts';
@@ -102,25 +102,29 @@ export function quantizedOf({ instruction, policy, denoiser }: Models): OnnxMode
   return [...new Map(all.map((weight) => [weight.name, weight])).values()];
 }
 
-/** What is known of each precision on this checkpoint; null: nothing. Reads no weights. */
+/** Of a checkpoint's weights in a precision, and of what is known of them. Reads no weights. */
+export function roundedKey(parts: Parts, precision: RoundedPrecision, onCpu: boolean): string {
+  const graphs = onCpu ? { int8: int8Of(precision as CpuPrecision)! } : { tier: precision as Tier };
+  return int8Key(parts.checkpoint, quantizedOf(buildModels(parts, graphs)));
+}
+
+/** What is known of each precision on this checkpoint; null: nothing. */
 export async function keptGates(
   parts: Parts,
   options: Pick<Hooks, 'cacheDir'>,
 ): Promise<{ readonly precision: RoundedPrecision; readonly gate: PrecisionGate | null }[]> {
-  const keyOf = (graphs: Partial<GraphOptions>): string =>
-    int8Key(parts.checkpoint, quantizedOf(buildModels(parts, graphs)));
   const onCpu = cpuPrecisions.flatMap((precision) => {
     const int8 = int8Of(precision);
     return int8 === undefined ? [] : [{ precision: precision as RoundedPrecision, int8 }];
   });
-  const known = onCpu.map(async ({ precision, int8 }) => {
-    const of = { activationBits: int8.activationBits, runsOn: 'cpu' };
-    return { precision, gate: await readGate(keyOf({ int8 }), of, options) };
+  const known = onCpu.map(async ({ precision, int8: { activationBits } }) => {
+    const of = { activationBits, runsOn: 'cpu' };
+    return { precision, gate: await readGate(roundedKey(parts, precision, true), of, options) };
   });
   // of engines what was found, on whatever GPU
   const onGpu = tiers.map(async (tier) => ({
     precision: tier,
-    gate: await readGate(keyOf({ tier }), {}, options),
+    gate: await readGate(roundedKey(parts, tier, false), {}, options),
   }));
   const compared = (await Promise.all(onGpu)).filter(({ gate }) => gate !== null);
   return [...(await Promise.all(known)), ...compared];

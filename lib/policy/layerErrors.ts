@@ -25,12 +25,6 @@ export interface ObservedTask {
   readonly instruction: string;
 }
 
-export interface LayerErrors {
-  /** Of the quantized weights. */
-  readonly key: string;
-  readonly layers: readonly LayerError[];
-}
-
 /** Signal and noise are summed over the observations. Of an engine's tier the same graph, in float32 on the CPU. */
 export async function layerErrors(
   parts: PolicyParts,
@@ -38,7 +32,7 @@ export async function layerErrors(
   tasks: readonly ObservedTask[],
   options: Pick<PolicyOptions, 'backend' | 'weights' | 'unnormKey'> &
     Pick<OpenCheckpointOptions, 'cacheDir' | 'onProgress' | 'signal'>,
-): Promise<LayerErrors> {
+): Promise<LayerError[]> {
   const { checkpoint, platform, threads, tokenizers, promptLimits, promptStyle } = parts;
   const { signal } = options;
   // what engines bind is no way in which the CPU holds weights; each is used a few times
@@ -94,9 +88,8 @@ export async function layerErrors(
   } finally {
     await session.close();
   }
-  const layers = [...sums].map(([layer, { signal: s, noise }]) => ({
+  return [...sums].map(([layer, { signal: s, noise }]) => ({
     layer,
     decibels: 10 * Math.log10(s / noise),
   }));
-  return { key: models.made.key, layers };
 }

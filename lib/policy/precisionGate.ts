@@ -11,6 +11,7 @@ import { inCache } from '../checkpoint/weightCache.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import type { Notice } from '../support/notices.ts';
 import { openOwn } from '../support/ownFiles.ts';
+import type { ClosedLoopFigures } from './closedLoop.ts';
 import type { RoundedPrecision } from './runtimeOptions.ts';
 
 /** How far a policy is from the same policy in float32, over stored observations. */
@@ -45,6 +46,8 @@ export interface PrecisionGate {
   /** Median and worst of all layers. */
   readonly medianDecibels: number;
   readonly worst: LayerError;
+  /** Absent: no closed loops were compared. */
+  readonly closedLoop?: ClosedLoopFigures;
   /** Figures over their limit, in words; empty: passed. */
   readonly failures: readonly string[];
 }

@@ -274,8 +274,34 @@ test('what a directory may not answer, and what is not a fleet', async () => {
     assert.is(await code(enrol(url, 'act')), 'OPTION_INVALID');
 });
 
+const page = readFileSync(join(root, 'docs/fleet.md'), 'utf8');
+
+test('docs/fleet.md: its program runs', async () => {
+  await using replica = await FakeReplica.start(directory);
+  const [, block] = /^```ts\n(.*?)^```/ms.exec(page)!;
+  const code = block!
+    .replace(/^import .*$/m, '')
+    .replaceAll('http://head:8000/fleet', directory.url)
+    .replaceAll('ws://head:8000/fleet', directory.url.replace('http', 'ws'));
+  const program = Object.getPrototypeOf(async () => {}).constructor as new (
+    ...args: string[]
+  ) => (...given: unknown[]) => Promise<RemotePolicy[]>;
+  const said: unknown[] = [];
+  const connected = await new program(
+    'connectAct',
+    'connectOpenpi',
+    'console',
+    `${code}return [overHttp, overWebSocket];`,
+  )(connectAct, connectOpenpi, { log: (text: unknown) => said.push(text) });
+  assert.equal(said, [origin(replica.urls.act)]);
+  assert.equal(
+    connected.map(({ url }) => url),
+    [origin(replica.urls.act), origin(replica.urls.openpi)],
+  );
+  for (const policy of connected) await policy.close();
+});
+
 test('docs/fleet.md: what a replica says, and the settings', async () => {
-  const page = readFileSync(join(root, 'docs/fleet.md'), 'utf8');
   const [, said] = /curl --silent --data '([^']+)'/.exec(page)!;
   assert.equal(await directory.post('/replicas', JSON.parse(said!) as object), { robots: 0, lease_ms: 1500 });
   const { replica } = JSON.parse(said!) as { replica: string };

@@ -39,6 +39,7 @@ interface ServeFlags extends Partial<PolicyFlags>, WireFlags {
   /** `false`: not served. */
   readonly act: number | boolean;
   readonly openpi: number | boolean;
+  readonly executeHorizon?: number;
   readonly compat?: boolean;
   readonly insecureNoAuth?: boolean;
   readonly instructions?: string;
@@ -234,6 +235,7 @@ async function serveUntil(
           : { compat, ...(typeof flags.act === 'number' ? { port: flags.act } : {}) },
       openpi: flags.openpi === false ? false : typeof flags.openpi === 'number' ? { port: flags.openpi } : {},
       keys: observationKeys(flags),
+      ...(flags.executeHorizon === undefined ? {} : { vlaEval: { executeHorizon: flags.executeHorizon } }),
       metadata: { checkpoint: await checkpointDigest(checkpoint) },
       logger,
       recorder,
@@ -270,6 +272,11 @@ export function serveCommand(program: Command, run: Run): void {
     .option('--no-act', 'no POST /act')
     .option('--openpi <port>', 'port of the WebSocket; default: 8000', port)
     .option('--no-openpi', 'no WebSocket')
+    .option(
+      '--execute-horizon <n>',
+      'actions of a chunk that are played to vla-eval (ws://HOST:PORT/vla-eval) before the next one; default: all',
+      wholeNumber(1),
+    )
     .option('--compat', 'failures of POST /act as the reference answers them: status 200 and "error"')
     .option(
       '--insecure-no-auth',

@@ -6,13 +6,16 @@ import { type Failure, failureBody } from './failure.ts';
 import { jsonType } from './jsonType.ts';
 import { timeoutCheckMs } from './limits.ts';
 
+/** Names the policy that answered, so that a client needs no second request to know. */
+export const policyHeader = 'x-semanticvla-policy';
+
 export interface HttpAnswer {
   readonly status: number;
   /** Besides content type and length. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Default: JSON. */
   readonly type?: string;
-  readonly text: string;
+  readonly text: string | Uint8Array;
 }
 
 export function failureAnswer(failure: Failure): HttpAnswer {

@@ -21,6 +21,20 @@ export interface Page {
   answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered;
 }
 
+/** Paths whose failures have a form of their own. */
+export interface Realm {
+  readonly prefix: string;
+  /** What is said of a path where nothing is. */
+  readonly nothing: string;
+  failure(failure: Failure): HttpAnswer;
+}
+
+/** Without the query and a slash at the end. */
+export function pathOf({ url = '' }: IncomingMessage): string {
+  const path = url.split('?', 1)[0]!;
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
 export type Answered = HttpAnswer | Promise<HttpAnswer | null>;
 
 /** How many requests one connection may send before their turn. */
@@ -49,15 +63,23 @@ export class HttpServer {
   readonly #gate: Gate;
   readonly #protocol: Protocol;
   readonly #pages: ReadonlyMap<string, Page>;
+  readonly #realm: Realm | null;
   /** Requests that arrived while an earlier one of the same connection was not yet answered. */
   readonly #ahead = new WeakMap<Connection, (() => void)[]>();
 
-  constructor(service: PolicyService, gate: Gate, protocol: Protocol, pages: ReadonlyMap<string, Page>) {
+  constructor(
+    service: PolicyService,
+    gate: Gate,
+    protocol: Protocol,
+    pages: ReadonlyMap<string, Page>,
+    realm: Realm | null = null,
+  ) {
     const { limits } = service;
     this.#service = service;
     this.#gate = gate;
     this.#protocol = protocol;
     this.#pages = pages;
+    this.#realm = realm;
     this.connections = new Connections(limits.connections);
     this.server = createServer({
       keepAliveTimeout: limits.idleMs,
@@ -176,19 +198,27 @@ export class HttpServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse, connection: Connection): Answered {
-    const { url = '', method } = request;
-    const path = url.split('?', 1)[0]!;
-    const page = this.#pages.get(path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path);
+    const { method } = request;
+    const path = pathOf(request);
+    const page = this.#pages.get(path);
+    const realm = this.#realmOf(path);
+    const worded = realm?.failure ?? failureAnswer;
     const refusal = this.refusal(request, connection, page?.isOpen === true);
-    if (refusal !== null) return failureAnswer(refusal);
+    if (refusal !== null) return worded(refusal);
     if (page === undefined) {
-      const message = `Nothing is here. Expected one of ${[...this.#pages.keys()].join(' ')}.`;
-      return failureAnswer({ status: 404, code: 'NOT_FOUND', message });
+      const known = [...this.#pages.keys()].filter((other) => this.#realmOf(other) === null);
+      const message = realm?.nothing ?? `Nothing is here. Expected one of ${known.join(' ')}.`;
+      return worded({ status: 404, code: 'NOT_FOUND', message });
     }
     if (method === page.method || (method === 'HEAD' && page.method === 'GET'))
       return page.answer(request, response, connection);
     const failure = { status: 405, code: 'METHOD_NOT_ALLOWED', message: `Expected ${page.method}.` } as const;
-    return { ...(page.otherMethods ?? failureAnswer(failure)), headers: { allow: page.method } };
+    return { ...(page.otherMethods ?? worded(failure)), headers: { allow: page.method } };
+  }
+
+  #realmOf(path: string): Realm | null {
+    const realm = this.#realm;
+    return realm !== null && (path === realm.prefix || path.startsWith(`${realm.prefix}/`)) ? realm : null;
   }
 
   /** Answers input that is not HTTP, headers that are too large, or a request that is too slow. */

@@ -24,10 +24,11 @@ const keys = {
  * @throws REQUEST_INVALID
  */
 export function decodeMsgpackNumpy(bytes: Uint8Array): WireValue {
-  return decode(unpack(bytes));
+  return decode(unpackMsgpack(bytes));
 }
 
-function unpack(bytes: Uint8Array): unknown {
+/** Maps are Maps, with the keys as they came: texts or bytes. @throws REQUEST_INVALID */
+export function unpackMsgpack(bytes: Uint8Array): unknown {
   checkMsgpack(bytes);
   try {
     return new Unpackr(options).unpack(bytes);
@@ -38,7 +39,7 @@ function unpack(bytes: Uint8Array): unknown {
 
 /** A request: a map. @throws REQUEST_INVALID */
 export function decodeMsgpackRequest(bytes: Uint8Array): WireFields {
-  const fields = inside(unpack(bytes));
+  const fields = inside(unpackMsgpack(bytes));
   if (fields === null) throw invalidRequest('a msgpack map', 'something else');
   return wireFields(fields, { inside, decode });
 }
@@ -80,7 +81,7 @@ interface Keys {
 }
 
 /** Names are unique: msgpackCheck has checked that. */
-function readKeys(map: Map<unknown, unknown>): Keys {
+export function readKeys(map: Map<unknown, unknown>): Keys {
   const fields = new Map<string, unknown>();
   const marks = new Set<string>();
   for (const [key, value] of map) {
@@ -119,7 +120,12 @@ function decodeScalar(fields: ReadonlyMap<string, unknown>): WireValue {
 
 /** Encodes any value of the protocol as one message. Plain numbers are written as msgpack's own. */
 export function encodeMsgpackNumpy(value: WireValue): Buffer {
-  return new Packr(options).pack(encode(value));
+  return packMsgpack(encode(value));
+}
+
+/** Encodes plain values, maps and bytes as they are. */
+export function packMsgpack(value: unknown): Buffer {
+  return new Packr(options).pack(value);
 }
 
 function encode(value: WireValue): unknown {

@@ -47,9 +47,7 @@ export function observationReader(
   keys: ObservationKeys = {},
 ): ReadObservation {
   checkKeys(keys, policy.platform.cameras);
-  const cameras = policy.platform.cameras.map((name) => ({ name, key: keys.cameras?.[name] ?? name }));
-  const stateKey = keys.state ?? 'state';
-  const instructionKeys = keys.instruction === undefined ? ['instruction', 'prompt'] : [keys.instruction];
+  const { cameras, state: stateKey, instruction: instructionKeys } = requestKeys(policy, keys);
   const needsState = policy.platform.proprio;
 
   return (fields) => {
@@ -72,6 +70,15 @@ export function observationReader(
       instruction: instruction(fields, instructionKeys),
       unnormKey: unnormKey(fields),
     };
+  };
+}
+
+/** The keys of a request, with the defaults where `keys` says nothing. */
+export function requestKeys({ platform }: Pick<Policy, 'platform'>, keys: ObservationKeys) {
+  return {
+    cameras: platform.cameras.map((name) => ({ name, key: keys.cameras?.[name] ?? name })),
+    state: keys.state ?? 'state',
+    instruction: keys.instruction === undefined ? ['instruction', 'prompt'] : [keys.instruction],
   };
 }
 

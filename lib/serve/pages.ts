@@ -3,8 +3,7 @@
  * serve a request; `/metrics`, `/metadata` and `/`, which describes the port, are behind the gate.
  */
 
-import { policyHeader } from './actAnswer.ts';
-import type { HttpAnswer } from './httpAnswer.ts';
+import { type HttpAnswer, policyHeader } from './httpAnswer.ts';
 import type { Page } from './httpServer.ts';
 import type { PolicyService } from './policyService.ts';
 import { metadataJson } from './serverMetadata.ts';

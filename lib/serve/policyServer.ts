@@ -3,16 +3,20 @@
 import type { Logger } from 'pino';
 import type { Policy } from '../types.ts';
 import { makeGate } from './access.ts';
-import { actPage } from './actPage.ts';
-import { HttpServer } from './httpServer.ts';
+import { actForm, methodNotAllowed } from './actForm.ts';
+import { HttpServer, type Page } from './httpServer.ts';
+import { inferPage } from './inferPage.ts';
 import type { ServeLimits } from './limits.ts';
 import { isolatedLog, makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
-import { OpenpiSocket } from './openpiSocket.ts';
+import { oipPages, oipRealm } from './oipPages.ts';
+import { openpiDialect } from './openpiDialect.ts';
 import { commonPages } from './pages.ts';
 import { PolicyService } from './policyService.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
 import type { ServeRecorder } from './serverMetrics.ts';
+import { vlaEvalDialect, vlaEvalPath } from './vlaEvalDialect.ts';
+import { WebSockets } from './webSockets.ts';
 
 /** A running server. */
 export interface PolicyServer extends AsyncDisposable {
@@ -40,6 +44,7 @@ export interface ServerSettings {
   readonly token: string | undefined;
   readonly compat: boolean;
   readonly keys: ObservationKeys;
+  readonly vlaEvalRows: number | undefined;
   readonly unnormKey: string | undefined;
   readonly metadata: ExtraMetadata;
   readonly limits: ServeLimits;
@@ -52,11 +57,20 @@ const inferenceShare = 0.75;
 
 const aboutAct = `semanticvla: a robot policy behind POST /act, JSON with json_numpy arrays; answers a list of actions
 POST /act       an observation; content-type: application/json
+GET /v2         the Open Inference Protocol: POST /v2/models/semanticvla/infer
 `;
 
 const aboutOpenpi = `semanticvla: a robot policy behind openpi's WebSocket, msgpack; openpi_client's WebsocketClientPolicy asks it
 WebSocket /     metadata first, then an answer a request
+WebSocket /vla-eval  vla-eval's protocol, one action an answer
 `;
+
+/** Where vla-eval looks whether a model server is ready: it opens its port when it is. */
+const vlaEvalHealth: Page = {
+  method: 'GET',
+  isOpen: true,
+  answer: () => ({ status: 200, text: '{"status": "ok"}\n' }),
+};
 
 /** @throws (rejects) CAMERA_UNKNOWN, OPTION_INVALID, ADDRESS_UNAVAILABLE; then nothing is listening */
 export async function startServer(settings: ServerSettings): Promise<PolicyServer> {
@@ -76,7 +90,7 @@ export async function startServer(settings: ServerSettings): Promise<PolicyServe
 class Server implements PolicyServer {
   readonly #service: PolicyService;
   readonly #ports: HttpServer[] = [];
-  #socket: OpenpiSocket | null = null;
+  #sockets: WebSockets | null = null;
   #closed: Promise<void> | null = null;
   #actUrl: string | null = null;
   #openpiUrl: string | null = null;
@@ -93,23 +107,37 @@ class Server implements PolicyServer {
     return this.#openpiUrl;
   }
 
-  async listen({ host, address, ports, token, compat }: ServerSettings): Promise<void> {
+  async listen({
+    policy,
+    keys,
+    vlaEvalRows,
+    host,
+    address,
+    ports,
+    token,
+    compat,
+  }: ServerSettings): Promise<void> {
     const service = this.#service;
     const gate = makeGate(token, host);
     const name = host.includes(':') ? `[${host}]` : host;
     if (ports.act !== null) {
-      const pages = new Map(commonPages(service, aboutAct)).set('/act', actPage(service, compat));
-      const port = new HttpServer(service, gate, 'act', pages);
+      const act = inferPage(service, actForm(service, compat));
+      const pages = new Map([...commonPages(service, aboutAct), ...oipPages(service, policy, keys)]);
+      pages.set('/act', compat ? { ...act, otherMethods: methodNotAllowed } : act);
+      const port = new HttpServer(service, gate, 'act', pages, oipRealm);
       this.#ports.push(port);
       service.countConnections('act', () => port.connections.count);
       this.#actUrl = `http://${name}:${await port.listen(address, ports.act)}`;
     }
     if (ports.openpi !== null) {
-      const port = new HttpServer(service, gate, 'openpi', new Map(commonPages(service, aboutOpenpi)));
+      const pages = new Map(commonPages(service, aboutOpenpi)).set('/health', vlaEvalHealth);
+      const port = new HttpServer(service, gate, 'openpi', pages);
       this.#ports.push(port);
-      const socket = new OpenpiSocket(port, service);
-      this.#socket = socket;
-      service.countConnections('openpi', () => socket.connections);
+      const sockets = new WebSockets(port, service, (path) =>
+        path === vlaEvalPath ? vlaEvalDialect(policy, keys, vlaEvalRows) : openpiDialect(service),
+      );
+      this.#sockets = sockets;
+      service.countConnections('openpi', () => sockets.connections);
       this.#openpiUrl = `ws://${name}:${await port.listen(address, ports.openpi)}`;
     }
     service.log.info({ act: this.#actUrl, openpi: this.#openpiUrl, token: token !== undefined }, 'serving');
@@ -137,7 +165,7 @@ class Server implements PolicyServer {
     // A policy that ignores its signal, or a client that does not read, ends here.
     const force = setTimeout(terminate, drainMs);
     const drained = this.#service.drain(drainMs * inferenceShare);
-    this.#socket?.drain();
+    this.#sockets?.drain();
     await Promise.all(this.#ports.map((port) => port.close()));
     clearTimeout(force);
     terminate();

@@ -134,6 +134,12 @@ export class PolicyService {
     );
   }
 
+  /** Logs and counts an answered request. `totalMs`: from the whole request to its answer. */
+  answered(protocol: Protocol, fields: { bytes: number; inferMs: number; totalMs: number }): void {
+    this.metrics.request(protocol, 'OK', fields.totalMs / 1000);
+    this.log.info({ protocol, code: 'OK', ...fields }, 'request');
+  }
+
   /** Logs and counts a failed request. Details that the client is not told are in the log. */
   failed(protocol: Protocol, error: unknown): Failure {
     const failure = failureOf(error);

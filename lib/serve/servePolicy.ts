@@ -20,6 +20,8 @@ export interface ServeOptions {
   readonly act?: { readonly port?: number; readonly compat?: boolean } | false;
   /** openpi's WebSocket; default port 8000. `false`: not served. */
   readonly openpi?: { readonly port?: number } | false;
+  /** vla-eval's protocol, on openpi's port under `/vla-eval`; `executeHorizon` rows of a chunk are played before the next one is asked for; default: all. */
+  readonly vlaEval?: { readonly executeHorizon?: number };
   /** At least 16 characters. Without one only this machine is served, and no web pages on it. */
   readonly token?: string;
   /** Other machines are served without a token: everybody on the network may move the robot. Default: false. */
@@ -43,6 +45,7 @@ const optionNames = [
   'host',
   'act',
   'openpi',
+  'vlaEval',
   'token',
   'insecureNoAuth',
   'keys',
@@ -63,7 +66,7 @@ const defaultPorts = { act: 8777, aloha: 20101, openpi: 8000 };
  */
 export async function servePolicy(policy: Policy, options: ServeOptions = {}): Promise<PolicyServer> {
   checkOptions(options, optionNames, 'servePolicy');
-  const { host = '127.0.0.1', act = {}, openpi = {}, token, insecureNoAuth = false } = options;
+  const { host = '127.0.0.1', act = {}, openpi = {}, vlaEval = {}, token, insecureNoAuth = false } = options;
   if (act === false && openpi === false) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
@@ -75,6 +78,15 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     throw expected('OPTION_INVALID', 'true or false', 'insecureNoAuth', insecureNoAuth);
   if (act !== false) checkOptions(act, ['port', 'compat'], 'act');
   if (openpi !== false) checkOptions(openpi, ['port'], 'openpi');
+  checkOptions(vlaEval, ['executeHorizon'], 'vlaEval');
+  const { executeHorizon: rows } = vlaEval;
+  if (rows !== undefined && !(Number.isInteger(rows) && rows >= 1 && rows <= policy.platform.chunk))
+    throw expected(
+      'OPTION_INVALID',
+      `1 to ${policy.platform.chunk}, the length of a chunk`,
+      'vlaEval.executeHorizon',
+      rows,
+    );
   const actPort = policy.platform.name === 'aloha' ? defaultPorts.aloha : defaultPorts.act;
   const ports = {
     act: act === false ? null : checkPort('act.port', act.port ?? actPort),
@@ -93,6 +105,7 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     token,
     compat: act !== false && act.compat === true,
     keys: options.keys ?? {},
+    vlaEvalRows: rows,
     unnormKey,
     metadata: options.metadata ?? {},
     limits,

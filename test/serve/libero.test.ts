@@ -29,13 +29,20 @@ const [loop, vlaEval, ...more] = [
 ].map((found) => found[1]!);
 const chunk = 8;
 const asked = 3;
-const open = 1;
-const closed = 0;
+/** How a gripper is told to be open, and closed: as the dataset has it, and as the environment takes it. */
+const conventions = { dataset: [1, 0], env: [-1, 1] } as const;
+type Convention = keyof typeof conventions;
 
 /** Stands still: eight steps with the gripper open, then with the gripper closed. */
-function gripperPolicy(seen: Seen[]): Policy {
+function gripperPolicy(seen: Seen[], convention: Convention): Policy {
+  const [open, closed] = conventions[convention];
+  const actions = convention === 'env' ? ({ actions: 'env' } as const) : {};
   const dimensions = ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper'];
-  const fake = new FakePolicy({ platform: { ...liberoPlatform, chunk }, dimensions, immediate: true });
+  const fake = new FakePolicy({
+    platform: { ...liberoPlatform, ...actions, chunk },
+    dimensions,
+    immediate: true,
+  });
   const predict: Policy['predict'] = async (observation, options) => {
     const answer = await fake.predict(observation, options);
     const gripper = seen.length === 0 ? open : closed;
@@ -45,16 +52,23 @@ function gripperPolicy(seen: Seen[]): Policy {
 }
 
 /** Runs a block of the page with these numbers in place of its own, and looks at what the policy was asked. */
-async function drive(code: string, numbers: Readonly<Record<string, number>>): Promise<void> {
+async function drive(
+  code: string,
+  numbers: Readonly<Record<string, number>>,
+  convention: Convention,
+): Promise<void> {
   const seen: Seen[] = [];
   const folder = mkdtempSync(join(tmpdir(), 'semanticvla-libero-'));
   try {
-    await served(gripperPolicy(seen), {}, async ({ act }) => {
+    await served(gripperPolicy(seen, convention), {}, async ({ act, openpi }) => {
       seen.length = 0; // a server asks its policy once before the ports open
       const own = Object.entries(numbers).map(([name, value]) => `${name} = ${value}\n`);
       const last = /^(TASKS|STEPS)\b.* = .*\n/m;
       assert.match(code, last);
-      const program = code.replace('http://127.0.0.1:8777', act).replace(last, (line) => line + own.join(''));
+      const program = code
+        .replace('http://127.0.0.1:8777', act)
+        .replace('ws://127.0.0.1:8000', openpi)
+        .replace(last, (line) => line + own.join(''));
       const file = join(folder, 'drive.py');
       writeFileSync(file, program);
       await runPython(python, [file]);
@@ -106,11 +120,11 @@ test('the page has the two programs', () => {
 });
 
 testWhen(available, reason, test, "the authors' loop", () =>
-  drive(loop!, { EPISODES: 1, STEPS: (asked - 1) * chunk + 1 }),
+  drive(loop!, { EPISODES: 1, STEPS: (asked - 1) * chunk + 1 }, 'dataset'),
 );
 
 testWhen(available, reason, test, "vla-eval's own LIBERO benchmark", () =>
-  drive(vlaEval!, { TASKS: 1, EPISODES: 1, STEPS: (asked - 1) * chunk + 1 }),
+  drive(vlaEval!, { TASKS: 1, EPISODES: 1, STEPS: (asked - 1) * chunk + 1 }, 'env'),
 );
 
 test.run();

@@ -122,7 +122,6 @@ const own: readonly string[] = [
   'hub/pullFiles.ts onBytes',
   'policy/cpuModels.ts onNotice',
   'runtime/tensorRt.ts onLayers',
-  'serve/openpiSocket.ts onMessage',
   'synth/fileSink.ts onBytes',
 ];
 

@@ -1,29 +1,28 @@
-/**
- * openpi's WebSocket protocol (websocket_policy_server.py): a metadata frame first, then one binary msgpack frame per request
- * and per answer, in the order of the requests. An error is a text frame, followed by a close once nothing else is running. The
- * text here is `CODE: message`, not a stack trace.
- */
+/** The WebSockets of a port. The path of a connection says what is spoken on it. */
 
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import { endWith, failureAnswer } from './httpAnswer.ts';
-import type { HttpServer } from './httpServer.ts';
+import { type HttpServer, pathOf } from './httpServer.ts';
 import { masksAreFast } from './masks.ts';
-import { OpenpiConnection } from './openpiConnection.ts';
 import type { PolicyService } from './policyService.ts';
+import { type Dialect, SocketConnection } from './socketConnection.ts';
 
-export class OpenpiSocket {
+export class WebSockets {
   readonly #http: HttpServer;
   readonly #service: PolicyService;
+  readonly #dialect: (path: string) => Dialect;
   readonly #server: WebSocketServer;
-  readonly #open = new Set<OpenpiConnection>();
+  readonly #open = new Set<SocketConnection>();
   readonly #pings: NodeJS.Timeout;
 
-  constructor(http: HttpServer, service: PolicyService) {
+  /** @param dialect what a connection to this path speaks, made anew for each */
+  constructor(http: HttpServer, service: PolicyService, dialect: (path: string) => Dialect) {
     const { limits, log } = service;
     this.#http = http;
     this.#service = service;
+    this.#dialect = dialect;
     // Compressing two frames of 224 x 224 takes 10 ms and gains nothing on camera noise.
     this.#server = new WebSocketServer({
       noServer: true,
@@ -63,7 +62,8 @@ export class OpenpiSocket {
       return;
     }
     this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-      const opened = new OpenpiConnection(webSocket, connection, this.#service);
+      const dialect = this.#dialect(pathOf(request));
+      const opened = new SocketConnection(webSocket, connection, this.#service, dialect);
       this.#open.add(opened);
       webSocket.on('close', () => this.#open.delete(opened));
     });

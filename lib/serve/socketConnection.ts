@@ -1,17 +1,49 @@
-/** One WebSocket: its bytes are counted as they arrive, and answers are sent in the order of the requests. */
+/**
+ * One WebSocket, whatever protocol is spoken on it: its bytes are counted as they arrive, and answers are sent in the order of
+ * the messages.
+ */
 
 import { type RawData, WebSocket } from 'ws';
 import type { SemanticVlaError } from '../support/errors.ts';
-import type { ActionChunk } from '../types.ts';
 import type { Lease } from './byteBudget.ts';
 import { ClientGone } from './clientGone.ts';
 import { collectSoon, largeBytes } from './collect.ts';
 import type { Connection } from './connections.ts';
 import type { Failure } from './failure.ts';
 import { timeoutCheckMs } from './limits.ts';
-import { decodeMsgpackRequest, encodeMsgpackNumpy } from './msgpackNumpy.ts';
-import { float64Array, invalidRequest, NdArray, type WireValue } from './ndarray.ts';
-import type { PolicyService } from './policyService.ts';
+import { invalidRequest } from './ndarray.ts';
+import type { Inference, PolicyService } from './policyService.ts';
+import type { Protocol } from './serverMetrics.ts';
+import type { WireFields } from './wireFields.ts';
+
+/** What one connection speaks, and what it remembers between messages. */
+export interface Dialect {
+  readonly protocol: Protocol;
+  /** The first frame; null: the client speaks first. */
+  readonly greeting: Buffer | null;
+  /** Whether its clients answer pings at any time. A simulator that computes does not; TCP then tells whether it is there. */
+  readonly answersPings: boolean;
+  /** Whether a message that fails ends the connection, once nothing else is under way. */
+  readonly endsOnFailure: boolean;
+  /** @throws REQUEST_INVALID */
+  read(bytes: Uint8Array): Message;
+  /** What a client reads of a failure that is not one of a message. */
+  failure(failure: Failure): Buffer | string;
+}
+
+export interface Message {
+  /** @returns null if this message has no answer @throws (rejects) any error of `ask`, or REQUEST_INVALID */
+  answer(ask: (fields: WireFields) => Promise<Inference>): Promise<Reply | null>;
+  /** What a client reads when `answer` rejects. */
+  failure(failure: Failure): Buffer | string;
+}
+
+export interface Reply {
+  /** Written when it is its turn. */
+  frame(): Buffer;
+  /** It was handed to the socket. */
+  sent?(): void;
+}
 
 /** RFC 6455: 1011 internal error, which openpi uses for everything; 1013 try again later; 1001 going away; 1008 policy. */
 const closeCodes: Partial<Record<Failure['code'], number>> = {
@@ -31,13 +63,17 @@ const leastPieceBytes = 512;
 /** How many requests may be running before no more is read. */
 const mostUnderWay = 32;
 
-/** An answer waiting for its turn; a frame is written only then. */
-type Answer = { readonly frame: (prevTotalMs: number | null) => Buffer; readonly start: number } | Failure;
+/** What was refused, and what the client reads of it. */
+interface Refused {
+  readonly failure: Failure;
+  readonly words: Buffer | string;
+}
 
-export class OpenpiConnection {
+export class SocketConnection {
   readonly #socket: WebSocket;
   readonly #connection: Connection;
   readonly #service: PolicyService;
+  readonly #dialect: Dialect;
   readonly #callers = new Set<AbortController>();
   /** The message that is arriving; null: none has begun. */
   #arriving: Lease | null = null;
@@ -45,19 +81,21 @@ export class OpenpiConnection {
   #arrived = 0;
   /** Settles when all earlier answers have been sent. */
   #sent: Promise<void> = Promise.resolve();
-  #prevTotalMs: number | null = null;
   /** The reason with which the connection closes once nothing is running. */
   #ending: Failure | null = null;
   #isHeard = true;
 
-  constructor(socket: WebSocket, connection: Connection, service: PolicyService) {
+  constructor(socket: WebSocket, connection: Connection, service: PolicyService, dialect: Dialect) {
     this.#socket = socket;
     this.#connection = connection;
     this.#service = service;
+    this.#dialect = dialect;
     connection.since = performance.now();
+    if (!dialect.answersPings) connection.socket.setKeepAlive(true, service.limits.idleMs);
     connection.leave = () => this.#leave();
     connection.check = (now) => this.#check(now);
     const { metrics, log } = service;
+    const { protocol, greeting } = dialect;
     // Runs before the listener of ws, so that bytes are counted before ws makes a message of them.
     connection.socket.prependListener('data', (piece: Buffer) => this.#count(piece));
     socket.on('message', (data, isBinary) => this.#take(data, isBinary));
@@ -67,20 +105,18 @@ export class OpenpiConnection {
       this.#control(data);
     });
     // A message over maxPayload ends here too; ws itself closes with 1009.
-    socket.on('error', (error) =>
-      log.warn({ protocol: 'openpi', reason: error.message }, 'connection failed'),
-    );
+    socket.on('error', (error) => log.warn({ protocol, reason: error.message }, 'connection failed'));
     socket.on('close', (code) => {
-      log.info({ protocol: 'openpi', closeCode: code }, 'disconnected');
-      if (this.#arriving !== null) metrics.disconnected('openpi', 'upload');
-      if (this.#callers.size > 0) metrics.disconnected('openpi', 'inference');
+      log.info({ protocol, closeCode: code }, 'disconnected');
+      if (this.#arriving !== null) metrics.disconnected(protocol, 'upload');
+      if (this.#callers.size > 0) metrics.disconnected(protocol, 'inference');
       this.#arriving?.release();
       this.#arriving = null;
       if (this.#arrived >= largeBytes) collectSoon();
       for (const caller of this.#callers) caller.abort(new ClientGone());
     });
-    log.info({ protocol: 'openpi' }, 'connected');
-    this.#send(encodeMsgpackNumpy(service.metadata));
+    log.info({ protocol }, 'connected');
+    if (greeting !== null) this.#send(greeting);
   }
 
   drain(): void {
@@ -89,12 +125,13 @@ export class OpenpiConnection {
 
   /** Pings the client; ends the connection if it has not answered the previous ping. */
   ping(): void {
+    if (!this.#dialect.answersPings) return;
     if (this.#isHeard || this.#connection.busy > 0) {
       this.#isHeard = false;
       this.#socket.ping();
       return;
     }
-    this.#service.metrics.disconnected('openpi', 'idle');
+    this.#service.metrics.disconnected(this.#dialect.protocol, 'idle');
     this.#socket.terminate();
   }
 
@@ -105,7 +142,7 @@ export class OpenpiConnection {
     try {
       this.#arriving.add(Math.max(piece.length, leastPieceBytes));
     } catch (error) {
-      this.#cut(this.#service.failed('openpi', error));
+      this.#cut(this.#service.failed(this.#dialect.protocol, error));
     }
   }
 
@@ -128,7 +165,7 @@ export class OpenpiConnection {
     const { requestMs } = this.#service.limits;
     const isOpen = this.#socket.readyState === WebSocket.OPEN;
     if (!isOpen || lease === null || now - lease.begun < requestMs) return;
-    this.#service.metrics.disconnected('openpi', 'late');
+    this.#service.metrics.disconnected(this.#dialect.protocol, 'late');
     this.#cut({
       status: 408,
       code: 'TIMEOUT',
@@ -143,7 +180,7 @@ export class OpenpiConnection {
       return;
     }
     this.#socket.pause();
-    this.#send(`${failure.code}: ${failure.message}`);
+    this.#send(this.#dialect.failure(failure));
     this.#socket.close(closeCode(failure), failure.code);
     // A timer left behind would hold the socket, and with it all that came of the message.
     const timer = setTimeout(() => this.#socket.terminate(), timeoutCheckMs).unref();
@@ -153,7 +190,7 @@ export class OpenpiConnection {
   /** Another request needs the memory. */
   #revoked(error: SemanticVlaError): void {
     this.#arriving = null;
-    this.#cut(this.#service.failed('openpi', error));
+    this.#cut(this.#service.failed(this.#dialect.protocol, error));
     this.#socket.terminate();
   }
 
@@ -182,34 +219,41 @@ export class OpenpiConnection {
   }
 
   /** Never rejects. null: the client is gone, so that there is nobody to answer. */
-  async #answer(data: RawData, isBinary: boolean, caller: AbortController): Promise<Answer | null> {
+  async #answer(data: RawData, isBinary: boolean, caller: AbortController): Promise<Reply | Refused | null> {
     const service = this.#service;
+    const dialect = this.#dialect;
     const start = performance.now();
+    let message: Message | null = null;
     const lease = service.budget.lease((error) => caller.abort(error));
     try {
       const bytes = messageBytes(data, isBinary);
       lease.add(bytes.length);
       lease.arrived();
       const ticket = { caller, asker: this.#connection, lease };
-      const { chunk, inferMs } = await service.infer(decodeMsgpackRequest(bytes), ticket);
-      const totalMs = performance.now() - start;
-      service.metrics.request('openpi', 'OK', totalMs / 1000);
-      service.log.info({ protocol: 'openpi', code: 'OK', bytes: bytes.length, inferMs, totalMs }, 'request');
-      return { frame: (prevTotalMs) => encodeAnswer(chunk, inferMs, prevTotalMs), start };
+      message = dialect.read(bytes);
+      return await message.answer(async (fields) => {
+        const inference = await service.infer(fields, ticket);
+        const { inferMs } = inference;
+        const totalMs = performance.now() - start;
+        service.answered(dialect.protocol, { bytes: bytes.length, inferMs, totalMs });
+        return inference;
+      });
     } catch (error) {
-      return caller.signal.reason instanceof ClientGone ? null : service.failed('openpi', error);
+      if (caller.signal.reason instanceof ClientGone) return null;
+      const failure = service.failed(dialect.protocol, error);
+      return { failure, words: (message ?? dialect).failure(failure) };
     } finally {
       lease.release();
     }
   }
 
-  #write(answer: Answer): void {
+  #write(answer: Reply | Refused): void {
     if ('frame' in answer) {
-      if (this.#send(answer.frame(this.#prevTotalMs))) this.#prevTotalMs = performance.now() - answer.start;
+      if (this.#send(answer.frame())) answer.sent?.();
       return;
     }
-    this.#send(`${answer.code}: ${answer.message}`);
-    this.#endWhenIdle(answer);
+    this.#send(answer.words);
+    if (this.#dialect.endsOnFailure) this.#endWhenIdle(answer.failure);
   }
 
   #endWhenIdle(failure: Failure): void {
@@ -233,8 +277,9 @@ export class OpenpiConnection {
     const socket = this.#socket;
     const { limits, metrics, log } = this.#service;
     if (socket.bufferedAmount + data.length > limits.unsentBytes) {
-      metrics.disconnected('openpi', 'slow');
-      log.warn({ protocol: 'openpi', unsent: socket.bufferedAmount }, 'slow consumer');
+      const { protocol } = this.#dialect;
+      metrics.disconnected(protocol, 'slow');
+      log.warn({ protocol, unsent: socket.bufferedAmount }, 'slow consumer');
       socket.terminate();
       return false;
     }
@@ -250,17 +295,4 @@ function messageBytes(data: RawData, isBinary: boolean): Uint8Array {
   if (!isBinary) throw invalidRequest('a binary frame', 'a text frame');
   if (Array.isArray(data)) return Buffer.concat(data);
   return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
-}
-
-/** `normalized` is an addition to openpi: a client of this project needs it, others ignore it. */
-function encodeAnswer(chunk: ActionChunk, inferMs: number, prevTotalMs: number | null): Buffer {
-  const { normalized, shape } = chunk;
-  const timing = new Map<string, WireValue>([['infer_ms', inferMs]]);
-  if (prevTotalMs !== null) timing.set('prev_total_ms', prevTotalMs);
-  const answer = new Map<string, WireValue>([['actions', float64Array(chunk.actions, shape)]]);
-  if (normalized.length === chunk.actions.length) {
-    const { buffer, byteOffset, byteLength } = normalized;
-    answer.set('normalized', new NdArray('<f4', shape, new Uint8Array(buffer, byteOffset, byteLength)));
-  }
-  return encodeMsgpackNumpy(answer.set('server_timing', timing));
 }

@@ -38,7 +38,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   dataset: ['checkpoint', 'observation', 'transforms'],
   evaluate: ['dataset', 'plots', 'view'],
   schedule: [],
-  serve: ['addon', 'observation', 'transforms'],
+  serve: ['addon', 'observation', 'plots', 'transforms', 'view'],
   client: ['serve', 'transforms', 'profile', 'synth'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],
   inspect: ['checkpoint', 'graph', 'policy', 'transforms'],

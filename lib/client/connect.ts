@@ -69,8 +69,7 @@ export async function openTransport(
     ...fleet,
     directory: new Directory({ url: asked, token }, protocol),
     open: (replica) => {
-      const { parsed: address, isFleet } = checkUrl(replica, [protocol], token);
-      if (isFleet) throw expected('OPTION_INVALID', 'a replica', 'url', replica);
+      const { parsed: address } = checkServerUrl(replica, token, [protocol]);
       return new make({ url: address, token });
     },
   });
@@ -83,6 +82,17 @@ interface Target {
   readonly protocol: Protocol;
   readonly isFleet: boolean;
   readonly token: string | undefined;
+}
+
+/** Of one server: a fleet is refused. @throws OPTION_INVALID */
+export function checkServerUrl(
+  url: string,
+  given: string | undefined,
+  allowed: readonly Protocol[] = ['act', 'openpi'],
+): Target {
+  if (url.startsWith(fleetPrefix))
+    throw expected('OPTION_INVALID', 'the address of one server', 'url', 'a fleet');
+  return checkUrl(url, allowed, given);
 }
 
 /**

@@ -40,6 +40,8 @@ export interface RemoteOptions {
   readonly token?: string;
   /** Keys under which the server looks for cameras, state and instruction. */
   readonly keys?: ObservationKeys;
+  /** Sent with each request: the name under which the page of `serve --live` shows this robot. At most 64 characters count. */
+  readonly robot?: string;
   /** For a server that does not describe its policy: the reference's, or openpi's own. */
   readonly policy?: GivenFacts;
   /** Must return quickly. What it throws or rejects with stops nothing. */
@@ -52,6 +54,7 @@ const optionNames = [
   'connectMs',
   'token',
   'keys',
+  'robot',
   'policy',
   'onEvent',
   'signal',
@@ -67,6 +70,9 @@ export function checkRemoteOptions(options: RemoteOptions, what: string): void {
       throw expected('OPTION_INVALID', 'milliseconds above 0', name, value);
     }
   }
+  const { robot } = options;
+  if (robot !== undefined && (typeof robot !== 'string' || robot.trim() === ''))
+    throw expected('OPTION_INVALID', 'a name', 'robot', robot);
 }
 
 /**
@@ -166,6 +172,7 @@ export class RemotePolicy implements Policy {
       platform: facts.platform,
       keys: remote.keys ?? {},
       instructionKey,
+      ...(remote.robot === undefined ? {} : { robot: remote.robot }),
     });
     const late = deadline(remote.deadlineMs, 'the answer');
     const signals = [

@@ -11,11 +11,11 @@ import { isolated } from '../support/isolated.ts';
 import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { randomObservation, usualFrame, usualInstruction } from '../synth/randomObservation.ts';
 import type { Observation } from '../types.ts';
-import { type OpenedTransport, openTransport, type Protocol } from './connect.ts';
+import { openTransport } from './connect.ts';
 import { deadline } from './deadline.ts';
 import { remoteFacts } from './remoteFacts.ts';
 import { requestFields } from './requestFields.ts';
-import type { RemoteAnswer } from './transport.ts';
+import type { OpenedTransport, Protocol, RemoteAnswer } from './transport.ts';
 
 /** How a server is asked, by how many, and for how long. */
 export interface BenchServerOptions {
@@ -95,21 +95,25 @@ type Limits = typeof defaults;
 /**
  * Asks a running server as robots do and measures its answers.
  *
- * @param url `http://gpu:8777` (POST /act: this project's server or the reference's), or `ws://gpu:8000` (openpi's WebSocket)
+ * @param url `http://gpu:8777` (POST /act: this project's server or the reference's), `ws://gpu:8000` (openpi's WebSocket), or a
+ *   fleet's directory, `fleet+http://head:8000/fleet`
  * @throws (rejects) OPTION_*, REMOTE_UNREACHABLE, UNAUTHORIZED, DEADLINE_EXCEEDED while connecting, what the server says of a
  *   request of the warm-up, or the signal's reason. Later failures are counted
  */
 export async function benchServer(url: string, options: BenchServerOptions = {}): Promise<ServerBench> {
   const limits = check(options);
   const { clients: count = 1, rateHz, percentiles = [], signal = new AbortController().signal } = options;
-  const opened = await Promise.all(Array.from({ length: count }, () => openTransport(url, options.token)));
+  const fleet = { connectMs: limits.deadlineMs, tell: () => {} };
+  const opened = await Promise.all(
+    Array.from({ length: count }, () => openTransport(url, options.token, fleet)),
+  );
   try {
     const asked: Client[] = [];
     let variant: string | null = null;
     for (const one of opened) {
       const metadata = await within(limits, signal, 'the connection', (both) => one.transport.connect(both));
       const described =
-        metadata?.get('server') === 'semanticvla' ? remoteFacts(one.parsed, metadata, undefined) : null;
+        metadata?.get('server') === 'semanticvla' ? remoteFacts(one.name, metadata, undefined) : null;
       variant = described?.variant ?? null;
       asked.push(new Client(one, fieldsFor(one, described?.platform ?? null, options), limits, signal));
     }
@@ -122,7 +126,7 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
         client.run(start, periodMs === null ? null : { periodMs, firstMs: (i / count) * periodMs }, () => {
           const done = asked.reduce((sum, client) => sum + client.requests.length, 0);
           tell({
-            step: `asking ${opened[0]!.parsed.origin}`,
+            step: `asking ${opened[0]!.name}`,
             done,
             total: Math.max(done, count * limits.iterations),
             unit: 'steps',
@@ -144,7 +148,7 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
       format: 'semanticvla-server-bench',
       version: 1,
       createdAt: new Date().toISOString(),
-      url: opened[0]!.parsed.origin,
+      url: opened[0]!.name,
       protocol: opened[0]!.protocol,
       variant,
       clients: count,
@@ -188,7 +192,7 @@ function check(options: BenchServerOptions): Limits {
 
 /** @throws OPTION_REQUIRED where nobody says what the server takes */
 function fieldsFor(
-  { parsed, instructionKey }: OpenedTransport,
+  { name, instructionKey }: OpenedTransport,
   described: { readonly cameras: readonly string[]; readonly proprio: boolean } | null,
   { observation, instruction = usualInstruction, keys = {} }: BenchServerOptions,
 ): WireMap {
@@ -199,7 +203,7 @@ function fieldsFor(
         : 'it takes a joint state and does not say of how many numbers';
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
-      `Server ${parsed.origin}: expected the option observation, since ${why}, found none. Give one that its policy takes.`,
+      `Server ${name}: expected the option observation, since ${why}, found none. Give one that its policy takes.`,
     );
   }
   const given = observation ?? randomObservation(described!.cameras, usualFrame, 0);

@@ -13,6 +13,9 @@ export const most = {
   requests: 240,
 };
 
+/** What comes again within this many milliseconds is the same line of the list. */
+const againMs = 3000;
+
 export const seen = {
   /** What the server said of itself; null before it did. */
   facts: null,
@@ -81,19 +84,18 @@ function robotOf(name) {
   return robot;
 }
 
-/** A line of the list; the same thing again within a second makes the last line longer. */
+/** A line of the list; the same thing again, a little later and among the last lines, makes its line longer. */
 function note(kind, at, robot, text) {
-  const last = log.at(-1);
-  if (
-    last !== undefined &&
-    last.kind === kind &&
-    last.text === text &&
-    last.robot === robot &&
-    at - last.until < 1000
-  ) {
-    last.times++;
-    last.until = at;
-  } else keep(log, { kind, at, until: at, robot, text, times: 1 }, most.log);
+  const same = log
+    .slice(-5)
+    .findLast(
+      (line) => line.kind === kind && line.text === text && line.robot === robot && at - line.until < againMs,
+    );
+  if (same === undefined) keep(log, { kind, at, until: at, robot, text, times: 1 }, most.log);
+  else {
+    same.times++;
+    same.until = at;
+  }
 }
 
 /** The picture that is shown: the last one, or the one walked back to. */
@@ -155,12 +157,7 @@ export const listeners = {
     robot.count.answered++;
     if (late) {
       robot.count.late++;
-      note(
-        'late',
-        data.answeredAt,
-        robot.name,
-        `Late: ${figure(ms)} ms, the deadline is ${figure(seen.facts.deadlineMs)} ms`,
-      );
+      note('late', data.answeredAt, robot.name, `Over the deadline of ${figure(seen.facts.deadlineMs)} ms`);
     }
     keep(robot.chunks, data, most.chunks);
     keep(robot.requests, { at: data.at, ms, waitMs: data.waitMs }, most.requests);

@@ -70,7 +70,13 @@ export function drawLatency(robot, now) {
   if (Math.abs(y(p99) - y(p50)) > 13) line(p99, `p99 ${figure(p99)} ms`, 'var(--quiet)', '6 4');
   if (deadlineMs !== null) {
     line(deadlineMs, '', 'var(--bad)', 'none');
-    const place = { 'font-size': 11, fill: 'var(--bad)' };
+    const place = {
+      'font-size': 11,
+      fill: 'var(--bad)',
+      stroke: 'var(--panel)',
+      'stroke-width': 4,
+      'paint-order': 'stroke',
+    };
     parts.push(label(gutter + 4, y(deadlineMs) - 4, `deadline ${figure(deadlineMs)} ms`, place));
   }
   svg.replaceChildren(...parts);

@@ -60,4 +60,5 @@ export type {
   SubjectFacts,
   SubjectResult,
   Summary,
+  Timed,
 } from './types.ts';

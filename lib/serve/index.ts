@@ -6,6 +6,7 @@
  */
 
 export type { ServeLimits } from './limits.ts';
+export type { LiveOptions } from './live/liveFeed.ts';
 export type { ObservationKeys } from './observationMap.ts';
 export type { PolicyServer } from './policyServer.ts';
 export { type ServeOptions, servePolicy } from './servePolicy.ts';

@@ -7,6 +7,8 @@ import { actForm, methodNotAllowed } from './actForm.ts';
 import { HttpServer, type Page } from './httpServer.ts';
 import { inferPage } from './inferPage.ts';
 import type { ServeLimits } from './limits.ts';
+import type { LiveOptions } from './live/liveFeed.ts';
+import { livePages } from './live/livePages.ts';
 import { isolatedLog, makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import { oipPages, oipRealm } from './oipPages.ts';
@@ -24,6 +26,8 @@ export interface PolicyServer extends AsyncDisposable {
   readonly actUrl: string | null;
   /** e.g. `ws://127.0.0.1:8000`; null when not served. */
   readonly openpiUrl: string | null;
+  /** The page that shows what happens, e.g. `http://127.0.0.1:8777/live`; null when not served. */
+  readonly liveUrl: string | null;
   /** The text of `GET /metrics`. */
   metrics(): Promise<string>;
   /**
@@ -50,6 +54,7 @@ export interface ServerSettings {
   readonly limits: ServeLimits;
   readonly logger: Logger | undefined;
   readonly recorder: ServeRecorder | undefined;
+  readonly live: LiveOptions | null;
 }
 
 /** Share of the drain time after which the running inference is aborted; the rest is for sending its answer. */
@@ -107,6 +112,11 @@ class Server implements PolicyServer {
     return this.#openpiUrl;
   }
 
+  get liveUrl(): string | null {
+    if (this.#service.live === null) return null;
+    return `${this.#actUrl ?? this.#openpiUrl!.replace('ws:', 'http:')}/live`;
+  }
+
   async listen({
     policy,
     keys,
@@ -120,9 +130,14 @@ class Server implements PolicyServer {
     const service = this.#service;
     const gate = makeGate(token, host);
     const name = host.includes(':') ? `[${host}]` : host;
+    const { live } = service;
+    const common = (about: string): [string, Page][] => [
+      ...commonPages(service, about),
+      ...(live === null ? [] : livePages(service, live)),
+    ];
     if (ports.act !== null) {
       const act = inferPage(service, actForm(service, compat));
-      const pages = new Map([...commonPages(service, aboutAct), ...oipPages(service, policy, keys)]);
+      const pages = new Map([...common(aboutAct), ...oipPages(service, policy, keys)]);
       pages.set('/act', compat ? { ...act, otherMethods: methodNotAllowed } : act);
       const port = new HttpServer(service, gate, 'act', pages, oipRealm);
       this.#ports.push(port);
@@ -130,7 +145,7 @@ class Server implements PolicyServer {
       this.#actUrl = `http://${name}:${await port.listen(address, ports.act)}`;
     }
     if (ports.openpi !== null) {
-      const pages = new Map(commonPages(service, aboutOpenpi)).set('/health', vlaEvalHealth);
+      const pages = new Map(common(aboutOpenpi)).set('/health', vlaEvalHealth);
       const port = new HttpServer(service, gate, 'openpi', pages);
       this.#ports.push(port);
       const sockets = new WebSockets(port, service, (path) =>
@@ -166,6 +181,7 @@ class Server implements PolicyServer {
     const force = setTimeout(terminate, drainMs);
     const drained = this.#service.drain(drainMs * inferenceShare);
     this.#sockets?.drain();
+    this.#service.live?.close();
     await Promise.all(this.#ports.map((port) => port.close()));
     clearTimeout(force);
     terminate();

@@ -6,6 +6,7 @@ import { checkOptions, expected } from '../support/options.ts';
 import type { Policy } from '../types.ts';
 import { checkAddress, checkToken } from './access.ts';
 import { resolveLimits, type ServeLimits } from './limits.ts';
+import type { LiveOptions } from './live/liveFeed.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import type { PolicyServer } from './policyServer.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
@@ -39,6 +40,11 @@ export interface ServeOptions {
    * Is told what the server refuses, and adds its own metrics; to record the policy itself, use `recordPolicy`. Default: none.
    */
   readonly recorder?: ServeRecorder;
+  /**
+   * `GET /live` is a page for people beside the robot: frames, kept patches, chunks, times. It needs the token as all does.
+   * `deadlineMs` is drawn as a line. Default: false.
+   */
+  readonly live?: boolean | LiveOptions;
 }
 
 const optionNames = [
@@ -54,6 +60,7 @@ const optionNames = [
   'limits',
   'logger',
   'recorder',
+  'live',
 ] as const satisfies readonly (keyof ServeOptions)[];
 
 /** Default ports of openpi's server and of the reference's. */
@@ -111,7 +118,17 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     limits,
     logger: options.logger,
     recorder: options.recorder,
+    live: checkLive(options.live ?? false),
   });
+}
+
+function checkLive(live: unknown): LiveOptions | null {
+  if (typeof live === 'boolean') return live ? {} : null;
+  checkOptions(live as LiveOptions, ['deadlineMs'], 'live');
+  const { deadlineMs } = live as LiveOptions;
+  if (deadlineMs !== undefined && !(Number.isFinite(deadlineMs) && deadlineMs > 0))
+    throw expected('OPTION_INVALID', 'milliseconds above 0', 'live.deadlineMs', deadlineMs);
+  return live as LiveOptions;
 }
 
 function checkPort(name: string, port: unknown): number {

@@ -65,6 +65,23 @@ const pages: Readonly<Record<string, Page>> = {
     prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]\nnormalized L1 error 0\.\d/,
   },
   'docs/fleet.md 1': { elsewhere: 'test/client/fleet.test.ts' },
+  'docs/live.md 1': {
+    given: `import { loadPolicy, servePolicy } from ${lib};
+      ${robotAtHand}
+      const own = await loadPolicy(${JSON.stringify(goldenCheckpoint('libero-tiny'))}, { unnormKey: 'libero_spatial_no_noops' });
+      const serving = await servePolicy(own, { act: false, openpi: { port: 0 }, live: true });
+      Object.assign(globalThis, { where: serving.openpiUrl });
+      const events = (await fetch(serving.liveUrl + '/events')).body!.getReader();
+      const enough = () => void loop.stop();`,
+    after: `await loop.done;
+      let told = '';
+      while (!/event: loop\\n.*"left arm".*"values"/.test(told)) told += Buffer.from((await events.read()).value!).toString();
+      console.log('told of', commands.length);
+      await policy.close();
+      await serving.close();
+      await own.close();`,
+    prints: /told of 1[01]/,
+  },
   'docs/profiling.md 1': {
     given: `import { loadPolicy } from ${lib};
       ${robotAtHand}
@@ -103,6 +120,10 @@ function programOf(code: string, { given = '', after = '' }: Page): string {
   const own = code
     .replaceAll("'semanticvla'", lib)
     .replaceAll(/'checkpoints?(\/libero)?'/g, JSON.stringify(goldenCheckpoint('libero-tiny')))
+    .replaceAll(
+      "'ws://127.0.0.1:8000'",
+      "((globalThis as { where?: string }).where ?? 'ws://127.0.0.1:8000')",
+    )
     .replaceAll("'observations/000'", JSON.stringify(observation))
     .replaceAll("'recordings/cups'", JSON.stringify(join(root, 'test/dataset/recorded/lerobot-v3.0-images')));
   return `${given}\n${own}\n${after}\n`;
@@ -154,7 +175,8 @@ test('each block compiles against the API, and each program runs', async () => {
           allowImportingTsExtensions: true,
           rewriteRelativeImportExtensions: false,
         },
-        files: files.map(({ file }) => file),
+        // what the package declares of a module without types
+        files: [...files.map(({ file }) => file), join(root, 'lib/serve/msgpack5.d.ts')],
         include: [],
       }),
     );

@@ -1,8 +1,8 @@
 /**
- * Speed on the CPU against PyTorch, alternating in one run, two threads each.
+ * Speed on the CPU against PyTorch, alternating in one run, two threads each (--threads N: others).
  *
  *   node --import tsx bench/cpu.ts [libero-golden] [quarter] [CHECKPOINT...] [--ours float32,int8,mapped] [--dtype bfloat16]
- *     [--lean | --full] [--rounds N] [--json]
+ *     [--lean | --full] [--rounds N] [--threads N] [--json]
  *
  * libero-golden: the golden LIBERO policy, frames in memory to actions. quarter: a full-width policy of a quarter of the
  * depth (random weights, made once in the cache folder: 6 GB on disk, 20 GB of memory for both sides).
@@ -28,7 +28,6 @@ import type { Policy } from '../lib/types.ts';
 import { cpuSides, type Side } from './cpuSides.ts';
 import { type TwinLoaded, TwinProcess } from './twinProcess.ts';
 
-const threads = 2;
 const known = ['libero-golden', 'quarter'];
 const golden = fileURLToPath(new URL('../test/golden/libero-tiny', import.meta.url));
 const observationDir = join(golden, 'obs0');
@@ -214,10 +213,12 @@ const { values, positionals } = parseArgs({
     lean: { type: 'boolean', default: false },
     full: { type: 'boolean', default: false },
     rounds: { type: 'string' },
+    threads: { type: 'string', default: '2' },
     dtype: { type: 'string', default: 'float32' },
     json: { type: 'boolean', default: false },
   },
 });
+const threads = Number(values.threads);
 const names = positionals.length > 0 ? positionals : known;
 if (values.dtype !== 'float32' && values.dtype !== 'bfloat16')
   throw new Error('--dtype: float32 or bfloat16');

@@ -3,7 +3,17 @@
 import { Converter } from 'typedoc';
 
 const order = [
-  ...['installing', 'jetson', 'containers', 'figures', 'checkpoints', 'heads', 'observations', 'serving'],
+  ...[
+    'installing',
+    'jetson',
+    'containers',
+    'figures',
+    'checkpoints',
+    'heads',
+    'observations',
+    'serving',
+    'live',
+  ],
   ...['ros2', 'safety', 'choosingAMode', 'normalization', 'profiling', 'cpuThreads', 'precision'],
   ...['weightRounding', 'evaluate', 'libero', 'training', 'model', 'devicePath', 'kernelsPerLayer'],
   ...['files', 'dependencies'],

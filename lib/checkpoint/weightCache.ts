@@ -15,6 +15,7 @@ import { open, readdir, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, readExactly, reason } from '../support/fileAccess.ts';
+import { setFileTimes, syncFile } from '../support/fileHandles.ts';
 import { isolated } from '../support/isolated.ts';
 import { type Foreign, openOwn } from '../support/ownFiles.ts';
 import type { OpenCheckpointOptions } from './checkpoint.ts';
@@ -123,14 +124,15 @@ export async function digestOf(file: string): Promise<Buffer> {
 /** On the disk, with a time of the last change that `stampUsed` can leave as it is. */
 export async function stampWritten(handle: FileHandle): Promise<void> {
   const now = Date.now() / 1000;
-  await handle.utimes(now, Math.floor(now));
-  await handle.sync();
+  await setFileTimes(handle, now, Math.floor(now));
+  await syncFile(handle);
 }
 
 /** Where the file system does not take it, the file only counts as older than it is. */
 async function stampUsed(handle: FileHandle): Promise<void> {
   const { mtimeMs } = await handle.stat();
-  if (mtimeMs % 1000 === 0) await handle.utimes(Date.now() / 1000, mtimeMs / 1000).catch(() => undefined);
+  if (mtimeMs % 1000 === 0)
+    await setFileTimes(handle, Date.now() / 1000, mtimeMs / 1000).catch(() => undefined);
 }
 
 const cachedName = /^(lora|weights|int8)-[0-9a-f]{40}\.safetensors$/;
@@ -186,8 +188,9 @@ export async function append(
 /** The rename itself must survive a power cut; where folders cannot be synced, it is only less durable. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, constants.O_RDONLY).catch(() => null);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
+  if (handle === null) return;
+  await syncFile(handle).catch(() => undefined);
+  await handle.close();
 }
 
 /** @throws (rejects) CACHE_UNWRITABLE for whatever the system says */

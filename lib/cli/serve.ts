@@ -52,6 +52,7 @@ interface ServeFlags extends Partial<PolicyFlags>, WireFlags {
   readonly flightRecorder?: string;
   readonly flightMcap?: boolean;
   readonly deadline?: number;
+  readonly live?: boolean;
   readonly logLevel: Level | 'silent';
   readonly json?: boolean;
 }
@@ -250,22 +251,25 @@ async function serveUntil(
       metadata: { checkpoint: await checkpointDigest(checkpoint) },
       logger,
       recorder,
+      ...(flags.live === true ? { live: present({ deadlineMs: flags.deadline }) } : {}),
       ...(token === undefined ? {} : { token }),
       ...(flags.insecureNoAuth === true ? { insecureNoAuth: true } : {}),
       ...(unnormKey === undefined ? {} : { unnormKey }),
     });
-    const { actUrl, openpiUrl, lerobotAddress } = server;
+    const { actUrl, openpiUrl, lerobotAddress, liveUrl } = server;
     if (flags.json)
       context.json({
         act: actUrl,
         openpi: openpiUrl,
         ...(lerobotAddress === null ? {} : { lerobot: lerobotAddress }),
+        ...(liveUrl === null ? {} : { live: liveUrl }),
       });
     else {
       const urls = [actUrl === null ? null : `${actUrl}/act`, openpiUrl, lerobotAddress].filter(
         (url) => url !== null,
       );
       context.print(`serving       ${urls.join(', ')}`);
+      if (liveUrl !== null) context.print(`live          ${liveUrl}`);
     }
     await stop;
     setTimeout(() => {
@@ -331,6 +335,7 @@ export function serveCommand(program: Command, run: Run): void {
       'milliseconds that a prediction may take; default: no deadline',
       wholeNumber(1),
     )
+    .option('--live', 'GET /live: a page with the newest frames, kept patches, actions and times')
     .addOption(
       new Option('--log-level <level>', 'lowest level that is logged')
         .choices(['error', 'warn', 'info', 'debug', 'silent'])

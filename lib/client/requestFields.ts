@@ -13,6 +13,8 @@ export interface RequestForm {
   readonly platform: Pick<Platform, 'cameras' | 'proprio'>;
   readonly keys: ObservationKeys;
   readonly instructionKey: InstructionKey;
+  /** Name of the robot, for the server's live page; default: none. */
+  readonly robot?: string;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface RequestForm {
 export function requestFields(
   { images, state }: Observation,
   instruction: string,
-  { platform, keys, instructionKey }: RequestForm,
+  { platform, keys, instructionKey, robot }: RequestForm,
 ): WireMap {
   const fields = new Map<string, WireValue>();
   for (const camera of platform.cameras) {
@@ -42,6 +44,7 @@ export function requestFields(
   if (typeof instruction !== 'string' || instruction.trim() === '') {
     throw new SemanticVlaError('INSTRUCTION_INVALID', 'Option instruction: expected a text, found none.');
   }
+  if (robot !== undefined) fields.set('robot', robot);
   return fields.set(keys.instruction ?? instructionKey, instruction);
 }
 

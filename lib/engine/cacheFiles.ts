@@ -5,6 +5,7 @@ import { type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import type { NativeBytes } from '../addon/binding.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { syncFile } from '../support/fileHandles.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import { foreignOwner, type OwnFile, openOwn } from '../support/ownFiles.ts';
 
@@ -33,7 +34,7 @@ export const writeDurably: WriteFile = async (path, parts) => {
   const handle = await open(path, 'wx', 0o600);
   try {
     for (const part of parts) await writeAll(handle, part);
-    await handle.sync();
+    await syncFile(handle);
   } finally {
     await handle.close();
   }
@@ -59,7 +60,7 @@ export async function replaceFile(path: string, bytes: FileBytes, write: WriteFi
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {
-    await handle.sync();
+    await syncFile(handle);
   } finally {
     await handle.close();
   }

@@ -13,6 +13,7 @@ import { encodeModel, externalFiles, type OnnxModel } from '../graph/onnxModel.t
 import { buildPolicyGraph } from '../graph/policyGraph.ts';
 import { openExported } from '../runtime/openExported.ts';
 import { SemanticVlaError } from '../support/errors.ts';
+import { syncFile } from '../support/fileHandles.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import { placeWeights, type WeightFile } from './placeWeights.ts';
 
@@ -96,7 +97,7 @@ async function writeModel(
     const handle = await open(partial, 'w');
     try {
       await handle.writeFile(bytes);
-      await handle.sync();
+      await syncFile(handle);
     } finally {
       await handle.close();
     }

@@ -11,6 +11,7 @@ import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { openRegular, reason } from '../support/fileAccess.ts';
+import { setFileTimes, syncFile } from '../support/fileHandles.ts';
 import { isolated } from '../support/isolated.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 
@@ -191,7 +192,7 @@ async function copyBytes(
         at += bytesRead;
         onBytes(bytesRead);
       }
-      await output.sync();
+      await syncFile(output);
     } finally {
       await output.close();
     }
@@ -210,7 +211,7 @@ async function finish(partial: string, target: string, file: string): Promise<vo
   const { mtimeMs } = await stat(file);
   const handle = await open(partial, 'r+');
   try {
-    await handle.utimes(Date.now() / 1000, mtimeMs / 1000);
+    await setFileTimes(handle, Date.now() / 1000, mtimeMs / 1000);
   } finally {
     await handle.close();
   }

@@ -9,6 +9,7 @@ import { dirname } from 'node:path';
 import { pause, whenAborted } from '../support/abort.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { reason } from '../support/fileAccess.ts';
+import { syncFile } from '../support/fileHandles.ts';
 import { makeFolder } from '../support/makeFolder.ts';
 import type { HubCache } from './hubCache.ts';
 import { type HubName, inWords } from './hubName.ts';
@@ -120,7 +121,7 @@ async function complete({ signal, ...request }: BlobRequest, part: string): Prom
       await pause(Math.min(longestPauseMs, firstPauseMs * 2 ** idle), signal);
     }
     await handle.truncate(file.size);
-    await handle.sync();
+    await syncFile(handle);
     return state.sum.digest('hex');
   } finally {
     await handle.close();

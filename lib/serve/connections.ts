@@ -12,6 +12,7 @@ export class Connection {
   readonly socket: Socket;
   /** Clients take turns by this name: the network address; everything on this machine counts as one client. */
   readonly client: string;
+  readonly port: number | undefined;
   isKnown = false;
   /** Whether it has been told to close. */
   isLeaving = false;
@@ -30,6 +31,7 @@ export class Connection {
 
   constructor(socket: Socket) {
     this.socket = socket;
+    this.port = socket.remotePort;
     this.client = isLocal(socket.remoteAddress) ? 'local' : socket.remoteAddress!;
     this.leave = () => socket.destroy();
   }

@@ -15,6 +15,8 @@ export interface Page {
   readonly method: 'GET' | 'POST';
   /** No token is needed: an orchestrator that probes health has none. */
   readonly isOpen?: boolean;
+  /** A browser opens it: it is told to ask its user for the token. */
+  readonly asksBrowser?: boolean;
   /** The answer to other methods; default: this server's own 405. */
   readonly otherMethods?: HttpAnswer;
   /** Resolves to null if the client is gone, so that there is nobody to answer. */
@@ -55,6 +57,13 @@ const brokenByCode: Readonly<Record<string, Failure>> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'TIMEOUT', message: 'Request Timeout' },
   HPE_HEADER_OVERFLOW: { status: 431, code: 'REQUEST_TOO_LARGE', message: 'Request Header Fields Too Large' },
 };
+
+/** A refusal for want of the token, so that a browser asks for it. */
+function askingBrowser(answer: HttpAnswer): HttpAnswer {
+  if (answer.status !== 401) return answer;
+  const realm = 'Basic realm="semanticvla: any user, the token as password", charset="UTF-8"';
+  return { ...answer, headers: { ...answer.headers, 'www-authenticate': realm } };
+}
 
 export class HttpServer {
   readonly server: Server;
@@ -185,7 +194,8 @@ export class HttpServer {
     const realm = this.#realmOf(path);
     const worded = realm?.failure ?? failureAnswer;
     const refusal = this.refusal(request, connection, page?.isOpen === true);
-    if (refusal !== null) return worded(refusal);
+    if (refusal !== null)
+      return page?.asksBrowser === true ? askingBrowser(worded(refusal)) : worded(refusal);
     if (page === undefined) {
       const known = [...this.#pages.keys()].filter((other) => this.#realmOf(other) === null);
       const message = realm?.nothing ?? `Nothing is here. Expected one of ${known.join(' ')}.`;

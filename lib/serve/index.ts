@@ -5,7 +5,9 @@
  * @module semanticvla/serve
  */
 
+export type { ActAnswer } from './actAnswers.ts';
 export type { ServeLimits } from './limits.ts';
+export type { LiveOptions } from './live/liveFeed.ts';
 export type { ObservationKeys } from './observationMap.ts';
 export type { PolicyServer } from './policyServer.ts';
 export { type ServeOptions, servePolicy } from './servePolicy.ts';

@@ -77,7 +77,12 @@ async function predict(
     const bytes = body.length;
     const start = performance.now();
     const request = form.read(body.bytes(), headers);
-    const { chunk, inferMs } = await service.infer(request.fields, { caller, asker, lease: body.lease });
+    const { chunk, inferMs } = await service.infer(request.fields, {
+      caller,
+      asker,
+      lease: body.lease,
+      protocol: form.protocol,
+    });
     if (caller.signal.reason instanceof ClientGone) throw caller.signal.reason;
     const answer = request.answer(chunk, inferMs);
     const totalMs = performance.now() - start;

@@ -1,9 +1,8 @@
 /**
  * Checks a msgpack message before anything is built from it. A decoder trusts the lengths that it reads: an array that claims
  * 30 million items costs 240 MB before the first one is found missing. Here each length is compared with the bytes that are
- * left, and depth and number of values are bounded. Extension types are refused: neither protocol has any, and msgpackr's own
- * define records, for which it compiles code. Texts must be UTF-8, which a decoder would repair silently, and a map must have
- * each key only once, since a decoder would keep the last.
+ * left, and depth and number of values are bounded. Extension types are refused: the protocol has none. Texts must be UTF-8,
+ * which a decoder would repair silently, and a map must have each key only once, since a decoder would keep the last.
  */
 
 import { isUtf8 } from 'node:buffer';

@@ -4,13 +4,13 @@
  * (openpi_client/msgpack_numpy.py).
  */
 
-import { Packr, Unpackr } from 'msgpackr';
+import msgpack5 from 'msgpack5';
 import { checkMsgpack } from './msgpackCheck.ts';
 import { checkDtype, checkShape, invalidRequest, NdArray, type WireMap, type WireValue } from './ndarray.ts';
 import { type WireFields, wireFields } from './wireFields.ts';
 
-/** `useRecords` would write msgpackr's own extension; with `mapsAsObjects`, binary keys would become "1,2,3". */
-const options = { useRecords: false, mapsAsObjects: false, moreTypes: false, int64AsType: 'number' } as const;
+/** Objects have no binary keys. */
+const msgpack = msgpack5({ preferMap: true, forceFloat64: true });
 
 const keys = {
   ndarray: Buffer.from('__ndarray__'),
@@ -31,7 +31,7 @@ export function decodeMsgpackNumpy(bytes: Uint8Array): WireValue {
 export function unpackMsgpack(bytes: Uint8Array): unknown {
   checkMsgpack(bytes);
   try {
-    return new Unpackr(options).unpack(bytes);
+    return msgpack.decode(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   } catch {
     throw invalidRequest('msgpack', 'other bytes');
   }
@@ -125,7 +125,7 @@ export function encodeMsgpackNumpy(value: WireValue): Buffer {
 
 /** Encodes plain values, maps and bytes as they are. */
 export function packMsgpack(value: unknown): Buffer {
-  return new Packr(options).pack(value);
+  return msgpack.encode(value);
 }
 
 function encode(value: WireValue): unknown {

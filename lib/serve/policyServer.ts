@@ -9,6 +9,8 @@ import { HttpServer, type Page } from './httpServer.ts';
 import { inferPage } from './inferPage.ts';
 import { lerobotServer } from './lerobot/grpcServer.ts';
 import type { ServeLimits } from './limits.ts';
+import type { LiveOptions } from './live/liveFeed.ts';
+import { livePages } from './live/livePages.ts';
 import { isolatedLog, makeLog } from './log.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import { oipPages, oipRealm } from './oipPages.ts';
@@ -28,6 +30,8 @@ export interface PolicyServer extends AsyncDisposable {
   readonly openpiUrl: string | null;
   /** What LeRobot's robot client takes as `--server_address`, e.g. `127.0.0.1:8080`; null when not served. */
   readonly lerobotAddress: string | null;
+  /** The page that shows what happens, e.g. `http://127.0.0.1:8777/live`; null when not served. */
+  readonly liveUrl: string | null;
   /** The text of `GET /metrics`. */
   metrics(): Promise<string>;
   /**
@@ -55,6 +59,7 @@ export interface ServerSettings {
   readonly limits: ServeLimits;
   readonly logger: Logger | undefined;
   readonly recorder: ServeRecorder | undefined;
+  readonly live: LiveOptions | null;
 }
 
 /** Share of the drain time after which the running inference is aborted; the rest is for sending its answer. */
@@ -120,6 +125,11 @@ class Server implements PolicyServer {
     return this.#lerobotAddress;
   }
 
+  get liveUrl(): string | null {
+    const base = this.#actUrl ?? this.#openpiUrl?.replace('ws:', 'http:');
+    return this.#service.live === null || base === undefined ? null : `${base}/live`;
+  }
+
   async listen({
     policy,
     keys,
@@ -134,9 +144,14 @@ class Server implements PolicyServer {
     const service = this.#service;
     const gate = makeGate(token, host);
     const name = host.includes(':') ? `[${host}]` : host;
+    const { live } = service;
+    const common = (about: string): [string, Page][] => [
+      ...commonPages(service, about),
+      ...(live === null ? [] : livePages(service, live)),
+    ];
     if (ports.act !== null) {
       const act = inferPage(service, actForm(service, compat, actAnswer));
-      const pages = new Map([...commonPages(service, aboutAct), ...oipPages(service, policy, keys)]);
+      const pages = new Map([...common(aboutAct), ...oipPages(service, policy, keys)]);
       pages.set('/act', compat ? { ...act, otherMethods: methodNotAllowed } : act);
       const port = new HttpServer(service, gate, 'act', pages, oipRealm);
       this.#ports.push(port);
@@ -144,7 +159,7 @@ class Server implements PolicyServer {
       this.#actUrl = `http://${name}:${await port.listen(address, ports.act)}`;
     }
     if (ports.openpi !== null) {
-      const pages = new Map(commonPages(service, aboutOpenpi)).set('/health', vlaEvalHealth);
+      const pages = new Map(common(aboutOpenpi)).set('/health', vlaEvalHealth);
       const port = new HttpServer(service, gate, 'openpi', pages);
       this.#ports.push(port);
       const sockets = new WebSockets(port, service, (path) =>
@@ -190,6 +205,7 @@ class Server implements PolicyServer {
     const force = setTimeout(terminate, drainMs);
     const drained = this.#service.drain(drainMs * inferenceShare);
     this.#sockets?.drain();
+    this.#service.live?.close();
     await Promise.all(this.#ports.map((port) => port.close()));
     clearTimeout(force);
     terminate();

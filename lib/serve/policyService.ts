@@ -8,6 +8,7 @@ import { ByteBudget, type Lease } from './byteBudget.ts';
 import { type Failure, failureOf } from './failure.ts';
 import { type Asker, InferenceSlot } from './inferenceSlot.ts';
 import type { ServeLimits } from './limits.ts';
+import { LiveFeed, type LiveOptions, type Sender } from './live/liveFeed.ts';
 import type { ServerLog } from './log.ts';
 import type { WireMap } from './ndarray.ts';
 import { type ObservationKeys, observationReader, type ReadObservation } from './observationMap.ts';
@@ -23,6 +24,8 @@ export interface ServiceOptions {
   readonly limits: ServeLimits;
   readonly log: ServerLog;
   readonly recorder?: ServeRecorder | undefined;
+  /** null: there is no live page. */
+  readonly live?: LiveOptions | null;
 }
 
 export interface Inference {
@@ -34,7 +37,8 @@ export interface Inference {
 /** Who asks, and the memory the request holds. */
 export interface Ticket {
   /** The connection. */
-  readonly asker: Asker;
+  readonly asker: Asker & Sender;
+  readonly protocol: Protocol;
   /** Aborted when the client is gone, or when the memory is needed by others. */
   readonly caller: AbortController;
   /** The request's share of the memory; nobody takes it back once the policy reads it. */
@@ -52,7 +56,9 @@ export class PolicyService {
   readonly fingerprint: string;
   readonly budget: ByteBudget;
   readonly bodies: BodyPool;
-  readonly #policy: Policy;
+  readonly policy: Policy;
+  /** null: there is no live page. */
+  readonly live: LiveFeed | null;
   readonly #read: ReadObservation;
   readonly #unnormKey: string | undefined;
   readonly #slot: InferenceSlot;
@@ -60,8 +66,9 @@ export class PolicyService {
   #draining = false;
   #failures = 0;
 
-  constructor({ policy, keys, unnormKey, metadata, limits, log, recorder }: ServiceOptions) {
-    this.#policy = policy;
+  constructor({ policy, keys, unnormKey, metadata, limits, log, recorder, live = null }: ServiceOptions) {
+    this.policy = policy;
+    this.live = live === null ? null : new LiveFeed(policy, live, log);
     this.#unnormKey = unnormKey;
     this.#read = observationReader(policy, keys);
     this.limits = limits;
@@ -102,10 +109,21 @@ export class PolicyService {
    * @throws (rejects) what `observationReader` throws, IMAGE_*, OVERLOADED, DRAINING, what the door for chunks throws, or the policy's
    *   error
    */
-  async infer(fields: WireFields, { asker, caller, lease }: Ticket): Promise<Inference> {
+  async infer(fields: WireFields, ticket: Ticket): Promise<Inference> {
+    try {
+      return await this.#infer(fields, ticket);
+    } catch (error) {
+      this.live?.refused(ticket.protocol, ticket.asker, error);
+      throw error;
+    }
+  }
+
+  #infer(fields: WireFields, { asker, caller, lease, protocol }: Ticket): Promise<Inference> {
+    this.live?.heard(fields, asker);
     const { observation: open, instruction, unnormKey: wanted } = this.#read(fields);
     const unnormKey = this.#unnormKey;
     if (unnormKey !== undefined) checkUnnormKey(wanted, unnormKey);
+    const seen = this.live?.asked(protocol, asker, instruction) ?? null;
     return this.#slot.run(
       async (signal) => {
         lease.pin();
@@ -113,16 +131,17 @@ export class PolicyService {
         try {
           const observation = await open();
           signal.throwIfAborted();
-          const answer = await this.#policy.predict(observation, {
+          const answer = await this.policy.predict(observation, {
             instruction,
             signal,
             ...(unnormKey === undefined ? {} : { unnormKey }),
           });
-          const chunk = checkedChunk(answer, this.#policy);
+          const chunk = checkedChunk(answer, this.policy);
           checkUnnormKey(wanted, chunk.unnormKey);
           const inferMs = performance.now() - start;
           this.metrics.inference(inferMs / 1000);
           this.#failures = 0;
+          if (seen !== null) this.live?.answered(seen, observation, chunk, start);
           return { chunk, inferMs };
         } catch (error) {
           if (!signal.aborted && failureOf(error).status >= 500) this.#failures++;
@@ -143,6 +162,7 @@ export class PolicyService {
   /** Logs and counts a failed request. Details that the client is not told are in the log. */
   failed(protocol: Protocol, error: unknown): Failure {
     const failure = failureOf(error);
+    this.live?.refused(protocol, null, error);
     this.metrics.request(protocol, failure.code, null);
     const fields = { protocol, code: failure.code, status: failure.status };
     if (failure.status >= 500 && failure.status !== 503)

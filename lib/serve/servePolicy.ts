@@ -7,6 +7,7 @@ import type { Policy } from '../types.ts';
 import { checkAddress, checkToken } from './access.ts';
 import { type ActAnswer, actAnswers } from './actAnswers.ts';
 import { resolveLimits, type ServeLimits } from './limits.ts';
+import type { LiveOptions } from './live/liveFeed.ts';
 import type { ObservationKeys } from './observationMap.ts';
 import type { PolicyServer } from './policyServer.ts';
 import type { ExtraMetadata } from './serverMetadata.ts';
@@ -55,6 +56,11 @@ export interface ServeOptions {
    * Is told what the server refuses, and adds its own metrics; to record the policy itself, use `recordPolicy`. Default: none.
    */
   readonly recorder?: ServeRecorder;
+  /**
+   * `GET /live` is a page for people beside the robot: frames, kept patches, chunks, times. It needs the token as all does.
+   * `deadlineMs` is drawn as a line. Default: false.
+   */
+  readonly live?: boolean | LiveOptions;
 }
 
 const optionNames = [
@@ -71,6 +77,7 @@ const optionNames = [
   'limits',
   'logger',
   'recorder',
+  'live',
 ] as const satisfies readonly (keyof ServeOptions)[];
 
 /** Default ports of openpi's server and of the reference's. */
@@ -98,6 +105,13 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
       'Expected act, openpi or lerobot to be served, found all switched off.',
     );
   }
+  if (act === false && openpi === false && (options.live ?? false) !== false)
+    throw expected(
+      'OPTION_INVALID',
+      'act or openpi with live, whose port has the page',
+      'live',
+      options.live,
+    );
   checkToken(token);
   if (typeof insecureNoAuth !== 'boolean')
     throw expected('OPTION_INVALID', 'true or false', 'insecureNoAuth', insecureNoAuth);
@@ -142,7 +156,17 @@ export async function servePolicy(policy: Policy, options: ServeOptions = {}): P
     limits,
     logger: options.logger,
     recorder: options.recorder,
+    live: checkLive(options.live ?? false),
   });
+}
+
+function checkLive(live: unknown): LiveOptions | null {
+  if (typeof live === 'boolean') return live ? {} : null;
+  checkOptions(live as LiveOptions, ['deadlineMs'], 'live');
+  const { deadlineMs } = live as LiveOptions;
+  if (deadlineMs !== undefined && !(Number.isFinite(deadlineMs) && deadlineMs > 0))
+    throw expected('OPTION_INVALID', 'milliseconds above 0', 'live.deadlineMs', deadlineMs);
+  return live as LiveOptions;
 }
 
 function checkPort(name: string, port: unknown): number {

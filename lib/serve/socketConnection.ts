@@ -229,7 +229,7 @@ export class SocketConnection {
       const bytes = messageBytes(data, isBinary);
       lease.add(bytes.length);
       lease.arrived();
-      const ticket = { caller, asker: this.#connection, lease };
+      const ticket = { caller, asker: this.#connection, lease, protocol: dialect.protocol };
       message = dialect.read(bytes);
       return await message.answer(async (fields) => {
         const inference = await service.infer(fields, ticket);

@@ -7,6 +7,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { SemanticVlaError } from '../support/errors.ts';
+import { syncFile } from '../support/fileHandles.ts';
 import type { TensorFiller } from './tensorPlan.ts';
 
 export interface FileSinkOptions {
@@ -93,7 +94,7 @@ export class FileSink {
       if (used > 0)
         await this.#flush(this.#pool.buffer(Math.floor(this.#position / chunkBytes)).subarray(0, used));
       while (this.#writes.length > 0) await this.#writes.shift();
-      await this.#handle.datasync();
+      await syncFile(this.#handle);
     } finally {
       await this.#handle.close();
     }

@@ -1,4 +1,6 @@
-/** Where patches lie in an image of the policy. */
+/** Where patches lie in an image of the policy, and the image in a frame. */
+
+import type { Policy } from '../types.ts';
 
 /** The edges between kept and other patches, as SVG path data: neighbouring kept patches share one outline. */
 export function patchOutline(kept: ReadonlySet<number>, grid: number, cell: number): string {
@@ -21,4 +23,24 @@ export function coveredSide(size: number, grid: number): number {
   // every tower used by the reference has patches of 14 pixels
   const patch = Math.floor(size / 14) === grid ? 14 : Math.floor(size / grid);
   return grid * patch;
+}
+
+/** The patches that are not kept, as SVG path data for `fill-rule="evenodd"`: the whole grid, with a hole for each kept one. */
+export function droppedArea(kept: ReadonlySet<number>, grid: number): string {
+  const holes = Array.from(kept, (index) => `M${index % grid} ${Math.floor(index / grid)}h1v1h-1z`);
+  return `M0 0h${grid}v${grid}h-${grid}z${holes.join('')}`;
+}
+
+/**
+ * Where a whole frame lies, stretched to a square, when a patch is the unit and the first one begins at 0: a tower sees the
+ * middle 90 % of the area where the platform crops.
+ */
+export function wholeFrame({
+  patchGrid,
+  imageSize,
+  platform,
+}: Pick<Policy, 'patchGrid' | 'imageSize' | 'platform'>): { readonly offset: number; readonly side: number } {
+  const seen = (platform.centerCrop ? Math.sqrt(0.9) : 1) * imageSize;
+  const side = (patchGrid * imageSize * imageSize) / (seen * coveredSide(imageSize, patchGrid));
+  return { offset: -((imageSize - seen) / 2 / imageSize) * side, side };
 }

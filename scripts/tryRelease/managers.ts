@@ -12,8 +12,6 @@ export interface Manager {
   readonly add: readonly string[];
   /** Files that the project has before, by name. */
   readonly settings?: (registry: string) => Readonly<Record<string, string>>;
-  /** Exits with an error when it has run no install script of some dependency, although everything else is done. */
-  readonly failsOnBlocked?: boolean;
   /** Without a node_modules; programs and packages are found through the manager. */
   readonly isPlugAndPlay?: boolean;
 }
@@ -50,7 +48,6 @@ const pnpm = (name: string, version: string, file: string, on: readonly number[]
   file,
   nodes: on,
   add: ['pnpm', 'add'],
-  failsOnBlocked: name !== 'pnpm10',
   // a release is younger than what pnpm takes by itself
   settings: () => ({ 'pnpm-workspace.yaml': 'minimumReleaseAge: 0\n' }),
 });

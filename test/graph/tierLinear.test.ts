@@ -11,11 +11,13 @@ import * as assert from 'uvu/assert';
 import { makeInt8Weights, type QuantizedWeight, scalesOf } from '../../lib/checkpoint/int8Weights.ts';
 import { openCheckpoint } from '../../lib/checkpoint/openCheckpoint.ts';
 import { readTensorBytes, readTensorFloat32 } from '../../lib/checkpoint/readTensor.ts';
+import { presetArchitecture, presetSizes } from '../../lib/engine/presetArchitecture.ts';
 import { GraphBuilder } from '../../lib/graph/graphBuilder.ts';
 import { hadamard } from '../../lib/graph/int8.ts';
 import { blockOf } from '../../lib/graph/int8Layers.ts';
 import { linear } from '../../lib/graph/layers.ts';
-import { encodeModel, type Initializer, placeQuantized } from '../../lib/graph/onnxModel.ts';
+import { encodeModel, type Initializer, type OnnxModel, placeQuantized } from '../../lib/graph/onnxModel.ts';
+import { buildPolicyGraph } from '../../lib/graph/policyGraph.ts';
 import { type StreamPlace, type Tier, tierFormats, tiers } from '../../lib/graph/tiers.ts';
 import { goldenCheckpoint, scratchFolder } from '../helpers/golden.ts';
 
@@ -172,6 +174,41 @@ test('a token of zeros gives zeros, and what is not finite does not become a num
     const found = await run(tier, name, place, broken, columns);
     assert.ok(found.out.every(Number.isNaN), `${tier}: ${found.out.slice(0, 4)}`);
   }
+});
+
+test("int8 adds to a graph of 16 bits only what the parser of Jetson's TensorRT takes", () => {
+  const { config, tensors, pixelNormalization } = presetArchitecture('libero');
+  const graphOf = (tier?: Tier) =>
+    buildPolicyGraph(config, tensors, pixelNormalization, {
+      ...presetSizes('libero'),
+      ...{ stages: false, mergeWeights: false, precision: 'bfloat16', weights: 'inputs' },
+      ...(tier === undefined ? {} : { tier }),
+    });
+  const typesOf = ({ nodes }: OnnxModel) => new Set(nodes.map(({ opType }) => opType));
+  const [plain, int8] = [typesOf(graphOf()), graphOf('int8')];
+  const added = [...typesOf(int8)].filter((type) => !plain.has(type)).sort();
+  assert.equal(added, ['Abs', 'DequantizeLinear', 'QuantizeLinear', 'ReduceMax']);
+  // onnx-tensorrt's docs/operators.md of 10.1 and later: zero points of zeros, scales above zero, axes that are initializers
+  const constants = new Map(int8.initializers.map((one) => [one.name, one]));
+  const bytesOf = (name: string): Uint8Array => {
+    const { source } = constants.get(name)!;
+    assert.ok('bytes' in source, name);
+    return source.bytes;
+  };
+  let looked = 0;
+  for (const { opType, input } of int8.nodes) {
+    if (opType === 'ReduceMax') bytesOf(input[1]!);
+    if (!/antizeLinear$/.test(opType)) continue;
+    looked++;
+    const [, scale, zero] = input;
+    assert.is(constants.get(zero!)!.type, 'int8');
+    assert.ok(bytesOf(zero!).every((byte) => byte === 0));
+    // little-endian, positive: the last byte has no sign and some exponent
+    const last = bytesOf(scale!).at(-1)!;
+    assert.ok(last > 0 && last < 128, scale);
+  }
+  // 129 weights, and activations twice: those of qkv, o, gate and up, down
+  assert.ok(looked >= 3 * 129 - 2, `${looked}`);
 });
 
 test.run();

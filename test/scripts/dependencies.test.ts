@@ -1,7 +1,7 @@
 /**
  * No install script of a dependency runs in a clone, with any npm. npm 11 and 12 read `allowScripts`; npm 10 knows only
  * the lock file, where a package without `hasInstallScript` is taken to have none. onnxruntime-node's script would
- * download CUDA libraries that nothing here uses, esbuild's and msgpackr-extract's only save milliseconds.
+ * download CUDA libraries that nothing here uses, esbuild's only saves milliseconds.
  */
 
 import { existsSync, readFileSync } from 'node:fs';
@@ -75,6 +75,8 @@ test('a clone has every optional package, in the range that a project may bring;
     ])
       assert.ok(text.includes(wanted), `${page}: ${wanted}`);
   }
+  const installing = readFileSync(join(root, 'docs/installing.md'), 'utf8');
+  assert.ok(installing.includes(line('bufferutil')));
   const { checks } = diagnose();
   for (const name of ['sharp', 'vega', 'hyparquet', 'h5wasm', '@mcap/core'].map((one) => `${one} (optional)`))
     assert.is(checks.find((check) => check.name === name)?.status, 'ok', name);

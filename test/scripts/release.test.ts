@@ -2,12 +2,14 @@
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { PrebuiltFacts } from '../../lib/addon/nativeFiles.ts';
 import { publishedManifest } from '../../scripts/release/mainPackage.ts';
 import { pairs } from '../../scripts/tryRelease/managers.ts';
+import { fetchPackages } from '../../scripts/tryRelease/tools.ts';
 import { root } from '../helpers/cli.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
@@ -69,12 +71,31 @@ function run(script: string, ...args: string[]): string {
   return stdout;
 }
 
+/** What CycloneDX's own library, with its schemas, finds wrong in a bill of materials; null: nothing. */
+async function faultsOf(bom: string): Promise<unknown> {
+  const modules = fetchPackages('cyclonedx-10.3.0', {
+    dependencies: {
+      '@cyclonedx/cyclonedx-library': '10.3.0',
+      ajv: '^8.12.0',
+      'ajv-formats': '^3.0.1',
+      'ajv-formats-draft2019': '^1.6.1',
+    },
+  });
+  const { Validation } = createRequire(join(modules, 'here'))('@cyclonedx/cyclonedx-library') as {
+    Validation: {
+      JsonStrictValidator: new (version: string) => { validate(text: string): Promise<unknown> };
+    };
+  };
+  const { specVersion } = JSON.parse(bom) as { specVersion: string };
+  return await new Validation.JsonStrictValidator(specVersion).validate(bom);
+}
+
 testWhen(
   lacks === '',
   lacks,
   test,
   'made twice it is the same bytes; installed by npm without a compiler it predicts, repairs itself, and compiles by hand',
-  () => {
+  async () => {
     const out = mkdtempSync(join(scratchFolder(), 'release-'));
     const processor = process.arch;
     assert.match(
@@ -101,9 +122,13 @@ testWhen(
     const { glibc, glibcxx, onnxRuntime } = semanticvla as PrebuiltFacts;
     for (const version of [glibc, glibcxx, onnxRuntime]) assert.match(version, /^\d+\.\d+(\.\d+)?$/);
 
-    const bom = JSON.parse(
-      readFileSync(join(out, readdirSync(out).find((name) => name.endsWith('.cdx.json'))!), 'utf8'),
+    const bomText = readFileSync(
+      join(out, readdirSync(out).find((name) => name.endsWith('.cdx.json'))!),
+      'utf8',
     );
+    assert.is(await faultsOf(bomText), null);
+    assert.is.not(await faultsOf(bomText.replace('"SHA-256"', '"SHA"')), null, 'a fault is found');
+    const bom = JSON.parse(bomText);
     const described = bom.components.find(
       ({ name }: { name: string }) => name === `@semanticvla/linux-${processor}`,
     );

@@ -18,6 +18,8 @@ interface Running {
   readonly child: ChildProcess;
   readonly act: string;
   readonly openpi: string;
+  /** With --live. */
+  readonly live?: string;
 }
 
 const children: ChildProcess[] = [];
@@ -37,7 +39,7 @@ async function addresses(child: ChildProcess): Promise<Running> {
     child.stdout!.once('data', (data: Buffer) => resolve(data.toString()));
     child.once('exit', (code) => reject(new Error(`ended with ${code}: ${errors}`)));
   });
-  return { child, ...(JSON.parse(await inTime(line, 'the addresses')) as { act: string; openpi: string }) };
+  return { child, ...(JSON.parse(await inTime(line, 'the addresses')) as Omit<Running, 'child'>) };
 }
 
 async function end({ child }: Running, signal: NodeJS.Signals): Promise<number | null> {
@@ -50,7 +52,11 @@ async function end({ child }: Running, signal: NodeJS.Signals): Promise<number |
 test('semanticvla serve: SIGTERM and SIGINT end it with code 0, wherever it is', async () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const args = ['--unnorm-key', 'libero_spatial_no_noops', '--act', '0', '--openpi', '0', '--json'];
-    const running = await addresses(startCli('serve', golden, ...args, '--log-level', 'silent'));
+    const more = ['--log-level', 'silent', '--live', '--deadline', '150'];
+    const running = await addresses(startCli('serve', golden, ...args, ...more));
+    const looking = (await fetch(`${running.live}/events`)).body!.getReader();
+    assert.match(Buffer.from((await looking.read()).value!).toString(), /^event: hello\n.*"deadlineMs":150/);
+    looking.read().catch(() => {});
     const { socket, next, closed } = connect(running.openpi);
     assert.is(((await next()) as Map<string, unknown>).get('variant'), 'SemanticVLA');
     // 400 KB of a request that is never finished.

@@ -1,7 +1,7 @@
 /** vla-eval's protocol on `/vla-eval`: the server plays the chunks. Messages by hand, hostile ones, and vla-eval itself. */
 
 import { join } from 'node:path';
-import { Packr, Unpackr } from 'msgpackr';
+import msgpack5 from 'msgpack5';
 import sharp from 'sharp';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -33,11 +33,10 @@ interface Received {
   };
 }
 
-const packr = new Packr({ useRecords: false });
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
+const msgpack = msgpack5({ preferMap: false, forceFloat64: true });
 
 function message(type: string, payload: object, seq: number): Buffer {
-  return packr.pack({ type, payload, seq, timestamp: 1.5 });
+  return msgpack.encode({ type, payload, seq, timestamp: 1.5 });
 }
 
 function array(dtype: string, shape: number[], values: Float64Array | Uint8Array): object {
@@ -67,7 +66,7 @@ class Client {
     this.socket = new WebSocket(`${url}/vla-eval`, { perMessageDeflate: false });
     this.socket.on('error', () => {});
     this.socket.on('message', (data: Buffer) => {
-      const frame = unpackr.unpack(data) as Received;
+      const frame = msgpack.decode(data) as Received;
       const waiter = this.#waiters.shift();
       if (waiter === undefined) this.#frames.push(frame);
       else waiter(frame);
@@ -212,9 +211,12 @@ test('what is refused leaves the connection open, and never reaches the policy',
     const client = await Client.open(openpi);
     const bad: [string, Buffer][] = [
       ...hostileMsgpack(),
-      ['no envelope', packr.pack({ full_image: 1 })],
-      ['no payload', packr.pack({ type: 'observation', payload: null, seq: 1, timestamp: 0 })],
-      ['a sequence number that is none', packr.pack({ type: 'hello', payload: {}, seq: 1.5, timestamp: 0 })],
+      ['no envelope', msgpack.encode({ full_image: 1 })],
+      ['no payload', msgpack.encode({ type: 'observation', payload: null, seq: 1, timestamp: 0 })],
+      [
+        'a sequence number that is none',
+        msgpack.encode({ type: 'hello', payload: {}, seq: 1.5, timestamp: 0 }),
+      ],
       ['another type', message('infer', {}, 1)],
       [
         'objects',

@@ -6,16 +6,14 @@
 import type { Episode } from '../../dataset/dataset.ts';
 import { escaped } from '../../plots/escaped.ts';
 import { color } from '../../plots/palette.ts';
-import { loadSharp } from '../../support/sharp.ts';
 import type { ImageFrame } from '../../types.ts';
-import { coveredSide, patchOutline } from '../../view/patchGeometry.ts';
+import { frameJpeg } from '../../view/frameJpeg.ts';
+import { droppedArea, patchOutline, wholeFrame } from '../../view/patchGeometry.ts';
 import type { EpisodePrediction } from '../evaluateEpisode.ts';
 import type { Evaluation } from '../evaluation.ts';
 
 /** The most moments shown side by side: with more, each would be too small to see. */
 const mostMoments = 8;
-/** Longest side of an embedded frame, in pixels. */
-const frameSide = 256;
 const gap = 4;
 const accent = '#ffd23f';
 
@@ -77,27 +75,18 @@ export async function filmStrip(
 
 /** In units of patches: a tower sees the middle 90 % of the area, stretched to a square. */
 async function image(frame: ImageFrame, policy: Evaluation['policy']): Promise<string> {
-  const sharp = await loadSharp('Frames of the page');
-  const { data, width, height } = frame;
-  const jpeg = await sharp(data, { raw: { width, height, channels: 3 } })
-    .resize({ width: frameSide, height: frameSide, fit: 'inside', withoutEnlargement: true })
-    .jpeg({ quality: 85 })
-    .toBuffer();
-  const { patchGrid, imageSize, platform } = policy;
-  const seen = (platform.centerCrop ? Math.sqrt(0.9) : 1) * imageSize;
-  const whole = (patchGrid * imageSize * imageSize) / (seen * coveredSide(imageSize, patchGrid));
-  const cut = ((imageSize - seen) / 2 / imageSize) * whole;
-  return `<image x="${-round(cut)}" y="${-round(cut)}" width="${round(whole)}" height="${round(whole)}" preserveAspectRatio="none" href="data:image/jpeg;base64,${jpeg.toString('base64')}"/>`;
+  const jpeg = await frameJpeg('Frames of the page', frame);
+  const { offset, side } = wholeFrame(policy);
+  return `<image x="${round(offset)}" y="${round(offset)}" width="${round(side)}" height="${round(side)}" preserveAspectRatio="none" href="data:image/jpeg;base64,${jpeg.toString('base64')}"/>`;
 }
 
 function kept(indices: ArrayLike<number> | undefined, grid: number): string {
   // without a pruner the policy uses every patch
   if (indices === undefined) return '';
   const set = new Set(Array.from(indices));
-  const holes = [...set].map((index) => `M${index % grid} ${Math.floor(index / grid)}h1v1h-1z`).join('');
   const line = `d="${patchOutline(set, grid, 1)}" fill="none" stroke-linecap="square" vector-effect="non-scaling-stroke"`;
   return (
-    `<path d="M0 0h${grid}v${grid}h-${grid}z${holes}" fill="#0b1016" fill-opacity="0.55" fill-rule="evenodd"/>` +
+    `<path d="${droppedArea(set, grid)}" fill="#0b1016" fill-opacity="0.55" fill-rule="evenodd"/>` +
     `<path ${line} stroke="#0b1016" stroke-opacity="0.5" stroke-width="4"/><path ${line} stroke="${accent}" stroke-width="2"/>`
   );
 }

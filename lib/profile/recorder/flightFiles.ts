@@ -2,6 +2,7 @@
 
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncFile } from '../../support/fileHandles.ts';
 import { makeFolder } from '../../support/makeFolder.ts';
 
 export type FlightFormat = 'perfetto-trace' | 'mcap';
@@ -31,7 +32,7 @@ export async function writeFlight(
   try {
     handle = await open(temporary, 'wx', 0o600);
     await handle.writeFile(bytes);
-    await handle.sync();
+    await syncFile(handle);
     await handle.close();
     handle = null;
     await rename(temporary, join(dir, name));

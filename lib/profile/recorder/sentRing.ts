@@ -32,6 +32,13 @@ export class SentRing {
     for (let i = 0; i < columns; i++) this.#values[row * columns + i] = values[i] ?? Number.NaN;
   }
 
+  /** A copy, and how many older rows there was no room for; then it begins anew. */
+  take(): SentRows & { readonly lost: number } {
+    const rows = { ...this.copy(), lost: Math.max(0, this.#count - this.#at.length) };
+    this.#count = 0;
+    return rows;
+  }
+
   /** Oldest first. */
   copy(): SentRows {
     const capacity = this.#at.length;

@@ -287,7 +287,7 @@ export class LerobotServer {
     try {
       const start = performance.now();
       const bytes = body.length;
-      const ticket = { asker: session.connection, caller, lease: body.lease };
+      const ticket = { protocol: 'lerobot', asker: session.connection, caller, lease: body.lease } as const;
       const { chunk, inferMs } = await service.infer(observation.fields, ticket);
       const data = pickleActions(chunk, { timestamp, timestep, rows });
       session.latest.predicted(timestep);

@@ -279,8 +279,7 @@ export class LerobotServer {
     const caller = new AbortController();
     const onGone = (): void => caller.abort(new ClientGone());
     call.once('cancelled', onGone);
-    const waiting = AbortSignal.any([caller.signal, this.#ending.signal]);
-    const held = await session.latest.take(patienceMs, waiting);
+    const held = await session.latest.take(patienceMs, [caller.signal, this.#ending.signal]);
     if (held === null) return {};
     const { body, observation } = held;
     const { timestamp, timestep } = observation;

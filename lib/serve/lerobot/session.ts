@@ -3,6 +3,7 @@
  * gives way to a newer one, and one whose timestep was predicted is passed over unless it "must go", as in lerobot's own server.
  */
 
+import { whenAborted } from '../../support/abort.ts';
 import { SemanticVlaError } from '../../support/errors.ts';
 import type { Policy } from '../../types.ts';
 import type { Body } from '../bodyPool.ts';
@@ -156,20 +157,26 @@ export class LatestObservation {
     this.#wake?.();
   }
 
-  /** @returns null if there is none within `ms`, or the signal was aborted; the body is the caller's then */
-  async take(ms: number, signal: AbortSignal): Promise<{ body: Body; observation: TimedObservation } | null> {
-    if (this.#held === null && !signal.aborted) {
+  /** @returns null if there is none within `ms`, or a signal was aborted; the body is the caller's then */
+  async take(
+    ms: number,
+    signals: readonly AbortSignal[],
+  ): Promise<{ body: Body; observation: TimedObservation } | null> {
+    const isAborted = (): boolean => signals.some(({ aborted }) => aborted);
+    if (this.#held === null && !isAborted()) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        this.#wake = () => {
+        const wake = (): void => {
           clearTimeout(timer);
+          for (const stop of stops) stop();
           resolve();
         };
-        signal.addEventListener('abort', () => this.#wake?.(), { once: true });
+        const timer = setTimeout(wake, ms);
+        const stops = signals.map((signal) => whenAborted(signal, wake));
+        this.#wake = wake;
       });
       this.#wake = null;
     }
-    const held = signal.aborted ? null : this.#held;
+    const held = isAborted() ? null : this.#held;
     if (held !== null) this.#held = null;
     return held;
   }

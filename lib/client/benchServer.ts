@@ -2,7 +2,7 @@
 
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { summarize } from '../profile/measure/percentiles.ts';
-import type { Summary } from '../profile/types.ts';
+import type { ChunkRecord, Summary } from '../profile/types.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { pause } from '../support/abort.ts';
@@ -11,11 +11,11 @@ import { isolated } from '../support/isolated.ts';
 import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import { randomObservation, usualFrame, usualInstruction } from '../synth/randomObservation.ts';
 import type { Observation } from '../types.ts';
-import { type OpenedTransport, openTransport, type Protocol } from './connect.ts';
+import { openTransport } from './connect.ts';
 import { deadline } from './deadline.ts';
 import { remoteFacts } from './remoteFacts.ts';
 import { requestFields } from './requestFields.ts';
-import type { RemoteAnswer } from './transport.ts';
+import type { OpenedTransport, Protocol, RemoteAnswer } from './transport.ts';
 
 /** How a server is asked, by how many, and for how long. */
 export interface BenchServerOptions {
@@ -69,6 +69,8 @@ export interface ServerBench {
   readonly latency: Summary | null;
   /** The part of it in the policy, as openpi's answers say; null where none does (POST /act). */
   readonly inference: Summary | null;
+  /** Every answered request of all clients, in the order asked, since the first; `policy` is its part in the policy. */
+  readonly requests: readonly ChunkRecord[];
   readonly perClient: readonly {
     readonly answered: number;
     readonly missed: number;
@@ -93,21 +95,25 @@ type Limits = typeof defaults;
 /**
  * Asks a running server as robots do and measures its answers.
  *
- * @param url `http://gpu:8777` (POST /act: this project's server or the reference's), or `ws://gpu:8000` (openpi's WebSocket)
+ * @param url `http://gpu:8777` (POST /act: this project's server or the reference's), `ws://gpu:8000` (openpi's WebSocket), or a
+ *   fleet's directory, `fleet+http://head:8000/fleet`
  * @throws (rejects) OPTION_*, REMOTE_UNREACHABLE, UNAUTHORIZED, DEADLINE_EXCEEDED while connecting, what the server says of a
  *   request of the warm-up, or the signal's reason. Later failures are counted
  */
 export async function benchServer(url: string, options: BenchServerOptions = {}): Promise<ServerBench> {
   const limits = check(options);
   const { clients: count = 1, rateHz, percentiles = [], signal = new AbortController().signal } = options;
-  const opened = await Promise.all(Array.from({ length: count }, () => openTransport(url, options.token)));
+  const fleet = { connectMs: limits.deadlineMs, tell: () => {} };
+  const opened = await Promise.all(
+    Array.from({ length: count }, () => openTransport(url, options.token, fleet)),
+  );
   try {
     const asked: Client[] = [];
     let variant: string | null = null;
     for (const one of opened) {
       const metadata = await within(limits, signal, 'the connection', (both) => one.transport.connect(both));
       const described =
-        metadata?.get('server') === 'semanticvla' ? remoteFacts(one.parsed, metadata, undefined) : null;
+        metadata?.get('server') === 'semanticvla' ? remoteFacts(one.name, metadata, undefined) : null;
       variant = described?.variant ?? null;
       asked.push(new Client(one, fieldsFor(one, described?.platform ?? null, options), limits, signal));
     }
@@ -118,9 +124,9 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
     await Promise.all(
       asked.map((client, i) =>
         client.run(start, periodMs === null ? null : { periodMs, firstMs: (i / count) * periodMs }, () => {
-          const done = asked.reduce((sum, { times }) => sum + times.length, 0);
+          const done = asked.reduce((sum, client) => sum + client.requests.length, 0);
           tell({
-            step: `asking ${opened[0]!.parsed.origin}`,
+            step: `asking ${opened[0]!.name}`,
             done,
             total: Math.max(done, count * limits.iterations),
             unit: 'steps',
@@ -129,8 +135,12 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
       ),
     );
     const seconds = (performance.now() - start) / 1000;
-    const times = asked.flatMap((client) => client.times);
-    const inference = asked.flatMap((client) => client.inferMs);
+    const requests = asked
+      .flatMap((client) => client.requests)
+      .map((one) => ({ ...one, startMs: one.startMs - start }))
+      .sort((a, b) => a.startMs - b.startMs);
+    const times = requests.map(({ stages }) => stages.total);
+    const inference = requests.flatMap(({ stages }) => stages.policy ?? []);
     const errors: Record<string, number> = {};
     for (const client of asked) for (const code of client.failures) errors[code] = (errors[code] ?? 0) + 1;
     const of = (values: readonly number[]) => (values.length === 0 ? null : summarize(values, percentiles));
@@ -138,7 +148,7 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
       format: 'semanticvla-server-bench',
       version: 1,
       createdAt: new Date().toISOString(),
-      url: opened[0]!.parsed.origin,
+      url: opened[0]!.name,
       protocol: opened[0]!.protocol,
       variant,
       clients: count,
@@ -150,10 +160,11 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
       missed: asked.reduce((sum, { missed }) => sum + missed, 0),
       latency: of(times),
       inference: of(inference),
+      requests,
       perClient: asked.map((client) => ({
-        answered: client.times.length,
+        answered: client.requests.length,
         missed: client.missed,
-        latency: of(client.times),
+        latency: of(client.requests.map(({ stages }) => stages.total)),
       })),
     };
   } finally {
@@ -181,7 +192,7 @@ function check(options: BenchServerOptions): Limits {
 
 /** @throws OPTION_REQUIRED where nobody says what the server takes */
 function fieldsFor(
-  { parsed, instructionKey }: OpenedTransport,
+  { name, instructionKey }: OpenedTransport,
   described: { readonly cameras: readonly string[]; readonly proprio: boolean } | null,
   { observation, instruction = usualInstruction, keys = {} }: BenchServerOptions,
 ): WireMap {
@@ -192,7 +203,7 @@ function fieldsFor(
         : 'it takes a joint state and does not say of how many numbers';
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
-      `Server ${parsed.origin}: expected the option observation, since ${why}, found none. Give one that its policy takes.`,
+      `Server ${name}: expected the option observation, since ${why}, found none. Give one that its policy takes.`,
     );
   }
   const given = observation ?? randomObservation(described!.cameras, usualFrame, 0);
@@ -201,8 +212,8 @@ function fieldsFor(
 }
 
 class Client {
-  readonly times: number[] = [];
-  readonly inferMs: number[] = [];
+  /** Answered ones; `startMs` on the monotonic clock. */
+  readonly requests: (ChunkRecord & { readonly stages: { readonly total: number } })[] = [];
   readonly failures: string[] = [];
   missed = 0;
   readonly #opened: OpenedTransport;
@@ -256,8 +267,11 @@ class Client {
       if (!transport.connected)
         await within(this.#limits, this.#signal, 'the connection', (both) => transport.connect(both));
       const { inferMs } = await this.#ask();
-      this.times.push(performance.now() - from);
-      if (inferMs !== null) this.inferMs.push(inferMs);
+      const total = performance.now() - from;
+      this.requests.push({
+        startMs: from,
+        stages: inferMs === null ? { total } : { total, policy: inferMs },
+      });
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!(error instanceof SemanticVlaError)) throw error;

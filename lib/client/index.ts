@@ -8,6 +8,8 @@
 
 export { type BenchServerOptions, benchServer, type ServerBench } from './benchServer.ts';
 export { connectAct, connectOpenpi } from './connect.ts';
+export type { FleetEvent } from './fleetTransport.ts';
 export type { GivenFacts } from './remoteFacts.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 export { type ReportOptions, reportLoop } from './reportLoop.ts';
+export { serverPage } from './serverPage.ts';

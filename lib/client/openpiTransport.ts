@@ -29,13 +29,13 @@ const mostAbandoned = 2;
 
 export class OpenpiTransport implements Transport {
   onLost: ((error: SemanticVlaError) => void) | null = null;
-  readonly #url: URL;
+  readonly url: URL;
   readonly #headers: Readonly<Record<string, string>>;
   #socket: WebSocket | null = null;
   #waiters: Waiter[] = [];
 
   constructor({ url, token }: TransportOptions) {
-    this.#url = url;
+    this.url = url;
     this.#headers = token === undefined ? {} : { authorization: `Api-Key ${token}` };
   }
 
@@ -46,7 +46,7 @@ export class OpenpiTransport implements Transport {
   async connect(signal: AbortSignal): Promise<WireMap | null> {
     this.close();
     signal.throwIfAborted();
-    const socket = new WebSocket(this.#url, {
+    const socket = new WebSocket(this.url, {
       perMessageDeflate: false,
       maxPayload: maxAnswerBytes,
       headers: this.#headers,
@@ -59,16 +59,16 @@ export class OpenpiTransport implements Transport {
       const { statusCode = 0 } = response;
       error =
         statusCode === 401
-          ? reported(this.#url, 'UNAUTHORIZED', 'the token is missing or wrong.')
-          : unreachable(this.#url, `HTTP status ${statusCode}`);
+          ? reported(this.url, 'UNAUTHORIZED', 'the token is missing or wrong.')
+          : unreachable(this.url, `HTTP status ${statusCode}`);
       request.destroy();
       this.#lost(socket, error);
     });
     socket.on('error', (cause) => {
-      error ??= unreachable(this.#url, (cause as NodeJS.ErrnoException).code ?? cause.message, cause);
+      error ??= unreachable(this.url, (cause as NodeJS.ErrnoException).code ?? cause.message, cause);
     });
     socket.on('message', (data, isBinary) => this.#receive(socket, data, isBinary));
-    socket.on('close', (code) => this.#lost(socket, error ?? unreachable(this.#url, `close code ${code}`)));
+    socket.on('close', (code) => this.#lost(socket, error ?? unreachable(this.url, `close code ${code}`)));
     try {
       return await metadata;
     } catch (reason) {
@@ -79,12 +79,12 @@ export class OpenpiTransport implements Transport {
 
   async request(fields: WireMap, signal: AbortSignal): Promise<RemoteAnswer> {
     const socket = this.#socket;
-    if (socket === null || !this.connected) throw unreachable(this.#url, 'none');
+    if (socket === null || !this.connected) throw unreachable(this.url, 'none');
     signal.throwIfAborted();
     const answer = this.#wait(socket, signal);
     // Send errors are reported by `close`.
     socket.send(encodeMsgpackNumpy(fields), () => {});
-    return answerOfMap(this.#url, await answer);
+    return answerOfMap(this.url, await answer);
   }
 
   close(): void {
@@ -96,7 +96,7 @@ export class OpenpiTransport implements Transport {
     const timer = setTimeout(() => socket.terminate(), 1000);
     timer.unref();
     socket.once('close', () => clearTimeout(timer));
-    this.#rejectAll(unreachable(this.#url, 'that it was closed here'));
+    this.#rejectAll(unreachable(this.url, 'that it was closed here'));
   }
 
   #wait(socket: WebSocket, signal: AbortSignal): Promise<WireMap> {
@@ -135,18 +135,18 @@ export class OpenpiTransport implements Transport {
         code === undefined
           ? // A traceback of openpi's own server: its last line says what happened.
             remoteFailed(
-              this.#url,
+              this.url,
               'actions',
               `an error: ${String(data).trim().split('\n').at(-1)}`.slice(0, 500),
             )
-          : reported(this.#url, code, message ?? ''),
+          : reported(this.url, code, message ?? ''),
       );
       return;
     }
     try {
       waiter.resolve(decodeMsgpackMap(data as Buffer));
     } catch {
-      waiter.reject(remoteFailed(this.#url, 'an answer in msgpack', 'something else'));
+      waiter.reject(remoteFailed(this.url, 'an answer in msgpack', 'something else'));
       socket.terminate();
     }
   }

@@ -19,12 +19,16 @@ export type GivenFacts = Pick<RemoteFacts, 'platform' | 'dimensions'>;
  * @throws OPTION_REQUIRED if neither the server nor the caller says; OPTION_INVALID if both do; REMOTE_FAILED for malformed
  *   metadata
  */
-export function remoteFacts(url: URL, metadata: WireMap | null, given: GivenFacts | undefined): RemoteFacts {
+export function remoteFacts(
+  server: string,
+  metadata: WireMap | null,
+  given: GivenFacts | undefined,
+): RemoteFacts {
   const describes = metadata?.get('server') === 'semanticvla';
   if (!describes && given === undefined) {
     throw new SemanticVlaError(
       'OPTION_REQUIRED',
-      `Server ${url.origin}: expected metadata that describes its policy, found none. Pass policy: { platform, dimensions }.`,
+      `Server ${server}: expected metadata that describes its policy, found none. Pass policy: { platform, dimensions }.`,
     );
   }
   if (!describes) {
@@ -35,16 +39,16 @@ export function remoteFacts(url: URL, metadata: WireMap | null, given: GivenFact
   if (given !== undefined) {
     throw new SemanticVlaError(
       'OPTION_INVALID',
-      `Option policy: expected none, since the server ${url.origin} describes its policy itself. Leave it out.`,
+      `Option policy: expected none, since the server ${server} describes its policy itself. Leave it out.`,
     );
   }
-  return read(url, metadata);
+  return read(server, metadata);
 }
 
-function read(url: URL, metadata: WireMap): RemoteFacts {
+function read(server: string, metadata: WireMap): RemoteFacts {
   const version = metadata.get('metadata_version');
   if (version !== metadataVersion)
-    throw remoteFailed(url, `metadata version ${metadataVersion}`, `${String(version)}`);
+    throw remoteFailed(server, `metadata version ${metadataVersion}`, `${String(version)}`);
   const platform = metadata.get('platform');
   const unnormKey = metadata.get('unnorm_key') ?? null;
   try {
@@ -58,8 +62,8 @@ function read(url: URL, metadata: WireMap): RemoteFacts {
       imageSize: metadata.get('image_size'),
       patchGrid: metadata.get('patch_grid'),
     };
-    return { ...policyFacts(facts, `server ${url.origin}`), unnormKey };
+    return { ...policyFacts(facts, `server ${server}`), unnormKey };
   } catch (error) {
-    throw remoteFailed(url, 'metadata of a policy', `something else: ${(error as Error).message}`);
+    throw remoteFailed(server, 'metadata of a policy', `something else: ${(error as Error).message}`);
   }
 }

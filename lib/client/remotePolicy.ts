@@ -15,10 +15,11 @@ import type { Notice } from '../support/notices.ts';
 import { checkOptions, checkSignal, expected } from '../support/options.ts';
 import type { ActionChunk, Observation, Platform, Policy, PredictOptions, StageTensor } from '../types.ts';
 import { deadline } from './deadline.ts';
+import type { FleetEvent } from './fleetTransport.ts';
 import { type GivenFacts, type RemoteFacts, remoteFacts } from './remoteFacts.ts';
-import { type InstructionKey, requestFields } from './requestFields.ts';
+import { requestFields } from './requestFields.ts';
 import { retryDelay } from './retryDelay.ts';
-import type { RemoteAnswer, Transport } from './transport.ts';
+import type { OpenedTransport, RemoteAnswer } from './transport.ts';
 
 /** What happens to the connection. */
 export type RemoteEvent =
@@ -27,7 +28,8 @@ export type RemoteEvent =
   /** It is back with the same policy. */
   | { readonly kind: 'resume'; readonly downMs: number; readonly attempts: number }
   /** It is back with another policy; this one stays refused. */
-  | { readonly kind: 'changed'; readonly error: SemanticVlaError };
+  | { readonly kind: 'changed'; readonly error: SemanticVlaError }
+  | FleetEvent;
 
 /** Options of a remote policy; all may be left out. */
 export interface RemoteOptions {
@@ -77,18 +79,14 @@ export function checkRemoteOptions(options: RemoteOptions, what: string): void {
  * Connects to the server once and learns what it serves.
  * @throws (rejects) REMOTE_UNREACHABLE, DEADLINE_EXCEEDED, UNAUTHORIZED, REMOTE_FAILED, OPTION_REQUIRED, the signal's reason
  */
-export async function openRemote(
-  transport: Transport,
-  url: URL,
-  options: RemoteOptions,
-  instructionKey: InstructionKey,
-): Promise<RemotePolicy> {
-  const late = deadline(options.connectMs ?? options.deadlineMs, `the connection to ${url.origin}`);
+export async function openRemote(opened: OpenedTransport, options: RemoteOptions): Promise<RemotePolicy> {
+  const { transport, name } = opened;
+  const late = deadline(options.connectMs ?? options.deadlineMs, `the connection to ${name}`);
   const signal = options.signal === undefined ? late.signal : AbortSignal.any([late.signal, options.signal]);
   try {
     const metadata = await transport.connect(signal);
-    const facts = remoteFacts(url, metadata, options.policy);
-    return new RemotePolicy({ transport, url, options, facts, metadata, instructionKey });
+    const facts = remoteFacts(name, metadata, options.policy);
+    return new RemotePolicy({ ...opened, options, facts, metadata });
   } catch (error) {
     transport.close();
     throw error;
@@ -97,13 +95,10 @@ export async function openRemote(
   }
 }
 
-interface Parts {
-  readonly transport: Transport;
-  readonly url: URL;
+interface Parts extends OpenedTransport {
   readonly options: RemoteOptions;
   readonly facts: RemoteFacts;
   readonly metadata: WireMap | null;
-  readonly instructionKey: InstructionKey;
 }
 
 /** A policy on another machine, used like a local one. */
@@ -149,6 +144,11 @@ export class RemotePolicy implements Policy {
   /** Empty: the notices of the policy are in the log of the server. */
   get notices(): readonly Notice[] {
     return [];
+  }
+
+  /** The server that a call would reach, e.g. `http://gpu:8777`: of a fleet, the replica that this robot has now. */
+  get url(): string {
+    return this.#parts.transport.url.origin;
   }
 
   /** Whether a call would reach the server. */
@@ -253,7 +253,7 @@ export class RemotePolicy implements Policy {
   }
 
   #chunk(answer: RemoteAnswer, instruction: string, unnormKey: string, totalMs: number): ActionChunk {
-    const { facts, url } = this.#parts;
+    const { facts, transport } = this.#parts;
     const { actions, shape, normalized, inferMs } = answer;
     const chunk: ActionChunk = {
       actions,
@@ -270,7 +270,7 @@ export class RemotePolicy implements Policy {
       unnormKey,
     };
     try {
-      return checkedChunk(chunk, facts, `answer of server ${url.origin}`);
+      return checkedChunk(chunk, facts, `answer of server ${transport.url.origin}`);
     } catch (error) {
       const { code, message } = error as SemanticVlaError;
       if (code !== 'CHUNK_INVALID') throw error;
@@ -300,7 +300,7 @@ export class RemotePolicy implements Policy {
 
   /** Tries until the server is back, has changed, or this is closed. Never rejects. */
   async #reconnect(since: number): Promise<void> {
-    const { transport, url, options } = this.#parts;
+    const { transport, name, options } = this.#parts;
     for (let attempt = 0; !this.#closed.signal.aborted; attempt++) {
       await pause(retryDelay(attempt, Math.random()), this.#closed.signal);
       const late = deadline(options.connectMs ?? options.deadlineMs, 'the connection');
@@ -310,7 +310,7 @@ export class RemotePolicy implements Policy {
           this.#change(
             new SemanticVlaError(
               'REMOTE_CHANGED',
-              `Server ${url.origin}: expected the policy of before, found other metadata. Connect anew if it is meant.`,
+              `Server ${name}: expected the policy of before, found other metadata. Connect anew if it is meant.`,
             ),
           );
           return;
@@ -318,8 +318,12 @@ export class RemotePolicy implements Policy {
         this.#refusal = null;
         this.#tell({ kind: 'resume', downMs: performance.now() - since, attempts: attempt + 1 });
         return;
-      } catch {
-        // Still unreachable; the next attempt will tell.
+      } catch (error) {
+        // Else still unreachable; the next attempt will tell.
+        if ((error as SemanticVlaError).code === 'REMOTE_CHANGED') {
+          this.#change(error as SemanticVlaError);
+          return;
+        }
       } finally {
         late.clear();
       }

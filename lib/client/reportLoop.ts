@@ -6,7 +6,7 @@ import type { LoopEvent } from '../schedule/loopEvents.ts';
 import type { LiveLoopEvent } from '../serve/live/liveReport.ts';
 import { isolated } from '../support/isolated.ts';
 import { checkOptions, expected } from '../support/options.ts';
-import { checkUrl } from './connect.ts';
+import { checkServerUrl } from './connect.ts';
 
 /** As the server bounds a report (lib/serve/live/liveReport.ts). */
 const mostRows = 256;
@@ -65,7 +65,8 @@ function notedOf(event: LoopEvent): Noted | null {
     const dimensions = event.dimension === null ? [] : [event.dimension];
     return { at, type: 'hold', reason: event.reason, dimensions };
   }
-  if (event.type === 'limited') return { at, type: 'limited', reason: '', dimensions: event.dimensions };
+  if (event.type === 'limited')
+    return { at, type: 'limited', reason: event.limits.join(', '), dimensions: event.dimensions };
   if (event.type === 'missed') return { at, type: 'missed', reason: String(event.ticks), dimensions: [] };
   return event.type === 'reset' ? { at, type: 'reset', reason: '', dimensions: [] } : null;
 }
@@ -84,7 +85,7 @@ class Reporter {
   #isFailing = false;
 
   constructor({ url, robot, token: given }: ReportOptions, periodMs: number) {
-    const { parsed, token } = checkUrl(url, ['http:', 'https:', 'ws:', 'wss:'], given);
+    const { parsed, token } = checkServerUrl(url, given);
     this.#url = `${parsed.href.replace(/^ws/, 'http')}live/report`;
     this.#headers = {
       'content-type': 'application/json',

@@ -2,6 +2,7 @@
 
 import type { WireMap } from '../serve/ndarray.ts';
 import { type ErrorCode, SemanticVlaError } from '../support/errors.ts';
+import type { InstructionKey } from './requestFields.ts';
 
 /** What a server answered to one observation. */
 export interface RemoteAnswer {
@@ -15,6 +16,8 @@ export interface RemoteAnswer {
 }
 
 export interface Transport {
+  /** The server that would be asked now. */
+  readonly url: URL;
   /**
    * Connects to the server anew at each call.
    * @returns how the server describes its policy; null if it does not
@@ -33,6 +36,18 @@ export interface Transport {
   close(): void;
 }
 
+export type Protocol = 'act' | 'openpi';
+
+/** The client's end of a protocol. */
+export interface OpenedTransport {
+  readonly protocol: Protocol;
+  /** Not connected yet. */
+  readonly transport: Transport;
+  /** What was asked for, without its token: the server's origin, or a fleet. For messages. */
+  readonly name: string;
+  readonly instructionKey: InstructionKey;
+}
+
 export interface TransportOptions {
   readonly url: URL;
   readonly token: string | undefined;
@@ -49,8 +64,9 @@ export function unreachable(url: URL, why: string, cause?: unknown): SemanticVla
   );
 }
 
-export function remoteFailed(url: URL, expected: string, found: string): SemanticVlaError {
-  return new SemanticVlaError('REMOTE_FAILED', `Server ${url.origin}: expected ${expected}, found ${found}.`);
+export function remoteFailed(server: URL | string, expected: string, found: string): SemanticVlaError {
+  const name = typeof server === 'string' ? server : server.origin;
+  return new SemanticVlaError('REMOTE_FAILED', `Server ${name}: expected ${expected}, found ${found}.`);
 }
 
 /** Codes of our own server that concern the request or its timing; all others become REMOTE_FAILED. */
@@ -76,4 +92,15 @@ export function reported(url: URL, code: string, message: string): SemanticVlaEr
   const known = passedOn.has(code) ? (code as ErrorCode) : 'REMOTE_FAILED';
   const detail = known === code ? message : `${code}: ${message}`;
   return new SemanticVlaError(known, `Server ${url.origin}: ${detail.slice(0, 500)}`);
+}
+
+/** What an HTTP answer other than 200 says: the error in our own form, or the bare status. */
+export function refusalOf(url: URL, { status, body }: { status: number; body: Buffer }): SemanticVlaError {
+  try {
+    const { error } = JSON.parse(body.toString()) as { error?: { code?: unknown; message?: unknown } };
+    if (typeof error?.code === 'string') return reported(url, error.code, String(error.message));
+  } catch {
+    // Not JSON: another server, or a proxy.
+  }
+  return remoteFailed(url, 'an answer', `HTTP status ${status}`);
 }

@@ -64,6 +64,7 @@ const pages: Readonly<Record<string, Page>> = {
     after: '',
     prints: /episode 0 \[ 0, 4 \]\nepisode 1 \[ 0, 4 \]\nnormalized L1 error 0\.\d/,
   },
+  'docs/fleet.md 1': { elsewhere: 'test/client/fleet.test.ts' },
   'docs/profiling.md 1': {
     given: `import { loadPolicy } from ${lib};
       ${robotAtHand}

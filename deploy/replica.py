@@ -1,0 +1,144 @@
+"""A policy server as a child process: started on free ports, watched, and ended. Standard library only."""
+
+import ctypes
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+
+WATCH_S = 1.0
+ASK_S = 2.0
+"""How long the server may take to say whether it is ready; it answers while it predicts."""
+MOST_FAILURES = 3
+STOP_S = 8.0
+"""``semanticvla serve`` ends within five seconds of SIGTERM."""
+
+
+class ServerFailed(Exception):
+    pass
+
+
+def _die_with_parent():
+    """The kernel ends the server when this process is killed (prctl PR_SET_PDEATHSIG): it would keep the GPU."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Server:
+    """``command`` is `semanticvla serve ...` without address and ports; it prints its URLs as one JSON line."""
+
+    def __init__(self, command, host, on_end, start_s):
+        """Returns when it is ready. ``on_end(reason)`` is called, from a thread, if it ends or fails without `stop`."""
+        self._on_end = on_end
+        self._stopping = threading.Event()
+        self._first = queue.Queue()
+        self._command = [*command, "--host", host, "--act", "0", "--openpi", "0", "--json"]
+        # This thread starts the child and lives as long: the death of the thread that started it would end the child too.
+        threading.Thread(target=self._run, name="policy server", daemon=True).start()
+        try:
+            found = self._first.get(timeout=start_s)
+        except queue.Empty:
+            self.stop()
+            raise ServerFailed(f"not ready within {start_s} s: {' '.join(self._command)}") from None
+        if isinstance(found, Exception):
+            raise found
+        self.urls = found
+
+    @property
+    def pid(self):
+        return self._child.pid
+
+    def is_ready(self):
+        """Whether it would serve a request now."""
+        try:
+            with urllib.request.urlopen(self.urls["act"] + "/readyz", timeout=ASK_S) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        """It answers the running request and ends. Idempotent."""
+        self._stopping.set()
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait()
+
+    def _run(self):
+        try:
+            self._child = subprocess.Popen(self._command, stdout=subprocess.PIPE, preexec_fn=_die_with_parent)
+        except OSError as error:
+            self._first.put(ServerFailed(f"{self._command[0]}: {error}"))
+            return
+        line = self._child.stdout.readline()
+        try:
+            urls = json.loads(line)
+            self.urls = {protocol: urls[protocol] for protocol in ("act", "openpi")}
+        except (ValueError, KeyError, TypeError):
+            self._first.put(ServerFailed(f"no addresses from {' '.join(self._command)}, exit code {self._child.wait()}"))
+            return
+        self._first.put(self.urls)
+        reason = self._watch()
+        # One that does not answer does not hear SIGTERM either.
+        self._child.kill()
+        if not self._stopping.is_set():
+            self._on_end(reason)
+
+    def _watch(self):
+        failures = 0
+        while failures < MOST_FAILURES or self._stopping.is_set():
+            try:
+                return f"exit code {self._child.wait(WATCH_S)}"
+            except subprocess.TimeoutExpired:
+                failures = 0 if self.is_ready() else failures + 1
+        return f"not ready, {failures} times in a row"
+
+
+class Membership:
+    """Keeps a replica in the directory while it is ready. ``register(name, urls, leaving)`` returns how many robots it has."""
+
+    def __init__(self, name, server, register, beat_s):
+        self._name = name
+        self._server = server
+        self._register = register
+        self._beat_s = beat_s
+        self._leaving = threading.Event()
+        self.robots = 0
+        threading.Thread(target=self._run, name="membership", daemon=True).start()
+
+    def leave(self, patience_s):
+        """No new robots; returns when those it has have moved, after ``patience_s``, or when the directory is gone as well."""
+        self._leaving.set()
+        until = time.monotonic() + patience_s
+        failures = 0
+        while time.monotonic() < until and failures < MOST_FAILURES:
+            failures = 0 if self._beat() else failures + 1
+            # The last ones may still wait for an answer, and for their new connection.
+            time.sleep(self._beat_s)
+            if failures == 0 and self.robots == 0:
+                return
+
+    def _run(self):
+        while not self._leaving.is_set():
+            if self._server.is_ready():
+                self._beat()
+            self._leaving.wait(self._beat_s)
+
+    def _beat(self):
+        try:
+            self.robots = self._register(self._name, self._server.urls, self._leaving.is_set())
+            return True
+        except Exception:  # noqa: BLE001  whatever a directory that starts anew does
+            return False
+
+
+def end_process(reason):
+    """A replica without its server must go at once: it would be fast, and useless. Whoever runs replicas starts another."""
+    print(f"policy server: {reason}; this replica ends", flush=True)
+    os._exit(1)

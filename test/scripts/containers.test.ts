@@ -68,7 +68,8 @@ test('what is copied exists, and .dockerignore leaves out nothing that the packa
     'tsconfig.json',
     'tsconfig.build.json',
   ])
-    if (file !== 'dist') assert.ok(!left.includes(file) && existsSync(join(root, file)), file);
+    if (file !== 'dist')
+      assert.ok(!left.includes(file) && existsSync(join(root, file.replace(/\/\*.*/, ''))), file);
   for (const file of Object.values(files)) {
     const stages = new Set<string>();
     for (const { keyword, text } of instructions(file)) {

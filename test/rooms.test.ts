@@ -39,7 +39,7 @@ const uses: Readonly<Record<string, readonly string[]>> = {
   evaluate: ['dataset', 'plots', 'view'],
   schedule: [],
   serve: ['addon', 'observation', 'plots', 'transforms', 'view'],
-  client: ['serve', 'transforms', 'profile', 'synth'],
+  client: ['plots', 'serve', 'transforms', 'profile', 'synth'],
   policy: ['checkpoint', 'engine', 'graph', 'runtime', 'transforms'],
   inspect: ['checkpoint', 'graph', 'policy', 'transforms'],
   supervise: ['policy', 'transforms'],

@@ -53,7 +53,8 @@ a subject; the report says when there were fewer. What is measured with random w
 
 --rate HZ asks as a robot's loop does, a chunk each 1/HZ s, and counts the ticks at which the chunk before was not there yet.
 --url measures a running server, with --clients N that many robots at once, each at --rate or back to back; a server that
-takes the joint state, or does not describe its policy, needs --observation. Exit code 1 where none was answered.
+takes the joint state, or does not describe its policy, needs --observation. Exit code 1 where none was answered. --fail-if
+takes limits in time there, and --html writes a page.
 
 Gate: exit code 0 when no --fail-if holds, 1 when one does, 4 when the measurement is too noisy to tell. An interval decides,
 not the value: blocks of neighbouring chunks are drawn again and again, and what runs of the same thing differ by is added.

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { JsonFields } from '../checkpoint/jsonFields.ts';
 import { type BaselineFile, disturbanceOf, matchBaselines, readBaseline } from '../profile/gate/baseline.ts';
 import { type Condition, parseCondition } from '../profile/gate/condition.ts';
-import { type GatePair, judge } from '../profile/gate/judge.ts';
+import { type GatePair, type JudgeOptions, judge } from '../profile/gate/judge.ts';
 import type { BenchSubject } from '../profile/measure/benchSubject.ts';
 import type { BenchReport, GateVerdict } from '../profile/types.ts';
 import { SemanticVlaError } from '../support/errors.ts';
@@ -117,11 +117,16 @@ export function withVerdicts(report: BenchReport, gate: Gate, flags: GateFlags):
       ...(disturbed === undefined ? {} : { disturbed }),
     }),
   );
-  const verdicts = judge(pairs, gate.conditions, {
-    ...(flags.confidence === undefined ? {} : { confidence: flags.confidence / 100 }),
-    ...(flags.betweenRuns === undefined ? {} : { betweenRuns: flags.betweenRuns / 100 }),
-  });
+  const verdicts = judge(pairs, gate.conditions, judgeOptions(flags));
   return { ...report, warnings: [...report.warnings, ...(matched?.warnings ?? [])], gate: verdicts };
+}
+
+/** Percent, as typed, to shares. */
+export function judgeOptions({ confidence, betweenRuns }: GateFlags): JudgeOptions {
+  return {
+    ...(confidence === undefined ? {} : { confidence: confidence / 100 }),
+    ...(betweenRuns === undefined ? {} : { betweenRuns: betweenRuns / 100 }),
+  };
 }
 
 function counterpart(report: BenchReport, count: number, i: number): GatePair['baseline'] {

@@ -1,17 +1,23 @@
 /** `semanticvla bench --url`: a running server as its clients see it. */
 
 import { type BenchServerOptions, benchServer, type ServerBench } from '../client/benchServer.ts';
+import { serverPage, timedServers } from '../client/serverPage.ts';
 import { readObservation } from '../observation/readObservation.ts';
+import { checkVega } from '../plots/drawPlot.ts';
+import { type Condition, parseCondition } from '../profile/gate/condition.ts';
+import { judge } from '../profile/gate/judge.ts';
 import type { Summary } from '../profile/types.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { present } from '../support/options.ts';
-import { rhythmText } from './benchText.ts';
+import { type GateFlags, gateExitCode, judgeOptions } from './benchGate.ts';
+import { gateText, rhythmText } from './benchText.ts';
 import { type CommandContext, exitCodes } from './context.ts';
 import { formatTable } from './format.ts';
+import { writeOutput } from './outputFile.ts';
 import { observationKeys, readToken, type WireFlags } from './wire.ts';
 
 /** Flags of `bench` that a server is measured with. */
-export interface UrlFlags extends WireFlags {
+export interface UrlFlags extends WireFlags, Omit<GateFlags, 'baseline'> {
   readonly url?: readonly string[];
   readonly clients?: readonly number[];
   readonly deadline?: number;
@@ -23,6 +29,7 @@ export interface UrlFlags extends WireFlags {
   readonly iterations?: number;
   readonly limit?: number;
   readonly percentile?: readonly number[];
+  readonly html?: string;
   readonly json?: boolean;
 }
 
@@ -30,7 +37,7 @@ export interface UrlFlags extends WireFlags {
 const own = ['clients', 'deadline', 'tokenFile', 'camera', 'stateKey', 'instructionKey'];
 const shared = [
   ...['url', 'rate', 'observation', 'instruction', 'warmUp', 'duration', 'iterations', 'limit'],
-  ...['percentile', 'json'],
+  ...['percentile', 'failIf', 'confidence', 'betweenRuns', 'html', 'json'],
 ];
 
 /** @param given flags that were typed: attribute and long name. @throws OPTION_INVALID for one that would mean nothing */
@@ -52,8 +59,34 @@ export function checkUrlFlags(
   );
 }
 
+/**
+ * Limits in milliseconds of the latency, or of its part in the policy, which only openpi's answers tell.
+ * @throws OPTION_INVALID, OPTION_REQUIRED
+ */
+export function urlConditions(failIf: readonly string[], urls: readonly string[]): Condition[] {
+  return failIf.map((text) => {
+    const condition = parseCondition(text);
+    const fail = (wanted: string, found: string): never => {
+      throw new SemanticVlaError(
+        'OPTION_INVALID',
+        `--fail-if ${JSON.stringify(text)}: with --url expected ${wanted}, found ${found}.`,
+      );
+    };
+    if (condition.kind === 'ratio')
+      return fail('a limit in time, since a server has no --baseline, e.g. "p99 > 120ms"', 'a ratio');
+    if (condition.statistic === 'throughput')
+      return fail('a statistic of times, since clients decide how often they ask', 'throughput');
+    const isTold = urls.every((url) => url.startsWith('ws'));
+    if (condition.stage !== 'total' && !(condition.stage === 'policy' && isTold))
+      return fail('the whole latency or, of ws:// servers alone, policy', `stage ${condition.stage}`);
+    return condition;
+  });
+}
+
 /** Every server with every number of clients, one after the other: together they would slow each other. */
 export async function benchUrls(context: CommandContext, flags: UrlFlags): Promise<number> {
+  const conditions = urlConditions(flags.failIf ?? [], flags.url!);
+  if (flags.html !== undefined) checkVega(`--html ${flags.html}`);
   const folder = flags.observation === undefined ? null : await readObservation(flags.observation);
   const seconds = (value: number | undefined): number | undefined => value && 1000 * value;
   const options: BenchServerOptions = present({
@@ -82,8 +115,12 @@ export async function benchUrls(context: CommandContext, flags: UrlFlags): Promi
       if (!flags.json) context.print(serverText(server));
     }
   }
-  if (flags.json) context.json({ servers });
-  return servers.every(({ answered }) => answered > 0) ? exitCodes.ok : exitCodes.refused;
+  const pairs = timedServers(servers).map((subject) => ({ subject, baseline: null }));
+  const gate = conditions.length === 0 ? undefined : judge(pairs, conditions, judgeOptions(flags));
+  if (gate !== undefined && !flags.json) context.print(gateText(gate));
+  if (flags.html !== undefined) await writeOutput(flags.html, Buffer.from(await serverPage(servers, gate)));
+  if (flags.json) context.json({ servers, ...(gate === undefined ? {} : { gate }) });
+  return servers.every(({ answered }) => answered > 0) ? gateExitCode(gate) : exitCodes.refused;
 }
 
 const ms = (value: number): string => value.toFixed(value < 10 ? 3 : value < 100 ? 2 : 1);

@@ -101,7 +101,10 @@ export function precisionText({
     '',
     formatTable(rows, ['left']),
     '',
-    ...(gate.closedLoop === undefined ? [] : [closedLoopText(gate.closedLoop, precision), '']),
+    gate.closedLoop === undefined
+      ? 'closed loop: not compared (--closed-loop)'
+      : closedLoopText(gate.closedLoop, precision),
+    '',
     verdict,
     `kept in ${gate.file}`,
   ].join('\n');

@@ -2,7 +2,7 @@
 
 import type { Progress } from '../checkpoint/checkpoint.ts';
 import { summarize } from '../profile/measure/percentiles.ts';
-import type { Summary } from '../profile/types.ts';
+import type { ChunkRecord, Summary } from '../profile/types.ts';
 import type { WireMap } from '../serve/ndarray.ts';
 import type { ObservationKeys } from '../serve/observationMap.ts';
 import { pause } from '../support/abort.ts';
@@ -69,6 +69,8 @@ export interface ServerBench {
   readonly latency: Summary | null;
   /** The part of it in the policy, as openpi's answers say; null where none does (POST /act). */
   readonly inference: Summary | null;
+  /** Every answered request of all clients, in the order asked, since the first; `policy` is its part in the policy. */
+  readonly requests: readonly ChunkRecord[];
   readonly perClient: readonly {
     readonly answered: number;
     readonly missed: number;
@@ -122,7 +124,7 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
     await Promise.all(
       asked.map((client, i) =>
         client.run(start, periodMs === null ? null : { periodMs, firstMs: (i / count) * periodMs }, () => {
-          const done = asked.reduce((sum, { times }) => sum + times.length, 0);
+          const done = asked.reduce((sum, client) => sum + client.requests.length, 0);
           tell({
             step: `asking ${opened[0]!.name}`,
             done,
@@ -133,8 +135,12 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
       ),
     );
     const seconds = (performance.now() - start) / 1000;
-    const times = asked.flatMap((client) => client.times);
-    const inference = asked.flatMap((client) => client.inferMs);
+    const requests = asked
+      .flatMap((client) => client.requests)
+      .map((one) => ({ ...one, startMs: one.startMs - start }))
+      .sort((a, b) => a.startMs - b.startMs);
+    const times = requests.map(({ stages }) => stages.total);
+    const inference = requests.flatMap(({ stages }) => stages.policy ?? []);
     const errors: Record<string, number> = {};
     for (const client of asked) for (const code of client.failures) errors[code] = (errors[code] ?? 0) + 1;
     const of = (values: readonly number[]) => (values.length === 0 ? null : summarize(values, percentiles));
@@ -154,10 +160,11 @@ export async function benchServer(url: string, options: BenchServerOptions = {})
       missed: asked.reduce((sum, { missed }) => sum + missed, 0),
       latency: of(times),
       inference: of(inference),
+      requests,
       perClient: asked.map((client) => ({
-        answered: client.times.length,
+        answered: client.requests.length,
         missed: client.missed,
-        latency: of(client.times),
+        latency: of(client.requests.map(({ stages }) => stages.total)),
       })),
     };
   } finally {
@@ -205,8 +212,8 @@ function fieldsFor(
 }
 
 class Client {
-  readonly times: number[] = [];
-  readonly inferMs: number[] = [];
+  /** Answered ones; `startMs` on the monotonic clock. */
+  readonly requests: (ChunkRecord & { readonly stages: { readonly total: number } })[] = [];
   readonly failures: string[] = [];
   missed = 0;
   readonly #opened: OpenedTransport;
@@ -260,8 +267,11 @@ class Client {
       if (!transport.connected)
         await within(this.#limits, this.#signal, 'the connection', (both) => transport.connect(both));
       const { inferMs } = await this.#ask();
-      this.times.push(performance.now() - from);
-      if (inferMs !== null) this.inferMs.push(inferMs);
+      const total = performance.now() - from;
+      this.requests.push({
+        startMs: from,
+        stages: inferMs === null ? { total } : { total, policy: inferMs },
+      });
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!(error instanceof SemanticVlaError)) throw error;

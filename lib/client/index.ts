@@ -12,3 +12,4 @@ export type { FleetEvent } from './fleetTransport.ts';
 export type { GivenFacts } from './remoteFacts.ts';
 export type { RemoteEvent, RemoteOptions, RemotePolicy } from './remotePolicy.ts';
 export { type ReportOptions, reportLoop } from './reportLoop.ts';
+export { serverPage } from './serverPage.ts';

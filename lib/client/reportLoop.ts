@@ -65,7 +65,8 @@ function notedOf(event: LoopEvent): Noted | null {
     const dimensions = event.dimension === null ? [] : [event.dimension];
     return { at, type: 'hold', reason: event.reason, dimensions };
   }
-  if (event.type === 'limited') return { at, type: 'limited', reason: '', dimensions: event.dimensions };
+  if (event.type === 'limited')
+    return { at, type: 'limited', reason: event.limits.join(', '), dimensions: event.dimensions };
   if (event.type === 'missed') return { at, type: 'missed', reason: String(event.ticks), dimensions: [] };
   return event.type === 'reset' ? { at, type: 'reset', reason: '', dimensions: [] } : null;
 }

@@ -96,6 +96,11 @@ export interface SubjectResult {
   readonly energy?: SubjectEnergy;
 }
 
+/** What plots of latency and the regression gate need of a subject, whether it ran in this process or behind a server. */
+export interface Timed extends Pick<SubjectResult, 'chunks' | 'newInstruction' | 'summary' | 'throughput'> {
+  readonly subject: Pick<SubjectFacts, 'name'>;
+}
+
 /** Ends of a confidence interval, and its confidence, e.g. 0.95. */
 export interface Confident {
   readonly low: number;

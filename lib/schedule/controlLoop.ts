@@ -397,6 +397,7 @@ export class ControlLoop implements AsyncDisposable {
       this.#hold(refused.reason, refused.dimension, now);
       return;
     }
+    const limits = changed.length === 0 ? [] : this.#limiter.limitsOf(action.values, values, changed);
     this.counters.executed++;
     // counted before it is sent: a send that fails halfway may have moved the robot
     this.#limiter.executed(values, now);
@@ -415,7 +416,7 @@ export class ControlLoop implements AsyncDisposable {
     });
     if (changed.length > 0) {
       this.counters.limited++;
-      this.#tell({ type: 'limited', at: now, dimensions: changed });
+      this.#tell({ type: 'limited', at: now, dimensions: changed, limits });
     }
   }
 

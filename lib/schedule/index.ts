@@ -17,7 +17,14 @@ export { ControlLoop, type ControlLoopOptions, startControlLoop } from './contro
 export { type FutureStateOptions, futureState } from './futureState.ts';
 export { type Latency, parseLatency, recordedLatency } from './latency.ts';
 export type { LimitOptions } from './limits.ts';
-export type { HoldReason, LoopCounters, LoopEvent, SentAction, TimedObservation } from './loopEvents.ts';
+export type {
+  HoldReason,
+  LimitName,
+  LoopCounters,
+  LoopEvent,
+  SentAction,
+  TimedObservation,
+} from './loopEvents.ts';
 export { type OpenLoopOptions, openLoop } from './openLoop.ts';
 export { type BlendRule, type OverlapBlendOptions, overlapBlend } from './overlapBlend.ts';
 export type {

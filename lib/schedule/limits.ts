@@ -17,7 +17,7 @@ import {
   onCircle,
   placeOf,
 } from './limitRules.ts';
-import type { HoldReason } from './loopEvents.ts';
+import type { HoldReason, LimitName } from './loopEvents.ts';
 import { type Bounds, clamp, stepBounds } from './stepBounds.ts';
 
 export type { LimitOptions } from './limitRules.ts';
@@ -81,6 +81,20 @@ export class Limiter {
       if (value !== wanted) changed.push(name);
     }
     return { values: out, changed };
+  }
+
+  /**
+   * Which limit changed each of these dimensions in the last `apply`. Call it before `executed`.
+   * @param wanted [A] as it was proposed
+   * @param sent [A] what became of it
+   */
+  limitsOf(wanted: ArrayLike<number>, sent: Float64Array, changed: readonly string[]): LimitName[] {
+    return changed.map((name) => {
+      const d = this.rules.findIndex(({ dimension }) => dimension.name === name);
+      const rule = this.rules[d]!;
+      const value = asWritten(wanted[d]!, rule)!;
+      return limitOf(rule, value, this.#from[d]!, this.#lastStep[d]!, sent[d]!);
+    });
   }
 
   /** Reports that the last result of `apply` was sent. */
@@ -163,4 +177,28 @@ function limitOne(rule: LimitRule, value: number, position: number, lastStep: nu
   const steps = stepBounds({ room, step, change, lastStep });
   if (steps[0] > steps[1]) return null;
   return clamp(position + clamp(value - position, steps), wide);
+}
+
+/** Each limit without the others; what stops a joint in time for its end takes two of them. */
+const alone: readonly (readonly [LimitName, (rule: LimitRule) => LimitRule])[] = [
+  ['range', (rule) => ({ ...rule, step: Infinity, change: Infinity, workspace: everything })],
+  ['workspace', (rule) => ({ ...rule, step: Infinity, change: Infinity, bounds: everything })],
+  ['step', (rule) => ({ ...rule, change: Infinity, bounds: everything, workspace: everything })],
+  ['acceleration', (rule) => ({ ...rule, step: Infinity, bounds: everything, workspace: everything })],
+];
+
+function limitOf(
+  rule: LimitRule,
+  wanted: number,
+  position: number,
+  lastStep: number,
+  sent: number,
+): LimitName {
+  // the same places, reached by sums in another order
+  const slack = 1e-9 * Math.max(Math.abs(sent), Math.abs(wanted - sent));
+  const found = alone.find(([, only]) => {
+    const value = limitOne(only(rule), wanted, position, lastStep);
+    return value !== null && value !== wanted && Math.abs(value - sent) <= slack;
+  });
+  return found?.[0] ?? 'braking';
 }

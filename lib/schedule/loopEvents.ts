@@ -82,6 +82,12 @@ export interface LoopCounters {
   lateness: { mean: number; max: number };
 }
 
+/**
+ * Which limit changed an action: `range` (of the robot, the statistics and, of a position, the workspace), `workspace` (of a delta),
+ * `step` (or velocity), `acceleration`, `braking` (it could not stop before its end any more).
+ */
+export type LimitName = 'range' | 'workspace' | 'step' | 'acceleration' | 'braking';
+
 /** What a loop reports. */
 export type LoopEvent =
   | {
@@ -90,7 +96,13 @@ export type LoopEvent =
       readonly reason: HoldReason;
       readonly dimension: string | null;
     }
-  | { readonly type: 'limited'; readonly at: number; readonly dimensions: readonly string[] }
+  /** `limits` are those of `dimensions`, in the same order. */
+  | {
+      readonly type: 'limited';
+      readonly at: number;
+      readonly dimensions: readonly string[];
+      readonly limits: readonly LimitName[];
+    }
   | { readonly type: 'missed'; readonly at: number; readonly ticks: number }
   | { readonly type: 'observation'; readonly at: number; readonly error: unknown }
   /** The clock went back by this many milliseconds. Plans are dropped, and ticks continue from now. */

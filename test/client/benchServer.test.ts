@@ -1,11 +1,12 @@
 /** `benchServer` and `bench --url` against a server in this process, whose policy ends when it is told to. */
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkUrlFlags, serverText } from '../../lib/cli/benchUrl.ts';
-import { type BenchServerOptions, benchServer } from '../../lib/client/benchServer.ts';
+import { benchUrls, checkUrlFlags, serverText, urlConditions } from '../../lib/cli/benchUrl.ts';
+import type { CommandContext } from '../../lib/cli/context.ts';
+import { type BenchServerOptions, benchServer, type ServerBench } from '../../lib/client/benchServer.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { randomObservation } from '../../lib/synth/randomObservation.ts';
 import { inFolder, startCli } from '../helpers/cli.ts';
@@ -153,7 +154,8 @@ test('the command: JSON of every server and number of clients, from a folder', a
     await served(policy, {}, async ({ act, openpi }) => {
       const child = startCli(
         ...['bench', '--url', `${act}/act`, '--url', openpi, '--clients', '1,2', '--warm-up', '1'],
-        ...['--iterations', '3', '--observation', dir, '--json'],
+        ...['--iterations', '12', '--observation', dir, '--json', '--html', join(dir, 'page.html')],
+        ...['--fail-if', 'p50 > 100s', '--fail-if', 'mean > 100s'],
       );
       let out = '';
       let err = '';
@@ -161,7 +163,7 @@ test('the command: JSON of every server and number of clients, from a folder', a
       child.stderr?.on('data', (data: Buffer) => (err += data.toString()));
       const code = await new Promise((resolve) => child.on('close', resolve));
       assert.is(code, 0, err);
-      const { servers } = JSON.parse(out);
+      const { servers, gate } = JSON.parse(out);
       assert.equal(
         servers.map((one: { protocol: string; clients: number; answered: number }) => [
           one.protocol,
@@ -169,15 +171,77 @@ test('the command: JSON of every server and number of clients, from a folder', a
           one.answered,
         ]),
         [
-          ['act', 1, 3],
-          ['act', 2, 6],
-          ['openpi', 1, 3],
-          ['openpi', 2, 6],
+          ['act', 1, 12],
+          ['act', 2, 24],
+          ['openpi', 1, 12],
+          ['openpi', 2, 24],
         ],
       );
       assert.is(policy.calls.at(-1)!.options.instruction, 'lift');
+      // every answered request of each, in the order asked; what the server says of its part in the policy is in it
+      for (const { requests, answered, inference } of servers as ServerBench[]) {
+        assert.is(requests.length, answered);
+        const starts = requests.map(({ startMs }) => startMs);
+        assert.equal(
+          starts,
+          [...starts].sort((a, b) => a - b),
+        );
+        for (const { stages } of requests) {
+          assert.is(stages.policy === undefined, inference === null);
+          assert.ok((stages.policy ?? 0) <= stages.total!);
+        }
+      }
+      assert.equal(
+        gate.map(({ condition, outcome }: { condition: string; outcome: string }) => [condition, outcome]),
+        servers.flatMap(() => [
+          ['p50 > 100s', 'pass'],
+          ['mean > 100s', 'pass'],
+        ]),
+      );
+      const page = readFileSync(join(dir, 'page.html'), 'utf8');
+      const named = [act, `${act}, 2 clients`, openpi, `${openpi}, 2 clients`];
+      for (const name of named) assert.match(page, new RegExp(`<th scope="row"[^>]*>${name}</th>`));
+      for (const title of ['Latency histogram', 'Percentile curve', 'Latency over time'])
+        assert.ok(page.includes(`>${title}</title>`), title);
+      assert.ok(page.includes('p50 &gt; 100s'));
     });
   });
+});
+
+test('a limit that is passed ends with code 1; too few requests with 4; a server that answers nothing with 1', async () => {
+  const printed: string[] = [];
+  const context = {
+    print: (text: string) => void printed.push(text),
+    onProgress: () => {},
+    signal: new AbortController().signal,
+  } as unknown as CommandContext;
+  const policy = new FakePolicy({ immediate: true, platform: { ...liberoPlatform, proprio: false } });
+  await served(policy, {}, async ({ act, openpi }) => {
+    const flags = { url: [openpi], warmUp: 1, iterations: 12 };
+    assert.is(await benchUrls(context, { ...flags, failIf: ['p50 > 100s'] }), 0);
+    assert.is(await benchUrls(context, { ...flags, failIf: ['p50 > 0.001us'] }), 1);
+    assert.match(printed.at(-1)!, /p50 > 0\.001us/);
+    assert.is(await benchUrls(context, { ...flags, failIf: ['policy.mean > 100s'] }), 0);
+    assert.is(await benchUrls(context, { ...flags, failIf: ['p99.9 > 100s'] }), 4);
+    policy.predict = () => Promise.reject(new SemanticVlaError('IMAGE_INVALID', 'not today'));
+    assert.is(await benchUrls(context, { ...flags, url: [act], warmUp: 0, failIf: ['p50 > 100s'] }), 1);
+  });
+});
+
+test('conditions that a server cannot be held to are refused before it is asked', () => {
+  const refused = (text: string, url: string, words: RegExp): void => {
+    assert.throws(
+      () => urlConditions([text], [url]),
+      (error: unknown) =>
+        error instanceof SemanticVlaError && error.code === 'OPTION_INVALID' && words.test(error.message),
+    );
+  };
+  refused('p50 > 1.05x', 'ws://a', /a limit in time, since a server has no --baseline/);
+  refused('throughput < 5/s', 'ws://a', /found throughput/);
+  refused('compute.p50 > 5ms', 'ws://a', /found stage compute/);
+  refused('policy.p50 > 5ms', 'http://a', /found stage policy/);
+  refused('p50', 'ws://a', /expected > or </);
+  assert.is(urlConditions(['policy.p50 > 5ms', 'p99 > 0.1s'], ['ws://a', 'wss://b']).length, 2);
 });
 
 test.run();

@@ -74,6 +74,24 @@ test('executes, then holds: the last position, and no movement', async () => {
   assert.is(loop.counters.held.idle, 4);
 });
 
+test('what a limit changes is sent, and told with the limit', async () => {
+  const { clock, loop, sent, events } = start({ limits: { maxStep: { d: 0.25 } } });
+  await clock.runUntil(clock.now() + 35);
+  assert.equal(
+    sent.map(({ values }) => [...values]),
+    [
+      [0, 0.25],
+      [1, 0.25],
+    ],
+  );
+  const limited = events.filter(({ type }) => type === 'limited');
+  assert.equal(
+    limited.map((event) => ({ ...event, at: 0 })),
+    [0, 1].map(() => ({ type: 'limited', at: 0, dimensions: ['d'], limits: ['step'] })),
+  );
+  assert.is(loop.counters.limited, 2);
+});
+
 test('without hold nothing is sent while there is nothing', async () => {
   const { clock, sent } = start({ hold: false });
   await clock.runUntil(clock.now() + 75);

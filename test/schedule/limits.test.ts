@@ -170,4 +170,36 @@ test('limits that a dimension cannot have are refused by name', () => {
   }
 });
 
+test('which limit changed a value', () => {
+  const named = (
+    dimension: ActionDimension,
+    options: LimitOptions,
+    value: number,
+    state = 0,
+    before: number[] = [],
+  ) => {
+    const limits = limiter(dimension, options);
+    for (const earlier of before) send(limits, earlier, state);
+    const result = limits.apply([value], at(state), 0);
+    assert.ok('values' in result && result.changed.length === 1, JSON.stringify(result));
+    return limits.limitsOf([value], result.values, result.changed)[0];
+  };
+  const ranged = { ...joint, range: [-1, 1] as const };
+  const delta: ActionDimension = { ...joint, kind: 'delta', range: [-1, 1] };
+  const statistics = { min: [-0.5], max: [0.5] };
+  assert.is(named(ranged, {}, 5), 'range');
+  assert.is(named(joint, { statistics }, 5), 'range');
+  assert.is(named(ranged, { maxStep: { j: 0.1 } }, 5), 'step');
+  assert.is(named(ranged, { maxStep: { j: 10 } }, 5), 'range');
+  assert.is(named(joint, { maxVelocity: { j: 1 } }, -5, 2), 'step');
+  assert.is(named(joint, { maxAcceleration: { j: 10 } }, 5), 'acceleration');
+  assert.is(named(joint, { maxAcceleration: { j: 10 }, maxStep: { j: 0.001 } }, 5), 'step');
+  assert.is(named(delta, {}, 5), 'range');
+  assert.is(named(delta, { workspace: { j: [-1, 1] } }, 0.9, 0.5), 'workspace');
+  assert.is(named(delta, { maxStep: { j: 0.1 } }, 0.9), 'step');
+  // beyond the middle of its way it has to slow down: the end alone or the acceleration alone would not ask that
+  const way = Array.from({ length: 20 }, () => 5);
+  assert.is(named(ranged, { maxAcceleration: { j: 10 } }, 5, 0, way), 'braking');
+});
+
 test.run();

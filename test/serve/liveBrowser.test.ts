@@ -152,12 +152,12 @@ check(
           robot: 'left arm',
           events: [
             { ago: 30, type: 'hold', reason: 'idle' },
-            { ago: 20, type: 'limited', dimensions: [policy.dimensions[0]!] },
+            { ago: 20, type: 'limited', reason: 'step', dimensions: [policy.dimensions[0]!] },
           ],
           sent: [{ ago: 30, values: new Array(length).fill(0), held: true }],
         });
         await shows(page, '#log', /HOLD: idle/);
-        await shows(page, '#log', new RegExp(`Limited \\(${policy.dimensions[0]}\\)`));
+        await shows(page, '#log', new RegExp(`Limited: ${policy.dimensions[0]} by step`));
         await until(
           async () => (await page.locator('#actions path.held').count()) === length,
           'the HOLD in the plot',

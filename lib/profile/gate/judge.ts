@@ -7,13 +7,13 @@ import { SemanticVlaError } from '../../support/errors.ts';
 import { Random } from '../../support/random.ts';
 import { enoughDraws, intervalOf, type Resampled, studentScale } from '../measure/bootstrap.ts';
 import { mean } from '../measure/percentiles.ts';
-import type { GateVerdict, SubjectResult } from '../types.ts';
+import type { GateVerdict, Timed } from '../types.ts';
 import type { Condition } from './condition.ts';
 import { evidenceOf, isUnknown, pairedEvidence, type Unknown } from './evidence.ts';
 
 /** A subject and its baseline. */
 export interface GatePair {
-  readonly subject: SubjectResult;
+  readonly subject: Timed;
   /** Why the run was slowed by something other than the subject, e.g. other work on the machine; a `fail` is then not trusted. */
   readonly disturbed?: string;
   readonly baseline: GateBaseline | null;
@@ -22,12 +22,12 @@ export interface GatePair {
 /** What a ratio is relative to. */
 export type GateBaseline =
   /** Measured in the same run, taking turns. */
-  | { readonly kind: 'paired'; readonly name: string; readonly result: SubjectResult }
+  | { readonly kind: 'paired'; readonly name: string; readonly result: Timed }
   /** Earlier runs of the same subject, one per file. */
   | {
       readonly kind: 'runs';
       readonly name: string;
-      readonly results: readonly SubjectResult[];
+      readonly results: readonly Timed[];
       /** Why these were slower than they should be; a `pass` is then not trusted. */
       readonly disturbed?: string;
     };
@@ -94,7 +94,7 @@ function baseOf(
 }
 
 /** Times of the condition's stage in order, one list per round. */
-function byRound({ chunks, newInstruction = [] }: SubjectResult, { stage }: Condition): number[][] {
+function byRound({ chunks, newInstruction = [] }: Timed, { stage }: Condition): number[][] {
   const records = stage === 'tokenize' || stage === 'instruction' ? newInstruction : chunks;
   const rounds = new Map<number, number[]>();
   for (const [i, { round = i, stages }] of records.entries()) {
@@ -105,7 +105,7 @@ function byRound({ chunks, newInstruction = [] }: SubjectResult, { stage }: Cond
 }
 
 function ratioOf(
-  subject: SubjectResult,
+  subject: Timed,
   base: GateBaseline,
   condition: Condition,
   betweenRuns: number,

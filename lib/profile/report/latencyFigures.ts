@@ -4,7 +4,7 @@ import type { PlotSpec } from '../../plots/drawPlot.ts';
 import { type Figure, figure } from '../../plots/html.ts';
 import { color } from '../../plots/palette.ts';
 import { sorted } from '../../support/median.ts';
-import type { SubjectResult } from '../types.ts';
+import type { Timed } from '../types.ts';
 import { byLine, colorOf, logTicks, plotWidth, quantity, stacked, titleLines } from './plotStyle.ts';
 import {
   bodyRange,
@@ -18,10 +18,10 @@ import {
   totals,
 } from './seriesData.ts';
 
-const nameList = (subjects: readonly SubjectResult[]): string =>
+const nameList = (subjects: readonly Timed[]): string =>
   subjects.map(({ subject }) => subject.name).join(', ');
 
-export function histogramFigure(subjects: readonly SubjectResult[]): Figure {
+export function histogramFigure(subjects: readonly Timed[]): Figure {
   const all = subjects.map(({ chunks }) => sorted(totals(chunks)));
   const [low, high] = bodyRange(all);
   const isWide = high / low > 3;
@@ -88,7 +88,7 @@ const shares = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999];
 /** Those with room on the axis. */
 const marked = [0.5, 0.9, 0.99, 0.999, 0.9999];
 
-export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
+export function percentileFigure(subjects: readonly Timed[]): Figure {
   const all = subjects.map(({ chunks }) => sorted(totals(chunks)));
   const names = subjects.map(({ subject }) => subject.name);
   const points = all.flatMap((values, i) =>
@@ -142,7 +142,7 @@ export function percentileFigure(subjects: readonly SubjectResult[]): Figure {
   };
 }
 
-export function timelineFigure(subjects: readonly SubjectResult[]): Figure {
+export function timelineFigure(subjects: readonly Timed[]): Figure {
   const starts = subjects.flatMap(({ chunks }) => chunks.map(({ startMs }) => startMs / 1000));
   // warm-up came before the first and is not drawn
   const domain = [Math.min(...starts), Math.max(...starts)];

@@ -34,7 +34,7 @@ export interface LiveReport {
 export interface LiveLoopEvent {
   readonly ago: number;
   readonly type: (typeof kinds)[number];
-  /** Why it held; empty: not said. */
+  /** Why it held, or which limits changed it, in the order of `dimensions`; empty: not said. */
   readonly reason: string;
   /** Which dimensions were limited, or were the reason. */
   readonly dimensions: readonly string[];

@@ -119,6 +119,16 @@ export function rowStep(robot, typed) {
   };
 }
 
+/** `HOLD: outOfRange (x)`, `Limited: x by step, z by range`. */
+function wordsOf({ type, reason, dimensions }) {
+  const limits = reason === '' ? [] : reason.split(', ');
+  if (type === 'limited' && dimensions.length > 0)
+    return `Limited: ${dimensions.map((one, i) => (limits[i] === undefined ? one : `${one} by ${limits[i]}`)).join(', ')}`;
+  const words = { hold: 'HOLD', limited: 'Limited', missed: 'Ticks missed', reset: 'Reset' }[type];
+  const which = dimensions.length === 0 ? '' : ` (${dimensions.join(', ')})`;
+  return `${words}${reason === '' ? '' : `: ${reason}`}${which}`;
+}
+
 /** What each event of the server does. */
 export const listeners = {
   hello(data) {
@@ -176,10 +186,8 @@ export const listeners = {
     }
     for (const event of events) {
       keep(robot.events, event, most.events);
-      const which = event.dimensions.length === 0 ? '' : ` (${event.dimensions.join(', ')})`;
       if (event.type === 'limited') robot.count.limited++;
-      const words = { hold: 'HOLD', limited: 'Limited', missed: 'Tick missed', reset: 'Reset' }[event.type];
-      note(event.type, event.at, name, `${words}${event.reason === '' ? '' : `: ${event.reason}`}${which}`);
+      note(event.type, event.at, name, wordsOf(event));
     }
     if (lost > 0) note('skipped', serverNow(), name, `${lost} rows or events of the loop were left out`);
   },

@@ -96,8 +96,8 @@ try {
   await quick.end();
 }
 
-const alone = await startServer(latency);
 const fleet = await startFleet(latency);
+const alone = await startServer(latency);
 const url = `fleet+${fleet.directory}`;
 try {
   for (const replicas of [2, 4]) {

@@ -11,6 +11,7 @@ import { startFlightRecorder } from '../profile/recorder/flightRecorder.ts';
 import { Recorder } from '../profile/recorder/recorder.ts';
 import { recordPolicy } from '../profile/recorder/recordPolicy.ts';
 import { checkAddress } from '../serve/access.ts';
+import { type ActAnswer, actAnswers } from '../serve/actAnswers.ts';
 import { servePolicy } from '../serve/servePolicy.ts';
 import { warmUp } from '../serve/warmUp.ts';
 import { whenAborted } from '../support/abort.ts';
@@ -40,7 +41,10 @@ interface ServeFlags extends Partial<PolicyFlags>, WireFlags {
   readonly act: number | boolean;
   readonly openpi: number | boolean;
   readonly executeHorizon?: number;
+  /** `true`: the default port. */
+  readonly lerobot?: number | true;
   readonly compat?: boolean;
+  readonly actAnswer?: ActAnswer;
   readonly insecureNoAuth?: boolean;
   readonly instructions?: string;
   readonly frameSize?: ReturnType<typeof frameSize>;
@@ -233,9 +237,16 @@ async function serveUntil(
       act:
         flags.act === false
           ? false
-          : { compat, ...(typeof flags.act === 'number' ? { port: flags.act } : {}) },
+          : {
+              compat,
+              ...present({ answer: flags.actAnswer }),
+              ...(typeof flags.act === 'number' ? { port: flags.act } : {}),
+            },
       openpi: flags.openpi === false ? false : typeof flags.openpi === 'number' ? { port: flags.openpi } : {},
       keys: observationKeys(flags),
+      ...(flags.lerobot === undefined
+        ? {}
+        : { lerobot: flags.lerobot === true ? {} : { port: flags.lerobot } }),
       ...(flags.executeHorizon === undefined ? {} : { vlaEval: { executeHorizon: flags.executeHorizon } }),
       metadata: { checkpoint: await checkpointDigest(checkpoint) },
       logger,
@@ -245,11 +256,18 @@ async function serveUntil(
       ...(flags.insecureNoAuth === true ? { insecureNoAuth: true } : {}),
       ...(unnormKey === undefined ? {} : { unnormKey }),
     });
-    const { actUrl, openpiUrl, liveUrl } = server;
+    const { actUrl, openpiUrl, lerobotAddress, liveUrl } = server;
     if (flags.json)
-      context.json({ act: actUrl, openpi: openpiUrl, ...(liveUrl === null ? {} : { live: liveUrl }) });
+      context.json({
+        act: actUrl,
+        openpi: openpiUrl,
+        ...(lerobotAddress === null ? {} : { lerobot: lerobotAddress }),
+        ...(liveUrl === null ? {} : { live: liveUrl }),
+      });
     else {
-      const urls = [actUrl === null ? null : `${actUrl}/act`, openpiUrl].filter((url) => url !== null);
+      const urls = [actUrl === null ? null : `${actUrl}/act`, openpiUrl, lerobotAddress].filter(
+        (url) => url !== null,
+      );
       context.print(`serving       ${urls.join(', ')}`);
       if (liveUrl !== null) context.print(`live          ${liveUrl}`);
     }
@@ -277,11 +295,22 @@ export function serveCommand(program: Command, run: Run): void {
     .option('--openpi <port>', 'port of the WebSocket; default: 8000', port)
     .option('--no-openpi', 'no WebSocket')
     .option(
+      '--lerobot [port]',
+      "LeRobot's remote policy (gRPC), on 8080 where no port is given; default: not served",
+      port,
+    )
+    .option(
       '--execute-horizon <n>',
       'actions of a chunk that are played to vla-eval (ws://HOST:PORT/vla-eval) before the next one; default: all',
       wholeNumber(1),
     )
     .option('--compat', 'failures of POST /act as the reference answers them: status 200 and "error"')
+    .addOption(
+      new Option(
+        '--act-answer <form>',
+        'form of the actions of POST /act: C arrays, plain lists, the first action alone, lists in an object; default: rows',
+      ).choices([...actAnswers]),
+    )
     .option(
       '--insecure-no-auth',
       'serve other machines without a token: anybody on the network may move the robot',

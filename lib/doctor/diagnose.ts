@@ -195,6 +195,7 @@ function optionalChecks(): Check[] {
       ['@mcap/core', '@foxglove/rosmsg', '@foxglove/rosmsg2-serialization'],
       'writes MCAP files of the flight recorder',
     ),
+    onlyLookedAt(['@grpc/grpc-js'], "serves LeRobot's robot client"),
   ];
 }
 

@@ -4,11 +4,12 @@
  */
 
 import type { ActionChunk } from '../types.ts';
+import type { ActAnswer } from './actAnswers.ts';
 import { failureAnswer, type HttpAnswer, policyHeader } from './httpAnswer.ts';
 import type { InferForm } from './inferPage.ts';
 import { JsonSyntaxError } from './jsonBytes.ts';
 import { decodeActRequest, encodeActions } from './jsonNumpy.ts';
-import { typeFault } from './jsonType.ts';
+import { codingFault, typeFault } from './jsonType.ts';
 import { float64Array, type NdArray } from './ndarray.ts';
 import type { PolicyService } from './policyService.ts';
 
@@ -19,12 +20,14 @@ const jsonInvalid =
 /** What FastAPI says to another method. */
 export const methodNotAllowed: HttpAnswer = { status: 405, text: '{"detail":"Method Not Allowed"}' };
 
-export function actForm(service: PolicyService, compat: boolean): InferForm {
+export function actForm(service: PolicyService, compat: boolean, form: ActAnswer): InferForm {
   const headers = { [policyHeader]: service.fingerprint };
   return {
     protocol: 'act',
     refusal: (given) => {
-      const message = typeFault(given);
+      // clients of the other forms name no type; a web page is refused by its origin
+      const isUntyped = form !== 'rows' && given['content-type'] === undefined;
+      const message = isUntyped ? codingFault(given) : typeFault(given);
       if (message === null) return null;
       return { ...failureAnswer({ status: 415, code: 'REQUEST_INVALID', message }), headers };
     },
@@ -32,7 +35,7 @@ export function actForm(service: PolicyService, compat: boolean): InferForm {
       const { fields, encoded } = decodeActRequest(body);
       return {
         fields,
-        answer: (chunk) => ({ status: 200, headers, text: encodeActions(actionRows(chunk), encoded) }),
+        answer: (chunk) => ({ status: 200, headers, text: encode(chunk, form, encoded) }),
       };
     },
     failed: (error) => {
@@ -46,6 +49,14 @@ export function actForm(service: PolicyService, compat: boolean): InferForm {
       return { status: 200, headers, text: '"error"' };
     },
   };
+}
+
+function encode(chunk: ActionChunk, form: ActAnswer, encoded: boolean): string {
+  const rows = actionRows(chunk);
+  if (form === 'rows') return encodeActions(rows, encoded);
+  const lists = rows.map((row) => [...row.numbers()]);
+  const text = JSON.stringify(form === 'action' ? lists[0] : form === 'lists' ? lists : { actions: lists });
+  return encoded ? JSON.stringify(text) : text;
 }
 
 /** [C, A] -> C arrays [A], which are views. */

@@ -1,7 +1,7 @@
 /** One port: Node's HTTP server, its pages, and access to them. Requests of one connection are served one at a time, in order. */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Server as NetServer, Socket } from 'node:net';
 import { SemanticVlaError } from '../support/errors.ts';
 import type { Denial, Gate } from './access.ts';
 import { type Connection, Connections } from './connections.ts';
@@ -47,7 +47,7 @@ export const denials: Readonly<Record<Denial['code'], (denial: Denial) => Failur
   FORBIDDEN: ({ code, message }) => ({ status: 403, code, message }),
 };
 
-const noPlaces: Failure = {
+export const noPlaces: Failure = {
   status: 503,
   code: 'OVERLOADED',
   message: 'All places for connections are taken by others that are at work. Ask again later.',
@@ -115,27 +115,8 @@ export class HttpServer {
   }
 
   /** Resolves to the port. @throws (rejects) ADDRESS_UNAVAILABLE */
-  async listen(host: string, port: number): Promise<number> {
-    const { server } = this;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen({ host, port }, () => {
-          server.off('error', reject);
-          resolve();
-        });
-      });
-    } catch (cause) {
-      const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
-      throw new SemanticVlaError(
-        'ADDRESS_UNAVAILABLE',
-        `Listening on ${host} port ${port}: expected a free port, found ${code}. Choose another port, or end what has it.`,
-        { cause },
-      );
-    }
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('a TCP server has an address');
-    return address.port;
+  listen(host: string, port: number): Promise<number> {
+    return listenOn(this.server, host, port);
   }
 
   /** Accepts no new connections and ends those without a running request. Resolves when all have ended. */
@@ -244,4 +225,27 @@ export class HttpServer {
     if (connection.isAnswering) connection.broken = answer;
     else endWith(socket, answer);
   }
+}
+
+/** Resolves to the port. @throws (rejects) ADDRESS_UNAVAILABLE */
+export async function listenOn(server: NetServer, host: string, port: number): Promise<number> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'an error';
+    throw new SemanticVlaError(
+      'ADDRESS_UNAVAILABLE',
+      `Listening on ${host} port ${port}: expected a free port, found ${code}. Choose another port, or end what has it.`,
+      { cause },
+    );
+  }
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('a TCP server has an address');
+  return address.port;
 }

@@ -5,6 +5,7 @@
  * @module semanticvla/serve
  */
 
+export type { ActAnswer } from './actAnswers.ts';
 export type { ServeLimits } from './limits.ts';
 export type { LiveOptions } from './live/liveFeed.ts';
 export type { ObservationKeys } from './observationMap.ts';

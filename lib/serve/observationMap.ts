@@ -121,7 +121,7 @@ interface EncodedFrame {
 }
 
 /**
- * An array of shape (height, width, 3), or an encoded image: bytes (msgpack), an array of them as cv2.imencode makes, or base64.
+ * An array of shape (height, width, 3) or (3, height, width), or an encoded image: bytes (msgpack), an array of them as cv2.imencode makes, or base64.
  */
 function frame(fields: WireFields, camera: string, key: string): ImageFrame | EncodedFrame {
   const value = fields.find(key);
@@ -137,11 +137,29 @@ function frame(fields: WireFields, camera: string, key: string): ImageFrame | En
     checkImageBytes(bytes.length, `Field ${key}`);
     return { decode: () => decodeImage(bytes, `Field ${key}`) };
   }
-  if (value instanceof NdArray) return frameOfArray(value, `Field ${key}`);
+  if (value instanceof NdArray) {
+    if (!isChannelsFirst(value)) return frameOfArray(value, `Field ${key}`);
+    return { decode: async () => frameOfArray(channelsLast(value), `Field ${key}`) };
+  }
   throw new SemanticVlaError(
     'IMAGE_INVALID',
     `Field ${key}: expected an array of shape (height, width, 3), uint8, found ${kindOf(value)}. ${asArray}; or the bytes of a JPEG.`,
   );
+}
+
+/** As openpi's ALOHA clients send images; a width of three pixels would be a guess, and is taken for the channels. */
+function isChannelsFirst({ dtype, shape }: NdArray): boolean {
+  return dtype === '|u1' && shape.length === 3 && shape[0] === 3 && shape[2] !== 3;
+}
+
+/** [3, height, width] -> [height, width, 3] */
+function channelsLast({ dtype, shape, data }: NdArray): NdArray {
+  const pixels = data.length / 3;
+  const moved = new Uint8Array(data.length);
+  for (let channel = 0; channel < 3; channel++) {
+    for (let at = 0; at < pixels; at++) moved[3 * at + channel] = data[channel * pixels + at]!;
+  }
+  return new NdArray(dtype, [shape[1]!, shape[2]!, 3], moved);
 }
 
 /** null: it is no encoded image, nor meant as one. */

@@ -3,9 +3,11 @@
 import type { Logger } from 'pino';
 import type { Policy } from '../types.ts';
 import { makeGate } from './access.ts';
+import type { ActAnswer } from './actAnswers.ts';
 import { actForm, methodNotAllowed } from './actForm.ts';
 import { HttpServer, type Page } from './httpServer.ts';
 import { inferPage } from './inferPage.ts';
+import { lerobotServer } from './lerobot/grpcServer.ts';
 import type { ServeLimits } from './limits.ts';
 import type { LiveOptions } from './live/liveFeed.ts';
 import { livePages } from './live/livePages.ts';
@@ -26,6 +28,8 @@ export interface PolicyServer extends AsyncDisposable {
   readonly actUrl: string | null;
   /** e.g. `ws://127.0.0.1:8000`; null when not served. */
   readonly openpiUrl: string | null;
+  /** What LeRobot's robot client takes as `--server_address`, e.g. `127.0.0.1:8080`; null when not served. */
+  readonly lerobotAddress: string | null;
   /** The page that shows what happens, e.g. `http://127.0.0.1:8777/live`; null when not served. */
   readonly liveUrl: string | null;
   /** The text of `GET /metrics`. */
@@ -44,9 +48,10 @@ export interface ServerSettings {
   readonly host: string;
   /** The address that `host` resolves to. */
   readonly address: string;
-  readonly ports: { readonly act: number | null; readonly openpi: number | null };
+  readonly ports: Readonly<Record<'act' | 'openpi' | 'lerobot', number | null>>;
   readonly token: string | undefined;
   readonly compat: boolean;
+  readonly actAnswer: ActAnswer;
   readonly keys: ObservationKeys;
   readonly vlaEvalRows: number | undefined;
   readonly unnormKey: string | undefined;
@@ -92,13 +97,17 @@ export async function startServer(settings: ServerSettings): Promise<PolicyServe
   return server;
 }
 
+/** A listener and its connections. */
+type Port = Pick<HttpServer, 'close' | 'connections'>;
+
 class Server implements PolicyServer {
   readonly #service: PolicyService;
-  readonly #ports: HttpServer[] = [];
+  readonly #ports: Port[] = [];
   #sockets: WebSockets | null = null;
   #closed: Promise<void> | null = null;
   #actUrl: string | null = null;
   #openpiUrl: string | null = null;
+  #lerobotAddress: string | null = null;
 
   constructor(service: PolicyService) {
     this.#service = service;
@@ -112,9 +121,13 @@ class Server implements PolicyServer {
     return this.#openpiUrl;
   }
 
+  get lerobotAddress(): string | null {
+    return this.#lerobotAddress;
+  }
+
   get liveUrl(): string | null {
-    if (this.#service.live === null) return null;
-    return `${this.#actUrl ?? this.#openpiUrl!.replace('ws:', 'http:')}/live`;
+    const base = this.#actUrl ?? this.#openpiUrl?.replace('ws:', 'http:');
+    return this.#service.live === null || base === undefined ? null : `${base}/live`;
   }
 
   async listen({
@@ -126,6 +139,7 @@ class Server implements PolicyServer {
     ports,
     token,
     compat,
+    actAnswer,
   }: ServerSettings): Promise<void> {
     const service = this.#service;
     const gate = makeGate(token, host);
@@ -136,7 +150,7 @@ class Server implements PolicyServer {
       ...(live === null ? [] : livePages(service, live)),
     ];
     if (ports.act !== null) {
-      const act = inferPage(service, actForm(service, compat));
+      const act = inferPage(service, actForm(service, compat, actAnswer));
       const pages = new Map([...common(aboutAct), ...oipPages(service, policy, keys)]);
       pages.set('/act', compat ? { ...act, otherMethods: methodNotAllowed } : act);
       const port = new HttpServer(service, gate, 'act', pages, oipRealm);
@@ -155,7 +169,17 @@ class Server implements PolicyServer {
       service.countConnections('openpi', () => sockets.connections);
       this.#openpiUrl = `ws://${name}:${await port.listen(address, ports.openpi)}`;
     }
-    service.log.info({ act: this.#actUrl, openpi: this.#openpiUrl, token: token !== undefined }, 'serving');
+    if (ports.lerobot !== null) {
+      const port = await lerobotServer({ service, policy, keys, gate });
+      this.#ports.push(port);
+      service.countConnections('lerobot', () => port.connections.count);
+      this.#lerobotAddress = `${name}:${await port.listen(address, ports.lerobot)}`;
+    }
+    const lerobot = this.#lerobotAddress === null ? {} : { lerobot: this.#lerobotAddress };
+    service.log.info(
+      { act: this.#actUrl, openpi: this.#openpiUrl, ...lerobot, token: token !== undefined },
+      'serving',
+    );
   }
 
   metrics(): Promise<string> {

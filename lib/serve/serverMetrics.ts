@@ -2,7 +2,7 @@
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-export type Protocol = 'act' | 'openpi' | 'oip' | 'vla-eval';
+export type Protocol = 'act' | 'openpi' | 'oip' | 'vla-eval' | 'lerobot';
 
 /** Seconds; a chunk lasts 160 ms to 1 s on a robot, and an inference takes milliseconds to seconds. */
 const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
@@ -104,7 +104,7 @@ export class ServerMetrics {
       labelNames: ['protocol'],
       registers,
       collect() {
-        for (const protocol of ['act', 'openpi'] as const)
+        for (const protocol of ['act', 'openpi', 'lerobot'] as const)
           this.set({ protocol }, gauges.connections(protocol));
       },
     });

@@ -66,7 +66,13 @@ test('a clone has every optional package, in the range that a project may bring;
   const mcap = line('@mcap/core', '@foxglove/rosmsg', '@foxglove/rosmsg2-serialization');
   for (const page of ['README.md', 'docs/installing.md']) {
     const text = readFileSync(join(root, page), 'utf8');
-    for (const wanted of [line('sharp'), line('vega', 'vega-lite'), line('hyparquet', 'h5wasm'), mcap])
+    for (const wanted of [
+      line('sharp'),
+      line('vega', 'vega-lite'),
+      line('hyparquet', 'h5wasm'),
+      mcap,
+      line('@grpc/grpc-js'),
+    ])
       assert.ok(text.includes(wanted), `${page}: ${wanted}`);
   }
   const installing = readFileSync(join(root, 'docs/installing.md'), 'utf8');

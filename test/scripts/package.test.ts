@@ -42,7 +42,15 @@ import { testWhen } from '../helpers/skip.ts';
 
 const test = suite('the package in a project');
 const mcapPackages = ['@mcap/core', '@foxglove/rosmsg', '@foxglove/rosmsg2-serialization'];
-const optionalPackages = ['sharp', 'vega', 'vega-lite', 'hyparquet', 'h5wasm', ...mcapPackages];
+const optionalPackages = [
+  'sharp',
+  'vega',
+  'vega-lite',
+  'hyparquet',
+  'h5wasm',
+  '@grpc/grpc-js',
+  ...mcapPackages,
+];
 
 interface PublishedManifest {
   readonly version: string;

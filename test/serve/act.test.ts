@@ -214,4 +214,35 @@ test('three failures in a row: alive but not ready, until one succeeds', async (
   });
 });
 
+test('other forms of the answer, for clients that name no content type', async () => {
+  const rows = [
+    [0.5, 1.5, 2.5],
+    [10.5, 11.5, 12.5],
+  ];
+  for (const [answer, wanted] of [
+    ['lists', rows],
+    ['action', rows[0]],
+    ['object', { actions: rows }],
+  ] as const) {
+    await served(new FakePolicy({ immediate: true }), { act: { port: 0, answer } }, async ({ act }) => {
+      const untyped = await fetch(`${act}/act`, { method: 'POST', body: new Blob([actBody(0.5)]) });
+      assert.equal([untyped.status, await untyped.json()], [200, wanted]);
+      const encoded = await post(act, JSON.stringify({ encoded: actBody(0.5) }));
+      assert.equal(JSON.parse((await encoded.json()) as string), wanted);
+      assert.is((await post(act, actBody(), { 'content-type': 'text/plain' })).status, 415);
+      const page = {
+        method: 'POST',
+        body: new Blob([actBody()]),
+        headers: { origin: 'http://page.example' },
+      };
+      assert.is((await fetch(`${act}/act`, page)).status, 403);
+    });
+  }
+  const options = { act: { port: 0, answer: 'json' as never } };
+  const error = await served(new FakePolicy({ immediate: true }), options, async () => {}).catch(
+    (caught) => caught,
+  );
+  assert.is(error.code, 'OPTION_INVALID');
+});
+
 test.run();

@@ -9,9 +9,10 @@ import type { ServeOptions } from '../../lib/serve/servePolicy.ts';
 import type { Policy } from '../../lib/types.ts';
 import { goldenCheckpoint, goldenRoot } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
-import { defaultActions, FakePolicy } from './fakePolicy.ts';
+import { defaultActions, FakePolicy, liberoPlatform } from './fakePolicy.ts';
 import { type Served, served } from './harness.ts';
 import { peersOfTest, runPeer } from './pythonPeers.ts';
+import { type Seen, watchedPolicy } from './watchedPolicy.ts';
 
 const test = suite('conformance with clients from PyPI');
 const { python, reason } = peersOfTest();
@@ -88,6 +89,35 @@ testWhen(python !== null, reason, test, 'openpi-client, simulated policy', async
     });
   }
 });
+
+testWhen(
+  python !== null,
+  reason,
+  test,
+  "openpi-client, images as openpi's ALOHA robots send them",
+  async () => {
+    const cameras = ['full_image', 'left_wrist_image', 'right_wrist_image'];
+    const platform = { ...liberoPlatform, cameras };
+    const keys = {
+      cameras: {
+        full_image: 'images/cam_high',
+        left_wrist_image: 'images/cam_left_wrist',
+        right_wrist_image: 'images/cam_right_wrist',
+      },
+    };
+    const seen: Seen[] = [];
+    const policy = watchedPolicy(new FakePolicy({ platform, immediate: true }), seen);
+    await served(policy, { keys }, async (server) => {
+      const { hostname, port } = new URL(server.openpi);
+      const { frames } = await run<{ frames: number[][] }>('openpiAloha.py', hostname, port);
+      const images = cameras.map((name) => seen.at(-1)!.images[name]!);
+      assert.equal(
+        images.map(({ data, width, height }) => [height, width, [...data]]),
+        frames.map((frame) => [4, 5, frame]),
+      );
+    });
+  },
+);
 
 testWhen(python !== null, reason, test, 'both, with libero-tiny', async () => {
   const unnormKey = 'libero_spatial_no_noops';

@@ -9,6 +9,7 @@ import { goldenCheckpoint } from '../helpers/golden.ts';
 import { pythonVenv } from '../helpers/pythonVenv.ts';
 import { testWhen } from '../helpers/skip.ts';
 import { variant } from '../helpers/variants.ts';
+import { FakePolicy, liberoPlatform } from './fakePolicy.ts';
 import { served } from './harness.ts';
 import { runPeer } from './pythonPeers.ts';
 import { type Seen, watchedPolicy } from './watchedPolicy.ts';
@@ -20,7 +21,7 @@ const venv = isLong
   ? pythonVenv(
       'evaluators-venv',
       join(import.meta.dirname, 'peers', 'evaluators.txt'),
-      "import os; os.environ['MUJOCO_GL'] = 'osmesa'; import inspect_robots_widowx, gym_aloha, openpi_client",
+      "import os; os.environ['MUJOCO_GL'] = 'osmesa'; import inspect_robots_widowx, inspect_robots_yam, inspect_robots_agibot_a2, gym_aloha, openpi_client",
     )
   : { missing: 'SEMANTICVLA_LONG_TESTS=1 runs it; it needs 650 MB from PyPI and libosmesa6' };
 const python = 'python' in venv ? venv.python : null;
@@ -69,6 +70,30 @@ testWhen(python !== null, reason, test, 'inspect-robots: its evaluation, its ope
     }
   });
 });
+
+for (const { kind, answer, width, cameras } of [
+  { kind: 'openvla', answer: 'action', width: 7, cameras: ['image'] },
+  { kind: 'go1', answer: 'lists', width: 16, cameras: ['top', 'left', 'right'] },
+  { kind: 'molmoact2', answer: 'object', width: 14, cameras: ['top_cam', 'left_cam', 'right_cam'] },
+] as const) {
+  testWhen(python !== null, reason, test, `inspect-robots: its ${kind} policy`, async () => {
+    const names = ['full_image', 'left_wrist_image', 'right_wrist_image'].slice(0, cameras.length);
+    const platform = { ...liberoPlatform, cameras: names, proprio: kind !== 'openvla' };
+    const dimensions = Array.from({ length: width }, (_, i) => `joint${i}`);
+    const seen: Seen[] = [];
+    const policy = watchedPolicy(new FakePolicy({ platform, dimensions, immediate: true }), seen);
+    const keys = { cameras: Object.fromEntries(names.map((name, i) => [name, cameras[i]!])) };
+    await served(policy, { act: { port: 0, answer }, keys, unnormKey: 'bridge_orig' }, async ({ act }) => {
+      const rows = await runPeer<number[][]>(python!, 'inspectActs.py', [act, kind]);
+      const [asked] = seen as [Seen];
+      assert.is(seen.length, 1);
+      assert.is(asked.instruction, 'pick up the bowl');
+      const levels = names.map((name) => asked.images[name]!.data[0]);
+      assert.equal(levels, [10, 20, 30].slice(0, names.length));
+      assert.equal(rows, kind === 'openvla' ? asked.actions.slice(0, 1) : asked.actions);
+    });
+  });
+}
 
 testWhen(python !== null, reason, test, 'gym-aloha: three cameras, two arms', async () => {
   await watched(

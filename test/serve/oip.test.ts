@@ -227,7 +227,7 @@ test('a request that was tampered with is answered or refused, never a failure o
           }
         },
       ),
-      { numRuns: 100 },
+      { numRuns: 40 },
     );
   });
 });

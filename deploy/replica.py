@@ -1,11 +1,22 @@
-"""A policy server as a child process: started on free ports, watched, and ended. Standard library only."""
+#!/usr/bin/env python3
+"""A policy server as a child process: started on free ports, watched, and ended. Standard library only.
 
+Ray Serve's replicas (fleet.py) are made of it. Without Ray, for whatever starts a program again when it has ended (systemd, a
+container): SIGTERM lets the robots move first.
+
+    deploy/replica.py --directory http://head:8100 --host 10.0.0.5 -- semanticvla serve CHECKPOINT
+"""
+
+import argparse
+import contextlib
 import ctypes
 import json
 import os
 import queue
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -142,3 +153,45 @@ def end_process(reason):
     """A replica without its server must go at once: it would be fast, and useless. Whoever runs replicas starts another."""
     print(f"policy server: {reason}; this replica ends", flush=True)
     os._exit(1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A policy server in a fleet, without Ray.")
+    parser.add_argument("--directory", required=True, help="URL; its token is in SEMANTICVLA_TOKEN")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on, under which robots find it")
+    parser.add_argument("--start-s", type=float, default=1800, help="seconds that loading may take")
+    parser.add_argument("--leave-s", type=float, default=20, help="seconds for the robots to move")
+    parser.add_argument("command", nargs="+", help="after --: semanticvla serve ... without address and ports")
+    options = parser.parse_args()
+    headers = {"content-type": "application/json"}
+    if os.environ.get("SEMANTICVLA_TOKEN"):
+        headers["authorization"] = f"Bearer {os.environ['SEMANTICVLA_TOKEN']}"
+    name = f"{socket.gethostname()} {os.getpid()}"
+
+    def tell(fields):
+        body = json.dumps({"replica": name, **fields}).encode()
+        request = urllib.request.Request(options.directory.rstrip("/") + "/replicas", body, headers)
+        with urllib.request.urlopen(request, timeout=2) as answer:
+            return json.load(answer)
+
+    server = Server(options.command, options.host, end_process, options.start_s)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    lease_ms = 3000
+    with contextlib.suppress(OSError):
+        lease_ms = tell({"urls": server.urls})["lease_ms"]
+    register = lambda _, urls, leaving: tell({"urls": urls, "leaving": leaving})["robots"]  # noqa: E731
+    membership = Membership(name, server, register, lease_ms / 3000)
+    print(json.dumps(server.urls), flush=True)
+    ended.wait()
+    membership.leave(options.leave_s)
+    with contextlib.suppress(OSError):
+        tell({"remove": True})
+    server.stop()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ServerFailed as error:
+        sys.exit(f"policy server: {error}")

@@ -3,8 +3,9 @@
 #   docker build -f docker/x64.Dockerfile -t semanticvla .
 #   docker run --rm -p 8777:8777 -p 8000:8000 -e SEMANTICVLA_TOKEN -v "$PWD/policy:/policy:ro" semanticvla
 FROM node:22-bookworm AS build
-RUN apt-get update && apt-get install -y build-essential python3
+RUN apt-get update && apt-get install -y build-essential python3 python3-pip cmake
 WORKDIR /semanticvla
+# with .git: a release is made of the tracked files, and dated by their commit
 COPY . .
 RUN npm ci
 RUN node --import tsx scripts/release.ts --processors x64 --no-tensorrt

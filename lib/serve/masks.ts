@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
 
-/** Whether `ws` unmasks in native code: that of Node itself, or of the optional peer `bufferutil`, where it is prebuilt or was compiled. */
+/** Whether `ws` unmasks in native code: that of Node itself, or of the package `bufferutil`, where somebody installed it. */
 export function masksAreFast(): boolean {
   if ('websocketUnmask' in http) return true;
   try {

@@ -3,7 +3,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
-import { installCommand } from '../support/packageCommand.ts';
 import { endWith, failureAnswer } from './httpAnswer.ts';
 import { type HttpServer, pathOf } from './httpServer.ts';
 import { masksAreFast } from './masks.ts';
@@ -38,7 +37,7 @@ export class WebSockets {
     this.#pings.unref();
     if (!masksAreFast()) {
       log.info(
-        `WebSocket messages are unmasked in JavaScript: two camera images of 224x224 take about 1.4 ms longer. Node 26 does it in C, and an older one with: ${installCommand(['bufferutil'])}`,
+        'WebSocket messages are unmasked in JavaScript: two camera images of 224x224 take about 1.4 ms longer. Node 26 does it in C, and an older one beside the package bufferutil',
       );
     }
   }

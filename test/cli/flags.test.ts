@@ -188,7 +188,7 @@ test('an option that a message names is one that some command tells by its flag,
       /\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm,
       '',
     );
-    for (const [, name] of source.matchAll(/['"`][^'"`\n]*?\b[Oo]ption ([a-z][\w.]*\w)(?![\w.]*\$)/g))
+    for (const [, name] of source.matchAll(/['"`][^'"`\n]*?(?<!<)\b[Oo]ption ([a-z][\w.]*\w)(?![\w.]*\$)/g))
       named.set(name!, file);
   }
   assert.ok(named.size > 20, `${[...named.keys()]}`);

@@ -180,6 +180,10 @@ async function measure(
         all.ratios.push(theirs.at(-1)! / ms);
         const differences = answer.normalized.flat().map((value, i) => Math.abs(value - normalized[i]!));
         all.difference = Math.max(all.difference, ...differences);
+        console.error(
+          `${subject.name}, round ${round + 1} of ${subject.rounds}, ${side}: ${ms.toFixed(1)} ms against ${theirs.at(-1)!.toFixed(1)}, ` +
+            `core-ms ${all.coreMs.at(-1)!.toFixed(0)} against ${theirCoreMs.at(-1)!.toFixed(0)}`,
+        );
       }
     }
     const rows = [...times].map(

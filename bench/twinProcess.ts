@@ -39,10 +39,18 @@ export class TwinProcess {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: Interface;
   readonly #answers: AsyncIterator<string>;
+  readonly #ended: Promise<unknown>;
+  /** The end of what it wrote on standard error. */
+  #said = '';
 
   constructor() {
     this.#child = spawn(findPython(), [script], { stdio: ['pipe', 'pipe', 'pipe'] });
-    this.#child.stderr.resume();
+    this.#ended = new Promise((resolve) => this.#child.once('close', resolve));
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#said = (this.#said + text).slice(-2000);
+    });
+    // a request to one that has died: the answer that does not come says so
+    this.#child.stdin.on('error', () => {});
     this.#lines = createInterface({ input: this.#child.stdout });
     this.#answers = this.#lines[Symbol.asyncIterator]();
   }
@@ -77,15 +85,17 @@ export class TwinProcess {
   }
 
   async close(): Promise<void> {
-    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.stdin.end(`${JSON.stringify({ cmd: 'quit' })}\n`);
-    await ended;
+    await this.#ended;
   }
 
   async #ask<T>(request: object): Promise<T> {
     this.#child.stdin.write(`${JSON.stringify(request)}\n`);
     const { value, done } = await this.#answers.next();
-    if (done) throw new Error('The PyTorch baseline ended without an answer.');
+    if (done) {
+      await this.#ended;
+      throw new Error(`The PyTorch baseline ended without an answer: ${this.#said}`);
+    }
     const answer = JSON.parse(value) as { ok: boolean; error?: string };
     if (!answer.ok) throw new Error(`The PyTorch baseline: ${answer.error}`);
     return answer as T;

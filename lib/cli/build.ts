@@ -30,6 +30,7 @@ import {
   jsonFlag,
   type PolicyFlags,
   policyOptions,
+  precisionOption,
   tensorRtFlag,
   wholeNumber,
 } from './flags.ts';
@@ -244,10 +245,10 @@ export function buildCommand(program: Command, start: Run): void {
     )
     .option('--target <list>', 'compute capabilities to build for, e.g. sm_89,sm_120', targetList)
     .addOption(
-      new Option(
-        '--precision <type>',
+      precisionOption(
+        enginePrecisions,
         "type of weights and activations; int8, fp8: the language model's layers in 8 bits, the rest as the recipe says",
-      ).choices(enginePrecisions),
+      ),
     )
     .addOption(
       new Option('--weights <how>', 'put on the device at load, or in the plan').choices(['bound', 'baked']),

@@ -1,6 +1,6 @@
 /** `semanticvla compare-precision`: a policy in 8 bits beside itself in float32, and whether it may be used. */
 
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { tiers } from '../graph/tiers.ts';
 import { storedObservations } from '../observation/storedObservations.ts';
 import { type ClosedLoopFigures, readClosedLoop } from '../policy/closedLoop.ts';
@@ -20,6 +20,7 @@ import {
   jsonFlag,
   type PolicyFlags,
   policyOptions,
+  precisionOption,
   tensorRtFlag,
   threadsFlag,
 } from './flags.ts';
@@ -142,7 +143,7 @@ export function comparePrecisionCommand(program: Command, run: Run): void {
     .command('compare-precision')
     .description('A policy in 8 bits beside itself in float32 on stored observations: may it be used?')
     .argument('<checkpoint>', checkpointArgument)
-    .addOption(new Option('--precision <type>', 'what is compared').choices(rounded).default('int8'))
+    .addOption(precisionOption(rounded, 'what is compared').default('int8'))
     .option('--observations <dir...>', 'folders with observations, episodes among them')
     .option('--closed-loop <file...>', 'results in a simulator: of float32, and of the other precision')
     .option('--instruction <text>', 'what the robot should do; default: as recorded')

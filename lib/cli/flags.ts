@@ -3,6 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { weightRoundings } from '../checkpoint/checkpoint.ts';
 import { headNames } from '../checkpoint/policyConfig.ts';
+import { refusedTiers } from '../graph/tiers.ts';
 import { cpuWeights, engineWeights, precisions } from '../policy/runtimeOptions.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { actionConventions } from '../transforms/environment.ts';
@@ -126,6 +127,17 @@ export function several(command: Command, longs: readonly string[]): Command {
     option.argParser((text) => nameList(text).map((value) => one(value, undefined)));
   }
   return command;
+}
+
+/** `--precision`; a format that is none of ours on purpose is refused with the reason. */
+export function precisionOption(choices: readonly string[], description: string): Option {
+  const option = new Option('--precision <type>', description).choices(choices);
+  const choose = option.parseArg!;
+  return option.argParser((text: string) => {
+    const refusal = refusedTiers.get(text);
+    if (refusal !== undefined) throw new InvalidArgumentError(refusal);
+    return choose(text, undefined);
+  });
 }
 
 /** A flag that has been renamed: refused with its new name, so that no script silently runs with a default instead. */
@@ -264,11 +276,11 @@ export function addRuntimeFlags(command: Command): Command {
       ).choices([...cpuWeights, ...engineWeights]),
     )
     .addOption(
-      new Option(
-        '--precision <type>',
+      precisionOption(
+        precisions,
         'cpu: float32 (default), int8 in every large linear layer, or int8-llm in those of the language model ' +
           '(see compare-precision); tensorrt: float32, bfloat16 or float16, default by device, or int8 or fp8 in the language model',
-      ).choices(precisions),
+      ),
     )
     .option(...tensorRtFlag)
     .option(...deviceFlag)

@@ -6,6 +6,15 @@ import type { Precision } from './onnxModel.ts';
 export const tiers = ['int8', 'fp8'] as const;
 export type Tier = (typeof tiers)[number];
 
+/** Number formats that somebody may ask for and that are no tiers: why. */
+export const refusedTiers: ReadonlyMap<string, string> = new Map([
+  [
+    'nvfp4',
+    'There is no nvfp4: rounding to 4 bits changes the actions of both trained policies more than the limits of compare-precision allow ' +
+      '(docs/precision.md#nvfp4). Use int8, which passes on both.',
+  ],
+]);
+
 /** What an engine can be asked for: a type of weights and activations, or a tier beside the device's own type. */
 export type EnginePrecision = Precision | Tier;
 export const enginePrecisions: readonly EnginePrecision[] = ['float32', 'bfloat16', 'float16', ...tiers];

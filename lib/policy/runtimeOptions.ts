@@ -1,7 +1,7 @@
 /** Options of `loadPolicy` that belong to one runtime: checked against the one that was chosen, so that none is ignored. */
 
 import type { TensorRtOptions } from '../engine/openTensorRt.ts';
-import { type EnginePrecision, enginePrecisions, type Tier } from '../graph/tiers.ts';
+import { type EnginePrecision, enginePrecisions, refusedTiers, type Tier } from '../graph/tiers.ts';
 import { SemanticVlaError } from '../support/errors.ts';
 import { expected, present } from '../support/options.ts';
 import type { PolicyOptions } from '../types.ts';
@@ -42,6 +42,8 @@ export function checkRuntimeOptions(options: PolicyOptions): void {
     );
   }
   checkChoice('weights', weights, backend === 'cpu' ? cpuWeights : engineWeights, backend);
+  const refusal = refusedTiers.get(precision ?? '');
+  if (refusal !== undefined) throw new SemanticVlaError('OPTION_INVALID', `Option precision: ${refusal}`);
   checkChoice('precision', precision, backend === 'cpu' ? cpuPrecisions : enginePrecisions, backend);
   const [foreign, own] = backend === 'cpu' ? [tensorRtOnly, 'tensorrt'] : [cpuOnly, 'cpu'];
   const found = foreign.find((name) => options[name] !== undefined);

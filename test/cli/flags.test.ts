@@ -66,6 +66,19 @@ test('precisions have the same names everywhere', () => {
         for (const choice of argChoices) assert.ok(known.has(choice), `${command.name()} ${choice}`);
 });
 
+test('nvfp4 is refused with the reason wherever a policy is run in 8 bits', () => {
+  const taking = commands.flatMap((command) =>
+    optionsOf(command).filter(
+      ({ long, argChoices = [] }) => long === '--precision' && argChoices.includes('fp8'),
+    ),
+  );
+  const own = taking.filter(({ argChoices = [] }) => !argChoices.includes('nvfp4'));
+  assert.is(taking.length - own.length, 1, 'roofline calculates it');
+  assert.ok(own.length >= 8, `${own.length} commands`);
+  for (const option of own)
+    assert.throws(() => option.parseArg!('nvfp4', undefined), /There is no nvfp4: .*precision\.md#nvfp4/);
+});
+
 /** A value that commander takes for the option; undefined: none was found. */
 function valueFor({ argChoices }: Option, parse: (value: string) => void): string | undefined {
   const values = [...(argChoices ?? []), '1', '12', '96', '640x480', 'a', 'a=b', 'sm_89', 'tiny', 'cpu'];

@@ -1,6 +1,7 @@
 /**
  * Engines in fewer bits: the language model at its full widths. Without SEMANTICVLA_LONG_TESTS four layers and small towers, since
- * each layer is compiled like the one before it; with it LIBERO at full size, and with SEMANTICVLA_ALL_ENGINES=1 each architecture.
+ * each layer is compiled like the one before it; with it LIBERO at full size, and with SEMANTICVLA_ALL_ENGINES=1 each architecture
+ * (or, for a machine that has not the hours, those whose label its value matches: `^(lite|oft), int8`).
  */
 
 import { suite } from 'uvu';
@@ -23,7 +24,7 @@ import { tensorRtRtx } from '../helpers/tensorRt.ts';
 const engines = suite('engine/tierEngines');
 const finding = tensorRtRtx();
 const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
-const isEvery = process.env.SEMANTICVLA_ALL_ENGINES === '1';
+const every = process.env.SEMANTICVLA_ALL_ENGINES;
 const presets = ['libero', 'lite', 'aloha', 'oft'] as const;
 type Preset = (typeof presets)[number];
 
@@ -56,7 +57,16 @@ function checkLanguageModel(audit: PlanAudit, layers: number, kernels: number): 
   }
 }
 
-function tierTest(tier: Tier, precision: EngineTypes['precision'], wholes: readonly Preset[]): void {
+function isWhole(label: string): boolean {
+  if (every === undefined) return isLong && label.startsWith('libero');
+  return every === '1' || new RegExp(every).test(label);
+}
+
+function tierTest(
+  tier: Tier,
+  precision: EngineTypes['precision'],
+  wholes: readonly Preset[] = presets,
+): void {
   const { targets, kernels } = expected[tier];
   const reason = 'missing' in finding ? finding.missing : '';
   const label = `${tier} in ${precision}, sm_${targets.join(', ')}`;
@@ -70,7 +80,7 @@ function tierTest(tier: Tier, precision: EngineTypes['precision'], wholes: reado
     const bound = policy.bindings.filter(({ parts }) => parts.length === 0);
     assert.is(bound.length, 2 * (4 * 4 + 1), 'levels and scales');
   });
-  for (const preset of wholes) {
+  for (const preset of wholes.filter((name) => isWhole(`${name}, ${label}`))) {
     testWhen('tensorRt' in finding, reason, engines, `${preset}, ${label}`, async () => {
       const architecture = presetArchitecture(preset);
       const built = await buildPolicyEngines(architecture, options(preset, { precision, tier }, targets));
@@ -85,10 +95,9 @@ function tierTest(tier: Tier, precision: EngineTypes['precision'], wholes: reado
   }
 }
 
-const wholes: readonly Preset[] = isEvery ? presets : isLong ? ['libero'] : [];
-tierTest('int8', 'bfloat16', wholes);
-tierTest('fp8', 'bfloat16', wholes);
-if (isEvery) tierTest('int8', 'float16', ['libero']);
+tierTest('int8', 'bfloat16');
+tierTest('fp8', 'bfloat16');
+if (every !== undefined) tierTest('int8', 'float16', ['libero']);
 
 testWhen(
   'tensorRt' in finding,

@@ -63,6 +63,8 @@ test('what the other runtime has is refused by name', () => {
     { backend: 'tensorrt', precision: 'int8-llm' },
     /float32 or bfloat16 or float16 or int8.* with backend tensorrt, found int8-llm/,
   );
+  for (const backend of ['cpu', 'tensorrt'])
+    refused({ backend, precision: 'nvfp4' }, /^Option precision: There is no nvfp4: .* Use int8/);
   for (const given of [{ device: 0 }, { graphs: true }, { tensorRt: '/opt/trt' }])
     refused(given, new RegExp(`${Object.keys(given)[0]}: expected with backend tensorrt only`));
   refused({ backend: 'tensorrt', spin: 0 }, /spin: expected with backend cpu only/);

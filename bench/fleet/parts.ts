@@ -119,9 +119,6 @@ export class FleetOfRay implements Fleet {
   }
 }
 
-/** Ten actions a second; a chunk has eight, and half of one is left when the next is asked for. */
-const rateHz = 10;
-
 /** Steps of the hand, as LIBERO's. */
 const space = {
   name: 'simulated',
@@ -165,8 +162,11 @@ export class Robots {
     this.#robots = robots;
   }
 
-  /** Resolves when each has executed its first action. */
-  static async start(url: string, count: number): Promise<Robots> {
+  /**
+   * Resolves when each has executed its first action.
+   * @param rateHz actions a second; a chunk has eight, and half of one is left when the next is asked for
+   */
+  static async start(url: string, count: number, rateHz: number): Promise<Robots> {
     const robots = await Promise.all(
       Array.from({ length: count }, async (): Promise<Robot> => {
         const events: RemoteEvent[] = [];

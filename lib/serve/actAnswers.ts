@@ -1,6 +1,6 @@
 /** What `POST /act` can answer. */
 
-/** In which form actions are answered: the reference's C arrays; plain lists; the first action alone; lists in an object. */
-export const actAnswers = ['rows', 'lists', 'action', 'object'] as const;
-/** The form of the actions that `POST /act` answers. */
-export type ActAnswer = (typeof actAnswers)[number];
+/** The form of the actions that `POST /act` answers: the reference's C arrays; plain lists; the first action alone; lists in an object. */
+export type ActAnswer = 'rows' | 'lists' | 'action' | 'object';
+/** All of them. */
+export const actAnswers: readonly ActAnswer[] = ['rows', 'lists', 'action', 'object'];

@@ -1,7 +1,7 @@
 /**
  * Engines in fewer bits: the language model at its full widths. Without SEMANTICVLA_LONG_TESTS four layers and small towers, since
  * each layer is compiled like the one before it; with it LIBERO at full size, and with SEMANTICVLA_ALL_ENGINES=1 each architecture
- * (or, for a machine that has not the hours, those whose label its value matches: `^(lite|oft), int8`).
+ * (or those whose label its value matches: `^(lite|oft), int8`).
  */
 
 import { suite } from 'uvu';

@@ -1,6 +1,7 @@
 /** The graphs of a policy as the CPU runtime runs them, quantized where that was asked for. */
 
 import { type Checkpoint, type OpenCheckpointOptions, weightBytes } from '../checkpoint/checkpoint.ts';
+import { type FileStates, statesOf } from '../checkpoint/fileStates.ts';
 import { type Int8Weights, int8Key, makeInt8Weights } from '../checkpoint/int8Weights.ts';
 import { buildDenoiserGraph } from '../graph/denoiserGraph.ts';
 import type { GraphOptions } from '../graph/graphContext.ts';
@@ -61,7 +62,7 @@ async function judged(
   precision: CpuPrecision,
   { activationBits }: Int8Options,
   options: Hooks,
-): Promise<Models> {
+): Promise<Models & { readonly files: FileStates }> {
   const placed = await quantizeModels(models, checkpoint, options);
   if (activationBits === 7) {
     options.onNotice?.({
@@ -130,12 +131,12 @@ export async function keptGates(
   return [...(await Promise.all(known)), ...compared];
 }
 
-/** Models whose quantized weights are in the cache; made now if they are not. */
+/** Models whose quantized weights are in the cache, made now if they are not; and the files that hold all their weights. */
 export async function quantizeModels<T extends Models>(
   models: T,
   checkpoint: Checkpoint,
   hooks: Hooks,
-): Promise<T & { readonly made: Int8Weights }> {
+): Promise<T & { readonly made: Int8Weights; readonly files: FileStates }> {
   const made = await makeInt8Weights(checkpoint, quantizedOf(models), hooks);
   return {
     ...models,
@@ -143,6 +144,7 @@ export async function quantizeModels<T extends Models>(
     policy: placeQuantized(models.policy, made.tensors),
     denoiser: models.denoiser === null ? null : placeQuantized(models.denoiser, made.tensors),
     made,
+    files: new Map([...checkpoint.files, ...(await statesOf([made.file], made.file))]),
   };
 }
 
@@ -170,12 +172,15 @@ export async function cpuSessionOptions(
   const int8 = int8Of(precision);
   const mergeWeights = weights === 'folded';
   const plain = buildModels(parts, { mergeWeights, ...(int8 === undefined ? {} : { int8 }) });
-  const models = int8 === undefined ? plain : await judged(plain, checkpoint, precision, int8, options);
+  const models =
+    int8 === undefined
+      ? { ...plain, files: checkpoint.files }
+      : await judged(plain, checkpoint, precision, int8, options);
   return {
     ...sessionModels(models, parts),
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights,
-    files: checkpoint.files,
+    files: models.files,
   };
 }

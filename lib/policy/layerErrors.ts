@@ -48,7 +48,7 @@ export async function layerErrors(
   const models = await quantizeModels(plain, checkpoint, options);
   const session = await OnnxSession.open({
     ...sessionModels(models, parts),
-    ...{ threads, weights, files: checkpoint.files },
+    ...{ threads, weights, files: models.files },
     ...(signal === undefined ? {} : { signal }),
   });
   const sums = new Map<string, { signal: number; noise: number }>();

@@ -47,13 +47,16 @@ export async function computeStages(
   const int8 = int8Of(cpuPrecisionOf(options));
   const models = buildModels(parts, { stages: true, ...(int8 === undefined ? {} : { int8 }) });
   const hooks = present({ ...options, signal: input.signal });
-  const placed = int8 === undefined ? models : await quantizeModels(models, checkpoint, hooks);
+  const placed =
+    int8 === undefined
+      ? { ...models, files: checkpoint.files }
+      : await quantizeModels(models, checkpoint, hooks);
   const session = await OnnxSession.open({
     ...sessionModels(placed, parts),
     threads,
     ...(spinUs === undefined ? {} : { spinUs }),
     weights: 'mapped',
-    files: checkpoint.files,
+    files: placed.files,
     ...(input.signal === undefined ? {} : { signal: input.signal }),
   });
   try {

@@ -80,6 +80,19 @@ test('at load: nothing of what passed, the figures of what failed, and that nobo
   assert.match(none!.message, /semanticvla compare-precision/);
 });
 
+test('a program that opens the same weights stamps the file in the cache; who runs from it goes on', async () => {
+  const [some] = await tasks();
+  const int8 = { cacheDir, precision: 'int8', threads: 1, onNotice: () => {} } as const;
+  await using running = await loadPolicy(dir, int8);
+  const { observation, instruction } = some!;
+  const before = await running.predict(observation, { instruction });
+  // the time of last use is that of the second opening
+  await using _other = await loadPolicy(dir, int8);
+  const after = await running.predict(observation, { instruction: `${instruction} now` });
+  assert.ok(after.actions.every(Number.isFinite));
+  assert.equal((await running.predict(observation, { instruction })).actions, before.actions);
+});
+
 test('the stages of a policy in 8 bits are those that it predicts from', async () => {
   const [task] = await tasks();
   const { instruction, observation } = task!;

@@ -7,11 +7,10 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { connectAct, connectOpenpi } from '../../lib/client/connect.ts';
 import type { RemoteEvent, RemoteOptions, RemotePolicy } from '../../lib/client/remotePolicy.ts';
-import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Observation } from '../../lib/types.ts';
 import { root } from '../helpers/cli.ts';
 import { FakePolicy } from '../serve/fakePolicy.ts';
-import { inTime, until } from '../serve/harness.ts';
+import { codeOf, until } from '../serve/harness.ts';
 import { DirectoryProcess, FakeReplica } from './fleetHarness.ts';
 
 const test = suite('fleet');
@@ -50,16 +49,6 @@ async function enrol(
     kinds: () => events.map(({ kind }) => kind),
     [Symbol.asyncDispose]: () => policy.close(),
   };
-}
-
-async function code(promise: Promise<unknown>): Promise<string> {
-  try {
-    await inTime(promise, 'an error');
-  } catch (error) {
-    if (error instanceof SemanticVlaError) return error.code;
-    throw error;
-  }
-  return 'none';
 }
 
 const origin = (url: string): string => new URL(url).origin;
@@ -135,7 +124,7 @@ test('an observation that kills its server is sent to two at most', async () => 
     [0, 1, 2].map(() => FakeReplica.start(directory, { policy: new FakePolicy({ deaf: true }) })),
   );
   await using robot = await enrol(directory, 'act');
-  const poison = code(robot.policy.predict(observe(), words));
+  const poison = codeOf(robot.policy.predict(observe(), words));
   const calls = (): number[] => replicas.map(({ policy }) => policy.calls.length);
   for (const killed of [0, 1]) {
     await until(() => calls().filter((count) => count > 0).length === killed + 1, 'the next victim');
@@ -178,10 +167,10 @@ test('without directory and replica it holds, and goes on with whichever comes b
     await directory.stop();
     await first.kill();
     await until(
-      async () => (await code(robot.policy.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
+      async () => (await codeOf(robot.policy.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
       'the hold',
     );
-    assert.is(await code(robot.policy.predict(observe(), words)), 'REMOTE_UNREACHABLE');
+    assert.is(await codeOf(robot.policy.predict(observe(), words)), 'REMOTE_UNREACHABLE');
     await using again = await DirectoryProcess.start({ port: Number(new URL(directory.url).port) });
     await using second = await FakeReplica.start(again);
     await until(() => robot.policy.reachable, 'the return');
@@ -201,8 +190,8 @@ test('a replica that accepts requests and never answers is left after two deadli
     await using robot = await enrol(directory, protocol, { deadlineMs: 300, connectMs: 15_000 });
     await using other = await FakeReplica.start(directory);
     for (let asked = 0; asked < 2; asked++)
-      assert.is(await code(robot.policy.predict(observe(), words)), 'DEADLINE_EXCEEDED');
-    await until(async () => (await code(robot.policy.predict(observe(), words))) === 'none', 'an answer');
+      assert.is(await codeOf(robot.policy.predict(observe(), words)), 'DEADLINE_EXCEEDED');
+    await until(async () => (await codeOf(robot.policy.predict(observe(), words))) === 'none', 'an answer');
     assert.is(robot.policy.url, origin(other.urls[protocol]));
     assert.ok(stuck.policy.calls.length <= 2);
   }
@@ -219,7 +208,7 @@ test('another policy is refused only when no replica of the former one is left',
     assert.is(robot.policy.url, origin(same.urls[protocol]));
     await same.kill();
     await until(
-      async () => (await code(robot.policy.predict(observe(), words))) === 'REMOTE_CHANGED',
+      async () => (await codeOf(robot.policy.predict(observe(), words))) === 'REMOTE_CHANGED',
       'the refusal',
     );
     assert.is(robot.kinds().at(-1), 'changed');
@@ -230,8 +219,8 @@ test('another policy is refused only when no replica of the former one is left',
 test('one token for the directory and its replicas', async () => {
   await using directory = await DirectoryProcess.start({ token });
   await using replica = await FakeReplica.start(directory, { token });
-  assert.is(await code(enrol(directory, 'act')), 'UNAUTHORIZED');
-  assert.is(await code(enrol(directory, 'openpi', { token: `${token}!` })), 'UNAUTHORIZED');
+  assert.is(await codeOf(enrol(directory, 'act')), 'UNAUTHORIZED');
+  assert.is(await codeOf(enrol(directory, 'openpi', { token: `${token}!` })), 'UNAUTHORIZED');
   await using robot = await enrol(directory.fleet('act').replace('//', `//x:${token}@`), 'act');
   await robot.policy.predict(observe(), words);
   assert.is(replica.policy.calls.length, 1);
@@ -260,10 +249,10 @@ test('what a directory may not answer, and what is not a fleet', async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
   for (answer of answers)
-    assert.is(await code(enrol(`fleet+http://127.0.0.1:${port}/fleet`, 'act')), 'REMOTE_UNREACHABLE');
+    assert.is(await codeOf(enrol(`fleet+http://127.0.0.1:${port}/fleet`, 'act')), 'REMOTE_UNREACHABLE');
   server.closeAllConnections();
   server.close();
-  assert.is(await code(enrol(`fleet+http://127.0.0.1:${port}`, 'act')), 'REMOTE_UNREACHABLE');
+  assert.is(await codeOf(enrol(`fleet+http://127.0.0.1:${port}`, 'act')), 'REMOTE_UNREACHABLE');
   for (const url of [
     'fleet+ftp://a',
     'fleet+ws://a',
@@ -271,7 +260,7 @@ test('what a directory may not answer, and what is not a fleet', async () => {
     'fleet+fleet+http://a',
     'fleet+',
   ])
-    assert.is(await code(enrol(url, 'act')), 'OPTION_INVALID');
+    assert.is(await codeOf(enrol(url, 'act')), 'OPTION_INVALID');
 });
 
 const page = readFileSync(join(root, 'docs/fleet.md'), 'utf8');

@@ -14,7 +14,7 @@ import { servePolicy } from '../../lib/serve/servePolicy.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Observation, Policy } from '../../lib/types.ts';
 import { defaultActions, FakePolicy, liberoPlatform } from '../serve/fakePolicy.ts';
-import { inTime, served, silent, until } from '../serve/harness.ts';
+import { codeOf, served, silent, until } from '../serve/harness.ts';
 
 const test = suite('remote policies');
 
@@ -32,16 +32,6 @@ const words = { instruction: 'pick up the bowl' };
 
 function connect(protocol: Protocol, url: string, given: Partial<RemoteOptions> = {}): Promise<RemotePolicy> {
   return (protocol === 'act' ? connectAct : connectOpenpi)(url, { ...options, ...given });
-}
-
-async function code(promise: Promise<unknown>): Promise<string> {
-  try {
-    await inTime(promise, 'an error');
-  } catch (error) {
-    if (error instanceof SemanticVlaError) return error.code;
-    throw error;
-  }
-  return 'none';
 }
 
 /** A server on a given port, so that it can come back on it. */
@@ -80,8 +70,8 @@ test('a remote policy is a policy: facts, actions, units, times', async () => {
       const { observation } = policy.calls[0]!;
       assert.is(observation.images.full_image?.data[0], 10);
       assert.is(observation.images.wrist_image?.data[0], 200);
-      assert.is(await code(remote.predict(observe(), { ...words, unnormKey: 'cups' })), 'OPTION_INVALID');
-      assert.is(await code(remote.stages()), 'BACKEND_UNAVAILABLE');
+      assert.is(await codeOf(remote.predict(observe(), { ...words, unnormKey: 'cups' })), 'OPTION_INVALID');
+      assert.is(await codeOf(remote.stages()), 'BACKEND_UNAVAILABLE');
     });
   }
 });
@@ -131,10 +121,10 @@ test('what the server refuses keeps its code, and the policy goes on', async () 
       await using remote = await connect(protocol, server[protocol], {
         onEvent: (event) => events.push(event),
       });
-      assert.is(await code(remote.predict(observe(), words)), 'STATE_INVALID');
+      assert.is(await codeOf(remote.predict(observe(), words)), 'STATE_INVALID');
       await until(() => remote.reachable, 'its return');
       await using right = await connect(protocol, server[protocol], { keys: { state: 'joints' } });
-      const pending = code(right.predict(observe(), words));
+      const pending = codeOf(right.predict(observe(), words));
       (await policy.called(1)).fail(new Error('out of memory'));
       assert.is(await pending, 'REMOTE_FAILED');
     });
@@ -149,17 +139,17 @@ test('out of reach: refused at once, HOLD told, and back with jitter', async () 
     let server = await serveOn(policy, protocol, 0);
     const port = portOf(server);
     await using remote = await connect(protocol, urlOf(server), { onEvent: (event) => events.push(event) });
-    const pending = code(remote.predict(observe(), words));
+    const pending = codeOf(remote.predict(observe(), words));
     await policy.called(1);
     // The inference never ends by itself: draining aborts it.
     await server.close();
     assert.ok(['REMOTE_UNREACHABLE', 'DRAINING'].includes(await pending));
     await until(
-      async () => (await code(remote.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
+      async () => (await codeOf(remote.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
       'the hold',
     );
     assert.not.ok(remote.reachable);
-    assert.is(await code(remote.predict(observe(), words)), 'REMOTE_UNREACHABLE');
+    assert.is(await codeOf(remote.predict(observe(), words)), 'REMOTE_UNREACHABLE');
     server = await serveOn(policy, protocol, port);
     await until(() => remote.reachable, 'the return');
     const calls = policy.calls.length;
@@ -187,10 +177,10 @@ test('another policy behind the same address is refused for good', async () => {
     server = await serveOn(policy, protocol, port, 'b');
     // Over HTTP the change is noticed in the answer itself, which is dropped.
     await until(
-      async () => (await code(remote.predict(observe(), words))) === 'REMOTE_CHANGED',
+      async () => (await codeOf(remote.predict(observe(), words))) === 'REMOTE_CHANGED',
       'the refusal',
     );
-    assert.is(await code(remote.predict(observe(), words)), 'REMOTE_CHANGED');
+    assert.is(await codeOf(remote.predict(observe(), words)), 'REMOTE_CHANGED');
     assert.is(events.at(-1)?.kind, 'changed');
     await remote.close();
     await server.close();
@@ -203,7 +193,7 @@ test('deadlines and aborts leave the next call its own answer', async () => {
     await served(policy, {}, async (server) => {
       await using remote = await connect(protocol, server[protocol]);
       const controller = new AbortController();
-      const aborted = code(remote.predict(observe(1), { ...words, signal: controller.signal }));
+      const aborted = codeOf(remote.predict(observe(1), { ...words, signal: controller.signal }));
       const first = await policy.called(1);
       controller.abort(new SemanticVlaError('OBSERVATION_INVALID', 'a newer one is there'));
       assert.is(await aborted, 'OBSERVATION_INVALID');
@@ -214,7 +204,7 @@ test('deadlines and aborts leave the next call its own answer', async () => {
       assert.is((await next).actions[0], 2);
 
       await using hasty = await connect(protocol, server[protocol], { deadlineMs: 50, connectMs: 15_000 });
-      assert.is(await code(hasty.predict(observe(3), words)), 'DEADLINE_EXCEEDED');
+      assert.is(await codeOf(hasty.predict(observe(3), words)), 'DEADLINE_EXCEEDED');
       policy.calls.at(-1)?.finish();
     });
   }
@@ -225,11 +215,11 @@ test('close: calls under way and later ones reject, twice is fine', async () => 
     const policy = new FakePolicy();
     await served(policy, {}, async (server) => {
       const remote = await connect(protocol, server[protocol]);
-      const pending = code(remote.predict(observe(), words));
+      const pending = codeOf(remote.predict(observe(), words));
       await policy.called(1);
       await remote.close();
       assert.is(await pending, 'CLOSED');
-      assert.is(await code(remote.predict(observe(), words)), 'CLOSED');
+      assert.is(await codeOf(remote.predict(observe(), words)), 'CLOSED');
       await remote.close();
       await until(() => policy.aborted === 1, 'the abort on the server');
     });
@@ -241,14 +231,14 @@ test('no server, a wrong token, a wrong address', async () => {
     const server = await serveOn(new FakePolicy(), protocol, 0);
     const url = urlOf(server);
     await server.close();
-    assert.is(await code(connect(protocol, url)), 'REMOTE_UNREACHABLE');
+    assert.is(await codeOf(connect(protocol, url)), 'REMOTE_UNREACHABLE');
     await served(new FakePolicy(), { token }, async (guarded) => {
-      assert.is(await code(connect(protocol, guarded[protocol])), 'UNAUTHORIZED');
+      assert.is(await codeOf(connect(protocol, guarded[protocol])), 'UNAUTHORIZED');
     });
     const bad = ['gpu:8777', 'ftp://gpu', `${url}/act`, url.replace('//', '//me:secret@')];
-    for (const address of bad) assert.is(await code(connect(protocol, address)), 'OPTION_INVALID', address);
+    for (const address of bad) assert.is(await codeOf(connect(protocol, address)), 'OPTION_INVALID', address);
   }
-  assert.is(await code(connectAct('http://127.0.0.1:1', {} as RemoteOptions)), 'OPTION_INVALID');
+  assert.is(await codeOf(connectAct('http://127.0.0.1:1', {} as RemoteOptions)), 'OPTION_INVALID');
 });
 
 /** Somebody else's server, without our metadata. */
@@ -290,19 +280,19 @@ test("the reference's server and openpi's, which do not describe their policies"
   const policy = { platform: liberoPlatform, dimensions: ['x', 'y', 'gripper'] };
   for (const protocol of protocols) {
     const { url, server } = await foreign(protocol, () => answer);
-    assert.is(await code(connect(protocol, url)), 'OPTION_REQUIRED');
+    assert.is(await codeOf(connect(protocol, url)), 'OPTION_REQUIRED');
     await using remote = await connect(protocol, url, { policy });
     const chunk = await remote.predict(observe(), words);
     assert.equal([...chunk.actions], protocol === 'act' ? [1, 2, 3] : [16, 16, 16]);
     if (protocol === 'act') {
       answer = '"error"';
-      assert.is(await code(remote.predict(observe(), words)), 'REMOTE_FAILED');
+      assert.is(await codeOf(remote.predict(observe(), words)), 'REMOTE_FAILED');
       answer = '<html>';
-      assert.is(await code(remote.predict(observe(), words)), 'REMOTE_FAILED');
+      assert.is(await codeOf(remote.predict(observe(), words)), 'REMOTE_FAILED');
       answer = encodeActions([float64Array(Float64Array.of(1, 2), [2])], false);
-      assert.is(await code(remote.predict(observe(), words)), 'REMOTE_FAILED');
+      assert.is(await codeOf(remote.predict(observe(), words)), 'REMOTE_FAILED');
       answer = encodeActions([float64Array(Float64Array.of(1, 2, Number.NaN), [3])], false);
-      assert.is(await code(remote.predict(observe(), words)), 'ACTION_NOT_FINITE');
+      assert.is(await codeOf(remote.predict(observe(), words)), 'ACTION_NOT_FINITE');
     }
     await remote.close();
     server.closeAllConnections();
@@ -371,7 +361,7 @@ test('no nonsense of a server is given out as a chunk, and the next answer count
   await using byHttp = await connect('act', act.url, { policy });
   for (const [name, [text, wanted]] of Object.entries(actAnswers)) {
     answer = text;
-    assert.is(await code(byHttp.predict(observe(), words)), wanted, `act: ${name}`);
+    assert.is(await codeOf(byHttp.predict(observe(), words)), wanted, `act: ${name}`);
     answer = encodeActions([f8([1, 2, 3], [3])], false);
     assert.equal([...(await byHttp.predict(observe(), words)).actions], [1, 2, 3], `act after: ${name}`);
   }
@@ -387,7 +377,7 @@ test('no nonsense of a server is given out as a chunk, and the next answer count
   for (const [name, [value, wanted]] of Object.entries(openpiAnswers)) {
     await using remote = await connect('openpi', openpi.url, { policy });
     map = value;
-    assert.is(await code(remote.predict(observe(), words)), wanted, `openpi: ${name}`);
+    assert.is(await codeOf(remote.predict(observe(), words)), wanted, `openpi: ${name}`);
   }
   map = new Map<string, unknown>([
     ['actions', f8([1, 2, 3], [1, 3])],
@@ -415,7 +405,7 @@ test('what the caller says of a server is checked', async () => {
     { platform: liberoPlatform, dimensions: [] },
     { platform: liberoPlatform, dimensions: 'x y' },
   ])
-    assert.is(await code(connect('act', url, { policy: policy as never })), 'OPTION_INVALID');
+    assert.is(await codeOf(connect('act', url, { policy: policy as never })), 'OPTION_INVALID');
   server.closeAllConnections();
   server.close();
 });
@@ -436,7 +426,7 @@ test('a listener that throws or rejects: the server is tried again, and resumed'
     await remote.predict(observe(), words);
     await first.close();
     await until(
-      async () => (await code(remote.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
+      async () => (await codeOf(remote.predict(observe(), words))) === 'REMOTE_UNREACHABLE',
       'the hold',
     );
     const second = await serveOn(new FakePolicy({ immediate: true }), protocol, port);

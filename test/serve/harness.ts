@@ -7,6 +7,7 @@ import { decodeMsgpackMap, encodeMsgpackNumpy } from '../../lib/serve/msgpackNum
 import { float64Array, NdArray, type WireMap, type WireValue } from '../../lib/serve/ndarray.ts';
 import type { PolicyServer } from '../../lib/serve/policyServer.ts';
 import { type ServeOptions, servePolicy } from '../../lib/serve/servePolicy.ts';
+import { SemanticVlaError } from '../../lib/support/errors.ts';
 import type { Policy } from '../../lib/types.ts';
 
 /** Far longer than anything here takes, even starting a process on a busy machine; reached only by a hang. */
@@ -140,4 +141,15 @@ export function connect(url: string, headers: Record<string, string> = {}): Peer
     );
   };
   return { socket, next, closed: inTime(closed, 'the close') };
+}
+
+/** The code of the error that it must reject with in time; `none` if it resolves. */
+export async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await inTime(promise, 'an error');
+  } catch (error) {
+    if (error instanceof SemanticVlaError) return error.code;
+    throw error;
+  }
+  return 'none';
 }

@@ -76,7 +76,7 @@ function plain(g: GraphBuilder, x: Value, weight: StackedWeight, { gamma, writes
  * down(silu(gate(x)) * up(x)) in the graph's tier, where one kernel (functions.ts) does all between the two products; null: it
  * does not fit, and they are layers of their own.
  *
- * @param x as in `tierLinear`  @param gateUp stacked; `gamma`: of the norm that x comes from  @param label of both products
+ * @param x as in `tierLinear`  @param gateUp stacked; `gamma`: of the norm that x comes from
  */
 export function tierSwiGlu(
   g: GraphBuilder,

@@ -2,8 +2,6 @@
 // Rotated values wait in shared memory until the row's largest magnitude is known; in rows too wide
 // for that they are computed a second time.
 
-#include <cfloat>
-
 #include "kernels/convert.cuh"
 #include "kernels/dynamicShared.cuh"
 #include "kernels/launch.cuh"
@@ -101,13 +99,15 @@ __device__ inline uint32_t largestOf(uint32_t largest, const float (&values)[kPi
   return largest;
 }
 
+constexpr uint32_t kInfinity = 0x7f800000u;
+
 struct alignas(8) Levels {
   int8_t at[kPiece];
 };
 
 __device__ inline void storeLevels(const float (&values)[kPiece], float scale, int8_t* to) {
   Levels levels;
-  const bool isNumber = scale <= FLT_MAX;
+  const bool isNumber = __float_as_uint(scale) < kInfinity;
 #pragma unroll
   for (int i = 0; i < kPiece; ++i) {
     levels.at[i] = isNumber ? static_cast<int8_t>(__float2int_rn(values[i] / scale)) : int8_t{0};

@@ -80,7 +80,7 @@ def start():
     environment = {"env_vars": {"PYTHONPATH": str(root / "deploy")}}
     for left in (2, 1, 0):
         try:
-            ray.init(num_cpus=16, num_gpus=0, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+            ray.init(address="local", num_cpus=16, num_gpus=0, include_dashboard=False, log_to_driver=False, runtime_env=environment)
             return
         except Exception:  # noqa: BLE001  it waits half a minute for its node, which a busy machine exceeds
             ray.shutdown()

@@ -52,7 +52,8 @@ function resNet(ctx: GraphContext, steps: Value, name: string, blocks: number, o
   const { g } = ctx;
   const prefix = `action_head.${name}`;
   const result = g.scope(name, () => {
-    const normed = layerNorm(g, steps, `${prefix}.layer_norm1`, headLayerNormEps, 'layer_norm1');
+    const parts = ctx.tokens.perStep;
+    const normed = layerNorm(g, steps, `${prefix}.layer_norm1`, headLayerNormEps, 'layer_norm1', parts);
     let x = g.op('Relu', [linear(g, normed, `${prefix}.fc1`, 'fc1')], {}, 'relu');
     for (let n = 0; n < blocks; n++) {
       x = g.scope(`block${n}`, () => {

@@ -67,13 +67,56 @@ function product(
   return exact;
 }
 
-export function layerNorm(g: GraphBuilder, x: Value, prefix: string, eps: number, label: string): Value {
-  return g.op(
-    'LayerNormalization',
-    [x, g.weight(`${prefix}.weight`), g.weight(`${prefix}.bias`)],
-    { axis: -1, epsilon: new FloatAttribute(eps) },
-    label,
-  );
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias over the last axis.
+ *
+ * TensorRT-RTX takes several kernels for a row wider than `widestRow`, and where such a norm follows the language model it also
+ * joins less in every layer before it: in fp8 four kernels more a layer. Wider rows are therefore spelled in parts.
+ *
+ * @param parts that a row falls into, where it may be wide
+ */
+export function layerNorm(
+  g: GraphBuilder,
+  x: Value,
+  prefix: string,
+  eps: number,
+  label: string,
+  parts = 1,
+): Value {
+  const [weight, bias] = [g.weight(`${prefix}.weight`), g.weight(`${prefix}.bias`)];
+  if (parts > 1 && g.shapeOf(`${prefix}.weight`)[0]! > widestRow) {
+    return g.scope(label, () => {
+      const normal = g.narrow(normalInParts(g, x, eps, parts), 'narrowed');
+      return g.op('Add', [g.op('Mul', [normal, weight], {}, 'scaled'), bias], {}, 'shifted');
+    });
+  }
+  return g.op('LayerNormalization', [x, weight, bias], { axis: -1, epsilon: new FloatAttribute(eps) }, label);
+}
+
+/** Columns. TensorRT-RTX 1.7.1 makes one kernel of a norm of 12,288, and splits that of 16,384. */
+const widestRow = 12288;
+
+/**
+ * (x - mean) / sqrt(variance + eps), in float32. Mean and variance of the parts first, then of the row: the variance is the mean of
+ * the parts' own and of the squares by which their means are off (Chan, Golub, LeVeque 1983), which loses no digits.
+ *
+ * @param x [rows, width]
+ */
+function normalInParts(g: GraphBuilder, x: Value, eps: number, parts: number): Value {
+  const mean = (value: Value, keepdims: 0 | 1, name: string): Value =>
+    g.op('ReduceMean', [value, g.ints([-1])], { keepdims }, name);
+  const square = (value: Value, name: string): Value => g.op('Mul', [value, value], {}, name);
+  const wide = g.widen(x, 'float');
+  const inParts = g.op('Reshape', [wide, g.ints([0, parts, -1])], {}, 'parts');
+  const centre = mean(inParts, 1, 'part_means');
+  const off = g.op('Sub', [inParts, centre], {}, 'parts_centred');
+  const within = mean(square(off, 'parts_squared'), 0, 'within');
+  const means = g.op('Squeeze', [centre, g.ints([-1])], {}, 'means');
+  const whole = mean(means, 1, 'mean');
+  const between = square(g.op('Sub', [means, whole], {}, 'means_centred'), 'between');
+  const variance = mean(g.op('Add', [within, between], {}, 'both'), 1, 'variance');
+  const deviation = g.op('Sqrt', [g.op('Add', [variance, g.float32(eps)], {}, 'eps')], {}, 'deviation');
+  return g.op('Div', [g.op('Sub', [wide, whole], {}, 'centred'), deviation], {}, 'normal');
 }
 
 /**

@@ -34,12 +34,6 @@ const expected: Readonly<Record<Tier, { readonly targets: readonly number[]; rea
   fp8: { targets: [89, 120], kernels: 10 },
 };
 
-/**
- * Of fp8 where the sequence is longer than LIBERO's: TensorRT-RTX 1.7.1 keeps two residuals and two roundings apart that it joins
- * to their neighbours in `int8`, and for LIBERO in fp8 (docs/precision.md). Known, not wanted.
- */
-const apart: Readonly<Partial<Record<Preset, number>>> = { aloha: 4, oft: 4 };
-
 function options(preset: Preset, types: EngineTypes, targets: readonly number[]): BuildPolicyOptions {
   if (!('tensorRt' in finding)) throw new Error(finding.missing);
   const { tensorRt } = finding;
@@ -52,8 +46,8 @@ function small(preset: Preset): Architecture {
   return specArchitecture({ ...spec, llama: { ...spec.llama, layers: 4 } });
 }
 
-function checkLanguageModel(audit: PlanAudit, layers: number, tier: Tier, preset: Preset = 'libero'): void {
-  const most = expected[tier].kernels + (tier === 'fp8' ? (apart[preset] ?? 0) : 0);
+function checkLanguageModel(audit: PlanAudit, layers: number, tier: Tier): void {
+  const most = expected[tier].kernels;
   assert.equal(audit.problems, []);
   // q apart in the last layer
   assert.equal(audit.tierProducts, { found: 4 * layers + 1, lost: [] });
@@ -70,9 +64,11 @@ function isWhole(label: string): boolean {
   return every === '1' || new RegExp(every).test(label);
 }
 
+/** @param smallOne what is built small @param wholes what may be built whole */
 function tierTest(
   tier: Tier,
   precision: EngineTypes['precision'],
+  smallOne: Preset,
   wholes: readonly Preset[] = presets,
 ): void {
   const { targets } = expected[tier];
@@ -80,8 +76,8 @@ function tierTest(
   const label = `${tier} in ${precision}, sm_${targets.join(', ')}`;
   testWhen('tensorRt' in finding, reason, engines, label, async () => {
     const { policy, instruction } = await buildPolicyEngines(
-      small('libero'),
-      options('libero', { precision, tier }, targets),
+      small(smallOne),
+      options(smallOne, { precision, tier }, targets),
     );
     assert.equal(instruction.audit.problems, []);
     checkLanguageModel(policy.audit, 4, tier);
@@ -93,7 +89,7 @@ function tierTest(
       const architecture = presetArchitecture(preset);
       const built = await buildPolicyEngines(architecture, options(preset, { precision, tier }, targets));
       const { audit, plan, seconds } = built.policy;
-      checkLanguageModel(audit, architecture.config.llama.layers, tier, preset);
+      checkLanguageModel(audit, architecture.config.llama.layers, tier);
       assert.ok(plan.byteLength < 96e6, `${plan.byteLength} bytes`);
       const most = Math.max(...audit.blocks.flatMap((b) => (/layer[1-9]$/.test(b.block) ? [b.kernels] : [])));
       console.log(
@@ -103,9 +99,10 @@ function tierTest(
   }
 }
 
-tierTest('int8', 'bfloat16');
-tierTest('fp8', 'bfloat16');
-if (every !== undefined) tierTest('int8', 'float16', ['libero']);
+tierTest('int8', 'bfloat16', 'libero');
+// rows of its head's first norm are so wide that TensorRT-RTX joins less in every layer, unless they are in parts (lib/graph/layers.ts)
+tierTest('fp8', 'bfloat16', 'oft');
+if (every !== undefined) tierTest('int8', 'float16', 'libero', ['libero']);
 
 testWhen(
   'tensorRt' in finding,

@@ -6,8 +6,8 @@
 #   SEEDS="0 1 2" EPISODES=1700 STEPS=8400 training/recipe.sh pick
 #   RUN=monday INIT=FOLDER FIRST=1700 training/recipe.sh pick     fresh episodes, from the weights of a run or a checkpoint
 #
-# Also: FLOAT32=1, products in float32; PROCESSES, that share a step (2); RATE, the learning rate instead of the task's; MORE_DATA, folders of other
-# episodes; TRIALS, scenes a family (100).
+# Also: FLOAT32=1, products in float32; PROCESSES that share a step (2); RATE, the learning rate instead of the task's;
+# MORE_DATA, folders of other episodes; TRIALS, scenes a family (100).
 # Everything lies in ${XDG_CACHE_HOME:-~/.cache}/semanticvla/training/TASK: train-FIRST, validation, runs, checkpoints,
 # results. Needs bench/reference/setup.sh and the environment that the task's file names.
 set -euo pipefail

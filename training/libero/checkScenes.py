@@ -28,7 +28,7 @@ from scene import IDLE, WAIT, Scene, axis_angle
 from tasks import read_task
 
 SIDE = 64
-TASKS = {"libero": (0, 3), "libero-spatial": (5, 1)}
+TASKS = {"libero": (0, 3), "libero-spatial": (5, 2)}
 """By task of training/, the suite's task and the state that are compared; the bowl on the ramekin is easily tipped."""
 
 

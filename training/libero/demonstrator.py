@@ -34,6 +34,8 @@ class Grasp:
     low: np.ndarray  # [3] of the object's box
     high: np.ndarray
     near: float = 0.025  # to be reached above it before the hand goes down
+    over: float = 0.05  # its top, before the hand goes down
+    lift: float = 0.08
 
 
 class Demonstrator:
@@ -73,14 +75,14 @@ class Demonstrator:
             self._grasp = self._plan()
         grasp = self._grasp
         bottom = grasp.height - grasp.low[2]  # of the object under the tip
-        lift = max(self._rim[1] + bottom + 0.06, grasp.height + 0.08)
+        lift = max(self._rim[1] + bottom + 0.06, grasp.height + grasp.lift)
         if self._site and "contain" in self._site:
             goal = data.site_xpos[scene.model.site(self._site).id][:2]
         else:
             goal = data.xpos[self._destination][:2]
         at = data.xpos[self._object]
         if self._phase == ABOVE:
-            high = max(grasp.high[2] + 0.05, grasp.height + 0.06)
+            high = max(grasp.high[2] + grasp.over, grasp.height + grasp.over + 0.01)
             action, distance, turn = self._toward(np.array([*grasp.place, high]), OPEN)
             if distance < grasp.near and turn < 0.15:
                 self._next()
@@ -104,7 +106,7 @@ class Demonstrator:
         elif self._phase == LOWER:
             low = self._rim[0] + bottom + 0.05 if self._site else self._rim[1] + bottom
             action, *_ = self._toward(np.array([*(goal + self.tip[:2] - at[:2]), low]), CLOSED)
-            if self.tip[2] < low + 0.008 or self._steps > 25:
+            if self.tip[2] < low + 0.008 or self._steps > (25 if self._site else 60):
                 self._next()
         elif self._phase == RELEASE:
             action, *_ = self._toward(np.array([*self._hold, self.tip[2]]), OPEN)
@@ -185,7 +187,7 @@ class Demonstrator:
                 cost = abs(_half_turn(turn - now)) * 1.5 + _blocked(beside, place, turn % np.pi, at, 0.028)
                 cost += max(0.0, high[2] - 0.018 - at) * 60 + (inside - INSIDE[0]) * 100
                 cost += max(0.0, np.linalg.norm(place - base) - STRETCHED) * 200
-                options.append((cost, Grasp(turn % np.pi, place, at, low, high, 0.012)))
+                options.append((cost, Grasp(turn % np.pi, place, at, low, high, near=0.012, over=0.03, lift=0.065)))
         return options
 
     def _surfaces_beside(self) -> np.ndarray:

@@ -35,6 +35,7 @@ from words import FAMILIES
 from scene import Scene, limit
 
 SCENES = ("official", "others", "wide", "named", "held-out")
+PLACED = ("wide", "named", "held-out")
 CONTROLS = ("none", "grey", "wrong")
 FIRST_SEED = 1_000_000  # training and validation have smaller ones
 Replays = dict[tuple[int, str], list[np.ndarray]]
@@ -166,7 +167,8 @@ def main() -> int:
     policy = served(given.policy) if "://" in given.policy else None
     if policy is None and given.policy not in ("demonstrator", "replay"):
         parser.error(f"--policy: expected a URL, demonstrator or replay, found {given.policy}")
-    suite_of(given.suite)
+    if given.scenes in PLACED and given.suite != suite_of(given.suite).name:
+        parser.error(f"--scenes {given.scenes}: LIBERO-PRO's scenes are not placed anew, found {given.suite}")
     given.results.parent.mkdir(parents=True, exist_ok=True)
     done = set()
     if given.results.exists():

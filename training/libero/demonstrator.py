@@ -35,7 +35,6 @@ class Grasp:
     high: np.ndarray
     near: float = 0.025  # to be reached above it before the hand goes down
     over: float = 0.05  # its top, before the hand goes down
-    lift: float = 0.08
 
 
 class Demonstrator:
@@ -75,7 +74,7 @@ class Demonstrator:
             self._grasp = self._plan()
         grasp = self._grasp
         bottom = grasp.height - grasp.low[2]  # of the object under the tip
-        lift = max(self._rim[1] + bottom + 0.06, grasp.height + grasp.lift)
+        lift = max(self._rim[1] + bottom + 0.06, grasp.height + 0.08)
         if self._site and "contain" in self._site:
             goal = data.site_xpos[scene.model.site(self._site).id][:2]
         else:
@@ -187,7 +186,7 @@ class Demonstrator:
                 cost = abs(_half_turn(turn - now)) * 1.5 + _blocked(beside, place, turn % np.pi, at, 0.028)
                 cost += max(0.0, high[2] - 0.018 - at) * 60 + (inside - INSIDE[0]) * 100
                 cost += max(0.0, np.linalg.norm(place - base) - STRETCHED) * 200
-                options.append((cost, Grasp(turn % np.pi, place, at, low, high, near=0.012, over=0.03, lift=0.065)))
+                options.append((cost, Grasp(turn % np.pi, place, at, low, high, near=0.012, over=0.03)))
         return options
 
     def _surfaces_beside(self) -> np.ndarray:

@@ -1,14 +1,15 @@
 """A fleet of policy servers on Ray Serve: Ray places, watches, scales and rolls the replicas; robots talk to them directly.
 
-    serve run --app-dir deploy fleet:app command='["semanticvla", "serve", "CHECKPOINT"]'     # or serve.yaml
+    serve deploy deploy/serve.yaml
 
-The application's endpoint is the directory (directory.py); docs/fleet.md says what robots ask it.
+Two applications: `fleet:directory`, whose endpoint robots ask (directory.py; docs/fleet.md has the protocol), and `fleet:replicas`.
+Serve restarts every deployment of an application that it updates, so in one application each update of the policy would take the
+directory away just when replicas have to send their robots elsewhere.
 """
 
 import asyncio
 import contextlib
 import json
-import sys
 
 import ray
 from directory import LEASE_S, MOST_BYTES, Directory, answer, is_local, read_token
@@ -19,13 +20,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 
-class Settings(BaseModel):
-    # `semanticvla serve` with the checkpoint and its flags, without address, ports and token; the same on every machine.
-    command: list[str] | str
-    # Where a replica listens, and under which robots find it. Default: the address of its machine in the cluster.
-    host: str | None = None
+class DirectorySettings(BaseModel):
     # Seconds that a robot's place is kept without hearing of it. Robots notice a replica that leaves within a third of it.
     lease_s: float = LEASE_S
+
+
+class ReplicaSettings(BaseModel):
+    # `semanticvla serve` with the checkpoint and its flags, without address, ports and token; the same on every machine.
+    command: list[str] | str
+    # Name of the application of the directory.
+    directory: str = "directory"
+    # Where a replica listens, and under which robots find it. Default: the address of its machine in the cluster.
+    host: str | None = None
     # Seconds that loading and building engines may take.
     start_s: float = 1800
     # Seconds for the robots of a replica that leaves; graceful_shutdown_timeout_s of the deployment must be longer.
@@ -34,7 +40,7 @@ class Settings(BaseModel):
 
 @serve.deployment(name="Directory", num_replicas=1, max_ongoing_requests=1000)
 class DirectoryEndpoint:
-    def __init__(self, lease_s, _replicas):
+    def __init__(self, lease_s):
         self._directory = Directory(lease_s)
         self._token = read_token()
 
@@ -47,7 +53,7 @@ class DirectoryEndpoint:
         return JSONResponse(value, status)
 
     async def register(self, replica, urls, leaving):
-        return self._directory.register(replica, urls, leaving)
+        return {"robots": self._directory.register(replica, urls, leaving), "lease_ms": self._directory.lease_ms}
 
     async def remove(self, replica):
         self._directory.remove(replica)
@@ -68,27 +74,31 @@ class Replica:
         host = settings.host or ray.util.get_node_ip_address()
         if read_token() is None and not is_local(host):
             raise ValueError(f"host {host}: other machines reach it, so it needs SEMANTICVLA_TOKEN in the environment of Ray")
-        context = serve.get_replica_context()
-        self._name = context.replica_tag
-        self._directory = serve.get_deployment_handle("Directory", context.app_name)
+        self._name = serve.get_replica_context().replica_tag
         command = settings.command
         command = json.loads(command) if isinstance(command, str) else command
         self._server = Server(command, host, end_process, settings.start_s)
-        self._membership = Membership(self._name, self._server, self._register, settings.lease_s / 3)
+        self._membership = Membership(self._name, self._server, self._register)
+
+    def _directory(self):
+        """Asked for each time: the directory's application may come after this one, or anew."""
+        return serve.get_deployment_handle("Directory", self._settings.directory)
 
     def _register(self, name, urls, leaving):
-        return self._directory.register.remote(name, urls, leaving).result(timeout_s=2)
+        return self._directory().register.remote(name, urls, leaving).result(timeout_s=2)
 
     async def __del__(self):
         """Serve wants this replica gone: the robots move first, between two of their requests."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._membership.leave, self._settings.leave_s)
         with contextlib.suppress(Exception):
-            await self._directory.remove.remote(self._name)
+            await self._directory().remove.remote(self._name)
         await loop.run_in_executor(None, self._server.stop)
 
 
-def app(settings: Settings) -> serve.Application:
-    if sys.version_info < (3, 10):
-        raise RuntimeError("Expected Python 3.10 or newer.")
-    return DirectoryEndpoint.bind(settings.lease_s, Replica.bind(settings))
+def directory(settings: DirectorySettings) -> serve.Application:
+    return DirectoryEndpoint.bind(settings.lease_s)
+
+
+def replicas(settings: ReplicaSettings) -> serve.Application:
+    return Replica.bind(settings)

@@ -25,6 +25,8 @@ WATCH_S = 1.0
 ASK_S = 2.0
 """How long the server may take to say whether it is ready; it answers while it predicts."""
 MOST_FAILURES = 3
+FIRST_BEAT_S = 1.0
+"""Until the directory has said how long a lease lasts."""
 STOP_S = 8.0
 """``semanticvla serve`` ends within five seconds of SIGTERM."""
 
@@ -112,23 +114,32 @@ class Server:
 
 
 class Membership:
-    """Keeps a replica in the directory while it is ready. ``register(name, urls, leaving)`` returns how many robots it has."""
+    """Keeps a replica in the directory while it is ready, from the start.
 
-    def __init__(self, name, server, register, beat_s):
+    ``register(name, urls, leaving)`` returns the directory's answer.
+    """
+
+    def __init__(self, name, server, register):
         self._name = name
         self._server = server
         self._register = register
-        self._beat_s = beat_s
+        self._beat_s = FIRST_BEAT_S
         self._leaving = threading.Event()
         self.robots = 0
+        if server.is_ready():
+            self._beat()
         threading.Thread(target=self._run, name="membership", daemon=True).start()
 
     def leave(self, patience_s):
-        """No new robots; returns when those it has have moved, after ``patience_s``, or when the directory is gone as well."""
+        """No new robots; returns when those it has have moved, or after ``patience_s``.
+
+        A directory that does not answer, for instance because it starts anew, is waited for too as long as robots are here:
+        without it they have nowhere to go.
+        """
         self._leaving.set()
         until = time.monotonic() + patience_s
         failures = 0
-        while time.monotonic() < until and failures < MOST_FAILURES:
+        while time.monotonic() < until and (self.robots > 0 or failures < MOST_FAILURES):
             failures = 0 if self._beat() else failures + 1
             # The last ones may still wait for an answer, and for their new connection.
             time.sleep(self._beat_s)
@@ -136,14 +147,14 @@ class Membership:
                 return
 
     def _run(self):
-        while not self._leaving.is_set():
+        while not self._leaving.wait(self._beat_s):
             if self._server.is_ready():
                 self._beat()
-            self._leaving.wait(self._beat_s)
 
     def _beat(self):
         try:
-            self.robots = self._register(self._name, self._server.urls, self._leaving.is_set())
+            answer = self._register(self._name, self._server.urls, self._leaving.is_set())
+            self.robots, self._beat_s = answer["robots"], answer["lease_ms"] / 3000
             return True
         except Exception:  # noqa: BLE001  whatever a directory that starts anew does
             return False
@@ -177,11 +188,7 @@ def main():
     server = Server(options.command, options.host, end_process, options.start_s)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    lease_ms = 3000
-    with contextlib.suppress(OSError):
-        lease_ms = tell({"urls": server.urls})["lease_ms"]
-    register = lambda _, urls, leaving: tell({"urls": urls, "leaving": leaving})["robots"]  # noqa: E731
-    membership = Membership(name, server, register, lease_ms / 3000)
+    membership = Membership(name, server, lambda _, urls, leaving: tell({"urls": urls, "leaving": leaving}))
     print(json.dumps(server.urls), flush=True)
     ended.wait()
     membership.leave(options.leave_s)

@@ -12,4 +12,4 @@ python=${PYTHON:-python3}
 "$python" -m venv --clear "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt"
 "$venv/bin/python" -c 'import ray; from ray import serve; print(f"ray {ray.__version__}")'
-echo "Ready: $venv/bin/serve run --app-dir $here fleet:app"
+echo "Ready. Put $venv/bin into PATH and $here into PYTHONPATH, then: ray start --head; serve deploy $here/serve.yaml"

@@ -57,9 +57,9 @@ def descendants(words):
 
 def deploy(replicas, version):
     command = [node, "--import", "tsx", str(root / "bench/fleet/simulatedServer.ts"), "--latency", latency]
-    settings = fleet.Settings(command=command, host="127.0.0.1", start_s=60 + version)
+    settings = fleet.ReplicaSettings(command=command, host="127.0.0.1", start_s=60 + version)
     replica = fleet.Replica.options(num_replicas=replicas, ray_actor_options={"num_cpus": 0.1}, max_surge_percent=50)
-    serve.run(fleet.DirectoryEndpoint.bind(settings.lease_s, replica.bind(settings)), name="fleet", route_prefix="/fleet")
+    serve.run(replica.bind(settings), name="replicas", route_prefix=None)
 
 
 def wait(count):
@@ -72,7 +72,7 @@ def wait(count):
 
 
 def kill(what):
-    words = {"replica": "ray::ServeReplica:fleet:Replica", "server": "simulatedServer.ts"}[what]
+    words = {"replica": "ray::ServeReplica:replicas:Replica", "server": "simulatedServer.ts"}[what]
     os.kill(descendants(words)[0], signal.SIGKILL)
 
 
@@ -80,7 +80,7 @@ def start():
     environment = {"env_vars": {"PYTHONPATH": str(root / "deploy")}}
     for left in (2, 1, 0):
         try:
-            ray.init(num_cpus=16, num_gpus=0, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+            ray.init(address="local", num_cpus=16, num_gpus=0, include_dashboard=False, log_to_driver=False, runtime_env=environment)
             return
         except Exception:  # noqa: BLE001  it waits half a minute for its node, which a busy machine exceeds
             ray.shutdown()
@@ -90,6 +90,7 @@ def start():
 
 start()
 serve.start(http_options={"port": port})
+serve.run(fleet.directory(fleet.DirectorySettings()), name="directory", route_prefix="/fleet")
 say({"directory": f"http://127.0.0.1:{port}/fleet"})
 for line in sys.stdin:
     order = json.loads(line)

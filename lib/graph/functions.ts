@@ -1,13 +1,15 @@
 /**
- * The pruner's and the aggregator's operations as ONNX local functions of domain `semanticvla`. ONNX Runtime inlines the
+ * The pruner's and the aggregator's operations, and what an engine in 8 bits does between two products, as ONNX local functions of domain `semanticvla`. ONNX Runtime inlines the
  * bodies; TensorRT's parser replaces each by the plugin of the same name. Scores are float32 whatever the rest is:
  * bfloat16 scores near the mask value tie (golden README).
  */
 
 import { FunctionBody, opset } from './graphBuilder.ts';
+import { hadamard } from './int8.ts';
 import {
   AttributeReference,
   FloatAttribute,
+  FloatsAttribute,
   type FunctionProto,
   functionDomain,
   onnxType,
@@ -131,3 +133,45 @@ export const channelConcat = define(
     b.op('Concat', ['left', 'right'], { axis: -1 }, 'joined');
   },
 );
+
+/**
+ * What `down` reads in 8 bits: silu(gate) * up of raw sums [L, 2 F] times their scales by token float32 [L, 1] and by channel
+ * float32 [1, 2 F], rotated in blocks of columns and rounded by each token's own largest magnitude -> levels int8 [L, F], and
+ * what a level is worth, float32 [L, 1]. All in float32 whatever the sums are.
+ *
+ * @param block columns that are rotated together; the kernel takes 16, 32 or 64
+ */
+export const swigluLevels = (block: number): FunctionProto =>
+  define(
+    'swigluLevels',
+    'SwiGLU, rotation by a Hadamard matrix in blocks, rounding to 8 bits by token.',
+    ['sums', 'by_token', 'by_channel'],
+    ['levels', 'scales'],
+    ['block'],
+    (b) => {
+      const float = (value: number, name: string) =>
+        b.op('Constant', [], { value_float: new FloatAttribute(value) }, name);
+      const ints = (values: number[], name: string) => b.op('Constant', [], { value_ints: values }, name);
+      const wide = b.op('Cast', ['sums'], { to: onnxType.float32 }, 'wide');
+      const scaled = b.op('Mul', [b.op('Mul', [wide, 'by_token'], {}, 'part'), 'by_channel'], {}, 'scaled');
+      const [gate, up] = b.ops('Split', [scaled], { axis: -1, num_outputs: 2 }, ['gate', 'up']);
+      const silu = b.op('Mul', [gate!, b.op('Sigmoid', [gate!], {}, 'sigmoid')], {}, 'silu');
+      const gated = b.op('Mul', [silu, up!], {}, 'gated');
+      const values = b.op('Constant', [], { value_floats: new FloatsAttribute(hadamard(block)) }, 'signs');
+      const matrix = b.op('Reshape', [values, ints([block, block], 'square')], {}, 'hadamard');
+      const blocks = b.op('Reshape', [gated, ints([0, -1, block], 'in_blocks')], {}, 'blocks');
+      const turned = b.op('MatMul', [blocks, matrix], {}, 'turned');
+      const rotated = b.op('Reshape', [turned, ints([0, -1], 'in_rows')], {}, 'rotated');
+      const axes = ints([-1], 'axes');
+      const sizes = b.op('Abs', [rotated], {}, 'sizes');
+      const largest = b.op('ReduceMax', [sizes, axes], { keepdims: 1 }, 'largest');
+      // as in tierLinear.ts: a row of zeros has no scale of its own, and a maximum may pass over NaN
+      const total = b.op('ReduceSum', [sizes, axes], { keepdims: 1 }, 'total');
+      const trace = b.op('Mul', [total, float(1e-37, 'unseen')], {}, 'trace');
+      const floor = b.op('Add', [trace, float(1e-30, 'least')], {}, 'floor');
+      const floored = b.op('Add', [largest, floor], {}, 'floored');
+      b.op('Mul', [floored, float(1 / 127, 'step')], {}, 'scales');
+      const steps = b.op('Div', [rotated, 'scales'], {}, 'steps');
+      b.op('QuantizeLinear', [steps, float(1, 'one')], { output_dtype: onnxType.int8 }, 'levels');
+    },
+  );

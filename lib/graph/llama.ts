@@ -4,7 +4,7 @@ import type { Value } from './graphBuilder.ts';
 import type { GraphContext } from './graphContext.ts';
 import { attentionCore, joinedLinear, linear, rmsNorm, rmsNormalized, scaleBy } from './layers.ts';
 import { names } from './names.ts';
-import { turn } from './tierLinear.ts';
+import { tierSwiGlu, turn } from './tierLinear.ts';
 import type { StreamPlace } from './tiers.ts';
 
 const prefix = 'language_model.model';
@@ -155,6 +155,14 @@ function swiGlu(ctx: GraphContext, x: Value, gamma: string, name: string): Value
     let gate: Value;
     let up: Value;
     const parts = ['gate', 'up'].map((part) => `${name}.${part}_proj`);
+    const down = `${name}.down_proj.weight`;
+    const whole = tierSwiGlu(
+      g,
+      x,
+      { name: `${name}.gate_up.weight`, tensors: parts.map((part) => `${part}.weight`), gamma },
+      { name: down, tensors: [down] },
+    );
+    if (whole !== null) return whole;
     if (joins(ctx, parts)) {
       const both = joinedLinear(g, x, parts, `${name}.gate_up`, 'gate_up', place);
       [gate, up] = g.ops('Split', [both], { axis: -1, num_outputs: 2 }, 'split', ['gate', 'up']) as [

@@ -122,6 +122,13 @@ export class FloatAttribute {
     this.value = value;
   }
 }
+/** The same for a list of floats. */
+export class FloatsAttribute {
+  readonly values: readonly number[];
+  constructor(values: Iterable<number>) {
+    this.values = [...values];
+  }
+}
 /** Inside a function body: the value comes from the function's attribute of this name. */
 export class AttributeReference {
   readonly attribute: string;
@@ -131,10 +138,19 @@ export class AttributeReference {
     this.type = type;
   }
 }
-export type AttributeValue = number | readonly number[] | string | FloatAttribute | AttributeReference;
+export type AttributeValue =
+  | number
+  | readonly number[]
+  | string
+  | FloatAttribute
+  | FloatsAttribute
+  | AttributeReference;
 
 export function attributeProto(name: string, value: AttributeValue): AttributeProto {
   if (value instanceof FloatAttribute) return { name, type: attributeType.float, f: value.value };
+  if (value instanceof FloatsAttribute) {
+    return { name, type: attributeType.floats, floats: [...value.values] };
+  }
   if (value instanceof AttributeReference) {
     return { name, type: attributeType[value.type], refAttrName: value.attribute };
   }

@@ -6,10 +6,14 @@
  * computed, are divided out before and multiplied in after. With the scales inside it would widen the weights instead.
  */
 
+import { swigluLevels } from './functions.ts';
 import type { GraphBuilder, Value } from './graphBuilder.ts';
 import { hadamard, publishError } from './int8.ts';
 import { blockOf } from './int8Layers.ts';
 import { type StreamPlace, type Tier, tierFormats } from './tiers.ts';
+
+/** The least columns that the kernel of `swigluLevels` rotates together. */
+const leastKernelBlock = 16;
 
 const rotates = (g: GraphBuilder): boolean => g.tier !== undefined && tierFormats[g.tier].rotates;
 
@@ -68,16 +72,68 @@ function plain(g: GraphBuilder, x: Value, weight: StackedWeight, { gamma, writes
   return writes === true ? turn(g, product, outputs, 'into_stream') : product;
 }
 
-function rounded(
+/**
+ * down(silu(gate(x)) * up(x)) in the graph's tier, where one kernel (functions.ts) does all between the two products; null: it
+ * does not fit, and they are layers of their own.
+ *
+ * @param x as in `tierLinear`  @param gateUp stacked; `gamma`: of the norm that x comes from
+ */
+export function tierSwiGlu(
+  g: GraphBuilder,
+  x: Value,
+  gateUp: StackedWeight & { readonly gamma: string },
+  down: StackedWeight,
+): Value | null {
+  const { tier } = g;
+  const block = blockOf(g.stackedShape(down.tensors)[1]);
+  if (tier === undefined || !rotates(g) || g.comparesTier || block < leastKernelBlock) return null;
+  const both = g.scope('gate_up', () =>
+    product(g, tier, quantizeTokens(g, tier, x, false), gateUp, { gamma: gateUp.gamma }),
+  );
+  const inputs = [both.sums, both.byToken, both.byChannel];
+  const [levels, scales] = g.call(swigluLevels(block), inputs, { block }, 'swigluLevels');
+  return g.scope('down', () => {
+    const unit = tierFormats[tier].unit[g.precision];
+    const zero = g.zeroLevel(tierFormats[tier].levels);
+    const steps = g.op('DequantizeLinear', [levels!, g.float(unit), zero], {}, 'steps');
+    // both operands are multiples of the unit
+    const factors = unit === 1 ? scales! : g.op('Mul', [scales!, g.float32(1 / unit ** 2)], {}, 'factors');
+    return scaled(g, product(g, tier, { steps, factors }, down, { writes: true, turns: true }));
+  });
+}
+
+function rounded(g: GraphBuilder, tier: Tier, x: Value, weight: StackedWeight, place: StreamPlace): Value {
+  const [, columns] = g.stackedShape(weight.tensors);
+  const input = place.turns === true ? turn(g, x, columns, 'hadamard') : x;
+  return scaled(
+    g,
+    product(g, tier, quantizeTokens(g, tier, input, place.gamma === undefined), weight, place),
+  );
+}
+
+/** A product that its scales are still to be multiplied into. */
+interface Product {
+  /** Of the graph's type. */
+  readonly sums: Value;
+  /** float32 [rows, 1] and [1, outputs] */
+  readonly byToken: Value;
+  readonly byChannel: Value;
+}
+
+function scaled(g: GraphBuilder, { sums, byToken, byChannel }: Product): Value {
+  const byRow = g.op('Mul', [g.widen(sums, 'float'), byToken], {}, 'by_token');
+  return g.narrow(g.op('Mul', [byRow, byChannel], {}, 'by_channel'), 'narrowed');
+}
+
+function product(
   g: GraphBuilder,
   tier: Tier,
-  x: Value,
+  tokens: Tokens,
   weight: StackedWeight,
   { gamma, writes = false, turns = false }: StreamPlace,
-): Value {
+): Product {
   const [outputs, columns] = g.stackedShape(weight.tensors);
   const { levels, unit, rotates } = tierFormats[tier];
-  const tokens = quantizeTokens(g, tier, turns ? turn(g, x, columns, 'hadamard') : x, gamma === undefined);
   const stored = g.quantizedWeight(weight.name, weight.tensors, {
     levels,
     byRow: true,
@@ -88,8 +144,7 @@ function rounded(
   const step = g.float(unit[g.precision]);
   const factors = g.op('DequantizeLinear', [stored.levels, step, g.zeroLevel(levels)], {}, 'weight');
   const sums = g.op('Gemm', [tokens.steps, factors], { transB: 1 }, 'sums');
-  const byToken = g.op('Mul', [g.widen(sums, 'float'), tokens.factors], {}, 'by_token');
-  return g.narrow(g.op('Mul', [byToken, stored.scales], {}, 'by_channel'), 'narrowed');
+  return { sums, byToken: tokens.factors, byChannel: stored.scales };
 }
 
 interface Tokens {

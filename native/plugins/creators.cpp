@@ -45,8 +45,10 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
 const std::vector<nvinfer1::IPluginCreatorInterface*>& creators() {
   // Registries keep pointers and a tool's may live as long as the process: nothing shorter-lived
   // than the module can own them.
-  static Creator topK(instructionTopK()), pooling(textGuidedPooling()), concat(channelConcat());
-  static const std::vector<nvinfer1::IPluginCreatorInterface*> all{&topK, &pooling, &concat};
+  static Creator topK(instructionTopK()), pooling(textGuidedPooling()), concat(channelConcat()),
+      levels(swigluLevels());
+  static const std::vector<nvinfer1::IPluginCreatorInterface*> all{&topK, &pooling, &concat,
+                                                                   &levels};
   return all;
 }
 

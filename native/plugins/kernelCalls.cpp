@@ -7,6 +7,7 @@
 
 #include "kernels/channelConcat.h"
 #include "kernels/instructionTopK.h"
+#include "kernels/swigluLevels.h"
 #include "kernels/textGuidedPooling.h"
 #include "plugins/limits.h"
 
@@ -17,6 +18,7 @@ namespace {
 using semanticvla::kernels::ChannelConcatParams;
 using semanticvla::kernels::InstructionTopKParams;
 using semanticvla::kernels::Status;
+using semanticvla::kernels::SwigluLevelsParams;
 using semanticvla::kernels::TextGuidedPoolingParams;
 
 static_assert(kMostPatches == semanticvla::kernels::kMaxPatches,
@@ -25,6 +27,13 @@ static_assert(kMostTextTokens == semanticvla::kernels::kMaxTextTokens,
               "limits.h states the kernels' limits");
 static_assert(kMostImages == semanticvla::kernels::kMaxImages,
               "limits.h states the kernels' limits");
+static_assert(
+    [] {
+      for (const int32_t block : kRotatedBlocks)
+        if (!semanticvla::kernels::isRotatedBlock(block)) return false;
+      return true;
+    }(),
+    "limits.h states the kernels' limits");
 static_assert(kMostTopk == semanticvla::kernels::kMaxTopk, "limits.h states the kernels' limits");
 
 semanticvla::kernels::DataType toKernelType(nvinfer1::DataType type) {
@@ -171,6 +180,22 @@ void callChannelConcat(const nvinfer1::PluginTensorDesc* inputDesc, const void* 
   params.right = inputs[1];
   params.joined = outputs[0];
   check(semanticvla::kernels::launchChannelConcat(params, stream));
+}
+
+void callSwigluLevels(const nvinfer1::PluginTensorDesc* inputDesc, int32_t block,
+                      const void* const* inputs, void* const* outputs, cudaStream_t stream) {
+  const nvinfer1::Dims& sums = inputDesc[0].dims;
+  SwigluLevelsParams params;
+  params.type = toKernelType(inputDesc[0].type);
+  params.rows = size(sums, 0);
+  params.width = size(sums, 1) / 2;
+  params.block = block;
+  params.sums = inputs[0];
+  params.byToken = static_cast<const float*>(inputs[1]);
+  params.byChannel = static_cast<const float*>(inputs[2]);
+  params.levels = static_cast<int8_t*>(outputs[0]);
+  params.scales = static_cast<float*>(outputs[1]);
+  check(semanticvla::kernels::launchSwigluLevels(params, stream));
 }
 
 }  // namespace semanticvla::plugins::kernels

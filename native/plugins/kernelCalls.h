@@ -34,4 +34,7 @@ void callTextGuidedPooling(const nvinfer1::PluginTensorDesc* inputDesc, int32_t 
 void callChannelConcat(const nvinfer1::PluginTensorDesc* inputDesc, const void* const* inputs,
                        void* const* outputs, cudaStream_t stream);
 
+void callSwigluLevels(const nvinfer1::PluginTensorDesc* inputDesc, int32_t block,
+                      const void* const* inputs, void* const* outputs, cudaStream_t stream);
+
 }  // namespace semanticvla::plugins::kernels

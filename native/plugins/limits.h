@@ -10,5 +10,6 @@ constexpr int64_t kMostPatches = 1024;
 constexpr int64_t kMostTextTokens = 64;
 constexpr int64_t kMostTopk = 256;
 constexpr int64_t kMostImages = 256;
+constexpr int32_t kRotatedBlocks[] = {16, 32, 64};
 
 }  // namespace semanticvla::plugins

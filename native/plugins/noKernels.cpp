@@ -38,4 +38,9 @@ void callChannelConcat(const nvinfer1::PluginTensorDesc*, const void* const*, vo
   refuse();
 }
 
+void callSwigluLevels(const nvinfer1::PluginTensorDesc*, int32_t, const void* const*, void* const*,
+                      cudaStream_t) {
+  refuse();
+}
+
 }  // namespace semanticvla::plugins::kernels

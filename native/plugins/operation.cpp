@@ -10,6 +10,8 @@ DataType typeOf(Holds holds, DataType firstInput) {
   switch (holds) {
     case Holds::kBool:
       return DataType::kBOOL;
+    case Holds::kInt8:
+      return DataType::kINT8;
     case Holds::kInt64:
       return DataType::kINT64;
     case Holds::kFloat32:

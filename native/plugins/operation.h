@@ -22,7 +22,7 @@ struct Attribute {
 };
 
 /// What a tensor holds.
-enum class Holds { kActivations, kSameAsFirstInput, kBool, kInt64, kFloat32 };
+enum class Holds { kActivations, kSameAsFirstInput, kBool, kInt8, kInt64, kFloat32 };
 
 /// A plugin from outside: its name and its tensors.
 struct Signature {

@@ -29,4 +29,9 @@ Kind textGuidedPooling();
 /// native/kernels/channelConcat.
 Kind channelConcat();
 
+/// What `down` reads in 8 bits: raw sums of gate and up [L, 2 F], their scales byToken float32 [L,
+/// 1] and byChannel float32 [1, 2 F] -> levels int8 [L, F], scales float32 [L, 1]. Kernel:
+/// native/kernels/swigluLevels.
+Kind swigluLevels();
+
 }  // namespace semanticvla::plugins

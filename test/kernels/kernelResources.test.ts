@@ -115,7 +115,7 @@ testWhen(
     assert.is(code, 0, stderr);
     const { usages, compiler } = JSON.parse(stdout) as { usages: unknown[]; compiler: string };
     console.log(`${compiler}: ${lastLine(cuda12!)}`);
-    assert.is(usages.length, 25);
+    assert.is(usages.length, 31);
   },
 );
 

@@ -19,13 +19,14 @@ const run = promisify(execFile);
 const isLong = process.env.SEMANTICVLA_LONG_TESTS === '1';
 /** Names of the tests that take seconds; every kernel has one. */
 const quick =
-  /^shim|Refusals$|^goldenSelection|^instructionTopKMasks|^textGuidedPooling(Limits|TiesAndMasks)|^preprocessImagesWideFrames|^(queryRows|channelConcat|film)Random/;
+  /^shim|Refusals$|^goldenSelection|^instructionTopKMasks|^textGuidedPooling(Limits|TiesAndMasks)|^preprocessImagesWideFrames|^swigluLevels(Limits|Ties)|^(queryRows|channelConcat|film)Random/;
 const kernelNames = [
   'instructionTopK',
   'textGuidedPooling',
   'queryRows',
   'channelConcat',
   'film',
+  'swigluLevels',
   'preprocessImages',
 ];
 
@@ -112,6 +113,7 @@ testWhen(
       'queryRowsRandom',
       'channelConcatRandom',
       'filmRandom',
+      'swigluLevelsRandom',
       'preprocessImagesRandom',
     ]) {
       const cases = Number(all.match(new RegExp(`^ok   ${kernel}: (\\d+) cases`, 'm'))?.[1]);

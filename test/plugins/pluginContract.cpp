@@ -70,6 +70,7 @@ struct Case {
 const int32_t kTopk = 32;
 const int32_t kTextTopk = 5;
 const int32_t kTooMany = 257;
+const int32_t kBlock = 64;
 const float kTemperature = 0.5f;
 
 Case caseOf(const std::string& name, DataType type) {
@@ -85,6 +86,12 @@ Case caseOf(const std::string& name, DataType type) {
              {"temperature", &kTemperature, PluginFieldType::kFLOAT32, 1}},
             {patches, similarity},
             {describe(type, {2, 5, 1152}), describe(DataType::kINT64, {2, 5})}};
+  }
+  if (name == "swigluLevels") {
+    return {{{"block", &kBlock, PluginFieldType::kINT32, 1}},
+            {describe(type, {40, 256}), describe(DataType::kFLOAT, {40, 1}),
+             describe(DataType::kFLOAT, {1, 256})},
+            {describe(DataType::kINT8, {40, 128}), describe(DataType::kFLOAT, {40, 1})}};
   }
   return {{},
           {describe(type, {2, 32, 1024}), describe(type, {2, 32, 1152})},
@@ -107,9 +114,9 @@ void checkTypes(IPluginV3OneBuild* build, const std::string& name, const Case& o
     expect(build->supportsFormatCombination(i, all.data(), inputs, outputs),
            name + ": refuses its own type at " + std::to_string(i));
     std::vector<DynamicPluginTensorDesc> wrong = all;
-    wrong[i].desc.type = DataType::kINT8;
+    wrong[i].desc.type = DataType::kUINT8;
     expect(!build->supportsFormatCombination(i, wrong.data(), inputs, outputs),
-           name + ": takes int8 at " + std::to_string(i));
+           name + ": takes uint8 at " + std::to_string(i));
     wrong = all;
     wrong[i].desc.format = TensorFormat::kCHW4;
     expect(!build->supportsFormatCombination(i, wrong.data(), inputs, outputs),
@@ -145,7 +152,7 @@ void checkShapes(IPluginV3* plugin, const std::string& name, const Case& one) {
   expect(runtime->onShapeChange(wrong.data(), inputs, out.data(), outputs) != 0,
          name + ": takes shapes that disagree");
   wrong = in;
-  wrong[0].dims.nbDims = 2;
+  wrong[0].dims.nbDims = 1;
   expect(runtime->onShapeChange(wrong.data(), inputs, out.data(), outputs) != 0,
          name + ": takes another rank");
   // Not known yet, as during the build of an engine with dynamic shapes.
@@ -192,18 +199,19 @@ void checkRefusals(IPluginCreatorV3One* creator, const std::string& name, const 
   if (one.fields.empty()) return;
   log.last.clear();
   expect(create(creator, {}, TensorRTPhase::kBUILD) == nullptr, name + ": made without attributes");
-  expect(log.last.find(name) != std::string::npos && log.last.find("topk") != std::string::npos,
+  expect(log.last.find(name) != std::string::npos &&
+             log.last.find(one.fields[0].name) != std::string::npos,
          name + ": logs which attribute is missing, found: " + log.last);
   for (const int32_t& bad : {kTooMany, 0, -1}) {
     std::vector<PluginField> fields = one.fields;
     fields[0].data = &bad;
     expect(create(creator, fields, TensorRTPhase::kBUILD) == nullptr,
-           name + ": topk " + std::to_string(bad));
+           name + ": " + one.fields[0].name + " " + std::to_string(bad));
   }
   std::vector<PluginField> fields = one.fields;
   fields[0].type = PluginFieldType::kFLOAT32;
   expect(create(creator, fields, TensorRTPhase::kBUILD) == nullptr,
-         name + ": topk of another type");
+         name + ": " + one.fields[0].name + " of another type");
   if (fields.size() > 1) {
     fields = one.fields;
     for (const float& bad : {0.0f, -1.0f, NAN, INFINITY}) {
@@ -253,7 +261,7 @@ int main(int, char** argv) {
   setLoggerFinder(&finder);
   int32_t count = 0;
   IPluginCreatorInterface* const* all = getCreators(count);
-  expect(count == 3, "three creators");
+  expect(count == 4, "four creators");
   std::map<std::string, int> names;
   for (int32_t i = 0; i < count; ++i) {
     auto* creator = static_cast<IPluginCreatorV3One*>(all[i]);
@@ -275,7 +283,8 @@ int main(int, char** argv) {
       checkEnqueue(plugin.get(), name, one, log);
     }
   }
-  for (const char* name : {"instructionTopK", "textGuidedPooling", "channelConcat"}) {
+  for (const char* name :
+       {"instructionTopK", "textGuidedPooling", "channelConcat", "swigluLevels"}) {
     expect(names[name] == 1, std::string("one creator of ") + name);
   }
   setLoggerFinder(nullptr);

@@ -3,6 +3,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { subjectsOf } from '../../lib/cli/benchSubjects.ts';
+import { defaultWeights } from '../../lib/policy/cpuModels.ts';
 import { checkRuntimeOptions, cpuWeightsOf, tensorRtOptionsOf } from '../../lib/policy/runtimeOptions.ts';
 import { sessionConfig } from '../../lib/runtime/onnxThread.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
@@ -92,6 +93,24 @@ test('each runtime is given what it takes and no more', () => {
   assert.equal(tensorRtOptionsOf({ weights: 'folded' }), {});
   assert.is(cpuWeightsOf({ weights: 'mapped' }), 'mapped');
   assert.is(cpuWeightsOf({ weights: 'baked' }), undefined);
+});
+
+test('weights are held by the size of what is widened; in int8 by that of the policy', () => {
+  const of = (towerGb: number, languageGb: number) => ({
+    tensors: new Map([
+      ['vision_backbone.featurizer.blocks.0.attn.qkv.weight', { byteLength: towerGb * 2 ** 30 }],
+      ['language_model.model.layers.0.mlp.down_proj.weight', { byteLength: languageGb * 2 ** 30 }],
+    ]),
+    config: { head: { kind: 'l1' } },
+  });
+  type Checkpoint = Parameters<typeof defaultWeights>[0];
+  const held = (towerGb: number, languageGb: number) =>
+    (['float32', 'int8', 'int8-llm'] as const).map((precision) =>
+      defaultWeights(of(towerGb, languageGb) as unknown as Checkpoint, precision),
+    );
+  assert.equal(held(0.5, 1), ['folded', 'folded', 'folded']);
+  assert.equal(held(1.5, 13), ['mapped', 'mapped', 'folded']);
+  assert.equal(held(3, 13), ['mapped', 'mapped', 'mapped']);
 });
 
 type Flags = Parameters<typeof subjectsOf>[1];

@@ -279,6 +279,10 @@ std::map<std::string, int64_t> inferTypes(const OnnxFile& file) {
       types[node.outputs.at(2)] = kFloat32;
     }
     if (node.op == "textGuidedPooling") types[node.outputs.at(1)] = kInt64;
+    if (node.op == "swigluLevels") {
+      types[node.outputs.at(0)] = kInt8;
+      types[node.outputs.at(1)] = kFloat32;
+    }
   }
   return types;
 }

@@ -9,6 +9,7 @@
 #include "executable.h"
 #include "kernels/channelConcat.h"
 #include "kernels/instructionTopK.h"
+#include "kernels/swigluLevels.h"
 #include "kernels/textGuidedPooling.h"
 
 namespace standin {
@@ -137,6 +138,7 @@ struct Attributes {
   DataType type;
   int64_t topk;
   float temperature;
+  int64_t block;
 };
 
 void instructionTopK(const Attributes& attributes, OrtKernelContext* context) {
@@ -196,11 +198,28 @@ void channelConcat(const Attributes& attributes, OrtKernelContext* context) {
   check(semanticvla::kernels::launchChannelConcat(params, nullptr), "channelConcat");
 }
 
+void swigluLevels(const Attributes& attributes, OrtKernelContext* context) {
+  const Tensor sums = input(context, 0), byToken = input(context, 1), byChannel = input(context, 2);
+  const int64_t width = sums.dims.at(1) / 2;
+  semanticvla::kernels::SwigluLevelsParams params;
+  params.type = attributes.type;
+  params.rows = sums.size(0);
+  params.width = static_cast<int32_t>(width);
+  params.block = static_cast<int32_t>(attributes.block);
+  params.sums = sums.data;
+  params.byToken = static_cast<const float*>(byToken.data);
+  params.byChannel = static_cast<const float*>(byChannel.data);
+  params.levels = static_cast<int8_t*>(output(context, 0, {sums.dims[0], width}));
+  params.scales = static_cast<float*>(output(context, 1, {sums.dims[0], 1}));
+  check(semanticvla::kernels::launchSwigluLevels(params, nullptr), "swigluLevels");
+}
+
 struct Operation {
   const char* name;
   void (*run)(const Attributes&, OrtKernelContext*);
   bool hasTopk;
   bool hasTemperature;
+  bool hasBlock;
   /// kUnknown: the operator's own type.
   std::vector<int64_t> inputs, outputs;
 };
@@ -210,10 +229,24 @@ const Operation kOperations[] = {
      instructionTopK,
      true,
      false,
+     false,
      {kUnknown, kUnknown, kBool},
      {kUnknown, kInt64, kFloat32}},
-    {"textGuidedPooling", textGuidedPooling, true, true, {kUnknown, kFloat32}, {kUnknown, kInt64}},
-    {"channelConcat", channelConcat, false, false, {kUnknown, kUnknown}, {kUnknown}},
+    {"textGuidedPooling",
+     textGuidedPooling,
+     true,
+     true,
+     false,
+     {kUnknown, kFloat32},
+     {kUnknown, kInt64}},
+    {"channelConcat", channelConcat, false, false, false, {kUnknown, kUnknown}, {kUnknown}},
+    {"swigluLevels",
+     swigluLevels,
+     false,
+     false,
+     true,
+     {kUnknown, kFloat32, kFloat32},
+     {kInt8, kFloat32}},
 };
 
 struct Operator : OrtCustomOp {
@@ -240,11 +273,12 @@ Operator makeOperator(const Operation& operation, int64_t type) {
   made.type = type;
   made.name = std::string(operation.name) + "_" + typeName(type);
   made.createKernel = [](const OrtCustomOp* base, const void*, const OrtKernelInfo* info) -> void* {
-    auto kernel = std::make_unique<Kernel>(Kernel{&of(base), {storage(of(base).type), 0, 0}});
+    auto kernel = std::make_unique<Kernel>(Kernel{&of(base), {storage(of(base).type), 0, 0, 0}});
     const Operation& own = *of(base).operation;
     if (own.hasTopk) ort.check(ort.getInteger(info, "topk", &kernel->attributes.topk));
     if (own.hasTemperature)
       ort.check(ort.getFloat(info, "temperature", &kernel->attributes.temperature));
+    if (own.hasBlock) ort.check(ort.getInteger(info, "block", &kernel->attributes.block));
     return kernel.release();
   };
   made.getName = [](const OrtCustomOp* base) { return of(base).name.c_str(); };

@@ -20,7 +20,7 @@ const folders = ['native/kernels', 'native/reference', 'native/support', 'native
 const testFolders = ['test/kernels/shim', 'test/runtime/fake', 'test/standin'];
 
 const sources = [
-  ...['instructionTopK.cu', 'textGuidedPooling.cu', 'channelConcat.cu'].map(
+  ...['instructionTopK.cu', 'textGuidedPooling.cu', 'channelConcat.cu', 'swigluLevels.cu'].map(
     (name) => `native/kernels/${name}`,
   ),
   ...['preprocessImages.cu', 'preprocessTables.cpp'].map((name) => `native/kernels/${name}`),

@@ -15,6 +15,19 @@ __device__ inline float toFloat(float x) { return x; }
 __device__ inline float toFloat(__half x) { return __half2float(x); }
 __device__ inline float toFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
 
+/// Calls `launchOf` with a zero of the C++ type that a data type stands for.
+template <typename LaunchOf>
+Status withType(DataType type, LaunchOf launchOf) {
+  switch (type) {
+    case DataType::kFloat16:
+      return launchOf(__half{});
+    case DataType::kBfloat16:
+      return launchOf(__nv_bfloat16{});
+    default:
+      return launchOf(0.0f);
+  }
+}
+
 /// Rounds to nearest even.
 template <typename T>
 __device__ inline T fromFloat(float x);

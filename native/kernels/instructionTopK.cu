@@ -306,14 +306,8 @@ Status launchInstructionTopK(const InstructionTopKParams& params, cudaStream_t s
   const Status status = checkInstructionTopK(params);
   if (status != kOk) return status;
   if (!isAligned(params.tickets, sizeof(uint32_t))) return kBadPointer;
-  switch (params.type) {
-    case DataType::kFloat16:
-      return launchTyped<__half>(params, stream);
-    case DataType::kBfloat16:
-      return launchTyped<__nv_bfloat16>(params, stream);
-    default:
-      return launchTyped<float>(params, stream);
-  }
+  return withType(params.type,
+                  [&](auto zero) { return launchTyped<decltype(zero)>(params, stream); });
 }
 
 }  // namespace semanticvla::kernels

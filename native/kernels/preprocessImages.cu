@@ -3,6 +3,7 @@
 // block would repeat the round trip of all it needs (five times the work for a frame of 256 x 256),
 // or the grid would need a barrier, which costs what the second launch does in a CUDA graph.
 
+#include "kernels/convert.cuh"
 #include "kernels/jpegKernel.cuh"
 #include "kernels/launch.cuh"
 #include "kernels/preprocessImages.h"
@@ -33,17 +34,11 @@ Status launchPreprocessImages(const PreprocessImagesParams& params, cudaStream_t
     if (jpeg != kOk) return jpeg;
   }
   const dim3 shares(ceilDivide(side, kStrip), ceilDivide(side, job.rows), images);
-  const auto resize = [&](void (*plain)(const PreprocessJob), void (*twice)(const PreprocessJob)) {
-    return launch(again ? twice : plain, shares, dim3(kResizeThreads), 0, stream, job);
-  };
-  switch (params.type) {
-    case DataType::kFloat16:
-      return resize(resizeKernel<__half, false>, resizeKernel<__half, true>);
-    case DataType::kBfloat16:
-      return resize(resizeKernel<__nv_bfloat16, false>, resizeKernel<__nv_bfloat16, true>);
-    default:
-      return resize(resizeKernel<float, false>, resizeKernel<float, true>);
-  }
+  return withType(params.type, [&](auto zero) {
+    using T = decltype(zero);
+    return launch(again ? resizeKernel<T, true> : resizeKernel<T, false>, shares,
+                  dim3(kResizeThreads), 0, stream, job);
+  });
 }
 
 }  // namespace semanticvla::kernels

@@ -172,14 +172,8 @@ Status launchTyped(const SwigluLevelsParams& p, cudaStream_t stream) {
 Status launchSwigluLevels(const SwigluLevelsParams& params, cudaStream_t stream) {
   const Status status = checkSwigluLevels(params);
   if (status != kOk) return status;
-  switch (params.type) {
-    case DataType::kFloat16:
-      return launchTyped<__half>(params, stream);
-    case DataType::kBfloat16:
-      return launchTyped<__nv_bfloat16>(params, stream);
-    default:
-      return launchTyped<float>(params, stream);
-  }
+  return withType(params.type,
+                  [&](auto zero) { return launchTyped<decltype(zero)>(params, stream); });
 }
 
 }  // namespace semanticvla::kernels

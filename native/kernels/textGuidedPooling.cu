@@ -150,14 +150,8 @@ Status launchTyped(const TextGuidedPoolingParams& p, cudaStream_t stream) {
 Status launchTextGuidedPooling(const TextGuidedPoolingParams& params, cudaStream_t stream) {
   const Status status = checkTextGuidedPooling(params);
   if (status != kOk) return status;
-  switch (params.type) {
-    case DataType::kFloat16:
-      return launchTyped<__half>(params, stream);
-    case DataType::kBfloat16:
-      return launchTyped<__nv_bfloat16>(params, stream);
-    default:
-      return launchTyped<float>(params, stream);
-  }
+  return withType(params.type,
+                  [&](auto zero) { return launchTyped<decltype(zero)>(params, stream); });
 }
 
 }  // namespace semanticvla::kernels

@@ -34,6 +34,12 @@ const expected: Readonly<Record<Tier, { readonly targets: readonly number[]; rea
   fp8: { targets: [89, 120], kernels: 10 },
 };
 
+/**
+ * Of fp8 where the sequence is longer than LIBERO's: TensorRT-RTX 1.7.1 keeps two residuals and two roundings apart that it joins
+ * to their neighbours in `int8`, and for LIBERO in fp8 (docs/precision.md). Known, not wanted.
+ */
+const apart: Readonly<Partial<Record<Preset, number>>> = { aloha: 4, oft: 4 };
+
 function options(preset: Preset, types: EngineTypes, targets: readonly number[]): BuildPolicyOptions {
   if (!('tensorRt' in finding)) throw new Error(finding.missing);
   const { tensorRt } = finding;
@@ -46,7 +52,8 @@ function small(preset: Preset): Architecture {
   return specArchitecture({ ...spec, llama: { ...spec.llama, layers: 4 } });
 }
 
-function checkLanguageModel(audit: PlanAudit, layers: number, tier: Tier): void {
+function checkLanguageModel(audit: PlanAudit, layers: number, tier: Tier, preset: Preset = 'libero'): void {
+  const most = expected[tier].kernels + (tier === 'fp8' ? (apart[preset] ?? 0) : 0);
   assert.equal(audit.problems, []);
   // q apart in the last layer
   assert.equal(audit.tierProducts, { found: 4 * layers + 1, lost: [] });
@@ -54,7 +61,7 @@ function checkLanguageModel(audit: PlanAudit, layers: number, tier: Tier): void 
   // the trimmed last layer begins in the kernel that ends the one before it
   for (let n = 1; n < layers - 2; n++) {
     const found = audit.blocks.find(({ block }) => block === `llama/layer${n}`)!;
-    assert.ok(found.kernels <= expected[tier].kernels, `layer ${n}: ${found.kernels} kernels`);
+    assert.ok(found.kernels <= most, `layer ${n}: ${found.kernels} kernels`);
   }
 }
 
@@ -86,7 +93,7 @@ function tierTest(
       const architecture = presetArchitecture(preset);
       const built = await buildPolicyEngines(architecture, options(preset, { precision, tier }, targets));
       const { audit, plan, seconds } = built.policy;
-      checkLanguageModel(audit, architecture.config.llama.layers, tier);
+      checkLanguageModel(audit, architecture.config.llama.layers, tier, preset);
       assert.ok(plan.byteLength < 96e6, `${plan.byteLength} bytes`);
       const most = Math.max(...audit.blocks.flatMap((b) => (/layer[1-9]$/.test(b.block) ? [b.kernels] : [])));
       console.log(

@@ -34,6 +34,10 @@ class RolledAwayError(Exception):
     """Objects would not stay where they were put."""
 
 
+class NothingToNameError(Exception):
+    """Nothing in the scene is of the kind that was asked for."""
+
+
 class Scenes:
     """The scene of the task that is asked for; one at a time, since each holds a gigabyte."""
 
@@ -90,6 +94,9 @@ def _begin(scene: Scene, seed: int, start: Callable[[int], bool]) -> Names:
 def draw_named(scene: Scene, names: Names, task: int, rng: np.random.Generator, held_out: bool | None) -> str:
     suite = suite_of(scene.suite)
     fit = [body for body in names if held_out is None or suite.is_held_out(task, names, body) == held_out]
+    if not fit:
+        asked = "training names all" if held_out else "training names nothing"
+        raise NothingToNameError(f"{asked} of {', '.join(names.values())} in a scene of task {task}")
     return str(rng.choice(fit))
 
 

@@ -19,6 +19,7 @@ BASKET = 0.03
 class ObjectSuite:
     name = "libero_object"
     words = WORDS
+    names_last = True
     marks: Mapping[str, str] = MappingProxyType({})
     floor, above = 0.0, 0.16
     most_steps = 150  # the demonstrator takes about 100

@@ -36,6 +36,12 @@ IDLE = (0, 0, 0, 0, 0, 0, -1)
 ROLLED = 0.03  # metres
 
 
+def suites_there() -> list[str]:
+    """LIBERO's names of the suites whose initial states the package has; it lists others too."""
+    folder = Path(get_libero_path("init_states"))
+    return [name for name in benchmark.get_benchmark_dict() if (folder / name).is_dir()]
+
+
 def limit(suite: str) -> int:
     """Steps of the authors' evaluation; those of LIBERO-PRO are the ones of the suite that it changes."""
     return next(steps for name, steps in LIMITS.items() if suite == name or suite.startswith(f"{name}_"))

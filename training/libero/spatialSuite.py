@@ -81,6 +81,7 @@ def _sure(holds: bool, holds_not: bool) -> bool | None:
 class SpatialSuite:
     name = "libero_spatial"
     words = WORDS
+    names_last = False
     marks: Mapping[str, str] = MappingProxyType({BURNER: "stove", TOP: "wooden cabinet"})
     floor, above = TABLE, 0.26  # over a bowl on the cabinet
     most_steps = 200  # the demonstrator takes 60 to 130

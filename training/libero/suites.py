@@ -10,7 +10,7 @@ from objectSuite import ObjectSuite
 from spatialSuite import SpatialSuite
 from words import Words
 
-from scene import Scene
+from scene import Scene, suites_there
 
 
 class Suite(Protocol):
@@ -18,6 +18,8 @@ class Suite(Protocol):
 
     name: str
     words: Words
+    names_last: bool
+    """Whether what a thing is called still holds where it is put."""
     marks: Mapping[str, str]
     """Bodies or sites that do not move, whose places are recorded beside the objects', and what to call them."""
     floor: float
@@ -44,9 +46,11 @@ class Suite(Protocol):
 SUITES: tuple[Suite, ...] = (ObjectSuite(), SpatialSuite())
 
 
+def evaluated() -> list[str]:
+    """LIBERO's names of these suites, and of those that LIBERO-PRO made of them."""
+    return [name for name in suites_there() if name.startswith(tuple(suite.name for suite in SUITES))]
+
+
 def suite_of(name: str) -> Suite:
-    """Also of LIBERO-PRO's suites, which change one of LIBERO's."""
-    for suite in SUITES:
-        if name == suite.name or name.startswith(f"{suite.name}_"):
-            return suite
-    raise SystemExit(f"suite: expected {' or '.join(one.name for one in SUITES)} or one that begins so, found {name}")
+    """The one of which LIBERO-PRO made it, or itself."""
+    return next(suite for suite in SUITES if name == suite.name or name.startswith(f"{suite.name}_"))

@@ -30,9 +30,7 @@ class Words:
         return self.official.format(name)
 
     def naming(self, name: str, templates: str) -> dict[str, list[str]]:
-        """By family, the sentences that name it; none for what has no name of its own in its scene."""
-        if name not in self.names:
-            return {family: [] for family in FAMILIES}
+        """By family, the sentences that name it."""
         words = self.also.get(templates, {}).get(name, (name,))
         others = [template.format(said) for template in self.others[templates] for said in words]
         return {"official": [self.say(name)], "other": others}
@@ -45,5 +43,7 @@ class Words:
     def fitting(
         self, objects: Sequence[str], places: np.ndarray, named: int, notes: dict[str, Any], templates: str
     ) -> dict[str, list[str]]:
-        """As tasks.py asks for it. An episode's objects are called by their names, so that they always fit."""
-        return self.naming(objects[named], templates)
+        """As tasks.py asks for it. An episode's objects are called by their names, so that these always fit; what has
+        no name of its own in its scene has no sentence."""
+        name = objects[named]
+        return self.naming(name, templates) if name in self.names else {family: [] for family in FAMILIES}

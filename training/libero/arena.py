@@ -43,10 +43,10 @@ class Recorder:
     """A third of the episodes starts as LIBERO's own reset lays the scene out, the others with all places drawn. In
     six of ten the arm starts elsewhere; in a quarter another object is named on the way to the first."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, scenes: Scenes | None = None) -> None:
         self._side = task.stored_side
         self._suite = suite_of(task.content["suite"])
-        self._scenes = Scenes(2 * self._side)
+        self._scenes = scenes or Scenes(2 * self._side)
 
     def record(self, seed: int) -> Episode:
         task = task_of(seed)
@@ -139,10 +139,10 @@ def _move_elsewhere(scene: Scene, suite: Suite, rng: np.random.Generator) -> Non
 class Arena:
     """Wide placements of scenes that were kept from training; the family decides the sentences."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, scenes: Scenes | None = None) -> None:
         self._suite = suite_of(task.content["suite"])
         self.most_steps = limit(self._suite.name)
-        self._scenes = Scenes(256)
+        self._scenes = scenes or Scenes(256)
         self._names: Names = {}
         self._scene: Scene | None = None
         self._cameras = task.cameras

@@ -1,8 +1,8 @@
 """What takes a step: Muon for the hidden matrices, AdamW for everything else.
 
-Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) replaces the momentum of a matrix by about the nearest matrix of
-orthonormal rows, so that no direction of it learns much faster than another. Its update is scaled to the size of AdamW's
-(Liu et al. 2025, arXiv 2502.16982), so that both share a learning rate but for `hiddenRate` of the task's file.
+Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) replaces the momentum of a matrix by about the nearest
+matrix of orthonormal rows, so that no direction of it learns much faster than another. Its update is scaled to the size
+of AdamW's (Liu et al. 2025, arXiv 2502.16982), so that both share a learning rate but for `hiddenRate` of the task.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ADAM_SIZE = 0.2
 
 
 def orthogonalized(matrices: torch.Tensor) -> torch.Tensor:
-    """[N, a, b], a <= b: the same singular vectors, singular values near 1 (those below about 0.01 of the norm less so)."""
+    """[N, a, b], a <= b: the same singular vectors, singular values near 1, but for those below 0.01 of the norm."""
     first, second, third = QUINTIC
     x = matrices / (matrices.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     for _ in range(ITERATIONS):

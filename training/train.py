@@ -29,6 +29,7 @@ import torch.distributed as dist
 from batches import Batches, parts
 from episodes import episode_files
 from losses import Losses, losses
+from optimizers import optimizers_of, set_rate
 from runs import Run, begin_with, make_run, new_twin, sentences_of, write_whole
 from tasks import read_task
 from twin import Twin
@@ -72,13 +73,6 @@ def share(twin: Twin, stop: bool, processes: int) -> bool:
     return bool(flat[-1] > 0)
 
 
-def optimizer_of(twin: Twin, training: dict[str, Any]) -> torch.optim.AdamW:
-    matrices = [one for one in twin.parameters() if one.ndim > 1]
-    vectors = [one for one in twin.parameters() if one.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": training["weightDecay"]}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=training["learningRate"], betas=tuple(training["betas"]))
-
-
 def validate(twin: Twin, batches: Batches, weights: dict[str, float]) -> dict[str, Any]:
     """Losses of the same frames and sentences each time, in float32."""
     drawn = batches.draw(np.random.default_rng(0), VALIDATION_FRAMES)
@@ -114,11 +108,12 @@ def work(run: Run, rank: int, given: argparse.Namespace) -> int:
     data = Batches(files, task, bounds, vocabulary.index, "train", shares)
     twin = new_twin(settings, vocabulary, initial, heads)
     twin.half = settings["half"]
-    optimizer = optimizer_of(twin, training)
+    optimizers = optimizers_of(twin, training)
     first = 0
     if state is not None:
         first = state["step"]
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, its in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(its)
     validation = None
     if rank == 0:
         run.forget_after(first)
@@ -137,7 +132,7 @@ def work(run: Run, rank: int, given: argparse.Namespace) -> int:
                     "step": step,
                     "weights": twin.tensors(),
                     "heads": {"position": twin.to_position.state_dict(), "pixels": twin.to_pixels.state_dict()},
-                    "optimizer": optimizer.state_dict(),
+                    "optimizers": [one.state_dict() for one in optimizers],
                     "bounds": data.bounds,
                 }
             )
@@ -148,16 +143,16 @@ def work(run: Run, rank: int, given: argparse.Namespace) -> int:
     seen: list[list[float]] = []
     for step in range(first, settings["steps"]):
         rate = learning_rate(settings, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(optimizers, rate, training)
         generator = np.random.default_rng([settings["seed"], rank, step])
         batch = data.make(data.draw(generator, training["batch"] // processes), generator)
         found = losses(twin, batch)
-        optimizer.zero_grad()
+        twin.zero_grad()
         found.total(task.content["losses"]).backward()
         stopping = share(twin, stop.asked, processes)
         norm = float(torch.nn.utils.clip_grad_norm_(twin.parameters(), training["clip"]))
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         seen.append([*(float(getattr(found, name)) for name in SHOWN), norm])
         done = step + 1
         if rank == 0 and (done % given.log_every == 0 or done == settings["steps"]):

@@ -70,6 +70,21 @@ testWhen(
 );
 
 testWhen(
+  existsSync(torch) && isLong,
+  existsSync(torch) ? 'it takes some seconds; SEMANTICVLA_LONG_TESTS=1 runs it' : howTo,
+  test,
+  "a step of Muon goes along the gradient's singular vectors, all by about the same",
+  () => {
+    const found = JSON.parse(run(torch, 'checkOptimizers.py'));
+    // Where the quintic takes singular values of 1 to 0.1 of a matrix's norm in five iterations.
+    assert.ok(found.least > 0.6 && found.largest < 1.3, `singular values ${found.least} to ${found.largest}`);
+    assert.ok(found.cosine > 0.97, `cosine with the nearest matrix of orthonormal rows: ${found.cosine}`);
+    assert.ok(found.step < 1e-6, `one step differs by ${found.step} from rate, decay and scale by hand`);
+    assert.ok(found.tall < 1e-6, `a tall matrix differs from its transpose by ${found.tall}`);
+  },
+);
+
+testWhen(
   missing.length === 0 && isLong,
   missing.length === 0 ? 'it takes a minute; SEMANTICVLA_LONG_TESTS=1 runs it' : howTo,
   test,

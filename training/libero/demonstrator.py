@@ -17,6 +17,12 @@ from scene import Scene, limit, surface
 OPEN, CLOSED = -1.0, 1.0
 WIDEST = 0.076  # the gripper opens 8 cm
 CLOSING = 9  # steps; a gripper closes in about 8
+# Metres from the rim to the middle of the fingers: what is farther in pushes the object a little as it closes, and
+# needs less room beside it.
+INSIDE = (0.008, 0.016, 0.024)
+STRETCHED = 0.76  # metres from the arm's base; not far beyond the elbow is straight, and the arm stays so
+GRID = 0.015
+AROUND = 0.35  # what is farther away than this is in no way
 ABOVE, DOWN, CLOSE, UP, ACROSS, LOWER, RELEASE, AWAY = range(8)
 
 
@@ -27,6 +33,8 @@ class Grasp:
     height: float
     low: np.ndarray  # [3] of the object's box
     high: np.ndarray
+    near: float = 0.025  # to be reached above it before the hand goes down
+    over: float = 0.05  # its top, before the hand goes down
 
 
 class Demonstrator:
@@ -73,9 +81,9 @@ class Demonstrator:
             goal = data.xpos[self._destination][:2]
         at = data.xpos[self._object]
         if self._phase == ABOVE:
-            high = max(grasp.high[2] + 0.05, grasp.height + 0.06)
+            high = max(grasp.high[2] + grasp.over, grasp.height + grasp.over + 0.01)
             action, distance, turn = self._toward(np.array([*grasp.place, high]), OPEN)
-            if distance < 0.025 and turn < 0.15:
+            if distance < grasp.near and turn < 0.15:
                 self._next()
         elif self._phase == DOWN:
             action, distance, _ = self._toward(np.array([*grasp.place, grasp.height]), OPEN)
@@ -97,7 +105,7 @@ class Demonstrator:
         elif self._phase == LOWER:
             low = self._rim[0] + bottom + 0.05 if self._site else self._rim[1] + bottom
             action, *_ = self._toward(np.array([*(goal + self.tip[:2] - at[:2]), low]), CLOSED)
-            if self.tip[2] < low + 0.008 or self._steps > 25:
+            if self.tip[2] < low + 0.008 or self._steps > (25 if self._site else 60):
                 self._next()
         elif self._phase == RELEASE:
             action, *_ = self._toward(np.array([*self._hold, self.tip[2]]), OPEN)
@@ -162,6 +170,7 @@ class Demonstrator:
     ) -> list[tuple[float, Grasp]]:
         """One finger inside the rim, for what is wider than the gripper everywhere."""
         middle = (low + high)[:2] / 2
+        base = self._scene.env.robots[0].base_pos[:2]
         from_middle = np.linalg.norm(points[:, :2] - middle, axis=1)
         options = []
         for turn in np.arange(36) * np.pi / 18:
@@ -171,25 +180,32 @@ class Demonstrator:
                 continue
             rim = side[side[:, 2] > side[:, 2].max() - 0.006]  # a tilted bowl has a low and a high side
             at = rim[:, 2].max() - 0.018
-            place = middle + along * (((rim[:, :2] - middle) @ along).max() - 0.008)
-            cost = abs(_half_turn(turn - now)) * 1.5 + _blocked(beside, place, turn % np.pi, at)
-            cost += max(0.0, high[2] - 0.018 - at) * 60
-            options.append((cost, Grasp(turn % np.pi, place, at, low, high)))
+            edge = ((rim[:, :2] - middle) @ along).max()
+            for inside in INSIDE:
+                place = middle + along * (edge - inside)
+                cost = abs(_half_turn(turn - now)) * 1.5 + _blocked(beside, place, turn % np.pi, at, 0.028)
+                cost += max(0.0, high[2] - 0.018 - at) * 60 + (inside - INSIDE[0]) * 100
+                cost += max(0.0, np.linalg.norm(place - base) - STRETCHED) * 200
+                options.append((cost, Grasp(turn % np.pi, place, at, low, high, near=0.012, over=0.03)))
         return options
 
     def _surfaces_beside(self) -> np.ndarray:
         """Points on everything but the object, filled in between the vertices."""
         rng = np.random.default_rng(0)
         found = []
-        for body in self._scene.env.obj_body_id.values():
+        for name, body in self._scene.env.obj_body_id.items():
             if body == self._object:
                 continue
             points = surface(self._scene, body)
-            if len(points):
+            if name in self._scene.env.fixtures_dict:  # large plates, with little between their corners
+                found.append(surface(self._scene, body, GRID))
+            elif len(points):
                 a, b = points[rng.integers(len(points), size=600)], points[rng.integers(len(points), size=600)]
                 share = rng.random((600, 1))
                 found += [points, a * share + b * (1 - share)]
-        return np.concatenate(found)
+        points = np.concatenate(found)
+        away = np.linalg.norm(points[:, :2] - self._scene.data.xpos[self._object][:2], axis=1)
+        return points[away < AROUND]
 
 
 def demonstrated(scene: Scene) -> Iterator[np.ndarray]:
@@ -212,11 +228,11 @@ def _half_turn(turn: float) -> float:
     return (turn + np.pi / 2) % np.pi - np.pi / 2
 
 
-def _blocked(beside: np.ndarray, place: np.ndarray, turn: float, height: float) -> float:
-    """What hand and fingers would meet there."""
+def _blocked(beside: np.ndarray, place: np.ndarray, turn: float, height: float, hand_at: float = 0.035) -> float:
+    """What hand and fingers would meet there. `hand_at`: metres from their middle to the hand."""
     along, across = _axes(turn)
     away = beside[:, :2] - place
     u, v, z = np.abs(away @ along), np.abs(away @ across), beside[:, 2]
-    hand = (u < 0.115) & (v < 0.04) & (z > height + 0.035)
+    hand = (u < 0.115) & (v < 0.04) & (z > height + hand_at)
     finger = (u > 0.02) & (u < 0.065) & (v < 0.016) & (z > height - 0.012)
     return 0.5 * hand.sum() + 0.5 * finger.sum() + 10.0 * bool(hand.any() or finger.any())

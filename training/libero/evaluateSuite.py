@@ -5,7 +5,10 @@ any moment and started again. `table.py RESULTS...` prints success with 95 % int
 
 Scenes: `official` are the suite's 50 initial states and its sentence; `others` the same states with each of the other
 objects named in turn; `wide` have all objects placed anywhere within reach and the suite's object named; in `named` any
-object that training named in this scene, in `held-out` the one that it never did. `--sentences other`: new templates.
+object that training named in such a scene, in `held-out` one that it never did. `--sentences other`: new templates.
+
+Suites are LIBERO's and those that LIBERO-PRO made of them (`libero_spatial_swap`). In a result an object is called what
+sentences call it, and a bowl that no sentence tells from the other one by its name in LIBERO's file.
 
 The loop is the authors': frames of 256 pixels, turned, 10 steps of waiting, the whole chunk played, steps limited.
 Policies that need no server: `demonstrator`, and `replay`, which plays blindly what the demonstrator did in the first
@@ -18,7 +21,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,11 +30,12 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # behind this folder: `sentences` is the one here
 
 from demonstrator import Demonstrator, demonstrated
-from layouts import begin_wide, to_environment
+from layouts import Names, NothingToNameError, RolledAwayError, begin_wide, to_environment
 from protocols import Policy, served
+from suites import evaluated, suite_of
+from words import FAMILIES
 
-from scene import Scene, limit, plain_name
-from sentences import FAMILIES, OFFICIAL, TEMPLATES
+from scene import Scene, limit
 
 SCENES = ("official", "others", "wide", "named", "held-out")
 PLACED = ("wide", "named", "held-out")
@@ -55,27 +59,53 @@ class Episode:
     full: bool
 
 
-def begin(scene: Scene, episode: Episode) -> str:
-    """Lays out the scene and names its object; returns the sentence."""
+class SkippedError(Exception):
+    """There is no such scene."""
+
+
+def begin(scene: Scene, episode: Episode) -> tuple[str, Names]:
+    """Lays out the scene and names its object; returns the sentence, and what everything is called."""
+    suite = suite_of(scene.suite)
     scene.name(scene.target)
     seed = FIRST_SEED + 1000 * episode.task + episode.index
     if episode.scenes in ("official", "others"):
         scene.start_official(episode.index % len(scene.states))
+        names = suite.names(scene)
         if episode.scenes == "others":
-            rest = [body for body in scene.objects if body != scene.target]
-            scene.name(rest[episode.index % len(rest)])
+            scene.name(_another(scene, names, episode.index))
     else:
         held_out = {"wide": None, "named": False, "held-out": True}[episode.scenes]
-        begin_wide(scene, seed, episode.task, held_out)
+        try:
+            names = begin_wide(scene, seed, episode.task, held_out)
+        except (RolledAwayError, NothingToNameError) as error:
+            raise SkippedError(str(error)) from error
         if episode.scenes == "wide":
             scene.name(scene.target)
     if episode.control == "wrong":
-        rest = [body for body in scene.objects if body != scene.named]
-        return OFFICIAL.format(plain_name(rest[episode.index % len(rest)]))
+        return suite.words.say(names[_another(scene, names, episode.index)]), names
     if episode.sentences == "other":
-        templates = TEMPLATES["test"]["other"]
-        return templates[episode.index % len(templates)].format(plain_name(scene.named))
-    return scene.language if scene.named == scene.target else OFFICIAL.format(plain_name(scene.named))
+        if scene.named not in names:
+            raise SkippedError("no sentence names this object alone")
+        fit = suite.words.naming(names[scene.named], "test")["other"]
+        return fit[episode.index % len(fit)], names
+    return scene.language if scene.named == scene.target else suite.words.say(names[scene.named]), names
+
+
+def _another(scene: Scene, names: Names, index: int) -> str:
+    rest = _beside(names, scene.named)
+    if not rest:
+        raise SkippedError("no sentence names another object alone")
+    return rest[index % len(rest)]
+
+
+def _beside(names: Names, body: str) -> list[str]:
+    return [other for other in names if other != body]
+
+
+def _unsaid(episode: Episode) -> Episode:
+    """Its scene, which there is also where nothing names the object."""
+    scenes = "official" if episode.scenes == "others" else episode.scenes
+    return replace(episode, scenes=scenes, sentences="official", control="none")
 
 
 def actions(
@@ -101,28 +131,37 @@ def actions(
 
 
 def drive(scene: Scene, episode: Episode, policy: Policy | None, replays: Replays) -> dict[str, object]:
+    try:
+        return _drive(scene, episode, policy, replays)
+    except SkippedError as error:
+        return {"named": None, "skipped": str(error)}
+
+
+def _drive(scene: Scene, episode: Episode, policy: Policy | None, replays: Replays) -> dict[str, object]:
     if episode.policy == "replay":
-        first = replace(episode, index=episode.index % 5 if episode.scenes == "others" else 0)
-        begin(scene, episode)
+        _, names = begin(scene, episode)
+        others = len(_beside(names, scene.target)) if episode.scenes == "others" else 1
+        first = replace(episode, index=episode.index % others)
         named = scene.named
         if episode == first:
-            return {"named": plain_name(named), "skipped": "the scene that is replayed in the others"}
+            return {"named": names.get(named, named), "skipped": "the scene that is replayed in the others"}
         if (episode.task, named) not in replays:
-            begin(scene, first)
+            begin(scene, _unsaid(first))
             scene.name(named)
             replays[episode.task, named] = list(demonstrated(scene))
-    sentence = begin(scene, episode)
+    sentence, names = begin(scene, episode)
     success, step = False, 0
     for step, action in enumerate(actions(scene, episode, sentence, policy, replays), 1):
         success = scene.step(action)
         if success or step == limit(episode.suite):
             break
     inside = scene.inside()
-    put = plain_name(inside) if inside else None
-    return {"named": plain_name(scene.named), "sentence": sentence, "success": success, "steps": step, "inside": put}
+    put = names.get(inside, inside) if inside else None
+    named = names.get(scene.named, scene.named)
+    return {"named": named, "sentence": sentence, "success": success, "steps": step, "inside": put}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("--policy", required=True)
@@ -135,14 +174,18 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=50, help="of a task")
     parser.add_argument("--replan", type=int, default=8, help="actions of a chunk that are played")
     parser.add_argument("--full", action="store_true", help="frames exactly as LIBERO renders them")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     name = given.name or given.policy
     low, _, high = given.tasks.partition("-")
-    policy = served(given.policy) if "://" in given.policy else None
-    if policy is None and given.policy not in ("demonstrator", "replay"):
+    if "://" not in given.policy and given.policy not in ("demonstrator", "replay"):
         parser.error(f"--policy: expected a URL, demonstrator or replay, found {given.policy}")
-    if given.scenes in PLACED and not given.suite.startswith("libero_object"):
-        parser.error(f"--scenes {given.scenes}: only the scenes of libero_object are placed anew, found {given.suite}")
+    if given.suite not in evaluated():
+        parser.error(f"--suite: expected one of {', '.join(evaluated())}, found {given.suite}")
+    suite = suite_of(given.suite)
+    if given.scenes in PLACED and given.suite != suite.name and not suite.names_last:
+        why = "names of this suite say where a thing stands, and LIBERO-PRO's sentences where it officially does"
+        parser.error(f"--scenes {given.scenes}: {why}; expected --suite {suite.name}, found {given.suite}")
+    policy = served(given.policy) if "://" in given.policy else None
     given.results.parent.mkdir(parents=True, exist_ok=True)
     done = set()
     if given.results.exists():

@@ -5,12 +5,16 @@ In the data the gripper is 0 closed and 1 open; the environment wants 1 closed a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from suites import suite_of
 
 from scene import Scene, plain_name
-from sentences import HELD_OUT
 
 ATTEMPTS = 20
+Names = dict[str, str]
+"""By body, what sentences call it (suites.py)."""
 
 
 def to_environment(action: np.ndarray) -> np.ndarray:
@@ -30,6 +34,10 @@ class RolledAwayError(Exception):
     """Objects would not stay where they were put."""
 
 
+class NothingToNameError(Exception):
+    """Nothing in the scene is of the kind that was asked for."""
+
+
 class Scenes:
     """The scene of the task that is asked for; one at a time, since each holds a gigabyte."""
 
@@ -45,20 +53,52 @@ class Scenes:
         return self._scene
 
 
-def begin_wide(scene: Scene, seed: int, task: int, held_out: bool | None) -> str:
-    """Lays out objects anywhere, and names one of them. `held_out`: True only what training never named here, False
-    never that, None any. Returns the sentence's name of it."""
+def begin_wide(scene: Scene, seed: int, task: int, held_out: bool | None) -> Names:
+    """Lays out objects anywhere, and names one of them. `held_out`: as suites.py has it."""
+    suite = suite_of(scene.suite)
+
+    def start(seed: int) -> bool:
+        rng, meant = np.random.default_rng([seed, 1]), {}
+
+        def place(scene: Scene) -> None:
+            meant.update(suite.place(scene, rng, task, held_out))
+
+        return scene.start_placed(seed, place) and suite.names(scene) == meant
+
+    names = _begin(scene, seed, start)
+    scene.name(draw_named(scene, names, task, np.random.default_rng([seed, 2]), held_out))
+    return names
+
+
+def begin_reset(scene: Scene, seed: int) -> Names:
+    """As LIBERO's own reset lays it out."""
+    suite = suite_of(scene.suite)
+
+    def start(seed: int) -> bool:
+        rng = np.random.default_rng([seed, 1])
+        return scene.start_placed(seed, lambda scene: suite.settle(scene, rng))
+
+    return _begin(scene, seed, start)
+
+
+def _begin(scene: Scene, seed: int, start: Callable[[int], bool]) -> Names:
+    suite = suite_of(scene.suite)
     for attempt in range(ATTEMPTS):
-        if scene.start_wide(seed + attempt * 10_000_000):
-            break
-    else:
-        raise RolledAwayError(f"something rolled away in each of {ATTEMPTS} layouts")
-    body = draw_named(scene, task, np.random.default_rng([seed, 2]), held_out)
-    scene.name(body)
-    return plain_name(body)
+        if start(seed + attempt * 10_000_000):
+            names = suite.names(scene)
+            if scene.target in names:
+                return names
+    raise RolledAwayError(f"something rolled away in each of {ATTEMPTS} layouts")
 
 
-def draw_named(scene: Scene, task: int, rng: np.random.Generator, held_out: bool | None) -> str:
-    kept = HELD_OUT[task]
-    fit = [body for body in scene.objects if held_out is None or (plain_name(body) == kept) == held_out]
+def draw_named(scene: Scene, names: Names, task: int, rng: np.random.Generator, held_out: bool | None) -> str:
+    suite = suite_of(scene.suite)
+    fit = [body for body in names if held_out is None or suite.is_held_out(task, names, body) == held_out]
+    if not fit:
+        asked = "training names all" if held_out else "training names nothing"
+        raise NothingToNameError(f"{asked} of {', '.join(names.values())} in a scene of task {task}")
     return str(rng.choice(fit))
+
+
+def called(names: Names, body: str) -> str:
+    return names.get(body) or plain_name(body)

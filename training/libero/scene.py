@@ -1,8 +1,8 @@
 """LIBERO's scenes: physics, controller and check of success are LIBERO's own, the costs around them are not.
 
 The environment is LIBERO's, without its cameras and without parsing the scene anew at each reset; frames come from
-renderer.py. A scene starts from one of LIBERO's initial states, as LIBERO's own reset lays it out, or with its objects
-placed anywhere within reach, and any of its objects can be the one that the goal names.
+renderer.py. A scene starts from one of LIBERO's initial states, as LIBERO's own reset lays it out, or as a suite places
+its objects, and any of its objects can be the one that the goal names.
 
 Actions are LIBERO's: [x, y, z, roll, pitch, yaw, gripper] in -1..1, the gripper -1 open and 1 closed. The state is the
 gripper's position, its axis-angle, two finger joints.
@@ -14,6 +14,7 @@ import contextlib
 import io
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("MUJOCO_GL", "osmesa")  # a context is made in 20 ms; with egl 600
@@ -32,11 +33,13 @@ CAMERAS = {"full_image": "agentview", "wrist_image": "robot0_eye_in_hand"}
 LIMITS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520, "libero_90": 400}
 WAIT = 10  # steps in which what was placed comes to rest, as in the authors' loop
 IDLE = (0, 0, 0, 0, 0, 0, -1)
-# Metres on the floor of libero_object: a few centimetres beyond all places of the official states.
-REACH = ((-0.24, 0.17), (-0.29, 0.10))
-APART = 0.1
-BASKET = 0.03
-ROLLED = 0.03
+ROLLED = 0.03  # metres
+
+
+def suites_there() -> list[str]:
+    """LIBERO's names of the suites whose initial states the package has; it lists others too."""
+    folder = Path(get_libero_path("init_states"))
+    return [name for name in benchmark.get_benchmark_dict() if (folder / name).is_dir()]
 
 
 def limit(suite: str) -> int:
@@ -125,21 +128,25 @@ class Scene:
 
     @property
     def objects(self) -> list[str]:
-        """What can be named, in the order of the scene; not where things are put."""
-        return [body for body in self.env.objects_dict if body != self.basket]
+        """What can be moved, in the order of the scene; not where things are put."""
+        return [body for body in self.env.objects_dict if body != self.receiver]
 
     @property
-    def basket(self) -> str:
-        """Where things are put."""
+    def receiver(self) -> str:
+        """Where things are put: a basket, a plate."""
         return self.destination.removesuffix("_contain_region")
 
     def inside(self) -> str | None:
         """The object with which the goal is reached, the named one first."""
         goal = self.env.parsed_problem["goal_state"][0]
         for body in sorted(self.objects, key=lambda body: body != self.named):
-            if self.env._eval_predicate([goal[0], body, goal[2]]):
+            if self.holds(goal[0], body, goal[2]):
                 return body
         return None
+
+    def holds(self, relation: str, *names: str) -> bool:
+        """LIBERO's own check, for instance of `on`."""
+        return bool(self.env._eval_predicate([relation, *names]))
 
     def body(self, name: str) -> int:
         return self.env.obj_body_id[name]
@@ -155,33 +162,25 @@ class Scene:
         self._wrapper.reset()
 
     def start_official(self, index: int) -> None:
-        """One of LIBERO's initial states."""
+        """An initial state of LIBERO. It does not say where fixtures stand: LIBERO's reset draws it, here by index."""
+        np.random.seed(index)
         self._reset()
         self._observation = self._wrapper.set_init_state(self.states[index])
         self._rest()
 
-    def start_reset(self, seed: int) -> bool:
-        """As LIBERO's own reset lays it out. False: something rolled away."""
+    def start_placed(self, seed: int, place: Callable[[Scene], None]) -> bool:
+        """As LIBERO's own reset lays it out, changed by `place`. False: something rolled away or fell over."""
         np.random.seed(seed % 2**32)
         self._reset()
-        return self._rest()
-
-    def start_wide(self, seed: int) -> bool:
-        """All objects anywhere within reach, turned about the vertical. False: something rolled away or fell over."""
-        rng = np.random.default_rng([seed, 1])
-        np.random.seed(seed % 2**32)
-        self._reset()
-        for body, place in zip(self.objects, _places(rng, len(self.objects)), strict=True):
-            self._place(body, place, rng.uniform(-0.5, 0.5))
-        home = self.data.xpos[self.body(self.basket)][:2]
-        self._place(self.basket, home + rng.uniform(-BASKET, BASKET, 2), 0.0)
+        place(self)
         self.env.sim.forward()
         return self._rest()
 
-    def _place(self, body: str, place: np.ndarray, turn: float) -> None:
+    def put(self, body: str, place: np.ndarray, turn: float) -> None:
+        """`place`: [2], or [3] with the height; `turn`: about the vertical, from how it lies."""
         joint = self.env.objects_dict[body].joints[-1]
         pose = self.env.sim.data.get_joint_qpos(joint).copy()
-        pose[:2] = place
+        pose[: len(place)] = place
         about, old, new = np.array([np.cos(turn / 2), 0, 0, np.sin(turn / 2)]), pose[3:].copy(), np.empty(4)
         mujoco.mju_mulQuat(new, about, old)
         pose[3:] = new
@@ -215,9 +214,13 @@ class Scene:
         return {name: self._renderer(camera) for name, camera in self._cameras.items()}
 
     def positions(self, bodies: list[str] | None = None) -> np.ndarray:
-        """float32 [bodies, 3], metres. Default: of the objects."""
-        ids = [self.body(name) for name in bodies or self.objects]
-        return self.data.xpos[ids].astype(np.float32)
+        """float32 [bodies, 3], metres; a name may be that of a site. Default: of the objects."""
+        return np.array([self._position(name) for name in bodies or self.objects], dtype=np.float32)
+
+    def _position(self, name: str) -> np.ndarray:
+        if name in self.env.object_sites_dict:
+            return self.data.site_xpos[self.model.site(name).id]
+        return self.data.xpos[self.body(name)]
 
     def pixels(self, bodies: list[str]) -> np.ndarray:
         """float32 [cameras, bodies, 2]: (x, y) in the frames as fractions of the side; NaN behind the camera."""
@@ -236,21 +239,9 @@ class Scene:
         self._wrapper.close()
 
 
-def _places(rng: np.random.Generator, count: int) -> np.ndarray:
-    """[count, 2] in REACH, APART from each other."""
-    low, high = np.transpose(REACH)
-    while True:
-        places: list[np.ndarray] = []
-        for _ in range(200):
-            place = rng.uniform(low, high)
-            if all(np.linalg.norm(place - other) > APART for other in places):
-                places.append(place)
-            if len(places) == count:
-                return np.array(places)
-
-
-def surface(scene: Scene, body: int) -> np.ndarray:
-    """[points, 3] of the collision geometry of a body and what hangs on it, in the world."""
+def surface(scene: Scene, body: int, grid: float = np.inf) -> np.ndarray:
+    """[points, 3] of the collision geometry of a body and what hangs on it, in the world. Of boxes the corners, and
+    points between them no farther apart than `grid` metres."""
     model, data = scene.model, scene.data
     bodies = {body}
     for child in range(1, model.nbody):
@@ -270,7 +261,8 @@ def surface(scene: Scene, body: int) -> np.ndarray:
             ring = np.stack([size[0] * np.cos(angle), size[0] * np.sin(angle)], 1)
             local = np.concatenate([np.c_[ring, np.full(24, z)] for z in (-size[1], size[1])])
         else:
-            corners = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
-            local = corners * (size if kind == mujoco.mjtGeom.mjGEOM_BOX else size[0])
+            half = size if kind == mujoco.mjtGeom.mjGEOM_BOX else np.full(3, size[0])
+            ends = [np.linspace(-one, one, 2 + int(2 * one / grid)) for one in half]
+            local = np.array(np.meshgrid(*ends)).reshape(3, -1).T
         found.append(local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
     return np.concatenate(found)

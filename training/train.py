@@ -210,6 +210,11 @@ def settings_of(given: argparse.Namespace) -> dict[str, Any]:
     content = task.content
     if given.families:
         content["families"] = json.loads(given.families)
+    if given.losses:
+        losses_given = json.loads(given.losses)
+        if unknown := set(losses_given) - set(content["losses"]):
+            raise SystemExit(f"--losses: {sorted(unknown)} is none of {sorted(content['losses'])}")
+        content["losses"] |= losses_given
     if given.learning_rate:
         content["training"]["learningRate"] = given.learning_rate
     files = {name: [str(file.resolve()) for file in episode_files(getattr(given, name) or [])] for name in FOLDERS}
@@ -240,6 +245,7 @@ def main() -> int:
     parser.add_argument("--init", type=Path)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--families", help="shares instead of the task's, JSON")
+    parser.add_argument("--losses", help='weights instead of the task\'s, JSON: {"pixels": 0}')
     parser.add_argument("--learning-rate", type=float, help="instead of the task's")
     parser.add_argument("--float32", action="store_true", help="float32 products: for a CPU without avx512_bf16")
     parser.add_argument("--keep", type=int, nargs="*", default=[], help="steps whose weights stay, as stepN.pt")

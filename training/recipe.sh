@@ -3,7 +3,7 @@
 # command is the way to continue, on this machine or another day.
 #
 #   training/recipe.sh pick                                       one seed, from nothing
-#   SEEDS="0 1 2" EPISODES=1700 STEPS=8400 training/recipe.sh pick
+#   SEEDS="0 1 2" EPISODES=1700 STEPS=6500 training/recipe.sh pick
 #   RUN=monday INIT=FOLDER FIRST=1700 training/recipe.sh pick     fresh episodes, from the weights of a run or a checkpoint
 #
 # Also: FLOAT32=1, products in float32; PROCESSES that share a step (2); RATE, the learning rate instead of the task's;
@@ -32,7 +32,7 @@ for seed in ${SEEDS:-0}; do
     "$torch" "$here/train.py" "$folder/runs/$name"
   else
     "$torch" "$here/train.py" "$folder/runs/$name" --task "$task" --data "${data[@]}" --validation "$folder/validation" \
-      --steps "${STEPS:-8400}" --seed "$seed" ${INIT:+--init "$INIT"} ${RATE:+--learning-rate "$RATE"} ${FLOAT32:+--float32} ${PROCESSES:+--processes "$PROCESSES"}
+      --steps "${STEPS:-6500}" --seed "$seed" ${INIT:+--init "$INIT"} ${RATE:+--learning-rate "$RATE"} ${FLOAT32:+--float32} ${PROCESSES:+--processes "$PROCESSES"}
   fi
   checkpoint=$folder/checkpoints/$name
   [ -e "$checkpoint" ] || "$torch" "$here/export.py" "$folder/runs/$name" "$checkpoint" ${INIT:+--adapter-from "$INIT"}

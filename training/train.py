@@ -98,6 +98,8 @@ def work(run: Run, rank: int, given: argparse.Namespace) -> int:
     training, processes = task.content["training"], settings["processes"]
     vocabulary = Vocabulary(sentences_of(task))
     state = run.state()
+    if state is not None and "optimizers" not in state:
+        raise SystemExit(f"{run.folder} was begun with AdamW alone; a new run takes its weights: --init {run.folder}")
     initial, bounds, heads = (
         begin_with(Path(settings["init"])) if state is None and settings["init"] else (None, None, {})
     )

@@ -5,7 +5,7 @@
  *
  *   node --import tsx bench/live.ts [--rounds 300] [--pause MS] [--threads N] [--json]
  *
- * The policy is the shipped one (models/cubes), behind POST /act with two frames of 224 x 224. After each request the bench
+ * The policy is the shipped one (models/libero), behind POST /act with two frames of 224 x 224. After each request the bench
  * waits --pause milliseconds.
  */
 

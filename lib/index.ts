@@ -64,8 +64,9 @@ export { evaluationPage, type PageTexts } from './evaluate/page/evaluationPage.t
 export type { Counted } from './evaluate/pairedChanges.ts';
 export { type PairedChange, pairedChanges } from './evaluate/pairedChanges.ts';
 export type { KnownPrediction } from './evaluate/resultsFile.ts';
-export { type ExampleOptions, exampleCheckpoint } from './example/exampleCheckpoint.ts';
+export { exampleCheckpoint } from './example/exampleCheckpoint.ts';
 export { exampleEpisodes } from './example/exampleEpisodes.ts';
+export type { ExampleOptions } from './example/packedCheckpoint.ts';
 export type { ExportedModel } from './export/exportPolicy.ts';
 export { type ExportOptions, type ExportReport, exportPolicy } from './export/exportPolicy.ts';
 export type { WeightFile } from './export/placeWeights.ts';

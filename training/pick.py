@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 import numpy as np
 from PIL import Image
 
 from episodes import Episode, FailedEpisodeError
-from scene import CAMERAS, Demonstrator, Scene
+from scene import CAMERAS, RATE, Demonstrator, Scene
 from sentences import COLORS, DIRECTIONS, SIDES, TEMPLATES, Words, words_for
 from tasks import Task, Trial
 
@@ -124,10 +125,12 @@ def _simpler(words: dict[str, list[Words]], sentence: str) -> str:
 class Arena:
     """Success: the first cube that is more than 4 cm up is the named one."""
 
-    most_steps = 120
+    most_steps, rate = 120, RATE
+    simulator = f"robosuite {version('robosuite')}, MuJoCo {version('mujoco')}"
 
     def __init__(self, _task: Task) -> None:
         self._scene = Scene()
+        self._named = ""
 
     def begin(self, seed: int, family: str, templates: str) -> Trial | None:
         scene = self._scene
@@ -136,7 +139,7 @@ class Arena:
         if task is None:
             return None
         named, sentence = task
-        self._seed, self._family, self._templates = seed, family, templates
+        self._seed, self._family, self._templates, self._named = seed, family, templates, named
         names = scene.layout.names
         xy = np.stack([scene.cube(name)[:2] for name in names])
         rng = np.random.default_rng([seed, 4])
@@ -164,6 +167,13 @@ class Arena:
 
     def done(self) -> str | None:
         return self._scene.lifted()
+
+    def targets(self) -> dict[str, dict[str, list[float] | None]]:
+        cube = self._scene.cube(self._named)
+        return {"target": {camera: self._scene.project(camera, cube) for camera in CAMERAS}}
+
+    def demonstrator(self) -> Callable[[], np.ndarray]:
+        return Demonstrator(self._scene, self._named).act
 
     def blind(self) -> Sequence[np.ndarray]:
         """Of the demonstrator in the scene before this one that has a sentence of the family."""

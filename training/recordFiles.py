@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scene import CAMERAS, Scene
+from tasks import Arena
 
 QUALITY = 90
 
@@ -18,16 +18,14 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def observe(scene: Scene, named: str) -> dict[str, Any]:
-    """State and, for tests, where the named cube is in each frame: fractions of its side, null outside."""
-    cube = scene.cube(named)
-    return {
-        "state": [round(float(value), 7) for value in scene.state()],
-        "target": {camera: scene.project(camera, cube) for camera in CAMERAS},
-    }
+def observe(arena: Arena) -> dict[str, Any]:
+    """State and, for tests, where the named object and its goal are in each frame."""
+    return {"state": [round(float(value), 7) for value in arena.state()], **arena.targets()}
 
 
-def write_frames(folder: Path, prefix: str, frames: dict[str, np.ndarray], side: int | None = None) -> dict[str, str]:
+def write_frames(
+    folder: Path, prefix: str, frames: dict[str, np.ndarray], side: int | None = None, quality: int = QUALITY
+) -> dict[str, str]:
     """By camera, the file's name. `side`: resized (Lanczos) to that many pixels."""
     files = {}
     for camera, frame in frames.items():
@@ -35,5 +33,5 @@ def write_frames(folder: Path, prefix: str, frames: dict[str, np.ndarray], side:
         if side is not None:
             picture = picture.resize((side, side), Image.Resampling.LANCZOS)
         files[camera] = f"{prefix}{camera}.jpg"
-        picture.save(folder / files[camera], "JPEG", quality=QUALITY, subsampling=0)
+        picture.save(folder / files[camera], "JPEG", quality=quality, subsampling=0)
     return files

@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -99,9 +99,13 @@ class Trial:
 
 
 class Arena(Protocol):
-    """Scenes to judge a policy in."""
+    """Scenes to judge a policy in, and to show the demonstrator in."""
 
     most_steps: int
+    rate: int
+    """Steps a second."""
+    simulator: str
+    """What it runs in, with versions."""
 
     def __init__(self, task: Task) -> None: ...
 
@@ -118,6 +122,13 @@ class Arena(Protocol):
 
     def done(self) -> str | None:
         """The object with which the task has been done, the named one or another; the episode ends there."""
+
+    def targets(self) -> dict[str, dict[str, list[float] | None]]:
+        """`target`, the named object, and `goal`, where it goes if it goes somewhere: by camera (x, y) in the frame as
+        fractions of its side; None outside of it."""
+
+    def demonstrator(self) -> Callable[[], np.ndarray]:
+        """Each call: the demonstrator's action, without noise, for where the scene is now."""
 
     def blind(self) -> Sequence[np.ndarray]:
         """Actions of the demonstrator in another scene of the same kind: the floor, played without looking."""

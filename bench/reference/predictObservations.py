@@ -2,7 +2,7 @@
 
 FOLDER/observations.json lists observations with `images` (224 pixels a side), `state` and `instruction`; each gets
 `normalized` [C, A], what the twin predicts in float32, and by camera the patches that it `kept`; the file is written
-again. `test/golden/cubes` was made so.
+again. `test/golden/libero-trained` and `test/golden/cubes` were made so.
 """
 
 from __future__ import annotations

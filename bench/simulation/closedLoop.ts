@@ -16,7 +16,7 @@ import { wholeNumber } from '../../lib/cli/flags.ts';
 import { formatTable } from '../../lib/cli/format.ts';
 import { writeOutput } from '../../lib/cli/outputFile.ts';
 import { connectAct, connectOpenpi } from '../../lib/client/connect.ts';
-import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
+import { packedCheckpoint } from '../../lib/example/packedCheckpoint.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { SemanticVlaError } from '../../lib/support/errors.ts';
 import { isThere, readText } from '../../lib/support/fileAccess.ts';
@@ -46,7 +46,7 @@ const rate = 20;
 const cap = 64 << 20;
 
 async function openPolicy({ checkpoint, server }: Flags): Promise<Policy> {
-  if (server === undefined) return loadPolicy(checkpoint ?? (await exampleCheckpoint()));
+  if (server === undefined) return loadPolicy(checkpoint ?? (await packedCheckpoint('cubes', {})));
   const options = { deadlineMs: 60_000 };
   return server.startsWith('ws') ? connectOpenpi(server, options) : connectAct(server, options);
 }

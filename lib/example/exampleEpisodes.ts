@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { SemanticVlaError } from '../support/errors.ts';
 import { reason } from '../support/fileAccess.ts';
 
-const folder = fileURLToPath(new URL('../../models/cubes/episodes/', import.meta.url));
+const folder = fileURLToPath(new URL('../../models/libero/episodes/', import.meta.url));
 
 /**
  * The episodes to try the shipped policy on: recordings of a scripted demonstrator, with observations for `readObservation`.

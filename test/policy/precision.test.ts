@@ -1,10 +1,9 @@
-/** The shipped trained policy in 8 bits: how far it is from float32, how that is judged, kept and said. */
+/** Trained policies in 8 bits: how far it is from float32, how that is judged, kept and said. */
 
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
 import { comparePrecision, precisionFigures } from '../../lib/policy/comparePrecision.ts';
 import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import {
@@ -15,19 +14,19 @@ import {
 } from '../../lib/policy/precisionGate.ts';
 import { activationBits } from '../../lib/runtime/int8Kernels.ts';
 import { errorOf } from '../checkpoint/editCheckpoint.ts';
-import { cubesObservation, cubesSamples } from '../helpers/cubes.ts';
 import { scratchFolder } from '../helpers/golden.ts';
+import { cubes, libero } from '../helpers/trained.ts';
 
 const test = suite('precision');
 const cacheDir = mkdtempSync(join(scratchFolder(), 'precision-'));
-const dir = await exampleCheckpoint();
+const dir = await cubes.checkpoint();
 
 /** Five of the fifty; in one of the others the gripper closes a step earlier, which is more than all else together. */
 async function tasks() {
-  const samples = cubesSamples().slice(20, 25);
+  const samples = cubes.samples.slice(20, 25);
   return Promise.all(
     samples.map(async (sample) => ({
-      observation: await cubesObservation(sample),
+      observation: await cubes.observation(sample),
       instruction: sample.instruction,
     })),
   );
@@ -57,6 +56,21 @@ test('both tiers against float32, layer by layer; the result is kept for these w
     assert.equal([kept.figures, kept.failures], [figures, result.failures]);
   }
   assert.is(gateFiles().length, 2);
+});
+
+test('the shipped policy in int8 passes on its fifty observations', async () => {
+  const fifty = await Promise.all(
+    libero.samples.map(async (sample) => ({
+      observation: await libero.observation(sample),
+      instruction: sample.instruction,
+    })),
+  );
+  const options = { precision: 'int8', threads: 1, onNotice: () => {} } as const;
+  const { figures, failures } = await comparePrecision(await libero.checkpoint(), fifty, options);
+  assert.is(figures.observations, 50);
+  if (bits === 8) assert.equal(failures, []);
+  // 7 bits double what 8 bits change, which is 1.7e-3 of 2e-3 here
+  else assert.ok(figures.meanChange < 4e-3, `${figures.meanChange}`);
 });
 
 test('at load: nothing of what passed, the figures of what failed, and that nobody compared', async () => {
@@ -102,7 +116,7 @@ test('the stages of a policy in 8 bits are those that it predicts from', async (
   const shown = stages.get('actions.normalized')!.data as Float32Array;
   const far = (a: ArrayLike<number>): number =>
     shown.reduce((sum, value, i) => sum + Math.abs(value - a[i]!), 0) / shown.length;
-  const exact = cubesSamples()[20]!.normalized.flat();
+  const exact = cubes.samples[20]!.normalized.flat();
   // a value next to the middle of two levels may round the other way when sums run in another order
   assert.ok(far(normalized) < 0.2 * far(exact), `${far(normalized)}, ${far(exact)}`);
 });

@@ -16,9 +16,9 @@ import { writeReport } from '../../lib/profile/report/writeReport.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { madeUpReport, threeSubjects } from '../helpers/benchReport.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
-import { openCubes } from '../helpers/cubes.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
+import { libero } from '../helpers/trained.ts';
 
 const report = suite('profile/report in a browser');
 
@@ -264,15 +264,19 @@ const others: Readonly<Record<string, readonly [write: () => Promise<string>, pl
   ],
   'a policy beside a demonstrator': [
     async () => {
-      await using policy = await openCubes();
+      await using policy = await libero.open();
       const folders = await exampleEpisodes();
       const episodes = await Promise.all(folders.map(readEpisode));
       const results = await Promise.all(episodes.map((episode) => evaluateEpisode(policy, episode)));
-      const one = { name: 'cubes', policy, results: results.slice(0, 2) };
-      const two = { ...one, name: 'cubes, float32 as trained' };
+      const one = { name: 'libero', policy, results: results.slice(0, 2) };
+      const two = { ...one, name: 'libero, float32 as trained' };
       return evaluationPage([one, two], { title: 'Two policies', notes: ['A note.'] });
     },
-    ['pick up the block next to the purple cube', 'pick up the left box', 'mean error by row of the chunk'],
+    [
+      'pick up the alphabet soup and place it in the basket',
+      'pick up the cream cheese and put it into the basket',
+      'mean error by row of the chunk',
+    ],
   ],
 };
 

@@ -283,7 +283,7 @@ const commandIn =
  */
 async function drawing(): Promise<readonly (readonly [advice: string, ...args: string[]])[]> {
   const png = join(goldenRoot, 'libero-tiny/obs0');
-  const episodes = join(root, 'models/cubes/episodes');
+  const episodes = join(root, 'models/libero/episodes');
   const lerobot = join(root, 'test/dataset/recorded/lerobot-v3.0-images');
   return [
     [sharp, 'predict', ...given, ...task, '--observation', png],
@@ -381,7 +381,7 @@ test(
     assert.is(version.text.trim(), JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version);
 
     // an incomplete package says so, and opens nothing
-    const packed = join(home, 'models/cubes/checkpoint/config.json.gz');
+    const packed = join(home, 'models/libero/checkpoint/config.json.gz');
     const unpacking =
       "import { exampleCheckpoint } from 'semanticvla'; await exampleCheckpoint().catch((e) => console.log(e.code, e.message));";
     writeFileSync(join(folder, 'unpack.mjs'), unpacking);

@@ -7,8 +7,8 @@ import { connectAct, connectOpenpi } from '../../lib/client/connect.ts';
 import { servePolicy } from '../../lib/serve/servePolicy.ts';
 import type { ActionChunk, Policy } from '../../lib/types.ts';
 import { findBrowser, startBrowser } from '../helpers/browser.ts';
-import { cubesObservation, cubesSamples, openCubes } from '../helpers/cubes.ts';
 import { testWhen } from '../helpers/skip.ts';
+import { libero } from '../helpers/trained.ts';
 import { post, served, silent, until } from './harness.ts';
 
 const test = suite('live page in a browser');
@@ -62,7 +62,7 @@ async function shows(page: Page, selector: string, words: RegExp): Promise<void>
   await until(async () => words.test((await texts(page, selector)).join(' | ')), `${selector}: ${words}`);
 }
 
-const samples = cubesSamples();
+const { samples } = libero;
 
 /** A chunk is asked for, and its rows reported as sent, as a loop would that plays half of each. */
 async function drive(
@@ -75,7 +75,7 @@ async function drive(
   const chunks: ActionChunk[] = [];
   for (const step of steps) {
     const sample = samples[step]!;
-    const chunk = await policy.predict(await cubesObservation(sample), { instruction: sample.instruction });
+    const chunk = await policy.predict(await libero.observation(sample), { instruction: sample.instruction });
     chunks.push(chunk);
     const [, columns] = chunk.shape;
     const rows = [0, 1, 2, 3].map((row) => ({
@@ -104,7 +104,7 @@ const report = (act: string, body: object): Promise<Response> =>
 check(
   'two robots: frames, kept patches, chunks, holds, limits and times, and nothing asked of others',
   async () => {
-    await using policy = await openCubes();
+    await using policy = await libero.open();
     await served(policy, { live: { deadlineMs: 400 } }, async ({ server, act, openpi }) => {
       await opened(server.liveUrl!, async (page, events) => {
         await shows(page, '#link', /connected/);
@@ -114,7 +114,7 @@ check(
         const last = samples[9]!;
         await shows(page, '#sentence', new RegExp(last.instruction));
         // what the page says was kept is what the policy says
-        const own = await policy.predict(await cubesObservation(last), { instruction: last.instruction });
+        const own = await policy.predict(await libero.observation(last), { instruction: last.instruction });
         const kept = Object.values(own.keptPatches)[0]!.length;
         await shows(page, '#cameras', new RegExp(`${kept} of ${policy.patchGrid ** 2} patches kept`));
         const cameras = policy.platform.cameras.length;
@@ -195,10 +195,10 @@ check(
 const token = 'correct-horse-battery-staple-0451';
 
 check('behind the token; a server that goes and comes back; a sentence made to break the page', async () => {
-  await using policy = await openCubes();
+  await using policy = await libero.open();
   const hostile = '</script><img src=x onerror=alert(1)> pick "it" up & \u2028 go';
   const sample = samples[0]!;
-  const observation = await cubesObservation(sample);
+  const observation = await libero.observation(sample);
   let port = 0;
   const ask = async (act: string): Promise<void> => {
     await using robot = await connectAct(act, {

@@ -14,7 +14,7 @@ import { runEpisode } from '../../bench/simulation/episode.ts';
 import { cells, type Line } from '../../bench/simulation/figures.ts';
 import { modes } from '../../bench/simulation/modes.ts';
 import { simulatorPython } from '../../bench/simulation/simulator.ts';
-import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
+import { packedCheckpoint } from '../../lib/example/packedCheckpoint.ts';
 import { parseLatency } from '../../lib/schedule/latency.ts';
 import { wilson } from '../../lib/support/wilson.ts';
 import type { ActionChunk, Observation } from '../../lib/types.ts';
@@ -209,7 +209,7 @@ testWhen(
     const alone = drive(join(folder, 'alone.jsonl'));
     assert.is(alone.length, 8);
     for (const { lifted, named } of alone) assert.is(lifted, named);
-    const flags = ['serve', await exampleCheckpoint(), '--act', '0', '--openpi', '0', '--json'];
+    const flags = ['serve', await packedCheckpoint('cubes', {}), '--act', '0', '--openpi', '0', '--json'];
     const server = spawn(process.execPath, [join(root, 'bin/semanticvla.js'), ...flags], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });

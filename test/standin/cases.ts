@@ -1,13 +1,13 @@
 /** Every policy whose answers are known, each with all its samples, in one form. */
 
 import { join } from 'node:path';
-import { exampleCheckpoint } from '../../lib/example/exampleCheckpoint.ts';
 import { towerNames } from '../../lib/graph/names.ts';
 import { readObservation } from '../../lib/observation/readObservation.ts';
 import type { Observation, PolicyOptions } from '../../lib/types.ts';
-import { cubesObservation, cubesSamples } from '../helpers/cubes.ts';
-import { goldenCheckpoint, scratchFolder } from '../helpers/golden.ts';
+import { goldenCheckpoint } from '../helpers/golden.ts';
 import { goldenCase, goldenRoot } from '../helpers/goldenCase.ts';
+import type { TrainedPolicy } from '../helpers/trained.ts';
+import * as trained from '../helpers/trained.ts';
 import { variant, variantNames, variantObservation } from '../helpers/variants.ts';
 
 /**
@@ -94,18 +94,14 @@ function variantPolicy(name: string): KnownPolicy {
   };
 }
 
-/** The trained policy that ships with the program. */
-export function cubes(): KnownPolicy {
+function trainedPolicy(name: string, { checkpoint, observation, samples }: TrainedPolicy): KnownPolicy {
   return {
-    name: 'cubes',
-    checkpoint: async () => {
-      scratchFolder();
-      return exampleCheckpoint();
-    },
+    name,
+    checkpoint,
     options: {},
-    samples: cubesSamples().map((sample) => ({
+    samples: samples.map((sample) => ({
       label: `scene ${sample.seed}`,
-      observation: () => cubesObservation(sample),
+      observation: () => observation(sample),
       instruction: sample.instruction,
       unnormKey: undefined,
       actions: sample.normalized.flat(),
@@ -118,6 +114,11 @@ export function cubes(): KnownPolicy {
     switching: 1 / 500,
   };
 }
+
+export const cubes = (): KnownPolicy => trainedPolicy('cubes', trained.cubes);
+
+/** The one that ships with the program. */
+export const shipped = (): KnownPolicy => trainedPolicy('the shipped policy', trained.libero);
 
 export const libero = (): KnownPolicy => golden('libero-tiny');
 

@@ -107,7 +107,7 @@ longStandInTests(test, 'build, predict, stages, bench, profile, view, evaluate, 
     const trained = [
       await exampleCheckpoint(),
       '--data',
-      join(root, 'models/cubes/episodes'),
+      join(root, 'models/libero/episodes'),
       '--every',
       '16',
     ];

@@ -1,29 +1,21 @@
-/** The policy of training/libero: it opens like any checkpoint, and does in LIBERO's scenes what it is told. */
+/** The shipped policy: it opens like any checkpoint, and does in LIBERO's scenes what it is told. */
 
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { loadPolicy } from '../../lib/policy/loadPolicy.ts';
 import { servePolicy } from '../../lib/serve/servePolicy.ts';
 import { root } from '../helpers/cli.ts';
 import { scratchFolder } from '../helpers/golden.ts';
 import { testWhen } from '../helpers/skip.ts';
+import { libero } from '../helpers/trained.ts';
 import { runPython } from '../serve/pythonPeers.ts';
 import { python, reason, runs } from './liberoVenv.ts';
 
-const test = suite('training/libero/policy');
-
-function unpacked(): string {
-  const dir = mkdtempSync(join(scratchFolder(), 'libero-'));
-  const { status } = spawnSync('tar', ['xzf', join(root, 'training/libero/policy.tar.gz'), '-C', dir]);
-  assert.is(status, 0);
-  return dir;
-}
+const test = suite('the shipped policy in LIBERO');
 
 test('opens without a word beside what it holds; eight patches an image are kept', async () => {
-  await using policy = await loadPolicy(unpacked());
+  await using policy = await libero.open();
   assert.equal(policy.notices, []);
   assert.is(policy.platform.name, 'libero');
   const data = Uint8Array.from({ length: 256 * 256 * 3 }, (_, i) => (i * 7) % 251);
@@ -48,7 +40,7 @@ testWhen(
   test,
   'in official states of three tasks it puts the named object into the basket',
   async () => {
-    await using policy = await loadPolicy(unpacked(), { threads: 2 });
+    await using policy = await libero.open({ threads: 2 });
     await using server = await servePolicy(policy, { act: { port: 0 }, openpi: false });
     const results = join(mkdtempSync(join(scratchFolder(), 'libero-')), 'results.jsonl');
     await runPython(python, [

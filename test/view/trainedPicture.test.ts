@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { preprocessImages } from '../../lib/transforms/image.ts';
 import { drawPrediction } from '../../lib/view/drawPrediction.ts';
-import { cubesObservation, cubesSamples, openCubes, placeInGrid } from '../helpers/cubes.ts';
+import { libero, placeInGrid } from '../helpers/trained.ts';
 
 const test = suite('the picture of the trained policy');
 
@@ -13,13 +13,11 @@ const left = 28;
 const panel = 448;
 
 test('the named cube is bright, the corners are darkened', async () => {
-  await using policy = await openCubes();
+  await using policy = await libero.open();
   const { imageSize, patchGrid } = policy;
   // the first of each family of sentences, before the gripper covers anything
-  for (const sample of cubesSamples()
-    .filter(({ step }) => step === 0)
-    .slice(0, 3)) {
-    const observation = await cubesObservation(sample);
+  for (const sample of libero.samples.filter(({ step }) => step === 0).slice(0, 3)) {
+    const observation = await libero.observation(sample);
     const chunk = await policy.predict(observation, { instruction: sample.instruction });
     const png = await drawPrediction({ policy, observation, chunk, threads: 1 });
     const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });

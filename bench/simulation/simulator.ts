@@ -1,4 +1,4 @@
-/** training/simulator.py as a child process: scenes, steps and frames of the simulator in which the shipped policy was trained. */
+/** training/simulator.py as a child process: scenes, steps and frames of the simulator in which the policy of models/cubes was trained. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';

@@ -22,7 +22,7 @@ export type Reference = Readonly<Record<string, readonly ReferenceEpisode[]>>;
 
 export const reference = JSON.parse(readFileSync(join(recorded, 'reference.json'), 'utf8')) as Reference;
 
-/** The shipped policy's. */
+/** Of the trained policies (test/helpers/trained.ts). */
 export const needs = { cameras: ['full_image', 'wrist_image'], stateSize: 8, actionSize: 7 };
 
 export const open = (dataset: Dataset, number: number, options: ColumnOptions = {}): Promise<Episode> =>

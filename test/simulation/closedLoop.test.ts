@@ -1,6 +1,6 @@
 /**
  * The closed loop of bench/simulation: which action a latency puts on which tick, in each mode, against a world that only writes
- * down what it is given; and, where the simulator is installed, the shipped policy in it, alone and served.
+ * down what it is given; and, where the simulator is installed, the policy of models/cubes in it, alone and served.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -203,7 +203,7 @@ testWhen(
   isLong && existsSync(simulatorPython),
   missing,
   test,
-  'the shipped policy lifts the named cube, alone, over /act and over the WebSocket of openpi alike',
+  'the policy of models/cubes lifts the named cube, alone, over /act and over the WebSocket of openpi alike',
   async () => {
     const folder = mkdtempSync(join(scratchFolder(), 'closed-loop-'));
     const alone = drive(join(folder, 'alone.jsonl'));

@@ -293,7 +293,17 @@ async function drawing(): Promise<readonly (readonly [advice: string, ...args: s
     [vega, ...measure, '--html', 'x.html'],
     [sharp, 'demo', '--out', 'x.html'],
     [sharp, 'evaluate', await exampleCheckpoint(), '--data', episodes, '--html', 'x.html'],
-    [hyparquet, 'evaluate', await exampleCheckpoint(), '--data', lerobot, '--every', '6'],
+    [
+      hyparquet,
+      'evaluate',
+      await exampleCheckpoint(),
+      '--data',
+      lerobot,
+      '--gripper',
+      'libero',
+      '--every',
+      '6',
+    ],
   ];
 }
 

@@ -46,11 +46,10 @@ for (const [name, trained] of Object.entries({ libero, cubes })) {
     const grid = policy.patchGrid;
     const elsewhere: string[] = [];
     const unkept: string[] = [];
-    for (const { instruction, seed, target, goal, ...sample } of samples) {
-      const { similarity, keptPatches } = await policy.predict(
-        await trained.observation({ ...sample, instruction, seed, target }),
-        { instruction },
-      );
+    for (const sample of samples) {
+      const { goal, instruction, seed, target } = sample;
+      const observation = await trained.observation(sample);
+      const { similarity, keptPatches } = await policy.predict(observation, { instruction });
       for (const [camera, place] of Object.entries(target)) {
         const scores = patchScores(similarity[camera]!, grid ** 2);
         const top = scores.indexOf(Math.max(...scores));

@@ -284,7 +284,8 @@ const commandIn =
 async function drawing(): Promise<readonly (readonly [advice: string, ...args: string[]])[]> {
   const png = join(goldenRoot, 'libero-tiny/obs0');
   const episodes = join(root, 'models/libero/episodes');
-  const lerobot = join(root, 'test/dataset/recorded/lerobot-v3.0-images');
+  const recorded = join(root, 'test/dataset/recorded/lerobot-v3.0-images');
+  const lerobot = ['--data', recorded, '--gripper', 'libero', '--every', '6'];
   return [
     [sharp, 'predict', ...given, ...task, '--observation', png],
     [sharp, 'predict', ...given, ...task, '--observation', 'raw', '--view', 'x.png'],
@@ -293,17 +294,7 @@ async function drawing(): Promise<readonly (readonly [advice: string, ...args: s
     [vega, ...measure, '--html', 'x.html'],
     [sharp, 'demo', '--out', 'x.html'],
     [sharp, 'evaluate', await exampleCheckpoint(), '--data', episodes, '--html', 'x.html'],
-    [
-      hyparquet,
-      'evaluate',
-      await exampleCheckpoint(),
-      '--data',
-      lerobot,
-      '--gripper',
-      'libero',
-      '--every',
-      '6',
-    ],
+    [hyparquet, 'evaluate', await exampleCheckpoint(), ...lerobot],
   ];
 }
 
